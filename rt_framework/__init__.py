@@ -1,0 +1,61 @@
+"""rt_framework: better instruction-tuning data, decided by the model that will learn from it.
+
+This module holds the names that plugin authors import; everything else is found by name.
+"""
+
+from rt_framework.errors import OutOfMemory, RtError, TeacherError, Unscorable
+from rt_framework.hookspecs import hookimpl
+from rt_framework.model import (
+    Choice,
+    Decision,
+    Dropped,
+    EncodedSpan,
+    Failure,
+    Loss,
+    Pair,
+    Range,
+    Record,
+    Reply,
+    Request,
+    Sample,
+    Sampling,
+    Score,
+    Scored,
+    Span,
+    SpanLoss,
+    Turn,
+    Unparsed,
+    Usage,
+    Verdict,
+    Version,
+)
+
+__all__ = [
+    "Choice",
+    "Decision",
+    "Dropped",
+    "EncodedSpan",
+    "Failure",
+    "Loss",
+    "OutOfMemory",
+    "Pair",
+    "Range",
+    "Record",
+    "Reply",
+    "Request",
+    "RtError",
+    "Sample",
+    "Sampling",
+    "Score",
+    "Scored",
+    "Span",
+    "SpanLoss",
+    "TeacherError",
+    "Turn",
+    "Unparsed",
+    "Unscorable",
+    "Usage",
+    "Verdict",
+    "Version",
+    "hookimpl",
+]

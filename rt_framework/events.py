@@ -1,0 +1,97 @@
+"""What a reporter is told: one frozen object an event. Fields may be added, never taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+
+@frozen
+class RunStarted:
+    """The run is about to begin."""
+
+    run_dir: str
+    notes: tuple[str, ...]
+    """Lines a user should read first: what answers, what scores, which format was found."""
+    total: int | None
+    """Number of samples, when the format can tell without reading all."""
+
+
+@frozen
+class StageStarted:
+    """The first sample reached a stage."""
+
+    stage: str
+
+
+@frozen
+class StageFinished:
+    """The last sample left a stage."""
+
+    stage: str
+
+
+@frozen
+class Progress:
+    """Counts so far. Sent often; a reporter draws as often as it likes."""
+
+    finished: int
+    total: int | None
+    calls: int
+    """Teacher requests sent in this process."""
+    reused_calls: int
+    """Answers taken from the ledger."""
+    teacher_tokens: int
+    nano_dollars: int
+    forward_tokens: int
+    """Tokens fed to the student in this process."""
+    reused_losses: int
+    outcomes: Mapping[str, int]
+    seconds: float
+
+
+@frozen
+class SampleFailed:
+    """A sample met a failure. It goes on with the version it has, unless *fatal*."""
+
+    sample_id: str
+    row: int
+    stage: str
+    kind: str
+    reason: str
+    fatal: bool
+
+
+@frozen
+class Shift:
+    """A metric before and after the run, over the samples where both are known."""
+
+    metric: str
+    before: float
+    after: float
+    samples: int
+
+
+@frozen
+class Summary:
+    """How a run ended."""
+
+    total: int
+    outcomes: Mapping[str, int]
+    """Disjoint; they add up to *total*: ``rewritten``, ``original``, ``dropped``, ``failed``."""
+    versions: Mapping[str, int]
+    """Kept samples by the version that was kept."""
+    drops: Mapping[str, int]
+    failures: Mapping[str, int]
+    """Failed teacher calls and samples, by kind."""
+    shifts: tuple[Shift, ...]
+    progress: Progress
+    files: tuple[str, ...] = field(factory=tuple)
+
+
+@frozen
+class RunFinished:
+    """The run is over; everything is on disk."""
+
+    summary: Summary

@@ -1,0 +1,116 @@
+"""The hooks: how a plugin's parts are found, and what a reporter is told.
+
+A plugin is a module (or object) with functions marked :data:`hookimpl`. Registration hooks say
+what exists, by name; nothing that is merely installed changes data. Event hooks only watch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pluggy
+
+if TYPE_CHECKING:
+    from rt_framework import events
+
+GROUP = "rt_framework"
+"""Entry-point group, pluggy project name and prefix of everything that finds plugins."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+class Register(Protocol):
+    """Says that a plugin offers something under a name."""
+
+    def __call__(self, name: str, target: str, *, help: str = "", settings: type | None = None) -> None:
+        """Register one name.
+
+        Args:
+            name: what users write in a config or on the command line.
+            target: ``"package.module:Attribute"``; imported at first use, never before.
+            help: one line for ``rt plugins show``.
+            settings: frozen attrs class of the options; the target is then called with one of it.
+
+        Raises:
+            PluginError: the name, target or settings cannot be used.
+        """
+
+
+class RegistrationHooks:
+    """One hook a kind. Called once when the plugin is loaded."""
+
+    @hookspec
+    def rt_register_teachers(self, register: Register) -> None:
+        """Offer teachers: see :class:`rt_framework.protocols.Teacher` and ``BatchTeacher``."""
+
+    @hookspec
+    def rt_register_students(self, register: Register) -> None:
+        """Offer students: see :class:`rt_framework.protocols.Student`."""
+
+    @hookspec
+    def rt_register_metrics(self, register: Register) -> None:
+        """Offer metrics: see :class:`rt_framework.protocols.Metric`."""
+
+    @hookspec
+    def rt_register_selectors(self, register: Register) -> None:
+        """Offer selectors: see :class:`rt_framework.protocols.Selector` and ``DatasetSelector``."""
+
+    @hookspec
+    def rt_register_reflections(self, register: Register) -> None:
+        """Offer reflections: see :class:`rt_framework.protocols.Reflection`."""
+
+    @hookspec
+    def rt_register_templates(self, register: Register) -> None:
+        """Offer templates: see :class:`rt_framework.protocols.Template`."""
+
+    @hookspec
+    def rt_register_formats(self, register: Register) -> None:
+        """Offer formats: see :class:`rt_framework.protocols.Format`."""
+
+    @hookspec
+    def rt_register_stages(self, register: Register) -> None:
+        """Offer stages: see :class:`rt_framework.protocols.Stage` and ``DatasetStage``."""
+
+    @hookspec
+    def rt_register_executors(self, register: Register) -> None:
+        """Offer executors: see :class:`rt_framework.protocols.Executor`."""
+
+    @hookspec
+    def rt_register_reporters(self, register: Register) -> None:
+        """Offer reporters: objects with any of the :class:`EventHooks`, marked :data:`hookimpl`."""
+
+
+class EventHooks:
+    """What a reporter may implement. Called in the driver process; must return quickly.
+
+    A reporter that raises is reported once and left out for the rest of the run.
+    """
+
+    @hookspec
+    def rt_run_started(self, event: events.RunStarted) -> None:
+        """The configuration is valid and the ledger is open; no sample was read yet."""
+
+    @hookspec
+    def rt_stage_started(self, event: events.StageStarted) -> None:
+        """The first sample reached a stage."""
+
+    @hookspec
+    def rt_stage_finished(self, event: events.StageFinished) -> None:
+        """The last sample left a stage."""
+
+    @hookspec
+    def rt_progress(self, event: events.Progress) -> None:
+        """Something finished; sent at most a few times a second."""
+
+    @hookspec
+    def rt_sample_failed(self, event: events.SampleFailed) -> None:
+        """A sample met a failure."""
+
+    @hookspec
+    def rt_run_finished(self, event: events.RunFinished) -> None:
+        """Outputs are written and the ledger is complete."""
+
+
+KINDS = tuple(name.removeprefix("rt_register_") for name in vars(RegistrationHooks) if name.startswith("rt_"))
+"""The kinds of plugin, as their hooks name them."""

@@ -1,0 +1,219 @@
+"""The plugin host: finds plugins, loads each on its own, and says whose fault it is.
+
+Built-ins are found before any entry point is imported; entry points are imported only when a name
+has to be looked up. The host is an object, made by the command line and passed down.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from typing import Any
+
+import pluggy
+from attrs import field, frozen
+
+from rt_framework.errors import PluginError
+from rt_framework.hookspecs import GROUP, KINDS, EventHooks, RegistrationHooks
+from rt_framework.registry import Collector, Entry, Registry, suggestion
+
+BUILTIN = "rt_framework.builtin.hooks"
+"""Found by name like any plugin: core never imports it."""
+
+
+@frozen
+class Failed:
+    """Why a plugin is not there."""
+
+    plugin: str
+    version: str
+    phase: str
+    """``import``, ``hooks`` or ``register``."""
+    error: BaseException = field(eq=False)
+
+    def __str__(self) -> str:
+        where = f"plugin '{self.plugin}' {self.version}".rstrip()
+        return f"{where} failed in {self.phase}: {type(self.error).__name__}: {self.error}"
+
+
+@frozen
+class Discovered:
+    """A plugin as its package's metadata tells it; nothing is imported."""
+
+    name: str
+    package: str
+    version: str
+    module: str
+
+
+class Host:
+    """Finds and loads plugins.
+
+    Args:
+        blocked: plugin names that are never loaded (``-p no:NAME``).
+        only: entry points to load, by name; ``None`` loads all (``RT_LOAD_PLUGINS``).
+        modules: modules to load as plugins besides (``-p MODULE``).
+        strict: raise when any plugin fails, used or not.
+    """
+
+    def __init__(
+        self,
+        blocked: Iterable[str] = (),
+        only: Iterable[str] | None = None,
+        modules: Sequence[str] = (),
+        strict: bool = False,
+    ) -> None:
+        self.registry = Registry()
+        self.failed: list[Failed] = []
+        self._blocked = frozenset(blocked)
+        self._only = None if only is None else frozenset(only)
+        self._modules = tuple(modules)
+        self._strict = strict
+        self._loaded = False
+        self._manager = _manager(RegistrationHooks)
+        self._load("builtin", "", BUILTIN)
+
+    def discovered(self) -> list[Discovered]:
+        """Installed plugin packages, in the order in which they load. Reads metadata, imports nothing."""
+        found = {
+            (point.name, point.value): Discovered(
+                point.name,
+                point.dist.name if point.dist else "",
+                point.dist.version if point.dist else "",
+                point.value,
+            )
+            for point in metadata.entry_points(group=GROUP)
+            if self._wanted(point.name)
+        }
+        return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.package))
+
+    def load(self) -> None:
+        """Load every wanted plugin, once.
+
+        Raises:
+            PluginError: one failed and the host is strict.
+        """
+        if self._loaded:
+            return
+        self._loaded = True
+        for plugin in self.discovered():
+            self._load(plugin.name, plugin.version, plugin.module)
+        for module in self._modules:
+            if module not in self._blocked:
+                self._load(module, "", module)
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The one entry of that kind and name.
+
+        Raises:
+            PluginError: unknown (with the nearest name, what exists and which plugin failed), or
+                offered by two plugins.
+        """
+        self.load()
+        offered = self.registry.offered(kind, name)
+        if len(offered) > 1:
+            plugins = " and ".join(f"'{entry.plugin}'" for entry in offered)
+            raise PluginError(
+                f"{kind[:-1]} '{name}' is offered by plugins {plugins}; leave one out with -p no:NAME"
+            )
+        if not offered:
+            known = self.registry.names(kind)
+            text = f"unknown {kind[:-1]} '{name}'.{suggestion(name, known)} Known: {', '.join(known)}."
+            raise PluginError(" ".join([text, *(f"Note: {failure}." for failure in self.failed)]))
+        return offered[0]
+
+    def reporters(self, objects: Iterable[object]) -> Reporters:
+        """The event side of one run, with these reporters."""
+        return Reporters(objects)
+
+    def _wanted(self, name: str) -> bool:
+        return name not in self._blocked and (self._only is None or name in self._only)
+
+    def _load(self, name: str, version: str, module: str) -> None:
+        """Load one plugin whole or not at all, and keep the blame."""
+        phase = "import"
+        plugin: Any = None
+        try:
+            plugin = _import(module)
+            phase = "hooks"
+            self._check_hooks(plugin)
+            self._manager.register(plugin, name=name)
+            self._manager.check_pending()
+            phase = "register"
+            entries = self._collect(name, plugin)
+        except (Exception, SystemExit) as error:
+            self._forget(plugin, name)
+            failure = Failed(name, version, phase, error)
+            self.failed.append(failure)
+            if self._strict or name == "builtin":
+                raise PluginError(str(failure)) from error
+        else:
+            self.registry.add(entries)
+
+    def _check_hooks(self, plugin: object) -> None:
+        """A misspelt hook is an error with a suggestion: pluggy would only be silent."""
+        known = [f"rt_register_{kind}" for kind in KINDS]
+        for name in dir(plugin):
+            if name.startswith("rt_register_") and name not in known:
+                raise PluginError(f"unknown hook '{name}'.{suggestion(name, known)}")
+        functions = [name for name in known if inspect.isroutine(getattr(plugin, name, None))]
+        unmarked = [n for n in functions if self._manager.parse_hookimpl_opts(plugin, n) is None]
+        if unmarked:
+            raise PluginError(f"hook '{unmarked[0]}' is not marked with @hookimpl")
+        if not functions:
+            raise PluginError(f"no hook found; known: {', '.join(known)}")
+
+    def _collect(self, name: str, plugin: object) -> list[Entry]:
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        entries: list[Entry] = []
+        for kind in KINDS:
+            collector = Collector(kind, name)
+            self._manager.subset_hook_caller(f"rt_register_{kind}", others)(register=collector)
+            entries += collector.entries
+        return entries
+
+    def _forget(self, plugin: object, name: str) -> None:
+        """Take every trace of a failed plugin out: a failed register can leave its name taken."""
+        if plugin is not None and self._manager.is_registered(plugin):
+            self._manager.unregister(plugin)
+        elif self._manager.has_plugin(name) and self._manager.get_plugin(name) is plugin:
+            self._manager.unregister(name=name)
+
+
+class Reporters:
+    """Passes events to the reporters of one run. A reporter that raises is left out and named."""
+
+    def __init__(self, objects: Iterable[object]) -> None:
+        self._manager = _manager(EventHooks)
+        self.failed: list[str] = []
+        for reporter in objects:
+            self._manager.register(reporter)
+        self._manager.check_pending()
+
+    def send(self, hook: str, event: object) -> None:
+        """Tell every reporter; one that raises does not stop the others, nor the run."""
+        plugins = list(self._manager.get_plugins())
+        for reporter in plugins:
+            others = [other for other in plugins if other is not reporter]
+            try:
+                self._manager.subset_hook_caller(hook, others)(event=event)
+            except Exception as error:
+                self._manager.unregister(reporter)
+                self.failed.append(f"reporter {type(reporter).__name__} left out: {type(error).__name__}: {error}")
+
+
+def _manager(specs: type) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(specs)
+    return manager
+
+
+def _import(module: str) -> Any:
+    """The plugin object an entry point names: a module, or an attribute of one."""
+    name, _, attribute = module.partition(":")
+    plugin: Any = importlib.import_module(name)
+    for part in attribute.split(".") if attribute else ():
+        plugin = getattr(plugin, part)
+    return plugin

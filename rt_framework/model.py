@@ -1,0 +1,362 @@
+"""The data that flows through a run: frozen, plain, and free of any machine-learning import."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import asdict, evolve, field, frozen
+
+# --- samples and their versions ---------------------------------------------------------------
+
+
+def digest(value: Any) -> str:
+    """The content hash used for every id and key: SHA-256 of canonical JSON, 32 hexadecimal digits."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    # A lone surrogate cannot be encoded as UTF-8, and user data holds some.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@frozen
+class Turn:
+    """One message of a conversation."""
+
+    role: str
+    """``system``, ``user`` or ``assistant``."""
+    content: str
+
+
+@frozen
+class Pair:
+    """An instruction and its response: x and y of the papers, with what came before them."""
+
+    instruction: str
+    input: str = ""
+    response: str = ""
+    system: str | None = None
+    """The record's own system prompt, if it has one."""
+    history: tuple[Turn, ...] = ()
+    """Earlier user and assistant turns, oldest first."""
+
+    @property
+    def question(self) -> str:
+        """The target of r-IFD: the instruction followed by its input, with no separator."""
+        return self.instruction + self.input
+
+    @property
+    def hash(self) -> str:
+        """Content hash of the whole pair."""
+        return digest(asdict(self))
+
+
+@frozen
+class Record:
+    """One row as a format reads and writes it."""
+
+    pair: Pair
+    extra: Mapping[str, Any] = field(factory=dict)
+    """Columns that are no part of the pair, kept as they are."""
+
+
+@frozen
+class Version:
+    """One text of a sample: the original, or a rewrite with its lineage."""
+
+    name: str
+    """``original``, or the reflections that led here: ``instruction``, ``instruction.response``, …"""
+    pair: Pair
+    parent: str | None = None
+    """Name of the version it was rewritten from."""
+    reflection: str | None = None
+    call: str | None = None
+    """Ledger key of the answer it was parsed from."""
+
+
+ORIGINAL = "original"
+
+
+@frozen
+class Failure:
+    """Something that did not work for one sample; the sample goes on with the version it has."""
+
+    stage: str
+    kind: str
+    reason: str
+    call: str | None = None
+
+
+@frozen
+class Decision:
+    """What a choice or a gate decided about one sample, and why."""
+
+    stage: str
+    candidates: tuple[str, ...]
+    """Names of the versions compared, the one held so far first."""
+    kept: str
+    reason: str
+
+
+@frozen
+class Sample:
+    """A sample on its way through the stages."""
+
+    id: str
+    row: int
+    """Row number in the input, from 0."""
+    versions: tuple[Version, ...]
+    """The original first, then every rewrite in the order in which it was made."""
+    kept: str = ORIGINAL
+    decisions: tuple[Decision, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    def version(self, name: str) -> Version:
+        """The version called *name*.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for version in self.versions:
+            if version.name == name:
+                return version
+        raise KeyError(name)
+
+    @property
+    def current(self) -> Version:
+        """The version kept so far."""
+        return self.version(self.kept)
+
+    @property
+    def original(self) -> Version:
+        """The version that was read."""
+        return self.versions[0]
+
+    @property
+    def rivals(self) -> tuple[Version, ...]:
+        """Rewrites of the current version that no choice has judged yet."""
+        judged = {name for decision in self.decisions for name in decision.candidates}
+        return tuple(v for v in self.versions if v.parent == self.kept and v.name not in judged)
+
+    def adding(self, version: Version) -> Sample:
+        """The sample with one more version."""
+        return evolve(self, versions=(*self.versions, version))
+
+    def deciding(self, decision: Decision) -> Sample:
+        """The sample after a decision: the version it names is the current one."""
+        return evolve(self, kept=decision.kept, decisions=(*self.decisions, decision))
+
+    def failing(self, failure: Failure) -> Sample:
+        """The sample with one more failure noted; nothing else changes."""
+        return evolve(self, failures=(*self.failures, failure))
+
+
+@frozen
+class Dropped:
+    """The end of a sample that is not kept."""
+
+    sample: Sample
+    reason: str
+
+
+# --- spans and losses -------------------------------------------------------------------------
+
+Context = str | tuple[Turn, ...]
+"""What stands before a target: text, or messages that the student's chat template renders."""
+
+
+@frozen
+class Span:
+    """A target to be scored after a context: what a metric asks of the student."""
+
+    context: Context
+    target: str
+    join: str = "text"
+    """``text``: context and target are one string, encoded whole, and the boundary is the length of
+    the encoded context. ``ids``: both are encoded apart and their token ids are joined."""
+    twin: Context | None = None
+    """The context of the other pass that this one is compared with. With ``text`` the target is cut
+    so that the twin still fits; with ``ids`` both passes score the same target tokens."""
+    max_tokens: int | None = None
+    """Longest sequence in tokens; ``None`` is the model's own limit."""
+    count_only: bool = False
+    """Only the number of target tokens is wanted: no forward pass."""
+
+
+@frozen
+class EncodedSpan:
+    """A span as token ids. Positions ``start … len(ids)-1`` are its targets."""
+
+    ids: tuple[int, ...]
+    start: int
+    """First target position that is scored, ≥ 1: position 0 has no prediction."""
+    count_only: bool = False
+
+
+@frozen
+class SpanLoss:
+    """What the student found for one span."""
+
+    nll: float | None
+    """Sum of the target tokens' negative log-likelihoods, in nats; ``None`` when there is no number."""
+    tokens: int
+    """Number of target tokens scored."""
+    status: str = "ok"
+    reason: str | None = None
+
+
+@frozen
+class Loss:
+    """The loss that a metric reads: one span, or the sum over all turns of a conversation."""
+
+    nll: float | None
+    tokens: int
+    status: str = "ok"
+    reason: str | None = None
+    parts: tuple[SpanLoss, ...] = ()
+    """The turns one by one, oldest first."""
+
+    @property
+    def mean(self) -> float:
+        """Mean token loss L in nats (float64).
+
+        Raises:
+            Unscored by contract: core never hands a metric a loss without a number.
+        """
+        if self.nll is None:
+            raise ValueError(f"no loss: {self.reason}")
+        return self.nll / self.tokens
+
+
+def total(parts: Sequence[SpanLoss]) -> Loss:
+    """Token-weighted sum over the turns of a conversation; the first turn without a number decides the status."""
+    tokens = sum(part.tokens for part in parts)
+    bad = next((part for part in parts if part.status != "ok"), None)
+    if bad is not None:
+        return Loss(None, tokens, bad.status, bad.reason, tuple(parts))
+    nll = None if any(part.nll is None for part in parts) else math.fsum(part.nll or 0.0 for part in parts)
+    return Loss(nll, tokens, parts=tuple(parts))
+
+
+# --- scores -----------------------------------------------------------------------------------
+
+
+@frozen
+class Range:
+    """The values of a metric that make sense, or that a gate lets through. Bounds left out are open."""
+
+    below: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    at_least: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            (self.below is None or value < self.below)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.above is None or value > self.above)
+            and (self.at_least is None or value >= self.at_least)
+        )
+
+    def __str__(self) -> str:
+        bounds = (("<", self.below), ("≤", self.at_most), (">", self.above), ("≥", self.at_least))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None) or "any"
+
+
+@frozen
+class Score:
+    """The value of one metric for one version, or why there is none."""
+
+    value: float | None
+    status: str = "ok"
+    """``ok``; ``out_of_range``: a number that cannot win a choice; anything else: no number."""
+    reason: str | None = None
+
+    @property
+    def eligible(self) -> bool:
+        """Whether a version may win a choice with this score."""
+        return self.status == "ok" and self.value is not None
+
+
+@frozen
+class Scored:
+    """A version with the scores that a selector asked for."""
+
+    sample_id: str
+    row: int
+    version: Version
+    scores: Mapping[str, Score]
+
+
+@frozen
+class Choice:
+    """A selector's word on the versions of one sample."""
+
+    kept: str
+    reason: str
+
+
+@frozen
+class Verdict:
+    """A selector's word on one sample of a data set."""
+
+    keep: bool
+    reason: str
+
+
+# --- teacher calls ----------------------------------------------------------------------------
+
+
+@frozen
+class Sampling:
+    """How the teacher draws its answer."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    seed: int | None = None
+
+
+@frozen
+class Request:
+    """One question to a teacher. Every field is sent or identifies the question; none is secret."""
+
+    reflection: str
+    pair_hash: str
+    index: int
+    """0 for the first answer asked for this pair; n for the n-th after n unusable ones."""
+    messages: tuple[Turn, ...]
+    sampling: Sampling
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of the answer, where the teacher can hold to one."""
+
+
+@frozen
+class Usage:
+    """Tokens of one call, as the provider counts them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@frozen
+class Reply:
+    """A teacher's raw answer: kept for ever, parsed as often as one likes."""
+
+    text: str
+    finish_reason: str = "stop"
+    """``stop``, ``length`` (cut off) or ``content_filter``, as OpenAI names them."""
+    usage: Usage = Usage()
+    model: str = ""
+    """The model that answered."""
+    nano_dollars: int = 0
+    """Cost, rounded up."""
+
+
+@frozen
+class Unparsed:
+    """An answer that cannot be used, and why."""
+
+    kind: str
+    reason: str

@@ -1,0 +1,290 @@
+"""What each kind of plugin promises. Structural types: a plugin inherits nothing.
+
+A target registered with a settings class is called with one settings object, otherwise with
+nothing. A stage gets one argument more, :class:`Make`, to build the plugins that it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from rt_framework.model import (
+    Choice,
+    Context,
+    Dropped,
+    EncodedSpan,
+    Failure,
+    Loss,
+    Pair,
+    Range,
+    Reply,
+    Request,
+    Sample,
+    Score,
+    Scored,
+    Span,
+    SpanLoss,
+    Unparsed,
+    Verdict,
+    Version,
+)
+
+T = TypeVar("T")
+
+# --- teachers ---------------------------------------------------------------------------------
+
+
+class Teacher(Protocol):
+    """A source of answers. One attempt a call: no retry, no cache, no batching; core does all three."""
+
+    @property
+    def identity(self) -> str:
+        """What is asked, without host or credentials: part of every call's key."""
+
+    @property
+    def structured(self) -> bool:
+        """Whether answers are held to the request's JSON schema; if not, prompts ask for markers."""
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer one request.
+
+        Raises:
+            TeacherError: with the kind of failure.
+        """
+
+
+@runtime_checkable
+class BatchTeacher(Protocol):
+    """A local model that answers many requests at once. It offers this instead of ``complete``."""
+
+    @property
+    def identity(self) -> str:
+        """As for :class:`Teacher`."""
+
+    @property
+    def structured(self) -> bool:
+        """As for :class:`Teacher`."""
+
+    @property
+    def batch_size(self) -> int:
+        """Most requests of one batch."""
+
+    def complete_many(self, requests: Sequence[Request]) -> Sequence[Reply]:
+        """Answer a batch, in order. Runs in a thread of its own."""
+
+
+@runtime_checkable
+class PricedTeacher(Protocol):
+    """A teacher that knows what it costs; a run with a budget needs one."""
+
+    def price(self, request: Request) -> int | None:
+        """Most that one attempt can cost, in nano-dollars; ``None`` when the price is not known."""
+
+
+# --- students ---------------------------------------------------------------------------------
+
+
+class Student(Protocol):
+    """The model to be tuned, as a scorer."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of weights, tokenizer, dtype and encoding. Must not load the model."""
+
+    def encode(self, spans: Sequence[Span]) -> Sequence[EncodedSpan | SpanLoss]:
+        """Token ids of each span, or a loss without a number that says why there are none."""
+
+    def score(self, batch: Sequence[EncodedSpan]) -> Sequence[SpanLoss]:
+        """Losses of a batch, in order. Must not depend on batch mates beyond float noise.
+
+        Raises:
+            OutOfMemory: the batch does not fit; core halves it.
+        """
+
+
+class Executor(Protocol):
+    """Where the student's pure work runs: in this process, or elsewhere."""
+
+    def start(self, student: Callable[[], Student]) -> None:
+        """Take the factory of the student; it is called at the first work, on the worker."""
+
+    async def run(self, work: Callable[[Student], T]) -> T:
+        """Run *work* on the student and return what it returns. Work is pure and may be repeated."""
+
+    def close(self) -> None:
+        """Free the worker."""
+
+
+# --- metrics ----------------------------------------------------------------------------------
+
+
+class Frame(Protocol):
+    """The preset's and template's way to put a pair before the student. One a run, so names never collide.
+
+    Each method returns one span a turn of the conversation: one for a single-turn pair.
+    """
+
+    def response_given_instruction(self, pair: Pair) -> Sequence[Span]:
+        """y after x: the conditional pass of IFD. Usual name ``y|x``."""
+
+    def response_alone(self, pair: Pair) -> Sequence[Span]:
+        """y without x: the direct pass of IFD. Usual name ``y``."""
+
+    def instruction_given_response(self, pair: Pair) -> Sequence[Span]:
+        """x after g(y): the conditional pass of r-IFD. Usual name ``x|y``."""
+
+    def instruction_alone(self, pair: Pair) -> Sequence[Span]:
+        """x without y: the direct pass of r-IFD. Usual name ``x``."""
+
+    def response_length(self, pair: Pair) -> Sequence[Span]:
+        """y to be counted only, without a forward pass. Usual name ``len(y)``."""
+
+
+class Metric(Protocol):
+    """Pure arithmetic on losses."""
+
+    direction: str
+    """``higher`` or ``lower``: which is better; ``none`` for a measure without a better side."""
+    valid: Range
+    """Values outside cannot win a choice."""
+
+    def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
+        """The losses to compute, by name. Pure."""
+
+    def reduce(self, losses: Mapping[str, Loss]) -> float:
+        """The value, from losses of the same names that all have a number. Pure."""
+
+
+# --- selectors --------------------------------------------------------------------------------
+
+
+class Selector(Protocol):
+    """Chooses between the versions of one sample."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the metrics it reads."""
+
+    def choose(self, candidates: Sequence[Scored]) -> Choice:
+        """Decide. The version held so far is first; there are at least two."""
+
+
+class DatasetSelector(Protocol):
+    """Chooses between the samples of a data set."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the metrics it reads."""
+
+    def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
+        """Decide on every sample, in the order given."""
+
+
+# --- reflections ------------------------------------------------------------------------------
+
+
+class Reflection(Protocol):
+    """A question to the teacher and the strict reading of its answer. Pure; never touches the network."""
+
+    rewrites: Sequence[str]
+    """Parts of the pair that it rewrites: ``instruction``, ``response``."""
+
+    def render(self, pair: Pair, index: int, structured: bool) -> Request:
+        """The request for the *index*-th answer. A later one must differ from an earlier one."""
+
+    def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:
+        """The new pair, whole, or why the answer cannot be used."""
+
+
+# --- templates and formats --------------------------------------------------------------------
+
+
+class Template(Protocol):
+    """Prompt text for a pair."""
+
+    def prompt(self, pair: Pair) -> Context:
+        """Everything before the response.
+
+        Raises:
+            Unscorable: the template has no form for this pair.
+        """
+
+    def reverse(self, pair: Pair) -> Context:
+        """g(y): a prompt that shows the response and asks for its instruction."""
+
+    def header(self) -> Context:
+        """What stands before a response with the instruction taken out."""
+
+
+class Format(Protocol):
+    """A container of rows: a file, or a directory. What the columns mean is the shape's affair."""
+
+    suffixes: Sequence[str]
+    """File name endings, the usual one first; empty for a directory."""
+
+    def detect(self, path: Path) -> bool:
+        """Whether *path* looks like this format. Cheap."""
+
+    def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
+        """The rows, one at a time.
+
+        Raises:
+            DataError: naming file, record and the way out.
+        """
+
+    def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write all rows to a new file or directory."""
+
+
+# --- stages and reporters ---------------------------------------------------------------------
+
+
+class Make(Protocol):
+    """Builds a plugin by name: ``make("selectors", "highest", "ifd")``."""
+
+    def __call__(self, kind: str, name: str, options: object = None) -> Any:
+        """Build it.
+
+        Raises:
+            PluginError: unknown, ambiguous or broken.
+            ConfigError: the options do not fit its settings.
+        """
+
+
+class StageContext(Protocol):
+    """What a stage may ask of the run. Every answer and score is paid for once and remembered."""
+
+    @property
+    def exhaustive(self) -> bool:
+        """Reflect on every version and score all metrics, as the published script does."""
+
+    async def reflect(self, reflection: str, version: Version) -> Version | Failure:
+        """Ask the teacher for a rewrite of *version*."""
+
+    async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
+        """Scores of each version, by metric."""
+
+
+class Stage(Protocol):
+    """One step of a pipeline, for one sample at a time."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the metrics it reads."""
+
+    async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
+        """Take the sample one step further."""
+
+
+@runtime_checkable
+class DatasetStage(Protocol):
+    """A step over the whole data set: a barrier."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the metrics it reads."""
+
+    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Sequence[Sample | Dropped]:
+        """Take every sample one step further, in order."""
