@@ -115,9 +115,7 @@ class Host:
         offered = self.registry.offered(kind, name)
         if len(offered) > 1:
             plugins = " and ".join(f"'{entry.plugin}'" for entry in offered)
-            raise PluginError(
-                f"{kind[:-1]} '{name}' is offered by plugins {plugins}; leave one out with -p no:NAME"
-            )
+            raise PluginError(f"{kind[:-1]} '{name}' is offered by plugins {plugins}; leave one out with -p no:NAME")
         if not offered:
             known = self.registry.names(kind)
             text = f"unknown {kind[:-1]} '{name}'.{suggestion(name, known)} Known: {', '.join(known)}."

@@ -75,6 +75,43 @@ class Version:
     """Ledger key of the answer it was parsed from."""
 
 
+@frozen
+class Range:
+    """The values of a metric that make sense, or that a gate lets through. Bounds left out are open."""
+
+    below: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    at_least: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            (self.below is None or value < self.below)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.above is None or value > self.above)
+            and (self.at_least is None or value >= self.at_least)
+        )
+
+    def __str__(self) -> str:
+        bounds = (("<", self.below), ("≤", self.at_most), (">", self.above), ("≥", self.at_least))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None) or "any"
+
+
+@frozen
+class Score:
+    """The value of one metric for one version, or why there is none."""
+
+    value: float | None
+    status: str = "ok"
+    """``ok``; ``out_of_range``: a number that cannot win a choice; anything else: no number."""
+    reason: str | None = None
+
+    @property
+    def eligible(self) -> bool:
+        """Whether a version may win a choice with this score."""
+        return self.status == "ok" and self.value is not None
+
+
 ORIGINAL = "original"
 
 
@@ -111,6 +148,8 @@ class Sample:
     kept: str = ORIGINAL
     decisions: tuple[Decision, ...] = ()
     failures: tuple[Failure, ...] = ()
+    scores: Mapping[str, Mapping[str, Score]] = field(factory=dict, eq=False)
+    """Every score that a stage has read so far, by version and metric."""
 
     def version(self, name: str) -> Version:
         """The version called *name*.
@@ -146,6 +185,11 @@ class Sample:
     def deciding(self, decision: Decision) -> Sample:
         """The sample after a decision: the version it names is the current one."""
         return evolve(self, kept=decision.kept, decisions=(*self.decisions, decision))
+
+    def scoring(self, scores: Mapping[Version, Mapping[str, Score]]) -> Sample:
+        """The sample with more scores of its versions; those of other samples' versions are passed over."""
+        mine = {v.name: {**self.scores.get(v.name, {}), **scores[v]} for v in self.versions if v in scores}
+        return evolve(self, scores={**self.scores, **mine}) if mine else self
 
     def failing(self, failure: Failure) -> Sample:
         """The sample with one more failure noted; nothing else changes."""
@@ -239,44 +283,7 @@ def total(parts: Sequence[SpanLoss]) -> Loss:
     return Loss(nll, tokens, parts=tuple(parts))
 
 
-# --- scores -----------------------------------------------------------------------------------
-
-
-@frozen
-class Range:
-    """The values of a metric that make sense, or that a gate lets through. Bounds left out are open."""
-
-    below: float | None = None
-    at_most: float | None = None
-    above: float | None = None
-    at_least: float | None = None
-
-    def __contains__(self, value: float) -> bool:
-        return (
-            (self.below is None or value < self.below)
-            and (self.at_most is None or value <= self.at_most)
-            and (self.above is None or value > self.above)
-            and (self.at_least is None or value >= self.at_least)
-        )
-
-    def __str__(self) -> str:
-        bounds = (("<", self.below), ("≤", self.at_most), (">", self.above), ("≥", self.at_least))
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None) or "any"
-
-
-@frozen
-class Score:
-    """The value of one metric for one version, or why there is none."""
-
-    value: float | None
-    status: str = "ok"
-    """``ok``; ``out_of_range``: a number that cannot win a choice; anything else: no number."""
-    reason: str | None = None
-
-    @property
-    def eligible(self) -> bool:
-        """Whether a version may win a choice with this score."""
-        return self.status == "ok" and self.value is not None
+# --- selection --------------------------------------------------------------------------------
 
 
 @frozen

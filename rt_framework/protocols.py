@@ -127,19 +127,19 @@ class Frame(Protocol):
     """
 
     def response_given_instruction(self, pair: Pair) -> Sequence[Span]:
-        """y after x: the conditional pass of IFD. Usual name ``y|x``."""
+        """Y after x: the conditional pass of IFD. Usual name ``y|x``."""
 
     def response_alone(self, pair: Pair) -> Sequence[Span]:
-        """y without x: the direct pass of IFD. Usual name ``y``."""
+        """Y without x: the direct pass of IFD. Usual name ``y``."""
 
     def instruction_given_response(self, pair: Pair) -> Sequence[Span]:
-        """x after g(y): the conditional pass of r-IFD. Usual name ``x|y``."""
+        """X after g(y): the conditional pass of r-IFD. Usual name ``x|y``."""
 
     def instruction_alone(self, pair: Pair) -> Sequence[Span]:
-        """x without y: the direct pass of r-IFD. Usual name ``x``."""
+        """X without y: the direct pass of r-IFD. Usual name ``x``."""
 
     def response_length(self, pair: Pair) -> Sequence[Span]:
-        """y to be counted only, without a forward pass. Usual name ``len(y)``."""
+        """Y to be counted only, without a forward pass. Usual name ``len(y)``."""
 
 
 class Metric(Protocol):
@@ -274,6 +274,10 @@ class Stage(Protocol):
     def needs(self) -> Sequence[str]:
         """Names of the metrics it reads."""
 
+    @property
+    def reflections(self) -> Sequence[str]:
+        """Names of the reflections it asks for."""
+
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Take the sample one step further."""
 
@@ -285,6 +289,10 @@ class DatasetStage(Protocol):
     @property
     def needs(self) -> Sequence[str]:
         """Names of the metrics it reads."""
+
+    @property
+    def reflections(self) -> Sequence[str]:
+        """Names of the reflections it asks for."""
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Sequence[Sample | Dropped]:
         """Take every sample one step further, in order."""

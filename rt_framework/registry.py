@@ -51,6 +51,7 @@ class Collector:
         self.entries: list[Entry] = []
 
     def __call__(self, name: str, target: str, *, help: str = "", settings: type | None = None) -> None:
+        """See :class:`rt_framework.hookspecs.Register`."""
         if not isinstance(name, str) or not name or name != name.strip():
             raise PluginError(f"{self.kind[:-1]} name {name!r} is not a non-empty string")
         if not isinstance(target, str) or not all(target.partition(":")):
@@ -90,3 +91,12 @@ class Registry:
     def offered(self, kind: str, name: str) -> list[Entry]:
         """Every entry of that name, perhaps none."""
         return list(self._entries[kind].get(name, ()))
+
+    def clashes(self) -> list[tuple[str, str, list[str]]]:
+        """Kind, name and plugins of every name that more than one plugin offers."""
+        return [
+            (kind, name, [entry.plugin for entry in found])
+            for kind, names in self._entries.items()
+            for name, found in sorted(names.items())
+            if len(found) > 1
+        ]

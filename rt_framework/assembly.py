@@ -1,0 +1,152 @@
+"""Puts the two chains together from a config. What fails here has cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from attrs import asdict, frozen
+
+from rt_framework.config import Builder, Limits, ScoringConfig
+from rt_framework.errors import ConfigError
+from rt_framework.framing import PresetFrame
+from rt_framework.ledger import Ledger
+from rt_framework.model import Pair, digest
+from rt_framework.pipeline import Step
+from rt_framework.presets import Preset, preset
+from rt_framework.protocols import Executor, Reflection, Student
+from rt_framework.scoring import Scoring
+from rt_framework.spec import Spec
+from rt_framework.tally import Tally
+from rt_framework.teaching import Teaching
+
+_PROBE = Pair("Name a colour.", "One word.", "Blue.")
+"""What a reflection is asked to render so that a change of its prompt is noticed."""
+
+
+@frozen
+class Framing:
+    """How pairs are put before the student in this run, with everything left out filled in."""
+
+    preset: Preset
+    template: Spec
+    max_tokens: int | None
+
+    @classmethod
+    def of(cls, config: ScoringConfig) -> Framing:
+        """Settle preset, template and length; what the config says beats the preset.
+
+        Raises:
+            ConfigError: the preset is unknown.
+        """
+        chosen = preset(config.preset)
+        template = config.template or Spec(chosen.template)
+        return cls(chosen, template, config.max_tokens or chosen.limit(template.name))
+
+    def facts(self) -> dict[str, Any]:
+        """What may not change in a run directory."""
+        return {"preset": self.preset.name, "template": str(self.template), "max_tokens": self.max_tokens}
+
+
+@frozen
+class StudentSide:
+    """The student of one run and the chain that asks it."""
+
+    student: Student
+    executor: Executor
+    scoring: Scoring
+
+    async def close(self) -> None:
+        """Stop the chain and free the worker."""
+        await self.scoring.close()
+        self.executor.close()
+
+
+def student_side(make: Builder, spec: Spec, config: ScoringConfig, ledger: Ledger, tally: Tally) -> StudentSide:
+    """The student's chain.
+
+    Raises:
+        PluginError: a plugin is unknown or broken.
+        ConfigError: options do not fit.
+        ModelError: the model cannot be found.
+    """
+    framing = Framing.of(config)
+    student: Student = make.spec("students", spec)
+    executor: Executor = make.spec("executors", config.executor)
+    executor.start(lambda: student)
+    scoring = Scoring(
+        metrics=cache(lambda name: make("metrics", name)),
+        frame=PresetFrame(framing.preset, make.spec("templates", framing.template), framing.max_tokens),
+        fingerprint=student.fingerprint,
+        executor=executor,
+        ledger=ledger,
+        tally=tally,
+        batch_tokens=config.batch_tokens,
+        range_binds=framing.preset.range_binds,
+    )
+    return StudentSide(student, executor, scoring)
+
+
+def teacher_side(make: Builder, spec: Spec, ledger: Ledger, limits: Limits, tally: Tally) -> Teaching:
+    """The teacher's chain.
+
+    Raises:
+        PluginError: a plugin is unknown or broken.
+        ConfigError: options do not fit.
+    """
+    reflections = cache(lambda name: make("reflections", name))
+    return Teaching(make.spec("teachers", spec), reflections, ledger, limits, tally)
+
+
+def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
+    """The pipeline's stages, built; names tell place and purpose: ``2. choose highest ifd``.
+
+    Raises:
+        PluginError, ConfigError: one cannot be built; the message names its place.
+    """
+    steps = []
+    for number, spec in enumerate(specs, 1):
+        try:
+            stage = make.spec("stages", spec)
+        except ConfigError as error:
+            raise ConfigError(f"pipeline.{number - 1}: {error}") from error
+        steps.append(Step(f"{number}. {_label(spec)}", stage))
+    return steps
+
+
+def check_parts(make: Builder, steps: Iterable[Step], teacher: Spec | None, student: Spec | None) -> None:
+    """Whether the pipeline has what it asks for.
+
+    Raises:
+        PluginError: a metric or reflection is unknown.
+        ConfigError: a teacher or student is missing.
+    """
+    for step in steps:
+        for metric in step.stage.needs:
+            make("metrics", metric)
+            if student is None:
+                raise ConfigError(f"stage '{step.name}' reads {metric}, but the config has no 'student:'")
+        for reflection in step.stage.reflections:
+            make("reflections", reflection)
+            if teacher is None:
+                raise ConfigError(f"stage '{step.name}' asks a teacher, but the config has no 'teacher:'")
+
+
+def reflection_facts(make: Builder, steps: Iterable[Step]) -> dict[str, str]:
+    """A fingerprint of each reflection in use: what it asks about a fixed pair."""
+    facts = {}
+    for name in dict.fromkeys(name for step in steps for name in step.stage.reflections):
+        reflection: Reflection = make("reflections", name)
+        asked = [
+            asdict(reflection.render(_PROBE, index, structured)) for index in (0, 1) for structured in (True, False)
+        ]
+        facts[f"reflection {name}"] = digest(asked)
+    return facts
+
+
+def _label(spec: Spec) -> str:
+    try:
+        return f"{spec.name} {Spec.parse(spec.options)}" if isinstance(spec.options, dict) else str(spec)
+    except ConfigError:
+        return str(spec)

@@ -1,0 +1,76 @@
+"""Gathers what many coroutines ask for one by one into batches for one worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_PAUSE = 0.01
+"""Seconds without a new arrival after which nothing else is taken to be on its way."""
+
+
+class Batcher(Generic[Item, Result]):
+    """One batch at a time: full, or whatever is there when nothing else can proceed.
+
+    While a batch runs the next one gathers, so batches are full exactly when the worker is the
+    bottleneck and small when it would otherwise stand idle.
+
+    Args:
+        run: answers a batch, in order.
+        full: most items of a batch.
+    """
+
+    def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], full: int) -> None:
+        self._run = run
+        self._full = full
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Result:
+        """The result for one item.
+
+        Raises:
+            Exception: whatever the batch raised; every item of it gets the same.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return await future
+
+    async def close(self) -> None:
+        """Stop the worker; whoever still waits is cancelled."""
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+        for _, future in self._waiting:
+            future.cancel()
+
+    async def _work(self) -> None:
+        while self._waiting:
+            await self._settle()
+            batch, self._waiting = self._waiting[: self._full], self._waiting[self._full :]
+            try:
+                results = await self._run([item for item, _ in batch])
+            except asyncio.CancelledError:
+                for _, future in batch:
+                    future.cancel()
+                raise
+            except Exception as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for (_, future), result in zip(batch, results, strict=True):
+                    if not future.done():
+                        future.set_result(result)
+
+    async def _settle(self) -> None:
+        seen = 0
+        while seen < len(self._waiting) < self._full:
+            seen = len(self._waiting)
+            await asyncio.sleep(_PAUSE)

@@ -1,0 +1,89 @@
+"""CSV with a header row."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from rt_framework.builtin.formats.text import cell, has_suffix, reading
+from rt_framework.errors import DataError
+
+
+class CsvFormat:
+    """Comma-separated values, UTF-8, as RFC 4180 and spreadsheets write them. Every value is read as text."""
+
+    suffixes: Sequence[str] = (".csv",)
+
+    def detect(self, path: Path) -> bool:
+        """By name."""
+        return path.is_file() and has_suffix(path, self.suffixes)
+
+    def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
+        """The rows, one at a time, by the names in the header. Blank lines are skipped.
+
+        Raises:
+            DataError: the file cannot be read, the header names a column twice, or a line has more or
+                fewer cells than the header; names the line.
+        """
+        # The default limit of 128 KiB a cell is less than a long answer; it can only be set for the process.
+        csv.field_size_limit(sys.maxsize)
+        with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            try:
+                header = next(lines, [])
+                _check_header(path, header)
+                for cells in filter(None, lines):
+                    yield _row(path, lines.line_num, header, cells)
+            except csv.Error as error:
+                raise DataError(f"{path}: line {lines.line_num}: broken CSV: {error}; correct its quotes") from None
+
+    def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write the union of all columns, in the order in which they first appear.
+
+        Values that are no text are written as JSON, null as an empty cell, a lone surrogate as ``?``.
+
+        Raises:
+            DataError: a value that JSON cannot hold, NaN among them.
+        """
+        # The header comes first but is known last, and the rows may be too many for memory.
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace", newline="", dir=path.parent) as body:
+            header = _write_body(body, rows)
+            body.seek(0)
+            csv.field_size_limit(sys.maxsize)
+            with path.open("w", encoding="utf-8", newline="") as file:
+                out = csv.writer(file)
+                out.writerow(header)
+                out.writerows(cells + [""] * (len(header) - len(cells)) for cells in csv.reader(body))
+
+
+def _write_body(body: IO[str], rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Write the rows without a header and return it; early rows may be shorter."""
+    header: dict[str, None] = {}
+    out = csv.writer(body)
+    for number, row in enumerate(rows):
+        header.update(dict.fromkeys(row))
+        out.writerow([_cell(row.get(column), number, column) for column in header])
+    return list(header)
+
+
+def _cell(value: object, number: int, column: str) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else cell(value, number, column)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise DataError(f"{path}: line 1: two columns are called '{twice[0]}'; rename one")
+
+
+def _row(path: Path, line: int, header: list[str], cells: list[str]) -> dict[str, str]:
+    if len(cells) != len(header):
+        found = f"{len(cells)} cells where the header has {len(header)}"
+        raise DataError(f"{path}: line {line}: {found}; put quotes around values with commas or newlines")
+    return dict(zip(header, cells, strict=True))

@@ -1,0 +1,59 @@
+"""JSON: one array of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rt_framework.builtin.formats.text import first_character, from_json, has_suffix, reading, row_to_json
+from rt_framework.errors import DataError
+
+
+class JsonFormat:
+    """An array of objects. The whole file is held in memory while it is read; JSON lines is for large data."""
+
+    suffixes: Sequence[str] = (".json",)
+
+    def detect(self, path: Path) -> bool:
+        """A file named ``.json`` that does not start with an object: that would be JSON lines."""
+        return path.is_file() and has_suffix(path, self.suffixes) and first_character(path) != "{"
+
+    def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
+        """The objects of the array; an empty file has none.
+
+        Raises:
+            DataError: it cannot be read, is broken JSON (with line and column), or is no array of objects.
+        """
+        with reading(path):
+            text = path.read_text(encoding="utf-8-sig")
+        rows = _parsed(path, text) if text.strip() else []
+        if not isinstance(rows, list):
+            raise DataError(f"{path}: not an array; write [ … ] around the records, or set data.format: jsonl")
+        for number, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise DataError(f"{path}: row {number} (from 0): not an object; each record is {{column: value, …}}")
+            yield row
+
+    def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write an array, one record a line.
+
+        Raises:
+            DataError: a value that JSON cannot hold, NaN among them.
+        """
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.write("[")
+            for number, row in enumerate(rows):
+                file.write((",\n" if number else "\n") + row_to_json(row, number))
+            file.write("\n]\n")
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return from_json(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise DataError(f"{path}: {place}: broken JSON: {error.msg}; correct it there") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: broken JSON: {error}; correct or remove that value") from None

@@ -1,0 +1,58 @@
+"""JSON lines: one object a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rt_framework.builtin.formats.text import first_character, from_json, has_suffix, reading, row_to_json
+from rt_framework.errors import DataError
+
+
+class JsonlFormat:
+    """One object a line, read and written one at a time. Blank lines and a byte order mark are skipped."""
+
+    suffixes: Sequence[str] = (".jsonl", ".ndjson")
+
+    def detect(self, path: Path) -> bool:
+        """By name, or a ``.json`` file that starts with an object."""
+        if not path.is_file():
+            return False
+        return has_suffix(path, self.suffixes) or (has_suffix(path, (".json",)) and first_character(path) == "{")
+
+    def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
+        """The objects, one at a time.
+
+        Raises:
+            DataError: the file cannot be read, or a line is broken; names the line.
+        """
+        # Bytes, because text is decoded in blocks: the line of a broken character would be lost.
+        with reading(path), path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if text.strip():
+                    yield _object(text, f"{path}: line {number}")
+
+    def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write one object a line.
+
+        Raises:
+            DataError: a value that JSON cannot hold, NaN among them.
+        """
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            for number, row in enumerate(rows):
+                file.write(row_to_json(row, number) + "\n")
+
+
+def _object(line: bytes, place: str) -> Mapping[str, Any]:
+    try:
+        row = from_json(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: not UTF-8 text ({error.reason}); convert it, or set data.format") from None
+    except (ValueError, RecursionError) as error:
+        way_out = "correct it: one object a line; an array of objects is data.format: json"
+        raise DataError(f"{place}: broken JSON: {error}; {way_out}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: not an object; each line is {{column: value, …}}")
+    return row

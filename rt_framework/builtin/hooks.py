@@ -1,0 +1,116 @@
+"""What the package itself offers, registered as any plugin would."""
+
+from __future__ import annotations
+
+from rt_framework import hookimpl
+from rt_framework.builtin.reflections.settings import ReflectionSettings
+from rt_framework.builtin.selectors import settings as selectors
+from rt_framework.builtin.stages import settings as stages
+from rt_framework.builtin.students.settings import HFSettings
+from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
+from rt_framework.builtin.teachers.settings import LiteLLMSettings, ReplaySettings
+from rt_framework.hookspecs import Register
+
+_HERE = "rt_framework.builtin"
+
+
+@hookimpl
+def rt_register_teachers(register: Register) -> None:
+    """Any provider, a local model, recorded answers."""
+    at = f"{_HERE}.teachers"
+    register("litellm", f"{at}.litellm:LiteLLMTeacher", help="any provider through litellm", settings=LiteLLMSettings)
+    register("hf", f"{at}.hf:HFTeacher", help="a local transformers model", settings=HFTeacherSettings)
+    register("replay", f"{at}.replay:ReplayTeacher", help="answers from a JSONL file", settings=ReplaySettings)
+
+
+@hookimpl
+def rt_register_students(register: Register) -> None:
+    """The reference scorer."""
+    target = f"{_HERE}.students.hf:HFStudent"
+    register("hf", target, help="a causal LM: hub id, local directory or GGUF file", settings=HFSettings)
+
+
+@hookimpl
+def rt_register_metrics(register: Register) -> None:
+    """The papers' scores, each under the name of its formula."""
+    at = f"{_HERE}.metrics"
+    register("ifd", f"{at}.ratios:IFD", help="ppl(y|x) / ppl(y), higher is more to learn")
+    register("ifd-loss", f"{at}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it")
+    register("r-ifd", f"{at}.ratios:RIFD", help="ppl(x|g(y)) / ppl(x), lower is more feasible")
+    register("r-ifd-loss", f"{at}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
+    register("ppl", f"{at}.plain:Perplexity", help="exp L(y|x)")
+    register("loss", f"{at}.plain:MeanLoss", help="L(y|x) in nats a token")
+    register("length", f"{at}.plain:Length", help="response tokens, no forward pass")
+
+
+@hookimpl
+def rt_register_selectors(register: Register) -> None:
+    """Choices between versions of a sample, and between samples."""
+    at = f"{_HERE}.selectors"
+    register("highest", f"{at}.versions:Highest", help="the version with the highest score", settings=selectors.Best)
+    register("lowest", f"{at}.versions:Lowest", help="the version with the lowest score", settings=selectors.Best)
+    register("newest", f"{at}.versions:Newest", help="the latest rewrite, whatever it is")
+    register("top", f"{at}.dataset:Top", help="the best fraction or count", settings=selectors.TopSettings)
+    register("threshold", f"{at}.dataset:Threshold", help="all in a range", settings=selectors.ThresholdSettings)
+    register("random", f"{at}.dataset:Random", help="control: chosen by chance", settings=selectors.RandomSettings)
+    register(
+        "length-matched",
+        f"{at}.dataset:LengthMatched",
+        help="control: others of the same lengths as top would choose",
+        settings=selectors.LengthMatchedSettings,
+    )
+
+
+@hookimpl
+def rt_register_reflections(register: Register) -> None:
+    """The two reflections of Selective Reflection-Tuning."""
+    at = f"{_HERE}.reflections"
+    help_one = "critique, then a new instruction and its answer"
+    register("instruction", f"{at}.instruction:InstructionReflection", help=help_one, settings=ReflectionSettings)
+    help_two = "critique, then a better answer"
+    register("response", f"{at}.response:ResponseReflection", help=help_two, settings=ReflectionSettings)
+
+
+@hookimpl
+def rt_register_templates(register: Register) -> None:
+    """The published text templates and the student's own."""
+    at = f"{_HERE}.templates"
+    for name in ("alpaca", "vicuna", "wizardlm", "none"):
+        register(name, f"{at}.text:{name}", help=f"the text template '{name}'")
+    register("chat", f"{at}.chat:Chat", help="the chat template of the student's tokenizer")
+
+
+@hookimpl
+def rt_register_formats(register: Register) -> None:
+    """Files and directories of rows."""
+    at = f"{_HERE}.formats"
+    register("json", f"{at}.json:JsonFormat", help="one JSON array of objects")
+    register("jsonl", f"{at}.jsonl:JsonlFormat", help="one JSON object a line")
+    register("csv", f"{at}.csv:CsvFormat", help="comma-separated values with a header")
+    register("parquet", f"{at}.parquet:ParquetFormat", help="Apache Parquet")
+    register("dataset", f"{at}.dataset:DatasetFormat", help="a Hugging Face data set directory")
+
+
+@hookimpl
+def rt_register_stages(register: Register) -> None:
+    """What a pipeline is made of."""
+    at = f"{_HERE}.stages"
+    register("reflect", f"{at}.rewriting:Reflect", help="ask for a rewrite", settings=stages.ReflectSettings)
+    register("choose", f"{at}.rewriting:Choose", help="keep one version", settings=stages.ChooseSettings)
+    register("gate", f"{at}.filtering:Gate", help="drop what is out of range", settings=stages.GateSettings)
+    register("select", f"{at}.filtering:Select", help="keep a subset", settings=stages.SelectSettings)
+    register("measure", f"{at}.filtering:Measure", help="score for the report", settings=stages.MeasureSettings)
+    help_ = "policy for samples whose response was not improved"
+    register("unimproved", f"{at}.filtering:Unimproved", help=help_, settings=stages.UnimprovedSettings)
+
+
+@hookimpl
+def rt_register_executors(register: Register) -> None:
+    """Where the student runs."""
+    register("local", f"{_HERE}.executors.local:LocalExecutor", help="in this process")
+
+
+@hookimpl
+def rt_register_reporters(register: Register) -> None:
+    """Who watches."""
+    register("console", "rt_framework.console:ConsoleReporter", help="live progress, or plain lines in a pipe")

@@ -1,0 +1,72 @@
+"""IFD and r-IFD, each under the name of its formula.
+
+L(t|c) is the mean token loss of t after c, in nats. See docs/explanation/method.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rt_framework.model import Loss, Pair, Range, Span
+from rt_framework.protocols import Frame
+
+
+class _Response:
+    """What IFD reads: the response with and without its instruction."""
+
+    direction = "higher"
+
+    def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
+        """``y|x`` and ``y``."""
+        return {"y|x": frame.response_given_instruction(pair), "y": frame.response_alone(pair)}
+
+
+class _Instruction:
+    """What r-IFD reads: the instruction with and without its response."""
+
+    direction = "lower"
+
+    def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
+        """``x|y`` and ``x``."""
+        return {"x|y": frame.instruction_given_response(pair), "x": frame.instruction_alone(pair)}
+
+
+class IFD(_Response):
+    """exp(L(y|x) - L(y)): Superfiltering arXiv 2402.00530 and Selective Reflection-Tuning arXiv 2402.10110."""
+
+    valid = Range(below=1)
+
+    def reduce(self, losses: Mapping[str, Loss]) -> float:
+        """Ratio of perplexities, as the exponential of a difference: a perplexity alone overflows soon."""
+        return math.exp(losses["y|x"].mean - losses["y"].mean)
+
+
+class IFDLoss(_Response):
+    """L(y|x) / L(y): Cherry LLM, arXiv 2308.12032."""
+
+    valid = Range(at_most=1)
+
+    def reduce(self, losses: Mapping[str, Loss]) -> float:
+        """Ratio of mean losses."""
+        return losses["y|x"].mean / losses["y"].mean
+
+
+class RIFD(_Instruction):
+    """exp(L(x|g(y)) - L(x)): reversed IFD, arXiv 2402.10110."""
+
+    valid = Range(below=1)
+
+    def reduce(self, losses: Mapping[str, Loss]) -> float:
+        """Ratio of perplexities."""
+        return math.exp(losses["x|y"].mean - losses["x"].mean)
+
+
+class RIFDLoss(_Instruction):
+    """L(x|g(y)) / L(x)."""
+
+    valid = Range(at_most=1)
+
+    def reduce(self, losses: Mapping[str, Loss]) -> float:
+        """Ratio of mean losses."""
+        return losses["x|y"].mean / losses["x"].mean

@@ -1,0 +1,34 @@
+"""Fences: what keeps a sample's text apart from the request around it.
+
+Each fence holds a token derived from the pair, so that a request can be repeated exactly, and chosen
+so that it does not occur in the pair: no sample can close its own fence or fake an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+
+from rt_framework.model import Pair, digest
+
+FENCE = re.compile(r"(?:<<<|\[\[)[a-z]+ [0-9a-f]{8}(?:>>>|\]\])")
+"""Any fence or marker, whatever its token."""
+END = "end"
+
+
+def token_of(pair: Pair) -> str:
+    """Eight hexadecimal digits that do not occur in the pair's text."""
+    turns = (text for turn in pair.history for text in (turn.role, turn.content))
+    text = "\n".join((pair.instruction, pair.input, pair.response, pair.system or "", *turns))
+    content = pair.hash
+    return next(token for n in count() if (token := digest([content, n])[:8]) not in text)
+
+
+def fenced(label: str, token: str, text: str) -> str:
+    """A text of the sample, as data."""
+    return f"<<<{label} {token}>>>\n{text}\n<<<{END} {token}>>>"
+
+
+def marker(part: str, token: str) -> str:
+    """The line before a part of an answer; the one called ``end`` is the last line."""
+    return f"[[{part} {token}]]"

@@ -1,0 +1,134 @@
+"""Guards: rewrites that have the right form and must not become training data all the same.
+
+Each is a conservative test of the text alone. What the original does already is no fault of its rewrite.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from attrs import frozen
+
+from rt_framework.builtin.reflections.fences import FENCE
+from rt_framework.builtin.reflections.scripts import drift
+from rt_framework.model import Pair, Unparsed
+
+_CANNOT = r"(?:\s+can't|\s+cannot|\s+can\s+not|\s+won't|\s+will\s+not|(?:\s+am|'m)\s+(?:unable|not\s+able)\s+to)"
+_SERVE = (
+    r"(?:access|answer|assist|browse|complete|comply|continue|create|discuss|do|engage|fulfil+|generate|give|help"
+    r"|improve|offer|perform|process|produce|provide|respond|revise|rewrite|share|support|write)\b"
+)
+_SORRY = r"(?:(?:i'm|i\s+am)\s+(?:\w+\s+)?sorry|sorry|my\s+apologies|i\s+apologi[sz]e)"
+_MODEL = (
+    r"as\s+an?\s+(?:(?:ai|artificial\s+intelligence)(?:\s+(?:language\s+)?(?:model|assistant|system|chatbot))?"
+    r"|(?:large\s+)?language\s+model)(?:\s+(?:built|created|developed|made|trained)\b[^,.\n]{0,40})?,?"
+)
+_LACK = r"\s+(?:don't|do\s+not)\s+have\s+(?:the\s+ability|the\s+capability|access)"
+_REFUSAL = re.compile(
+    rf"\W*(?:{_SORRY}\W+(?:but\s+)?(?:{_MODEL}\s+)?i{_CANNOT}(?:\s+{_SERVE}|\W*$)"
+    rf"|{_MODEL}\s+i(?:{_CANNOT}|{_LACK})"
+    rf"|i{_CANNOT}\s+(?:assist|comply|fulfil+|provide|answer|help\s+(?:you\s+)?with|do\s+(?:that|this)|continue\s+with))",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"(?<=[.:?;])\s+|\n")
+_TELLING = 40
+"""Characters from which on a sentence is ours and no coincidence."""
+
+
+@frozen
+class Rewrite:
+    """A parsed answer beside the pair that it is to replace."""
+
+    old: Pair
+    new: Pair
+    texts: tuple[str, ...]
+    """The parts that were rewritten."""
+    token: str
+    """That of the request's fences."""
+    prompt: tuple[str, ...]
+    """The request's own words."""
+
+    @property
+    def before(self) -> str:
+        """All text of the old pair."""
+        return "\n".join((self.old.instruction, self.old.input, self.old.response))
+
+
+def objection(rewrite: Rewrite) -> Unparsed | None:
+    """The first guard's word against a rewrite, if any has one."""
+    return next((found for guard in _GUARDS if (found := guard(rewrite))), None)
+
+
+def refuses(text: str) -> bool:
+    """Whether a text begins by declining to answer."""
+    return _REFUSAL.match(text.replace("’", "'")) is not None
+
+
+def _leak(rewrite: Rewrite) -> Unparsed | None:
+    for text in rewrite.texts:
+        fences = (found.group() for found in FENCE.finditer(text))
+        if rewrite.token in text or any(fence not in rewrite.before for fence in fences):
+            return Unparsed("format", "a fence of the request leaked into the text")
+    return None
+
+
+def _unchanged(rewrite: Rewrite) -> Unparsed | None:
+    old, new = rewrite.old, rewrite.new
+    same = _squeezed(new.instruction) in {_squeezed(old.instruction), _squeezed(f"{old.instruction} {old.input}")}
+    if same and _squeezed(new.response) == _squeezed(old.response):
+        return Unparsed("format", "echo of the example: nothing was rewritten")
+    return None
+
+
+def _echo(rewrite: Rewrite) -> Unparsed | None:
+    before = _squeezed(rewrite.before)
+    ours = [sentence for sentence in _sentences(rewrite.prompt) if sentence not in before]
+    if any(sentence in _squeezed(text) for text in rewrite.texts for sentence in ours):
+        return Unparsed("format", "echo of the prompt")
+    return None
+
+
+def _refusal(rewrite: Rewrite) -> Unparsed | None:
+    if refuses(rewrite.new.response) and not refuses(rewrite.old.response):
+        return Unparsed("refused", "the new response is a refusal")
+    return None
+
+
+def _cut_off(rewrite: Rewrite) -> Unparsed | None:
+    if _ends_in_code(rewrite.new.response) and not _ends_in_code(rewrite.old.response):
+        return Unparsed("truncated", "the new response ends inside a code block")
+    return None
+
+
+def _drift(rewrite: Rewrite) -> Unparsed | None:
+    found = drift(rewrite.before, "\n".join(rewrite.texts))
+    if found:
+        return Unparsed("format", f"language drift: the text went from {found[0]} to {found[1]} script")
+    return None
+
+
+_GUARDS: tuple[Callable[[Rewrite], Unparsed | None], ...] = (_leak, _unchanged, _echo, _refusal, _cut_off, _drift)
+
+
+def _squeezed(text: str) -> str:
+    """The text with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def _sentences(texts: Sequence[str]) -> Iterator[str]:
+    """Sentences long enough to be recognised."""
+    parts = (_squeezed(part) for text in texts for part in _SENTENCE_END.split(text))
+    return (part for part in parts if len(part) >= _TELLING)
+
+
+def _ends_in_code(text: str) -> bool:
+    """Whether a Markdown code block is still open at the end."""
+    opened = 0
+    for found in re.finditer(r"^[ \t]*(`{3,})([^`\n]*)$", text, re.MULTILINE):
+        ticks, info = len(found[1]), found[2].strip()
+        if not opened:
+            opened = ticks
+        elif ticks >= opened and not info:
+            opened = 0
+    return bool(opened)

@@ -1,0 +1,34 @@
+"""The writing systems of a text, to notice an answer in another language than was asked for."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+
+_JAPANESE = {"HIRAGANA", "KATAKANA"}
+_MIN_LETTERS = 20
+_MAIN_SHARE = 0.6
+_TRACE = 0.05
+
+
+def scripts(text: str) -> Counter[str]:
+    """Number of letters by script, such as ``LATIN``; Chinese characters and kana count as one, ``CJK``."""
+    # Compatibility forms (full-width, mathematical) count as the letters that they stand for.
+    letters = (char for char in unicodedata.normalize("NFKC", text) if char.isalpha())
+    names = (unicodedata.name(char, "UNKNOWN").split()[0] for char in letters)
+    return Counter("CJK" if name in _JAPANESE else name for name in names)
+
+
+def drift(old: str, new: str) -> tuple[str, str] | None:
+    """The main scripts of both texts, where the new one's is foreign to the old text; else ``None``.
+
+    Each text needs 20 letters, more than 60 % of them in its main script. A script with 5 % of the
+    old letters is not foreign: a translation exercise holds two.
+    """
+    before, after = scripts(old), scripts(new)
+    if min(before.total(), after.total()) < _MIN_LETTERS:
+        return None
+    (was, many), (became, more) = before.most_common(1)[0], after.most_common(1)[0]
+    main = many > _MAIN_SHARE * before.total() and more > _MAIN_SHARE * after.total()
+    foreign = before[became] < _TRACE * before.total()
+    return (was, became) if main and foreign else None

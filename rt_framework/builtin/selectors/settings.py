@@ -1,0 +1,71 @@
+"""Options of the selectors."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import field, frozen
+
+from rt_framework.model import Range
+
+
+@frozen
+class BestSettings:
+    """Options of ``highest`` and ``lowest``."""
+
+    metric: str
+    """The metric that decides."""
+    gates: dict[str, Range] = field(factory=dict)
+    """Bounds by metric, such as ``{ifd: {below: 1}}``, that a version must keep to win."""
+
+
+@frozen
+class TopSettings:
+    """Options of ``top``. Give either *fraction* or *count*."""
+
+    metric: str
+    """The metric that ranks."""
+    fraction: float | None = None
+    """Share to select, in (0, 1]; rounded up to whole samples, so that a small share is never none."""
+    count: int | None = None
+    """Number of samples to select, at least 1."""
+    of: Literal["valid", "all"] = "valid"
+    """What *fraction* is a share of: the samples with a valid score, or all samples."""
+    order: Literal["higher", "lower"] = "higher"
+    """Which values rank first."""
+
+
+@frozen
+class LengthMatchedSettings(TopSettings):
+    """Options of ``length-matched``: those of the ``top`` selection that it is a control for."""
+
+    seed: int = 0
+    """Decides between samples that match equally well."""
+
+
+@frozen
+class ThresholdSettings:
+    """Options of ``threshold``. Give at least one bound."""
+
+    metric: str
+    """The metric that is compared with the bounds."""
+    below: float | None = None
+    """Select values < this."""
+    at_most: float | None = None
+    """Select values ≤ this."""
+    above: float | None = None
+    """Select values > this."""
+    at_least: float | None = None
+    """Select values ≥ this."""
+
+
+@frozen
+class RandomSettings:
+    """Options of ``random``. Give either *fraction* or *count*."""
+
+    fraction: float | None = None
+    """Share of all samples to select, in (0, 1]; rounded up to whole samples."""
+    count: int | None = None
+    """Number of samples to select, at least 1."""
+    seed: int = 0
+    """Another seed draws another subset."""

@@ -1,0 +1,98 @@
+"""Selectors between the versions of one sample.
+
+All follow one rule: the version held so far is replaced only by one that is strictly better. Of
+several better ones the best wins, of equal ones the first. A version without a valid score, or
+outside a gate, cannot win; when none can, the held one stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from attrs import frozen
+
+from rt_framework.builtin.selectors.scores import lacking, shown, shown_apart, valid
+from rt_framework.builtin.selectors.settings import BestSettings
+from rt_framework.model import Choice, Scored
+
+
+@frozen
+class _Best:
+    """The rule above; a subclass says which direction is better."""
+
+    settings: BestSettings
+    sign: ClassVar[int]
+    """1 when higher values are better, else -1."""
+    words: ClassVar[tuple[str, str]]
+    """The sign and the word for *better* in reasons."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The deciding metric and those of the gates."""
+        return tuple(dict.fromkeys((self.settings.metric, *self.settings.gates)))
+
+    def choose(self, candidates: Sequence[Scored]) -> Choice:
+        """Keep the best version that can win; the held one, which is first, on a tie."""
+        judged = {row.version.name: self._judge(row) for row in candidates}
+        able = {name: value for name, value in judged.items() if not isinstance(value, str)}
+        held = candidates[0].version.name
+        if not able:
+            return Choice(held, f"no version can win: {_listed(judged)}")
+        # max() returns the first of equal ones.
+        best = max(able, key=lambda name: self.sign * able[name])
+        return Choice(best, self._reason(best, held, judged, able))
+
+    def _judge(self, row: Scored) -> float | str:
+        """The value that decides, or why the version cannot win."""
+        values: dict[str, float] = {}
+        for metric in self.needs:
+            value, gate = valid(row, metric), self.settings.gates.get(metric)
+            if value is None:
+                return lacking(metric, row.scores[metric])
+            if gate is not None and value not in gate:
+                return f"{metric} {shown(value)} is not {gate}"
+            values[metric] = value
+        return values[self.settings.metric]
+
+    def _reason(self, best: str, held: str, judged: Mapping[str, float | str], able: Mapping[str, float]) -> str:
+        metric = self.settings.metric
+        sign, word = self.words
+        if best == held:
+            rest = {name: value for name, value in judged.items() if name != held}
+            return f"{metric} {shown(able[held])} of {held}, none {word}: {_listed(rest)}"
+        if held not in able:
+            return f"{metric} {shown(able[best])}; {held} cannot win: {judged[held]}"
+        won, lost = shown_apart(able[best], able[held])
+        return f"{metric} {won} {sign} {lost} of {held}"
+
+
+def _listed(judged: Mapping[str, float | str]) -> str:
+    return "; ".join(f"{name}: {v if isinstance(v, str) else shown(v)}" for name, v in judged.items())
+
+
+@frozen
+class Highest(_Best):
+    """The version with the highest value of a metric (step 2 of arXiv 2402.10110, with ``ifd``)."""
+
+    sign = 1
+    words = (">", "higher")
+
+
+@frozen
+class Lowest(_Best):
+    """The version with the lowest value of a metric (step 4 of arXiv 2402.10110, with ``r-ifd``)."""
+
+    sign = -1
+    words = ("<", "lower")
+
+
+class Newest:
+    """The newest version, whatever it scores: reflection without selection (arXiv 2310.11716)."""
+
+    needs: Sequence[str] = ()
+    """It reads no metric."""
+
+    def choose(self, candidates: Sequence[Scored]) -> Choice:
+        """Keep the last candidate."""
+        return Choice(candidates[-1].version.name, "the newest version is kept without comparison")

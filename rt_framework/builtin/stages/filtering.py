@@ -1,0 +1,103 @@
+"""Stages that let samples through or drop them, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rt_framework.builtin.stages.settings import (
+    GateSettings,
+    MeasureSettings,
+    SelectSettings,
+    UnimprovedSettings,
+)
+from rt_framework.errors import ConfigError
+from rt_framework.model import Decision, Dropped, Range, Sample, Score, Scored
+from rt_framework.protocols import DatasetSelector, Make, StageContext
+
+
+class Gate:
+    """Drops a sample whose kept version has a score outside the range, or none."""
+
+    reflections: Sequence[str] = ()
+
+    def __init__(self, settings: GateSettings, make: Make) -> None:
+        self._ranges = settings.metrics
+        self.needs = tuple(settings.metrics)
+        if not self.needs:
+            raise ConfigError("gate: name at least one metric")
+        for metric in self.needs:
+            make("metrics", metric)
+
+    async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
+        """Let the sample pass, or drop it."""
+        (scores,) = await ctx.score((sample.current,), self.needs)
+        for metric, bounds in self._ranges.items():
+            fault = _fault(metric, scores[metric], bounds)
+            if fault:
+                return Dropped(sample, fault)
+        passed = ", ".join(f"{metric} {scores[metric].value:.4g}" for metric in self.needs)
+        return sample.deciding(Decision("gate", (sample.kept,), sample.kept, f"passed: {passed}"))
+
+
+class Unimproved:
+    """What becomes of samples whose response was not improved."""
+
+    needs: Sequence[str] = ()
+    reflections: Sequence[str] = ()
+
+    def __init__(self, settings: UnimprovedSettings, make: Make) -> None:  # noqa: ARG002 - every stage gets make
+        self._drop = settings.policy == "drop"
+
+    async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:  # noqa: ARG002
+        """Drop the sample if that is the policy and its response is still the original one."""
+        if self._drop and sample.current.pair.response == sample.original.pair.response:
+            return Dropped(sample, "response not improved")
+        return sample
+
+
+class Measure:
+    """Scores the original and the kept version, so that the report can compare them. Changes nothing."""
+
+    reflections: Sequence[str] = ()
+
+    def __init__(self, settings: MeasureSettings, make: Make) -> None:
+        self.needs = settings.metrics
+        for metric in self.needs:
+            make("metrics", metric)
+
+    async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
+        """Ask for the scores; they are remembered with the sample."""
+        await ctx.score((sample.original, sample.current), self.needs)
+        return sample
+
+
+class Select:
+    """Keeps a subset of the data set."""
+
+    reflections: Sequence[str] = ()
+
+    def __init__(self, settings: SelectSettings, make: Make) -> None:
+        self._name = str(settings.selector)
+        self._selector: DatasetSelector = make("selectors", settings.selector.name, settings.selector.options)
+        if not hasattr(self._selector, "select"):
+            raise ConfigError(f"selector '{settings.selector.name}' chooses between versions; use it with 'choose'")
+        self.needs = tuple(self._selector.needs)
+
+    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Sequence[Sample | Dropped]:
+        """Decide on all samples at once."""
+        scores = await ctx.score([sample.current for sample in samples], self.needs)
+        rows = [Scored(s.id, s.row, s.current, score) for s, score in zip(samples, scores, strict=True)]
+        verdicts = self._selector.select(rows)
+        return [
+            sample.deciding(Decision(f"select {self._name}", (sample.kept,), sample.kept, verdict.reason))
+            if verdict.keep
+            else Dropped(sample, f"not selected: {verdict.reason}")
+            for sample, verdict in zip(samples, verdicts, strict=True)
+        ]
+
+
+def _fault(metric: str, score: Score, bounds: Range) -> str | None:
+    """Why a score does not pass, in words that are the same for every sample of that kind."""
+    if score.value is None:
+        return f"gate {metric}: not scored ({score.status})"
+    return None if score.value in bounds else f"gate {metric}: not {bounds}"

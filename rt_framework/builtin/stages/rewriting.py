@@ -1,0 +1,56 @@
+"""The stages of Selective Reflection-Tuning: reflect, then let the student choose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from rt_framework.builtin.stages.settings import ChooseSettings, ReflectSettings
+from rt_framework.model import Decision, Dropped, Failure, Sample, Scored, Version
+from rt_framework.protocols import Make, Selector, StageContext
+
+
+class Reflect:
+    """Asks the teacher for a rewrite of the current version; in exhaustive mode of every version."""
+
+    needs: Sequence[str] = ()
+
+    def __init__(self, settings: ReflectSettings, make: Make) -> None:
+        self._reflection = settings.reflection
+        self.reflections = (settings.reflection,)
+        make("reflections", settings.reflection)
+
+    async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
+        """Add the rewrites, or note why there is none."""
+        versions = sample.versions if ctx.exhaustive else (sample.current,)
+        asked = [version for version in versions if not _has_rewrite(sample, version, self._reflection)]
+        for outcome in await asyncio.gather(*(ctx.reflect(self._reflection, version) for version in asked)):
+            sample = sample.failing(outcome) if isinstance(outcome, Failure) else sample.adding(outcome)
+        return sample
+
+
+class Choose:
+    """Keeps one of the current version and its rewrites."""
+
+    reflections: Sequence[str] = ()
+
+    def __init__(self, settings: ChooseSettings, make: Make) -> None:
+        self._name = str(settings.selector)
+        self._selector: Selector = make("selectors", settings.selector.name, settings.selector.options)
+        self.needs = tuple(self._selector.needs)
+
+    async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
+        """Decide, when there is something to decide between."""
+        rivals = sample.rivals
+        if not rivals:
+            return sample
+        versions = (sample.current, *rivals)
+        scores = await ctx.score(versions, self.needs)
+        candidates = [Scored(sample.id, sample.row, *pair) for pair in zip(versions, scores, strict=True)]
+        choice = self._selector.choose(candidates)
+        names = tuple(version.name for version in versions)
+        return sample.deciding(Decision(f"choose {self._name}", names, choice.kept, choice.reason))
+
+
+def _has_rewrite(sample: Sample, version: Version, reflection: str) -> bool:
+    return any(other.parent == version.name and other.reflection == reflection for other in sample.versions)

@@ -1,0 +1,58 @@
+"""Options of the built-in stages."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from rt_framework.model import Range
+from rt_framework.spec import Spec
+
+
+@frozen
+class ReflectSettings:
+    """Options of ``reflect``."""
+
+    reflection: str
+    """Name of a reflection."""
+
+
+@frozen
+class ChooseSettings:
+    """Options of ``choose``."""
+
+    selector: Spec
+    """A selector over the versions of one sample."""
+
+
+@frozen
+class GateSettings:
+    """Options of ``gate``."""
+
+    metrics: dict[str, Range]
+    """What each metric of the kept version must be."""
+
+
+@frozen
+class SelectSettings:
+    """Options of ``select``."""
+
+    selector: Spec
+    """A selector over the data set."""
+
+
+@frozen
+class MeasureSettings:
+    """Options of ``measure``."""
+
+    metrics: tuple[str, ...]
+    """What to score for the report."""
+
+
+@frozen
+class UnimprovedSettings:
+    """Options of ``unimproved``."""
+
+    policy: Literal["drop", "keep"]
+    """``drop`` (the paper) or ``keep`` a sample whose response no choice has improved."""

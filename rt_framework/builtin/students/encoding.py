@@ -1,0 +1,69 @@
+"""From token lists to an encoded span: where a target starts and where it is cut. Pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rt_framework.model import EncodedSpan, SpanLoss
+
+ENCODING = 1
+"""Version of the rules below; a part of the student's fingerprint."""
+
+_TOO_SHORT = "one token with nothing before it: no prediction to score"
+
+
+def encode_text(
+    whole: Sequence[int], boundary: int, twin: int | None, limit: int, count_only: bool = False
+) -> EncodedSpan | SpanLoss:
+    """A span whose context and target were encoded as one text: the published procedure.
+
+    Args:
+        whole: ids of context and target, leading ids included.
+        boundary: length of the context encoded by itself: the first target position.
+        twin: length of the other pass's context. The target is cut so that it fits behind that one
+            too: the text may have ``limit - twin + 1`` tokens.
+        limit: longest sequence in tokens.
+        count_only: the target is only counted, so its first token needs no prediction.
+    """
+    room = limit if twin is None else limit - twin + 1
+    start = boundary if count_only else max(boundary, 1)
+    ids = tuple(whole[: max(room, 0)])
+    if start < len(ids):
+        return EncodedSpan(ids, start, count_only)
+    if room <= start:
+        return no_room(max(boundary, twin or 0), limit)
+    return SpanLoss(None, 0, "too_short", "the target is one token with the context's end" if boundary else _TOO_SHORT)
+
+
+def encode_ids(
+    context: Sequence[int], target: Sequence[int], twin: int | None, limit: int, count_only: bool = False
+) -> EncodedSpan | SpanLoss:
+    """A span whose context and target were encoded apart. Both passes score the same target tokens.
+
+    Args:
+        context: ids of the context.
+        target: ids of the target.
+        twin: length of the other pass's context in tokens, if there is one.
+        limit: longest sequence in tokens; the target is cut to fit behind the longer context.
+        count_only: the target is only counted, so its first token needs no prediction.
+    """
+    other = len(context) if twin is None else twin
+    kept = target[: max(limit - max(len(context), other), 0)]
+    # Where one pass has nothing before the target, its first token has no prediction there.
+    skipped = 1 if min(len(context), other) == 0 and not count_only else 0
+    ids, start = (*context, *kept), len(context) + skipped
+    if start < len(ids):
+        return EncodedSpan(ids, start, count_only)
+    if target and not kept:
+        return no_room(max(len(context), other), limit)
+    return SpanLoss(None, 0, "too_short", _TOO_SHORT) if kept else empty()
+
+
+def no_room(context: int, limit: int) -> SpanLoss:
+    """The loss of a span whose context fills the window."""
+    return SpanLoss(None, 0, "no_room", f"the context takes {context} of {limit} tokens: no room for the target")
+
+
+def empty() -> SpanLoss:
+    """The loss of a span without a target."""
+    return SpanLoss(None, 0, "empty", "the target is empty")

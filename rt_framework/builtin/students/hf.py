@@ -1,0 +1,96 @@
+"""The student that transformers loads: hub id, directory or GGUF file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from rt_framework.builtin import models
+from rt_framework.builtin.students.encoding import ENCODING
+from rt_framework.builtin.students.settings import HFSettings
+from rt_framework.builtin.students.tokens import Encoder
+from rt_framework.errors import OutOfMemory
+from rt_framework.model import EncodedSpan, Span, SpanLoss
+
+if TYPE_CHECKING:
+    from rt_framework.builtin.students.forward import TargetLosses
+
+
+class HFStudent:
+    """A causal language model as a scorer.
+
+    The tokenizer is loaded by the first ``encode``, the model by the first ``score``.
+
+    Args:
+        settings: which model, and how to run it.
+    """
+
+    def __init__(self, settings: HFSettings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of weights, tokenizer, dtype and encoding; loads nothing.
+
+        Raises:
+            ModelError: there is no such model.
+        """
+        release = ".".join(metadata.version("transformers").split(".")[:2])
+        identity = models.model_identity(self._settings)
+        return f"hf {identity} {models.resolved_dtype(self._settings)} encoding-{ENCODING} transformers-{release}"
+
+    @property
+    def path(self) -> str:
+        """How losses are computed: ``head on targets``, or ``full logits`` and why. Loads the model."""
+        return self._losses.path
+
+    def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
+        """Token ids of each span, or why there are none.
+
+        Raises:
+            ModelError: the tokenizer cannot be loaded.
+        """
+        return self._encoder.encode(spans)
+
+    def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
+        """Losses of a batch, in order, in one forward pass.
+
+        Raises:
+            OutOfMemory: the batch does not fit the device.
+            ModelError: the model cannot be loaded.
+        """
+        sums = iter(self._sums([span for span in batch if not span.count_only]))
+        return [_loss(span, None if span.count_only else next(sums)) for span in batch]
+
+    def _sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
+        from rt_framework.builtin.students.forward import free_memory, out_of_memory
+
+        try:
+            return self._losses.sums(batch)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        # Out here the traceback, which held the tensors, is gone.
+        free_memory()
+        raise OutOfMemory(f"{len(batch)} sequences, the longest of {max(len(span.ids) for span in batch)} tokens")
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        tokenizer = models.load_tokenizer(self._settings)
+        return Encoder(tokenizer, models.window(models.load_config(self._settings), tokenizer))
+
+    @cached_property
+    def _losses(self) -> TargetLosses:
+        from rt_framework.builtin.students.forward import TargetLosses
+
+        return TargetLosses(models.load_model(self._settings, self._settings.attention))
+
+
+def _loss(span: EncodedSpan, nll: float | None) -> SpanLoss:
+    tokens = len(span.ids) - span.start
+    if nll is not None and not math.isfinite(nll):
+        return SpanLoss(None, tokens, "nonfinite", "the model's loss is not a finite number")
+    return SpanLoss(nll, tokens)

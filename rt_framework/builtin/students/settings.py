@@ -1,0 +1,40 @@
+"""Options of the students."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import Attribute, field, frozen
+
+from rt_framework.errors import ConfigError
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+"""Number format of the weights; ``auto`` is bfloat16 on CUDA and float32 elsewhere and for GGUF files."""
+
+
+def pinned(instance: Any, _attribute: Attribute[bool], value: bool) -> None:
+    """Attrs validator of ``trust_remote_code``: code from a repository runs only at a fixed revision.
+
+    Raises:
+        ConfigError: it is on and no ``revision`` is set.
+    """
+    if value and instance.revision is None:
+        raise ConfigError("trust_remote_code runs the repository's code: set `revision` to the commit you have read")
+
+
+@frozen
+class HFSettings:
+    """A causal language model that transformers loads."""
+
+    model: str
+    """Hub id, directory with safetensors, or ``.gguf`` file."""
+    dtype: Dtype = "auto"
+    """Number format of the weights."""
+    attention: str | None = None
+    """Attention implementation, as transformers names it; none: its own choice."""
+    device: str | None = None
+    """Torch device; none: CUDA if there is one, else the CPU."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; none: the main branch."""
+    trust_remote_code: bool = field(default=False, validator=pinned)
+    """Run model code from the repository; needs ``revision``."""

@@ -1,0 +1,99 @@
+"""Spans to token ids, a call at a time: each text of the call is rendered and tokenised once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework.builtin.models import leading_ids, render
+from rt_framework.builtin.students.encoding import empty, encode_ids, encode_text
+from rt_framework.errors import Unscorable
+from rt_framework.model import Context, EncodedSpan, Span, SpanLoss
+
+
+@frozen
+class Piece:
+    """A text to tokenise."""
+
+    text: str
+    led: bool
+    """Whether the tokenizer's leading ids (BOS) stand before it."""
+
+
+@frozen
+class Pieces:
+    """The texts one span is made of."""
+
+    context: Piece
+    target: Piece
+    """With ``join="text"`` context and target in one."""
+    twin: Piece | None
+
+    def texts(self) -> Iterable[str]:
+        """Every text."""
+        return (piece.text for piece in (self.context, self.target, self.twin) if piece is not None)
+
+
+class Encoder:
+    """Encodes spans with one tokenizer.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        window: the model's longest sequence in tokens.
+    """
+
+    def __init__(self, tokenizer: Any, window: int) -> None:
+        self._tokenizer = tokenizer
+        self._window = window
+        self._leading = leading_ids(tokenizer)
+        self._leading_text = tokenizer.bos_token if tokenizer.bos_token_id in self._leading else ""
+
+    def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
+        """Token ids of each span, or why there are none."""
+        pieces = [self._pieces(span) for span in spans]
+        ids = self._tokenise(text for one in pieces if isinstance(one, Pieces) for text in one.texts())
+        return [
+            self._join(span, one, ids) if isinstance(one, Pieces) else one
+            for span, one in zip(spans, pieces, strict=True)
+        ]
+
+    def _pieces(self, span: Span) -> Pieces | SpanLoss:
+        if not span.target.strip():
+            return empty()
+        try:
+            context = self._context(span.context, span.join)
+            twin = None if span.twin is None else self._context(span.twin, span.join)
+            (context.text + span.target + (twin.text if twin else "")).encode()
+        except Unscorable as error:
+            return SpanLoss(None, 0, error.status, error.reason)
+        except UnicodeEncodeError:
+            return SpanLoss(None, 0, "bad_text", "the text holds a lone surrogate, which no tokenizer can read")
+        joined = span.join == "text"
+        return Pieces(context, Piece(context.text + span.target, True) if joined else Piece(span.target, False), twin)
+
+    def _context(self, context: Context, join: str) -> Piece:
+        if isinstance(context, str):
+            return Piece(context, led=True)
+        text = render(self._tokenizer, context)
+        # The template has written the leading token itself; the tokenizer would put a second one before it.
+        return Piece(text.removeprefix(self._leading_text), led=True) if join == "text" else Piece(text, led=False)
+
+    def _tokenise(self, texts: Iterable[str]) -> Mapping[str, Sequence[int]]:
+        unique = list(dict.fromkeys(texts))
+        if not unique:
+            return {}
+        encoded = self._tokenizer(unique, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        return dict(zip(unique, encoded["input_ids"], strict=True))
+
+    def _join(self, span: Span, pieces: Pieces, ids: Mapping[str, Sequence[int]]) -> EncodedSpan | SpanLoss:
+        def tokens(piece: Piece) -> Sequence[int]:
+            return (*self._leading, *ids[piece.text]) if piece.led else ids[piece.text]
+
+        limit = min(span.max_tokens or self._window, self._window)
+        twin = None if pieces.twin is None else len(tokens(pieces.twin))
+        context, target = tokens(pieces.context), tokens(pieces.target)
+        if span.join == "text":
+            return encode_text(target, len(context), twin, limit, span.count_only)
+        return encode_ids(context, target, twin, limit, span.count_only)

@@ -1,0 +1,26 @@
+"""Options of the local teacher."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+from attrs.validators import ge
+
+from rt_framework.builtin.students.settings import Dtype, pinned
+
+
+@frozen
+class HFTeacherSettings:
+    """A causal language model that transformers loads and that answers in batches."""
+
+    model: str
+    """Hub id, directory with safetensors, or ``.gguf`` file."""
+    dtype: Dtype = "auto"
+    """Number format of the weights."""
+    device: str | None = None
+    """Torch device; none: CUDA if there is one, else the CPU."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; none: the main branch."""
+    trust_remote_code: bool = field(default=False, validator=pinned)
+    """Run model code from the repository; needs ``revision``."""
+    batch_size: int = field(default=8, validator=ge(1))
+    """Most requests that are answered at once."""

@@ -1,0 +1,189 @@
+"""A teacher behind an API: any provider that litellm knows, one HTTP request an attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import re
+import warnings
+from fractions import Fraction
+from functools import cache, cached_property
+from typing import Any
+
+from rt_framework.builtin.teachers.litellm_errors import teacher_error
+from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
+from rt_framework.errors import TeacherError
+from rt_framework.model import Reply, Request, Usage
+
+_TOKENS_A_MESSAGE = 16
+"""Bound of what a provider adds around one message: role, separators, start of the answer."""
+
+
+class LiteLLMTeacher:
+    """Asks a provider through litellm, which is imported at the first use.
+
+    Raises:
+        ConfigError: the environment sends this provider's requests over plain http.
+    """
+
+    def __init__(self, settings: LiteLLMSettings) -> None:
+        self._settings = settings
+        provider = settings.model.partition("/")[0] if "/" in settings.model else "openai"
+        for suffix in ("_API_BASE", "_BASE_URL"):
+            name = provider.upper() + suffix
+            check_address(None if settings.api_base else os.environ.get(name), name)
+
+    @property
+    def identity(self) -> str:
+        """Model and further parameters. Whether the answer is structured shows in each request's schema."""
+        extra = json.dumps(self._settings.extra, sort_keys=True) if self._settings.extra else ""
+        return f"litellm:{self._settings.model}{extra}"
+
+    @cached_property
+    def structured(self) -> bool:
+        """As set; else whether litellm's model list says that the model holds to a JSON schema."""
+        if self._settings.structured is not None:
+            return self._settings.structured
+        try:
+            return bool(_litellm().supports_response_schema(self._settings.model))
+        except Exception:
+            return False
+
+    def price(self, request: Request) -> int | None:
+        """Most that one attempt can cost, in nano-dollars; ``None`` for a model without a price.
+
+        No tokenizer makes more tokens than there are bytes.
+        """
+        texts = [turn.content for turn in request.messages]
+        texts += [json.dumps(request.schema)] if request.schema is not None else []
+        prompt = sum(len(text.encode("utf-8", "replace")) + _TOKENS_A_MESSAGE for text in texts)
+        return self._cost(prompt, request.sampling.max_tokens)
+
+    async def complete(self, request: Request) -> Reply:
+        """Send one HTTP request and return what was paid for, usable or not.
+
+        Raises:
+            TeacherError: with the kind of failure.
+        """
+        acompletion = _litellm().acompletion
+        limit = self._settings.timeout
+        try:
+            async with asyncio.timeout(limit):
+                answer = await acompletion(**self._arguments(request))
+        except TimeoutError:
+            raise TeacherError("timeout", f"no answer within {limit:g} s") from None
+        except Exception as error:
+            # Without its cause: a provider's text may quote the key.
+            raise teacher_error(error) from None
+        return self._reply(request, answer)
+
+    async def aclose(self) -> None:
+        """Close the connections that litellm keeps for every teacher of this process."""
+        if _litellm.cache_info().currsize:
+            litellm = _litellm()
+            await litellm.close_litellm_async_clients()
+            litellm.in_memory_llm_clients_cache.flush_cache()
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        settings, sampling = self._settings, request.sampling
+        asked = dict(settings.extra) if request.schema is None else {**settings.extra, **_held_to_schema(request)}
+        return {
+            "model": settings.model,
+            "api_base": settings.api_base,
+            "messages": [{"role": turn.role, "content": _sendable(turn.content)} for turn in request.messages],
+            "temperature": sampling.temperature,
+            # Claude refuses both; without a top_p it cuts nothing off, as with 1.
+            "top_p": None if sampling.top_p == 1 and "claude" in settings.model.lower() else sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "seed": sampling.seed,
+            "timeout": settings.timeout,
+            "max_retries": 0,
+            "num_retries": 0,
+            "caching": False,
+            # What a provider does not know is left out, so that a seed does no harm; but never in silence
+            # what was asked for by name.
+            "drop_params": True,
+            "allowed_openai_params": list(asked),
+            **asked,
+        }
+
+    def _reply(self, request: Request, answer: Any) -> Reply:
+        text, finish = _text(answer.choices[0]) if answer.choices else ("", "stop")
+        counted = getattr(answer, "usage", None)
+        usage = Usage(getattr(counted, "prompt_tokens", 0) or 0, getattr(counted, "completion_tokens", 0) or 0)
+        # An answer that does not say what it used is taken for the dearest it can be.
+        cost = self._cost(usage.prompt_tokens, usage.completion_tokens) if usage != Usage() else self.price(request)
+        return Reply(text, finish, usage, answer.model or "", cost or 0)
+
+    def _cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
+        """Nano-dollars, rounded up; discounts for cached prompts are left out."""
+        asked, told = self._settings.input_price, self._settings.output_price
+        if asked is not None and told is not None:
+            dollars = Fraction(str(asked)) * prompt_tokens + Fraction(str(told)) * completion_tokens
+            return math.ceil(dollars * 1000)  # Prices are for 10⁶ tokens, a dollar is 10⁹.
+        try:
+            price: float = sum(_litellm().cost_per_token(self._settings.model, prompt_tokens, completion_tokens))
+        except Exception:
+            return None
+        # A float's own error, some 1e-16 of the sum, is not rounded up.
+        return math.ceil(round(price * 1e9, 3))
+
+
+def _text(choice: Any) -> tuple[str, str]:
+    """Text and finish reason; a refusal, which OpenAI puts beside the text, is a content filter's."""
+    message = choice.message
+    if message.content:
+        return message.content, choice.finish_reason or "stop"
+    refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
+    return (refusal, "content_filter") if refusal else ("", choice.finish_reason or "stop")
+
+
+def _held_to_schema(request: Request) -> dict[str, Any]:
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", request.reflection)[:64]
+    schema = {"name": name, "schema": request.schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
+def _sendable(text: str) -> str:
+    """The text with lone surrogates, which have no UTF-8 form, as question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+@cache
+def _litellm() -> Any:
+    """litellm, imported without reading ``.env`` or the net, and made quiet."""
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", message=".*`ReadOnly` qualifier", category=UserWarning)
+        import litellm
+
+        litellm.ModelResponse()  # Its pydantic schemas are made at the first use, and warn.
+    litellm.suppress_debug_info = True
+    litellm.set_verbose = False
+    litellm.telemetry = False
+    litellm.cache = None
+    litellm.num_retries = None
+    for kind in ("callbacks", "input_callback", "success_callback", "failure_callback", "service_callback"):
+        setattr(litellm, kind, [])
+    # Its log repeats requests and answers on the terminal.
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL + 1)
+    _send_once()
+    return litellm
+
+
+def _send_once() -> None:
+    """Keep litellm's own HTTP client from sending a request again when its connection breaks.
+
+    ``max_retries`` governs only the clients of the providers' libraries.
+    """
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    async def give_up(*_: object, **__: object) -> None:
+        raise  # Called while the connection error is handled.
+
+    AsyncHTTPHandler.single_connection_post_request = give_up

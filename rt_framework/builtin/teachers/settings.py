@@ -1,0 +1,101 @@
+"""Options of the built-in teachers."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from rt_framework.errors import ConfigError
+
+_SECRET = re.compile(r"key|secret|passw|credential|auth|token$", re.IGNORECASE)
+
+_SENT = {"model", "messages", "temperature", "top_p", "max_tokens", "seed", "response_format", "timeout", "api_base"}
+_DEARER = {"n", "stream", "max_completion_tokens", "max_retries", "num_retries", "retry_policy", "retry_strategy"}
+_DETOURS = {"base_url", "client", "fallbacks", "default_fallbacks", "context_window_fallback_dict", "mock_response"}
+_SWITCHES = {"cache", "caching", "callbacks", "drop_params", "allowed_openai_params"}
+_OWN = _SENT | _DEARER | _DETOURS | _SWITCHES
+"""Parameters that the teacher sets itself, or that would make one attempt more than one paid answer."""
+
+
+def check_address(address: str | None, name: str) -> None:
+    """Allow https, and http to this machine only.
+
+    Raises:
+        ConfigError: any other address, or one that holds a password.
+    """
+    if address is None:
+        return
+    parts = urlsplit(address)
+    if parts.username or parts.password:
+        raise ConfigError(f"{name} holds a user name or password; keys come only from the environment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _loopback(parts.hostname or "")):
+        raise ConfigError(f"{name} '{address}' must start with https:// (http:// is only for this machine)")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_api_base(_: object, __: object, value: str | None) -> None:
+    check_address(value, "teacher api_base")
+
+
+def _check_extra(_: object, __: object, value: dict[str, Any]) -> None:
+    for name in value:
+        if _SECRET.search(name):
+            raise ConfigError(f"teacher extra holds '{name}'; keys come only from the environment")
+        if name in _OWN:
+            raise ConfigError(f"teacher extra holds '{name}', which cannot be set there")
+
+
+def _check_timeout(_: object, __: object, value: float) -> None:
+    if not value > 0:
+        raise ConfigError(f"teacher timeout is {value:g} s; it must be above 0")
+
+
+@frozen
+class LiteLLMSettings:
+    """A model behind an API, by its litellm name.
+
+    Raises:
+        ConfigError: an address that is not https, a key among the options, one price without the other.
+    """
+
+    model: str
+    """litellm's name of the model: ``openai/gpt-4o-mini``, ``anthropic/claude-…``, ``hosted_vllm/…``."""
+    api_base: str | None = field(default=None, validator=_check_api_base)
+    """Address of the server, where it is not the provider's own."""
+    timeout: float = field(default=120.0, validator=_check_timeout)
+    """Seconds for one attempt in all, from connecting to the last byte."""
+    structured: bool | None = None
+    """Whether the model holds to a JSON schema; left out, litellm's model list decides."""
+    extra: dict[str, str | int | float | bool] = field(factory=dict, validator=_check_extra)
+    """Further provider parameters to send, such as ``reasoning_effort``. Never a key."""
+    input_price: float | None = None
+    """Dollars per million prompt tokens, for a model that litellm has no price for."""
+    output_price: float | None = None
+    """Dollars per million answer tokens; goes with ``input_price``."""
+
+    def __attrs_post_init__(self) -> None:
+        prices = (self.input_price, self.output_price)
+        if prices.count(None) == 1:
+            raise ConfigError("teacher input_price and output_price go together")
+        if any(price is not None and not 0 <= price < float("inf") for price in prices):
+            raise ConfigError("teacher input_price and output_price must be 0 or more")
+
+
+@frozen
+class ReplaySettings:
+    """Answers from a file."""
+
+    path: str
+    """JSONL file; each line has ``reflection``, ``pair`` (the pair's hash), ``index`` and ``text``."""
+    structured: bool = True
+    """Whether the answers are JSON, as a teacher with structured output gives, or text with markers."""

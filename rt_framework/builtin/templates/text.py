@@ -1,0 +1,100 @@
+"""The published text templates. Their wording is frozen: it is part of every published score."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from rt_framework.errors import Unscorable
+from rt_framework.model import Pair
+
+_THINK = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
+
+
+def shown(response: str) -> str:
+    """The response as g(y) shows it: without a reasoning trace, which would restate the question."""
+    return _THINK.sub("", response)
+
+
+def guess(response: str) -> str:
+    """The published instruction that asks for the instruction of *response* (arXiv 2402.10110)."""
+    return (
+        "Below is the response to an instruction, please guess the corresponding instruction for the given response.\n"
+        f"{shown(response)}\nGenerate the instruction for the above response."
+    )
+
+
+@frozen
+class TextTemplate:
+    """A prompt with and without input, as text around the words of the pair."""
+
+    name: str
+    preamble: str
+    preamble_input: str
+    """The preamble when there is an input."""
+    before: str
+    between: str
+    """What stands between instruction and input."""
+    after: str
+    response: str
+    """The response header."""
+
+    def prompt(self, pair: Pair) -> str:
+        """Everything before the response.
+
+        Raises:
+            Unscorable: the pair has earlier turns, for which these templates have no form.
+        """
+        if pair.history:
+            raise Unscorable("conversation", f"template '{self.name}' shows one turn only; use template 'chat'")
+        return self._single(pair)
+
+    def reverse(self, pair: Pair) -> str:
+        """g(y): the request to guess, put as an instruction without input."""
+        return self._single(Pair(guess(pair.response)))
+
+    def header(self) -> str:
+        """The response header alone."""
+        return self.response.strip()
+
+    def _single(self, pair: Pair) -> str:
+        question = f"{pair.instruction}{self.between}{pair.input}" if pair.input else pair.instruction
+        preamble = self.preamble_input if pair.input else self.preamble
+        if pair.system is not None:
+            preamble = f"{pair.system}\n\n{preamble}"
+        return f"{preamble}{self.before}{question}{self.after}{self.response}"
+
+
+def alpaca() -> TextTemplate:
+    """Stanford Alpaca's two prompts."""
+    task = "Below is an instruction that describes a task"
+    write = "Write a response that appropriately completes the request."
+    return TextTemplate(
+        "alpaca",
+        preamble=f"{task}. {write}\n\n",
+        preamble_input=f"{task}, paired with an input that provides further context. {write}\n\n",
+        before="### Instruction:\n",
+        between="\n\n### Input:\n",
+        after="\n\n",
+        response="### Response:",
+    )
+
+
+def vicuna() -> TextTemplate:
+    """Vicuna's single-turn prompt."""
+    preamble = (
+        "A chat between a curious user and an artificial intelligence assistant. "
+        "The assistant gives helpful, detailed, and polite answers to the user's questions. "
+    )
+    return TextTemplate("vicuna", preamble, preamble, "USER: ", "\nInput:\n", " ", "ASSISTANT:")
+
+
+def wizardlm() -> TextTemplate:
+    """WizardLM's prompt."""
+    return TextTemplate("wizardlm", "", "", "", "\n", "\n\n", "### Response:")
+
+
+def none() -> TextTemplate:
+    """Superfiltering's prompt: instruction, newline, input, newline."""
+    return TextTemplate("none", "", "", "", "\n", "\n", "")

@@ -1,0 +1,89 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rt_framework.host import Host
+
+if TYPE_CHECKING:
+    from rt_framework.ledger import Ledger
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def make_host(plugins: Sequence[str], strict: bool) -> Host:
+    """The host that the options and the environment ask for."""
+    # A plugin in the user's own repository is found where the command is called.
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    only = os.environ.get("RT_LOAD_PLUGINS")
+    return Host(
+        blocked=[name.removeprefix("no:") for name in plugins if name.startswith("no:")],
+        only=None if only is None else [name.strip() for name in only.split(",") if name.strip()],
+        modules=[name for name in plugins if not name.startswith("no:")],
+        strict=strict,
+    )
+
+
+def data_options(command: F) -> F:
+    """The argument DATA and how to read it."""
+    for decorate in (
+        click.argument("data", type=click.Path(path_type=Path)),
+        click.option("--format", "format_", metavar="NAME", help="Format of DATA; found by itself when left out."),
+        click.option("--shape", metavar="NAME", help="Shape of its columns; found by itself when left out."),
+        click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column."),
+        click.option("--limit", type=click.IntRange(1), help="Read only so many samples."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def scoring_options(command: F) -> F:
+    """How pairs are put before the student."""
+    for decorate in (
+        click.option("--preset", default=None, help="Frozen set of rules; default: chat."),
+        click.option("--template", default=None, help="Template; the preset's own when left out."),
+        click.option("--max-tokens", type=click.IntRange(2), help="Longest sequence in tokens; beats the preset."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def pairs(values: Sequence[str], option: str) -> dict[str, str]:
+    """``KEY=VALUE`` options as a mapping.
+
+    Raises:
+        click.UsageError: one has no ``=``.
+    """
+    for value in values:
+        if "=" not in value:
+            raise click.UsageError(f"{option} {value}: expected KEY=VALUE")
+    return dict(value.split("=", 1) for value in values)
+
+
+def reader(run_dir: Path) -> Ledger:
+    """The ledger of a run directory, for looking only.
+
+    Raises:
+        DataError: there is none.
+    """
+    from rt_framework.ledger import Ledger
+    from rt_framework.rundir import LEDGER
+
+    return Ledger(run_dir / LEDGER, readonly=True)
+
+
+def reporters(host: Host, names: Sequence[str]) -> list[Any]:
+    """The reporters that were asked for."""
+    from rt_framework.config import Builder
+    from rt_framework.spec import Spec
+
+    make = Builder(host)
+    return [make.spec("reporters", Spec.parse(name)) for name in names]

@@ -1,0 +1,27 @@
+"""``rt explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("sample")
+def command(run_dir: Path, sample: str) -> None:
+    """Tell the whole story of SAMPLE: its id, the beginning of its id, or its row number."""
+    from rt_framework.cli.common import reader
+    from rt_framework.errors import DataError
+    from rt_framework.story import tell
+
+    ledger = reader(run_dir)
+    try:
+        found = ledger.find_sample(sample)
+        if len(found) != 1:
+            what = "no sample" if not found else f"{len(found)} samples"
+            raise DataError(f"{run_dir}: {what} of this run match '{sample}'; give an id or a row number")
+        tell(ledger, found[0])
+    finally:
+        ledger.close()

@@ -1,0 +1,60 @@
+"""``rt init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_STARTER = """\
+# Selective Reflection-Tuning. Run it with: rt run {name}
+# The same command again goes on where it stopped; nothing is paid for twice.
+# Paths are relative to the directory you call rt in.
+
+data:
+  path: data.json            # JSON, JSON lines, CSV, Parquet or a Hugging Face data set directory
+  # columns: {{instruction: question, output: answer}}   # our field: your column
+
+# Who rewrites. Keys come from the environment only (OPENAI_API_KEY, ANTHROPIC_API_KEY, …).
+teacher: litellm:openai/gpt-4o-mini
+# teacher: hf:Qwen/Qwen3-8B                 # a local model, no key
+# teacher: replay:answers.jsonl             # answers you have already
+
+# Who decides: the model that you will tune. A hub id, a local directory or a GGUF file.
+student: hf:meta-llama/Llama-3.2-1B
+
+scoring:
+  preset: chat               # or selective-rt, superfiltering, cherry: frozen as published
+  # template: chat           # or alpaca, vicuna, wizardlm, none; the preset's own when left out
+  # max_tokens: 2048
+
+pipeline:
+  - reflect: instruction     # the teacher criticises and rewrites instruction and answer
+  - choose: {{highest: ifd}}   # the student keeps what it has more to learn from
+  - reflect: response        # the teacher criticises and rewrites the answer
+  - choose: {{lowest: r-ifd}}  # the student keeps what fits its instruction better
+  - measure: [ifd, r-ifd]    # for the report: original against kept
+  - gate: {{ifd: {{below: 1}}, r-ifd: {{below: 1}}}}
+  # - unimproved: drop       # the paper's policy: only samples whose response was improved
+
+limits:
+  concurrency: 16            # teacher calls under way at once
+  # budget: 5.00             # dollars; nothing is sent that could exceed it
+  # samples: 100             # try with a few first
+"""
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path), default="rt.yaml")
+def command(path: Path) -> None:
+    """Write a commented config to PATH (rt.yaml)."""
+    from rt_framework.errors import DiskError
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_STARTER.format(name=path))
+    except FileExistsError:
+        raise click.UsageError(f"{path} exists already; it is left as it is") from None
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror}") from error
+    click.echo(f"wrote {path}; set data, teacher and student in it, then: rt run {path}")

@@ -1,0 +1,39 @@
+"""``rt plugins``."""
+
+from __future__ import annotations
+
+import click
+
+from rt_framework.host import Host
+
+
+@click.group()
+def command() -> None:
+    """List what is installed, or show one part."""
+
+
+@command.command("list")
+@click.pass_obj
+def list_(host: Host) -> None:
+    """List plugin packages, and the names that the built-in plugin offers. Imports no other plugin."""
+    from rt_framework.console import stdout, table
+
+    console = stdout()
+    entries = [(entry.kind[:-1], entry.name, entry.help) for entry in host.registry.entries()]
+    console.print(table("Built in", ("kind", "name", "what it is"), entries))
+    rows = [(plugin.name, plugin.package, plugin.version) for plugin in host.discovered()]
+    if rows:
+        console.print(table("Installed plugins", ("plugin", "package", "version"), rows))
+        console.print("'rt plugins show NAME' loads one and lists what it offers.")
+    else:
+        console.print("No plugins installed besides.")
+
+
+@command.command()
+@click.argument("name")
+@click.pass_obj
+def show(host: Host, name: str) -> None:
+    """Show a plugin, or everything called NAME, with its options."""
+    from rt_framework.cli.describe import describe
+
+    describe(host, name)

@@ -1,0 +1,55 @@
+"""``rt reflect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rt_framework.cli.common import data_options
+from rt_framework.host import Host
+
+
+@click.command()
+@data_options
+@click.option("--teacher", required=True, metavar="NAME:MODEL", help="Who answers: litellm:PROVIDER/MODEL, hf:MODEL, …")
+@click.option("--reflection", default="instruction", show_default=True, help="What to rewrite.")
+@click.option("--concurrency", type=click.IntRange(1), default=16, show_default=True, help="Calls under way at once.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Rewritten data; answers stay in OUT.rt.")
+@click.pass_obj
+def command(
+    host: Host,
+    data: Path,
+    format_: str | None,
+    shape: str | None,
+    columns: tuple[str, ...],
+    limit: int | None,
+    teacher: str,
+    reflection: str,
+    concurrency: int,
+    out: Path,
+) -> int:
+    """Ask the teacher for one rewrite of every sample of DATA. Where it fails the original is kept."""
+    import asyncio
+
+    from rt_framework.cli.common import pairs, reporters
+    from rt_framework.config import Config, Data, Limits, Pipeline
+    from rt_framework.outputs import export
+    from rt_framework.runner import run
+    from rt_framework.spec import Spec
+
+    job = Config(
+        data=Data(str(data), format_, shape, pairs(columns, "--column")),
+        pipeline=Pipeline(stages=(Spec("reflect", reflection), Spec("choose", "newest"))),
+        teacher=Spec.parse(teacher),
+        limits=Limits(concurrency=concurrency, samples=limit),
+    )
+    run_dir = out.with_name(out.name + ".rt")
+    watchers = reporters(host, ["console"])
+    try:
+        summary = asyncio.run(run(host, job, run_dir, watchers))
+    finally:
+        for watcher in watchers:
+            watcher.close()
+    click.echo(export(host, run_dir, out))
+    return int(summary.outcomes["failed"] > 0)

@@ -1,0 +1,40 @@
+"""``rt select``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rt_framework.cli.common import data_options
+from rt_framework.host import Host
+
+
+@click.command()
+@data_options
+@click.option("--scores", type=click.Path(path_type=Path), required=True, help="What 'rt score' wrote for DATA.")
+@click.option("--by", required=True, metavar="SELECTOR", help="As in a config: '{top: {metric: ifd, fraction: 0.05}}'.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The selected samples.")
+@click.option("--dropped", type=click.Path(path_type=Path), help="The others.")
+@click.pass_obj
+def command(
+    host: Host,
+    data: Path,
+    format_: str | None,
+    shape: str | None,
+    columns: tuple[str, ...],
+    limit: int | None,
+    scores: Path,
+    by: str,
+    out: Path,
+    dropped: Path | None,
+) -> None:
+    """Select samples of DATA by their scores, joined by id. Loads no model."""
+    from rt_framework.cli.common import pairs
+    from rt_framework.config import Data, parse_yaml
+    from rt_framework.selecting import select_file
+    from rt_framework.source import open_source
+    from rt_framework.spec import Spec
+
+    source = open_source(host, Data(str(data), format_, shape, pairs(columns, "--column")), limit)
+    click.echo(select_file(host, source, scores, Spec.parse(parse_yaml(by, "--by")), out, dropped))

@@ -1,0 +1,75 @@
+"""From a pair to spans: the one place where preset and template meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import evolve, frozen
+
+from rt_framework.errors import Unscorable
+from rt_framework.model import Context, Pair, Span
+from rt_framework.presets import Preset
+from rt_framework.protocols import Template
+
+
+@frozen
+class PresetFrame:
+    """The :class:`rt_framework.protocols.Frame` of one run."""
+
+    preset: Preset
+    template: Template
+    max_tokens: int | None
+
+    def response_given_instruction(self, pair: Pair) -> Sequence[Span]:
+        """Y after x, one span an assistant turn."""
+        return [self._given(self.template.prompt(turn), turn.response) for turn in turns(pair)]
+
+    def response_alone(self, pair: Pair) -> Sequence[Span]:
+        """Y after nothing, or after the header."""
+        return [self._alone(self.template.prompt(turn), turn.response) for turn in turns(pair)]
+
+    def instruction_given_response(self, pair: Pair) -> Sequence[Span]:
+        """X after g(y)."""
+        return [self._given(self.template.reverse(turn), turn.question) for turn in turns(pair)]
+
+    def instruction_alone(self, pair: Pair) -> Sequence[Span]:
+        """X after nothing, or after the header."""
+        return [self._alone(self.template.reverse(turn), turn.question) for turn in turns(pair)]
+
+    def response_length(self, pair: Pair) -> Sequence[Span]:
+        """y, counted only."""
+        return [
+            Span("", turn.response, join="ids", max_tokens=self.max_tokens, count_only=True) for turn in turns(pair)
+        ]
+
+    def _given(self, context: Context, target: str) -> Span:
+        # With `text` the conditional pass is simply truncated, as published.
+        twin = self._direct() if self.preset.join == "ids" else None
+        return self._span(context, target, twin)
+
+    def _alone(self, context: Context, target: str) -> Span:
+        # Cherry truncates both passes to the same length and reserves nothing.
+        reserves = self.preset.join == "ids" or self.preset.direct == "bare"
+        return self._span(self._direct(), target, context if reserves else None)
+
+    def _direct(self) -> Context:
+        return self.template.header() if self.preset.direct == "header" else ""
+
+    def _span(self, context: Context, target: str, twin: Context | None) -> Span:
+        return Span(context, target, self.preset.join, twin, self.max_tokens)
+
+
+def turns(pair: Pair) -> Iterator[Pair]:
+    """Each assistant turn as a pair of its own, with what came before it as history; the last is *pair*.
+
+    Raises:
+        Unscorable: an assistant turn does not follow a user turn.
+    """
+    for position, turn in enumerate(pair.history):
+        if turn.role != "assistant":
+            continue
+        if position == 0 or pair.history[position - 1].role != "user":
+            raise Unscorable("conversation", "an assistant turn does not follow a user turn")
+        asked = pair.history[position - 1].content
+        yield evolve(pair, instruction=asked, input="", response=turn.content, history=pair.history[: position - 1])
+    yield pair

@@ -1,0 +1,322 @@
+"""The run's memory: one SQLite file that holds every paid answer and every computed loss.
+
+To resume is to run again: whatever is found here is not asked for twice. One thread owns the only
+writable connection and commits what has gathered; an ``await`` on a write returns after its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cattrs
+from attrs import asdict, frozen
+
+from rt_framework.errors import DataError, DiskError
+from rt_framework.model import Decision, Failure, Pair, Reply, Request, Sample, Score, SpanLoss, Version
+from rt_framework.writer import Statement, Writer
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS calls (
+  key TEXT PRIMARY KEY, reflection TEXT, pair TEXT, idx INTEGER, teacher TEXT, request TEXT, reply TEXT);
+CREATE TABLE IF NOT EXISTS attempts (
+  id INTEGER PRIMARY KEY, call TEXT NOT NULL, state TEXT NOT NULL, kind TEXT, message TEXT,
+  reserved INTEGER NOT NULL, cost INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS attempts_call ON attempts (call);
+CREATE TABLE IF NOT EXISTS losses (
+  key TEXT PRIMARY KEY, nll REAL, tokens INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS samples (
+  id TEXT PRIMARY KEY, row INTEGER NOT NULL, kept TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT);
+CREATE INDEX IF NOT EXISTS samples_row ON samples (row);
+CREATE TABLE IF NOT EXISTS versions (
+  sample TEXT, seq INTEGER, name TEXT, parent TEXT, reflection TEXT, call TEXT, pair TEXT,
+  PRIMARY KEY (sample, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scores (
+  sample TEXT, version TEXT, metric TEXT, value REAL, status TEXT, reason TEXT,
+  PRIMARY KEY (sample, version, metric)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS decisions (
+  sample TEXT, seq INTEGER, stage TEXT, candidates TEXT, kept TEXT, reason TEXT,
+  PRIMARY KEY (sample, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failures (
+  sample TEXT, seq INTEGER, stage TEXT, kind TEXT, reason TEXT, call TEXT,
+  PRIMARY KEY (sample, seq)) WITHOUT ROWID;
+"""
+
+
+@frozen
+class Story:
+    """All that is known of one finished sample."""
+
+    sample: Sample
+    outcome: str
+    """``rewritten``, ``original``, ``dropped`` or ``failed``."""
+    reason: str | None
+
+
+@frozen
+class Call:
+    """One question to the teacher, with every attempt at it."""
+
+    key: str
+    teacher: str
+    request: Request
+    reply: Reply | None
+    attempts: tuple[tuple[str, str | None, str | None], ...]
+    """State, kind and message of each attempt, oldest first."""
+
+
+class Ledger:
+    """Reads at once, writes through one thread.
+
+    Args:
+        path: the file; created unless *readonly*.
+        readonly: only look; never creates or changes anything.
+
+    Raises:
+        DataError: the file is missing, or no ledger of this version.
+        DiskError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, readonly: bool = False) -> None:
+        self.path = path
+        self._writer: Writer | None = None
+        if readonly and not path.is_file():
+            raise DataError(f"{path}: no ledger here; is this a run directory?")
+        try:
+            if not readonly:
+                _create(path)
+                self._writer = Writer(path)
+            # An URI keeps the reader from ever creating or changing the file.
+            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+            version = self._one("SELECT value FROM meta WHERE key = 'schema'", ())
+        except sqlite3.DatabaseError as error:
+            kind = DataError if readonly else DiskError
+            raise kind(f"{path}: cannot be opened as a ledger: {error}") from error
+        if version is None or version[0] != str(SCHEMA_VERSION):
+            raise DataError(f"{path}: not a ledger of version {SCHEMA_VERSION}; use the release that wrote it")
+
+    def close(self) -> None:
+        """Commit what is waiting and close the file."""
+        if self._writer is not None:
+            self._writer.close()
+        self._db.close()
+
+    # --- meta -------------------------------------------------------------------------------
+
+    def meta(self, key: str) -> Any:
+        """A value noted about the whole run, or ``None``."""
+        row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
+        return None if row is None else json.loads(row[0])
+
+    async def set_meta(self, key: str, value: Any) -> None:
+        """Note a JSON value about the whole run."""
+        await self._write([("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _json(value)))])
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def reply(self, key: str) -> Reply | None:
+        """The committed answer of a call."""
+        row = self._one("SELECT reply FROM calls WHERE key = ? AND reply IS NOT NULL", (key,))
+        return None if row is None else cattrs.structure(json.loads(row[0]), Reply)
+
+    async def intend(self, key: str, teacher: str, request: Request, reserved: int) -> int:
+        """Commit that an attempt is about to be sent; returns its number.
+
+        Args:
+            reserved: most it can cost, in nano-dollars.
+        """
+        call = (key, request.reflection, request.pair_hash, request.index, teacher, _json(asdict(request)))
+        rows = await self._write(
+            [
+                ("INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, NULL)", call),
+                ("INSERT INTO attempts (call, state, reserved) VALUES (?, 'intent', ?)", (key, reserved)),
+            ]
+        )
+        return rows[-1]
+
+    async def answered(self, attempt: int, key: str, reply: Reply) -> None:
+        """Commit a raw answer. After this it is never asked for again."""
+        await self._write(
+            [
+                ("UPDATE calls SET reply = ? WHERE key = ?", (_json(asdict(reply)), key)),
+                ("UPDATE attempts SET state = 'answered', cost = ? WHERE id = ?", (reply.nano_dollars, attempt)),
+            ]
+        )
+
+    async def attempt_failed(self, attempt: int, kind: str, message: str, cost: int) -> None:
+        """Commit that an attempt gave no answer.
+
+        Args:
+            cost: what is charged to the budget, in nano-dollars: all that was reserved where it may be billed.
+        """
+        sql = "UPDATE attempts SET state = 'failed', kind = ?, message = ?, cost = ? WHERE id = ?"
+        await self._write([(sql, (kind, message, cost, attempt))])
+
+    async def settle_interrupted(self) -> int:
+        """Mark attempts that a killed run left open as unknown, charged in full; returns how many."""
+        count = self._one("SELECT COUNT(*) FROM attempts WHERE state = 'intent'", ())
+        change = "state = 'unknown', kind = 'interrupted_unknown', cost = reserved"
+        await self._write([(f"UPDATE attempts SET {change} WHERE state = 'intent'", ())])  # noqa: S608 - fixed text
+        return int(count[0]) if count else 0
+
+    def spent(self) -> int:
+        """Nano-dollars paid, perhaps paid, or reserved."""
+        row = self._one("SELECT TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END) FROM attempts", ())
+        return int(row[0]) if row else 0
+
+    def calls(self, keys: Sequence[str]) -> dict[str, Call]:
+        """Calls by key; unknown keys are left out."""
+        found = {}
+        for key in keys:
+            row = self._one("SELECT teacher, request, reply FROM calls WHERE key = ?", (key,))
+            if row is None:
+                continue
+            attempts = self._db.execute("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (key,))
+            reply = None if row[2] is None else cattrs.structure(json.loads(row[2]), Reply)
+            request = cattrs.structure(json.loads(row[1]), Request)
+            found[key] = Call(key, row[0], request, reply, tuple(attempts.fetchall()))
+        return found
+
+    def calls_of(self, pairs: Iterable[str]) -> list[str]:
+        """Keys of the calls that asked about these pairs, by hash, in the order asked."""
+        keys = []
+        for pair in pairs:
+            rows = self._db.execute("SELECT key FROM calls WHERE pair = ? ORDER BY reflection, idx", (pair,))
+            keys += [row[0] for row in rows]
+        return keys
+
+    def attempt_counts(self) -> dict[tuple[str, str], int]:
+        """How many attempts ended how: ``(state, kind)`` to count."""
+        rows = self._db.execute("SELECT state, COALESCE(kind, ''), COUNT(*) FROM attempts GROUP BY 1, 2 ORDER BY 1, 2")
+        return {(state, kind): count for state, kind, count in rows}
+
+    def unknown_calls(self) -> list[str]:
+        """Keys of the calls that a killed run may have paid for without an answer."""
+        rows = self._db.execute("SELECT call FROM attempts WHERE state = 'unknown' ORDER BY id")
+        return [row[0] for row in rows]
+
+    # --- losses -----------------------------------------------------------------------------
+
+    def losses(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
+        """Known losses, by key."""
+        sql = "SELECT nll, tokens, status, reason FROM losses WHERE key = ?"
+        found = {key: self._one(sql, (key,)) for key in keys}
+        return {key: SpanLoss(*row) for key, row in found.items() if row is not None}
+
+    async def put_losses(self, losses: Mapping[str, SpanLoss]) -> None:
+        """Commit computed losses."""
+        sql = "INSERT OR REPLACE INTO losses VALUES (?, ?, ?, ?, ?)"
+        await self._write(
+            [(sql, (key, loss.nll, loss.tokens, loss.status, loss.reason)) for key, loss in losses.items()]
+        )
+
+    # --- samples ----------------------------------------------------------------------------
+
+    async def record(self, story: Story) -> None:
+        """Commit a finished sample, in place of what an earlier run said of it."""
+        await self._write(list(_story_rows(story)))
+
+    async def forget_samples(self) -> None:
+        """Start the account of a run afresh; answers and losses stay."""
+        tables = ("samples", "versions", "scores", "decisions", "failures")
+        await self._write([(f"DELETE FROM {table}", ()) for table in tables])  # noqa: S608 - fixed names
+
+    def find_sample(self, text: str) -> list[str]:
+        """Ids that equal *text* or begin with it, or whose row number it is."""
+        match = "id = ?1 OR CAST(row AS TEXT) = ?1 OR substr(id, 1, length(?1)) = ?1"
+        return [row[0] for row in self._db.execute(f"SELECT id FROM samples WHERE {match} ORDER BY row", (text,))]  # noqa: S608
+
+    def story(self, sample_id: str) -> Story | None:
+        """What is known of one sample."""
+        row = self._one("SELECT row, kept, outcome, reason FROM samples WHERE id = ?", (sample_id,))
+        if row is None:
+            return None
+        versions = self._db.execute(
+            "SELECT name, pair, parent, reflection, call FROM versions WHERE sample = ? ORDER BY seq", (sample_id,)
+        )
+        decisions = self._db.execute(
+            "SELECT stage, candidates, kept, reason FROM decisions WHERE sample = ? ORDER BY seq", (sample_id,)
+        )
+        failures = self._db.execute(
+            "SELECT stage, kind, reason, call FROM failures WHERE sample = ? ORDER BY seq", (sample_id,)
+        )
+        sample = Sample(
+            id=sample_id,
+            row=row[0],
+            versions=tuple(Version(v[0], cattrs.structure(json.loads(v[1]), Pair), *v[2:]) for v in versions),
+            kept=row[1],
+            decisions=tuple(Decision(d[0], tuple(json.loads(d[1])), d[2], d[3]) for d in decisions),
+            failures=tuple(Failure(*f) for f in failures),
+            scores=self._scores(sample_id),
+        )
+        return Story(sample, row[2], row[3])
+
+    def stories(self) -> Iterator[Story]:
+        """Every finished sample, by row."""
+        for row in self._db.execute("SELECT id FROM samples ORDER BY row"):
+            story = self.story(row[0])
+            if story is not None:
+                yield story
+
+    def _scores(self, sample_id: str) -> dict[str, dict[str, Score]]:
+        scores: dict[str, dict[str, Score]] = {}
+        sql = "SELECT version, metric, value, status, reason FROM scores WHERE sample = ? ORDER BY version, metric"
+        for version, metric, *score in self._db.execute(sql, (sample_id,)):
+            scores.setdefault(version, {})[metric] = Score(*score)
+        return scores
+
+    # --- plumbing ---------------------------------------------------------------------------
+
+    def _one(self, sql: str, values: Sequence[Any]) -> Any:
+        return self._db.execute(sql, values).fetchone()
+
+    async def _write(self, statements: list[Statement]) -> list[int]:
+        if self._writer is None:
+            raise DiskError(f"{self.path}: opened for reading only")
+        if not statements:
+            return []
+        return await asyncio.wrap_future(self._writer.put(statements))
+
+
+def _create(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(_SCHEMA)
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+    db.close()
+
+
+def _json(value: Any) -> str:
+    # ASCII, so that a lone surrogate in the data cannot fail the write.
+    return json.dumps(value, sort_keys=True)
+
+
+def _story_rows(story: Story) -> Iterator[Statement]:
+    sample = story.sample
+    for table in ("versions", "scores", "decisions", "failures"):
+        yield f"DELETE FROM {table} WHERE sample = ?", (sample.id,)  # noqa: S608 - fixed names
+    yield (
+        "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?)",
+        (sample.id, sample.row, sample.kept, story.outcome, story.reason),
+    )
+    for seq, version in enumerate(sample.versions):
+        pair = _json(asdict(version.pair))
+        values = (sample.id, seq, version.name, version.parent, version.reflection, version.call, pair)
+        yield "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)", values
+    for name, scores in sample.scores.items():
+        for metric, score in scores.items():
+            row = (sample.id, name, metric, score.value, score.status, score.reason)
+            yield "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)", row
+    for seq, decision in enumerate(sample.decisions):
+        choice = (sample.id, seq, decision.stage, _json(decision.candidates), decision.kept, decision.reason)
+        yield "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)", choice
+    for seq, failure in enumerate(sample.failures):
+        fault = (sample.id, seq, failure.stage, failure.kind, failure.reason, failure.call)
+        yield "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)", fault

@@ -1,0 +1,73 @@
+"""What was run, with what: enough to repeat it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cattrs
+
+from rt_framework.config import Config, structure
+from rt_framework.errors import DataError, DiskError
+from rt_framework.events import Summary
+from rt_framework.rundir import MANIFEST
+from rt_framework.spec import Spec
+
+PACKAGES = ("rt-framework", "torch", "transformers", "litellm", "llguidance", "numpy", "pluggy", "attrs", "datasets")
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions of what shapes a result, from metadata; nothing is imported."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def write_manifest(run_dir: Path, config: Config, frozen: Mapping[str, Any], summary: Summary) -> None:
+    """Write ``manifest.json``.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    manifest = {
+        "versions": versions(),
+        "config": _plain().unstructure(config),
+        "frozen": frozen,
+        "summary": _plain().unstructure(summary),
+    }
+    path = run_dir / MANIFEST
+    try:
+        part = path.with_name(f".part-{path.name}")
+        part.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n", "utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_config_of(run_dir: Path) -> Config:
+    """What a finished run was asked to do.
+
+    Raises:
+        DataError: there is no manifest, so the run is not finished.
+    """
+    path = run_dir / MANIFEST
+    try:
+        return structure(json.loads(path.read_text("utf-8"))["config"], Config)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; only a finished run can be exported") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+
+
+def _plain() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_unstructure_hook(Spec, lambda spec: {spec.name: spec.options})
+    return converter

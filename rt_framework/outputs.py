@@ -1,0 +1,132 @@
+"""What a run leaves for others: clean training columns, and a side file with scores and reasons."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from rt_framework.config import Builder, Output
+from rt_framework.errors import DataError, DiskError
+from rt_framework.host import Host
+from rt_framework.ledger import Ledger, Story
+from rt_framework.manifest import read_config_of
+from rt_framework.model import Record
+from rt_framework.protocols import Format
+from rt_framework.records import write_records
+from rt_framework.rundir import LEDGER, SCORES
+from rt_framework.source import Source, open_source, output_format
+
+
+def write_outputs(make: Builder, output: Output, source: Source, run_dir: Path, ledger: Ledger) -> tuple[str, ...]:
+    """Write the kept and the dropped samples and the side file; returns their paths.
+
+    Raises:
+        DataError: a sample cannot be held by the output's shape or format.
+        DiskError: a file cannot be written.
+    """
+    name = output.format or source.format_name
+    form: Format = make("formats", name)
+    suffix = form.suffixes[0] if form.suffixes else ""
+    files = []
+    for stem, kept in (("kept", True), ("dropped", False)):
+        path = run_dir / f"{stem}{suffix}"
+        write_part(path, form, output.shape, source, ledger, kept)
+        files.append(str(path))
+    write_side_file(run_dir / SCORES, ledger)
+    return (*files, str(run_dir / SCORES))
+
+
+def write_part(path: Path, form: Format, shape: str | None, source: Source, ledger: Ledger, kept: bool) -> None:
+    """Write the kept samples, or all the others, in input order.
+
+    Raises:
+        DataError, DiskError: as :func:`write_outputs`.
+    """
+    columns = source.columns if shape in (None, source.shape) else {}
+    write_records(path, form, shape or source.shape, columns, _records(source, ledger, kept))
+
+
+def export(
+    host: Host,
+    run_dir: Path,
+    out: Path,
+    format_name: str | None = None,
+    shape: str | None = None,
+    dropped: bool = False,
+) -> str:
+    """Write what a finished run kept, or what it did not, to *out*; returns what was done in one line.
+
+    Raises:
+        DataError: the run is not finished, or its data changed.
+        DiskError: *out* cannot be written.
+    """
+    config = read_config_of(run_dir)
+    source = open_source(host, config.data, config.limits.samples)
+    ledger = Ledger(run_dir / LEDGER, readonly=True)
+    try:
+        form = output_format(host, out, format_name, source.format_name)
+        write_part(out, form, shape, source, ledger, kept=not dropped)
+    finally:
+        ledger.close()
+    return f"wrote {out}"
+
+
+def write_side_file(path: Path, ledger: Ledger) -> None:
+    """Write one JSON line a sample, by row, keyed by id: outcome, scores, decisions and failures.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    part = path.with_name(f".part-{path.name}")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            for story in ledger.stories():
+                file.write(json.dumps(side_line(story), allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def side_line(story: Story) -> dict[str, Any]:
+    """One sample's line of the side file."""
+    sample = story.sample
+    return {
+        "id": sample.id,
+        "row": sample.row,
+        "outcome": story.outcome,
+        "kept": sample.kept if story.outcome in ("rewritten", "original") else None,
+        "reason": story.reason,
+        "scores": {
+            version: {name: _score(score) for name, score in sorted(scores.items())}
+            for version, scores in sorted(sample.scores.items())
+        },
+        "decisions": [
+            {"stage": d.stage, "candidates": d.candidates, "kept": d.kept, "reason": d.reason} for d in sample.decisions
+        ],
+        "failures": [{"stage": f.stage, "kind": f.kind, "reason": f.reason} for f in sample.failures],
+    }
+
+
+def _score(score: Any) -> Any:
+    """A number, or the status and reason where there is none."""
+    return score.value if score.value is not None else {"status": score.status, "reason": score.reason}
+
+
+def _records(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
+    for sample, record in source:
+        story = ledger.story(sample.id)
+        if story is None:
+            raise DataError(
+                f"{source.path}: row {sample.row} is not in the ledger; did the file change during the run?"
+            )
+        if (story.outcome in ("rewritten", "original")) is kept:
+            yield evolve(record, pair=story.sample.current.pair)

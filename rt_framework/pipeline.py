@@ -1,0 +1,263 @@
+"""Takes every sample through the stages: thousands under way at once, data-set stages as barriers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
+from attrs import evolve, frozen
+
+from rt_framework.errors import RtError
+from rt_framework.events import SampleFailed, StageFinished, StageStarted
+from rt_framework.ledger import Ledger, Story
+from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version
+from rt_framework.protocols import DatasetStage, Stage
+from rt_framework.scoring import Scoring
+from rt_framework.tally import Tally
+from rt_framework.teaching import Teaching
+
+
+@frozen
+class Step:
+    """One stage of the pipeline, by the name that decisions and events give it."""
+
+    name: str
+    stage: Stage | DatasetStage
+
+    @property
+    def barrier(self) -> bool:
+        """Whether all samples must be there first."""
+        return isinstance(self.stage, DatasetStage)
+
+
+class Context:
+    """The :class:`rt_framework.protocols.StageContext` of one stage of one run."""
+
+    def __init__(self, run: Run, stage: str) -> None:
+        self._run = run
+        self._stage = stage
+        self.scored: dict[Version, dict[str, Score]] = {}
+        """Every score that this stage was given."""
+
+    @property
+    def exhaustive(self) -> bool:
+        """See the protocol."""
+        return self._run.exhaustive
+
+    async def reflect(self, reflection: str, version: Version) -> Version | Failure:
+        """See the protocol."""
+        return await self._run.require_teaching().reflect(reflection, version, self._stage)
+
+    async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
+        """See the protocol."""
+        if not metrics:
+            return [{} for _ in versions]
+        scores = await self._run.require_scoring().score([version.pair for version in versions], metrics)
+        for version, found in zip(versions, scores, strict=True):
+            self.scored.setdefault(version, {}).update(found)
+        return scores
+
+
+class Run:
+    """One run over one data set.
+
+    Args:
+        steps: the pipeline.
+        teaching: the teacher's chain, if a stage reflects.
+        scoring: the student's chain, if a stage scores.
+        ledger: where finished samples are recorded.
+        tally: counts and events.
+        in_flight: samples under way at once.
+        exhaustive: reflect on every version and score every metric.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        teaching: Teaching | None,
+        scoring: Scoring | None,
+        ledger: Ledger,
+        tally: Tally,
+        in_flight: int,
+        exhaustive: bool,
+    ) -> None:
+        self.exhaustive = exhaustive
+        self._steps = tuple(steps)
+        self._teaching = teaching
+        self._scoring = scoring
+        self._ledger = ledger
+        self._tally = tally
+        self._in_flight = in_flight
+        self._started: set[str] = set()
+        self._needs = tuple(dict.fromkeys(metric for step in steps for metric in step.stage.needs))
+
+    def require_teaching(self) -> Teaching:
+        """The teacher's chain.
+
+        Raises:
+            RtError: no teacher is configured.
+        """
+        if self._teaching is None:
+            raise RtError("the pipeline reflects but no teacher is configured; add 'teacher:' to the config")
+        return self._teaching
+
+    def require_scoring(self) -> Scoring:
+        """The student's chain.
+
+        Raises:
+            RtError: no student is configured.
+        """
+        if self._scoring is None:
+            raise RtError("the pipeline reads scores but no student is configured; add 'student:' to the config")
+        return self._scoring
+
+    async def go(self, samples: Iterator[Sample]) -> None:
+        """Take every sample to its end and record it.
+
+        Raises:
+            RtError: the run cannot go on; what was committed stays.
+        """
+        waiting: Iterable[Sample] = samples
+        for steps, barrier in _segments(self._steps):
+            if barrier is None:
+                await self._segment(waiting, steps, self._keep)
+            else:
+                waiting = await self._barrier(await self._collect(waiting, steps), barrier)
+
+    # --- per sample -------------------------------------------------------------------------
+
+    async def _collect(self, samples: Iterable[Sample], steps: Sequence[Step]) -> list[Sample]:
+        """The samples that come through the steps before a barrier, in input order."""
+        passed: list[Sample] = []
+
+        async def collect(sample: Sample) -> None:
+            passed.append(sample)
+
+        await self._segment(samples, steps, collect)
+        return sorted(passed, key=lambda sample: sample.row)
+
+    async def _segment(
+        self, samples: Iterable[Sample], steps: Sequence[Step], passed: Callable[[Sample], Awaitable[None]]
+    ) -> None:
+        """Every sample through *steps*, a bounded number at once; the first error that stops the run is raised."""
+        source = iter(samples)
+
+        async def worker() -> None:
+            for sample in source:
+                outcome = await self._through(sample, steps)
+                if outcome is not None:
+                    await passed(outcome)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._in_flight):
+                    group.create_task(worker())
+        except ExceptionGroup as errors:
+            raise _first(errors) from errors
+        for step in steps:
+            self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
+
+    async def _through(self, sample: Sample, steps: Sequence[Step]) -> Sample | None:
+        """One sample through *steps*; ``None`` when that was its end."""
+        for step in steps:
+            self._begin(step.name)
+            try:
+                outcome = await self._step(sample, step)
+            except RtError:
+                raise
+            except Exception as error:
+                await self._fail(sample, step.name, error)
+                return None
+            if isinstance(outcome, Dropped):
+                await self._end(outcome.sample, "dropped", outcome.reason)
+                return None
+            for failure in outcome.failures[len(sample.failures) :]:
+                self._report(outcome, failure, fatal=False)
+            sample = outcome
+        return sample
+
+    async def _step(self, sample: Sample, step: Step) -> Sample | Dropped:
+        ctx = Context(self, step.name)
+        outcome = await step.stage.run(sample, ctx)  # type: ignore[union-attr]
+        if self.exhaustive and isinstance(outcome, Sample):
+            # The published script scores every version by every metric, needed or not.
+            await ctx.score(outcome.versions, self._needs)
+        return _with_scores(outcome, ctx)
+
+    async def _fail(self, sample: Sample, stage: str, error: Exception) -> None:
+        failure = Failure(stage, "plugin_bug", f"{type(error).__name__}: {error}")
+        self._report(sample, failure, fatal=True)
+        await self._end(sample.failing(failure), "failed", failure.reason)
+
+    # --- the whole data set -----------------------------------------------------------------
+
+    async def _barrier(self, samples: list[Sample], step: Step) -> list[Sample]:
+        self._begin(step.name)
+        assert isinstance(step.stage, DatasetStage)
+        ctx = Context(self, step.name)
+        kept = []
+        for outcome in await step.stage.run_all(samples, ctx):
+            scored = _with_scores(outcome, ctx)
+            if isinstance(scored, Dropped):
+                await self._end(scored.sample, "dropped", scored.reason)
+            else:
+                kept.append(scored)
+        self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
+        return kept
+
+    # --- the end of a sample ----------------------------------------------------------------
+
+    async def _keep(self, sample: Sample) -> None:
+        await self._end(sample, "original" if sample.kept == ORIGINAL else "rewritten", None)
+
+    async def _end(self, sample: Sample, outcome: str, reason: str | None) -> None:
+        await self._ledger.record(Story(sample, outcome, reason))
+        self._tally.finished += 1
+        self._tally.outcomes[outcome] += 1
+        self._tally.changed()
+
+    def _begin(self, stage: str) -> None:
+        if stage not in self._started:
+            self._started.add(stage)
+            self._tally.reporters.send("rt_stage_started", StageStarted(stage))
+
+    def _report(self, sample: Sample, failure: Failure, fatal: bool) -> None:
+        event = SampleFailed(sample.id, sample.row, failure.stage, failure.kind, failure.reason, fatal)
+        self._tally.reporters.send("rt_sample_failed", event)
+
+
+def name_steps(stages: Sequence[tuple[str, Stage | DatasetStage]]) -> list[Step]:
+    """Steps with names that tell them apart: their place in the pipeline and what they do."""
+    return [Step(f"{number}. {label}", stage) for number, (label, stage) in enumerate(stages, 1)]
+
+
+def _segments(steps: Sequence[Step]) -> list[tuple[tuple[Step, ...], Step | None]]:
+    """Runs of per-sample steps, each with the barrier that ends it; the last has none."""
+    segments: list[tuple[tuple[Step, ...], Step | None]] = []
+    current: tuple[Step, ...] = ()
+    for step in steps:
+        if step.barrier:
+            segments.append((current, step))
+            current = ()
+        else:
+            current = (*current, step)
+    return [*segments, (current, None)]
+
+
+def _with_scores(outcome: Sample | Dropped, ctx: Context) -> Sample | Dropped:
+    if isinstance(outcome, Dropped):
+        return evolve(outcome, sample=outcome.sample.scoring(ctx.scored))
+    return outcome.scoring(ctx.scored)
+
+
+def _first(errors: ExceptionGroup[Exception]) -> Exception:
+    """The error to show: one that the user can act on before any other."""
+    flat: list[Exception] = []
+    stack: list[Exception] = [errors]
+    while stack:
+        error = stack.pop()
+        if isinstance(error, ExceptionGroup):
+            stack += error.exceptions
+        else:
+            flat.append(error)
+    return next((error for error in flat if isinstance(error, RtError)), flat[0])

@@ -1,0 +1,233 @@
+"""From files to samples and back: sample ids, detection, reading, and writing that is all or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from rt_framework.errors import DataError, DiskError
+from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
+from rt_framework.protocols import Format
+from rt_framework.shapes import Row, column_names, detect_shape, find_shape, to_record, to_row
+
+# --- ids --------------------------------------------------------------------------------------
+
+
+class _Numbers:
+    """A set of 64-bit hashes, open addressing, 16 to 32 bytes a member; a Python set takes about 90."""
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 << 10))
+        self._used = 0
+
+    def add(self, number: int) -> bool:
+        """Take *number*; whether it is new."""
+        number = number or 1  # 0 marks a free slot
+        at = self._slot(number)
+        if self._slots[at] == number:
+            return False
+        self._slots[at] = number
+        self._used += 1
+        if self._used * 2 > len(self._slots):
+            self._grow()
+        return True
+
+    def _slot(self, number: int) -> int:
+        slots, mask = self._slots, len(self._slots) - 1
+        at = number & mask
+        while slots[at] and slots[at] != number:
+            at = (at + 1) & mask
+        return at
+
+    def _grow(self) -> None:
+        old = self._slots
+        self._slots = array("Q", bytes(16 * len(old)))
+        for number in filter(None, old):
+            self._slots[self._slot(number)] = number
+
+
+class SampleIds:
+    """Gives ids of the form ``CONTENT-OCCURRENCE``: 16 hexadecimal digits, and a count from 0.
+
+    A row inserted elsewhere changes no id. One object a file, asked once a row, in order.
+    """
+
+    def __init__(self) -> None:
+        self._seen = _Numbers()
+        self._repeats: Counter[str] = Counter()
+
+    def __call__(self, pair: Pair) -> str:
+        """The id of the next sample, which holds *pair*."""
+        content = pair.hash[:16]
+        if not self._seen.add(int(content, 16)):
+            self._repeats[content] += 1
+        return f"{content}-{self._repeats.get(content, 0)}"
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def detect_format(path: Path, formats: Mapping[str, Format]) -> str:
+    """The name of the one format that takes *path* for its own.
+
+    Raises:
+        DataError: there is no such file, or no format or several take it.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    found = [name for name, format_object in formats.items() if format_object.detect(path)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(f"{path}: could be {' or '.join(found)}; say which with data.format")
+    raise DataError(f"{path}: unknown format; say which with data.format; known: {', '.join(formats)}")
+
+
+@contextmanager
+def _blamed(place: object) -> Iterator[None]:
+    """Put the place before the message of a data error."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error
+
+
+def _rows(path: Path, format_object: Format) -> tuple[Row, Iterator[Row]]:
+    """The first row, and all rows."""
+    rows = iter(format_object.read(path))
+    first = next(rows, None)
+    if first is None:
+        raise DataError(f"{path}: no records")
+    return first, chain([first], rows)
+
+
+def read_shape(path: Path, format_object: Format, columns: Mapping[str, str] | None = None) -> str:
+    """The name of the shape that the first row of a file fits.
+
+    Raises:
+        DataError: the file cannot be read, has no records, or fits none or several.
+    """
+    first, _ = _rows(path, format_object)
+    with _blamed(path):
+        return detect_shape(first, columns)
+
+
+def read_samples(
+    path: Path,
+    format_object: Format,
+    shape: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Iterator[tuple[Sample, Record]]:
+    """The samples of a file, one at a time, each with the record it came from.
+
+    Args:
+        path: file or directory.
+        format_object: the format that reads it.
+        shape: name of its shape; the first row decides when left out.
+        columns: the user's column of each field that has another name there.
+        limit: most samples to read.
+
+    Raises:
+        DataError: at the first row that cannot be read, naming file and row (from 0), or when the
+            file has no records. Raised while iterating.
+        ConfigError: the shape is unknown, or the columns do not fit it.
+    """
+    first, rows = _rows(path, format_object)
+    with _blamed(path):
+        meaning = find_shape(shape or detect_shape(first, columns))
+    names = column_names(meaning, columns or {})
+    ids = SampleIds()
+    for number, row in enumerate(islice(rows, limit)):
+        with _blamed(f"{path}: row {number} (from 0)"):
+            record = to_record(meaning, row, names)
+        yield Sample(ids(record.pair), number, (Version(ORIGINAL, record.pair),)), record
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def write_records(
+    path: Path,
+    format_object: Format,
+    shape: str,
+    columns: Mapping[str, str] | None,
+    records: Iterable[Record],
+) -> None:
+    """Write all records, or nothing: a crash leaves what was there before.
+
+    A directory in the way is replaced; only between two renames is there none of that name.
+
+    Raises:
+        DataError: a record cannot be held by this shape or format.
+        DiskError: the file could not be written.
+        ConfigError: the shape is unknown, or the columns do not fit it.
+    """
+    meaning = find_shape(shape)
+    names = column_names(meaning, columns or {})
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number, record in enumerate(records):
+            with _blamed(f"row {number} (from 0)"):
+                row = to_row(meaning, record, names)
+            yield row
+
+    with _whole(path) as part, _blamed(path):
+        format_object.write(part, rows())
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A path beside *path* to write to; it becomes *path* when all went well, and is removed when not."""
+    part = path.with_name(f".part-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(part)
+        yield part
+        _sync(part)
+        _replace(part, path)
+        _sync_one(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            _remove(part)
+        if isinstance(error, OSError):
+            raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    for inner in path.rglob("*") if path.is_dir() else ():
+        _sync_one(inner)
+    _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Rename *part* to *path*. A directory cannot replace another one, so the old one steps aside first."""
+    aside = path.with_name(f".old-{path.name}")
+    if part.is_dir() and path.exists():
+        _remove(aside)
+        path.rename(aside)
+    part.replace(path)
+    _remove(aside)

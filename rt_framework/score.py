@@ -1,0 +1,121 @@
+"""``rt score``: one line a sample, in input order, with bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rt_framework.assembly import Framing, student_side
+from rt_framework.config import Builder, ScoringConfig
+from rt_framework.events import RunStarted
+from rt_framework.host import Host
+from rt_framework.model import Loss, Sample
+from rt_framework.rundir import freeze, open_run
+from rt_framework.scoring import Measured, Scoring
+from rt_framework.source import Source
+from rt_framework.spec import Spec
+from rt_framework.tally import Tally
+
+_WINDOW = 1024
+"""Samples under way at once: enough for full batches."""
+
+
+async def score_file(
+    host: Host,
+    source: Source,
+    student: Spec,
+    config: ScoringConfig,
+    metrics: Sequence[str],
+    out: Path,
+    watchers: Sequence[object] = (),
+) -> dict[str, int]:
+    """Score every sample of *source* into *out*; the losses are remembered beside it in ``OUT.rt``.
+
+    Returns:
+        number of samples by status.
+
+    Raises:
+        RtError: with an exit code; running again goes on from what was committed.
+    """
+    make = Builder(host)
+    for metric in metrics:
+        make("metrics", metric)
+    tally = Tally(host.reporters(watchers), source.count())
+    run_dir = out.with_name(out.name + ".rt")
+    with open_run(run_dir) as ledger:
+        side = student_side(make, student, config, ledger, tally)
+        try:
+            framing = Framing.of(config)
+            await freeze(ledger, run_dir, {"student": side.student.fingerprint, "scoring": framing.facts()})
+            notes = (
+                f"student: {student}, preset {framing.preset.name}, template {framing.template}",
+                f"data: {source}",
+            )
+            tally.reporters.send("rt_run_started", RunStarted(str(out), notes, tally.total))
+            return await _write(_lines(source, side.scoring, metrics), out, tally)
+        finally:
+            await side.close()
+
+
+async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) -> dict[str, int]:
+    part = out.with_name(f".part-{out.name}")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            async for line in lines:
+                file.write(json.dumps(line, allow_nan=False) + "\n")
+                tally.finished += 1
+                tally.outcomes[line["status"]] += 1
+                tally.changed()
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return dict(tally.outcomes)
+
+
+async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
+    """A line a sample, in input order, while a window of samples is under way."""
+    window: deque[tuple[Sample, asyncio.Task[Measured]]] = deque()
+    try:
+        for sample in source.samples():
+            window.append((sample, asyncio.create_task(scoring.measure(sample.original.pair, metrics))))
+            if len(window) == _WINDOW:
+                yield await _line(*window.popleft())
+        while window:
+            yield await _line(*window.popleft())
+    finally:
+        for _, task in window:
+            task.cancel()
+
+
+async def _line(sample: Sample, task: asyncio.Task[Measured]) -> dict[str, Any]:
+    measured = await task
+    return {
+        "id": sample.id,
+        "row": sample.row,
+        "status": status(measured),
+        "metrics": {name: score.value for name, score in measured.scores.items()},
+        "losses": {name: _loss(loss) for name, loss in measured.losses.items()},
+    }
+
+
+def status(measured: Measured) -> str:
+    """``ok`` when every metric has a number, ``partial`` when some loss has, else the first reason's name."""
+    scores = measured.scores.values()
+    if all(score.value is not None for score in scores):
+        return "ok"
+    if any(loss.status == "ok" for loss in measured.losses.values()):
+        return "partial"
+    return next(score.status for score in scores if score.value is None)
+
+
+def _loss(loss: Loss) -> Mapping[str, Any]:
+    line: dict[str, Any] = {"nll": loss.nll, "tokens": loss.tokens}
+    if loss.nll is None:
+        line["reason"] = loss.reason or "counted only"
+    if len(loss.parts) > 1:
+        line["turns"] = [{"nll": part.nll, "tokens": part.tokens} for part in loss.parts]
+    return line

@@ -1,0 +1,353 @@
+"""Shapes: what the columns of a row mean, as pairs of pure functions between rows and records.
+
+A record that was read remembers its row. Writing it in the same shape touches only what has
+changed, so an unchanged record gives back that row: null values, absent optional columns, extra
+keys of a message and the order of the columns included. In another shape it is written afresh.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import field, frozen
+
+from rt_framework.errors import ConfigError, DataError
+from rt_framework.model import Pair, Record, Turn
+
+Row = Mapping[str, Any]
+"""A row as a format reads and writes it."""
+
+Names = Mapping[str, str]
+"""The column that holds each field of a shape. A field without a column is not in it."""
+
+
+@frozen
+class Shape:
+    """A meaning of columns."""
+
+    name: str
+    required: tuple[str, ...]
+    """Fields that every row has."""
+    optional: tuple[str, ...]
+    read: Callable[[Row, Names], Pair]
+    """The pair of a row. Raises DataError without the place, which the caller adds."""
+    write: Callable[[Pair, Row, Names], dict[str, Any]]
+    """The columns of a row that must change so that it holds the pair."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Every field, the required ones first."""
+        return self.required + self.optional
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else f"a value of type {type(value).__name__}"
+
+
+def _text(row: Row, column: str) -> str:
+    value = row.get(column)
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"column '{column}' holds {_kind(value)}, not text; make it a string")
+    return value or ""
+
+
+def _list(row: Row, column: str) -> list[Any]:
+    """A nested value. Containers without nesting, such as CSV, hold it as JSON text."""
+    value = row.get(column)
+    if isinstance(value, str) and value:
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"column '{column}' is text, and not the JSON of a list: {error}; correct or rename it"
+            ) from None
+    if value is not None and value != "" and not isinstance(value, list):
+        raise DataError(f"column '{column}' holds {_kind(value)}, not a list; see data.shape and data.columns")
+    return value or []
+
+
+def _like(old: object, value: list[Any]) -> object:
+    """The list as its column holds lists: JSON text stays JSON text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(old, str) else value
+
+
+def _asked(pair: Pair) -> str:
+    """Instruction and input, for a shape that has one text for both."""
+    return f"{pair.instruction}\n{pair.input}" if pair.input else pair.instruction
+
+
+# --- alpaca and prompt-completion: one column a part ------------------------------------------
+
+
+def _history(row: Row, column: str | None) -> tuple[Turn, ...]:
+    turns: list[Turn] = []
+    for item in _list(row, column) if column else ():
+        if not isinstance(item, list | tuple) or len(item) != 2 or not all(isinstance(text, str) for text in item):
+            raise DataError(f"column '{column}' is no list of [user, assistant] texts; correct or rename it")
+        turns += (Turn("user", item[0]), Turn("assistant", item[1]))
+    return tuple(turns)
+
+
+def _rounds(history: Sequence[Turn]) -> list[list[str]]:
+    roles = [turn.role for turn in history]
+    if roles != ["user", "assistant"] * (len(roles) // 2):
+        raise DataError("earlier turns do not alternate between user and assistant; use shape messages")
+    return [[user.content, assistant.content] for user, assistant in zip(history[::2], history[1::2], strict=True)]
+
+
+def _read_flat(ask: str, answer: str, row: Row, names: Names) -> Pair:
+    texts = {field: _text(row, column) for field, column in names.items() if field != "history"}
+    return Pair(
+        texts[ask],
+        texts.get("input", ""),
+        texts[answer],
+        texts.get("system") or None,
+        _history(row, names.get("history")),
+    )
+
+
+def _write_flat(ask: str, answer: str, pair: Pair, row: Row, names: Names) -> dict[str, Any]:
+    instruction = pair.instruction if "input" in names else _asked(pair)
+    texts = {ask: instruction, "input": pair.input, answer: pair.response, "system": pair.system or ""}
+    changed: dict[str, Any] = {
+        names[field]: text
+        for field, text in texts.items()
+        if field in names and (text != _text(row, names[field]) or (field in (ask, answer) and names[field] not in row))
+    }
+    column = names.get("history")
+    if column and pair.history != _history(row, column):
+        changed[column] = _like(row.get(column), _rounds(pair.history))
+    return changed
+
+
+# --- messages and sharegpt: a list of turns ---------------------------------------------------
+
+
+@frozen
+class _Dialect:
+    """How one shape spells a conversation."""
+
+    field: str
+    role: str
+    content: str
+    roles: Mapping[str, str]
+    """Its word for each role of :class:`Turn`, by ours."""
+
+
+_MESSAGES = _Dialect("messages", "role", "content", {"system": "system", "user": "user", "assistant": "assistant"})
+_SHAREGPT = _Dialect("conversations", "from", "value", {"system": "system", "user": "human", "assistant": "gpt"})
+
+
+def _turn(dialect: _Dialect, message: object, number: int) -> Turn:
+    place = f"turn {number} of '{dialect.field}'"
+    if not isinstance(message, Mapping):
+        form = f"{{{dialect.role}: …, {dialect.content}: …}}"
+        raise DataError(f"{place} is {_kind(message)}, not an object; each turn is {form}")
+    role = next((ours for ours, theirs in dialect.roles.items() if theirs == message.get(dialect.role)), None)
+    if role is None:
+        known = ", ".join(dialect.roles.values())
+        raise DataError(
+            f"{place} has {dialect.role} {message.get(dialect.role)!r}; known: {known}; convert or remove the record"
+        )
+    content = message.get(dialect.content)
+    if content is not None and not isinstance(content, str):
+        raise DataError(f"{place} has {_kind(content)} as {dialect.content}, not text; convert or remove the record")
+    return Turn(role, content or "")
+
+
+def _conversation(dialect: _Dialect, turns: Sequence[Turn]) -> Pair:
+    """The pair of a conversation: its last two turns."""
+    system = turns[0].content if turns and turns[0].role == "system" else None
+    rest = tuple(turns) if system is None else tuple(turns[1:])
+    roles = [turn.role for turn in rest]
+    problem = ""
+    if "system" in roles:
+        problem = "a system turn that is not the first turn"
+    elif "assistant" not in roles:
+        problem = "no assistant turn"
+    elif roles[-1] != "assistant":
+        problem = "user turns after the last assistant turn"
+    elif roles[-2:] != ["user", "assistant"]:
+        problem = "no user turn right before the last assistant turn"
+    if problem:
+        raise DataError(f"'{dialect.field}' has {problem}; a record ends with user, assistant: correct or remove it")
+    return Pair(rest[-2].content, "", rest[-1].content, system, rest[:-2])
+
+
+def _read_turns(dialect: _Dialect, row: Row, names: Names) -> Pair:
+    messages = _list(row, names[dialect.field])
+    apart = _text(row, names["system"]) if "system" in names else ""
+    turns = [_turn(dialect, message, number) for number, message in enumerate(messages, 1)]
+    if apart and turns and turns[0].role == "system":
+        raise DataError(f"both column '{names['system']}' and the first turn are a system prompt; remove one")
+    return _conversation(dialect, [Turn("system", apart), *turns] if apart else turns)
+
+
+def _write_turns(dialect: _Dialect, pair: Pair, row: Row, names: Names) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
+    apart = "system" in names and bool(_text(row, names["system"]))
+    if apart and pair.system != _text(row, names["system"]):
+        changed[names["system"]] = pair.system or ""
+    turns = [*pair.history, Turn("user", _asked(pair)), Turn("assistant", pair.response)]
+    if pair.system is not None and not apart:
+        turns.insert(0, Turn("system", pair.system))
+    column = names[dialect.field]
+    old = _list(row, column)
+    new = _merged(dialect, old, turns)
+    return changed if new == old else {**changed, column: _like(row.get(column), new)}
+
+
+def _merged(dialect: _Dialect, old: Sequence[Any], turns: Sequence[Turn]) -> list[Any]:
+    """The turns as messages, in the old messages where the roles are the same: these may hold other keys."""
+    before = [_turn(dialect, message, number) for number, message in enumerate(old, 1)]
+    if [turn.role for turn in before] != [turn.role for turn in turns]:
+        return [{dialect.role: dialect.roles[turn.role], dialect.content: turn.content} for turn in turns]
+    return [
+        message if turn == was else {**message, dialect.content: turn.content}
+        for message, was, turn in zip(old, before, turns, strict=True)
+    ]
+
+
+def _flat(name: str, ask: str, answer: str, *optional: str) -> Shape:
+    return Shape(name, (ask, answer), optional, partial(_read_flat, ask, answer), partial(_write_flat, ask, answer))
+
+
+def _chat(name: str, dialect: _Dialect, *optional: str) -> Shape:
+    return Shape(name, (dialect.field,), optional, partial(_read_turns, dialect), partial(_write_turns, dialect))
+
+
+SHAPES: dict[str, Shape] = {
+    shape.name: shape
+    for shape in (
+        _flat("alpaca", "instruction", "output", "input", "system", "history"),
+        _flat("prompt-completion", "prompt", "completion", "system", "history"),
+        _chat("messages", _MESSAGES),
+        _chat("sharegpt", _SHAREGPT, "system"),
+    )
+}
+"""Every shape, by name."""
+
+
+# --- columns ----------------------------------------------------------------------------------
+
+
+def find_shape(name: str) -> Shape:
+    """The shape called *name*.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in SHAPES:
+        raise ConfigError(f"data.shape: unknown shape '{name}'; known: {', '.join(SHAPES)}")
+    return SHAPES[name]
+
+
+def _names(shape: Shape, columns: Mapping[str, str]) -> Names:
+    """A column that the user gives to one field is not read as the field of its own name."""
+    taken = set(columns.values())
+    return {field: columns.get(field, field) for field in shape.fields if field in columns or field not in taken}
+
+
+def column_names(shape: Shape, columns: Mapping[str, str]) -> Names:
+    """The column of each field, from the user's map of field to column.
+
+    Raises:
+        ConfigError: the map names a field that the shape lacks, gives one column to two fields, or
+            takes away the column of a required field.
+    """
+    names = _names(shape, columns)
+    unknown = [field for field in columns if field not in shape.fields]
+    if unknown:
+        known = ", ".join(shape.fields)
+        raise ConfigError(f"data.columns: shape {shape.name} has no field '{unknown[0]}'; known: {known}")
+    if len(set(columns.values())) < len(columns):
+        raise ConfigError("data.columns: two fields have the same column; give each its own")
+    lost = [field for field in shape.required if field not in names]
+    if lost:
+        raise ConfigError(f"data.columns: column '{lost[0]}' is given to another field; say which column is {lost[0]}")
+    return names
+
+
+def detect_shape(row: Row, columns: Mapping[str, str] | None = None) -> str:
+    """The name of the one shape that the columns of *row* fit, with the user's map applied.
+
+    Raises:
+        DataError: none fits, or several do; without the place.
+        ConfigError: the map names a field that no shape has.
+    """
+    columns = columns or {}
+    known = dict.fromkeys(field for shape in SHAPES.values() for field in shape.fields)
+    unknown = [field for field in columns if field not in known]
+    if unknown:
+        raise ConfigError(f"data.columns: no shape has a field '{unknown[0]}'; known: {', '.join(known)}")
+    fitting = [
+        shape.name
+        for shape in SHAPES.values()
+        if set(columns) <= set(shape.fields) and _has_required(shape, row, _names(shape, columns))
+    ]
+    if len(fitting) > 1:
+        raise DataError(f"the columns fit the shapes {' and '.join(fitting)}; say which with data.shape")
+    if not fitting:
+        raise DataError(_no_shape(row, columns))
+    return fitting[0]
+
+
+def _has_required(shape: Shape, row: Row, names: Names) -> bool:
+    return all(names.get(field) in row for field in shape.required)
+
+
+def _no_shape(row: Row, columns: Mapping[str, str]) -> str:
+    asked = any(columns.get(field, field) in row for field in ("instruction", "prompt"))
+    answered = any(columns.get(field, field) in row for field in ("output", "completion"))
+    problem = "no response column" if asked and not answered else "the columns fit no shape"
+    needs = "; ".join(f"{shape.name} needs {' and '.join(shape.required)}" for shape in SHAPES.values())
+    example = "for example {instruction: question, output: answer}"
+    return f"{problem}: found {', '.join(map(str, row)) or 'none'}; {needs}; use data.columns to map, {example}"
+
+
+# --- rows and records -------------------------------------------------------------------------
+
+
+@frozen
+class ReadRecord(Record):
+    """A record with the row it was read from, and how that was read."""
+
+    row: Row = field(factory=dict, repr=False)
+    shape: str = ""
+    names: Names = field(factory=dict, repr=False)
+
+
+def to_record(shape: Shape, row: Row, names: Names) -> Record:
+    """The record of a row.
+
+    Raises:
+        DataError: a column is missing or has an unusable value; without the place.
+    """
+    needed = [column for field, column in names.items() if field in shape.required or column != field]
+    missing = [column for column in needed if column not in row]
+    if missing:
+        found = ", ".join(map(str, row)) or "none"
+        raise DataError(f"no column '{missing[0]}' (found: {found}); add it, or say which it is with data.columns")
+    own = set(names.values())
+    extra = {column: value for column, value in row.items() if column not in own}
+    return ReadRecord(shape.read(row, names), extra, row, shape.name, names)
+
+
+def to_row(shape: Shape, record: Record, names: Names) -> dict[str, Any]:
+    """The row of a record, under the user's column names. Unknown columns are kept.
+
+    Raises:
+        DataError: the shape has no place for a part of the pair; without the place.
+    """
+    own = set(names.values())
+    if isinstance(record, ReadRecord) and (record.shape, record.names) == (shape.name, names):
+        row = {column: value for column, value in record.row.items() if column in own or column in record.extra}
+        return {**row, **record.extra, **shape.write(record.pair, row, names)}
+    others = {column: value for column, value in record.extra.items() if column not in own}
+    return {**shape.write(record.pair, {}, names), **others}

@@ -1,0 +1,100 @@
+"""The input of a run: found, counted and checked before anything is paid for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from rt_framework.config import Builder, Data
+from rt_framework.errors import DataError
+from rt_framework.host import Host
+from rt_framework.model import Record, Sample
+from rt_framework.protocols import Format
+from rt_framework.records import detect_format, read_samples, read_shape
+
+
+@frozen
+class Source:
+    """A file or directory of samples, with its format and shape settled."""
+
+    path: Path
+    format_name: str
+    format: Format
+    shape: str
+    columns: dict[str, str]
+    limit: int | None
+
+    def __iter__(self) -> Iterator[tuple[Sample, Record]]:
+        return read_samples(self.path, self.format, self.shape, self.columns, self.limit)
+
+    def samples(self) -> Iterator[Sample]:
+        """The samples alone, in input order."""
+        return (sample for sample, _ in self)
+
+    def count(self) -> int:
+        """Number of samples. Reads all of them, so that a bad row shows before the first paid call.
+
+        Raises:
+            DataError: naming file, row and the way out.
+        """
+        return sum(1 for _ in self)
+
+    def content_hash(self) -> str:
+        """SHA-256 of the file, or of every file of the directory with its name."""
+        paths = sorted(p for p in self.path.rglob("*") if p.is_file()) if self.path.is_dir() else [self.path]
+        whole = hashlib.sha256()
+        for path in paths:
+            whole.update(path.relative_to(self.path.parent if self.path.is_file() else self.path).as_posix().encode())
+            with path.open("rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+        return whole.hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.format_name}, {self.shape} columns"
+
+
+def find_format(host: Host, path: Path, name: str | None) -> tuple[str, Format]:
+    """The format called *name*, or the one that *path* looks like, with its name.
+
+    Raises:
+        DataError: there is no such file, or nothing reads it.
+    """
+    make = Builder(host)
+    if name is not None:
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
+        return name, make("formats", name)
+    host.load()
+    formats = {one: make("formats", one) for one in host.registry.names("formats")}
+    found = detect_format(path, formats)
+    return found, formats[found]
+
+
+def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
+    """Find out how to read *data*.
+
+    Raises:
+        DataError: it does not exist, is empty, or has neither a known format nor the columns of a shape.
+    """
+    path = Path(data.path)
+    name, reader = find_format(host, path, data.format)
+    shape = data.shape or read_shape(path, reader, data.columns)
+    return Source(path, name, reader, shape, data.columns, limit)
+
+
+def output_format(host: Host, path: Path, name: str | None, default: str) -> Format:
+    """The format to write *path* in: the one named, else the one of its ending, else *default*.
+
+    Raises:
+        PluginError: the name is unknown.
+    """
+    make = Builder(host)
+    if name is None:
+        host.load()
+        formats: dict[str, Format] = {one: make("formats", one) for one in host.registry.names("formats")}
+        name = next((one for one, form in formats.items() if path.suffix and path.suffix in form.suffixes), default)
+    form: Format = make("formats", name)
+    return form

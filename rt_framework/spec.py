@@ -1,0 +1,47 @@
+"""How users name a plugin and its options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework.errors import ConfigError
+
+
+@frozen
+class Spec:
+    """A plugin and its options, as users write them: ``hf:MODEL``, ``newest`` or ``{highest: ifd}``."""
+
+    name: str
+    options: Any = None
+
+    @classmethod
+    def parse(cls, value: object) -> Spec:
+        """Read one.
+
+        Raises:
+            ConfigError: it is neither a name, nor ``name:value``, nor a mapping with one key.
+        """
+        if isinstance(value, Spec):
+            return value
+        if isinstance(value, str) and value.strip():
+            name, colon, rest = value.partition(":")
+            return cls(name, rest if colon else None)
+        if isinstance(value, Mapping) and len(value) == 1:
+            ((name, options),) = value.items()
+            return cls(str(name), options)
+        raise ConfigError(f"expected a name, 'name:value' or one 'name: options', not {value!r}")
+
+    def __str__(self) -> str:
+        options = self.options
+        if isinstance(options, Mapping):
+            options = ", ".join(f"{key} {Spec._short(value)}" for key, value in options.items())
+        elif isinstance(options, (list, tuple)):
+            options = ", ".join(map(str, options))
+        return self.name if options is None else f"{self.name} {options}"
+
+    @staticmethod
+    def _short(value: object) -> str:
+        return " ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else str(value)

@@ -1,0 +1,54 @@
+"""What happened so far, counted in one place and sent to the reporters a few times a second."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from rt_framework.events import Progress
+from rt_framework.host import Reporters
+
+_INTERVAL = 0.2
+"""Seconds between two progress events."""
+
+
+class Tally:
+    """The counters of one process of a run."""
+
+    def __init__(self, reporters: Reporters, total: int | None = None) -> None:
+        self.reporters = reporters
+        self.total = total
+        self.finished = 0
+        self.calls = 0
+        self.retries = 0
+        self.reused_calls = 0
+        self.teacher_tokens = 0
+        self.nano_dollars = 0
+        self.forward_tokens = 0
+        self.forward_passes = 0
+        self.reused_losses = 0
+        self.outcomes: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._sent = 0.0
+
+    def progress(self) -> Progress:
+        """The counters as an event."""
+        return Progress(
+            finished=self.finished,
+            total=self.total,
+            calls=self.calls,
+            reused_calls=self.reused_calls,
+            teacher_tokens=self.teacher_tokens,
+            nano_dollars=self.nano_dollars,
+            forward_tokens=self.forward_tokens,
+            reused_losses=self.reused_losses,
+            outcomes=dict(self.outcomes),
+            seconds=time.monotonic() - self._started,
+        )
+
+    def changed(self) -> None:
+        """Tell the reporters, unless they were told a moment ago."""
+        now = time.monotonic()
+        if now - self._sent >= _INTERVAL:
+            self._sent = now
+            self.reporters.send("rt_progress", self.progress())

@@ -1,0 +1,209 @@
+"""The teacher's chain: render, look up, else pay, commit, parse.
+
+The order of a paid call is reserve and commit the intent, send, commit the raw answer, parse.
+Nothing is parsed before it is committed, so a better parser costs no call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import asdict, frozen
+
+from rt_framework.batching import Batcher
+from rt_framework.config import Limits
+from rt_framework.errors import KINDS, BudgetReached, ConfigError, FatalTeacherError, Retry, TeacherError
+from rt_framework.ledger import Ledger
+from rt_framework.model import Failure, Pair, Reply, Request, Unparsed, Version, digest
+from rt_framework.protocols import BatchTeacher, PricedTeacher, Reflection, Teacher
+from rt_framework.tally import Tally
+
+
+@frozen
+class _Answer:
+    """An answer and where it is kept, or why there is none."""
+
+    key: str
+    reply: Reply | None
+    error: TeacherError | None = None
+
+
+class Teaching:
+    """Asks the teacher of one run, each question once.
+
+    Args:
+        teacher: answers one attempt, or batches of them.
+        reflections: a reflection by name.
+        ledger: where answers are kept.
+        limits: concurrency, attempts and budget.
+        tally: counts.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher | BatchTeacher,
+        reflections: Callable[[str], Reflection],
+        ledger: Ledger,
+        limits: Limits,
+        tally: Tally,
+    ) -> None:
+        self._teacher = teacher
+        self._reflections = reflections
+        self._ledger = ledger
+        self._limits = limits
+        self._tally = tally
+        self._slots = asyncio.Semaphore(limits.concurrency)
+        self._flights: dict[str, asyncio.Task[_Answer]] = {}
+        self._spent = ledger.spent()
+        self._batcher: Batcher[Request, Reply] | None = None
+        if isinstance(teacher, BatchTeacher):
+            self._slots = asyncio.Semaphore(max(limits.concurrency, 2 * teacher.batch_size))
+            self._batcher = Batcher(self._complete_many, teacher.batch_size)
+
+    @property
+    def identity(self) -> str:
+        """The teacher as it is named in keys."""
+        return self._teacher.identity
+
+    async def reflect(self, name: str, version: Version, stage: str) -> Version | Failure:
+        """A rewrite of *version*, or why there is none after every attempt that is allowed.
+
+        Raises:
+            FatalTeacherError: no further call can succeed.
+            BudgetReached: the budget allows no further call.
+        """
+        reflection = self._reflections(name)
+        failure = Failure(stage, "format", "no answer was asked for")
+        for index in range(self._limits.answers):
+            request = reflection.render(version.pair, index, self._teacher.structured)
+            answer = await self._answer(request, first=index == 0)
+            outcome = _read(reflection, version.pair, request, answer)
+            if isinstance(outcome, Pair):
+                return Version(_lineage(version.name, name), outcome, version.name, name, answer.key)
+            failure = Failure(stage, outcome.kind, outcome.reason, answer.key)
+            if not _worth_changing(outcome.kind):
+                break
+        return failure
+
+    async def close(self) -> None:
+        """Stop calls that nobody waits for any more and free the teacher's connections."""
+        for task in self._flights.values():
+            task.cancel()
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+        if self._batcher is not None:
+            await self._batcher.close()
+        free = getattr(self._teacher, "aclose", None)
+        if free is not None:
+            await free()
+
+    # --- one answer -------------------------------------------------------------------------
+
+    async def _answer(self, request: Request, first: bool) -> _Answer:
+        key = call_key(self._teacher.identity, request)
+        known = self._ledger.reply(key)
+        if known is not None:
+            self._tally.reused_calls += 1
+            return _Answer(key, known)
+        if key not in self._flights:
+            self._flights[key] = asyncio.create_task(self._pay(key, request, first))
+            self._flights[key].add_done_callback(lambda _: self._flights.pop(key, None))
+        # Shielded: the answer belongs to everyone who asked, and to the ledger.
+        return await asyncio.shield(self._flights[key])
+
+    async def _pay(self, key: str, request: Request, first: bool) -> _Answer:
+        for attempt in range(self._limits.attempts):
+            try:
+                async with self._slots:
+                    reply = await self._attempt(key, request, retry=not first or attempt > 0)
+                return _Answer(key, reply)
+            except TeacherError as error:
+                if error.kind.fatal:
+                    raise FatalTeacherError(f"teacher: {error.kind.meaning}: {error.message}") from error
+                if error.kind.retry is not Retry.RESEND or attempt + 1 == self._limits.attempts:
+                    return _Answer(key, None, error)
+                await asyncio.sleep(_pause(attempt, error.retry_after))
+        raise ConfigError("limits.attempts must be at least 1")
+
+    async def _attempt(self, key: str, request: Request, retry: bool) -> Reply:
+        reserved = self._reserve(request)
+        number = await self._ledger.intend(key, self._teacher.identity, request, reserved)
+        self._tally.calls += 1
+        self._tally.retries += retry
+        try:
+            reply = await self._send(request)
+        except Exception as raised:
+            error = raised if isinstance(raised, TeacherError) else _bug(raised)
+            cost = 0 if error.kind.billed == "no" else reserved
+            self._spent += cost - reserved
+            await self._ledger.attempt_failed(number, error.kind.name, error.message, cost)
+            raise error from raised
+        await self._ledger.answered(number, key, reply)
+        self._spent += reply.nano_dollars - reserved
+        self._tally.nano_dollars += reply.nano_dollars
+        self._tally.teacher_tokens += reply.usage.completion_tokens
+        self._tally.changed()
+        return reply
+
+    async def _send(self, request: Request) -> Reply:
+        if self._batcher is not None:
+            return await self._batcher.submit(request)
+        teacher: Any = self._teacher
+        reply: Reply = await teacher.complete(request)
+        return reply
+
+    async def _complete_many(self, requests: Sequence[Request]) -> Sequence[Reply]:
+        teacher: Any = self._teacher
+        replies: Sequence[Reply] = await asyncio.to_thread(teacher.complete_many, requests)
+        return replies
+
+    def _reserve(self, request: Request) -> int:
+        """Take the most an attempt can cost from the budget, before anything is sent."""
+        price = self._teacher.price(request) if isinstance(self._teacher, PricedTeacher) else None
+        if self._limits.budget is None:
+            self._spent += price or 0
+            return price or 0
+        if price is None:
+            raise ConfigError(
+                f"limits.budget is set but the price of teacher '{self._teacher.identity}' is not known; "
+                "give its prices in the teacher's settings, or leave the budget out"
+            )
+        if self._spent + price > self._limits.budget * 1e9:
+            raise BudgetReached(
+                f"the next call could cost more than what is left of the budget of ${self._limits.budget:g} "
+                f"(${self._spent / 1e9:.4f} spent or reserved); run again with a larger limits.budget to go on"
+            )
+        self._spent += price
+        return price
+
+
+def call_key(identity: str, request: Request) -> str:
+    """Key of a call: every field that is sent except credentials, and which answer it is."""
+    return digest([identity, asdict(request)])
+
+
+def _read(reflection: Reflection, pair: Pair, request: Request, answer: _Answer) -> Pair | Unparsed:
+    if answer.reply is None:
+        error = answer.error
+        return Unparsed(error.kind.name, error.message) if error else Unparsed("connection", "no answer")
+    return reflection.parse(pair, request, answer.reply)
+
+
+def _worth_changing(kind: str) -> bool:
+    return KINDS[kind].retry is Retry.CHANGE
+
+
+def _lineage(parent: str, reflection: str) -> str:
+    return reflection if parent == "original" else f"{parent}.{reflection}"
+
+
+def _bug(error: Exception) -> TeacherError:
+    return TeacherError("plugin_bug", f"{type(error).__name__}: {error}")
+
+
+def _pause(attempt: int, retry_after: float | None) -> float:
+    """Seconds to wait: what the provider asked for, else doubling from one second, spread at random."""
+    spread = 1 + random.random() / 4  # noqa: S311 - no secret
+    return retry_after * spread if retry_after is not None else min(2.0**attempt, 60.0) * spread

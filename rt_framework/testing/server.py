@@ -1,0 +1,262 @@
+"""An OpenAI-compatible chat server on 127.0.0.1 that goes wrong on demand and counts what it bills.
+
+It is the judge of a paid teacher: its counts, never the client's, say what a run has cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from attrs import field, frozen
+
+PATH = "/v1/chat/completions"
+
+_ERRORS = {
+    "server_error": (500, "server_error", "The server had an error"),
+    "rate_limit": (429, "rate_limit_exceeded", "Rate limit reached"),
+    "quota": (429, "insufficient_quota", "You exceeded your current quota"),
+    "auth": (401, "invalid_api_key", "Incorrect API key provided: {key}"),
+    "forbidden": (403, "unsupported_country", "Not allowed for {key}"),
+    "no_model": (404, "model_not_found", "The model does not exist"),
+    "too_long": (400, "context_length_exceeded", "This model's maximum context length is 8 tokens"),
+    "policy": (400, "content_policy_violation", "Rejected by our safety system"),
+    "bad_request": (400, "invalid_value", "Invalid value for a parameter"),
+}
+"""Refusals: status, error code, message. ``{key}`` is the caller's key, which some providers repeat."""
+
+_BROKEN = ("bad_gateway", "hang", "reset", "truncated", "bad_json")
+_ODD = ("empty", "null", "no_choices", "length", "content_filter")
+
+_FREE = frozenset({*_ERRORS, "bad_gateway", "hang", "reset"})
+
+FAULTS: tuple[str, ...] = (*_ERRORS, *_BROKEN, *_ODD)
+"""Names of all faults: refusals, broken transfers, and answers that arrive but are of no use."""
+
+
+def _known(_: object, __: object, name: str) -> None:
+    if name not in FAULTS:
+        raise ValueError(f"unknown fault {name!r}; known: {', '.join(FAULTS)}")
+
+
+@frozen
+class Fault:
+    """What is to go wrong with one request.
+
+    Raises:
+        ValueError: no fault has that name.
+    """
+
+    name: str = field(validator=_known)
+    """One of :data:`FAULTS`."""
+    retry_after: str | None = None
+    """Value of the ``Retry-After`` header of a refusal: seconds, or an HTTP date."""
+
+
+Faults = Callable[[int, dict[str, Any]], Fault | None]
+"""The fault of a request, from its number (from 0, in order of arrival) and its body."""
+
+
+@frozen
+class Received:
+    """One request that arrived."""
+
+    body: dict[str, Any]
+    fault: str | None
+    billed: bool
+    """An answer was made for it. Providers charge then, whether or not it arrives whole."""
+
+
+def scattered(seed: int, share: float, names: Sequence[str]) -> Faults:
+    """Faults for a *share* (0 … 1) of requests, a function of the seed, the body and how often it came.
+
+    The order of arrival plays no part, so a seed that fails replays under any concurrency.
+    """
+    seen: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def fault(_: int, body: dict[str, Any]) -> Fault | None:
+        key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        with lock:
+            seen[key] += 1
+            draw = random.Random(f"{seed}/{key}/{seen[key]}")  # noqa: S311 - repeatable, not secret
+        return Fault(draw.choice(names)) if draw.random() < share else None
+
+    return fault
+
+
+class FaultServer:
+    """The server; use it as a context manager.
+
+    Args:
+        answer: text of the answer to a parsed request body. Runs in a thread of its own, so it may sleep.
+        faults: fault of a request, if any.
+    """
+
+    def __init__(self, answer: Callable[[dict[str, Any]], str], faults: Faults = lambda _n, _b: None) -> None:
+        self._answer = answer
+        self._faults = faults
+        self._received: list[Received] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._http = _Server(self)
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def url(self) -> str:
+        """Base address, as ``api_base`` wants it."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    @property
+    def received(self) -> list[Received]:
+        """Every request so far, in order of arrival."""
+        with self._lock:
+            return list(self._received)
+
+    @property
+    def billed(self) -> int:
+        """Number of answers made so far."""
+        return sum(request.billed for request in self.received)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._http.shutdown()
+        self._thread.join()
+        self._http.hang_up()
+        self._http.server_close()
+
+    def _take(self, body: dict[str, Any]) -> Fault | None:
+        """Note a request and decide on its fault."""
+        with self._lock:
+            fault = self._faults(len(self._received), body)
+            name = fault.name if fault else None
+            self._received.append(Received(body, name, billed=name not in _FREE))
+        return fault
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # So that server_close() joins the threads.
+    request_queue_size = 1024
+
+    def __init__(self, owner: FaultServer) -> None:
+        self.owner = owner
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, *_: object) -> None:
+        """A client that goes away is expected here."""
+
+    def hang_up(self) -> None:
+        """End idle kept-alive connections: their threads wait for a next request."""
+        for connection in list(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: tests read the counts."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != PATH:
+            return self._send(404, _error("not_found", f"no such path: {self.path}"))
+        fault = self.server.owner._take(body)
+        if fault is None:
+            return self._send(200, self._answered(body, None))
+        if fault.name in _ERRORS:
+            return self._refuse(fault)
+        return self._break(fault.name, body)
+
+    def _refuse(self, fault: Fault) -> None:
+        status, code, message = _ERRORS[fault.name]
+        key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self._send(status, _error(code, message.format(key=key)), fault.retry_after)
+
+    def _break(self, name: str, body: dict[str, Any]) -> None:
+        if name == "bad_gateway":
+            self._send(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>")
+        elif name == "hang":
+            self.server.owner._closing.wait()
+            self.close_connection = True
+        elif name == "reset":
+            self._reset()
+        elif name == "truncated":
+            data = self._answered(body, None)
+            self._send(200, data[: len(data) // 2], length=len(data))
+            self.close_connection = True
+        elif name == "bad_json":
+            self._send(200, b'{"choices": [{"message"')
+        else:
+            self._send(200, self._answered(body, name))
+
+    def _answered(self, body: dict[str, Any], odd: str | None) -> bytes:
+        return json.dumps(_completion(body, self.server.owner._answer(body), odd)).encode()
+
+    def _send(self, status: int, data: bytes, retry_after: str | None = None, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data) if length is None else length))
+        if retry_after is not None:
+            self.send_header("Retry-After", retry_after)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _reset(self) -> None:
+        """Close with a TCP reset, at once: a linger time of 0 does that."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.server._open.discard(self.connection)
+        os.close(self.connection.detach())
+
+
+def _error(code: str, message: str) -> bytes:
+    return json.dumps({"error": {"message": message, "type": code, "param": None, "code": code}}).encode()
+
+
+def _completion(body: dict[str, Any], text: str, odd: str | None) -> dict[str, Any]:
+    """A chat completion; tokens are counted as blocks of four bytes, never more than ``max_tokens``."""
+    content = {"empty": "", "null": None, "length": text[: len(text) // 2]}.get(odd or "", text)
+    finish = odd if odd in {"length", "content_filter"} else "stop"
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}
+    asked = sum(_tokens(message["content"]) for message in body["messages"])
+    told = min(_tokens(content or ""), body.get("max_tokens", 1 << 30))
+    return {
+        "id": "chatcmpl-fake",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [] if odd == "no_choices" else [choice],
+        "usage": {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told},
+    }
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text.encode("utf-8", "surrogatepass")) // 4)

@@ -1,0 +1,102 @@
+"""The one thread that writes to the ledger."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from rt_framework.errors import DiskError
+
+Statement = tuple[str, Sequence[Any]]
+
+_MOST = 200
+"""Writes of one commit: a commit costs a disk flush, whatever it holds."""
+
+_Job = tuple[list[Statement], "Future[list[int]]"]
+
+
+class Writer:
+    """Takes statements from any thread and commits what has gathered.
+
+    A failed write stops all writing: nothing may be acknowledged after something was lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._broken: DiskError | None = None
+        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        self._thread.start()
+
+    def put(self, statements: list[Statement]) -> Future[list[int]]:
+        """Write all or nothing. The future gives each statement's last row id, after the commit.
+
+        Raises:
+            DiskError: through the future.
+        """
+        future: Future[list[int]] = Future()
+        self._jobs.put((statements, future))
+        return future
+
+    def close(self) -> None:
+        """Commit what is waiting and end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        db = sqlite3.connect(self._path, isolation_level=None)
+        db.execute("PRAGMA synchronous = FULL")
+        try:
+            while True:
+                jobs, last = self._gather()
+                if jobs:
+                    self._commit(db, jobs)
+                if last:
+                    return
+        finally:
+            db.close()
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """At least one job, more if they are there already; and whether to end."""
+        jobs: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == _MOST or self._jobs.empty():
+                return jobs, False
+            job = self._jobs.get()
+        return jobs, True
+
+    def _commit(self, db: sqlite3.Connection, jobs: list[_Job]) -> None:
+        # A future that was cancelled while it waited is still written: its answer may be paid for.
+        try:
+            if self._broken is not None:
+                raise self._broken
+            db.execute("BEGIN IMMEDIATE")
+            done = [[_execute(db, *statement) for statement in statements] for statements, _ in jobs]
+            db.execute("COMMIT")
+        except (sqlite3.Error, DiskError) as error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            self._broken = self._broken or DiskError(f"{self._path}: cannot be written: {error}")
+            for _, future in jobs:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(self._broken)
+        else:
+            for (_, future), rows in zip(jobs, done, strict=True):
+                if future.set_running_or_notify_cancel():
+                    future.set_result(rows)
+
+
+def _execute(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> int:
+    return db.execute(sql, [_storable(value) for value in values]).lastrowid or 0
+
+
+def _storable(value: Any) -> Any:
+    """SQLite text is UTF-8; a lone surrogate in a message must not fail the write."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

@@ -1,0 +1,28 @@
+"""The published scoring procedure, plainly: one sample at a time, full logits, labels of −100 before the target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def mean_loss(model: Any, tokenizer: Any, context: str, target: str, max_length: int, twin: str | None = None) -> float:
+    """Mean token loss in nats of *target* after *context*, encoded as one text and truncated.
+
+    With *twin*, the other pass's prompt, the text is cut so that the target would fit behind that one.
+    """
+    if twin is not None:
+        max_length = max_length - len(tokenizer.encode(twin)) + 1
+    ids = tokenizer(context + target, truncation=True, max_length=max_length, return_tensors="pt")["input_ids"]
+    labels = ids.clone()
+    labels[:, : len(tokenizer.encode(context))] = -100
+    with torch.no_grad():
+        return float(model(ids, labels=labels).loss)
+
+
+def mean_loss_of_ids(model: Any, ids: list[int], start: int) -> float:
+    """Mean token loss in nats of the tokens from position *start* on."""
+    labels = torch.tensor([[-100] * start + ids[start:]])
+    with torch.no_grad():
+        return float(model(torch.tensor([ids]), labels=labels).loss)

@@ -1,0 +1,119 @@
+"""The judge itself: the fault server counts and breaks what it says."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+
+import pytest
+
+from rt_framework.testing.server import FAULTS, PATH, Fault, FaultServer, scattered
+
+BODY = {"model": "m", "messages": [{"role": "user", "content": "What is 1 + 1?"}], "max_tokens": 10}
+
+
+def echo(body):
+    return "You said: " + body["messages"][-1]["content"]
+
+
+def connect(server):
+    return http.client.HTTPConnection("127.0.0.1", int(server.url.split(":")[2].split("/")[0]), timeout=10)
+
+
+def post(connection, body=BODY, path=PATH):
+    connection.request("POST", path, json.dumps(body), {"Authorization": "Bearer sk-canary"})
+    response = connection.getresponse()
+    return response.status, response.headers, response.read()
+
+
+def test_answers_are_a_function_of_the_request_and_counted():
+    """Two requests on one connection are answered, recorded and billed."""
+    with FaultServer(echo) as server:
+        connection = connect(server)
+        answers = [json.loads(post(connection)[2]) for _ in range(2)]
+        connection.close()
+    assert answers[0] == answers[1]
+    assert answers[0]["choices"][0]["message"]["content"] == "You said: What is 1 + 1?"
+    assert answers[0]["usage"] == {"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10}
+    assert [request.body for request in server.received] == [BODY, BODY]
+    assert server.billed == 2
+
+
+BROKEN = {"hang": TimeoutError, "reset": ConnectionResetError, "truncated": http.client.IncompleteRead}
+BILLED = {"truncated", "bad_json", "empty", "null", "no_choices", "length", "content_filter"}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_seen_by_a_client(name):
+    """Every fault differs from the good answer, and only faults with an answer are billed."""
+    with FaultServer(echo, lambda number, body: Fault(name) if number else None) as server:
+        connection = connect(server)
+        good = post(connection)
+        connection.sock.settimeout(0.2 if name == "hang" else 10)
+        if name in BROKEN:
+            with pytest.raises(BROKEN[name]):
+                post(connection)
+        else:
+            assert post(connection)[2] != good[2]
+        connection.close()
+    assert [request.fault for request in server.received] == [None, name]
+    assert server.billed == (2 if name in BILLED else 1)
+
+
+def test_refusals_carry_retry_after_and_the_key():
+    """A refusal names its pause, and a 401 repeats the key as some providers do."""
+    script = [Fault("rate_limit", retry_after="3"), Fault("auth")]
+    with FaultServer(echo, lambda number, body: script[number]) as server:
+        connection = connect(server)
+        limited, refused = post(connection), post(connection)
+        connection.close()
+    assert (limited[0], limited[1]["Retry-After"]) == (429, "3")
+    assert refused[0] == 401
+    assert b"sk-canary" in refused[2]
+
+
+def test_other_paths_are_not_requests():
+    """Only chat completions are served and counted."""
+    with FaultServer(echo) as server:
+        connection = connect(server)
+        assert post(connection, path="/v1/embeddings")[0] == 404
+        connection.close()
+    assert server.received == []
+
+
+def test_scattered_faults_depend_on_the_request_not_on_the_order():
+    """A seed gives each request the same faults in any order, at about the share asked for."""
+    bodies = [{"n": number} for number in range(500)]
+    first, second, third = (scattered(seed, 0.2, ["reset", "empty"]) for seed in (1, 1, 2))
+    forward = [first(0, body) for body in bodies]
+    backward = [second(0, body) for body in reversed(bodies)][::-1]
+    assert forward == backward
+    assert forward != [third(0, body) for body in bodies]
+    assert 70 <= sum(fault is not None for fault in forward) <= 130
+    again = [first(0, body) for body in bodies]
+    assert any(once and not twice for once, twice in zip(forward, again, strict=True))
+
+
+def test_unknown_fault_is_refused():
+    """A misspelt fault is an error, not a good answer."""
+    with pytest.raises(ValueError, match="unknown fault 'rest'"):
+        Fault("rest")
+
+
+def test_leaving_ends_every_thread_and_connection():
+    """Hanging requests and idle connections do not outlive the server."""
+    before = threading.active_count()
+    with FaultServer(echo, lambda number, body: Fault("hang") if number else None) as server:
+        idle, hanging = connect(server), connect(server)
+        post(idle)
+        hanging.request("POST", PATH, json.dumps(BODY))
+        while len(server.received) < 2:
+            time.sleep(0.01)
+        start = time.monotonic()
+    assert time.monotonic() - start < 2
+    assert threading.active_count() == before
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", idle.port), timeout=1):
+        pass
+    idle.close()
+    hanging.close()

@@ -1,0 +1,97 @@
+"""Random models of a few kilobytes, saved as directories that transformers loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    FalconH1Config,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+_TEXT = ["Name the colours of the rainbow.", "Write a short poem about a river.", "What is 12 times 7? It is 84."]
+CHAT = "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}<assistant>"
+_SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+
+
+def tokenizer(bos: bool = False, eos: bool = False, chat: str | None = None) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer; *bos* and *eos* say what it puts around every text by itself."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(_TEXT, trainer)
+    template = f"{'<s> ' if bos else ''}$A{' </s>' if eos else ''}"
+    core.post_processor = processors.TemplateProcessing(single=template, special_tokens=[("<s>", 0), ("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", chat_template=chat)
+
+
+def save(folder: Path, model: Any, tokens: PreTrainedTokenizerFast) -> str:
+    """Save both and return the directory's name."""
+    model.save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return str(folder)
+
+
+def llama(window: int = 64) -> Any:
+    """A Llama: rotary positions, plain head."""
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=320, max_position_embeddings=window, bos_token_id=0, eos_token_id=1, **_SHAPE)
+    return LlamaForCausalLM(config).eval()
+
+
+def gpt2() -> Any:
+    """A GPT-2: learned absolute positions."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=320, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=1
+    )
+    return GPT2LMHeadModel(config).eval()
+
+
+def gemma2() -> Any:
+    """A Gemma 2 with a soft cap so low that leaving it out changes every loss, and a sliding window."""
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=320,
+        max_position_embeddings=64,
+        head_dim=16,
+        sliding_window=8,
+        final_logit_softcapping=0.05,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=0,
+        **_SHAPE,
+    )
+    return Gemma2ForCausalLM(config).eval()
+
+
+def cohere() -> Any:
+    """A Cohere: logits are scaled behind the head."""
+    torch.manual_seed(0)
+    config = CohereConfig(
+        vocab_size=320, max_position_embeddings=64, logit_scale=4.0, bos_token_id=0, eos_token_id=1, **_SHAPE
+    )
+    return CohereForCausalLM(config).eval()
