@@ -15,7 +15,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.model import Pair, digest
 from rt_framework.pipeline import Step
 from rt_framework.presets import Preset, preset
-from rt_framework.protocols import Executor, Reflection, Student
+from rt_framework.protocols import Executor, Student
 from rt_framework.scoring import Scoring
 from rt_framework.spec import Spec
 from rt_framework.tally import Tally
@@ -95,8 +95,7 @@ def teacher_side(make: Builder, spec: Spec, ledger: Ledger, limits: Limits, tall
         PluginError: a plugin is unknown or broken.
         ConfigError: options do not fit.
     """
-    reflections = cache(lambda name: make("reflections", name))
-    return Teaching(make.spec("teachers", spec), reflections, ledger, limits, tally)
+    return Teaching(make.spec("teachers", spec), ledger, limits, tally)
 
 
 def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
@@ -127,17 +126,15 @@ def check_parts(make: Builder, steps: Iterable[Step], teacher: Spec | None, stud
             make("metrics", metric)
             if student is None:
                 raise ConfigError(f"stage '{step.name}' reads {metric}, but the config has no 'student:'")
-        for reflection in step.stage.reflections:
-            make("reflections", reflection)
-            if teacher is None:
-                raise ConfigError(f"stage '{step.name}' asks a teacher, but the config has no 'teacher:'")
+        if step.stage.reflections and teacher is None:
+            raise ConfigError(f"stage '{step.name}' asks a teacher, but the config has no 'teacher:'")
 
 
-def reflection_facts(make: Builder, steps: Iterable[Step]) -> dict[str, str]:
+def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
     """A fingerprint of each reflection in use: what it asks about a fixed pair."""
     facts = {}
-    for name in dict.fromkeys(name for step in steps for name in step.stage.reflections):
-        reflection: Reflection = make("reflections", name)
+    reflections = {name: one for step in steps for name, one in step.stage.reflections.items()}
+    for name, reflection in reflections.items():
         asked = [
             asdict(reflection.render(_PROBE, index, structured)) for index in (0, 1) for structured in (True, False)
         ]

@@ -11,7 +11,7 @@ from rt_framework.errors import RtError
 from rt_framework.events import SampleFailed, StageFinished, StageStarted
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version
-from rt_framework.protocols import DatasetStage, Stage
+from rt_framework.protocols import DatasetStage, Reflection, Stage
 from rt_framework.scoring import Scoring
 from rt_framework.tally import Tally
 from rt_framework.teaching import Teaching
@@ -44,9 +44,9 @@ class Context:
         """See the protocol."""
         return self._run.exhaustive
 
-    async def reflect(self, reflection: str, version: Version) -> Version | Failure:
+    async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
         """See the protocol."""
-        return await self._run.require_teaching().reflect(reflection, version, self._stage)
+        return await self._run.require_teaching().reflect(name, reflection, version, self._stage)
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """See the protocol."""

@@ -260,8 +260,8 @@ class StageContext(Protocol):
     def exhaustive(self) -> bool:
         """Reflect on every version and score all metrics, as the published script does."""
 
-    async def reflect(self, reflection: str, version: Version) -> Version | Failure:
-        """Ask the teacher for a rewrite of *version*."""
+    async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
+        """Ask the teacher for a rewrite of *version*; *name* becomes part of the rewrite's name."""
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Scores of each version, by metric."""
@@ -275,8 +275,8 @@ class Stage(Protocol):
         """Names of the metrics it reads."""
 
     @property
-    def reflections(self) -> Sequence[str]:
-        """Names of the reflections it asks for."""
+    def reflections(self) -> Mapping[str, Reflection]:
+        """The reflections it asks for, by the name that their rewrites get."""
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Take the sample one step further."""
@@ -291,8 +291,8 @@ class DatasetStage(Protocol):
         """Names of the metrics it reads."""
 
     @property
-    def reflections(self) -> Sequence[str]:
-        """Names of the reflections it asks for."""
+    def reflections(self) -> Mapping[str, Reflection]:
+        """The reflections it asks for, by the name that their rewrites get."""
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Sequence[Sample | Dropped]:
         """Take every sample one step further, in order."""

@@ -80,7 +80,7 @@ async def _run(
         if config.teacher is not None:
             teaching = teacher_side(make, config.teacher, ledger, config.limits, tally)
             stack.push_async_callback(teaching.close)
-            facts |= {"teacher": teaching.identity, **reflection_facts(make, steps)}
+            facts |= {"teacher": teaching.identity, **reflection_facts(steps)}
         await freeze(ledger, run_dir, facts)
         await ledger.forget_samples()
         notes = _notes(config, source, interrupted)

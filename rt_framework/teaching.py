@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import asdict, frozen
@@ -36,7 +36,6 @@ class Teaching:
 
     Args:
         teacher: answers one attempt, or batches of them.
-        reflections: a reflection by name.
         ledger: where answers are kept.
         limits: concurrency, attempts and budget.
         tally: counts.
@@ -45,13 +44,11 @@ class Teaching:
     def __init__(
         self,
         teacher: Teacher | BatchTeacher,
-        reflections: Callable[[str], Reflection],
         ledger: Ledger,
         limits: Limits,
         tally: Tally,
     ) -> None:
         self._teacher = teacher
-        self._reflections = reflections
         self._ledger = ledger
         self._limits = limits
         self._tally = tally
@@ -68,14 +65,13 @@ class Teaching:
         """The teacher as it is named in keys."""
         return self._teacher.identity
 
-    async def reflect(self, name: str, version: Version, stage: str) -> Version | Failure:
+    async def reflect(self, name: str, reflection: Reflection, version: Version, stage: str) -> Version | Failure:
         """A rewrite of *version*, or why there is none after every attempt that is allowed.
 
         Raises:
             FatalTeacherError: no further call can succeed.
             BudgetReached: the budget allows no further call.
         """
-        reflection = self._reflections(name)
         failure = Failure(stage, "format", "no answer was asked for")
         for index in range(self._limits.answers):
             request = reflection.render(version.pair, index, self._teacher.structured)

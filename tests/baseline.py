@@ -19,10 +19,3 @@ def mean_loss(model: Any, tokenizer: Any, context: str, target: str, max_length:
     labels[:, : len(tokenizer.encode(context))] = -100
     with torch.no_grad():
         return float(model(ids, labels=labels).loss)
-
-
-def mean_loss_of_ids(model: Any, ids: list[int], start: int) -> float:
-    """Mean token loss in nats of the tokens from position *start* on."""
-    labels = torch.tensor([[-100] * start + ids[start:]])
-    with torch.no_grad():
-        return float(model(torch.tensor([ids]), labels=labels).loss)

@@ -323,15 +323,21 @@ async def test_lone_surrogate_can_be_sent():
     assert reply.text == "hello world"
 
 
-def test_nothing_is_left_open_between_event_loops():
-    """After aclose no connection is left, and a second loop in the same process works."""
+async def ask_twice(server, provider):
+    await ask(server, provider=provider)
+    await ask(server, provider=provider)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_closing_leaves_nothing_open_and_harms_no_later_run(provider):
+    """After aclose no connection is left, and more runs work, in the same event loop and in others."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with serve() as server:
             for _ in range(3):
-                asyncio.run(ask(server))
+                asyncio.run(ask_twice(server, provider))
             gc.collect()
-            assert len(server.received) == 3
+            assert len(server.received) == 6
     assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
 
 

@@ -297,6 +297,7 @@ def test_white_space_around_the_answer_is_allowed(structured):
         "[[critique T]]\nc\n[[response T]]\nr\n[[end T]]\nI hope this helps.",
         "Sure:\n[[critique T]]\nc\n[[response T]]\nr\n[[end T]]",
         "[[critique T]]\nc\n[[response T]]\nr <<<end T>>>\n[[end T]]",
+        "[[critique T]]\nc\n[[ response T ]]\nr\n[[response T]]\ns\n[[end T]]",
         "[[critique 00000000]]\nc\n[[response 00000000]]\nr\n[[end 00000000]]",
         "[[critique]]\nc\n[[response]]\nr\n[[end]]",
         "[[critique T]]\n<your critique of the response>\n[[response T]]\n<the better response>\n[[end T]]",
@@ -374,7 +375,7 @@ def test_a_refusal_instead_of_the_form_is_named_refused(structured):
 def test_long_hostile_text_is_judged_quickly():
     """No pattern of the guards takes more than linear time."""
     started = time.perf_counter()
-    for text in ("*" * 200_000, "I'm sorry," + " " * 200_000, "as an ai " * 30_000, "`" * 200_000, "[[" * 100_000):
+    for text in ("*" * 200_000, "I'm sorry," + " " * 200_000, "as an ai " * 30_000, "` " * 100_000, "[[" * 100_000):
         assert not refuses(text + "x")
         assert answered(True, response=text + "x") == evolve(PAIR, response=text + "x")
     assert time.perf_counter() - started < 20

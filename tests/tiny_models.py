@@ -10,7 +10,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import (
     CohereConfig,
     CohereForCausalLM,
-    FalconH1Config,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPT2Config,
@@ -65,9 +64,7 @@ def llama(window: int = 64) -> Any:
 def gpt2() -> Any:
     """A GPT-2: learned absolute positions."""
     torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=320, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=1
-    )
+    config = GPT2Config(vocab_size=320, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=1)
     return GPT2LMHeadModel(config).eval()
 
 

@@ -47,8 +47,12 @@ def rt_register_metrics(register: Register) -> None:
 def rt_register_selectors(register: Register) -> None:
     """Choices between versions of a sample, and between samples."""
     at = f"{_HERE}.selectors"
-    register("highest", f"{at}.versions:Highest", help="the version with the highest score", settings=selectors.Best)
-    register("lowest", f"{at}.versions:Lowest", help="the version with the lowest score", settings=selectors.Best)
+    register(
+        "highest", f"{at}.versions:Highest", help="the version with the highest score", settings=selectors.BestSettings
+    )
+    register(
+        "lowest", f"{at}.versions:Lowest", help="the version with the lowest score", settings=selectors.BestSettings
+    )
     register("newest", f"{at}.versions:Newest", help="the latest rewrite, whatever it is")
     register("top", f"{at}.dataset:Top", help="the best fraction or count", settings=selectors.TopSettings)
     register("threshold", f"{at}.dataset:Threshold", help="all in a range", settings=selectors.ThresholdSettings)

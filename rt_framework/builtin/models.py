@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,8 +24,12 @@ _HUB_SECONDS = 5.0
 _SANE_LENGTH = 10_000_000
 """Tokenizers without a limit state one of 10³⁰ tokens."""
 
+# Some templates show the date of the day, and a score must not depend on it. The newline is no part of what
+# is rendered: chat templates drop the one behind a block.
+_FIXED_DATE = "{% macro strftime_now(style) %}26 Jul 2024{% endmacro %}\n"
 
-class ModelSettings(Protocol):
+
+class ModelSettings(Hashable, Protocol):
     """What the settings of every local model have."""
 
     @property
@@ -265,13 +268,11 @@ def render(tokenizer: Any, turns: Sequence[Turn]) -> str:
     try:
         # As a batch of one, since a conversation without any message is read as no conversation.
         texts = tokenizer.apply_chat_template(
-            [messages], add_generation_prompt=True, tokenize=False, strftime_now=_fixed_date
+            [messages],
+            chat_template=_FIXED_DATE + tokenizer.get_chat_template(),
+            add_generation_prompt=True,
+            tokenize=False,
         )
     except Exception as error:
         raise Unscorable("template_error", f"the chat template refuses the messages: {error}") from error
     return str(texts[0])
-
-
-def _fixed_date(style: str) -> str:
-    """Some templates show the date: a score must not depend on the day."""
-    return date(2024, 7, 26).strftime(style)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rt_framework.builtin.stages.settings import (
     GateSettings,
@@ -12,13 +13,13 @@ from rt_framework.builtin.stages.settings import (
 )
 from rt_framework.errors import ConfigError
 from rt_framework.model import Decision, Dropped, Range, Sample, Score, Scored
-from rt_framework.protocols import DatasetSelector, Make, StageContext
+from rt_framework.protocols import DatasetSelector, Make, Reflection, StageContext
 
 
 class Gate:
     """Drops a sample whose kept version has a score outside the range, or none."""
 
-    reflections: Sequence[str] = ()
+    reflections: Mapping[str, Reflection] = MappingProxyType({})
 
     def __init__(self, settings: GateSettings, make: Make) -> None:
         self._ranges = settings.metrics
@@ -43,7 +44,7 @@ class Unimproved:
     """What becomes of samples whose response was not improved."""
 
     needs: Sequence[str] = ()
-    reflections: Sequence[str] = ()
+    reflections: Mapping[str, Reflection] = MappingProxyType({})
 
     def __init__(self, settings: UnimprovedSettings, make: Make) -> None:  # noqa: ARG002 - every stage gets make
         self._drop = settings.policy == "drop"
@@ -58,7 +59,7 @@ class Unimproved:
 class Measure:
     """Scores the original and the kept version, so that the report can compare them. Changes nothing."""
 
-    reflections: Sequence[str] = ()
+    reflections: Mapping[str, Reflection] = MappingProxyType({})
 
     def __init__(self, settings: MeasureSettings, make: Make) -> None:
         self.needs = settings.metrics
@@ -74,7 +75,7 @@ class Measure:
 class Select:
     """Keeps a subset of the data set."""
 
-    reflections: Sequence[str] = ()
+    reflections: Mapping[str, Reflection] = MappingProxyType({})
 
     def __init__(self, settings: SelectSettings, make: Make) -> None:
         self._name = str(settings.selector)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rt_framework.builtin.stages.settings import ChooseSettings, ReflectSettings
 from rt_framework.model import Decision, Dropped, Failure, Sample, Scored, Version
-from rt_framework.protocols import Make, Selector, StageContext
+from rt_framework.protocols import Make, Reflection, Selector, StageContext
 
 
 class Reflect:
@@ -16,15 +17,17 @@ class Reflect:
     needs: Sequence[str] = ()
 
     def __init__(self, settings: ReflectSettings, make: Make) -> None:
-        self._reflection = settings.reflection
-        self.reflections = (settings.reflection,)
-        make("reflections", settings.reflection)
+        spec = settings.reflection
+        self._name = spec.name
+        self._reflection: Reflection = make("reflections", spec.name, spec.options)
+        self.reflections: Mapping[str, Reflection] = {spec.name: self._reflection}
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Add the rewrites, or note why there is none."""
         versions = sample.versions if ctx.exhaustive else (sample.current,)
-        asked = [version for version in versions if not _has_rewrite(sample, version, self._reflection)]
-        for outcome in await asyncio.gather(*(ctx.reflect(self._reflection, version) for version in asked)):
+        asked = [version for version in versions if not _has_rewrite(sample, version, self._name)]
+        outcomes = await asyncio.gather(*(ctx.reflect(self._name, self._reflection, version) for version in asked))
+        for outcome in outcomes:
             sample = sample.failing(outcome) if isinstance(outcome, Failure) else sample.adding(outcome)
         return sample
 
@@ -32,7 +35,7 @@ class Reflect:
 class Choose:
     """Keeps one of the current version and its rewrites."""
 
-    reflections: Sequence[str] = ()
+    reflections: Mapping[str, Reflection] = MappingProxyType({})
 
     def __init__(self, settings: ChooseSettings, make: Make) -> None:
         self._name = str(settings.selector)

@@ -14,8 +14,8 @@ from rt_framework.spec import Spec
 class ReflectSettings:
     """Options of ``reflect``."""
 
-    reflection: str
-    """Name of a reflection."""
+    reflection: Spec
+    """A reflection, with options if it needs other ones: ``{instruction: {max_tokens: 2048}}``."""
 
 
 @frozen

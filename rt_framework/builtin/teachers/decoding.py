@@ -88,8 +88,8 @@ class Draw:
 
     def _consume(self, tokens: Sequence[int]) -> None:
         for matcher, token in zip(self._matchers, tokens, strict=True):
-            # Behind the end of an answer stands padding.
-            if matcher is not None and not matcher.is_stopped():
+            # Behind the end of an answer stands padding; what a matcher makes of it is never used.
+            if matcher is not None:
                 matcher.consume_token(token)
 
     def _row(self, index: int, logits: torch.Tensor) -> torch.Tensor:

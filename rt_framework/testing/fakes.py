@@ -1,0 +1,92 @@
+"""A student and a teacher that need no model: fast, deterministic, and counted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+
+from rt_framework.model import EncodedSpan, Reply, Request, Span, SpanLoss, Usage
+
+
+class FakeStudent:
+    """A student whose loss of a token is a hash of the tokens before it: between 0 and 4 nats.
+
+    Tokens are words. ``forward_passes`` and ``forward_spans`` count what a test wants to know.
+    """
+
+    fingerprint = "fake-student-1"
+
+    def __init__(self) -> None:
+        self.forward_passes = 0
+        self.forward_spans = 0
+
+    def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
+        """One token a word; an empty target has the status ``empty``."""
+        return [self._encode(span) for span in spans]
+
+    def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
+        """The sum of the targets' losses."""
+        self.forward_passes += 1
+        self.forward_spans += len(batch)
+        return [
+            SpanLoss(
+                sum(_nats(span.ids[: at + 1]) for at in range(span.start, len(span.ids))), len(span.ids) - span.start
+            )
+            for span in batch
+        ]
+
+    def _encode(self, span: Span) -> EncodedSpan | SpanLoss:
+        context = span.context if isinstance(span.context, str) else " ".join(turn.content for turn in span.context)
+        before, target = _words(context), _words(span.target)
+        if not target:
+            return SpanLoss(None, 0, "empty", "the target is empty")
+        if len(before) + len(target) < 2:
+            return SpanLoss(None, 0, "too_short", "one token with nothing before it: no prediction to score")
+        return EncodedSpan((*before, *target), max(len(before), 1), span.count_only)
+
+
+class ScriptedTeacher:
+    """A teacher whose answers are a function of the request.
+
+    Args:
+        answer: gives text, or a whole reply, or raises :class:`rt_framework.TeacherError`.
+        structured: whether requests carry a JSON schema.
+    """
+
+    identity = "scripted"
+
+    def __init__(self, answer: Callable[[Request], str | Reply], structured: bool = True) -> None:
+        self.structured = structured
+        self.requests: list[Request] = []
+        self._answer = answer
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer, and remember the request."""
+        self.requests.append(request)
+        answer = self._answer(request)
+        return answer if isinstance(answer, Reply) else Reply(answer, usage=Usage(10, 10), model=self.identity)
+
+
+def rewriting(request: Request) -> str:
+    """A well-formed structured answer that depends on the pair alone."""
+    told = f"{request.reflection} {request.pair_hash[:8]}"
+    parts = {
+        "critique": f"Seen: {told}.",
+        "instruction": f"Explain the matter of {told}.",
+        "response": f"The answer to {told} is long.",
+    }
+    wanted = list((request.schema or {}).get("properties", parts))
+    return json.dumps({name: parts[name] for name in wanted})
+
+
+def _words(text: str) -> tuple[int, ...]:
+    return tuple(
+        int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest())
+        for word in text.split()
+    )
+
+
+def _nats(ids: Sequence[int]) -> float:
+    text = ",".join(map(str, ids))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) / 2**30
