@@ -9,7 +9,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 from rt_framework.config import Builder, Limits, ScoringConfig
-from rt_framework.errors import ConfigError
+from rt_framework.errors import ConfigError, PluginError
 from rt_framework.framing import PresetFrame
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair, digest
@@ -108,8 +108,8 @@ def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
     for number, spec in enumerate(specs, 1):
         try:
             stage = make.spec("stages", spec)
-        except ConfigError as error:
-            raise ConfigError(f"pipeline.{number - 1}: {error}") from error
+        except (ConfigError, PluginError) as error:
+            raise type(error)(f"pipeline.{number - 1}: {error}") from error
         steps.append(Step(f"{number}. {_label(spec)}", stage))
     return steps
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import cattrs
 import yaml
-from attrs import field, fields, frozen
+from attrs import Attribute, field, frozen
 from attrs import has as is_attrs
-from cattrs.errors import ForbiddenExtraKeysError
 
 from rt_framework.errors import ConfigError, PluginError, RtError
 from rt_framework.host import Host
 from rt_framework.presets import pipeline as named_pipeline
-from rt_framework.registry import Entry, suggestion
+from rt_framework.registry import Entry
 from rt_framework.spec import Spec
-
-T = TypeVar("T")
+from rt_framework.structuring import field_names, structure
 
 _MOST_BYTES = 1_000_000
+
+
+def _at_least(least: int) -> Callable[[object, Attribute[Any], Any], None]:
+    """Attrs validator of a number that may be left out. NaN is refused too."""
+
+    def check(_: object, attribute: Attribute[Any], value: float | None) -> None:
+        if value is not None and not value >= least:
+            raise ConfigError(f"{attribute.name} must be at least {least}, not {value}")
+
+    return check
 
 
 @frozen
@@ -42,9 +49,9 @@ class ScoringConfig:
 
     preset: str = "chat"
     template: Spec | None = None
-    max_tokens: int | None = None
+    max_tokens: int | None = field(default=None, validator=_at_least(2))
     """Longest sequence in tokens."""
-    batch_tokens: int = 8192
+    batch_tokens: int = field(default=8192, validator=_at_least(1))
     """Most tokens of one padded batch; halved by itself when memory runs out."""
     executor: Spec = Spec("local")
 
@@ -57,6 +64,13 @@ class Pipeline:
     stages: tuple[Spec, ...] = ()
     exhaustive: bool = False
     """Reflect on every version and score every metric, as the published script does. Decisions are the same."""
+
+    @classmethod
+    def shorthand(cls, value: object) -> object:
+        """A name alone is ``use``, a list alone is ``stages``."""
+        if isinstance(value, str):
+            return {"use": value}
+        return {"stages": value} if isinstance(value, list) else value
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -83,19 +97,19 @@ class Output:
 class Limits:
     """How much at once, and how much at all. May change between two runs of one directory."""
 
-    concurrency: int = 16
+    concurrency: int = field(default=16, validator=_at_least(1))
     """Teacher calls under way at once."""
-    in_flight: int = 256
+    in_flight: int = field(default=256, validator=_at_least(1))
     """Samples under way at once."""
-    attempts: int = 5
+    attempts: int = field(default=5, validator=_at_least(1))
     """Times that one request is sent when the provider or the connection fails."""
-    answers: int = 2
+    answers: int = field(default=2, validator=_at_least(1))
     """Answers asked for one rewrite when they are unusable; each later request is a changed one."""
-    budget: float | None = None
+    budget: float | None = field(default=None, validator=_at_least(0))
     """Dollars; nothing is sent that could exceed it."""
-    samples: int | None = None
+    samples: int | None = field(default=None, validator=_at_least(1))
     """Read only so many."""
-    failed: int = 0
+    failed: int = field(default=0, validator=_at_least(0))
     """More failed samples than this end the command with exit code 1."""
 
 
@@ -143,6 +157,8 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (list, dict, set)):
+                raise yaml.constructor.ConstructorError(None, None, "a key is no plain value", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
             seen.add(key)
@@ -153,20 +169,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ConfigError(f"{path}: larger than {_MOST_BYTES} bytes; this is no config")
-        raw = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; 'rt init' writes a commented one to start from") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {_one_line(error)}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text ({error.reason}); a config is YAML") from error
+    raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(_names(Config))}")
+        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(field_names(Config))}")
     return raw
 
 
 def parse_yaml(text: str, place: str) -> Any:
-    """A YAML value from a command line.
+    """A YAML value from a file or a command line.
 
     Raises:
         ConfigError: it is not valid; *place* says where it was given.
@@ -175,6 +192,8 @@ def parse_yaml(text: str, place: str) -> Any:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"{place}: not valid YAML: {_one_line(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{place}: not usable YAML: {error}") from error
 
 
 def _one_line(error: yaml.YAMLError) -> str:
@@ -194,77 +213,6 @@ def _override(raw: dict[str, Any], text: str) -> None:
         if not isinstance(raw, dict):
             raise ConfigError(f"--set {text}: '{parent}' is not a mapping in the config")
     raw[last] = parsed
-
-
-# --- structuring ------------------------------------------------------------------------------
-
-
-def structure(value: object, cls: type[T], path: str = "") -> T:
-    """*value* as an attrs object.
-
-    Raises:
-        ConfigError: one line with the path of the first key that is wrong.
-    """
-    try:
-        return _converter().structure(value, cls)
-    except Exception as error:
-        where, message = _first(error, [path] if path else [])
-        raise ConfigError(f"{'.'.join(where)}: {message}" if where else message) from error
-
-
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    for kind, accepted in ((str, str), (int, int), (float, (int, float)), (bool, bool)):
-        converter.register_structure_hook(kind, _strict(kind, accepted))
-    converter.register_structure_hook(Spec, lambda value, _: Spec.parse(value))
-    converter.register_structure_hook(Pipeline, _pipeline(converter))
-    return converter
-
-
-def _strict(kind: type, accepted: type | tuple[type, ...]) -> Any:
-    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-
-    def check(value: object, _: object) -> object:
-        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-            raise ConfigError(f"expected {names[kind]}, not {value!r}")
-        return kind(value)
-
-    return check
-
-
-def _pipeline(converter: cattrs.Converter) -> Any:
-    """A name alone is ``use``, a list alone is ``stages``."""
-    whole = cattrs.gen.make_dict_structure_fn(Pipeline, converter, _cattrs_forbid_extra_keys=True)
-
-    def read(value: object, _: object) -> Pipeline:
-        if isinstance(value, str):
-            value = {"use": value}
-        if isinstance(value, list):
-            value = {"stages": value}
-        return whole(value, Pipeline)  # type: ignore[arg-type]
-
-    return read
-
-
-def _first(error: BaseException, path: list[str]) -> tuple[list[str], str]:
-    """The first real cause inside cattrs' nested groups, and the path that leads to it."""
-    if isinstance(error, cattrs.BaseValidationError):
-        inner = error.exceptions[0]
-        for note in getattr(inner, "__notes__", ()):
-            step = getattr(note, "name", getattr(note, "index", None))
-            if step is not None:
-                path = [*path, str(step)]
-        return _first(inner, path)
-    if isinstance(error, ForbiddenExtraKeysError):
-        key, known = min(error.extra_fields), _names(error.cl)
-        return [*path, key], f"unknown key '{key}'.{suggestion(key, known)} Known: {', '.join(known)}."
-    if isinstance(error, KeyError):
-        return path, f"key '{error.args[0]}' is missing"
-    return path, str(error) or type(error).__name__
-
-
-def _names(cls: Any) -> list[str]:
-    return [attribute.name for attribute in fields(cls)]
 
 
 # --- building plugins -------------------------------------------------------------------------
@@ -313,7 +261,7 @@ def settings(entry: Entry, options: object) -> object:
         ConfigError: they do not fit.
     """
     assert entry.settings is not None and is_attrs(entry.settings)
-    names = _names(entry.settings)
+    names = field_names(entry.settings)
     if options is None:
         options = {}
     elif not isinstance(options, Mapping) or (len(names) == 1 and not set(options) <= set(names)):

@@ -118,12 +118,15 @@ def progress_text(event: Progress, failures: int = 0) -> str:
         parts.append(f"{event.calls} calls ({event.reused_calls} from the ledger), {event.teacher_tokens} tokens")
         parts.append(dollars(event.nano_dollars))
     parts.append(f"student {event.forward_tokens} tokens, {event.forward_tokens / max(event.seconds, 1e-9):.0f}/s")
+    if event.decisions:
+        held, won = event.decisions.get("held", 0), event.decisions.get("rewrite", 0)
+        parts.append(f"{held + won} choices, {won} for the rewrite")
     parts += [f"{count} {name}" for name, count in event.outcomes.items()]
     if failures:
         parts.append(f"{failures} unusable answers")
-    if event.total and 0 < event.finished < event.total:
-        left = event.seconds / event.finished * (event.total - event.finished)
-        parts.append(f"{timedelta(seconds=round(left))} left")
+    if 0 < event.share < 1:
+        left = event.seconds / event.share * (1 - event.share)
+        parts.append(f"about {timedelta(seconds=round(left))} left")
     return " · ".join(parts)
 
 

@@ -49,6 +49,10 @@ class Progress:
     reused_losses: int
     outcomes: Mapping[str, int]
     seconds: float
+    decisions: Mapping[str, int] = field(factory=dict)
+    """Choices so far, by whether the ``rewrite`` or the ``held`` version won."""
+    share: float = 0.0
+    """Stages that samples have passed, as a share of all they have to pass."""
 
 
 @frozen

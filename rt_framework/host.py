@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from typing import Any
@@ -19,8 +20,13 @@ from rt_framework.errors import PluginError
 from rt_framework.hookspecs import GROUP, KINDS, EventHooks, RegistrationHooks
 from rt_framework.registry import Collector, Entry, Registry, suggestion
 
+_log = logging.getLogger("rt_framework")
+
 BUILTIN = "rt_framework.builtin.hooks"
 """Found by name like any plugin: core never imports it."""
+
+_REGISTRATION = tuple(f"rt_register_{kind}" for kind in KINDS)
+_EVENTS = tuple(name for name in vars(EventHooks) if name.startswith("rt_"))
 
 
 @frozen
@@ -54,7 +60,7 @@ class Host:
     Args:
         blocked: plugin names that are never loaded (``-p no:NAME``).
         only: entry points to load, by name; ``None`` loads all (``RT_LOAD_PLUGINS``).
-        modules: modules to load as plugins besides (``-p MODULE``).
+        modules: modules to load as plugins besides (``-p MODULE``); to name one is to use it, so it must load.
         strict: raise when any plugin fails, used or not.
     """
 
@@ -71,7 +77,8 @@ class Host:
         self._only = None if only is None else frozenset(only)
         self._modules = tuple(modules)
         self._strict = strict
-        self._loaded = False
+        self._loaded: set[tuple[str, str]] = set()
+        self._complete = False
         self._manager = _manager(RegistrationHooks)
         self._load("builtin", "", BUILTIN)
 
@@ -89,20 +96,21 @@ class Host:
         }
         return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.package))
 
-    def load(self) -> None:
-        """Load every wanted plugin, once.
+    def load(self, only: str | None = None) -> None:
+        """Load every wanted plugin, or only those of one name, each once.
 
         Raises:
-            PluginError: one failed and the host is strict.
+            PluginError: one failed and the host is strict, or it was named as a module to load.
         """
-        if self._loaded:
+        if self._complete:
             return
-        self._loaded = True
-        for plugin in self.discovered():
-            self._load(plugin.name, plugin.version, plugin.module)
-        for module in self._modules:
-            if module not in self._blocked:
-                self._load(module, "", module)
+        self._complete = only is None
+        points = [(plugin.name, plugin.version, plugin.module) for plugin in self.discovered()]
+        modules = [(module, "", module) for module in self._modules if module not in self._blocked]
+        for name, version, module in (*points, *modules):
+            if only in (None, name) and (name, module) not in self._loaded:
+                self._loaded.add((name, module))
+                self._load(name, version, module)
 
     def find(self, kind: str, name: str) -> Entry:
         """The one entry of that kind and name.
@@ -135,33 +143,24 @@ class Host:
         plugin: Any = None
         try:
             plugin = _import(module)
+            if self._manager.is_registered(plugin):
+                return  # one module under two names: everything it offers is there
             phase = "hooks"
-            self._check_hooks(plugin)
+            _check_hooks(self._manager, plugin, _REGISTRATION, "rt_register_")
+            if self._manager.has_plugin(name):
+                raise PluginError(f"another plugin is called '{name}' too; uninstall one of them")
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
             phase = "register"
             entries = self._collect(name, plugin)
         except (Exception, SystemExit) as error:
-            self._forget(plugin, name)
+            self._forget(plugin)
             failure = Failed(name, version, phase, error)
             self.failed.append(failure)
-            if self._strict or name == "builtin":
+            if self._strict or name == "builtin" or name in self._modules:
                 raise PluginError(str(failure)) from error
         else:
             self.registry.add(entries)
-
-    def _check_hooks(self, plugin: object) -> None:
-        """A misspelt hook is an error with a suggestion: pluggy would only be silent."""
-        known = [f"rt_register_{kind}" for kind in KINDS]
-        for name in dir(plugin):
-            if name.startswith("rt_register_") and name not in known:
-                raise PluginError(f"unknown hook '{name}'.{suggestion(name, known)}")
-        functions = [name for name in known if inspect.isroutine(getattr(plugin, name, None))]
-        unmarked = [n for n in functions if self._manager.parse_hookimpl_opts(plugin, n) is None]
-        if unmarked:
-            raise PluginError(f"hook '{unmarked[0]}' is not marked with @hookimpl")
-        if not functions:
-            raise PluginError(f"no hook found; known: {', '.join(known)}")
 
     def _collect(self, name: str, plugin: object) -> list[Entry]:
         others = [other for other in self._manager.get_plugins() if other is not plugin]
@@ -172,23 +171,28 @@ class Host:
             entries += collector.entries
         return entries
 
-    def _forget(self, plugin: object, name: str) -> None:
+    def _forget(self, plugin: object) -> None:
         """Take every trace of a failed plugin out: a failed register can leave its name taken."""
         if plugin is not None and self._manager.is_registered(plugin):
             self._manager.unregister(plugin)
-        elif self._manager.has_plugin(name) and self._manager.get_plugin(name) is plugin:
-            self._manager.unregister(name=name)
 
 
 class Reporters:
-    """Passes events to the reporters of one run. A reporter that raises is left out and named."""
+    """Passes events to the reporters of one run. A reporter that raises is left out, and a warning is logged.
+
+    Raises:
+        PluginError: a reporter has a hook that does not exist, or with other arguments.
+    """
 
     def __init__(self, objects: Iterable[object]) -> None:
         self._manager = _manager(EventHooks)
         self.failed: list[str] = []
         for reporter in objects:
-            self._manager.register(reporter)
-        self._manager.check_pending()
+            try:
+                _check_hooks(self._manager, reporter, _EVENTS, "rt_")
+                self._manager.register(reporter)
+            except Exception as error:
+                raise PluginError(f"reporter {type(reporter).__name__} cannot be used: {error}") from error
 
     def send(self, hook: str, event: object) -> None:
         """Tell every reporter; one that raises does not stop the others, nor the run."""
@@ -200,12 +204,27 @@ class Reporters:
             except Exception as error:
                 self._manager.unregister(reporter)
                 self.failed.append(f"reporter {type(reporter).__name__} left out: {type(error).__name__}: {error}")
+                _log.warning(self.failed[-1])
 
 
 def _manager(specs: type) -> pluggy.PluginManager:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(specs)
     return manager
+
+
+def _check_hooks(manager: pluggy.PluginManager, plugin: object, known: Sequence[str], prefix: str) -> None:
+    """A hook that is misspelt or not marked is an error: pluggy would only be silent."""
+    marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
+    meant = [name for name in dir(plugin) if name.startswith(prefix) and inspect.isroutine(getattr(plugin, name, None))]
+    unknown = next((name for name in (*meant, *marked) if name not in known), None)
+    if unknown:
+        raise PluginError(f"unknown hook '{unknown}'.{suggestion(unknown, known)}")
+    unmarked = next((name for name in meant if name not in marked), None)
+    if unmarked:
+        raise PluginError(f"hook '{unmarked}' is not marked with @hookimpl")
+    if not marked:
+        raise PluginError(f"no hook found; known: {', '.join(known)}")
 
 
 def _import(module: str) -> Any:

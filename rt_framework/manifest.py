@@ -11,11 +11,12 @@ from typing import Any
 
 import cattrs
 
-from rt_framework.config import Config, structure
+from rt_framework.config import Config
 from rt_framework.errors import DataError, DiskError
 from rt_framework.events import Summary
 from rt_framework.rundir import MANIFEST
 from rt_framework.spec import Spec
+from rt_framework.structuring import structure
 
 PACKAGES = ("rt-framework", "torch", "transformers", "litellm", "llguidance", "numpy", "pluggy", "attrs", "datasets")
 

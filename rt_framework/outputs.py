@@ -19,7 +19,19 @@ from rt_framework.model import Record
 from rt_framework.protocols import Format
 from rt_framework.records import write_records
 from rt_framework.rundir import LEDGER, SCORES
+from rt_framework.shapes import find_shape
 from rt_framework.source import Source, open_source, output_format
+
+
+def check_output(make: Builder, output: Output, source: Source) -> None:
+    """Whether what the run will write has a known form; a name that is wrong must not show after the work.
+
+    Raises:
+        PluginError: the format is unknown.
+        ConfigError: the shape is unknown.
+    """
+    make("formats", output.format or source.format_name)
+    find_shape(output.shape or source.shape)
 
 
 def write_outputs(make: Builder, output: Output, source: Source, run_dir: Path, ledger: Ledger) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
-from rt_framework.errors import RtError
+from rt_framework.errors import PluginError, RtError
 from rt_framework.events import SampleFailed, StageFinished, StageStarted
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version
@@ -171,14 +171,24 @@ class Run:
             if isinstance(outcome, Dropped):
                 await self._end(outcome.sample, "dropped", outcome.reason)
                 return None
-            for failure in outcome.failures[len(sample.failures) :]:
-                self._report(outcome, failure, fatal=False)
+            self._count(sample, outcome)
             sample = outcome
         return sample
+
+    def _count(self, before: Sample, after: Sample) -> None:
+        """Tell what a stage did to a sample that goes on."""
+        self._tally.passed += 1
+        for decision in after.decisions[len(before.decisions) :]:
+            if len(decision.candidates) > 1:
+                self._tally.decisions["held" if decision.kept == decision.candidates[0] else "rewrite"] += 1
+        for failure in after.failures[len(before.failures) :]:
+            self._report(after, failure, fatal=False)
+        self._tally.changed()
 
     async def _step(self, sample: Sample, step: Step) -> Sample | Dropped:
         ctx = Context(self, step.name)
         outcome = await step.stage.run(sample, ctx)  # type: ignore[union-attr]
+        _check(sample, outcome)
         if self.exhaustive and isinstance(outcome, Sample):
             # The published script scores every version by every metric, needed or not.
             await ctx.score(outcome.versions, self._needs)
@@ -193,10 +203,9 @@ class Run:
 
     async def _barrier(self, samples: list[Sample], step: Step) -> list[Sample]:
         self._begin(step.name)
-        assert isinstance(step.stage, DatasetStage)
         ctx = Context(self, step.name)
         kept = []
-        for outcome in await step.stage.run_all(samples, ctx):
+        for outcome in await self._decided(samples, step, ctx):
             scored = _with_scores(outcome, ctx)
             if isinstance(scored, Dropped):
                 await self._end(scored.sample, "dropped", scored.reason)
@@ -204,6 +213,22 @@ class Run:
                 kept.append(scored)
         self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
         return kept
+
+    async def _decided(self, samples: list[Sample], step: Step, ctx: Context) -> Sequence[Sample | Dropped]:
+        """What a barrier makes of the samples, one by one in order.
+
+        Raises:
+            PluginError: it failed; no sample can go on without its word.
+        """
+        try:
+            outcomes = await step.stage.run_all(samples, ctx)  # type: ignore[union-attr]
+            for sample, outcome in zip(samples, outcomes, strict=True):
+                _check(sample, outcome)
+        except RtError:
+            raise
+        except Exception as error:
+            raise PluginError(f"stage '{step.name}' failed: {type(error).__name__}: {error}") from error
+        return outcomes
 
     # --- the end of a sample ----------------------------------------------------------------
 
@@ -226,11 +251,6 @@ class Run:
         self._tally.reporters.send("rt_sample_failed", event)
 
 
-def name_steps(stages: Sequence[tuple[str, Stage | DatasetStage]]) -> list[Step]:
-    """Steps with names that tell them apart: their place in the pipeline and what they do."""
-    return [Step(f"{number}. {label}", stage) for number, (label, stage) in enumerate(stages, 1)]
-
-
 def _segments(steps: Sequence[Step]) -> list[tuple[tuple[Step, ...], Step | None]]:
     """Runs of per-sample steps, each with the barrier that ends it; the last has none."""
     segments: list[tuple[tuple[Step, ...], Step | None]] = []
@@ -242,6 +262,15 @@ def _segments(steps: Sequence[Step]) -> list[tuple[tuple[Step, ...], Step | None
         else:
             current = (*current, step)
     return [*segments, (current, None)]
+
+
+def _check(sample: Sample, outcome: Sample | Dropped) -> None:
+    """Whether a stage gave back the sample that it was given, with a version that exists."""
+    found = outcome.sample if isinstance(outcome, Dropped) else outcome
+    if found.id != sample.id:
+        raise ValueError(f"the stage was given sample {sample.id} and gave back {found.id}")
+    if all(version.name != found.kept for version in found.versions):
+        raise ValueError(f"version '{found.kept}' was kept, but there is none of that name")
 
 
 def _with_scores(outcome: Sample | Dropped, ctx: Context) -> Sample | Dropped:

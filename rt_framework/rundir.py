@@ -65,9 +65,17 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:
         ConfigError: with every difference.
     """
     known = ledger.meta("frozen") or {}
-    changed = [f"{key}: {known[key]} → {facts[key]}" for key in facts if key in known and known[key] != facts[key]]
+    changed = [line for key in facts if key in known for line in _differences(key, known[key], facts[key])]
     if changed:
         raise ConfigError(
             f"{path} was begun with something else; use another --run-dir, or change back: " + "; ".join(changed)
         )
     await ledger.set_meta("frozen", {**known, **facts})
+
+
+def _differences(place: str, old: Any, new: Any) -> list[str]:
+    """Every value that differs, with the path that leads to it."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = dict.fromkeys((*old, *new))
+        return [line for key in keys for line in _differences(f"{place}.{key}", old.get(key), new.get(key))]
+    return [] if old == new else [f"{place}: {old} → {new}"]

@@ -21,7 +21,7 @@ from rt_framework.events import RunFinished, RunStarted, Summary
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import write_manifest
-from rt_framework.outputs import write_outputs
+from rt_framework.outputs import check_output, write_outputs
 from rt_framework.pipeline import Run, Step
 from rt_framework.report import summarise
 from rt_framework.rundir import freeze, open_run
@@ -48,10 +48,11 @@ async def run(host: Host, config: Config, run_dir: Path, watchers: Iterable[obje
     steps = steps_of(make, config.pipeline.specs)
     check_parts(make, steps, config.teacher, config.student)
     source = open_source(host, config.data, config.limits.samples)
+    check_output(make, config.output, source)
     total = source.count()
     reporters = host.reporters(watchers)
     with open_run(run_dir) as ledger:
-        tally = Tally(reporters, total)
+        tally = Tally(reporters, total, len(steps))
         await _run(make, config, steps, source, run_dir, ledger, tally)
         files = write_outputs(make, config.output, source, run_dir, ledger)
         summary = summarise(ledger, tally, files)

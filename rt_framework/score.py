@@ -68,6 +68,7 @@ async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) 
             async for line in lines:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
                 tally.finished += 1
+                tally.passed += 1
                 tally.outcomes[line["status"]] += 1
                 tally.changed()
         part.replace(out)

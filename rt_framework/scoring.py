@@ -74,7 +74,7 @@ class Scoring:
 
     async def measure(self, pair: Pair, metrics: Sequence[str]) -> Measured:
         """Losses by span name and scores by metric of one pair."""
-        asked = {name: _declared(self._metrics(name), pair, self._frame) for name in metrics}
+        asked = {name: _declared(name, self._metrics(name), pair, self._frame) for name in metrics}
         spans = {
             name: turns for one in asked.values() if not isinstance(one, Unscorable) for name, turns in one.items()
         }
@@ -163,11 +163,13 @@ class Scoring:
         return Score(value)
 
 
-def _declared(metric: Metric, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]] | Unscorable:
+def _declared(name: str, metric: Metric, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]] | Unscorable:
     try:
         return metric.spans(pair, frame)
     except Unscorable as error:
         return error
+    except Exception as error:
+        raise PluginError(f"metric '{name}' failed in spans: {type(error).__name__}: {error}") from error
 
 
 def _encode(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:

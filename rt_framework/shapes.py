@@ -244,7 +244,7 @@ def find_shape(name: str) -> Shape:
         ConfigError: there is none.
     """
     if name not in SHAPES:
-        raise ConfigError(f"data.shape: unknown shape '{name}'; known: {', '.join(SHAPES)}")
+        raise ConfigError(f"unknown shape '{name}'; known: {', '.join(SHAPES)}")
     return SHAPES[name]
 
 

@@ -15,9 +15,13 @@ _INTERVAL = 0.2
 class Tally:
     """The counters of one process of a run."""
 
-    def __init__(self, reporters: Reporters, total: int | None = None) -> None:
+    def __init__(self, reporters: Reporters, total: int | None = None, steps: int = 1) -> None:
         self.reporters = reporters
         self.total = total
+        self.steps = steps
+        """Stages that each sample has to pass."""
+        self.passed = 0
+        self.decisions: Counter[str] = Counter()
         self.finished = 0
         self.calls = 0
         self.retries = 0
@@ -44,6 +48,8 @@ class Tally:
             reused_losses=self.reused_losses,
             outcomes=dict(self.outcomes),
             seconds=time.monotonic() - self._started,
+            decisions=dict(self.decisions),
+            share=min(self.passed / (self.total * self.steps), 1.0) if self.total else 0.0,
         )
 
     def changed(self) -> None:

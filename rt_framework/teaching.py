@@ -15,7 +15,7 @@ from attrs import asdict, frozen
 
 from rt_framework.batching import Batcher
 from rt_framework.config import Limits
-from rt_framework.errors import KINDS, BudgetReached, ConfigError, FatalTeacherError, Retry, TeacherError
+from rt_framework.errors import KINDS, BudgetReached, ConfigError, FatalTeacherError, Retry, RtError, TeacherError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Failure, Pair, Reply, Request, Unparsed, Version, digest
 from rt_framework.protocols import BatchTeacher, PricedTeacher, Reflection, Teacher
@@ -55,6 +55,9 @@ class Teaching:
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._flights: dict[str, asyncio.Task[_Answer]] = {}
         self._spent = ledger.spent()
+        self._open = 0
+        self._freed = asyncio.Event()
+        self._stopped: RtError | None = None
         self._batcher: Batcher[Request, Reply] | None = None
         if isinstance(teacher, BatchTeacher):
             self._slots = asyncio.Semaphore(max(limits.concurrency, 2 * teacher.batch_size))
@@ -117,37 +120,45 @@ class Teaching:
                 return _Answer(key, reply)
             except TeacherError as error:
                 if error.kind.fatal:
-                    raise FatalTeacherError(f"teacher: {error.kind.meaning}: {error.message}") from error
+                    self._stopped = FatalTeacherError(f"teacher: {error.kind.meaning}: {error.message}")
+                    raise self._stopped from error
                 if error.kind.retry is not Retry.RESEND or attempt + 1 == self._limits.attempts:
                     return _Answer(key, None, error)
                 await asyncio.sleep(_pause(attempt, error.retry_after))
         raise ConfigError("limits.attempts must be at least 1")
 
     async def _attempt(self, key: str, request: Request, retry: bool) -> Reply:
-        reserved = self._reserve(request)
-        number = await self._ledger.intend(key, self._teacher.identity, request, reserved)
-        self._tally.calls += 1
-        self._tally.retries += retry
+        reserved = await self._reserve(request)
+        # What is cut off on its way may have been billed.
+        cost = reserved
         try:
-            reply = await self._send(request)
-        except Exception as raised:
-            error = raised if isinstance(raised, TeacherError) else _bug(raised)
-            cost = 0 if error.kind.billed == "no" else reserved
-            self._spent += cost - reserved
-            await self._ledger.attempt_failed(number, error.kind.name, error.message, cost)
-            raise error from raised
-        await self._ledger.answered(number, key, reply)
-        self._spent += reply.nano_dollars - reserved
+            number = await self._ledger.intend(key, self._teacher.identity, request, reserved)
+            self._tally.calls += 1
+            self._tally.retries += retry
+            try:
+                reply = await self._send(request)
+            except (TeacherError, RtError) as error:
+                kind = error.kind if isinstance(error, TeacherError) else KINDS["plugin_bug"]
+                cost = 0 if kind.billed == "no" else reserved
+                await self._ledger.attempt_failed(number, kind.name, str(error), cost)
+                raise
+            await self._ledger.answered(number, key, reply)
+            cost = reply.nano_dollars
+        finally:
+            self._release(reserved, cost)
         self._tally.nano_dollars += reply.nano_dollars
         self._tally.teacher_tokens += reply.usage.completion_tokens
         self._tally.changed()
         return reply
 
     async def _send(self, request: Request) -> Reply:
-        if self._batcher is not None:
-            return await self._batcher.submit(request)
         teacher: Any = self._teacher
-        reply: Reply = await teacher.complete(request)
+        try:
+            reply: Reply = await (self._batcher.submit(request) if self._batcher else teacher.complete(request))
+        except (TeacherError, RtError):
+            raise
+        except Exception as error:
+            raise TeacherError("plugin_bug", f"{type(error).__name__}: {error}") from error
         return reply
 
     async def _complete_many(self, requests: Sequence[Request]) -> Sequence[Reply]:
@@ -155,24 +166,48 @@ class Teaching:
         replies: Sequence[Reply] = await asyncio.to_thread(teacher.complete_many, requests)
         return replies
 
-    def _reserve(self, request: Request) -> int:
-        """Take the most an attempt can cost from the budget, before anything is sent."""
+    async def _reserve(self, request: Request) -> int:
+        """Take the most an attempt can cost from the budget, before anything is sent.
+
+        Attempts cost less than they reserve: only when none is under way is the budget really reached.
+        """
+        price = self._price(request)
+        while self._stopped is None and self._open and not self._affords(price):
+            self._freed.clear()
+            await self._freed.wait()
+        if self._stopped is None and not self._affords(price):
+            self._stopped = BudgetReached(
+                f"the next call could cost more than what is left of the budget of ${self._limits.budget:g} "
+                f"(${self._spent / 1e9:.4f} spent); run again with a larger limits.budget to go on"
+            )
+        if self._stopped is not None:
+            raise self._stopped
+        self._open += 1
+        self._spent += price
+        return price
+
+    def _release(self, reserved: int, cost: int) -> None:
+        """Put what an attempt cost in place of what it reserved."""
+        self._open -= 1
+        self._spent += cost - reserved
+        self._freed.set()
+
+    def _affords(self, price: int) -> bool:
+        return self._limits.budget is None or self._spent + price <= self._limits.budget * 1e9
+
+    def _price(self, request: Request) -> int:
+        """Most that an attempt can cost, in nano-dollars.
+
+        Raises:
+            ConfigError: the run has a budget and the price is not known.
+        """
         price = self._teacher.price(request) if isinstance(self._teacher, PricedTeacher) else None
-        if self._limits.budget is None:
-            self._spent += price or 0
-            return price or 0
-        if price is None:
+        if price is None and self._limits.budget is not None:
             raise ConfigError(
                 f"limits.budget is set but the price of teacher '{self._teacher.identity}' is not known; "
                 "give its prices in the teacher's settings, or leave the budget out"
             )
-        if self._spent + price > self._limits.budget * 1e9:
-            raise BudgetReached(
-                f"the next call could cost more than what is left of the budget of ${self._limits.budget:g} "
-                f"(${self._spent / 1e9:.4f} spent or reserved); run again with a larger limits.budget to go on"
-            )
-        self._spent += price
-        return price
+        return price or 0
 
 
 def call_key(identity: str, request: Request) -> str:
@@ -193,10 +228,6 @@ def _worth_changing(kind: str) -> bool:
 
 def _lineage(parent: str, reflection: str) -> str:
     return reflection if parent == "original" else f"{parent}.{reflection}"
-
-
-def _bug(error: Exception) -> TeacherError:
-    return TeacherError("plugin_bug", f"{type(error).__name__}: {error}")
 
 
 def _pause(attempt: int, retry_after: float | None) -> float:

@@ -80,7 +80,7 @@ class Writer:
             db.execute("BEGIN IMMEDIATE")
             done = [[_execute(db, *statement) for statement in statements] for statements, _ in jobs]
             db.execute("COMMIT")
-        except (sqlite3.Error, DiskError) as error:
+        except Exception as error:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             self._broken = self._broken or DiskError(f"{self._path}: cannot be written: {error}")

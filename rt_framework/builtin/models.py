@@ -6,17 +6,29 @@ Shared by the local student and the local teacher. Importing this module imports
 from __future__ import annotations
 
 import hashlib
+import importlib
+import os
 import re
 import sys
+import threading
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from attrs import frozen
+
 from rt_framework.builtin.hashes import file_hashes
 from rt_framework.errors import ModelError, Unscorable
 from rt_framework.model import Turn
+
+# Idle OpenMP threads spin by default. Where another process wants the core that costs a time slice at
+# every barrier, and a forward pass takes tens of times longer. Read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+AT_WORK = threading.Lock()
+"""Held by the local model that computes: two at once only take the cores from each other."""
 
 _DECISIVE = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.py")
 """Files of a model directory that its answers depend on."""
@@ -51,6 +63,17 @@ class ModelSettings(Hashable, Protocol):
     @property
     def trust_remote_code(self) -> bool:
         """Whether model code from the repository may run."""
+
+
+@frozen
+class _Shared:
+    """What two settings have in common that load the same model."""
+
+    model: str
+    dtype: str
+    device: str
+    revision: str | None
+    trust_remote_code: bool
 
 
 # --- which model ------------------------------------------------------------------------------
@@ -177,9 +200,23 @@ def load_tokenizer(settings: ModelSettings) -> Any:
 def load_model(settings: ModelSettings, attention: str | None = None) -> Any:
     """The model with its language head, on its device, ready for inference. Safetensors and GGUF only.
 
+    A model that is teacher and student is loaded once.
+
     Raises:
         ModelError: there is no such model, or it cannot be read.
     """
+    common = _Shared(
+        settings.model,
+        resolved_dtype(settings),
+        resolved_device(settings),
+        settings.revision,
+        settings.trust_remote_code,
+    )
+    return _load(common, attention)
+
+
+@lru_cache(maxsize=2)
+def _load(settings: _Shared, attention: str | None) -> Any:
     import torch
 
     with _loading(settings.model) as transformers:
@@ -210,6 +247,7 @@ def _source(settings: ModelSettings) -> tuple[str, dict[str, Any]]:
         commit, local_only = _hub(settings.model, settings.revision)
         return settings.model, {**options, "revision": commit, "local_files_only": local_only}
     if path.is_file():
+        _parse_once()
         return str(path.parent), {**options, "gguf_file": path.name}
     return str(path), options
 
@@ -239,6 +277,18 @@ def _silence() -> None:
     logging.disable_progress_bar()
     # The GGUF loader has a bar of its own that no switch reaches.
     gguf.tqdm = partial(gguf.tqdm, disable=True)
+
+
+@lru_cache
+def _parse_once() -> None:
+    """Parse a GGUF file once.
+
+    transformers reads it for the tokenizer, the config and the model, and makes the map of names anew for
+    every tensor: with a small model that is most of the start. Both are pure.
+    """
+    gguf: Any = importlib.import_module("gguf")
+    gguf.GGUFReader = lru_cache(maxsize=1)(gguf.GGUFReader)
+    gguf.get_tensor_name_map = lru_cache(gguf.get_tensor_name_map)
 
 
 # --- text -------------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
 import click
 
-from rt_framework.errors import RtError
+from rt_framework.errors import PluginError, RtError
 
 _COMMANDS = {
     "run": "Run a whole job, or go on with one.",
@@ -25,6 +27,9 @@ _COMMANDS = {
 }
 _PLUGIN_GROUP = "rt_framework.commands"
 
+FAULT = 70
+"""Exit code of a fault in this program, with a traceback. Python's own, 1, means too many failed samples."""
+
 
 class _Group(click.Group):
     """Knows its commands by name; imports one when it is called."""
@@ -37,10 +42,8 @@ class _Group(click.Group):
             module = importlib.import_module(f"rt_framework.cli.{cmd_name}")
             command: click.Command = module.command
             return command
-        for point in _plugin_commands():
-            if point.name == cmd_name:
-                return _load(point)
-        return None
+        points = [point for point in _plugin_commands() if point.name == cmd_name]
+        return _load(points) if points else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -48,9 +51,7 @@ class _Group(click.Group):
         plugins = _plugin_commands()
         if plugins:
             with formatter.section("Commands of plugins"):
-                formatter.write_dl(
-                    [(point.name, f"from {point.dist.name if point.dist else '?'}") for point in plugins]
-                )
+                formatter.write_dl([(point.name, f"from {_package(point)}") for point in plugins])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from rt_framework.registry import suggestion
@@ -63,21 +64,37 @@ class _Group(click.Group):
 
 
 def _plugin_commands() -> list[metadata.EntryPoint]:
-    points = metadata.entry_points(group=_PLUGIN_GROUP)
-    return sorted((point for point in points if point.name not in _COMMANDS), key=lambda point: point.name)
+    """Commands of plugins, by name. A package that is found twice on the path counts once."""
+    points = {(point.name, point.value): point for point in metadata.entry_points(group=_PLUGIN_GROUP)}
+    return sorted((point for point in points.values() if point.name not in _COMMANDS), key=lambda point: point.name)
 
 
-def _load(point: metadata.EntryPoint) -> click.Command:
+def _package(point: metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else "?"
+
+
+def _load(points: Sequence[metadata.EntryPoint]) -> click.Command:
+    """Import a plugin's command.
+
+    Raises:
+        PluginError: two packages offer it, or it cannot be imported.
+    """
+    name, packages = points[0].name, " and ".join(f"'{_package(point)}'" for point in points)
+    if len(points) > 1:
+        raise PluginError(f"command '{name}' is offered by packages {packages}; uninstall one of them")
     try:
-        command: click.Command = point.load()
-    except Exception as error:
-        raise RtError(
-            f"command '{point.name}' ({point.value}) failed to load: {type(error).__name__}: {error}"
+        command = points[0].load()
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"command '{name}' of package {packages} failed to load from {points[0].value}: "
+            f"{type(error).__name__}: {error}"
         ) from error
+    if not isinstance(command, click.Command):
+        raise PluginError(f"command '{name}' of package {packages}: {points[0].value} is no Click command")
     return command
 
 
-@click.command(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-p",
     "plugins",
@@ -95,6 +112,8 @@ def rt(ctx: click.Context, plugins: tuple[str, ...], strict_plugins: bool) -> No
     """
     from rt_framework.cli.common import make_host
 
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
     ctx.obj = make_host(plugins, strict_plugins)
 
 
@@ -105,12 +124,26 @@ def main() -> None:
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as error:
-        error.show()
+        _complain(f"{error.format_message()}{_help_of(error)}")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nInterrupted; what was committed stays. The same command goes on from there.", err=True)
         code = 130
     except RtError as error:
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        _complain(str(error))
         code = error.exit_code
+    except Exception:
+        traceback.print_exc()
+        code = FAULT
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> None:
+    """One line, whatever the message holds: names from data and plugins may carry terminal escapes."""
+    shown = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(message.split()))
+    click.echo(f"Error: {shown}", err=True)
+
+
+def _help_of(error: click.ClickException) -> str:
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    return f" See '{ctx.command_path} --help'." if ctx is not None else ""

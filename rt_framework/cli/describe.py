@@ -18,10 +18,11 @@ def describe(host: Host, name: str) -> None:
     Raises:
         PluginError: nothing is called so, or the plugin failed to load.
     """
-    entries = [entry for entry in host.registry.entries() if name in (entry.name, entry.plugin)]
-    if not entries or any(plugin.name == name for plugin in host.discovered()):
+    host.load(name)
+    entries = _called(host, name)
+    if not entries and not any(failure.plugin == name for failure in host.failed):
         host.load()
-        entries = [entry for entry in host.registry.entries() if name in (entry.name, entry.plugin)]
+        entries = _called(host, name)
     failed = [failure for failure in host.failed if failure.plugin == name]
     if failed:
         raise PluginError(str(failed[0]))
@@ -34,6 +35,10 @@ def describe(host: Host, name: str) -> None:
         console.print(line(f"  from plugin {entry.plugin}, {entry.target}"))
         if entry.settings is not None:
             console.print(table("  options", ("name", "type", "default"), _options(entry)))
+
+
+def _called(host: Host, name: str) -> list[Entry]:
+    return [entry for entry in host.registry.entries() if name in (entry.name, entry.plugin)]
 
 
 def _options(entry: Entry) -> list[tuple[str, str, str]]:

@@ -48,13 +48,13 @@ limits:
 @click.argument("path", type=click.Path(path_type=Path), default="rt.yaml")
 def command(path: Path) -> None:
     """Write a commented config to PATH (rt.yaml)."""
-    from rt_framework.errors import DiskError
+    from rt_framework.errors import ConfigError, DiskError
 
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(_STARTER.format(name=path))
     except FileExistsError:
-        raise click.UsageError(f"{path} exists already; it is left as it is") from None
+        raise ConfigError(f"{path}: exists already and is left as it is; name another file") from None
     except OSError as error:
         raise DiskError(f"{path}: cannot be written: {error.strerror}") from error
     click.echo(f"wrote {path}; set data, teacher and student in it, then: rt run {path}")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 
-from rt_framework.model import EncodedSpan, Reply, Request, Span, SpanLoss, Usage
+from rt_framework.model import Context, EncodedSpan, Reply, Request, Span, SpanLoss, Usage
 
 
 class FakeStudent:
@@ -22,7 +22,7 @@ class FakeStudent:
         self.forward_spans = 0
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
-        """One token a word; an empty target has the status ``empty``."""
+        """One token a word; an empty target has the status ``empty``. There is no limit of length."""
         return [self._encode(span) for span in spans]
 
     def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
@@ -37,13 +37,15 @@ class FakeStudent:
         ]
 
     def _encode(self, span: Span) -> EncodedSpan | SpanLoss:
-        context = span.context if isinstance(span.context, str) else " ".join(turn.content for turn in span.context)
-        before, target = _words(context), _words(span.target)
+        before, target = _before(span.context), _words(span.target)
         if not target:
             return SpanLoss(None, 0, "empty", "the target is empty")
-        if len(before) + len(target) < 2:
+        # A first token has no prediction; with joined ids the other pass leaves it out as well.
+        twin = before if span.twin is None or span.join == "text" else _before(span.twin)
+        skipped = 0 if (before and twin) or span.count_only else 1
+        if skipped == len(target):
             return SpanLoss(None, 0, "too_short", "one token with nothing before it: no prediction to score")
-        return EncodedSpan((*before, *target), max(len(before), 1), span.count_only)
+        return EncodedSpan((*before, *target), len(before) + skipped, span.count_only)
 
 
 class ScriptedTeacher:
@@ -78,6 +80,10 @@ def rewriting(request: Request) -> str:
     }
     wanted = list((request.schema or {}).get("properties", parts))
     return json.dumps({name: parts[name] for name in wanted})
+
+
+def _before(context: Context) -> tuple[int, ...]:
+    return _words(context if isinstance(context, str) else " ".join(turn.content for turn in context))
 
 
 def _words(text: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from rt_framework.builtin.stages.settings import ChooseSettings, ReflectSettings
+from rt_framework.errors import ConfigError
 from rt_framework.model import Decision, Dropped, Failure, Sample, Scored, Version
 from rt_framework.protocols import Make, Reflection, Selector, StageContext
 
@@ -40,6 +41,8 @@ class Choose:
     def __init__(self, settings: ChooseSettings, make: Make) -> None:
         self._name = str(settings.selector)
         self._selector: Selector = make("selectors", settings.selector.name, settings.selector.options)
+        if not hasattr(self._selector, "choose"):
+            raise ConfigError(f"selector '{settings.selector.name}' chooses between samples; use it with 'select'")
         self.needs = tuple(self._selector.needs)
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:

@@ -68,8 +68,10 @@ class HFStudent:
     def _sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
         from rt_framework.builtin.students.forward import free_memory, out_of_memory
 
+        losses = self._losses
         try:
-            return self._losses.sums(batch)
+            with models.AT_WORK:
+                return losses.sums(batch)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise

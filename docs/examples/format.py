@@ -1,0 +1,54 @@
+"""A format: tab-separated values with a header row."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rt_framework import hookimpl
+from rt_framework.errors import DataError
+from rt_framework.hookspecs import Register
+
+
+class TsvFormat:
+    """Every value is read as text. All rows are held in memory while they are written."""
+
+    suffixes: Sequence[str] = (".tsv",)
+
+    def detect(self, path: Path) -> bool:
+        """By name alone: cheap, and no other format takes it."""
+        return path.is_file() and path.name.lower().endswith(".tsv")
+
+    def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
+        """The rows, one at a time."""
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                rows = csv.DictReader(file, dialect="excel-tab")
+                for row in rows:
+                    if None in row or None in row.values():
+                        raise DataError(f"{path}: line {rows.line_num}: not as many cells as the header has")
+                    yield row
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path}: cannot be read: {error}") from error
+
+    def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The union of all columns; a value that is no text as JSON."""
+        held = list(rows)
+        columns = dict.fromkeys(column for row in held for column in row)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            out = csv.writer(file, dialect="excel-tab")
+            out.writerow(columns)
+            out.writerows([_cell(row.get(column)) for column in columns] for row in held)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+@hookimpl
+def rt_register_formats(register: Register) -> None:
+    """Offer ``tsv``."""
+    register("tsv", "format:TsvFormat", help="tab-separated values with a header")

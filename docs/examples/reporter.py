@@ -1,0 +1,47 @@
+"""A reporter: a line of JSON for each failure, and one for the end, in a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from attrs import asdict, frozen
+
+from rt_framework import hookimpl
+from rt_framework.events import RunFinished, SampleFailed
+from rt_framework.hookspecs import Register
+
+
+@frozen
+class LogSettings:
+    """Options of ``log``."""
+
+    path: str
+    """File to append to."""
+
+
+class LogReporter:
+    """Implements the event hooks it cares about and no other."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        self._path = Path(settings.path)
+
+    @hookimpl
+    def rt_sample_failed(self, event: SampleFailed) -> None:
+        """Must return quickly: the run waits."""
+        self._write({"event": "sample_failed", **asdict(event)})
+
+    @hookimpl
+    def rt_run_finished(self, event: RunFinished) -> None:
+        """Everything is on disk now."""
+        self._write({"event": "run_finished", **event.summary.outcomes})
+
+    def _write(self, line: dict[str, object]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+@hookimpl
+def rt_register_reporters(register: Register) -> None:
+    """Offer ``log``."""
+    register("log", "reporter:LogReporter", help="failures and the end, as JSON lines", settings=LogSettings)

@@ -1,0 +1,65 @@
+"""Two stages: one takes each sample by itself, one needs them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from attrs import frozen
+
+from rt_framework import Dropped, Sample, hookimpl
+from rt_framework.hookspecs import Register
+from rt_framework.protocols import Make, Reflection, StageContext
+
+_NONE: Mapping[str, Reflection] = MappingProxyType({})
+
+
+@frozen
+class AtMostSettings:
+    """Options of ``at-most``."""
+
+    characters: int
+    """Longest response that is kept."""
+
+
+class AtMost:
+    """Drops samples whose kept response is long."""
+
+    needs: Sequence[str] = ()
+    reflections = _NONE
+
+    def __init__(self, settings: AtMostSettings, make: Make) -> None:
+        self._most = settings.characters
+
+    async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
+        """Words of the reason are the same for every such sample, so that the report can count them."""
+        if len(sample.current.pair.response) <= self._most:
+            return sample
+        return Dropped(sample, f"response longer than {self._most} characters")
+
+
+class Distinct:
+    """Drops samples whose kept question an earlier row has asked already. A barrier."""
+
+    needs: Sequence[str] = ()
+    reflections = _NONE
+
+    def __init__(self, make: Make) -> None:
+        """A stage without settings gets ``make`` alone."""
+
+    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Sequence[Sample | Dropped]:
+        """One outcome a sample, in the order given."""
+        seen: set[str] = set()
+        outcomes: list[Sample | Dropped] = []
+        for sample in samples:
+            question = sample.current.pair.question
+            outcomes.append(Dropped(sample, "question asked before") if question in seen else sample)
+            seen.add(question)
+        return outcomes
+
+
+@hookimpl
+def rt_register_stages(register: Register) -> None:
+    """Offer both."""
+    register("at-most", "stage:AtMost", help="drop long responses", settings=AtMostSettings)
+    register("distinct", "stage:Distinct", help="drop repeated questions")

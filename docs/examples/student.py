@@ -1,0 +1,66 @@
+"""A student without a neural network: an adaptive model of bytes. Fast, deterministic, and no good judge."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from rt_framework import EncodedSpan, Span, SpanLoss, hookimpl
+from rt_framework.hookspecs import Register
+from rt_framework.model import Context
+
+_WINDOW = 4096
+
+
+class ByteStudent:
+    """P(byte) = (times seen before in this sequence + 1) / (bytes before + 256)."""
+
+    fingerprint = "bytes-adaptive-1"
+
+    def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
+        """A token a byte."""
+        return [_encode(span) for span in spans]
+
+    def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
+        """Each sequence by itself, so batch mates cannot matter."""
+        return [_score(span) for span in batch]
+
+
+def _encode(span: Span) -> EncodedSpan | SpanLoss:
+    target = span.target.encode("utf-8", "replace")
+    if not target:
+        return SpanLoss(None, 0, "empty", "the target is empty")
+    context = _bytes(span.context)
+    # Both passes score the same tokens: the target is cut to fit behind the longer context, and
+    # where one pass has nothing before the target, its first token is left out of both.
+    twin = context if span.twin is None else _bytes(span.twin)
+    limit = min(span.max_tokens or _WINDOW, _WINDOW)
+    kept = target[: max(limit - max(len(context), len(twin)), 0)]
+    start = len(context) + (0 if context and twin else 1)
+    if not kept:
+        return SpanLoss(None, 0, "no_room", f"the context fills the window of {limit} tokens")
+    if start >= len(context) + len(kept):
+        return SpanLoss(None, 0, "too_short", "one token with nothing before it")
+    return EncodedSpan((*context, *kept), start, span.count_only)
+
+
+def _bytes(context: Context) -> bytes:
+    text = context if isinstance(context, str) else "".join(f"{t.role}: {t.content}\n" for t in context)
+    return text.encode("utf-8", "replace")
+
+
+def _score(span: EncodedSpan) -> SpanLoss:
+    seen: Counter[int] = Counter()
+    nats = 0.0
+    for at, byte in enumerate(span.ids):
+        if at >= span.start:
+            nats -= math.log((seen[byte] + 1) / (at + 256))
+        seen[byte] += 1
+    return SpanLoss(nats, len(span.ids) - span.start)
+
+
+@hookimpl
+def rt_register_students(register: Register) -> None:
+    """Offer ``bytes``."""
+    register("bytes", "student:ByteStudent", help="an adaptive model of bytes; needs no model file")

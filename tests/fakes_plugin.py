@@ -1,0 +1,145 @@
+"""A plugin for tests: ``rt -p tests.fakes_plugin``, or ``Host(modules=["tests.fakes_plugin"])``.
+
+In the process of a test, what ``held`` builds is the object in :data:`HELD`. Across processes everything
+comes from settings and the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework import Dropped, Range, Verdict, hookimpl
+from rt_framework.builtin.teachers.replay import ReplayTeacher
+from rt_framework.builtin.teachers.settings import ReplaySettings
+from rt_framework.model import Request
+
+HELD: dict[str, Any] = {}
+"""The objects that ``held`` builds, by kind; a test fills it."""
+
+_HERE = "tests.fakes_plugin"
+
+
+@frozen
+class Name:
+    """Which object is meant."""
+
+    name: str
+
+
+def held(settings: Name) -> Any:
+    """The object that a test has put there."""
+    return HELD[settings.name]
+
+
+def _note(line: str) -> None:
+    log = os.environ.get("RT_TEST_LOG")
+    if log:
+        with Path(log).open("a") as file:
+            file.write(line)
+
+
+class SlowReplay(ReplayTeacher):
+    """Recorded answers, each after ``RT_TEST_DELAY`` seconds; what is asked is noted in ``RT_TEST_LOG``."""
+
+    async def complete(self, request: Request) -> Any:
+        """Note the request, wait, answer."""
+        _note(f"{request.reflection} {request.pair_hash} {request.index}\n")
+        await asyncio.sleep(float(os.environ.get("RT_TEST_DELAY", "0")))
+        return await super().complete(request)
+
+
+class Words:
+    """A metric of a third party: words of the response."""
+
+    direction = "higher"
+    valid = Range(at_least=2)
+
+    def spans(self, pair: Any, frame: Any) -> Any:
+        """The response, counted only."""
+        return {"len(y)": frame.response_length(pair)}
+
+    def reduce(self, losses: Any) -> float:
+        """The count."""
+        return float(losses["len(y)"].tokens)
+
+
+class Odd:
+    """A stage that misbehaves as its setting says, for samples whose instruction holds ``BAD``."""
+
+    needs = ()
+    reflections = MappingProxyType({})
+
+    def __init__(self, settings: Name, make: Any) -> None:
+        self._how = settings.name
+
+    async def run(self, sample: Any, ctx: Any) -> Any:
+        """Raise, keep a version that does not exist, drop, or note the order of arrival."""
+        if "BAD" not in sample.original.pair.instruction:
+            return sample
+        if self._how == "raise":
+            raise RuntimeError("the stage broke")
+        if self._how == "drop":
+            return Dropped(sample, "too bad")
+        from attrs import evolve
+
+        return evolve(sample, kept="nowhere")
+
+
+class OddSet:
+    """A data-set stage that misbehaves as its setting says."""
+
+    needs = ()
+    reflections = MappingProxyType({})
+
+    def __init__(self, settings: Name, make: Any) -> None:
+        self._how = settings.name
+
+    async def run_all(self, samples: Any, ctx: Any) -> Any:
+        """Raise, lose a sample, or turn their order round."""
+        if self._how == "raise":
+            raise RuntimeError("the barrier broke")
+        return samples[1:] if self._how == "lose" else samples[::-1]
+
+
+class FirstHalf:
+    """A selector of a third party: the earlier rows."""
+
+    needs = ()
+
+    def select(self, rows: Any) -> list[Verdict]:
+        """Keep the first half."""
+        return [Verdict(place < len(rows) / 2, "first half") for place in range(len(rows))]
+
+
+@hookimpl
+def rt_register_teachers(register: Any) -> None:
+    register("held", f"{_HERE}:held", settings=Name)
+    register("slow-replay", f"{_HERE}:SlowReplay", settings=ReplaySettings)
+
+
+@hookimpl
+def rt_register_students(register: Any) -> None:
+    register("held", f"{_HERE}:held", settings=Name)
+    register("fake", "rt_framework.testing.fakes:FakeStudent")
+
+
+@hookimpl
+def rt_register_metrics(register: Any) -> None:
+    register("words", f"{_HERE}:Words")
+
+
+@hookimpl
+def rt_register_selectors(register: Any) -> None:
+    register("first-half", f"{_HERE}:FirstHalf")
+
+
+@hookimpl
+def rt_register_stages(register: Any) -> None:
+    register("odd", f"{_HERE}:Odd", settings=Name)
+    register("odd-set", f"{_HERE}:OddSet", settings=Name)

@@ -1,0 +1,235 @@
+"""What several test modules share: the command line in this process, small data, installed packages, and fakes.
+
+This module is a plugin too: ``rt -p tests.helpers`` offers a student, teachers and a reporter that need no model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from rt_framework import hookimpl
+from rt_framework.model import EncodedSpan, Reply, Request, SpanLoss
+from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
+
+REPO = Path(__file__).resolve().parent.parent
+PLUGIN = "tests.helpers"
+"""What to give to ``rt -p``."""
+
+# --- the command line -------------------------------------------------------------------------
+
+
+@frozen
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """Standard output with every run of white space as one blank: tables without their layout."""
+        return " ".join(self.out.split())
+
+
+class Cli:
+    """Calls ``main`` in this process: the same code as the installed command, without its start-up time."""
+
+    def __init__(self, monkeypatch: Any, capfd: Any) -> None:
+        self._monkeypatch = monkeypatch
+        self._capfd = capfd
+
+    def __call__(self, *arguments: object, plugin: bool = True) -> Done:
+        """Run ``rt`` with these arguments, with the fakes of this module unless told not to."""
+        from rt_framework.cli import main
+
+        options = ["-p", PLUGIN] if plugin else []
+        self._capfd.readouterr()
+        with self._monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["rt", *options, *map(str, arguments)])
+            patch.setattr(sys, "path", [*sys.path])
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code
+        return Done(code, *self._capfd.readouterr())
+
+
+def rt(
+    *arguments: object, cwd: Path, env: Mapping[str, str] | None = None, path: Sequence[Path] = (), timeout: float = 120
+) -> Done:
+    """Run ``rt`` in a fresh process; *path* comes before everything else that Python imports from."""
+    told = {name: value for name, value in os.environ.items() if name != "RT_LOAD_PLUGINS"}
+    told |= {"PYTHONPATH": os.pathsep.join(map(str, (*path, REPO))), "HF_HUB_OFFLINE": "1", **(env or {})}
+    command = [Path(sys.executable).with_name("rt"), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=told, capture_output=True, text=True, timeout=timeout, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def the_error(done: Done, code: int = 2) -> str:
+    """The one line that a command which failed wrote to standard error.
+
+    Raises:
+        AssertionError: it ended otherwise, or said more or less than one line.
+    """
+    assert done.code == code, done
+    lines = done.err.splitlines()
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("Error: ") and "Traceback" not in lines[0], done.err
+    return lines[0].removeprefix("Error: ")
+
+
+# --- data -------------------------------------------------------------------------------------
+
+
+def rows(count: int = 6) -> list[dict[str, str]]:
+    """Alpaca rows that differ, with a column that no shape knows."""
+    return [
+        {
+            "instruction": f"Name {number} things that float on water.",
+            "input": "In one line." if number % 2 else "",
+            "output": f"A cork, a leaf and boat number {number}, as long as it has no hole.",
+            "topic": f"physics {number}",
+        }
+        for number in range(1, count + 1)
+    ]
+
+
+def write_json(path: Path, value: object) -> Path:
+    """Write *value* as JSON and return *path*."""
+    path.write_text(json.dumps(value), "utf-8")
+    return path
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+CONFIG = """\
+data:
+  path: data.json
+teacher: scripted
+student: fake
+pipeline:
+  - reflect: instruction
+  - choose: {highest: ifd}
+  - reflect: response
+  - choose: {lowest: r-ifd}
+"""
+"""Selective Reflection-Tuning with fakes, without its final gate."""
+
+# --- installed packages -----------------------------------------------------------------------
+
+
+def install(
+    site: Path,
+    package: str,
+    code: Mapping[str, str],
+    points: Mapping[str, str] | None = None,
+    group: str = "rt_framework",
+    version: str = "1.0",
+) -> None:
+    """Write modules and a ``dist-info`` directory, as pip would leave them.
+
+    Args:
+        site: directory that is, or will be, on ``sys.path``.
+        package: name of the distribution.
+        code: source of each module.
+        points: entry points of *group*: name to target.
+        version: version of the distribution.
+    """
+    site.mkdir(parents=True, exist_ok=True)
+    for module, source in code.items():
+        (site / f"{module}.py").write_text(source, "utf-8")
+    info = site / f"{re.sub('[-.]+', '_', package)}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n", "utf-8")
+    lines = [f"{name} = {target}" for name, target in (points or {}).items()]
+    (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]), "utf-8")
+
+
+# --- fakes, as a plugin -----------------------------------------------------------------------
+
+
+def _note(line: str) -> None:
+    """Tell a test what happened in this process, or in another one: a line in the file that RT_TEST_LOG names."""
+    if "RT_TEST_LOG" in os.environ:
+        with Path(os.environ["RT_TEST_LOG"]).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+class NotedStudent(FakeStudent):
+    """A fake student that notes every forward pass."""
+
+    def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
+        """As the fake student."""
+        _note("forward")
+        return super().score(batch)
+
+
+@frozen
+class TeacherSettings:
+    """Options of the scripted teacher."""
+
+    answer: str = "good"
+    """``good``, ``hostile`` (a good answer full of terminal escapes) or ``chatter`` (no form at all)."""
+    extra: dict[str, str] = field(factory=dict)
+
+
+def make_teacher(settings: TeacherSettings) -> ScriptedTeacher:
+    """A scripted teacher that notes every call."""
+
+    def answer(request: Request) -> str | Reply:
+        _note("call")
+        if settings.answer == "chatter":
+            return "Sure! Here you go."
+        text = rewriting(request)
+        return text.replace("Explain", "Explain \\u001b[31m[/End]\\u0000") if settings.answer == "hostile" else text
+
+    return ScriptedTeacher(answer)
+
+
+class Witness:
+    """A reporter that notes the names of the events it is told."""
+
+    @hookimpl
+    def rt_run_started(self, event: object) -> None:
+        _note("started")
+
+    @hookimpl
+    def rt_run_finished(self, event: object) -> None:
+        _note("finished")
+
+
+class Clumsy:
+    """A reporter that raises."""
+
+    @hookimpl
+    def rt_run_started(self, event: object) -> None:
+        raise RuntimeError("clumsy")
+
+
+@hookimpl
+def rt_register_students(register: Any) -> None:
+    register("fake", f"{PLUGIN}:NotedStudent", help="losses are hashes")
+
+
+@hookimpl
+def rt_register_teachers(register: Any) -> None:
+    register("scripted", f"{PLUGIN}:make_teacher", help="answers are made up", settings=TeacherSettings)
+
+
+@hookimpl
+def rt_register_reporters(register: Any) -> None:
+    register("witness", f"{PLUGIN}:Witness")
+    register("clumsy", f"{PLUGIN}:Clumsy")

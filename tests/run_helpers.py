@@ -1,0 +1,163 @@
+"""Whole runs in the process of a test, and what they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rt_framework.config import Config, structure
+from rt_framework.events import Summary
+from rt_framework.host import Host, Reporters
+from rt_framework.ledger import Ledger
+from rt_framework.model import Pair, Reply, Request, Sample, Sampling, SpanLoss, Version, digest
+from rt_framework.runner import run
+from rt_framework.tally import Tally
+from rt_framework.testing import FakeStudent, ScriptedTeacher
+from rt_framework.testing.fakes import rewriting
+from tests import fakes_plugin
+
+SELECTIVE = [
+    {"reflect": "instruction"},
+    {"choose": {"highest": "ifd"}},
+    {"reflect": "response"},
+    {"choose": {"lowest": "r-ifd"}},
+]
+GATES = [{"gate": {"ifd": {"below": 1}, "r-ifd": {"below": 1}}}]
+
+
+def pair(number: int = 0, **parts: Any) -> Pair:
+    """A pair that differs from those of other numbers."""
+    texts = {"instruction": f"Name {number} things that float.", "response": f"A cork, a leaf and boat {number}."}
+    return Pair(**(texts | parts))
+
+
+def row(number: int, **parts: str) -> dict[str, str]:
+    """A row in the shape of Alpaca."""
+    more = "In one line." if number % 3 == 0 else ""
+    made = {"instruction": pair(number).instruction, "input": more, "output": pair(number).response}
+    return made | {"topic": f"t{number}"} | parts
+
+
+def rows(count: int) -> list[dict[str, str]]:
+    """Rows that differ."""
+    return [row(number) for number in range(count)]
+
+
+def pair_of(row: Mapping[str, str]) -> Pair:
+    """The pair of an Alpaca row."""
+    return Pair(row["instruction"], row["input"], row["output"])
+
+
+def write_json(path: Path, value: object) -> Path:
+    """Write *value* and return *path*."""
+    path.write_text(json.dumps(value), "utf-8")
+    return path
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def sample(number: int = 0, **parts: Any) -> Sample:
+    """A sample with its original only."""
+    return Sample(f"sample-{number}", number, (Version("original", pair(number, **parts)),))
+
+
+def tally() -> Tally:
+    """Counters that nobody watches."""
+    return Tally(Reporters([]))
+
+
+class Wrong(FakeStudent):
+    """A student that gives chosen answers: *change* makes a loss of a span's target ids into another."""
+
+    fingerprint = "wrong-student"
+
+    def __init__(self, change: Callable[[SpanLoss], SpanLoss]) -> None:
+        super().__init__()
+        self._change = change
+
+    def score(self, batch: Sequence[Any]) -> list[SpanLoss]:
+        """The changed losses."""
+        return [self._change(loss) for loss in super().score(batch)]
+
+
+def job(tmp_path: Path, data: object, pipeline: object, **more: Any) -> Config:
+    """A config over *data*, written as JSON, with the held teacher and student. Keys of *more* beat the rest."""
+    path = write_json(tmp_path / "data.json", data)
+    raw = {
+        "data": {"path": str(path)},
+        "teacher": "held:teacher",
+        "student": "held:student",
+        "scoring": {"preset": "selective-rt"},
+        "pipeline": pipeline,
+    }
+    return structure(raw | more, Config)
+
+
+def go(
+    config: Config,
+    run_dir: Path,
+    teacher: Any = None,
+    student: Any = None,
+    watchers: Iterable[object] = (),
+) -> Summary:
+    """Run the job with these objects as teacher and student."""
+    fakes_plugin.HELD["teacher"] = ScriptedTeacher(rewriting) if teacher is None else teacher
+    fakes_plugin.HELD["student"] = FakeStudent() if student is None else student
+    host = Host(modules=["tests.fakes_plugin"], only=[], strict=True)
+    return asyncio.run(run(host, config, run_dir, watchers))
+
+
+def side(run_dir: Path) -> list[dict[str, Any]]:
+    """The side file."""
+    return json_lines(run_dir / "scores.jsonl")
+
+
+def attempts(run_dir: Path) -> dict[tuple[str, str], int]:
+    """How many attempts ended how."""
+    ledger = Ledger(run_dir / "ledger.sqlite", readonly=True)
+    try:
+        return ledger.attempt_counts()
+    finally:
+        ledger.close()
+
+
+def outputs(run_dir: Path) -> dict[str, bytes]:
+    """What a run leaves for others, byte by byte."""
+    return {name: (run_dir / name).read_bytes() for name in ("kept.json", "dropped.json", "scores.jsonl")}
+
+
+def request(number: int = 0, index: int = 0, **more: Any) -> Request:
+    """A request about one pair."""
+    return Request("response", pair(number).hash, index, (), Sampling(), **more)
+
+
+class Rewriting:
+    """A reflection that takes any answer as the new response, and refuses one that begins with ``bad``."""
+
+    rewrites = ("response",)
+
+    def render(self, pair: Pair, index: int, structured: bool) -> Request:
+        """A later request has another temperature."""
+        return Request("response", pair.hash, index, (), Sampling(temperature=0.5 * index))
+
+    def parse(self, pair: Pair, request: Request, reply: Reply) -> Any:
+        """The new pair."""
+        from attrs import evolve
+
+        from rt_framework import Unparsed
+
+        if reply.text.startswith("bad"):
+            return Unparsed(reply.text.removeprefix("bad ") or "format", "unusable")
+        return evolve(pair, response=reply.text)
+
+
+def http_answer(body: Mapping[str, Any]) -> str:
+    """What ``rewriting`` gives, for a request as it arrives over HTTP."""
+    asked = body["response_format"]["json_schema"]
+    return rewriting(Request(asked["name"], digest(body["messages"]), 0, (), Sampling(), asked["schema"]))

@@ -1,0 +1,273 @@
+"""The ledger: what was acknowledged is on disk, what cannot be written stops the run, and looking changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+
+import pytest
+
+from rt_framework.errors import DataError, DiskError
+from rt_framework.ledger import Ledger, Story
+from rt_framework.model import (
+    Decision,
+    Failure,
+    Pair,
+    Reply,
+    Score,
+    SpanLoss,
+    Turn,
+    Usage,
+    Version,
+)
+from tests.run_helpers import pair, request, sample
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path):
+    ledger = Ledger(path)
+    yield ledger
+    ledger.close()
+
+
+def seen(path, sql):
+    """What another process would find in the file at this moment."""
+    with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as db:
+        found = db.execute(sql).fetchall()
+    db.close()
+    return found
+
+
+def break_table(path, table):
+    """Make every insert into a table fail, as a full disk does."""
+    with sqlite3.connect(path) as db:
+        db.execute(f"CREATE TRIGGER broken BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    db.close()
+
+
+async def answer(ledger, number, text="an answer"):
+    """Commit one call whole; returns its key."""
+    key = f"key-{number}"
+    attempt = await ledger.intend(key, "teacher", request(number), 5)
+    await ledger.answered(attempt, key, Reply(text, nano_dollars=3))
+    return key
+
+
+async def test_each_step_of_a_call_is_committed_when_it_is_acknowledged(ledger, path):
+    """Another process sees the intent before anything is sent, and the answer before anything is parsed."""
+    attempt = await ledger.intend("key", "teacher", request(), 5)
+    assert seen(path, "SELECT state, reserved FROM attempts") == [("intent", 5)]
+    assert ledger.reply("key") is None
+    reply = Reply("text", "length", Usage(3, 4), "model-x", 3)
+    await ledger.answered(attempt, "key", reply)
+    assert seen(path, "SELECT state, cost FROM attempts") == [("answered", 3)]
+    assert ledger.reply("key") == reply
+
+
+async def test_all_kinds_of_writes_are_seen_by_others_at_once(ledger, path):
+    """Losses, samples and notes are committed before the await returns."""
+    await ledger.put_losses({"a": SpanLoss(1.25, 3)})
+    assert seen(path, "SELECT nll, tokens FROM losses") == [(1.25, 3)]
+    await ledger.set_meta("frozen", {"data": 1})
+    assert seen(path, "SELECT value FROM meta WHERE key = 'frozen'") == [('{"data": 1}',)]
+    await ledger.record(Story(sample(), "original", None))
+    assert seen(path, "SELECT kept, outcome FROM samples") == [("original", "original")]
+
+
+async def test_everything_is_there_after_reopening(path):
+    """A second process finds every answer and loss, and knows which keys it lacks."""
+    first = Ledger(path)
+    key = await answer(first, 1)
+    losses = {"a": SpanLoss(1 / 3, 3), "b": SpanLoss(None, 0, "empty", "the target is empty")}
+    await first.put_losses(losses)
+    first.close()
+    second = Ledger(path)
+    assert second.reply(key) == Reply("an answer", nano_dollars=3)
+    assert second.reply("other") is None
+    assert second.losses(["a", "b", "c"]) == losses
+    second.close()
+
+
+async def test_many_writers_at_once_get_their_own_numbers(ledger):
+    """Statements that are committed together are not mixed up."""
+    numbers = await asyncio.gather(*(ledger.intend(f"key-{n}", "teacher", request(n), n) for n in range(300)))
+    assert len(set(numbers)) == 300
+    await asyncio.gather(*(ledger.attempt_failed(at, "timeout", str(n), n) for n, at in enumerate(numbers)))
+    calls = ledger.calls([f"key-{n}" for n in range(300)])
+    assert all(call.attempts == (("failed", "timeout", str(n)),) for n, call in enumerate(calls.values()))
+    assert ledger.spent() == sum(range(300))
+
+
+async def test_a_failed_write_stops_all_writing(ledger, path):
+    """Nothing is acknowledged after something was lost, whatever it is; what was committed stays."""
+    key = await answer(ledger, 1)
+    break_table(path, "losses")
+    with pytest.raises(DiskError, match=r"ledger.sqlite: cannot be written: disk is full"):
+        await ledger.put_losses({"a": SpanLoss(1.0, 1)})
+    with pytest.raises(DiskError, match="disk is full"):
+        await ledger.set_meta("a", 1)
+    assert ledger.meta("a") is None
+    assert ledger.reply(key) is not None
+
+
+async def test_a_write_is_whole_or_not_there(ledger, path):
+    """When the second statement fails, the first is not kept either."""
+    break_table(path, "attempts")
+    with pytest.raises(DiskError):
+        await ledger.intend("key", "teacher", request(), 0)
+    assert seen(path, "SELECT * FROM calls") == []
+
+
+async def test_a_value_that_cannot_be_stored_fails_and_does_not_hang(ledger):
+    """SQLite's integers end at 64 bits; whoever waits is told."""
+    with pytest.raises(DiskError):
+        await asyncio.wait_for(ledger.put_losses({"a": SpanLoss(1.0, 2**70)}), 10)
+
+
+async def test_text_that_is_no_utf_8(ledger):
+    """Lone surrogates, NUL and controls come back as they were, where they are data."""
+    nasty = "a\ud800b\x00c\x1b[31m\u202e"
+    key = await answer(ledger, 1, nasty)
+    assert ledger.reply(key).text == nasty
+    await ledger.record(
+        Story(sample(1, response=nasty).failing(Failure("1. reflect", "format", nasty)), "original", nasty)
+    )
+    story = ledger.story("sample-1")
+    assert story.sample.original.pair.response == nasty
+    assert story.reason == nasty.replace("\ud800", "\\ud800")
+
+
+async def test_a_cut_write_ahead_log_opens_as_a_prefix(ledger, path, tmp_path):
+    """Power goes at any byte: the answers found are the first ones, and writing goes on."""
+    keys = [await answer(ledger, number) for number in range(12)]
+    whole = path.with_name("ledger.sqlite-wal").read_bytes()
+    kept = set()
+    for number, size in enumerate([0, 10, *range(len(whole) // 3, len(whole), len(whole) // 9), len(whole)]):
+        copy = tmp_path / str(number) / "ledger.sqlite"
+        copy.parent.mkdir()
+        shutil.copy(path, copy)
+        copy.with_name("ledger.sqlite-wal").write_bytes(whole[:size])
+        opened = Ledger(copy)
+        there = [opened.reply(key) is not None for key in keys]
+        assert there == sorted(there, reverse=True)
+        kept.add(sum(there))
+        await answer(opened, 99)
+        assert opened.reply("key-99") is not None
+        opened.close()
+    assert {0, 12} <= kept
+    assert len(kept) > 4
+
+
+def test_looking_creates_nothing(path):
+    """`rt status` on a wrong directory leaves no file behind."""
+    with pytest.raises(DataError, match="is this a run directory"):
+        Ledger(path, readonly=True)
+    assert list(path.parent.iterdir()) == []
+
+
+async def test_looking_changes_nothing(ledger, path):
+    """A reader sees what the writer commits, and cannot write."""
+    reader = Ledger(path, readonly=True)
+    with pytest.raises(DiskError, match="for reading only"):
+        await reader.set_meta("a", 1)
+    await ledger.set_meta("b", 2)
+    assert (reader.meta("a"), reader.meta("b")) == (None, 2)
+    reader.close()
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 99, b""])
+def test_a_file_that_is_no_ledger(path, content):
+    """It is said so, and it is not touched."""
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="ledger"):
+        Ledger(path, readonly=True)
+    assert path.read_bytes() == content
+
+
+async def test_a_ledger_of_another_version_is_refused(path):
+    """An old file is not read with new eyes."""
+    Ledger(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
+    db.close()
+    with pytest.raises(DataError, match="not a ledger of version"):
+        Ledger(path, readonly=True)
+
+
+async def test_a_story_comes_back_whole(ledger):
+    """Versions with lineage, scores with status, decisions and failures, in their order."""
+    told = (
+        sample(3, system="be brief", history=(Turn("user", "hi"), Turn("assistant", "ho")))
+        .adding(Version("instruction", pair(4), "original", "instruction", "key-1"))
+        .deciding(Decision("choose highest ifd", ("original", "instruction"), "instruction", "0.9 > 0.8"))
+        .failing(Failure("3. reflect response", "empty", "the answer is empty", "key-2"))
+    )
+    told = told.scoring(
+        {
+            told.versions[0]: {"ifd": Score(0.8), "r-ifd": Score(None, "no_room", "does not fit")},
+            told.versions[1]: {"ifd": Score(1.2, "out_of_range", "not < 1")},
+        }
+    )
+    await ledger.record(Story(told, "dropped", "gate ifd: not < 1"))
+    story = ledger.story(told.id)
+    assert story == Story(told, "dropped", "gate ifd: not < 1")
+    assert story.sample.scores == told.scores
+
+
+async def test_a_sample_is_recorded_anew_not_twice(ledger):
+    """A later run's account replaces the earlier one; stories come by row."""
+    for number in (2, 0, 1):
+        await ledger.record(Story(sample(number).failing(Failure("s", "empty", "r")), "failed", "r"))
+    await ledger.record(Story(sample(2), "original", None))
+    stories = list(ledger.stories())
+    assert [story.sample.row for story in stories] == [0, 1, 2]
+    assert [story.outcome for story in stories] == ["failed", "failed", "original"]
+    assert stories[2].sample.failures == ()
+    await ledger.forget_samples()
+    assert list(ledger.stories()) == []
+    assert ledger.story("sample-0") is None
+
+
+async def test_samples_are_found_by_id_its_beginning_or_row(ledger):
+    """As a user types them; wildcards of SQL are only characters."""
+    for number in (1, 12):
+        await ledger.record(Story(sample(number), "original", None))
+    assert ledger.find_sample("12") == ["sample-12"]
+    assert ledger.find_sample("sample-1") == ["sample-1", "sample-12"]
+    assert ledger.find_sample("sample-12") == ["sample-12"]
+    assert ledger.find_sample("%") == ledger.find_sample("sample_1") == []
+
+
+async def test_calls_that_a_killed_run_left_open_are_listed_and_charged(path):
+    """Nobody knows whether they were billed: the budget is charged all that they could cost."""
+    first = Ledger(path)
+    await answer(first, 1)
+    await first.intend("key-2", "teacher", request(2), 700)
+    first.close()
+    second = Ledger(path)
+    assert second.spent() == 703
+    assert await second.settle_interrupted() == 1
+    assert second.unknown_calls() == ["key-2"]
+    assert second.spent() == 703
+    assert second.attempt_counts() == {("answered", ""): 1, ("unknown", "interrupted_unknown"): 1}
+    assert await second.settle_interrupted() == 0
+    second.close()
+
+
+async def test_a_call_tells_what_was_asked_and_answered(ledger):
+    """Request and every attempt come back; calls are found by the pair that they are about."""
+    asked = request(7, schema={"type": "object"})
+    first = await ledger.intend("key", "teacher", asked, 0)
+    await ledger.attempt_failed(first, "timeout", "no answer within 1 s", 0)
+    second = await ledger.intend("key", "teacher", asked, 0)
+    await ledger.answered(second, "key", Reply("text"))
+    call = ledger.calls(["key", "other"])["key"]
+    assert (call.request, call.teacher, call.reply) == (asked, "teacher", Reply("text"))
+    assert call.attempts == (("failed", "timeout", "no answer within 1 s"), ("answered", None, None))
+    assert ledger.calls_of([Pair("x").hash, pair(7).hash]) == ["key"]

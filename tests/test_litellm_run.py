@@ -1,0 +1,177 @@
+"""The whole job with a teacher over HTTP, judged by a server that counts what it received and billed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rt_framework import teaching
+from rt_framework.cli import main
+from rt_framework.testing.server import Fault, FaultServer, scattered
+from tests.run_helpers import GATES, SELECTIVE, attempts, http_answer, rows, side, write_json
+
+KEY = "sk-canary-0123456789abcdef"
+COUNT = 20
+KINDS = {
+    "server_error": "overloaded",
+    "bad_gateway": "overloaded",
+    "rate_limit": "rate_limited",
+    "truncated": "paid_unreadable",
+    "bad_json": "paid_unreadable",
+    "reset": "connection",
+    "policy": "refused",
+    "too_long": "too_long",
+    "bad_request": "bad_request",
+}
+"""The kind of failed attempt that each fault becomes; the others give an answer, good or not."""
+ODD = ("empty", "null", "no_choices", "length", "content_filter")
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+    monkeypatch.setattr(teaching, "_pause", lambda attempt, retry_after: 0.0)
+
+
+def job(folder: Path, server: FaultServer, **more: object) -> Path:
+    data = write_json(folder / "data.json", rows(COUNT))
+    teacher = {
+        "model": "openai/fake-model",
+        "api_base": server.url,
+        "structured": True,
+        "timeout": 20,
+        "input_price": 1.0,
+        "output_price": 2.0,
+    }
+    raw = {
+        "data": {"path": str(data)},
+        "teacher": {"litellm": teacher},
+        "student": "fake",
+        "scoring": {"preset": "selective-rt"},
+        "pipeline": [*SELECTIVE, *GATES],
+    }
+    return write_json(folder / "job.yaml", raw | more)
+
+
+@pytest.fixture
+def rt_run(tmp_path, monkeypatch, capfd):
+    """Calls `rt run` on a config, as the installed command does; gives exit code and all output."""
+
+    def call(config: Path) -> tuple[int, str]:
+        run_dir = str(tmp_path / "run")
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["rt", "-p", "tests.fakes_plugin", "run", str(config), "--run-dir", run_dir])
+            patch.setattr(sys, "path", [*sys.path])
+            with pytest.raises(SystemExit) as end:
+                main()
+        return end.value.code, "".join(capfd.readouterr())
+
+    return call
+
+
+def no_key(folder: Path, out: str) -> None:
+    """The key is in no file of the run directory, and was not shown."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 3
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    assert KEY not in out
+
+
+def test_a_run_without_faults_sends_one_request_a_question(tmp_path, rt_run):
+    """Two a sample, each once, structured, priced; a second run sends none."""
+    with FaultServer(http_answer) as server:
+        config = job(tmp_path, server, limits={"budget": 5.0})
+        code, out = rt_run(config)
+        assert (code, len(server.received), server.billed) == (0, 2 * COUNT, 2 * COUNT), out
+        assert rt_run(config)[0] == 0
+        assert len(server.received) == 2 * COUNT
+    assert {request.body["model"] for request in server.received} == {"fake-model"}
+    assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT}
+    assert len(side(tmp_path / "run")) == COUNT
+    no_key(tmp_path / "run", out)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_under_mixed_faults_one_attempt_is_one_request(seed, tmp_path, rt_run):
+    """A third of all requests goes wrong in fourteen ways: the server counted what the ledger lists, kind by kind,
+    and every row is accounted for.
+    """
+    with FaultServer(http_answer, scattered(seed, 0.35, (*KINDS, *ODD))) as server:
+        code, out = rt_run(job(tmp_path, server))
+    assert code == 0, out
+    counted: dict[tuple[str, str], int] = {}
+    for request in server.received:
+        kind = KINDS.get(request.fault or "")
+        state = ("failed", kind) if kind else ("answered", "")
+        counted[state] = counted.get(state, 0) + 1
+    assert attempts(tmp_path / "run") == counted
+    assert len(server.received) > 2 * COUNT
+    assert sum(counted.values()) - counted["answered", ""] > 5
+    assert [line["row"] for line in side(tmp_path / "run")] == list(range(COUNT))
+    no_key(tmp_path / "run", out)
+
+
+@pytest.mark.parametrize(
+    ("fault", "meaning"),
+    [
+        ("auth", "the provider did not accept the key"),
+        ("forbidden", "the provider did not accept the key"),
+        ("quota", "the account has no credit left"),
+        ("no_model", "the provider does not know this model"),
+    ],
+)
+def test_fatal_errors_end_the_command_with_their_cause(fault, meaning, tmp_path, rt_run):
+    """Exit code 3, one line, no key though the provider repeats it, few further requests; then it goes on."""
+    broken = True
+
+    def faults(number, body):
+        return Fault(fault) if broken and number >= 6 else None
+
+    with FaultServer(http_answer, faults) as server:
+        config = job(tmp_path, server, limits={"concurrency": 3})
+        code, out = rt_run(config)
+        assert code == 3
+        (error,) = [line for line in out.splitlines() if line.startswith("Error: ")]
+        assert meaning in error
+        assert "Traceback" not in out
+        assert len(server.received) <= 6 + 1 + 3
+        no_key(tmp_path / "run", out)
+        broken = False
+        sent, answered = len(server.received), attempts(tmp_path / "run")["answered", ""]
+        code, out = rt_run(config)
+        assert (code, len(server.received) - sent) == (0, 2 * COUNT - answered), out
+
+
+def test_the_budget_ends_the_command_and_a_larger_one_goes_on(tmp_path, rt_run):
+    """Exit code 6; what the server billed at the list price stays within the budget, and is not billed again."""
+
+    def billed(server: FaultServer) -> float:
+        """What the server would charge, by its own counts of four bytes a token."""
+        total = 0.0
+        for request in server.received:
+            asked = sum(-(-len(message["content"].encode()) // 4) for message in request.body["messages"])
+            total += 1e-6 * asked + 2e-6 * -(-len(http_answer(request.body).encode()) // 4)
+        return total
+
+    with FaultServer(http_answer) as server:
+        code, out = rt_run(job(tmp_path, server, limits={"budget": 0.015, "concurrency": 4}))
+        assert code == 6, out
+        assert "run again with a larger limits.budget" in out
+        first = len(server.received)
+        assert 2 < first < 2 * COUNT
+        assert 0.004 < billed(server) <= 0.015
+        code, out = rt_run(job(tmp_path, server, limits={"budget": 1.0, "concurrency": 4}))
+        assert (code, len(server.received)) == (0, 2 * COUNT), out
+    assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT}
+
+
+def test_a_budget_needs_a_price(tmp_path, rt_run):
+    """A model that litellm has no price for: exit code 2 before anything is sent."""
+    with FaultServer(http_answer) as server:
+        teacher = {"model": "openai/fake-model", "api_base": server.url, "structured": True}
+        code, out = rt_run(job(tmp_path, server, teacher={"litellm": teacher}, limits={"budget": 1.0}))
+        assert (code, server.received) == (2, [])
+    assert "limits.budget is set but the price of teacher 'litellm:openai/fake-model' is not known" in out

@@ -1,0 +1,339 @@
+"""The student's chain: each loss is computed once, in batches that fit, and what has no loss has a status."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from contextlib import asynccontextmanager
+
+import pytest
+
+from rt_framework.builtin.executors.local import LocalExecutor
+from rt_framework.config import Builder
+from rt_framework.errors import OutOfMemory, PluginError
+from rt_framework.framing import PresetFrame
+from rt_framework.host import Host
+from rt_framework.ledger import Ledger
+from rt_framework.model import Pair, Range, SpanLoss, Turn
+from rt_framework.presets import preset
+from rt_framework.scoring import Scoring
+from rt_framework.testing import FakeStudent
+from tests.run_helpers import Wrong, pair, tally
+
+PAIRS = [pair(number) for number in range(20)]
+BOTH = ("ifd", "r-ifd")
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    yield ledger
+    ledger.close()
+
+
+@asynccontextmanager
+async def scoring(ledger, student=None, preset_name="selective-rt", metrics=None, **options):
+    """The chain with a student on a thread, freed at the end."""
+    student = student or FakeStudent()
+    make = Builder(Host(only=[]))
+    chosen = preset(preset_name)
+    executor = LocalExecutor()
+    executor.start(lambda: student)
+    chain = Scoring(
+        metrics=lambda name: (metrics or {}).get(name) or make("metrics", name),
+        frame=PresetFrame(chosen, make("templates", chosen.template), chosen.limit(chosen.template)),
+        fingerprint=student.fingerprint,
+        executor=executor,
+        ledger=ledger,
+        tally=tally(),
+        **{"batch_tokens": 2048, "range_binds": False} | options,
+    )
+    try:
+        yield chain
+    finally:
+        await chain.close()
+        executor.close()
+
+
+async def scores(ledger, pairs, names=("ifd",), **options):
+    async with scoring(ledger, **options) as chain:
+        return await chain.score(pairs, names)
+
+
+class Small(FakeStudent):
+    """A student on a device that holds so many sequences at once."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+        self.refused = []
+
+    def score(self, batch):
+        if len(batch) > self.most:
+            self.refused.append(len(batch))
+            raise OutOfMemory("no room")
+        return super().score(batch)
+
+
+async def test_scores_are_those_of_the_formula(ledger):
+    """Losses come from the spans of the preset, one by one, and the metric reduces them."""
+    student = FakeStudent()
+    async with scoring(ledger, student) as chain:
+        (measured,) = [await chain.measure(PAIRS[0], BOTH)]
+        spans = {
+            "y|x": chain._frame.response_given_instruction(PAIRS[0]),
+            "y": chain._frame.response_alone(PAIRS[0]),
+            "x|y": chain._frame.instruction_given_response(PAIRS[0]),
+            "x": chain._frame.instruction_alone(PAIRS[0]),
+        }
+    alone = FakeStudent()
+    losses = {name: alone.score(alone.encode(one))[0] for name, one in spans.items()}
+    assert {name: (loss.nll, loss.tokens) for name, loss in measured.losses.items()} == {
+        name: (loss.nll, loss.tokens) for name, loss in losses.items()
+    }
+    means = {name: loss.nll / loss.tokens for name, loss in losses.items()}
+    assert measured.scores["ifd"].value == pytest.approx(math.exp(means["y|x"] - means["y"]))
+    assert measured.scores["r-ifd"].value == pytest.approx(math.exp(means["x|y"] - means["x"]))
+
+
+async def test_what_is_asked_together_is_one_batch(ledger):
+    """Twenty samples and two metrics are a few forward passes, not eighty."""
+    student = FakeStudent()
+    await scores(ledger, PAIRS, BOTH, student=student, batch_tokens=100_000)
+    assert student.forward_spans == 80
+    assert student.forward_passes == 1
+
+
+async def test_what_many_coroutines_ask_is_gathered(ledger):
+    """Samples that ask one by one share batches as well."""
+    student = FakeStudent()
+    async with scoring(ledger, student, batch_tokens=100_000) as chain:
+        await asyncio.gather(*(chain.score([one], ["ifd"]) for one in PAIRS))
+    assert student.forward_spans == 40
+    assert student.forward_passes <= 2
+
+
+async def test_duplicates_are_computed_once(ledger):
+    """Equal pairs, and equal spans of two metrics, are one sequence each."""
+    student = FakeStudent()
+    found = await scores(ledger, [PAIRS[0]] * 10, ("ifd", "ifd-loss", "ppl", "loss"), student=student)
+    assert student.forward_spans == 2
+    assert all(one == found[0] for one in found)
+
+
+async def test_a_second_chain_computes_nothing(ledger):
+    """Another process with the same ledger makes no forward pass and encodes nothing; a new metric of old spans too."""
+    first = await scores(ledger, PAIRS, BOTH)
+
+    class Sleeping(FakeStudent):
+        def encode(self, spans):
+            pytest.fail("the tokenizer was needed")
+
+    async with scoring(ledger, Sleeping()) as chain:
+        assert await chain.score(PAIRS, BOTH) == first
+        values = await chain.score(PAIRS, ["ifd-loss", "r-ifd-loss", "ppl", "loss"])
+        assert all(score.value is not None for one in values for score in one.values())
+        assert (chain._tally.forward_passes, chain._tally.forward_tokens) == (0, 0)
+        assert chain._tally.reused_losses > 0
+
+
+async def test_another_student_or_another_length_is_another_loss(ledger):
+    """Keys hold the fingerprint and the whole span."""
+
+    class Other(FakeStudent):
+        fingerprint = "fake-student-2"
+
+    await scores(ledger, PAIRS[:1])
+    for more in ({"student": Other()}, {"preset_name": "superfiltering"}):
+        async with scoring(ledger, **more) as chain:
+            await chain.score(PAIRS[:1], ["ifd"])
+            assert chain._tally.forward_passes == 1
+
+
+async def test_scores_do_not_depend_on_the_order_of_arrival(ledger, tmp_path):
+    """Any order, alone or together, in small batches or large: the same numbers."""
+    first = dict(zip(PAIRS, await scores(ledger, PAIRS, BOTH), strict=True))
+    mixed = random.Random(1).sample(PAIRS, len(PAIRS))
+    other = Ledger(tmp_path / "other.sqlite")
+    async with scoring(other, batch_tokens=60) as chain:
+        for one in mixed:
+            assert (await chain.score([one], BOTH))[0] == first[one]
+        assert chain._tally.forward_passes > len(PAIRS)
+    other.close()
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [1, 3, 7])
+async def test_a_batch_that_does_not_fit_is_halved(most, ledger, tmp_path):
+    """As often as need be; the scores are those of a larger device."""
+    roomy = Ledger(tmp_path / "roomy.sqlite")
+    expected = await scores(roomy, PAIRS)
+    roomy.close()
+    student = Small(most)
+    assert await scores(ledger, PAIRS, student=student, batch_tokens=100_000) == expected
+    assert student.refused[0] == 40
+    assert len(student.refused) > 1
+
+
+async def test_a_sequence_that_does_not_fit_alone_is_a_status(ledger):
+    """It has no number; its neighbours have theirs."""
+
+    class Narrow(FakeStudent):
+        def score(self, batch):
+            if any(len(span.ids) > 60 for span in batch):
+                raise OutOfMemory("no room")
+            return super().score(batch)
+
+    long = pair(99, response="word " * 60)
+    found = await scores(ledger, [*PAIRS, long], student=Narrow(), batch_tokens=100_000)
+    assert all(one["ifd"].status == "ok" for one in found[:-1])
+    assert (found[-1]["ifd"].value, found[-1]["ifd"].status) == (None, "oom")
+    assert "does not fit the device" in found[-1]["ifd"].reason
+
+
+# --- no number --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+async def test_a_student_s_nan_is_a_status(value, ledger):
+    """It never reaches a metric, the ledger or a file as a number."""
+    student = Wrong(lambda loss: SpanLoss(value, loss.tokens))
+    ((found,), again) = (await scores(ledger, PAIRS[:1], student=student), Wrong(lambda loss: loss))
+    assert (found["ifd"].value, found["ifd"].status) == (None, "nonfinite")
+    assert found["ifd"].reason == f"y|x: the student's loss is {value}"
+    assert await scores(ledger, PAIRS[:1], student=again) == [found]
+
+
+@pytest.mark.parametrize(
+    ("made", "metric", "status", "span"),
+    [
+        (pair(response=""), "ifd", "empty", "y|x"),
+        (pair(response="  \n"), "ifd", "empty", "y|x"),
+        (pair(instruction=""), "r-ifd", "empty", "x|y"),
+        (pair(response="Yes."), "ifd", "too_short", "y"),
+    ],
+)
+async def test_what_cannot_be_scored_has_a_status_and_a_reason(made, metric, status, span, ledger):
+    """Empty texts and targets without a prediction; the reason names the span."""
+    (found,) = await scores(ledger, [made], [metric])
+    assert (found[metric].value, found[metric].status) == (None, status)
+    assert found[metric].reason.startswith(f"{span}: ")
+    assert not found[metric].eligible
+
+
+async def test_one_metric_without_a_number_leaves_the_others(ledger):
+    """An empty instruction has no r-IFD, and an IFD all the same."""
+    (found,) = await scores(ledger, [pair(instruction="")], BOTH)
+    assert found["r-ifd"].value is None
+    assert found["ifd"].status == "ok"
+
+
+async def test_a_conversation_under_a_text_template_is_a_status(ledger):
+    """The template has no form for it; the run goes on."""
+    talk = pair(history=(Turn("user", "a"), Turn("assistant", "b")))
+    found = await scores(ledger, [talk, PAIRS[0]])
+    assert (found[0]["ifd"].value, found[0]["ifd"].status) == (None, "conversation")
+    assert found[1]["ifd"].status == "ok"
+
+
+async def test_a_conversation_is_the_weighted_sum_of_its_turns(ledger):
+    """Exp of the token-weighted difference over all turns, with the per-turn losses beside it."""
+    talk = pair(history=(Turn("user", "one two"), Turn("assistant", "three four five six")))
+    async with scoring(ledger, preset_name="chat") as chain:
+        measured = await chain.measure(talk, ["ifd"])
+    given, alone = measured.losses["y|x"], measured.losses["y"]
+    # One word less each: nothing stands before the first word of a turn scored alone.
+    counts = [4 - 1, len(talk.response.split()) - 1]
+    assert [part.tokens for part in given.parts] == [part.tokens for part in alone.parts] == counts
+    assert given.nll == pytest.approx(sum(part.nll for part in given.parts))
+    assert measured.scores["ifd"].value == pytest.approx(math.exp((given.nll - alone.nll) / given.tokens))
+
+
+async def test_a_loss_of_zero_gives_no_ratio(ledger):
+    """A division by zero is no score and no crash."""
+    student = Wrong(lambda loss: SpanLoss(0.0, loss.tokens))
+    (found,) = await scores(ledger, PAIRS[:1], ["ifd-loss", "ifd"], student=student)
+    assert (found["ifd-loss"].value, found["ifd-loss"].status) == (None, "nonfinite")
+    assert found["ifd"].value == 1.0
+
+
+async def test_a_perplexity_beyond_all_floats_is_a_status(ledger):
+    """Exp overflows; the mean loss is still there."""
+    student = Wrong(lambda loss: SpanLoss(1000.0 * loss.tokens, loss.tokens))
+    (found,) = await scores(ledger, PAIRS[:1], ["ppl", "loss", "ifd"], student=student)
+    assert (found["ppl"].value, found["ppl"].status) == (None, "nonfinite")
+    assert found["loss"].value == 1000.0
+    assert found["ifd"].value == 1.0
+
+
+async def test_lengths_need_no_forward_pass(ledger):
+    """Counting is done by the tokenizer alone."""
+    student = FakeStudent()
+    (found,) = await scores(ledger, PAIRS[:1], ["length"], student=student)
+    assert found["length"].value == len(PAIRS[0].response.split())
+    assert student.forward_passes == 0
+
+
+@pytest.mark.parametrize(("binds", "status"), [(True, "out_of_range"), (False, "ok")])
+async def test_a_value_out_of_range_cannot_win_where_the_range_binds(binds, status, ledger):
+    """The number stays; only `selective-rt` as published lets it win a choice."""
+    found = await scores(ledger, PAIRS, range_binds=binds)
+    above = [one["ifd"] for one in found if one["ifd"].value >= 1]
+    below = [one["ifd"] for one in found if one["ifd"].value < 1]
+    assert above
+    assert below
+    assert {score.status for score in above} == {status}
+    assert {score.status for score in below} == {"ok"}
+    assert all(score.eligible is not binds for score in above)
+
+
+def test_only_the_published_preset_lets_a_range_pass():
+    """Every other preset binds."""
+    assert {name: preset(name).range_binds for name in ("selective-rt", "superfiltering", "cherry", "chat")} == {
+        "selective-rt": False,
+        "superfiltering": True,
+        "cherry": True,
+        "chat": True,
+    }
+
+
+# --- broken metrics ---------------------------------------------------------------------------
+
+
+class Broken:
+    """A metric that raises where it is told to."""
+
+    direction = "higher"
+    valid = Range()
+
+    def __init__(self, where):
+        self.where = where
+
+    def spans(self, pair: Pair, frame):
+        if self.where == "spans":
+            raise AttributeError("no such field")
+        return {"y|x": frame.response_given_instruction(pair)}
+
+    def reduce(self, losses):
+        raise AttributeError("no such field")
+
+
+@pytest.mark.parametrize("where", ["spans", "reduce"])
+async def test_a_metric_that_raises_is_named(where, ledger):
+    """It is the plugin's fault, and the message says which and where."""
+    with pytest.raises(PluginError, match=f"metric 'mine' failed in {where}: AttributeError: no such field"):
+        await scores(ledger, PAIRS[:1], ["mine"], metrics={"mine": Broken(where)})
+
+
+async def test_a_metric_that_returns_nonsense_is_a_status(ledger):
+    """NaN and infinity are no scores."""
+
+    class Nonsense(Broken):
+        def reduce(self, losses):
+            return math.nan
+
+    (found,) = await scores(ledger, PAIRS[:1], ["mine"], metrics={"mine": Nonsense("")})
+    assert (found["mine"].value, found["mine"].status) == (None, "nonfinite")
