@@ -199,7 +199,7 @@ def parse_yaml(text: str, place: str) -> Any:
 def _one_line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{getattr(error, 'problem', None) or error}{where}"
+    return f"{getattr(error, 'problem', None) or ' '.join(str(error).split())}{where}"
 
 
 def _override(raw: dict[str, Any], text: str) -> None:

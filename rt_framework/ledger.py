@@ -229,9 +229,14 @@ class Ledger:
         await self._write([(f"DELETE FROM {table}", ()) for table in tables])  # noqa: S608 - fixed names
 
     def find_sample(self, text: str) -> list[str]:
-        """Ids that equal *text* or begin with it, or whose row number it is."""
-        match = "id = ?1 OR CAST(row AS TEXT) = ?1 OR substr(id, 1, length(?1)) = ?1"
-        return [row[0] for row in self._db.execute(f"SELECT id FROM samples WHERE {match} ORDER BY row", (text,))]  # noqa: S608
+        """The sample whose id or row number is *text*; else the ids that begin with it."""
+        exact, prefix = "id = ?1 OR CAST(row AS TEXT) = ?1", "substr(id, 1, length(?1)) = ?1"
+        for match in (exact, prefix):
+            rows = self._db.execute(f"SELECT id FROM samples WHERE {match} ORDER BY row", (text,))  # noqa: S608 - fixed
+            found = [row[0] for row in rows]
+            if found:
+                return found
+        return []
 
     def story(self, sample_id: str) -> Story | None:
         """What is known of one sample."""

@@ -32,7 +32,9 @@ class Spec:
         if isinstance(value, Mapping) and len(value) == 1:
             ((name, options),) = value.items()
             return cls(str(name), options)
-        raise ConfigError(f"expected a name, 'name:value' or one 'name: options', not {value!r}")
+        # A mapping's values stay out of the message: one may be a key.
+        found = f"the keys {', '.join(map(str, value)) or '(none)'}" if isinstance(value, Mapping) else repr(value)
+        raise ConfigError(f"expected a name, 'name:value' or one 'name: options', not {found}")
 
     def __str__(self) -> str:
         options = self.options

@@ -73,12 +73,19 @@ def _converter() -> cattrs.Converter:
     return converter
 
 
+def _shown(value: object) -> str:
+    """A value in a message. What is in a mapping or list stays out: it may be long, or a key."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, (list, tuple)) else repr(value)
+
+
 def _checked(read: _Hook, accepted: type | tuple[type, ...], what: str) -> _Hook:
     """*read*, for values of the accepted types only."""
 
     def check(value: object, cls: object) -> object:
         if not isinstance(value, accepted):
-            raise ConfigError(f"expected {what}, not {value!r}")
+            raise ConfigError(f"expected {what}, not {_shown(value)}")
         return read(value, cls)
 
     return check
@@ -93,7 +100,7 @@ def _scalar(*kinds: type) -> _Hook:
             return value
         if type(value) is int and float in kinds:
             return float(value)
-        raise ConfigError(f"expected {what}, not {value!r}")
+        raise ConfigError(f"expected {what}, not {_shown(value)}")
 
     return check
 
@@ -110,16 +117,12 @@ def _literal(cls: Any) -> _Hook:
     words = typing.get_args(cls)
 
     def check(value: object, _: object) -> object:
-        if value not in words:
-            raise ConfigError(f"expected {' or '.join(map(str, words))}, not {value!r}{_did_you_mean(value, words)}")
-        return value
+        if value in words:
+            return value
+        near = suggestion(value, words) if isinstance(value, str) else ""
+        raise ConfigError(f"expected {' or '.join(map(str, words))}, not {_shown(value)}{near and '.'}{near}")
 
     return check
-
-
-def _did_you_mean(value: object, words: tuple[str, ...]) -> str:
-    near = suggestion(value, words) if isinstance(value, str) else ""
-    return f".{near}" if near else ""
 
 
 def _attrs(cls: Any, converter: cattrs.Converter) -> _Hook:

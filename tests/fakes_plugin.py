@@ -45,11 +45,19 @@ def _note(line: str) -> None:
 
 
 class SlowReplay(ReplayTeacher):
-    """Recorded answers, each after ``RT_TEST_DELAY`` seconds; what is asked is noted in ``RT_TEST_LOG``."""
+    """Recorded answers, each after ``RT_TEST_DELAY`` seconds, and none after the first ``RT_TEST_HANG``.
+
+    What is asked is noted in ``RT_TEST_LOG``.
+    """
+
+    asked = 0
 
     async def complete(self, request: Request) -> Any:
         """Note the request, wait, answer."""
         _note(f"{request.reflection} {request.pair_hash} {request.index}\n")
+        self.asked += 1
+        if self.asked > int(os.environ.get("RT_TEST_HANG", "1000000")):
+            await asyncio.Event().wait()
         await asyncio.sleep(float(os.environ.get("RT_TEST_DELAY", "0")))
         return await super().complete(request)
 

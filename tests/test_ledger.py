@@ -239,7 +239,8 @@ async def test_samples_are_found_by_id_its_beginning_or_row(ledger):
     for number in (1, 12):
         await ledger.record(Story(sample(number), "original", None))
     assert ledger.find_sample("12") == ["sample-12"]
-    assert ledger.find_sample("sample-1") == ["sample-1", "sample-12"]
+    assert ledger.find_sample("sample-1") == ["sample-1"]
+    assert ledger.find_sample("sample-") == ["sample-1", "sample-12"]
     assert ledger.find_sample("sample-12") == ["sample-12"]
     assert ledger.find_sample("%") == ledger.find_sample("sample_1") == []
 

@@ -26,6 +26,7 @@ from rt_framework.builtin.selectors.dataset import Top
 from rt_framework.builtin.selectors.settings import TopSettings
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
+from rt_framework.builtin.templates.chat import Chat
 from rt_framework.config import Data, ScoringConfig
 from rt_framework.errors import ConfigError, ModelError, PluginError
 from rt_framework.framing import PresetFrame
@@ -39,7 +40,7 @@ from rt_framework.spec import Spec
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests import tiny_models as tiny
-from tests.run_helpers import GATES, SELECTIVE, go, job, json_lines, pair, row, rows, side, write_json
+from tests.run_helpers import GATES, SELECTIVE, go, job, json_lines, pair, pair_of, row, rows, side, write_json
 
 OLD = pair(1)
 ASK = (Turn("user", "What is 12 times 7?"),)
@@ -138,9 +139,7 @@ def test_both_passes_score_the_same_tokens(student):
     `chat` is free of it, for turns of conversations too, and where nothing at all stands before the target. The
     frozen presets count as published.
     """
-    frame = PresetFrame(
-        preset("chat"), __import__("rt_framework.builtin.templates.chat", fromlist=["Chat"]).Chat(), None
-    )
+    frame = PresetFrame(preset("chat"), Chat(), None)
     talk = pair(1, history=(Turn("user", "Hi."), Turn("assistant", "Good morning.")))
     for one in (OLD, talk):
         both = (
@@ -152,7 +151,8 @@ def test_both_passes_score_the_same_tokens(student):
                 assert left.ids[left.start :] == right.ids[right.start :]
     left, right = encoded(student, Span(ASK, "It is 84.", "ids", ""), Span("", "It is 84.", "ids", ASK))
     assert left.ids[left.start :] == right.ids[right.start :]
-    left, right = encoded(student, Span("12 times 7? ", "It is 84."), Span("", "It is 84.", twin="12 times 7? "))
+    ask = "What is 12 times 7?\n"
+    left, right = encoded(student, Span(ask, "It is 84."), Span("", "It is 84.", twin=ask))
     assert len(left.ids) - left.start == len(right.ids) - right.start + 1
 
 
@@ -230,22 +230,18 @@ def test_every_response_reflection_reaches_the_data_set(tmp_path):
     pipeline = [{"reflect": "response"}, {"choose": "newest"}]
     go(job(tmp_path, rows(5), pipeline, student=None), tmp_path / "run")
     kept = json.loads((tmp_path / "run/kept.json").read_text())
-    hashes = [json.loads(json.dumps(one))["output"] for one in kept]
-    expected = [f"The answer to response {pair_hash} is long." for pair_hash in _hashes(rows(5))]
-    assert hashes == expected
+    expected = [f"The answer to response {start} is long." for start in hashes(rows(5))]
+    assert [one["output"] for one in kept] == expected
     assert [one["instruction"] for one in kept] == [one["instruction"] for one in rows(5)]
 
 
-def _hashes(data):
-    from tests.run_helpers import pair_of
-
+def hashes(data: list[dict[str, str]]) -> list[str]:
+    """The beginnings of the pairs' hashes."""
     return [pair_of(one).hash[:8] for one in data]
 
 
 @pytest.mark.parametrize("structured", [True, False])
-@pytest.mark.parametrize(
-    "text", ["Endothermic reactions absorb heat.", "The End of the war came in 1945.", "[End]", "End"]
-)
+@pytest.mark.parametrize("text", ["Endothermic reactions absorb heat.", "The End of the war.", "[End]", "End"])
 def test_a_text_with_the_word_end_is_whole(text, structured):
     """Fault: the terminator matches a bare "End": "Endothermic…" becomes empty, "The End of…" becomes "The"."""
     assert parsed({"critique": "The End.", "response": text}, structured).response == text
@@ -260,9 +256,21 @@ def test_an_echo_of_the_form_is_never_the_answer(structured):
     for answer in (parsed(GOOD, structured, before=echo), parsed(form, structured)):
         assert isinstance(answer, Unparsed)
         assert answer.kind == "format"
-    if not structured:
-        header = f"{marker('instruction', token_of(OLD))}\n<the new instruction>\n"
-        assert isinstance(parsed(GOOD, structured, before=header), Unparsed)
+
+
+def test_of_two_answers_neither_is_taken():
+    """Fault: the first of two markers wins. A part that is there twice is no part, whatever it says."""
+    token = token_of(OLD)
+    draft = f"{marker('critique', token)}\nNone.\n{marker('response', token)}\nA first try.\n"
+    for answer in (
+        parsed({"critique": "Too short.", "response": "Corks hold much air."}, structured=False, before=draft),
+        parsed({"critique": f"Too short.\n{marker('response', token)}\nA cork.", "response": "Air."}, structured=False),
+    ):
+        assert isinstance(answer, Unparsed)
+        assert answer.kind == "format"
+    reflection = ResponseReflection(ReflectionSettings())
+    twice = '{"critique": "Too short.", "response": "A first try.", "response": "Corks hold much air."}'
+    assert isinstance(reflection.parse(OLD, reflection.render(OLD, 0, True), Reply(twice)), Unparsed)
 
 
 @pytest.mark.parametrize("structured", [True, False])
@@ -313,7 +321,7 @@ def test_a_retry_is_another_request(reflection, tmp_path):
 def test_one_failing_call_fails_no_other_and_ends(tmp_path):
     """Fault: one failing call fails its batch, which is retried for ever."""
     calls: Counter[str] = Counter()
-    victim = _hashes(rows(6))[2]
+    victim = hashes(rows(6))[2]
 
     def answer(request):
         calls[request.pair_hash[:8]] += 1
@@ -420,9 +428,8 @@ def test_default_gates_keep_what_the_papers_keep(tmp_path):
     kept = [line for line in side(tmp_path / "run") if line["kept"]]
     assert kept
     assert all(line["scores"][line["kept"]][metric] < 1 for line in kept for metric in ("ifd", "r-ifd"))
-    config = job(tmp_path, rows(30), [{"select": {"top": {"metric": "ifd", "fraction": 1.0}}}], teacher=None)
-    config = job(tmp_path, rows(30), list(config.pipeline.stages), teacher=None, scoring={"preset": "superfiltering"})
-    go(config, tmp_path / "top")
+    everything = [{"select": {"top": {"metric": "ifd", "fraction": 1.0}}}]
+    go(job(tmp_path, rows(30), everything, teacher=None, scoring={"preset": "superfiltering"}), tmp_path / "top")
     values = [line["scores"]["original"]["ifd"] for line in side(tmp_path / "top") if line["kept"]]
     assert values
     assert max(values) < 1
@@ -456,9 +463,8 @@ def test_an_unknown_model_is_an_error(tmp_path):
 def test_a_score_does_not_depend_on_batch_mates(tmp_path, model):
     """Fault: one tool lets a sample's score depend on its batch mates."""
     data = [row(0, output="A cork floats on water. " * 12), *rows(5)]
-    together = score(
-        write_json(tmp_path / "data.json", data), tmp_path / "all.jsonl", f"hf:{model}", "superfiltering", "ifd"
-    )
+    whole = write_json(tmp_path / "data.json", data)
+    together = score(whole, tmp_path / "all.jsonl", f"hf:{model}", "superfiltering", "ifd")
     for number, one in enumerate(data):
         path = write_json(tmp_path / f"{number}.json", [one])
         (alone,) = score(path, tmp_path / f"{number}.jsonl", f"hf:{model}", "superfiltering", "ifd")

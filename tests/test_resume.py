@@ -8,9 +8,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -108,18 +110,25 @@ ANSWERED = "SELECT reflection, pair, idx FROM calls WHERE reply IS NOT NULL"
 OPEN = "SELECT call FROM attempts WHERE state = 'intent'"
 
 
-def kill_after(process: subprocess.Popen[str], run_dir: Path, answers: int) -> None:
-    """SIGKILL once so many answers are committed and a call is under way."""
+def kill(process: subprocess.Popen[str], run_dir: Path, answers: int, stuck: Callable[[], bool]) -> None:
+    """SIGKILL once so many answers are committed and, as *stuck* says, a call is under way that will not end."""
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    while len(look(run_dir, ANSWERED)) < answers or not stuck():
         assert process.poll() is None, process.communicate()
-        if len(look(run_dir, ANSWERED)) >= answers and look(run_dir, OPEN):
-            break
+        assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     assert len(look(run_dir, ANSWERED)) >= answers
     assert look(run_dir, OPEN)
+
+
+def killed(folder: Path, run_dir: Path, log: Path, answers: int) -> None:
+    """A run that gets so many answers and none after a few more, until it is killed."""
+    few = 8  # more than the questions without an answer
+    env = {"RT_TEST_LOG": str(log), "RT_TEST_DELAY": "0.02", "RT_TEST_HANG": str(answers + few)}
+    process = start(folder, run_dir, **env)
+    kill(process, run_dir, answers, lambda: log.exists() and len(log.read_text().splitlines()) > answers + few)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +162,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(answers, uncrashed, tmp
     """
     folder, files, questions = uncrashed
     run_dir, log = tmp_path / "run", tmp_path / "log"
-    kill_after(start(folder, run_dir, RT_TEST_LOG=str(log), RT_TEST_DELAY="0.05"), run_dir, answers)
+    killed(folder, run_dir, log, answers)
     committed = {" ".join(map(str, key)) for key in look(run_dir, ANSWERED)}
     doubtful = sorted(look(run_dir, OPEN))
     before = asked(log)
@@ -176,15 +185,14 @@ def test_killed_again_and_again(uncrashed, tmp_path):
     """Three kills in one run: still the same bytes, and no answer was ever asked for after it was committed."""
     folder, files, _ = uncrashed
     run_dir, log = tmp_path / "run", tmp_path / "log"
-    told = {"RT_TEST_LOG": str(log), "RT_TEST_DELAY": "0.05"}
     committed: set[str] = set()
-    for answers in (5, 11, 17):
+    for more in (2, 3, 4):
         log.write_text("")
-        kill_after(start(folder, run_dir, **told), run_dir, answers)
+        killed(folder, run_dir, log, more)
         assert not committed & set(asked(log))
         committed = {" ".join(map(str, key)) for key in look(run_dir, ANSWERED)}
     log.write_text("")
-    finish(start(folder, run_dir, **told | {"RT_TEST_DELAY": "0"}))
+    finish(start(folder, run_dir, RT_TEST_LOG=str(log)))
     assert not committed & set(asked(log))
     assert outputs(run_dir) == files
 
@@ -201,16 +209,19 @@ def questions(run_dir: Path, sql: str) -> set[str]:
 
 def test_a_paid_run_is_paid_once(tmp_path):
     """The litellm teacher over HTTP, killed and resumed, by the server's own counts: 0 answers lost, 0 asked again."""
+    asked, dead = count(), threading.Event()
 
-    def slowly(body):
-        time.sleep(0.05)
+    def some(body):
+        if next(asked) >= 12:
+            dead.wait(60)
         return http_answer(body)
 
-    with FaultServer(slowly) as server:
+    with FaultServer(some) as server:
         teacher = {"model": "openai/fake-model", "api_base": server.url, "structured": True}
         prepare(tmp_path, {"litellm": teacher})
         run_dir = tmp_path / "run"
-        kill_after(start(tmp_path, run_dir), run_dir, 8)
+        kill(start(tmp_path, run_dir), run_dir, 8, lambda: len(server.received) > 12)
+        dead.set()
         time.sleep(0.3)  # What the dead client had sent is still answered.
         first = received(server)
         committed = questions(run_dir, "SELECT request FROM calls WHERE reply IS NOT NULL")

@@ -120,11 +120,11 @@ def rt(ctx: click.Context, plugins: tuple[str, ...], strict_plugins: bool) -> No
 def main() -> None:
     """Run the command line; an error the user can act on is one line and an exit code."""
     try:
-        code = rt.main(standalone_mode=False)
+        code = rt.main(prog_name="rt", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as error:
-        _complain(f"{error.format_message()}{_help_of(error)}")
+        _complain(error.format_message() + _help_of(error))
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nInterrupted; what was committed stays. The same command goes on from there.", err=True)
@@ -146,4 +146,5 @@ def _complain(message: str) -> None:
 
 def _help_of(error: click.ClickException) -> str:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    return f" See '{ctx.command_path} --help'." if ctx is not None else ""
+    stop = "" if error.format_message().endswith((".", "?")) else "."
+    return f"{stop} See '{ctx.command_path} --help'." if ctx is not None else ""

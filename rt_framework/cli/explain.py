@@ -20,8 +20,8 @@ def command(run_dir: Path, sample: str) -> None:
     try:
         found = ledger.find_sample(sample)
         if len(found) != 1:
-            what = "no sample" if not found else f"{len(found)} samples"
-            raise DataError(f"{run_dir}: {what} of this run match '{sample}'; give an id or a row number")
+            what = "no sample matches" if not found else f"{len(found)} samples match"
+            raise DataError(f"{run_dir}: {what} '{sample}'; give an id or a row number")
         tell(ledger, found[0])
     finally:
         ledger.close()

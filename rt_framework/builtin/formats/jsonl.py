@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rt_framework.builtin.formats.text import first_character, from_json, has_suffix, reading, row_to_json
 from rt_framework.errors import DataError
+
+_WAY_OUT = "correct it: one object a line; an array of objects is data.format: json"
 
 
 class JsonlFormat:
@@ -50,9 +53,10 @@ def _object(line: bytes, place: str) -> Mapping[str, Any]:
         row = from_json(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DataError(f"{place}: not UTF-8 text ({error.reason}); convert it, or set data.format") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{place}: broken JSON: {error.msg} at column {error.colno}; {_WAY_OUT}") from None
     except (ValueError, RecursionError) as error:
-        way_out = "correct it: one object a line; an array of objects is data.format: json"
-        raise DataError(f"{place}: broken JSON: {error}; {way_out}") from None
+        raise DataError(f"{place}: broken JSON: {error}; {_WAY_OUT}") from None
     if not isinstance(row, dict):
         raise DataError(f"{place}: not an object; each line is {{column: value, …}}")
     return row

@@ -1,0 +1,350 @@
+"""The documentation as tests: code blocks run, examples work, the reference is complete, links resolve."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from attrs import NOTHING, fields, frozen, resolve_types
+from attrs import has as is_attrs
+
+from rt_framework import config, events
+from rt_framework.cli import _COMMANDS, FAULT, main, rt
+from rt_framework.config import Builder, Config
+from rt_framework.errors import KINDS, RtError
+from rt_framework.hookspecs import GROUP, EventHooks, RegistrationHooks
+from rt_framework.host import Host
+from rt_framework.ledger import _SCHEMA
+from rt_framework.presets import PIPELINES, PRESETS
+from rt_framework.registry import Entry
+from rt_framework.shapes import SHAPES
+from rt_framework.spec import Spec
+from rt_framework.structuring import structure
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+EXAMPLES = DOCS / "examples"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+MODULES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+_BLOCK = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@frozen
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    language: str
+    title: str | None
+    text: str
+
+
+def blocks(language: str) -> Iterator[Block]:
+    """Every block in that language."""
+    for page in PAGES:
+        for found in _BLOCK.finditer(page.read_text("utf-8")):
+            title = re.search(r'title="([^"]*)"', found[2])
+            if found[1] == language:
+                yield Block(page, found[1], title[1] if title else None, found[3])
+
+
+def name_of(value: Any) -> str:
+    """Name of a page or block in test ids."""
+    return value.page.stem if isinstance(value, Block) else value.stem if isinstance(value, Path) else str(value)
+
+
+@pytest.fixture
+def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The example modules can be imported, fresh, and are forgotten afterwards."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
+    yield
+    for name in MODULES:
+        sys.modules.pop(name, None)
+    sys.modules.update(before)
+
+
+# --- code in the pages ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("python") if b.title], ids=name_of)
+def test_shown_examples_are_the_files(block: Block) -> None:
+    """A block with a title shows that file, word for word."""
+    assert block.text.rstrip() == (ROOT / str(block.title)).read_text("utf-8").rstrip()
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("python") if not b.title], ids=name_of)
+def test_code_in_the_pages_runs(block: Block, examples: None, tmp_path: Path) -> None:
+    """A block without a title runs, and so do the tests that it defines."""
+    space: dict[str, Any] = {"__name__": "page"}
+    exec(compile(block.text, str(block.page), "exec"), space)
+    tests = {name: one for name, one in space.items() if name.startswith("test_")}
+    assert tests or block.page.parent.name != "how-to"
+    for name, one in tests.items():
+        (tmp_path / name).mkdir()
+        one(*[tmp_path / name for _ in inspect.signature(one).parameters])
+
+
+def test_every_example_is_shown() -> None:
+    """No example is left over: each is shown whole, or linked, on some page."""
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    assert [name for name in MODULES if f"examples/{name}.py" not in text] == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if "rt_register_" in (EXAMPLES / f"{name}.py").read_text()])
+def test_examples_load_as_plugins(name: str, examples: None) -> None:
+    """Each example is a plugin, and all that it offers can be built."""
+    host = Host(only=(), modules=[name], strict=True)
+    host.load()
+    offered = [entry for entry in host.registry.entries() if entry.plugin == name]
+    assert offered
+    for entry in offered:
+        assert Builder(host)(entry.kind, entry.name, _some_options(entry)) is not None
+
+
+def _some_options(entry: Entry) -> dict[str, Any] | None:
+    """A value for each option that has no default."""
+    values = {"str": "x", "int": 1, "float": 0.5}
+    wanted = [] if entry.settings is None else fields(entry.settings)
+    return {one.name: values[str(one.type)] for one in wanted if one.default is NOTHING} or None
+
+
+def test_ten_lines_score_data(
+    examples: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The metric of the README scores data through the command line, with its own arithmetic."""
+    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+    out, data = tmp_path / "scores.jsonl", tmp_path / "rows.jsonl"
+    data.write_text('{"instruction": "Name a river.", "output": "The Rhine is a long river."}\n')
+    command = f"rt -p ten_lines -p small_run score {data} --student fake --metric gain --out {out}"
+    assert _call(command, monkeypatch) == 0, capsys.readouterr().err
+    line = json.loads(out.read_text())
+    losses = {name: loss["nll"] / loss["tokens"] for name, loss in line["losses"].items()}
+    assert line["metrics"]["gain"] == pytest.approx(losses["y"] - losses["y|x"])
+    assert line["status"] == "ok"
+
+
+def test_ten_lines_are_ten() -> None:
+    """The README says so."""
+    lines = (EXAMPLES / "ten_lines.py").read_text().splitlines()
+    assert sum(bool(line.strip()) for line in lines) == 10
+
+
+def _call(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+# --- YAML and TOML in the pages ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", list(blocks("yaml")), ids=name_of)
+def test_configs_in_the_pages_are_valid(block: Block, examples: None) -> None:
+    """Every YAML block is a config, or a part of one; every stage that it names can be built."""
+    raw = config.parse_yaml(block.text, block.page.name)
+    whole = {"data": {"path": "data.json"}, "pipeline": "selective-rt", **raw}
+    read = structure(whole, Config)
+    plugins = [name for name in MODULES if "rt_register_" in (EXAMPLES / f"{name}.py").read_text()]
+    make = Builder(Host(only=(), modules=plugins, strict=True))
+    for stage in read.pipeline.specs:
+        make.spec("stages", stage)
+    for kind, spec in (("teachers", read.teacher), ("students", read.student), ("templates", read.scoring.template)):
+        if spec is not None:
+            make.spec(kind, spec)
+
+
+def test_starter_config_is_the_tutorials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `rt init` writes is valid, and the README's config has its pipeline."""
+    assert _call(f"rt init {tmp_path / 'rt.yaml'}", monkeypatch) == 0
+    starter = config.read_config(tmp_path / "rt.yaml")
+    shown = next(b for b in blocks("yaml") if b.page.name == "README.md")
+    assert yaml.safe_load(shown.text)["pipeline"] == [{s.name: s.options} for s in starter.pipeline.specs]
+
+
+def test_packaging_snippet() -> None:
+    """The pyproject snippet uses the group that the host reads."""
+    (snippet,) = blocks("toml")
+    assert tomllib.loads(snippet.text)["project"]["entry-points"].keys() == {GROUP}
+
+
+# --- the reference is complete ----------------------------------------------------------------
+
+
+def page(name: str) -> str:
+    """Text of a reference page."""
+    return (DOCS / "reference" / name).read_text("utf-8")
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Cells of every table row that starts with a name in backticks, by that name."""
+    cells = (re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("| `"))
+    return {row[0].strip().strip("`"): [cell.strip() for cell in row[1:]] for row in cells}
+
+
+def section(text: str, title: str) -> str:
+    """A heading's text, up to the next heading."""
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"no section '{title}'"
+    return found[1]
+
+
+def _shown(default: Any) -> str:
+    """A default as the tables show it."""
+    value = default.factory() if hasattr(default, "factory") else default
+    if value is NOTHING:
+        return "required"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None or value in ((), {}) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_every_config_key_is_documented() -> None:
+    """Each key of a config, with its default."""
+    text = page("config.md")
+    types = {key.name: key.type for key in fields(resolve_types(Config))}
+    nested = {name: cls for name, cls in types.items() if is_attrs(cls) and cls is not Spec}
+    assert set(nested) == {"data", "pipeline", "scoring", "output", "limits"}
+    assert [key.name for key in fields(Config) if f"`{key.name}`" not in text] == []
+    for name, cls in nested.items():
+        table = rows(section(text, f"`{name}`"))
+        keys = {f"{name}.{one.name}": _shown(one.default) for one in fields(cls)}
+        assert {key: cells[1] for key, cells in table.items()} == keys
+
+
+def _with_settings() -> list[Entry]:
+    return [entry for entry in Host(only=()).registry.entries() if entry.settings is not None]
+
+
+@pytest.mark.parametrize("entry", _with_settings(), ids=lambda entry: f"{entry.kind[:-1]}-{entry.name}")
+def test_every_option_is_documented(entry: Entry) -> None:
+    """Each option of each built-in plugin, with its default."""
+    assert entry.settings is not None and is_attrs(entry.settings)
+    table = rows(section(page("config.md"), f"{entry.kind[:-1]} `{entry.name}`"))
+    assert {name: cells[1] for name, cells in table.items()} == {
+        one.name: _shown(one.default) for one in fields(entry.settings)
+    }
+
+
+def test_every_built_in_name_is_documented() -> None:
+    """Each registered name, preset, pipeline and shape."""
+    text = page("config.md")
+    named = [entry.name for entry in Host(only=()).registry.entries() if entry.kind != "formats"]
+    assert [name for name in (*named, *PRESETS, *PIPELINES) if f"`{name}`" not in text] == []
+    formats = [entry.name for entry in Host(only=()).registry.entries() if entry.kind == "formats"]
+    assert [name for name in (*formats, *SHAPES) if f"`{name}`" not in page("formats.md")] == []
+
+
+def test_every_hook_is_documented() -> None:
+    """Each hook, and each field of each event."""
+    table = rows(page("hooks.md"))
+    hooks = [name for spec in (RegistrationHooks, EventHooks) for name in vars(spec) if name.startswith("rt_")]
+    assert [name for name in hooks if name not in table] == []
+    for name, event in vars(events).items():
+        if isinstance(event, type) and is_attrs(event):
+            documented = rows(section(page("hooks.md"), f"`{name}`"))
+            assert list(documented) == [one.name for one in fields(event)]
+
+
+def test_every_error_is_documented() -> None:
+    """Each kind with what it costs and what is tried; each exit code."""
+    table = rows(section(page("errors.md"), "Kinds of failure"))
+    for kind in KINDS.values():
+        assert table[kind.name][:3] == [kind.billed, kind.retry.value, "yes" if kind.fatal else "no"]
+    codes = {error.exit_code for error in RtError.__subclasses__()} | {RtError.exit_code, 0, 1, FAULT, 130}
+    assert codes == {int(code) for code in rows(section(page("errors.md"), "Exit codes"))}
+
+
+def test_every_command_is_documented() -> None:
+    """Each command, argument and option."""
+    text = page("cli.md")
+    context = click.Context(rt)
+    for name in _COMMANDS:
+        command = rt.get_command(context, name)
+        assert command is not None
+        part = section(text, f"`rt {name}`")
+        inner = command.commands.values() if isinstance(command, click.Group) else [command]
+        for parameter in (one for each in inner for one in each.params):
+            shown = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.human_readable_name.upper()
+            assert shown in part, f"rt {name}: {shown}"
+    for option in rt.params:
+        assert option.opts[0] in text
+
+
+def test_every_table_of_the_ledger_is_documented() -> None:
+    """Each table with each column."""
+    created = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\)(?: WITHOUT ROWID)?;", _SCHEMA, re.DOTALL)
+    assert created
+    for table, columns in created:
+        documented = rows(section(page("files.md"), f"`{table}`"))
+        names = [part.split()[0] for part in re.split(r",(?![^(]*\))", columns)]
+        assert list(documented) == [name for name in names if name != "PRIMARY"]
+
+
+def test_every_key_of_a_side_file_line_is_documented(examples: None, tmp_path: Path) -> None:
+    """The lines that a run writes, and the manifest."""
+    small_run = importlib.import_module("small_run")
+    line, *_ = small_run.run_small(tmp_path, [{"reflect": "response"}, {"choose": {"highest": "ifd"}}])
+    assert list(rows(section(page("files.md"), "`scores.jsonl`"))) == list(line)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert set(rows(section(page("files.md"), "`manifest.json`"))) == set(manifest)
+
+
+def test_the_layers_are_as_documented() -> None:
+    """No module imports from a layer below its own in the table, and every module is in it."""
+    text = section((DOCS / "explanation" / "architecture.md").read_text("utf-8"), "Layers")
+    lines = [line.split("|")[1:3] for line in text.splitlines() if re.match(r"\| \d", line)]
+    layer = {name: int(number) for number, names in lines for name in re.findall(r"`(\w+)`", names)}
+    package = ROOT / "rt_framework"
+    files = {path: path.stem for path in package.glob("*.py") if path.stem != "__init__"}
+    files |= dict.fromkeys((package / "cli").glob("*.py"), "cli")
+    assert set(files.values()) == set(layer)
+    wrong = [
+        (path.name, found)
+        for path, name in files.items()
+        for found in re.findall(r"(?:from|import) rt_framework\.(\w+)", path.read_text("utf-8"))
+        if layer.get(found, 99) > layer[name]
+    ]
+    assert wrong == []
+
+
+# --- links ------------------------------------------------------------------------------------
+
+
+def _anchors(path: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    text = _BLOCK.sub("", path.read_text("utf-8"))
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_links_resolve(path: Path) -> None:
+    """Every relative link leads to a file, and to a heading of it if it names one."""
+    for link in _LINK.findall(_BLOCK.sub("", path.read_text("utf-8"))):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        there = (path.parent / target).resolve() if target else path
+        assert there.exists(), link
+        assert not anchor or anchor in _anchors(there), link
+
+
+def test_every_page_can_be_reached() -> None:
+    """The index leads to every page."""
+    linked = {(DOCS / link.partition("#")[0]).resolve() for link in _LINK.findall((DOCS / "index.md").read_text())}
+    assert [page.name for page in DOCS.rglob("*.md") if page.resolve() not in linked | {DOCS / "index.md"}] == []

@@ -1,0 +1,420 @@
+"""Every rule of the host, each with a plugin that breaks it. Plugins are packages as pip would leave them."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+import pytest
+
+from rt_framework import hookimpl
+from rt_framework.config import Builder
+from rt_framework.errors import PluginError
+from rt_framework.hookspecs import KINDS
+from rt_framework.host import Host
+from tests.helpers import Cli, install, rt, the_error
+
+_unique = itertools.count()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A directory that Python imports from, empty of packages."""
+    path = tmp_path / "site"
+    path.mkdir()
+    monkeypatch.syspath_prepend(path)
+    monkeypatch.delenv("RT_LOAD_PLUGINS", raising=False)
+    return path
+
+
+@pytest.fixture
+def package(site):
+    """Installs a plugin package; each has a module of its own, so that no import is remembered."""
+
+    def make(code: str, name: str = "odd", dist: str | None = None, version: str = "1.0") -> str:
+        module = f"odd_module_{next(_unique)}"
+        install(site, dist or f"rt-{name}", {module: code.replace("THIS", module)}, {name: module}, version=version)
+        return module
+
+    return make
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """The command line."""
+    return Cli(monkeypatch, capfd)
+
+
+def metric(name: str = "odd-metric", target: str = "THIS:Metric") -> str:
+    """Source of a module that offers a metric."""
+    return f"""
+from rt_framework import hookimpl, Range
+
+class Metric:
+    direction, valid = "higher", Range()
+    def spans(self, pair, frame): return {{}}
+    def reduce(self, losses): return 0.0
+
+@hookimpl
+def rt_register_metrics(register):
+    register("{name}", "{target}", help="odd")
+"""
+
+
+HOOK = "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(register):\n    "
+
+BROKEN = {
+    "import": ("import no_such_module_anywhere", "import", "ModuleNotFoundError: No module named 'no_such_module"),
+    "syntax": ("def broken(:", "import", "SyntaxError"),
+    "exit": ("raise SystemExit(3)", "import", "SystemExit: 3"),
+    "misspelt": (
+        "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrisc(register): ...",
+        "hooks",
+        "unknown hook 'rt_register_metrisc'. Did you mean 'rt_register_metrics'?",
+    ),
+    "misspelt in front": (
+        f"{HOOK}pass\n@hookimpl\ndef rt_registr_teachers(register): ...",
+        "hooks",
+        "unknown hook 'rt_registr_teachers'. Did you mean 'rt_register_teachers'?",
+    ),
+    "unmarked": ("def rt_register_metrics(register): ...", "hooks", "'rt_register_metrics' is not marked with @hook"),
+    "empty": ("x = 1", "hooks", "no hook found; known: rt_register_teachers"),
+    "arguments": (
+        "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(registry): ...",
+        "hooks",
+        "registry",
+    ),
+    "raises": (f"{HOOK}raise RuntimeError('oh no')", "register", "RuntimeError: oh no"),
+    "exits": (f"{HOOK}raise SystemExit('bye')", "register", "SystemExit: bye"),
+    "target": (f"{HOOK}register('a', 'no.colon')", "register", "target 'no.colon' of 'a' is not of the form"),
+    "target object": (f"{HOOK}register('a', int)", "register", "is not of the form 'package.module:Attribute'"),
+    "name": (f"{HOOK}register(' a', 'b:c')", "register", "metric name ' a' is not a non-empty string"),
+    "twice": (f"{HOOK}register('a', 'b:c'); register('a', 'b:d')", "register", "metric 'a' is registered twice"),
+    "settings": (f"{HOOK}register('a', 'b:c', settings=dict)", "register", "settings of 'a' are no attrs class"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_plugin_is_blamed_and_breaks_nothing_else(package, fault):
+    """Plugin, version, phase and exception are kept; what exists can be used, and what does not says why."""
+    code, phase, message = BROKEN[fault]
+    package(code, "abroken", version="2.5")
+    package(metric(), "good")
+    host = Host()
+    assert host.find("metrics", "ifd").plugin == "builtin"
+    assert Builder(host)("metrics", "odd-metric").direction == "higher"
+    (failed,) = host.failed
+    assert (failed.plugin, failed.version, failed.phase) == ("abroken", "2.5", phase)
+    assert message in str(failed)
+    with pytest.raises(PluginError) as raised:
+        host.find("metrics", "mine")
+    assert f"plugin 'abroken' 2.5 failed in {phase}: " in str(raised.value)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_strict_raises(package, fault):
+    """A strict host takes no broken plugin, used or not."""
+    code, phase, message = BROKEN[fault]
+    package(code)
+    with pytest.raises(PluginError, match=f"failed in {phase}") as raised:
+        Host(strict=True).find("metrics", "ifd")
+    assert message in str(raised.value)
+
+
+def test_nothing_remains_of_a_plugin_that_fails_late(package):
+    """What it had registered before it failed is gone, in every kind, and its name is free again."""
+    late = metric() + "\n@hookimpl\ndef rt_register_reporters(register):\n    raise RuntimeError('late')\n"
+    module = package(late, "late")
+    host = Host()
+    host.load()
+    assert [entry for entry in host.registry.entries() if entry.plugin != "builtin"] == []
+    assert not host._manager.has_plugin("late")
+    assert sys.modules[module] not in host._manager.get_plugins()
+    with pytest.raises(PluginError, match="unknown metric 'odd-metric'"):
+        host.find("metrics", "odd-metric")
+
+
+def test_a_target_that_cannot_be_imported_is_blamed_when_it_is_used(package):
+    """Registering imports no target; using one that is broken names plugin and target."""
+    package(metric(target="no_such_module_at_all:Metric"))
+    host = Host()
+    assert host.find("metrics", "odd-metric").target == "no_such_module_at_all:Metric"
+    with pytest.raises(
+        PluginError,
+        match="metric 'odd-metric' of plugin 'odd' failed to load from no_such_module_at_all:Metric: ModuleNotFound",
+    ):
+        Builder(host)("metrics", "odd-metric")
+
+
+def test_a_target_that_raises_when_built_is_blamed(package):
+    """The exception of a plugin's constructor becomes one line with its name."""
+    package(metric().replace("direction,", "def __init__(self): raise ValueError('no luck')\n    direction,"))
+    with pytest.raises(PluginError, match="metric 'odd-metric' of plugin 'odd' failed to start: ValueError: no luck"):
+        Builder(Host())("metrics", "odd-metric")
+
+
+def test_an_unknown_name_says_what_is_near_and_what_exists():
+    """No failed plugin, no word of one."""
+    with pytest.raises(PluginError) as raised:
+        Host(only=()).find("metrics", "idf")
+    known = "ifd, ifd-loss, length, loss, ppl, r-ifd, r-ifd-loss"
+    assert str(raised.value) == f"unknown metric 'idf'. Did you mean 'ifd'? Known: {known}."
+
+
+def test_two_plugins_with_one_name_are_an_error_only_when_it_is_used(package):
+    """Never the last, never the first: both are named, and leaving one out settles it."""
+    package(metric("same"), "one")
+    package(metric("same"), "two")
+    host = Host()
+    assert host.find("metrics", "ifd")
+    assert host.registry.clashes() == [("metrics", "same", ["one", "two"])]
+    with pytest.raises(PluginError, match="metric 'same' is offered by plugins 'one' and 'two'; leave one out with -p"):
+        host.find("metrics", "same")
+    assert Host(blocked=["two"]).find("metrics", "same").plugin == "one"
+
+
+def test_a_plugin_cannot_take_the_name_of_a_builtin_silently(package):
+    """A stranger's ifd does not replace ours, nor hide behind it."""
+    package(metric("ifd"))
+    with pytest.raises(PluginError, match="metric 'ifd' is offered by plugins 'builtin' and 'odd'"):
+        Host().find("metrics", "ifd")
+
+
+def test_two_packages_with_one_plugin_name_are_told_apart(package):
+    """The second is not loaded in the place of the first, and the reason says so."""
+    package(metric("one"), "same", dist="a-package")
+    package(metric("two"), "same", dist="b-package", version="7.0")
+    host = Host()
+    assert host.find("metrics", "one")
+    with pytest.raises(PluginError, match=r"plugin 'same' 7\.0 failed in hooks: .* another plugin is called 'same'"):
+        host.find("metrics", "two")
+
+
+def test_one_module_under_two_names_is_loaded_once(package):
+    """An installed plugin that is named with -p as well offers each name once."""
+    module = package(metric())
+    host = Host(modules=[module])
+    assert host.find("metrics", "odd-metric").plugin == "odd"
+    assert host.failed == []
+
+
+def test_a_module_named_by_the_user_must_load():
+    """To name a module is to use it."""
+    with pytest.raises(PluginError, match="plugin 'no_such_thing' failed in import: ModuleNotFoundError"):
+        Host(modules=["no_such_thing"]).find("metrics", "ifd")
+
+
+def test_a_blocked_plugin_is_neither_loaded_nor_listed(package):
+    """-p no:NAME: not even imported."""
+    package("raise RuntimeError", "bad")
+    package(metric(), "good")
+    host = Host(blocked=["bad"])
+    assert host.find("metrics", "odd-metric")
+    assert host.failed == []
+    assert [plugin.name for plugin in host.discovered()] == ["good"]
+
+
+@pytest.mark.parametrize(("value", "loaded"), [("", []), ("b", ["b"]), ("a, c", ["a", "c"]), (None, ["a", "b", "c"])])
+def test_rt_load_plugins_says_which_to_load(package, monkeypatch, cli, value, loaded):
+    """Empty means none, unset means all; the built-in plugin is there in any case."""
+    for name in "abc":
+        package(metric(f"{name}-metric"), name)
+    if value is not None:
+        monkeypatch.setenv("RT_LOAD_PLUGINS", value)
+    done = cli("plugins", "list", plugin=False)
+    assert [name for name in "abc" if f" {name} rt-{name} 1.0" in done.words] == loaded
+    assert "metric ifd" in done.words
+    for name in "abc":
+        shown = cli("plugins", "show", f"{name}-metric", plugin=False)
+        assert shown.code == (0 if name in loaded else 2)
+
+
+def test_plugins_load_in_a_fixed_order(package, site):
+    """By name, whatever the order of the file system; modules of the command line after them, as given."""
+    for name in ("zeta", "alpha", "midst"):
+        package(metric(f"{name}-metric"), name)
+    for module in ("named_b", "named_a"):
+        (site / f"{module}.py").write_text(metric(f"{module}-metric"))
+    host = Host(modules=["named_b", "named_a"])
+    host.load()
+    plugins = [str(host._manager.get_name(plugin)) for plugin in host._manager.get_plugins()]
+    order = [name for name, _ in host._manager.list_name_plugin()]
+    assert order == ["builtin", "alpha", "midst", "zeta", "named_b", "named_a"]
+    assert sorted(plugins) == sorted(order)
+
+
+def test_builtins_are_there_before_any_plugin_is_imported(package):
+    """And come through the same door: entries of a plugin called builtin, of every kind."""
+    module = package(metric())
+    host = Host()
+    assert {entry.kind for entry in host.registry.entries()} == set(KINDS)
+    assert {entry.plugin for entry in host.registry.entries()} == {"builtin"}
+    assert module not in sys.modules
+    host.find("metrics", "ifd")
+    assert module in sys.modules
+
+
+def test_listing_imports_nothing(package, tmp_path):
+    """Names, packages and versions come from metadata; a plugin that would raise is listed as any other."""
+    trace = tmp_path / "imported"
+    package(f"open({str(trace)!r}, 'w').close()\nraise RuntimeError", "bad", version="9.9")
+    done = rt("plugins", "list", cwd=tmp_path, path=[tmp_path / "site"])
+    assert done.code == 0
+    assert "bad rt-bad 9.9" in done.words
+    assert not trace.exists()
+    assert done.err == ""
+
+
+def test_showing_a_plugin_imports_that_one_alone(package, cli):
+    """Its parts are listed; the others stay untouched."""
+    shown, other = package(metric(), "shown"), package(metric("other-metric"), "other")
+    done = cli("plugins", "show", "shown", plugin=False)
+    assert "metric odd-metric: odd from plugin shown, " in done.words
+    assert shown in sys.modules
+    assert other not in sys.modules
+
+
+def test_showing_a_broken_plugin_says_why(package, cli):
+    """In one line; a part of another plugin is still found."""
+    package("raise RuntimeError", "broken")
+    package(metric(), "good")
+    error = the_error(cli("plugins", "show", "broken", plugin=False))
+    assert error == "plugin 'broken' 1.0 failed in import: RuntimeError:"
+    assert "metric odd-metric: odd from plugin good" in cli("plugins", "show", "odd-metric", plugin=False).words
+
+
+def test_doctor_names_broken_plugins_and_clashes(package, cli):
+    """What a run would only meet when it uses them."""
+    package("raise RuntimeError('gone')", "bad")
+    package(metric("ifd"), "taker")
+    done = cli("doctor", plugin=False)
+    assert done.code == 2
+    assert "WRONG plugin bad plugin 'bad' 1.0 failed in import: RuntimeError: gone" in done.words
+    assert "ok plugin taker rt-taker 1.0" in done.words
+    assert "WRONG metric ifd offered by builtin and taker" in done.words
+    assert "2 wrong" in done.words
+
+
+# --- reporters --------------------------------------------------------------------------------
+
+
+class _Noting:
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    @hookimpl
+    def rt_progress(self, event: object) -> None:
+        self.seen.append(event)
+
+
+class _Raising(_Noting):
+    @hookimpl
+    def rt_progress(self, event: object) -> None:
+        self.seen.append(event)
+        raise RuntimeError("no more")
+
+
+def test_a_reporter_that_raises_is_left_out_and_the_others_go_on(caplog):
+    """It is told nothing any more, it is named once, and nobody before or after it misses an event."""
+    first, bad, last = _Noting(), _Raising(), _Noting()
+    reporters = Host(only=()).reporters([first, bad, last])
+    for number in range(3):
+        reporters.send("rt_progress", number)
+    assert first.seen == last.seen == [0, 1, 2]
+    assert bad.seen == [0]
+    assert reporters.failed == ["reporter _Raising left out: RuntimeError: no more"]
+    assert [record.getMessage() for record in caplog.records] == reporters.failed
+
+
+def _misspelt() -> object:
+    class Bad:
+        @hookimpl
+        def rt_run_startd(self, event: object) -> None: ...
+
+    return Bad()
+
+
+def _unmarked() -> object:
+    class Bad(_Noting):
+        def rt_run_started(self, event: object) -> None: ...
+
+    return Bad()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_misspelt, "reporter Bad cannot be used: unknown hook 'rt_run_startd'. Did you mean 'rt_run_started'?"),
+        (_unmarked, "reporter Bad cannot be used: hook 'rt_run_started' is not marked with @hookimpl"),
+        (object, "reporter object cannot be used: no hook found"),
+    ],
+)
+def test_a_reporter_that_would_be_told_nothing_is_refused(make, message):
+    """A misspelt or unmarked hook would be silent for ever."""
+    with pytest.raises(PluginError) as raised:
+        Host(only=()).reporters([make()])
+    assert message in str(raised.value)
+
+
+# --- commands of plugins ----------------------------------------------------------------------
+
+COMMAND = """
+import click
+
+@click.command()
+@click.argument("word")
+def hello(word):
+    click.echo(f"hello {word}")
+"""
+
+
+def _command(site, code: str, target: str, name: str = "hello", dist: str = "rt-hello") -> str:
+    module = f"odd_command_{next(_unique)}"
+    install(site, dist, {module: code}, {name: f"{module}:{target}"}, group="rt_framework.commands")
+    return module
+
+
+def test_a_command_of_a_plugin_is_listed_without_its_import_and_runs_when_called(site, cli):
+    """With the package that it comes from."""
+    module = _command(site, COMMAND, "hello")
+    listed = cli("--help", plugin=False)
+    assert "Commands of plugins: hello from rt-hello" in listed.words
+    assert module not in sys.modules
+    done = cli("hello", "world", plugin=False)
+    assert (done.code, done.out) == (0, "hello world\n")
+    assert "Missing argument 'WORD'. See 'rt hello --help'." in the_error(cli("hello", plugin=False))
+
+
+@pytest.mark.parametrize(
+    ("code", "target", "message"),
+    [
+        ("raise RuntimeError('oh no')", "hello", "RuntimeError: oh no"),
+        ("raise SystemExit(0)", "hello", "SystemExit: 0"),
+        (COMMAND, "helo", "AttributeError"),
+        ("hello = 3", "hello", "is no Click command"),
+    ],
+)
+def test_a_broken_command_is_one_clear_line_and_breaks_no_other(site, cli, code, target, message):
+    """With its name, its package and its fault."""
+    _command(site, code, target)
+    error = the_error(cli("hello", "world", plugin=False))
+    assert "command 'hello' of package 'rt-hello'" in error
+    assert message in error
+    assert cli("--help", plugin=False).code == 0
+    assert cli("plugins", "list", plugin=False).code == 0
+
+
+def test_a_command_that_two_packages_offer_is_an_error_when_called(site, cli):
+    """Both are named."""
+    _command(site, COMMAND, "hello", dist="rt-one")
+    _command(site, COMMAND, "hello", dist="rt-two")
+    error = the_error(cli("hello", "x", plugin=False))
+    assert error == "command 'hello' is offered by packages 'rt-one' and 'rt-two'; uninstall one of them"
+
+
+def test_a_plugin_cannot_replace_a_command_of_ours(site, cli):
+    """The command run stays ours."""
+    module = _command(site, COMMAND, "hello", name="run")
+    assert "CONFIG" in cli("run", "--help", plugin=False).out
+    assert module not in sys.modules

@@ -1,0 +1,1 @@
+"""A metric and a selector, in a package of their own."""
