@@ -51,8 +51,8 @@ class ScoringConfig:
     template: Spec | None = None
     max_tokens: int | None = field(default=None, validator=_at_least(2))
     """Longest sequence in tokens."""
-    batch_tokens: int = field(default=8192, validator=_at_least(1))
-    """Most tokens of one padded batch; halved by itself when memory runs out."""
+    batch_tokens: int | None = field(default=None, validator=_at_least(1))
+    """Most tokens of one padded batch; the student knows what suits its device. Halved when memory runs out."""
     executor: Spec = Spec("local")
 
 

@@ -115,7 +115,8 @@ def progress_text(event: Progress, failures: int = 0) -> str:
     share = f"{event.finished}/{event.total}" if event.total else str(event.finished)
     parts = [f"{share} samples"]
     if event.calls or event.reused_calls:
-        parts.append(f"{event.calls} calls ({event.reused_calls} from the ledger), {event.teacher_tokens} tokens")
+        parts.append(f"{event.calls} calls, {event.retries} retries, {event.reused_calls} from the ledger")
+        parts.append(f"{event.teacher_tokens} tokens")
         parts.append(dollars(event.nano_dollars))
     parts.append(f"student {event.forward_tokens} tokens, {event.forward_tokens / max(event.seconds, 1e-9):.0f}/s")
     if event.decisions:
@@ -142,7 +143,8 @@ def show_summary(console: Console, summary: Summary) -> None:
     progress = summary.progress
     console.print(
         line(
-            f"{progress.calls} teacher calls sent, {progress.reused_calls} answers from the ledger, "
+            f"{progress.calls} teacher calls sent, {progress.retries} of them retries, "
+            f"{progress.reused_calls} answers from the ledger, "
             f"{dollars(progress.nano_dollars)}; {progress.forward_tokens} student tokens computed, "
             f"{progress.reused_losses} losses from the ledger; {progress.seconds:.1f} s"
         )

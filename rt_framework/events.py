@@ -40,6 +40,8 @@ class Progress:
     total: int | None
     calls: int
     """Teacher requests sent in this process."""
+    retries: int
+    """Those of the calls that were not the first for their pair and reflection."""
     reused_calls: int
     """Answers taken from the ledger."""
     teacher_tokens: int

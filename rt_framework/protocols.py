@@ -104,6 +104,15 @@ class Student(Protocol):
         """
 
 
+@runtime_checkable
+class SizedStudent(Protocol):
+    """A student that knows which batches its device runs best."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Most tokens of a padded batch."""
+
+
 class Executor(Protocol):
     """Where the student's pure work runs: in this process, or elsewhere."""
 

@@ -16,8 +16,11 @@ from rt_framework.errors import OutOfMemory, PluginError, Unscorable
 from rt_framework.ledger import Ledger
 from rt_framework.model import EncodedSpan, Loss, Pair, Score, Span, SpanLoss, digest, total
 from rt_framework.plan import Batch, plan
-from rt_framework.protocols import Executor, Frame, Metric, Student
+from rt_framework.protocols import Executor, Frame, Metric, SizedStudent, Student
 from rt_framework.tally import Tally
+
+_BATCH_TOKENS = 8192
+"""Most tokens of a padded batch where neither the config nor the student says."""
 
 _WAVE = 512
 """Spans that are planned together: enough to fill batches, few enough to commit often."""
@@ -41,7 +44,7 @@ class Scoring:
         executor: where the student runs.
         ledger: where losses are kept.
         tally: counts.
-        batch_tokens: most tokens of a padded batch.
+        batch_tokens: most tokens of a padded batch; ``None`` leaves it to the student.
         range_binds: whether a value outside a metric's valid range loses every choice.
     """
 
@@ -53,7 +56,7 @@ class Scoring:
         executor: Executor,
         ledger: Ledger,
         tally: Tally,
-        batch_tokens: int,
+        batch_tokens: int | None,
         range_binds: bool,
     ) -> None:
         self._metrics = metrics
@@ -106,7 +109,8 @@ class Scoring:
 
     async def _computed(self, key: str, span: Span) -> SpanLoss:
         loss = await self._batcher.submit(span)
-        await self._ledger.put_losses({key: loss})
+        if loss.status != "oom":  # a larger device may have room for it
+            await self._ledger.put_losses({key: loss})
         return loss
 
     # --- one wave of losses -----------------------------------------------------------------
@@ -122,7 +126,10 @@ class Scoring:
                 losses[position] = SpanLoss(None, len(one.ids) - one.start)
             else:
                 wanted.append((position, one))
-        for batch in plan([one for _, one in wanted], self._batch_tokens):
+        budget = self._batch_tokens
+        if budget is None:
+            budget = await self._executor.run(_preferred)
+        for batch in plan([one for _, one in wanted], budget):
             for asked, loss in zip(batch.asked, await self._forward(batch), strict=True):
                 losses |= {wanted[index][0]: loss for index in asked}
         return [losses[position] for position in range(len(spans))]
@@ -159,7 +166,7 @@ class Scoring:
         if not math.isfinite(value):
             return Score(None, "nonfinite", f"{name} is {value}")
         if self._range_binds and value not in metric.valid:
-            return Score(value, "out_of_range", f"{name} {value:.4g} is not {metric.valid}")
+            return Score(value, "out_of_range", f"not {metric.valid}")
         return Score(value)
 
 
@@ -174,6 +181,10 @@ def _declared(name: str, metric: Metric, pair: Pair, frame: Frame) -> Mapping[st
 
 def _encode(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:
     return student.encode(spans)
+
+
+def _preferred(student: Student) -> int:
+    return student.batch_tokens if isinstance(student, SizedStudent) else _BATCH_TOKENS
 
 
 def _score(spans: Sequence[EncodedSpan], student: Student) -> Sequence[SpanLoss]:

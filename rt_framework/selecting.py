@@ -78,5 +78,5 @@ def _score(line: dict[str, Any], name: str, metric: Metric) -> Score:
     if value is None:
         return Score(None, line["status"], f"{name} has no value")
     if value not in metric.valid:
-        return Score(value, "out_of_range", f"{name} {value:.4g} is not {metric.valid}")
+        return Score(value, "out_of_range", f"not {metric.valid}")
     return Score(value)

@@ -41,6 +41,7 @@ class Tally:
             finished=self.finished,
             total=self.total,
             calls=self.calls,
+            retries=self.retries,
             reused_calls=self.reused_calls,
             teacher_tokens=self.teacher_tokens,
             nano_dollars=self.nano_dollars,

@@ -114,7 +114,7 @@ def test_a_run_says_what_it_does_and_accounts_for_every_sample(cli, log, tmp_pat
     assert re.search(r"r-ifd \d\.\d{4} \d\.\d{4} \d", done.words)
     noted = log()
     assert noted.count("call") == 12
-    assert "12 teacher calls sent, 0 answers from the ledger, $0.0000; " in done.words
+    assert "12 teacher calls sent, 0 of them retries, 0 answers from the ledger, $0.0000; " in done.words
     for name in ("kept.json", "dropped.json", "scores.jsonl"):
         assert f"runs/rt/{name}" in done.out.splitlines()
     side = json_lines(tmp_path / "runs/rt/scores.jsonl")
@@ -133,7 +133,10 @@ def test_the_same_command_again_asks_and_computes_nothing(cli, log, tmp_path):
     log()
     again = cli("run", "rt.yaml")
     assert log() == []
-    assert "0 teacher calls sent, 12 answers from the ledger, $0.0000; 0 student tokens computed, " in again.words
+    assert (
+        "0 teacher calls sent, 0 of them retries, 12 answers from the ledger, $0.0000; 0 student tokens computed, "
+        in again.words
+    )
     for name, content in files.items():
         assert (run_dir / name).read_bytes() == content
     gated = cli("run", "rt.yaml", "--set", "pipeline=[{reflect: instruction}, {gate: {ifd: {below: 0.5}}}]")

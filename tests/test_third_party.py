@@ -97,7 +97,7 @@ def test_added_to_a_finished_run_in_a_fresh_process_it_costs_nothing(run, tmp_pa
     known = run("run", "rt.yaml")
     assert known.code == 0, known.err
     assert noted(tmp_path) == []
-    assert f"0 teacher calls sent, {sent // 2} answers from the ledger" in known.words
+    assert f"0 teacher calls sent, 0 of them retries, {sent // 2} answers from the ledger" in known.words
     assert "; 0 student tokens computed, " in known.words
     lines = json_lines(tmp_path / "runs/rt/scores.jsonl")
     assert all(isinstance(line["scores"][line["kept"]]["loss-gap"], float) for line in lines)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from rt_framework.builtin.students.forward import TargetLosses
 
 
+_CPU_TOKENS = 1024
+_GPU_TOKENS = 16384
+
+
 class HFStudent:
     """A causal language model as a scorer.
 
@@ -41,6 +45,11 @@ class HFStudent:
         release = ".".join(metadata.version("transformers").split(".")[:2])
         identity = models.model_identity(self._settings)
         return f"hf {identity} {models.resolved_dtype(self._settings)} encoding-{ENCODING} transformers-{release}"
+
+    @property
+    def batch_tokens(self) -> int:
+        """Most tokens of a padded batch: on a CPU as many as its caches hold, on a GPU enough to keep it busy."""
+        return _CPU_TOKENS if models.resolved_device(self._settings) == "cpu" else _GPU_TOKENS
 
     @property
     def path(self) -> str:
