@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,8 +34,22 @@ def make_host(plugins: Sequence[str], strict: bool) -> Host:
     )
 
 
-def data_options(command: F) -> F:
-    """The argument DATA and how to read it."""
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument DATA and how to read it; the command gets them as ``data`` and ``limit``."""
+
+    @functools.wraps(command)
+    def gathered(
+        *args: Any,
+        data: Path,
+        format_: str | None,
+        shape: str | None,
+        columns: tuple[str, ...],
+        **options: Any,
+    ) -> Any:
+        from rt_framework.config import Data
+
+        return command(*args, data=Data(str(data), format_, shape, pairs(columns, "--column")), **options)
+
     for decorate in (
         click.argument("data", type=click.Path(path_type=Path)),
         click.option("--format", "format_", metavar="NAME", help="Format of DATA; found by itself when left out."),
@@ -41,19 +57,8 @@ def data_options(command: F) -> F:
         click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column."),
         click.option("--limit", type=click.IntRange(1), help="Read only so many samples."),
     ):
-        command = decorate(command)
-    return command
-
-
-def scoring_options(command: F) -> F:
-    """How pairs are put before the student."""
-    for decorate in (
-        click.option("--preset", default=None, help="Frozen set of rules; default: chat."),
-        click.option("--template", default=None, help="Template; the preset's own when left out."),
-        click.option("--max-tokens", type=click.IntRange(2), help="Longest sequence in tokens; beats the preset."),
-    ):
-        command = decorate(command)
-    return command
+        gathered = decorate(gathered)
+    return gathered
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:
@@ -80,10 +85,16 @@ def reader(run_dir: Path) -> Ledger:
     return Ledger(run_dir / LEDGER, readonly=True)
 
 
-def reporters(host: Host, names: Sequence[str]) -> list[Any]:
-    """The reporters that were asked for."""
+@contextmanager
+def watching(host: Host, names: Sequence[str]) -> Iterator[list[Any]]:
+    """The reporters that were asked for; they leave the terminal as it was, however the run ends."""
     from rt_framework.config import Builder
     from rt_framework.spec import Spec
 
     make = Builder(host)
-    return [make.spec("reporters", Spec.parse(name)) for name in names]
+    watchers = [make.spec("reporters", Spec.parse(name)) for name in names]
+    try:
+        yield watchers
+    finally:
+        for watcher in watchers:
+            getattr(watcher, "close", lambda: None)()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rt_framework.cli.common import data_options
 from rt_framework.host import Host
+
+if TYPE_CHECKING:
+    from rt_framework.config import Data
 
 
 @click.command()
@@ -19,10 +23,7 @@ from rt_framework.host import Host
 @click.pass_obj
 def command(
     host: Host,
-    data: Path,
-    format_: str | None,
-    shape: str | None,
-    columns: tuple[str, ...],
+    data: Data,
     limit: int | None,
     teacher: str,
     reflection: str,
@@ -32,24 +33,20 @@ def command(
     """Ask the teacher for one rewrite of every sample of DATA. Where it fails the original is kept."""
     import asyncio
 
-    from rt_framework.cli.common import pairs, reporters
-    from rt_framework.config import Config, Data, Limits, Pipeline
+    from rt_framework.cli.common import watching
+    from rt_framework.config import Config, Limits, Pipeline
     from rt_framework.outputs import export
     from rt_framework.runner import run
     from rt_framework.spec import Spec
 
     job = Config(
-        data=Data(str(data), format_, shape, pairs(columns, "--column")),
+        data=data,
         pipeline=Pipeline(stages=(Spec("reflect", reflection), Spec("choose", "newest"))),
         teacher=Spec.parse(teacher),
         limits=Limits(concurrency=concurrency, samples=limit),
     )
     run_dir = out.with_name(out.name + ".rt")
-    watchers = reporters(host, ["console"])
-    try:
+    with watching(host, ["console"]) as watchers:
         summary = asyncio.run(run(host, job, run_dir, watchers))
-    finally:
-        for watcher in watchers:
-            watcher.close()
     click.echo(export(host, run_dir, out))
     return int(summary.outcomes["failed"] > 0)

@@ -34,16 +34,12 @@ def command(
     """
     import asyncio
 
-    from rt_framework.cli.common import reporters
+    from rt_framework.cli.common import watching
     from rt_framework.config import read_config
     from rt_framework.runner import run
 
     limits = () if limit is None else (f"limits.samples={limit}",)
     job = read_config(config, (*overrides, *limits))
-    watchers = reporters(host, reporter_names)
-    try:
+    with watching(host, reporter_names) as watchers:
         summary = asyncio.run(run(host, job, run_dir or Path("runs") / config.stem, watchers))
-    finally:
-        for watcher in watchers:
-            getattr(watcher, "close", lambda: None)()
     return int(summary.outcomes["failed"] > job.limits.failed)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.common import data_options, scoring_options
+from rt_framework.cli.common import data_options
 from rt_framework.host import Host
+
+if TYPE_CHECKING:
+    from rt_framework.config import Data
 
 
 @click.command()
 @data_options
-@scoring_options
+@click.option("--preset", default="chat", show_default=True, help="Frozen set of rules.")
+@click.option("--template", help="Template; the preset's own when left out.")
+@click.option("--max-tokens", type=click.IntRange(2), help="Longest sequence in tokens; beats the preset.")
 @click.option("--student", required=True, metavar="NAME:MODEL", help="Who scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of the hf student.")
 @click.option("--metric", "metrics", multiple=True, help="May be given more than once; default: the preset's.")
@@ -20,12 +26,9 @@ from rt_framework.host import Host
 @click.pass_obj
 def command(
     host: Host,
-    data: Path,
-    format_: str | None,
-    shape: str | None,
-    columns: tuple[str, ...],
+    data: Data,
     limit: int | None,
-    preset: str | None,
+    preset: str,
     template: str | None,
     max_tokens: int | None,
     student: str,
@@ -37,22 +40,18 @@ def command(
     import asyncio
 
     from rt_framework.assembly import Framing
-    from rt_framework.cli.common import pairs, reporters
-    from rt_framework.config import Data, ScoringConfig
+    from rt_framework.cli.common import watching
+    from rt_framework.config import ScoringConfig
     from rt_framework.score import score_file
     from rt_framework.source import open_source
     from rt_framework.spec import Spec
 
-    source = open_source(host, Data(str(data), format_, shape, pairs(columns, "--column")), limit)
-    config = ScoringConfig(preset or "chat", Spec.parse(template) if template else None, max_tokens)
+    source = open_source(host, data, limit)
+    config = ScoringConfig(preset, Spec.parse(template) if template else None, max_tokens)
     names = metrics or Framing.of(config).preset.metrics
     spec = Spec.parse(student)
     if dtype:
         spec = Spec(spec.name, {"model": spec.options, "dtype": dtype})
-    watchers = reporters(host, ["console"])
-    try:
+    with watching(host, ["console"]) as watchers:
         counts = asyncio.run(score_file(host, source, spec, config, names, out, watchers))
-    finally:
-        for watcher in watchers:
-            watcher.close()
     click.echo(f"{out}: " + ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rt_framework.cli.common import data_options
 from rt_framework.host import Host
+
+if TYPE_CHECKING:
+    from rt_framework.config import Data
 
 
 @click.command()
@@ -19,10 +23,7 @@ from rt_framework.host import Host
 @click.pass_obj
 def command(
     host: Host,
-    data: Path,
-    format_: str | None,
-    shape: str | None,
-    columns: tuple[str, ...],
+    data: Data,
     limit: int | None,
     scores: Path,
     by: str,
@@ -30,11 +31,10 @@ def command(
     dropped: Path | None,
 ) -> None:
     """Select samples of DATA by their scores, joined by id. Loads no model."""
-    from rt_framework.cli.common import pairs
-    from rt_framework.config import Data, parse_yaml
+    from rt_framework.config import parse_yaml
     from rt_framework.selecting import select_file
     from rt_framework.source import open_source
     from rt_framework.spec import Spec
 
-    source = open_source(host, Data(str(data), format_, shape, pairs(columns, "--column")), limit)
+    source = open_source(host, data, limit)
     click.echo(select_file(host, source, scores, Spec.parse(parse_yaml(by, "--by")), out, dropped))
