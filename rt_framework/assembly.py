@@ -21,8 +21,8 @@ from rt_framework.spec import Spec
 from rt_framework.tally import Tally
 from rt_framework.teaching import Teaching
 
-_PROBE = Pair("Name a colour.", "One word.", "Blue.")
-"""What a reflection is asked to render so that a change of its prompt is noticed."""
+PROBE = Pair("Name the colours of the flag.", "The flag of France.", "Blue, white and red.")
+"""A plain pair: what a reflection renders of it tells a changed prompt, and a student must be able to read it."""
 
 
 @frozen
@@ -136,7 +136,7 @@ def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
     reflections = {name: one for step in steps for name, one in step.stage.reflections.items()}
     for name, reflection in reflections.items():
         asked = [
-            asdict(reflection.render(_PROBE, index, structured)) for index in (0, 1) for structured in (True, False)
+            asdict(reflection.render(PROBE, index, structured)) for index in (0, 1) for structured in (True, False)
         ]
         facts[f"reflection {name}"] = digest(asked)
     return facts

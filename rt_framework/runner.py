@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rt_framework.assembly import (
+    PROBE,
     Framing,
     check_parts,
     reflection_facts,
@@ -77,6 +78,8 @@ async def _run(
             side = student_side(make, config.student, config.scoring, ledger, tally)
             stack.push_async_callback(side.close)
             scoring = side.scoring
+            if ledger.meta("frozen") is None:  # later the losses in the ledger are proof enough
+                await scoring.check(PROBE, sorted({metric for step in steps for metric in step.stage.needs}))
             facts |= {"student": side.student.fingerprint, "scoring": Framing.of(config.scoring).facts()}
         if config.teacher is not None:
             teaching = teacher_side(make, config.teacher, ledger, config.limits, tally)

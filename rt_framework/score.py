@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt_framework.assembly import Framing, student_side
+from rt_framework.assembly import PROBE, Framing, student_side
 from rt_framework.config import Builder, ScoringConfig
 from rt_framework.events import RunStarted
 from rt_framework.host import Host
@@ -50,6 +50,8 @@ async def score_file(
         side = student_side(make, student, config, ledger, tally)
         try:
             framing = Framing.of(config)
+            if ledger.meta("frozen") is None:
+                await side.scoring.check(PROBE, metrics)
             await freeze(ledger, run_dir, {"student": side.student.fingerprint, "scoring": framing.facts()})
             notes = (
                 f"student: {student}, preset {framing.preset.name}, template {framing.template}",

@@ -12,7 +12,7 @@ from functools import partial
 from attrs import asdict, frozen
 
 from rt_framework.batching import Batcher
-from rt_framework.errors import OutOfMemory, PluginError, Unscorable
+from rt_framework.errors import ConfigError, OutOfMemory, PluginError, Unscorable
 from rt_framework.ledger import Ledger
 from rt_framework.model import EncodedSpan, Loss, Pair, Score, Span, SpanLoss, digest, total
 from rt_framework.plan import Batch, plan
@@ -83,6 +83,18 @@ class Scoring:
         }
         losses = dict(zip(spans, await asyncio.gather(*map(self._turns, spans.values())), strict=True))
         return Measured(losses, {name: self._reduce(name, one, losses) for name, one in asked.items()})
+
+    async def check(self, pair: Pair, metrics: Sequence[str]) -> None:
+        """Whether the student can read a plain pair at all; asked before anything is paid for.
+
+        Raises:
+            ConfigError: it cannot, a tokenizer without a chat template under the preset ``chat`` for one.
+        """
+        asked = [_declared(name, self._metrics(name), pair, self._frame) for name in metrics]
+        spans = [span for one in asked if not isinstance(one, Unscorable) for turns in one.values() for span in turns]
+        for encoded in await self._executor.run(partial(_encode, tuple(spans))):
+            if isinstance(encoded, SpanLoss):
+                raise ConfigError(f"the student cannot score with this preset and template: {encoded.reason}")
 
     async def close(self) -> None:
         """Stop what nobody waits for any more."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,23 @@ def test_remote_code_needs_a_revision():
     with pytest.raises(ConfigError, match="revision"):
         HFSettings("some/model", trust_remote_code=True)
     assert HFSettings("some/model", trust_remote_code=True, revision="abc").trust_remote_code
+
+
+def test_a_teacher_and_a_student_may_load_at_once(tmp_path):
+    """Loading transformers from two threads at the same time once failed with a missing attribute."""
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from rt_framework.builtin import models\n"
+        "from rt_framework.builtin.students.settings import HFSettings\n"
+        "from rt_framework.errors import ModelError\n"
+        "def load(function):\n"
+        "    try:\n"
+        f"        function(HFSettings({str(tmp_path)!r}, dtype='float32', device='cpu'))\n"
+        "    except ModelError as error:\n"
+        "        return str(error)\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    print(*pool.map(load, [models.load_tokenizer, models.load_model, models.load_config] * 4), sep='\\n')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert "has no attribute" not in done.stdout
+    assert done.stdout.count("cannot be loaded") == 12

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rt_framework import hookimpl
 from rt_framework.errors import ConfigError, DataError, FatalTeacherError, LockedError, PluginError, TeacherError
-from rt_framework.model import Reply
+from rt_framework.model import Reply, SpanLoss
 from rt_framework.rundir import open_run
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
@@ -597,3 +597,16 @@ def test_the_manifest_says_what_was_run(tmp_path):
     assert manifest["summary"]["total"] == 2
     assert manifest["versions"]["rt-framework"]
     assert attempts(tmp_path / "run") == {("answered", ""): 4}
+
+
+def test_a_student_that_cannot_read_a_pair_is_refused_before_the_teacher_is_asked(tmp_path):
+    """A tokenizer without a chat template under preset ``chat`` would leave every sample unscored, after paying."""
+
+    class Mute(FakeStudent):
+        def encode(self, spans):
+            return [SpanLoss(None, 0, "no_template", "the tokenizer has no chat template") for _ in spans]
+
+    teacher = ScriptedTeacher(rewriting)
+    with pytest.raises(ConfigError, match="no chat template"):
+        go(job(tmp_path, rows(3), SELECTIVE), tmp_path / "run", teacher, Mute())
+    assert teacher.requests == []

@@ -27,8 +27,9 @@ from rt_framework.model import Turn
 # every barrier, and a forward pass takes tens of times longer. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-AT_WORK = threading.Lock()
-"""Held by the local model that computes: two at once only take the cores from each other."""
+AT_WORK = threading.RLock()
+"""Held by the local model that loads or computes. Two at once only take the cores from each other, and
+transformers can neither be imported nor load from two threads: it changes torch's defaults meanwhile."""
 
 _DECISIVE = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.py")
 """Files of a model directory that its answers depend on."""
@@ -255,11 +256,12 @@ def _source(settings: ModelSettings) -> tuple[str, dict[str, Any]]:
 @contextmanager
 def _loading(model: str) -> Iterator[Any]:
     """Gives transformers, silenced, and makes whatever it raises one line."""
-    import transformers
-
-    _silence()
     try:
-        yield transformers
+        with AT_WORK:
+            import transformers
+
+            _silence()
+            yield transformers
     except ModelError:
         raise
     except Exception as error:

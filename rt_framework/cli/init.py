@@ -21,10 +21,11 @@ teacher: litellm:openai/gpt-4o-mini
 # teacher: replay:answers.jsonl             # answers you have already
 
 # Who decides: the model that you will tune. A hub id, a local directory or a GGUF file.
-student: hf:meta-llama/Llama-3.2-1B
+student: hf:Qwen/Qwen2.5-1.5B
 
 scoring:
-  preset: chat               # or selective-rt, superfiltering, cherry: frozen as published
+  preset: chat               # the student's own chat template; or one of the frozen published ones, which
+                             # need none: selective-rt, superfiltering, cherry
   # template: chat           # or alpaca, vicuna, wizardlm, none; the preset's own when left out
   # max_tokens: 2048
 

@@ -52,9 +52,10 @@ class HFTeacher:
             TeacherError: ``bad_request``: the chat template or the grammar does not take a request.
             ModelError: the model cannot be loaded.
         """
-        prompts = [self._prompt(request) for request in requests]
-        fitting = [index for index, prompt in enumerate(prompts) if len(prompt) < self._window]
-        answers = self._generate([requests[i] for i in fitting], [prompts[i] for i in fitting])
+        with models.AT_WORK:
+            prompts = [self._prompt(request) for request in requests]
+            fitting = [index for index, prompt in enumerate(prompts) if len(prompt) < self._window]
+            answers = self._generate([requests[i] for i in fitting], [prompts[i] for i in fitting])
         found = dict(zip(fitting, answers, strict=True))
         return [self._reply(prompt, found.get(index)) for index, prompt in enumerate(prompts)]
 
@@ -88,9 +89,8 @@ class HFTeacher:
         longest = max(map(len, prompts))
         ids = torch.tensor([[_PADDING] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
         mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        model = self._model
-        with models.AT_WORK, torch.inference_mode():
-            output = model.generate(
+        with torch.inference_mode():
+            output = self._model.generate(
                 ids.to(device),
                 attention_mask=mask.to(device),
                 generation_config=GenerationConfig(
