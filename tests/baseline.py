@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from rt_framework.model import Span
+
 
 def mean_loss(model: Any, tokenizer: Any, context: str, target: str, max_length: int, twin: str | None = None) -> float:
     """Mean token loss in nats of *target* after *context*, encoded as one text and truncated.
@@ -19,3 +21,25 @@ def mean_loss(model: Any, tokenizer: Any, context: str, target: str, max_length:
     labels[:, : len(tokenizer.encode(context))] = -100
     with torch.no_grad():
         return float(model(ids, labels=labels).loss)
+
+
+def oracle_spans(file: dict[str, Any], row: dict[str, str]) -> dict[str, Span]:
+    """The spans of one row, by hand from the prompts in an oracle file."""
+
+    def prompt(instruction: str, more: str = "") -> str:
+        text = file["prompt_input" if more else "prompt_no_input"]
+        return text.replace("{instruction}", instruction).replace("{input}", more)
+
+    def both(names: tuple[str, str], context: str, target: str) -> dict[str, Span]:
+        header, limit = file.get("response_header"), file["max_length"]
+        alone = Span(header, target) if header else Span("", target, twin=context)
+        return {
+            name: Span(span.context, span.target, twin=span.twin, max_tokens=limit)
+            for name, span in zip(names, (alone, Span(context, target)), strict=True)
+        }
+
+    spans = both(("y", "y|x"), prompt(row["instruction"], row["input"]), row["output"])
+    if "reverse_instruction" in file:
+        guess = file["reverse_instruction"].replace("{response}", row["output"])
+        spans |= both(("x", "x|y"), prompt(guess), row["instruction"] + row["input"])
+    return spans

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -289,50 +288,3 @@ def test_the_real_chat_template_shares_targets(smol):
     assert given.ids[given.start :] == alone.ids[alone.start :]
     hard, easy = means(smol.score([alone, given]))
     assert easy < hard
-
-
-def oracle_spans(file: dict[str, Any], row: dict[str, str]) -> dict[str, Span]:
-    """The spans of one row, by hand from the prompts in an oracle file."""
-
-    def prompt(instruction: str, more: str = "") -> str:
-        text = file["prompt_input" if more else "prompt_no_input"]
-        return text.replace("{instruction}", instruction).replace("{input}", more)
-
-    def both(names: tuple[str, str], context: str, target: str) -> dict[str, Span]:
-        header, limit = file.get("response_header"), file["max_length"]
-        alone = Span(header, target) if header else Span("", target, twin=context)
-        return {
-            name: Span(span.context, span.target, twin=span.twin, max_tokens=limit)
-            for name, span in zip(names, (alone, Span(context, target)), strict=True)
-        }
-
-    spans = both(("y", "y|x"), prompt(row["instruction"], row["input"]), row["output"])
-    if "reverse_instruction" in file:
-        guess = file["reverse_instruction"].replace("{response}", row["output"])
-        spans |= both(("x", "x|y"), prompt(guess), row["instruction"] + row["input"])
-    return spans
-
-
-@pytest.mark.model
-@pytest.mark.parametrize("name", ["alpaca", "cherry", "none", "vicuna", "wizardlm"])
-def test_the_published_losses_are_reproduced(name, smol):
-    """Six rows a preset against losses that the published procedure gave elsewhere; null there is a status here."""
-    if not ORACLE.is_dir():
-        pytest.skip("needs the published losses, which are not part of the repository")
-    file = json.loads((ORACLE / f"{name}.json").read_text())
-    data = json.loads((ORACLE.parent / "data" / file["data"]).read_text())
-    known = [row for row in file["rows"] if None in row["losses"].values()]
-    expected, spans = [], []
-    for row in [*file["rows"][:6], *known]:
-        built = oracle_spans(file, data[row["row"]])
-        for key, value in row["losses"].items():
-            if value is None:
-                assert status(smol, built[key]) == "too_short"
-            else:
-                expected.append(value)
-                spans += encoded(smol, built[key])
-    order = sorted(range(len(spans)), key=lambda i: len(spans[i].ids))
-    for start in range(0, len(order), 8):
-        chunk = order[start : start + 8]
-        found = means(smol.score([spans[i] for i in chunk]))
-        assert found == pytest.approx([expected[i] for i in chunk], rel=2e-4)

@@ -1,0 +1,77 @@
+"""The plain baseline gives the published losses, and the student gives the baseline's, on rows that anyone has."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from rt_framework.builtin.students.hf import HFStudent
+from rt_framework.builtin.students.settings import HFSettings
+from rt_framework.config import Builder
+from rt_framework.framing import PresetFrame
+from rt_framework.host import Host
+from rt_framework.model import EncodedSpan, Pair, Span
+from rt_framework.presets import preset
+from tests.baseline import mean_loss, oracle_spans
+
+pytestmark = pytest.mark.model
+
+REPO = Path(__file__).resolve().parent.parent
+SHARED = REPO.parent / "shared"
+WAYS = [
+    ("selective-rt", "alpaca"),
+    ("selective-rt", "vicuna"),
+    ("selective-rt", "wizardlm"),
+    ("superfiltering", "none"),
+    ("cherry", "alpaca"),
+]
+
+
+@pytest.fixture(scope="module")
+def student(smollm2):
+    return HFStudent(HFSettings(smollm2, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def plain(student, smollm2):
+    """The loss of a span by the plain procedure, one at a time."""
+    folder, name = os.path.split(smollm2)
+    tokens = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+
+    def loss(span: Span) -> float:
+        return mean_loss(student._losses._model, tokens, span.context, span.target, span.max_tokens, span.twin)
+
+    return loss
+
+
+@pytest.mark.parametrize("name", ["alpaca", "cherry", "none", "vicuna", "wizardlm"])
+def test_the_baseline_gives_the_published_losses(name, plain):
+    """Three rows a file: what the other tests compare with is itself the published procedure."""
+    if not (SHARED / "oracle").is_dir():
+        pytest.skip("needs losses and rows that are not part of the repository")
+    oracle = json.loads((SHARED / "oracle" / f"{name}.json").read_text("utf-8"))
+    data = json.loads((SHARED / "data" / oracle["data"]).read_text("utf-8"))
+    for row in oracle["rows"][1:4]:
+        found = {name: plain(span) for name, span in oracle_spans(oracle, data[row["row"]]).items()}
+        assert found == pytest.approx(row["losses"], rel=2e-4)
+
+
+@pytest.mark.parametrize(("preset_name", "template"), WAYS)
+def test_every_preset_gives_the_baselines_losses_on_the_demos_rows(preset_name, template, student, plain):
+    """Framing, encoding, batching and the forward pass together, in one batch against one at a time."""
+    chosen = preset(preset_name)
+    frame = PresetFrame(chosen, Builder(Host(only=[]))("templates", template), chosen.limit(template))
+    rows = json.loads((REPO / "demo" / "samples.json").read_text("utf-8"))
+    pairs = [Pair(row["instruction"], row["input"], row["output"]) for row in rows[:4]]
+    asked = [frame.response_given_instruction, frame.response_alone]
+    if preset_name == "selective-rt":
+        asked += [frame.instruction_given_response, frame.instruction_alone]
+    spans = [span for pair in pairs for method in asked for span in method(pair)]
+    encoded = student.encode(spans)
+    assert all(isinstance(span, EncodedSpan) for span in encoded)
+    ours = [loss.nll / loss.tokens for loss in student.score(encoded)]
+    assert ours == pytest.approx([plain(span) for span in spans], rel=2e-4)
