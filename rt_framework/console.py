@@ -141,6 +141,9 @@ def show_summary(console: Console, summary: Summary) -> None:
     for made in summary_tables(summary):
         console.print(made)
     progress = summary.progress
+    held, won = progress.decisions.get("held", 0), progress.decisions.get("rewrite", 0)
+    if held or won:
+        console.print(line(f"{held + won} choices: {won} for the rewrite, {held} for the version held"))
     console.print(
         line(
             f"{progress.calls} teacher calls sent, {progress.retries} of them retries, "

@@ -12,7 +12,7 @@ from functools import partial
 from attrs import asdict, frozen
 
 from rt_framework.batching import Batcher
-from rt_framework.errors import ConfigError, OutOfMemory, PluginError, Unscorable
+from rt_framework.errors import ConfigError, OutOfMemory, PluginError, RtError, Unscorable
 from rt_framework.ledger import Ledger
 from rt_framework.model import EncodedSpan, Loss, Pair, Score, Span, SpanLoss, digest, total
 from rt_framework.plan import Batch, plan
@@ -89,10 +89,17 @@ class Scoring:
 
         Raises:
             ConfigError: it cannot, a tokenizer without a chat template under the preset ``chat`` for one.
+            PluginError: it raises.
         """
         asked = [_declared(name, self._metrics(name), pair, self._frame) for name in metrics]
         spans = [span for one in asked if not isinstance(one, Unscorable) for turns in one.values() for span in turns]
-        for encoded in await self._executor.run(partial(_encode, tuple(spans))):
+        try:
+            found = await self._executor.run(partial(_encode, tuple(spans)))
+        except RtError:
+            raise
+        except Exception as error:
+            raise PluginError(f"the student cannot encode: {type(error).__name__}: {error}") from error
+        for encoded in found:
             if isinstance(encoded, SpanLoss):
                 raise ConfigError(f"the student cannot score with this preset and template: {encoded.reason}")
 

@@ -154,7 +154,7 @@ def test_a_run_may_be_limited_and_put_elsewhere(cli, tmp_path):
 
 def test_a_run_with_more_failures_than_allowed_ends_with_one(cli, tmp_path, monkeypatch):
     """Nothing is lost by it, and the limit is the user's."""
-    monkeypatch.setattr("tests.helpers.NotedStudent.encode", lambda *_: 1 / 0)
+    monkeypatch.setattr("tests.helpers.NotedStudent.score", lambda *_: 1 / 0)
     done = cli("run", "rt.yaml")
     assert done.code == 1
     assert "failed 6 100.0 %" in done.words
