@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -20,11 +20,11 @@ class Batcher(Generic[Item, Result]):
     bottleneck and small when it would otherwise stand idle.
 
     Args:
-        run: answers a batch, in order.
+        run: answers a batch: position and result of each item, as soon as it is known.
         full: most items of a batch.
     """
 
-    def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], full: int) -> None:
+    def __init__(self, run: Callable[[Sequence[Item]], AsyncIterator[tuple[int, Result]]], full: int) -> None:
         self._run = run
         self._full = full
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
@@ -34,7 +34,7 @@ class Batcher(Generic[Item, Result]):
         """The result for one item.
 
         Raises:
-            Exception: whatever the batch raised; every item of it gets the same.
+            Exception: whatever the batch raised; every item without a result gets the same.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
@@ -55,7 +55,11 @@ class Batcher(Generic[Item, Result]):
             await self._settle()
             batch, self._waiting = self._waiting[: self._full], self._waiting[self._full :]
             try:
-                results = await self._run([item for item, _ in batch])
+                async for position, result in self._run([item for item, _ in batch]):
+                    if not batch[position][1].done():
+                        batch[position][1].set_result(result)
+                if not all(future.done() for _, future in batch):
+                    raise RuntimeError("a batch was answered with fewer results than it has items")
             except asyncio.CancelledError:
                 for _, future in batch:
                     future.cancel()
@@ -64,10 +68,6 @@ class Batcher(Generic[Item, Result]):
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
-            else:
-                for (_, future), result in zip(batch, results, strict=True):
-                    if not future.done():
-                        future.set_result(result)
 
     async def _settle(self) -> None:
         seen = 0

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 
 from attrs import asdict, frozen
@@ -23,7 +23,7 @@ _BATCH_TOKENS = 8192
 """Most tokens of a padded batch where neither the config nor the student says."""
 
 _WAVE = 512
-"""Spans that are planned together: enough to fill batches, few enough to commit often."""
+"""Spans that are planned together: enough to fill batches of like length."""
 
 
 @frozen
@@ -134,15 +134,15 @@ class Scoring:
 
     # --- one wave of losses -----------------------------------------------------------------
 
-    async def _compute(self, spans: Sequence[Span]) -> Sequence[SpanLoss]:
+    async def _compute(self, spans: Sequence[Span]) -> AsyncIterator[tuple[int, SpanLoss]]:
+        """Each loss as soon as its batch is done, so that it is committed and its sample goes on."""
         encoded = await self._executor.run(partial(_encode, tuple(spans)))
-        losses: dict[int, SpanLoss] = {}
         wanted: list[tuple[int, EncodedSpan]] = []
         for position, one in enumerate(encoded):
             if isinstance(one, SpanLoss):
-                losses[position] = one
+                yield position, one
             elif one.count_only:
-                losses[position] = SpanLoss(None, len(one.ids) - one.start)
+                yield position, SpanLoss(None, len(one.ids) - one.start)
             else:
                 wanted.append((position, one))
         budget = self._batch_tokens
@@ -150,8 +150,8 @@ class Scoring:
             budget = await self._executor.run(_preferred)
         for batch in plan([one for _, one in wanted], budget):
             for asked, loss in zip(batch.asked, await self._forward(batch), strict=True):
-                losses |= {wanted[index][0]: loss for index in asked}
-        return [losses[position] for position in range(len(spans))]
+                for index in asked:
+                    yield wanted[index][0], loss
 
     async def _forward(self, batch: Batch) -> Sequence[SpanLoss]:
         """One batch; halved as often as memory asks for, down to one sequence."""

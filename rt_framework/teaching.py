@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from attrs import asdict, frozen
@@ -161,10 +161,10 @@ class Teaching:
             raise TeacherError("plugin_bug", f"{type(error).__name__}: {error}") from error
         return reply
 
-    async def _complete_many(self, requests: Sequence[Request]) -> Sequence[Reply]:
+    async def _complete_many(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
         teacher: Any = self._teacher
-        replies: Sequence[Reply] = await asyncio.to_thread(teacher.complete_many, requests)
-        return replies
+        for answered in enumerate(await asyncio.to_thread(teacher.complete_many, requests)):
+            yield answered
 
     async def _reserve(self, request: Request) -> int:
         """Take the most an attempt can cost from the budget, before anything is sent.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from contextlib import asynccontextmanager
+import sqlite3
+import time
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
@@ -337,3 +339,25 @@ async def test_a_metric_that_returns_nonsense_is_a_status(ledger):
 
     (found,) = await scores(ledger, PAIRS[:1], ["mine"], metrics={"mine": Nonsense("")})
     assert (found["mine"].value, found["mine"].status) == (None, "nonfinite")
+
+
+async def test_a_batch_is_committed_before_the_next_is_done(ledger):
+    """A run that is killed on a slow device loses the batch that it computes, not the whole wave."""
+
+    class Watched(FakeStudent):
+        """Looks, through a connection of its own, at what is committed while the second batch runs."""
+
+        known = 0
+
+        def score(self, batch):
+            if self.forward_passes == 1:
+                deadline = time.monotonic() + 10
+                with closing(sqlite3.connect(ledger.path)) as db:
+                    while not self.known and time.monotonic() < deadline:
+                        (self.known,) = db.execute("SELECT COUNT(*) FROM losses").fetchone()
+            return super().score(batch)
+
+    student = Watched()
+    await scores(ledger, PAIRS, student=student, batch_tokens=60)
+    assert student.forward_passes > 1
+    assert student.known > 0
