@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from attrs import asdict, frozen
@@ -12,6 +12,7 @@ from rt_framework.config import Builder, Limits, ScoringConfig
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.framing import PresetFrame
 from rt_framework.ledger import Ledger
+from rt_framework.losses import Losses
 from rt_framework.model import Pair, digest
 from rt_framework.pipeline import Step
 from rt_framework.presets import Preset, preset
@@ -55,11 +56,12 @@ class StudentSide:
 
     student: Student
     executor: Executor
+    losses: Losses
     scoring: Scoring
 
     async def close(self) -> None:
         """Stop the chain and free the worker."""
-        await self.scoring.close()
+        await self.losses.close()
         self.executor.close()
 
 
@@ -74,18 +76,20 @@ def student_side(make: Builder, spec: Spec, config: ScoringConfig, ledger: Ledge
     framing = Framing.of(config)
     student: Student = make.spec("students", spec)
     executor: Executor = make.spec("executors", config.executor)
-    executor.start(lambda: student)
+    executor.start(partial(_given, student))
+    losses = Losses(student.fingerprint, executor, ledger, tally, config.batch_tokens)
     scoring = Scoring(
         metrics=cache(lambda name: make("metrics", name)),
         frame=PresetFrame(framing.preset, make.spec("templates", framing.template), framing.max_tokens),
-        fingerprint=student.fingerprint,
-        executor=executor,
-        ledger=ledger,
-        tally=tally,
-        batch_tokens=config.batch_tokens,
+        losses=losses,
         range_binds=framing.preset.range_binds,
     )
-    return StudentSide(student, executor, scoring)
+    return StudentSide(student, executor, losses, scoring)
+
+
+def _given(student: Student) -> Student:
+    """The factory for an executor, as a name that other processes know: what is built has loaded nothing yet."""
+    return student
 
 
 def teacher_side(make: Builder, spec: Spec, ledger: Ledger, limits: Limits, tally: Tally) -> Teaching:

@@ -11,6 +11,7 @@ from rt_framework.assembly import check_parts, steps_of
 from rt_framework.config import Builder, read_config
 from rt_framework.errors import RtError
 from rt_framework.host import Host
+from rt_framework.losses import Shape
 from rt_framework.manifest import versions
 from rt_framework.model import EncodedSpan, Span
 from rt_framework.protocols import Student
@@ -84,18 +85,19 @@ def check_config(host: Host, path: Path) -> Iterator[Finding]:
         yield Finding(str(path), str(error), good=False)
 
 
-def check_student(host: Host, text: str) -> Iterator[Finding]:
+def check_student(host: Host, spec: Spec) -> Iterator[Finding]:
     """A student loads and scores."""
     try:
-        student: Student = Builder(host).spec("students", Spec.parse(text))
+        student: Student = Builder(host).spec("students", spec)
         (encoded,) = student.encode([Span("Hello", " world")])
         if not isinstance(encoded, EncodedSpan):
-            yield Finding(text, f"does not encode: {encoded.reason}", good=False)
+            yield Finding(str(spec), f"does not encode: {encoded.reason}", good=False)
             return
         (loss,) = student.score([encoded])
     except RtError as error:
-        yield Finding(text, str(error), good=False)
+        yield Finding(str(spec), str(error), good=False)
         return
     good = loss.nll is not None
-    yield Finding(text, f"loss {loss.nll:.4f} over {loss.tokens} tokens" if good else str(loss.reason), good)
-    yield Finding("forward path", str(getattr(student, "path", "of the plugin's own")))
+    yield Finding(str(spec), f"loss {loss.nll:.4f} over {loss.tokens} tokens" if good else str(loss.reason), good)
+    shape = Shape.of(student)
+    yield Finding("forward path", f"{shape.path}; {shape.batch_tokens} tokens a batch")

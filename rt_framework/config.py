@@ -182,6 +182,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return raw
 
 
+def spec_of(text: str) -> Spec:
+    """A plugin and its options from a command line: ``hf:MODEL``, or YAML such as ``{hf: {model: M, dtype: float32}}``.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    return Spec.parse(parse_yaml(text, "the command line") if text.startswith("{") else text)
+
+
 def parse_yaml(text: str, place: str) -> Any:
     """A YAML value from a file or a command line.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import cattrs
 
 from rt_framework.config import Config
 from rt_framework.errors import DataError, DiskError
-from rt_framework.events import Summary
+from rt_framework.events import Progress, Summary
+from rt_framework.ledger import Ledger
 from rt_framework.rundir import MANIFEST
 from rt_framework.spec import Spec
 from rt_framework.structuring import structure
@@ -32,8 +32,14 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def write_manifest(run_dir: Path, config: Config, frozen: Mapping[str, Any], summary: Summary) -> None:
+def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary | Progress) -> None:
     """Write ``manifest.json``.
+
+    Args:
+        run_dir: where.
+        ledger: what the run stands on, and how losses were computed.
+        config: what was asked for, as plain values or attrs objects.
+        summary: how it ended.
 
     Raises:
         DiskError: it cannot be written.
@@ -41,7 +47,8 @@ def write_manifest(run_dir: Path, config: Config, frozen: Mapping[str, Any], sum
     manifest = {
         "versions": versions(),
         "config": _plain().unstructure(config),
-        "frozen": frozen,
+        "frozen": ledger.meta("frozen"),
+        "forward_paths": ledger.meta("forward_paths") or [],
         "summary": _plain().unstructure(summary),
     }
     path = run_dir / MANIFEST

@@ -105,16 +105,28 @@ class Student(Protocol):
 
 
 @runtime_checkable
-class SizedStudent(Protocol):
-    """A student that knows which batches its device runs best."""
+class ShapedStudent(Protocol):
+    """A student that says how it is best fed. Asked at the first forward pass, so it may load the model."""
 
     @property
     def batch_tokens(self) -> int:
-        """Most tokens of a padded batch."""
+        """Most tokens of a batch."""
+
+    @property
+    def packs(self) -> bool:
+        """Whether it feeds a batch as one row, shared prefixes once, as :mod:`rt_framework.packing` lays it out."""
+
+    @property
+    def path(self) -> str:
+        """How it computes losses, in words, for ``rt doctor`` and the manifest."""
 
 
 class Executor(Protocol):
     """Where the student's pure work runs: in this process, or elsewhere."""
+
+    @property
+    def workers(self) -> int:
+        """How many pieces of work run at the same time."""
 
     def start(self, student: Callable[[], Student]) -> None:
         """Take the factory of the student; it is called at the first work, on the worker."""

@@ -59,7 +59,7 @@ async def run(host: Host, config: Config, run_dir: Path, watchers: Iterable[obje
         summary = summarise(ledger, tally, files)
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
-        write_manifest(run_dir, config, ledger.meta("frozen"), summary)
+        write_manifest(run_dir, ledger, config, summary)
     reporters.send("rt_run_finished", RunFinished(summary))
     return summary
 

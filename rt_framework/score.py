@@ -11,8 +11,9 @@ from typing import Any
 
 from rt_framework.assembly import PROBE, Framing, student_side
 from rt_framework.config import Builder, ScoringConfig
-from rt_framework.events import RunStarted
+from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host
+from rt_framework.manifest import write_manifest
 from rt_framework.model import Loss, Sample
 from rt_framework.rundir import freeze, open_run
 from rt_framework.scoring import Measured, Scoring
@@ -32,11 +33,11 @@ async def score_file(
     metrics: Sequence[str],
     out: Path,
     watchers: Sequence[object] = (),
-) -> dict[str, int]:
+) -> Progress:
     """Score every sample of *source* into *out*; the losses are remembered beside it in ``OUT.rt``.
 
     Returns:
-        number of samples by status.
+        what was done, with the number of samples by status as ``outcomes``.
 
     Raises:
         RtError: with an exit code; running again goes on from what was committed.
@@ -58,12 +59,15 @@ async def score_file(
                 f"data: {source}",
             )
             tally.reporters.send("rt_run_started", RunStarted(str(out), notes, tally.total))
-            return await _write(_lines(source, side.scoring, metrics), out, tally)
+            await _write(_lines(source, side.scoring, metrics), out, tally)
+            asked = {"data": str(source), "student": student, "scoring": config, "metrics": metrics}
+            write_manifest(run_dir, ledger, asked, tally.progress())
+            return tally.progress()
         finally:
             await side.close()
 
 
-async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) -> dict[str, int]:
+async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) -> None:
     part = out.with_name(f".part-{out.name}")
     try:
         with part.open("w", encoding="utf-8") as file:
@@ -76,7 +80,6 @@ async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) 
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
-    return dict(tally.outcomes)
 
 
 async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> AsyncIterator[dict[str, Any]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
 
+from benchmarks.published import mean_loss
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.config import Builder
@@ -16,7 +18,6 @@ from rt_framework.framing import PresetFrame
 from rt_framework.host import Host
 from rt_framework.model import EncodedSpan, Pair, Span
 from rt_framework.presets import preset
-from tests.baseline import mean_loss, oracle_spans
 
 pytestmark = pytest.mark.model
 
@@ -43,9 +44,31 @@ def plain(student, smollm2):
     tokens = AutoTokenizer.from_pretrained(folder, gguf_file=name)
 
     def loss(span: Span) -> float:
-        return mean_loss(student._losses._model, tokens, span.context, span.target, span.max_tokens, span.twin)
+        return mean_loss(student._way.losses._model, tokens, span.context, span.target, span.max_tokens, span.twin)
 
     return loss
+
+
+def oracle_spans(file: dict[str, Any], row: dict[str, str]) -> dict[str, Span]:
+    """The spans of one row, by hand from the prompts in an oracle file."""
+
+    def prompt(instruction: str, more: str = "") -> str:
+        text = file["prompt_input" if more else "prompt_no_input"]
+        return text.replace("{instruction}", instruction).replace("{input}", more)
+
+    def both(names: tuple[str, str], context: str, target: str) -> dict[str, Span]:
+        header, limit = file.get("response_header"), file["max_length"]
+        alone = Span(header, target) if header else Span("", target, twin=context)
+        return {
+            name: Span(span.context, span.target, twin=span.twin, max_tokens=limit)
+            for name, span in zip(names, (alone, Span(context, target)), strict=True)
+        }
+
+    spans = both(("y", "y|x"), prompt(row["instruction"], row["input"]), row["output"])
+    if "reverse_instruction" in file:
+        guess = file["reverse_instruction"].replace("{response}", row["output"])
+        spans |= both(("x", "x|y"), prompt(guess), row["instruction"] + row["input"])
+    return spans
 
 
 @pytest.mark.parametrize("name", ["alpaca", "cherry", "none", "vicuna", "wizardlm"])

@@ -93,7 +93,7 @@ def test_doctor_says_what_is_wrong_and_goes_on(cli, tmp_path):
     assert done.words.endswith("1 wrong")
     missing = cli("doctor", "none.yaml", "--student", "hf:./none")
     assert "WRONG none.yaml none.yaml: no such file; 'rt init' writes" in missing.words
-    assert "WRONG hf:./none model './none' does not exist: no such file or directory" in missing.words
+    assert "WRONG hf ./none model './none' does not exist: no such file or directory" in missing.words
 
 
 # --- run, status, export ----------------------------------------------------------------------

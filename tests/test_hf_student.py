@@ -13,13 +13,14 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
+from benchmarks.published import mean_loss
 from rt_framework import EncodedSpan, OutOfMemory, Span, SpanLoss, Turn
 from rt_framework.builtin import models
 from rt_framework.builtin.students import forward
 from rt_framework.builtin.students.hf import HFStudent
+from rt_framework.builtin.students.probe import choose
 from rt_framework.builtin.students.settings import HFSettings
 from tests import tiny_models as tiny
-from tests.baseline import mean_loss
 
 ORACLE = Path(__file__).parents[2] / "shared" / "oracle"
 RAINBOW = "Red, orange, yellow, green, blue, indigo and violet."
@@ -82,7 +83,7 @@ def test_losses_are_the_published_procedures(kind, tmp_path):
     ours = means(student.score(encoded(student, *spans)))
     theirs = [mean_loss(model, tokens, context, target, 64) for context, target in PAIRS]
     assert ours == pytest.approx(theirs, rel=2e-5)
-    assert student.path == "head on targets"
+    assert student.path == "packed rows, attention by run; head on targets"
 
 
 @pytest.mark.parametrize("bos", [False, True])
@@ -153,15 +154,6 @@ def test_scores_do_not_depend_on_batch_mates_or_order(tmp_path):
             assert loss.tokens == alone[span].tokens
 
 
-def test_small_blocks_of_logits_change_nothing(tmp_path, monkeypatch):
-    """Targets in blocks of three rows of logits give what one block gives."""
-    student, _, _ = loaded(tiny.save(tmp_path, tiny.llama(), tiny.tokenizer()))
-    spans = encoded(student, *(Span(context, target) for context, target in PAIRS))
-    whole = means(student.score(spans))
-    monkeypatch.setattr(forward, "LOGITS_BYTES", 3 * 4 * 320)
-    assert means(student.score(spans)) == pytest.approx(whole, rel=1e-6)
-
-
 def test_an_unknown_head_falls_back_to_full_logits():
     """A model that does more behind its head than we know is scored by its own forward."""
 
@@ -172,10 +164,10 @@ def test_an_unknown_head_falls_back_to_full_logits():
             return output
 
     odd = Odd(tiny.llama().config).eval()
-    losses = forward.TargetLosses(odd)
-    assert losses.path.startswith("full logits: ")
+    way = choose(odd, None)
+    assert way.path.startswith("packed rows, attention by run; full logits: without its head it differs")
     spans = [EncodedSpan((5, 6, 7, 8, 9, 10), 2), EncodedSpan((9, 40, 41), 1)]
-    for span, ours in zip(spans, losses.sums(spans), strict=True):
+    for span, ours in zip(spans, way.losses.sums(spans), strict=True):
         logits = odd(torch.tensor([span.ids])).logits[0, span.start - 1 : -1]
         theirs = cross_entropy(logits, torch.tensor(span.ids[span.start :]), reduction="sum")
         assert ours == pytest.approx(theirs.item(), rel=1e-5)
@@ -258,7 +250,8 @@ def test_running_out_of_memory_has_its_own_exception(error, tmp_path, monkeypatc
     def fail(self, batch):
         raise error
 
-    monkeypatch.setattr(forward.TargetLosses, "_padded", fail)
+    assert student.packs
+    monkeypatch.setattr(forward.TargetLosses, "_packed", fail)
     with pytest.raises(OutOfMemory):
         student.score(spans)
     error = RuntimeError("shape mismatch")
@@ -275,9 +268,9 @@ def test_the_real_model_agrees_with_the_plain_baseline(smol, smollm2):
     folder, name = os.path.split(smollm2)
     tokens = AutoTokenizer.from_pretrained(folder, gguf_file=name)
     spans = encoded(smol, *(Span(context, target) for context, target in PAIRS))
-    theirs = [mean_loss(smol._losses._model, tokens, context, target, 2048) for context, target in PAIRS]
+    theirs = [mean_loss(smol._way.losses._model, tokens, context, target, 2048) for context, target in PAIRS]
     assert means(smol.score(spans)) == pytest.approx(theirs, rel=2e-5)
-    assert smol.path == "head on targets"
+    assert smol.path == "packed rows, attention by run; head on targets"
 
 
 @pytest.mark.model

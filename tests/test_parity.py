@@ -25,11 +25,18 @@ CLOSE = 2e-4
 """Relative difference that is allowed; float32 gives about 1e-5."""
 
 
-def scored(folder: Path, oracle: dict[str, Any], metrics: list[str], model: str) -> list[dict[str, Any]]:
+PATHS = {
+    "packed": "packed rows, attention by run; head on targets",
+    "padded": "padded batches: attention 'sdpa' is asked for; head on targets",
+}
+"""How losses can be computed, as the manifest tells it."""
+
+
+def scored(folder: Path, oracle: dict[str, Any], metrics: list[str], student: str) -> list[dict[str, Any]]:
     """`rt score` on the rows of an oracle file, with its preset and template; a line each, in its order."""
     data = json.loads((SHARED / "data" / oracle["data"]).read_text("utf-8"))
     (folder / "data.json").write_text(json.dumps([data[row["row"]] for row in oracle["rows"]]), "utf-8")
-    options = ["--preset", oracle["preset"], "--template", oracle["template"], "--student", f"hf:{model}"]
+    options = ["--preset", oracle["preset"], "--template", oracle["template"], "--student", student]
     asked = [word for metric in metrics for word in ("--metric", metric)]
     code = "from rt_framework.cli import main; main()"
     command = [sys.executable, "-c", code, "score", "data.json", *options, *asked, "--out", "out.jsonl"]
@@ -48,15 +55,19 @@ def faults(name: str, ours: float | None, theirs: float | None) -> list[str]:
 
 @pytest.mark.model
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", ["alpaca", "cherry", "none", "vicuna", "wizardlm"])
-def test_every_loss_and_ratio_is_the_published_one(name, smollm2, tmp_path):
+def test_every_loss_and_ratio_is_the_published_one(name, path, smollm2, tmp_path):
     """Every row: each mean loss and each ratio within 2e-4; where the published code gives NaN, a reason here."""
     if not (SHARED / "oracle").is_dir():
         pytest.skip("needs losses and rows that are not part of the repository")
     oracle = json.loads((SHARED / "oracle" / f"{name}.json").read_text("utf-8"))
     known = set(oracle["rows"][0]["losses"])
     metrics = [metric for metric, (given, alone, _) in RATIOS.items() if {given, alone} <= known]
-    lines = scored(tmp_path, oracle, metrics, smollm2)
+    student = f"hf:{smollm2}" if path == "packed" else f"{{hf: {{model: {smollm2}, attention: sdpa}}}}"
+    lines = scored(tmp_path, oracle, metrics, student)
+    manifest = json.loads((tmp_path / "out.jsonl.rt" / "manifest.json").read_text("utf-8"))
+    assert manifest["forward_paths"] == [PATHS[path]]
     assert [line["row"] for line in lines] == list(range(len(oracle["rows"])))
 
     wrong = []

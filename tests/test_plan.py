@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt_framework.model import EncodedSpan
+from rt_framework.packing import Row
 from rt_framework.plan import plan
 
 
@@ -21,11 +22,19 @@ many = st.lists(spans(), max_size=30)
 budgets = st.integers(1, 40)
 
 
-@given(many, budgets)
-def test_every_span_is_answered_by_its_own_sequence(asked, budget):
+packings = st.booleans()
+
+
+def planned(asked, budget, packed):
+    """The plan under one budget."""
+    return list(plan(asked, lambda: budget, packed))
+
+
+@given(many, budgets, packings)
+def test_every_span_is_answered_by_its_own_sequence(asked, budget, packed):
     """Positions are covered exactly once, each by an equal sequence."""
     answers = {}
-    for batch in plan(asked, budget):
+    for batch in planned(asked, budget, packed):
         for span, positions in zip(batch.spans, batch.asked, strict=True):
             for position in positions:
                 assert position not in answers
@@ -33,41 +42,93 @@ def test_every_span_is_answered_by_its_own_sequence(asked, budget):
     assert answers == dict(enumerate(asked))
 
 
-@given(many, budgets)
-def test_equal_spans_are_computed_once(asked, budget):
+@given(many, budgets, packings)
+def test_equal_spans_are_computed_once(asked, budget, packed):
     """Over all batches no sequence occurs twice."""
-    planned = [span for batch in plan(asked, budget) for span in batch.spans]
-    assert len(planned) == len(set(asked))
+    spans = [span for batch in planned(asked, budget, packed) for span in batch.spans]
+    assert len(spans) == len(set(asked))
+
+
+@given(many, budgets, packings)
+def test_a_batch_stays_within_the_budget(asked, budget, packed):
+    """Only a single sequence may be larger."""
+    for batch in planned(asked, budget, packed):
+        longest = max(len(span.ids) for span in batch.spans)
+        size = len(Row.of(batch.spans).ids) if packed else longest * len(batch.spans)
+        assert batch.size == size
+        assert len(batch.spans) == 1 or size <= budget
 
 
 @given(many, budgets)
-def test_a_padded_batch_stays_within_the_budget(asked, budget):
-    """Only a single sequence may be larger; batches come longest first."""
-    sizes = [(len(batch.spans), max(len(span.ids) for span in batch.spans)) for batch in plan(asked, budget)]
-    assert all(count == 1 or count * longest <= budget for count, longest in sizes)
-    assert [longest for _, longest in sizes] == sorted((longest for _, longest in sizes), reverse=True)
+def test_padded_batches_come_longest_first(asked, budget):
+    """So that running out of memory shows at once."""
+    longest = [max(len(span.ids) for span in batch.spans) for batch in planned(asked, budget, False)]
+    assert longest == sorted(longest, reverse=True)
 
 
-@given(many, budgets, st.randoms(use_true_random=False))
-def test_the_order_of_arrival_shapes_no_batch(asked, budget, shuffler: random.Random):
+@given(many, budgets, packings, st.randoms(use_true_random=False))
+def test_the_order_of_arrival_shapes_no_batch(asked, budget, packed, shuffler: random.Random):
     """The same spans in another order give the same batches."""
     mixed = list(asked)
     shuffler.shuffle(mixed)
-    assert [batch.spans for batch in plan(mixed, budget)] == [batch.spans for batch in plan(asked, budget)]
+    one, other = planned(mixed, budget, packed), planned(asked, budget, packed)
+    assert [batch.spans for batch in one] == [batch.spans for batch in other]
+
+
+@given(many, packings)
+def test_batches_are_filled(asked, packed):
+    """Whatever fits in one batch is one batch."""
+    assert len(planned(asked, 10**6, packed)) == bool(asked)
 
 
 @given(many)
-def test_batches_are_filled(asked):
-    """Whatever fits in one batch is one batch."""
-    assert len(list(plan(asked, 10**6))) == bool(asked)
+def test_the_budget_is_asked_anew(asked):
+    """A device that turns out to have less room gets smaller batches from then on."""
+    budgets = iter([24, *[8] * 1000])
+    sizes = [(batch.size, len(batch.spans)) for batch in plan(asked, lambda: next(budgets), True)]
+    assert all(size <= 8 or count == 1 for size, count in sizes[1:])
 
 
 def test_halves_are_the_whole():
-    """A batch that is too large for memory is split without a loss."""
-    asked = [EncodedSpan((0, number), 1) for number in range(5)]
-    (batch,) = plan(asked, 100)
-    first, second = batch.halves()
-    assert first.spans + second.spans == batch.spans
-    assert first.asked + second.asked == batch.asked
-    assert {len(first.spans), len(second.spans)} == {2, 3}
-    assert batch.tokens == first.tokens + second.tokens == 5
+    """A batch that is too large for memory is split without a loss; what was shared is then fed twice."""
+    asked = [EncodedSpan((0, number, 1), 1) for number in range(5)]
+    for packed, tokens in ((False, 10), (True, 6)):
+        (batch,) = planned(asked, 100, packed)
+        first, second = batch.halves()
+        assert first.spans + second.spans == batch.spans
+        assert first.asked + second.asked == batch.asked
+        assert {len(first.spans), len(second.spans)} == {2, 3}
+        assert batch.tokens == tokens
+        assert first.tokens + second.tokens == tokens + packed
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+@given(st.lists(spans(), min_size=1, max_size=30))
+def test_each_path_spells_its_sequence(asked):
+    """Following a path gives the tokens that are fed, at the positions that they have in the sequence."""
+    row = Row.of(asked)
+    for at, path in zip(row.order, row.paths, strict=True):
+        assert tuple(row.ids[path.nodes]) == asked[at].ids[:-1]
+        assert list(row.positions[path.nodes]) == list(range(len(asked[at].ids) - 1))
+
+
+@given(st.lists(spans(), min_size=1, max_size=30))
+def test_what_is_shared_stands_once(asked):
+    """The row has one node for each distinct start of a fed sequence, and its own nodes follow each other."""
+    row = Row.of(asked)
+    starts = {span.ids[:end] for span in asked for end in range(1, len(span.ids))}
+    assert len(row.ids) == len(starts)
+    own = [list(path.nodes[len(path.nodes) - path.own :]) for path in row.paths]
+    assert [node for one in own for node in one] == list(range(len(row.ids)))
+
+
+@given(st.lists(spans(), min_size=1, max_size=30))
+def test_targets_are_predicted_from_the_token_before(asked):
+    """In the order of the batch, whatever the order of the row."""
+    row = Row.of(asked)
+    nodes, targets, lengths = row.predicting(asked)
+    assert lengths == [len(span.ids) - span.start for span in asked]
+    assert list(targets) == [token for span in asked for token in span.ids[span.start :]]
+    assert [row.ids[node] for node in nodes] == [token for span in asked for token in span.ids[span.start - 1 : -1]]

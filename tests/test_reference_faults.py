@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rt_framework import Reply, Score, Scored, Span, SpanLoss, TeacherError, Turn, Unparsed, Version, teaching
 from rt_framework.builtin.metrics.ratios import IFD, RIFD, IFDLoss, RIFDLoss
@@ -24,6 +25,7 @@ from rt_framework.builtin.reflections.response import ResponseReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.builtin.selectors.dataset import Top
 from rt_framework.builtin.selectors.settings import TopSettings
+from rt_framework.builtin.students import head
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.templates.chat import Chat
@@ -179,22 +181,27 @@ def test_an_empty_instruction_is_a_status(tmp_path, model):
     assert full["status"] == "ok"
 
 
-def test_batches_are_large_and_logits_are_of_targets_only(student):
-    """Fault: batch size 1, full logits, hidden states kept."""
+def test_batches_are_large_and_logits_are_of_targets_only(student, monkeypatch):
+    """Fault: batch size 1, full logits, hidden states kept, and the same prompt computed for every loss."""
     spans = encoded(student, *(Span("12 times 7? ", f"It is {number}.") for number in range(5)))
-    inner = student._losses._model
-    seen: dict[str, Any] = {"sequences": [], "positions": []}
-    body = inner.base_model.register_forward_hook(
-        lambda module, args, out: seen["sequences"].append((out.last_hidden_state.shape[0], out.hidden_states))
-    )
-    head = inner.get_output_embeddings().register_forward_hook(
-        lambda module, args, out: seen["positions"].append(out.numel() // out.shape[-1])
+    assert student.packs
+    seen: dict[str, list[Any]] = {"fed": [], "logits": []}
+
+    def linear(states, weight, bias=None):
+        seen["logits"].append(len(states))
+        return torch.nn.functional.linear(states, weight, bias)
+
+    monkeypatch.setattr(head, "linear", linear)
+    body = student._way.losses._model.base_model.register_forward_hook(
+        lambda module, args, out: seen["fed"].append((out.last_hidden_state.shape[1], out.hidden_states))
     )
     student.score(spans)
     body.remove()
-    head.remove()
-    assert seen["sequences"] == [(5, None)]
-    assert sum(seen["positions"]) == sum(len(span.ids) - span.start for span in spans)
+    ((fed, kept),) = seen["fed"]
+    assert kept is None
+    assert fed == len({span.ids[:end] for span in spans for end in range(1, len(span.ids))})
+    assert fed < sum(len(span.ids) - 1 for span in spans) / 2
+    assert set(seen["logits"]) == {sum(len(span.ids) - span.start for span in spans)}
 
 
 def test_one_wave_of_samples_is_few_batches(tmp_path):

@@ -17,6 +17,7 @@ from rt_framework.errors import OutOfMemory, PluginError
 from rt_framework.framing import PresetFrame
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
+from rt_framework.losses import Losses
 from rt_framework.model import Pair, Range, SpanLoss, Turn
 from rt_framework.presets import preset
 from rt_framework.scoring import Scoring
@@ -35,26 +36,24 @@ def ledger(tmp_path):
 
 
 @asynccontextmanager
-async def scoring(ledger, student=None, preset_name="selective-rt", metrics=None, **options):
+async def scoring(ledger, student=None, preset_name="selective-rt", metrics=None, batch_tokens=2048, range_binds=False):
     """The chain with a student on a thread, freed at the end."""
     student = student or FakeStudent()
     make = Builder(Host(only=[]))
     chosen = preset(preset_name)
     executor = LocalExecutor()
     executor.start(lambda: student)
+    losses = Losses(student.fingerprint, executor, ledger, tally(), batch_tokens)
     chain = Scoring(
         metrics=lambda name: (metrics or {}).get(name) or make("metrics", name),
         frame=PresetFrame(chosen, make("templates", chosen.template), chosen.limit(chosen.template)),
-        fingerprint=student.fingerprint,
-        executor=executor,
-        ledger=ledger,
-        tally=tally(),
-        **{"batch_tokens": 2048, "range_binds": False} | options,
+        losses=losses,
+        range_binds=range_binds,
     )
     try:
         yield chain
     finally:
-        await chain.close()
+        await losses.close()
         executor.close()
 
 
@@ -136,8 +135,8 @@ async def test_a_second_chain_computes_nothing(ledger):
         assert await chain.score(PAIRS, BOTH) == first
         values = await chain.score(PAIRS, ["ifd-loss", "r-ifd-loss", "ppl", "loss"])
         assert all(score.value is not None for one in values for score in one.values())
-        assert (chain._tally.forward_passes, chain._tally.forward_tokens) == (0, 0)
-        assert chain._tally.reused_losses > 0
+        assert (chain._losses._tally.forward_passes, chain._losses._tally.forward_tokens) == (0, 0)
+        assert chain._losses._tally.reused_losses > 0
 
 
 async def test_another_student_or_another_length_is_another_loss(ledger):
@@ -150,7 +149,7 @@ async def test_another_student_or_another_length_is_another_loss(ledger):
     for more in ({"student": Other()}, {"preset_name": "superfiltering"}):
         async with scoring(ledger, **more) as chain:
             await chain.score(PAIRS[:1], ["ifd"])
-            assert chain._tally.forward_passes == 1
+            assert chain._losses._tally.forward_passes == 1
 
 
 async def test_scores_do_not_depend_on_the_order_of_arrival(ledger, tmp_path):
@@ -161,7 +160,7 @@ async def test_scores_do_not_depend_on_the_order_of_arrival(ledger, tmp_path):
     async with scoring(other, batch_tokens=60) as chain:
         for one in mixed:
             assert (await chain.score([one], BOTH))[0] == first[one]
-        assert chain._tally.forward_passes > len(PAIRS)
+        assert chain._losses._tally.forward_passes > len(PAIRS)
     other.close()
 
 

@@ -6,18 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    CohereConfig,
-    CohereForCausalLM,
-    Gemma2Config,
-    Gemma2ForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 _TEXT = ["Name the colours of the rainbow.", "Write a short poem about a river.", "What is 12 times 7? It is 84."]
 CHAT = "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}<assistant>"
@@ -61,34 +52,51 @@ def llama(window: int = 64) -> Any:
     return LlamaForCausalLM(config).eval()
 
 
+def family(name: str, **options: Any) -> Any:
+    """A model of the architecture that transformers calls *name*, with a shape as small as Llama's above.
+
+    Args:
+        name: the prefix of its config class, ``Qwen3`` for one.
+        options: what is special about it; they come on top of the common ones.
+    """
+    torch.manual_seed(0)
+    common = {"vocab_size": 320, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+    config = getattr(transformers, f"{name}Config")(**{**common, **_SHAPE, **options})
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
 def gpt2() -> Any:
     """A GPT-2: learned absolute positions."""
-    torch.manual_seed(0)
-    config = GPT2Config(vocab_size=320, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=1)
-    return GPT2LMHeadModel(config).eval()
+    return family("GPT2", n_positions=64, n_embd=32, n_layer=2, n_head=2)
 
 
 def gemma2() -> Any:
-    """A Gemma 2 with a soft cap so low that leaving it out changes every loss, and a sliding window."""
-    torch.manual_seed(0)
-    config = Gemma2Config(
-        vocab_size=320,
-        max_position_embeddings=64,
-        head_dim=16,
-        sliding_window=8,
-        final_logit_softcapping=0.05,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=0,
-        **_SHAPE,
-    )
-    return Gemma2ForCausalLM(config).eval()
+    """A Gemma 2 with soft caps so low that leaving one out changes every loss, and a sliding window."""
+    return family("Gemma2", head_dim=16, sliding_window=8, final_logit_softcapping=0.05, attn_logit_softcapping=0.02)
+
+
+def gemma3() -> Any:
+    """A Gemma 3: three of four layers slide, each kind with a rotary base of its own."""
+    return family("Gemma3Text", num_hidden_layers=4, head_dim=16, sliding_window=8, sliding_window_pattern=4)
+
+
+def mistral() -> Any:
+    """A Mistral: all layers slide, and two query heads share a key head."""
+    return family("Mistral", sliding_window=8, num_attention_heads=4, num_key_value_heads=2)
+
+
+def phi3() -> Any:
+    """A Phi-3 whose rotary positions change behind 16 tokens."""
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 8,
+        "long_factor": [4.0] * 8,
+        "original_max_position_embeddings": 16,
+    }
+    return family("Phi3", rope_parameters=rope, original_max_position_embeddings=16)
 
 
 def cohere() -> Any:
     """A Cohere: logits are scaled behind the head."""
-    torch.manual_seed(0)
-    config = CohereConfig(
-        vocab_size=320, max_position_embeddings=64, logit_scale=4.0, bos_token_id=0, eos_token_id=1, **_SHAPE
-    )
-    return CohereForCausalLM(config).eval()
+    return family("Cohere", logit_scale=4.0)

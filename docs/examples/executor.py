@@ -15,6 +15,8 @@ T = TypeVar("T")
 class InlineExecutor:
     """Blocks everything else while the student works."""
 
+    workers = 1
+
     def __init__(self) -> None:
         self._make: Callable[[], Student] | None = None
         self._student: Student | None = None

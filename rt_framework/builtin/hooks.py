@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rt_framework import hookimpl
+from rt_framework.builtin.executors.settings import ProcessesSettings
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.builtin.selectors import settings as selectors
 from rt_framework.builtin.stages import settings as stages
@@ -111,7 +112,10 @@ def rt_register_stages(register: Register) -> None:
 @hookimpl
 def rt_register_executors(register: Register) -> None:
     """Where the student runs."""
-    register("local", f"{_HERE}.executors.local:LocalExecutor", help="in this process")
+    at = f"{_HERE}.executors"
+    register("local", f"{at}.local:LocalExecutor", help="in this process")
+    help_ = "one process for each GPU of this machine"
+    register("processes", f"{at}.processes:ProcessesExecutor", help=help_, settings=ProcessesSettings)
 
 
 @hookimpl

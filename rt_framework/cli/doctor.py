@@ -17,13 +17,14 @@ from rt_framework.host import Host
 def command(host: Host, config: Path | None, student: str | None) -> int:
     """Say what works here and what is wrong: versions, device, plugins, and CONFIG if one is given."""
     from rt_framework.checks import check_config, check_device, check_plugins, check_student, check_versions
+    from rt_framework.config import spec_of
     from rt_framework.console import line, stdout, table
 
     checks: list[Any] = [check_versions, check_device, lambda: check_plugins(host)]
     if config is not None:
         checks.append(lambda: check_config(host, config))
     if student is not None:
-        checks.append(lambda: check_student(host, student))
+        checks.append(lambda: check_student(host, spec_of(student)))
     results = [result for check in checks for result in check()]
     console = stdout()
     console.print(table("Checks", ("", "what", "finding"), [(r.mark, r.what, r.finding) for r in results]))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from attrs import evolve
 
 from rt_framework.cli.common import data_options
 from rt_framework.host import Host
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--max-tokens", type=click.IntRange(2), help="Longest sequence in tokens; beats the preset.")
 @click.option("--student", required=True, metavar="NAME:MODEL", help="Who scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of the hf student.")
+@click.option("--executor", default="local", show_default=True, help="Where it runs; processes: on every GPU.")
 @click.option("--metric", "metrics", multiple=True, help="May be given more than once; default: the preset's.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON lines; losses are kept in OUT.rt.")
 @click.pass_obj
@@ -33,6 +35,7 @@ def command(
     max_tokens: int | None,
     student: str,
     dtype: str | None,
+    executor: str,
     metrics: tuple[str, ...],
     out: Path,
 ) -> None:
@@ -41,17 +44,21 @@ def command(
 
     from rt_framework.assembly import Framing
     from rt_framework.cli.common import watching
-    from rt_framework.config import ScoringConfig
+    from rt_framework.config import ScoringConfig, spec_of
     from rt_framework.score import score_file
     from rt_framework.source import open_source
-    from rt_framework.spec import Spec
 
     source = open_source(host, data, limit)
-    config = ScoringConfig(preset, Spec.parse(template) if template else None, max_tokens)
+    config = ScoringConfig(preset, spec_of(template) if template else None, max_tokens, executor=spec_of(executor))
     names = metrics or Framing.of(config).preset.metrics
-    spec = Spec.parse(student)
+    spec = spec_of(student)
     if dtype:
-        spec = Spec(spec.name, {"model": spec.options, "dtype": dtype})
+        options = spec.options if isinstance(spec.options, dict) else {"model": spec.options}
+        spec = evolve(spec, options={**options, "dtype": dtype})
     with watching(host, ["console"]) as watchers:
-        counts = asyncio.run(score_file(host, source, spec, config, names, out, watchers))
-    click.echo(f"{out}: " + ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+        done = asyncio.run(score_file(host, source, spec, config, names, out, watchers))
+    click.echo(
+        f"{done.forward_tokens} student tokens computed, {done.forward_tokens / done.seconds:.0f}/s, "
+        f"{done.reused_losses} losses from the ledger; {done.seconds:.1f} s"
+    )
+    click.echo(f"{out}: " + ", ".join(f"{count} {status}" for status, count in sorted(done.outcomes.items())))

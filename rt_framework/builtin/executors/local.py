@@ -15,6 +15,8 @@ T = TypeVar("T")
 class LocalExecutor:
     """One worker thread: a model is not safe to use from two."""
 
+    workers = 1
+
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="student")
         self._make: Callable[[], Student] | None = None

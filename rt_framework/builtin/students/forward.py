@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
+from rt_framework.builtin.students.attention import RowAttention, packed
+from rt_framework.builtin.students.head import TargetHead, nll_of_logits
 from rt_framework.model import EncodedSpan
-
-LOGITS_BYTES = 256 * 2**20
-"""Most bytes of one block of logits in float32."""
+from rt_framework.packing import Row
 
 _MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+Attention = Callable[[Row, torch.device], RowAttention]
 
 
 class TargetLosses:
     """Sums of negative log-likelihoods over target tokens, by one model.
 
-    The head is applied to the hidden states that predict a target and to no other. Heads differ: the
-    short cut is taken only where it gives the model's own logits on a probe, else ``path`` says why not.
-
     Args:
         model: a causal language model of transformers, in inference mode.
+        head: the model's head; ``None`` takes full logits from the model.
+        attention: attention of packed rows; ``None`` pads.
     """
 
-    path: str
-    """``head on targets``, or ``full logits`` and the reason."""
-
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, head: TargetHead | None, attention: Attention | None) -> None:
         self._model = model
-        self._config = model.config.get_text_config()
-        self._head = model.get_output_embeddings()
-        with torch.inference_mode():
-            obstacle = self._obstacle()
-        self._split = obstacle is None
-        self.path = "head on targets" if obstacle is None else f"full logits: {obstacle}"
+        self._head = head
+        self._attention = attention
+        self._kinds_end = _kinds_end(model.config.get_text_config())
 
     def sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
         """Sum of the target tokens' negative log-likelihoods of each sequence, in nats (float64).
@@ -43,72 +40,63 @@ class TargetLosses:
         Raises:
             RuntimeError: among others when memory runs out; see :func:`out_of_memory`.
         """
-        if not batch:
-            return []
+        found = [math.nan] * len(batch)
         with torch.inference_mode():
-            ids, mask = self._padded(batch)
-            rows, columns, targets = self._targets(batch)
-            features = self._features(ids, mask)[rows, columns]
-            nll = self._nll(features, targets).double().cpu()
-            parts = nll.split([len(span.ids) - span.start for span in batch])
-            return [float(part.sum()) for part in parts]
+            for places in self._alike(batch):
+                for place, nll in zip(places, self._sums([batch[place] for place in places]), strict=True):
+                    found[place] = nll
+        return found
 
-    def _padded(self, batch: Sequence[EncodedSpan]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and mask, [sequences × tokens]. The last token of a sequence predicts nothing and is not fed."""
-        # Padding is on the right and attention is causal: no token sees any, whatever its id is.
-        lengths = [len(span.ids) - 1 for span in batch]
-        ids = torch.zeros(len(batch), max(lengths), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, (span, length) in enumerate(zip(batch, lengths, strict=True)):
-            ids[row, :length] = torch.tensor(span.ids[:-1])
-            mask[row, :length] = 1
-        return ids.to(self._model.device), mask.to(self._model.device)
+    def _alike(self, batch: Sequence[EncodedSpan]) -> Iterator[list[int]]:
+        """Sequences that the model treats the same: one that is long for it changes how it sees its batch mates."""
+        long = [len(span.ids) - 1 > self._kinds_end for span in batch]
+        for kind in (False, True):
+            if kind in long:
+                yield [place for place, one in enumerate(long) if one is kind]
 
-    def _targets(self, batch: Sequence[EncodedSpan]) -> torch.Tensor:
-        """Row and column of each predicting position, and the token predicted, [3 × targets]."""
-        flat = [
-            (row, position - 1, span.ids[position])
-            for row, span in enumerate(batch)
-            for position in range(span.start, len(span.ids))
-        ]
-        return torch.tensor(flat).T.to(self._model.device)
+    def _sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
+        states, targets, lengths = self._padded(batch) if self._attention is None else self._packed(batch)
+        nll = nll_of_logits(states, targets) if self._head is None else self._head.nll(states, targets)
+        return [float(part.sum()) for part in nll.cpu().split(lengths)]
 
-    def _features(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _packed(self, batch: Sequence[EncodedSpan]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+        """States that predict a target [targets × width], the targets [targets], and how many a sequence has."""
+        assert self._attention is not None
+        row = Row.of(batch)
+        nodes, targets, lengths = row.predicting(batch)
+        with packed(self._model, self._attention(row, self._model.device)):
+            states = self._states(self._tensor(row.ids)[None], position_ids=self._tensor(row.positions)[None])
+        return states[0, self._tensor(nodes)], self._tensor(targets), lengths
+
+    def _padded(self, batch: Sequence[EncodedSpan]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+        """The same of one padded batch."""
+        # Padding is on the right and attention is causal: no token sees any, whatever its id is, without a mask.
+        ids = np.zeros((len(batch), max(len(span.ids) for span in batch) - 1), dtype=np.int64)
+        for row, span in enumerate(batch):
+            ids[row, : len(span.ids) - 1] = span.ids[:-1]
+        lengths = [len(span.ids) - span.start for span in batch]
+        rows = np.repeat(np.arange(len(batch)), lengths)
+        columns = np.concatenate([np.arange(span.start - 1, len(span.ids) - 1) for span in batch])
+        targets = np.concatenate([span.ids[span.start :] for span in batch])
+        states = self._states(self._tensor(ids))
+        return states[self._tensor(rows), self._tensor(columns)], self._tensor(targets), lengths
+
+    def _states(self, ids: torch.Tensor, **options: torch.Tensor) -> torch.Tensor:
         """Hidden states [sequences × tokens × width], or logits where the head cannot be split off."""
-        if self._split:
-            return self._model.base_model(ids, attention_mask=mask, use_cache=False).last_hidden_state
-        return self._model(ids, attention_mask=mask, use_cache=False).logits
+        if self._head is not None:
+            return self._model.base_model(ids, use_cache=False, **options).last_hidden_state
+        return self._model(ids, use_cache=False, **options).logits
 
-    def _nll(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Negative log-likelihood of each target, [targets] in float32."""
-        rows = max(1, LOGITS_BYTES // (4 * self._config.vocab_size))
-        blocks = zip(features.split(rows), targets.split(rows), strict=True)
-        return torch.cat([self._block(part, wanted) for part, wanted in blocks])
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values).to(self._model.device)
 
-    def _block(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        logits = self._logits(features) if self._split else features.float()
-        return logits.logsumexp(-1) - logits.gather(-1, targets[:, None])[:, 0]
 
-    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The head with the scalings that model families add to it, in float32."""
-        logits = self._head(hidden).float()
-        logits = logits * getattr(self._config, "logit_scale", 1.0) / getattr(self._config, "logits_scaling", 1.0)
-        cap = getattr(self._config, "final_logit_softcapping", None)
-        return torch.tanh(logits / cap) * cap if cap else logits
-
-    def _obstacle(self) -> str | None:
-        """Why body and head apart do not give the model's own logits; none if they do."""
-        ids = (torch.arange(12, device=self._model.device)[None] * 97 + 3) % self._config.vocab_size
-        own = self._model(ids, use_cache=False).logits.float()
-        try:
-            ours = self._logits(self._model.base_model(ids, use_cache=False).last_hidden_state)
-            gap = float((own - ours).abs().max())
-        except Exception as error:
-            return f"body and head do not run apart ({type(error).__name__})"
-        tolerance = 1e-4 if own.dtype == self._model.dtype else 2e-2
-        if gap <= tolerance * max(1.0, float(own.abs().max())):
-            return None
-        return f"head and body apart differ from the model by {gap:.2g}"
+def _kinds_end(config: Any) -> float:
+    """Most tokens that the model reads before it changes its position encoding (LongRoPE); else infinity."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(one for one in rope.values() if isinstance(one, dict))]
+    ends = [one.get("original_max_position_embeddings") for one in kinds if one.get("rope_type") == "longrope"]
+    return min((end for end in ends if end), default=math.inf)
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -16,7 +16,7 @@ from rt_framework.errors import OutOfMemory
 from rt_framework.model import EncodedSpan, Span, SpanLoss
 
 if TYPE_CHECKING:
-    from rt_framework.builtin.students.forward import TargetLosses
+    from rt_framework.builtin.students.probe import Way
 
 
 _CPU_TOKENS = 1024
@@ -48,13 +48,18 @@ class HFStudent:
 
     @property
     def batch_tokens(self) -> int:
-        """Most tokens of a padded batch: on a CPU as many as its caches hold, on a GPU enough to keep it busy."""
+        """Most tokens of a batch: on a CPU as many as its caches hold, on a GPU enough to keep it busy."""
         return _CPU_TOKENS if models.resolved_device(self._settings) == "cpu" else _GPU_TOKENS
 
     @property
+    def packs(self) -> bool:
+        """Whether a batch is run as one packed row. Loads the model."""
+        return self._way.packs
+
+    @property
     def path(self) -> str:
-        """How losses are computed: ``head on targets``, or ``full logits`` and why. Loads the model."""
-        return self._losses.path
+        """How losses are computed, and why not faster. Loads the model."""
+        return self._way.path
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
         """Token ids of each span, or why there are none.
@@ -77,7 +82,7 @@ class HFStudent:
     def _sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
         from rt_framework.builtin.students.forward import free_memory, out_of_memory
 
-        losses = self._losses
+        losses = self._way.losses
         try:
             with models.AT_WORK:
                 return losses.sums(batch)
@@ -94,10 +99,11 @@ class HFStudent:
         return Encoder(tokenizer, models.window(models.load_config(self._settings), tokenizer))
 
     @cached_property
-    def _losses(self) -> TargetLosses:
-        from rt_framework.builtin.students.forward import TargetLosses
+    def _way(self) -> Way:
+        from rt_framework.builtin.students.probe import choose
 
-        return TargetLosses(models.load_model(self._settings, self._settings.attention))
+        with models.AT_WORK:
+            return choose(models.load_model(self._settings, self._settings.attention), self._settings.attention)
 
 
 def _loss(span: EncodedSpan, nll: float | None) -> SpanLoss:

@@ -31,7 +31,7 @@ class HFSettings:
     dtype: Dtype = "auto"
     """Number format of the weights."""
     attention: str | None = None
-    """Attention implementation, as transformers names it; none: its own choice."""
+    """Attention implementation, as transformers names it, on padded batches; none: packed rows where possible."""
     device: str | None = None
     """Torch device; none: CUDA if there is one, else the CPU."""
     revision: str | None = None

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against the published procedure, measured side by side in one run."""

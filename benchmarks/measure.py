@@ -1,0 +1,124 @@
+"""What is measured beside seconds: the machine's matrix rate, the work that a job needs, memory."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+
+from rt_framework.packing import Row
+from rt_framework.plan import Batch
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    """How long *work* takes, and what it gives."""
+    gc.collect()
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def matrix_rate(dtype: torch.dtype, device: str, size: int = 2048, rounds: int = 9) -> float:
+    """FLOP/s of a square matrix product: the median of some rounds."""
+    left, right = (torch.randn(size, size, dtype=dtype, device=device) for _ in range(2))
+    times = []
+    for _ in range(rounds):
+        _wait(device)
+        start = time.perf_counter()
+        torch.mm(left, right)
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / statistics.median(times)
+
+
+@frozen
+class Cost:
+    """FLOP that a model needs for a token."""
+
+    body: float
+    """Of each token that is fed, attention apart."""
+    attention: float
+    """Of each pair of a token and one that it attends to."""
+    head: float
+    """Of each target."""
+
+    @classmethod
+    def of(cls, model: Any) -> Cost:
+        """Count the model's matrix products, two FLOP for a multiplication and an addition."""
+        config = model.config.get_text_config()
+        head = model.get_output_embeddings().weight
+        weights = sum(m.weight.numel() for m in model.base_model.modules() if isinstance(m, torch.nn.Linear))
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return cls(
+            2.0 * weights, 4.0 * config.num_hidden_layers * config.num_attention_heads * width, 2.0 * head.numel()
+        )
+
+    def needed(self, batches: Sequence[Batch]) -> float:
+        """FLOP that packed batches need: shared prefixes once, no padding, the head on targets only."""
+        total = 0.0
+        for batch in batches:
+            row = Row.of(batch.spans)
+            targets = sum(len(span.ids) - span.start for span in batch.spans)
+            attended = float(np.sum(row.positions + 1))
+            total += self.body * len(row.ids) + self.attention * attended + self.head * targets
+        return total
+
+
+def loaded_memory() -> int:
+    """Bytes that the process holds; from here on :func:`peak_memory` counts anew."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def peak_memory() -> int:
+    """Most bytes that the process has held since :func:`loaded_memory`."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Where this was measured, with which versions."""
+    packages = ("rt-framework", "torch", "transformers", "numpy")
+    facts: dict[str, Any] = {name: metadata.version(name) for name in packages}
+    facts |= {
+        "python": platform.python_version(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    return facts | ({"gpu": torch.cuda.get_device_name(0)} if device == "cuda" else {})
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def ranks(values: Sequence[float]) -> np.ndarray:
+    """Rank of each value."""
+    return np.argsort(np.argsort(np.asarray(values), kind="stable"), kind="stable")
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's ρ."""
+    return float(np.corrcoef(ranks(one), ranks(other))[0, 1])
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

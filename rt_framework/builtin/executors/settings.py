@@ -1,0 +1,13 @@
+"""Options of the executors."""
+
+from __future__ import annotations
+
+from attrs import field, frozen, validators
+
+
+@frozen
+class ProcessesSettings:
+    """How many processes."""
+
+    workers: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    """Processes, each with a model of its own; none: one for each GPU that is visible."""

@@ -1,0 +1,75 @@
+"""From hidden states to losses of target tokens; no [tokens × vocabulary] matrix ever exists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy, linear
+
+LOGITS_BYTES = {"cpu": 8 * 2**20, "cuda": 2**28}
+"""Most bytes of one block of logits in float32, by device: what a CPU's cache holds, what keeps a GPU busy."""
+
+_ROWS = 4096
+"""Most hidden states of one block. The head's weights are read once for each."""
+
+
+class TargetHead:
+    """The output head, applied to the hidden states that predict a target.
+
+    Args:
+        head: a linear layer from hidden states to the vocabulary.
+        config: the text configuration, for the scalings that model families add behind the head.
+    """
+
+    def __init__(self, head: torch.nn.Linear, config: Any) -> None:
+        self._head = head
+        self._scale = getattr(config, "logit_scale", None) or 1.0
+        self._scale /= getattr(config, "logits_scaling", None) or 1.0
+        self._cap = getattr(config, "final_logit_softcapping", None)
+
+    def nll(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Negative log-likelihood of each target in nats, [targets] in float64, on the device of *hidden*.
+
+        Args:
+            hidden: states that predict, [targets × width].
+            targets: the tokens predicted, [targets].
+        """
+        parts = zip(hidden.split(_ROWS), targets.split(_ROWS), strict=True)
+        return torch.cat([self._block(part, wanted) for part, wanted in parts])
+
+    def _block(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The vocabulary block by block, with a running log-sum-exp."""
+        columns = max(1, _bytes(hidden) // (4 * len(targets)))
+        total = torch.full(targets.shape, -torch.inf, dtype=torch.float64, device=hidden.device)
+        own = torch.zeros_like(total)
+        for start in range(0, self._head.weight.shape[0], columns):
+            logits = self._logits(hidden, slice(start, start + columns))
+            place = targets - start
+            here = (place >= 0) & (place < logits.shape[-1])
+            found = logits.gather(-1, place.clamp(0, logits.shape[-1] - 1)[:, None])[:, 0]
+            own = torch.where(here, found.double(), own)
+            # In place: a second block of this size would cost more than the arithmetic.
+            most = logits.amax(-1)
+            mass = logits.sub_(most[:, None]).exp_().sum(-1)
+            total = torch.logaddexp(total, most.double() + mass.double().log())
+        return total - own
+
+    def _logits(self, hidden: torch.Tensor, block: slice) -> torch.Tensor:
+        """Logits of a block of the vocabulary as the model scales them, in float32."""
+        bias = None if self._head.bias is None else self._head.bias[block]
+        logits = linear(hidden, self._head.weight[block], bias).float()
+        if self._scale != 1.0:
+            logits.mul_(self._scale)
+        return logits.div_(self._cap).tanh_().mul_(self._cap) if self._cap else logits
+
+
+def nll_of_logits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The same from logits that the model has computed, [targets × vocabulary]; a block of rows at a time."""
+    rows = max(1, _bytes(logits) // (4 * logits.shape[-1]))
+    parts = zip(logits.split(rows), targets.split(rows), strict=True)
+    return torch.cat([cross_entropy(part.float(), wanted, reduction="none") for part, wanted in parts]).double()
+
+
+def _bytes(states: torch.Tensor) -> int:
+    return LOGITS_BYTES.get(states.device.type, LOGITS_BYTES["cuda"])

@@ -1,0 +1,228 @@
+"""From spans to losses, each computed once: the ledger answers what it knows, the rest is encoded,
+planned, handed to the student and committed, batch by batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
+
+from attrs import asdict, frozen
+
+from rt_framework.batching import Batcher
+from rt_framework.errors import ConfigError, OutOfMemory, PluginError, RtError
+from rt_framework.ledger import Ledger
+from rt_framework.model import Context, EncodedSpan, Span, SpanLoss, digest
+from rt_framework.plan import Batch, plan
+from rt_framework.protocols import Executor, ShapedStudent, Student
+from rt_framework.tally import Tally
+
+_WAVE = 512
+"""Samples whose spans are planned together: enough to fill batches with what shares a prefix."""
+
+
+@frozen
+class Shape:
+    """How the student wants to be fed."""
+
+    batch_tokens: int
+    packs: bool
+    path: str
+
+    @classmethod
+    def of(cls, student: Student) -> Shape:
+        """Ask the student; one that does not say gets padded batches of a size that suits most devices."""
+        if isinstance(student, ShapedStudent):
+            return cls(student.batch_tokens, student.packs, student.path)
+        return cls(8192, packs=False, path="the student's own")
+
+
+class Losses:
+    """The losses of one student under one ledger.
+
+    Args:
+        fingerprint: the student's identity, part of every key.
+        executor: where the student runs.
+        ledger: where losses are kept.
+        tally: counts.
+        batch_tokens: most tokens of a batch; ``None`` leaves it to the student.
+    """
+
+    def __init__(
+        self, fingerprint: str, executor: Executor, ledger: Ledger, tally: Tally, batch_tokens: int | None
+    ) -> None:
+        self._fingerprint = fingerprint
+        self._executor = executor
+        self._ledger = ledger
+        self._tally = tally
+        self._budget = batch_tokens
+        self._shape: Shape | None = None
+        self._batcher: Batcher[Mapping[str, Span], Mapping[str, SpanLoss]] = Batcher(self._wave, _WAVE)
+
+    async def of(self, spans: Sequence[Span]) -> list[SpanLoss]:
+        """The loss of each span. What is asked at the same time shares batches, and equal spans are one."""
+        keys = [self._key(span) for span in spans]
+        found = self._ledger.losses(keys)
+        self._tally.reused_losses += sum(key in found for key in keys)
+        missing = {key: span for key, span in zip(keys, spans, strict=True) if key not in found}
+        if missing:
+            found |= await self._batcher.submit(missing)
+        return [found[key] for key in keys]
+
+    async def check(self, spans: Sequence[Span]) -> None:
+        """Whether the student can read *spans* at all; asked before anything is paid for.
+
+        Raises:
+            ConfigError: it cannot, a tokenizer without a chat template under the preset ``chat`` for one.
+            PluginError: it raises.
+        """
+        try:
+            found = await self._executor.run(partial(_encode, tuple(spans)))
+        except RtError:
+            raise
+        except Exception as error:
+            raise PluginError(f"the student cannot encode: {type(error).__name__}: {error}") from error
+        for encoded in found:
+            if isinstance(encoded, SpanLoss):
+                raise ConfigError(f"the student cannot score with this preset and template: {encoded.reason}")
+
+    async def close(self) -> None:
+        """Stop what nobody waits for any more."""
+        await self._batcher.close()
+
+    def _key(self, span: Span) -> str:
+        contexts = [
+            one if one is None or isinstance(one, str) else list(map(asdict, one)) for one in (span.context, span.twin)
+        ]
+        return digest([self._fingerprint, *contexts, span.target, span.join, span.max_tokens, span.count_only])
+
+    # --- one wave ---------------------------------------------------------------------------
+
+    async def _wave(self, asked: Sequence[Mapping[str, Span]]) -> AsyncIterator[tuple[int, Mapping[str, SpanLoss]]]:
+        """Answers each asker as soon as its last batch is committed, so that its sample goes on meanwhile."""
+        answers = _Answers(asked)
+        wanted = {key: span for one in asked for key, span in one.items()}
+        # The wave before may have computed what was still missing when this was asked.
+        known = self._ledger.losses(wanted)
+        self._tally.reused_losses += len(known)
+        for answer in answers.add(known):
+            yield answer
+        async for losses in self._computed({key: span for key, span in wanted.items() if key not in known}):
+            # A larger device may have room for what did not fit here.
+            await self._ledger.put_losses({key: loss for key, loss in losses.items() if loss.status != "oom"})
+            for answer in answers.add(losses):
+                yield answer
+
+    async def _computed(self, wanted: Mapping[str, Span]) -> AsyncIterator[Mapping[str, SpanLoss]]:
+        if not wanted:
+            return
+        encoded = await self._executor.run(partial(_encode, tuple(wanted.values())))
+        keyed = dict(zip(wanted, encoded, strict=True))
+        without = {key: _without_forward(one) for key, one in keyed.items()}
+        yield {key: loss for key, loss in without.items() if loss is not None}
+        spans = {key: one for key, one in keyed.items() if isinstance(one, EncodedSpan) and without[key] is None}
+        async for batch, losses in self._forwards(list(spans.values())):
+            keys = list(spans)
+            yield {keys[at]: loss for places, loss in zip(batch.asked, losses, strict=True) for at in places}
+
+    async def _forwards(self, spans: Sequence[EncodedSpan]) -> AsyncIterator[tuple[Batch, Sequence[SpanLoss]]]:
+        """Every batch with its losses, as they are done."""
+        if not spans:
+            return
+        shape = await self._shaped()
+        running: set[asyncio.Future[tuple[Batch, Sequence[SpanLoss]]]] = set()
+        try:
+            for batch in plan(spans, self._most, shape.packs):
+                running.add(asyncio.ensure_future(self._forward(batch)))
+                # One more than there are workers, so that none waits while a batch is committed.
+                while len(running) > self._executor.workers:
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        yield task.result()
+            for task in asyncio.as_completed(running):
+                yield await task
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _shaped(self) -> Shape:
+        """The student's shape, noted in the ledger for the manifest."""
+        if self._shape is None:
+            self._shape = await self._executor.run(Shape.of)
+            self._budget = self._budget or self._shape.batch_tokens
+            paths = self._ledger.meta("forward_paths") or []
+            await self._ledger.set_meta("forward_paths", sorted({*paths, self._shape.path}))
+        return self._shape
+
+    def _most(self) -> int:
+        assert self._budget is not None
+        return self._budget
+
+    async def _forward(self, batch: Batch) -> tuple[Batch, Sequence[SpanLoss]]:
+        return batch, [_finite(loss) for loss in await self._scored(batch)]
+
+    async def _scored(self, batch: Batch) -> Sequence[SpanLoss]:
+        """One batch; halved as often as memory asks for, down to one sequence."""
+        try:
+            found = await self._executor.run(partial(_score, batch.spans))
+        except OutOfMemory as error:
+            if len(batch.spans) == 1:
+                return [SpanLoss(None, 0, "oom", f"a single sequence does not fit the device: {error}")]
+            self._budget = max(1, min(self._most(), batch.size // 2))
+            return [loss for half in batch.halves() for loss in await self._scored(half)]
+        self._tally.forward_passes += 1
+        self._tally.forward_tokens += batch.tokens
+        self._tally.changed()
+        return found
+
+
+class _Answers:
+    """Collects losses until an asker has all of its own."""
+
+    def __init__(self, asked: Sequence[Mapping[str, Span]]) -> None:
+        self._asked = asked
+        self._found: dict[str, SpanLoss] = {}
+        self._open = [len(one) for one in asked]
+        self._askers: dict[str, list[int]] = defaultdict(list)
+        for position, one in enumerate(asked):
+            for key in one:
+                self._askers[key].append(position)
+
+    def add(self, losses: Mapping[str, SpanLoss]) -> Iterator[tuple[int, Mapping[str, SpanLoss]]]:
+        """Take losses in; gives the askers that have all of theirs now."""
+        self._found.update(losses)
+        for key in losses:
+            for position in self._askers[key]:
+                self._open[position] -= 1
+                if not self._open[position]:
+                    yield position, {own: self._found[own] for own in self._asked[position]}
+
+
+def _plain(context: Context | None) -> object:
+    return context if context is None or isinstance(context, str) else [asdict(turn) for turn in context]
+
+
+def _encode(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:
+    return student.encode(spans)
+
+
+def _score(spans: Sequence[EncodedSpan], student: Student) -> Sequence[SpanLoss]:
+    return student.score(spans)
+
+
+def _without_forward(encoded: EncodedSpan | SpanLoss) -> SpanLoss | None:
+    """The loss of what needs no forward pass."""
+    if isinstance(encoded, SpanLoss):
+        return encoded
+    return SpanLoss(None, len(encoded.ids) - encoded.start) if encoded.count_only else None
+
+
+def _finite(loss: SpanLoss) -> SpanLoss:
+    """A student's NaN never becomes a number."""
+    if loss.nll is None or math.isfinite(loss.nll):
+        return loss
+    return SpanLoss(None, loss.tokens, "nonfinite", f"the student's loss is {loss.nll}")

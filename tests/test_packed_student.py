@@ -1,0 +1,158 @@
+"""Packed rows give what one sequence alone gives, for every architecture that can be packed; the others say why not."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from rt_framework.builtin.students import head
+from rt_framework.builtin.students.probe import choose
+from rt_framework.model import EncodedSpan
+from rt_framework.plan import plan
+from tests import tiny_models as tiny
+
+FAMILIES = {
+    "llama": tiny.llama,
+    "qwen2": lambda: tiny.family("Qwen2", num_attention_heads=4, num_key_value_heads=2),
+    "qwen3": lambda: tiny.family("Qwen3", head_dim=16),
+    "gemma2": tiny.gemma2,
+    "gemma3": tiny.gemma3,
+    "mistral": tiny.mistral,
+    "gpt2": tiny.gpt2,
+    "phi": lambda: tiny.family("Phi", partial_rotary_factor=0.5),
+    "phi3-longrope": tiny.phi3,
+    "cohere": tiny.cohere,
+    "olmo2": lambda: tiny.family("Olmo2"),
+    "granite": lambda: tiny.family("Granite", logits_scaling=3.0, embedding_multiplier=2.0),
+    "qwen3-moe": lambda: tiny.family("Qwen3Moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16),
+}
+UNPACKED = {
+    "bloom": lambda: tiny.family("Bloom", n_layer=2, n_head=2),
+    "mamba": lambda: tiny.family("Mamba", state_size=4),
+}
+
+
+@cache
+def model_of(kind):
+    """The model, and how it is run."""
+    model = (FAMILIES | UNPACKED)[kind]()
+    # Weights as small as the initial ones would make every token equally likely, whatever it attends to.
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1 and "conv" not in name:
+                weight.mul_(8)
+    return model, choose(model, None)
+
+
+@cache
+def alone(kind, span):
+    """Mean loss by the model alone, with full logits: what the published procedure computes."""
+    model, _ = model_of(kind)
+    ids = torch.tensor(span.ids)
+    with torch.inference_mode():
+        logits = model(ids[None, :-1]).logits[0]
+    return float(cross_entropy(logits[span.start - 1 :], ids[span.start :]))
+
+
+def means(way, batch):
+    sums = way.losses.sums(batch)
+    return [nll / (len(span.ids) - span.start) for nll, span in zip(sums, batch, strict=True)]
+
+
+def conversation_like(seed=0, count=14):
+    """Sequences that share starts of several lengths, in any order, some longer than every window."""
+    source = random.Random(seed)
+    spans = []
+    for _ in range(count):
+        ids = source.choice(spans).ids if spans and source.random() < 0.7 else ()
+        ids = ids[: source.randrange(len(ids) + 1)]
+        ids += tuple(source.randrange(2, 320) for _ in range(source.randrange(2, 20)))
+        spans.append(EncodedSpan(ids[:40], source.randrange(1, min(len(ids), 40))))
+    return spans
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_packed_losses_are_those_of_one_sequence_alone(kind):
+    """In float32 within 1e-5 nats a token."""
+    _, way = model_of(kind)
+    assert way.packs, way.path
+    assert way.path == "packed rows, attention by run; head on targets"
+    spans = conversation_like()
+    expected = [alone(kind, span) for span in spans]
+    assert max(expected) - min(expected) > 0.05
+    assert means(way, spans) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", [*FAMILIES, *UNPACKED])
+def test_padded_losses_are_those_of_one_sequence_alone(kind):
+    """The general path gives the same."""
+    model, _ = model_of(kind)
+    way = choose(model, "sdpa")
+    assert not way.packs
+    assert way.path.startswith("padded batches: attention 'sdpa' is asked for; ")
+    spans = conversation_like()
+    assert means(way, spans) == pytest.approx([alone(kind, span) for span in spans], abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", UNPACKED)
+def test_what_cannot_be_packed_is_padded_and_says_why(kind):
+    """A model whose attention is not looked up, or that has none, is found out by its own losses."""
+    _, way = model_of(kind)
+    assert not way.packs
+    assert way.path.startswith("padded batches: as a packed row it ")
+    spans = conversation_like()
+    assert means(way, spans) == pytest.approx([alone(kind, span) for span in spans], abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6), budget=st.integers(1, 120), shuffler=st.randoms(use_true_random=False))
+def test_losses_depend_on_the_sequence_alone(kind, seed, budget, shuffler):
+    """Not on order, batch mates or budget."""
+    _, way = model_of(kind)
+    spans = conversation_like(seed, count=6)
+    shuffler.shuffle(spans)
+    for batch in plan(spans, lambda: budget, packed=True):
+        expected = [alone(kind, span) for span in batch.spans]
+        assert means(way, batch.spans) == pytest.approx(expected, abs=1e-5)
+
+
+def test_packing_leaves_the_model_as_it_was():
+    """A teacher may share it: between two passes it attends as before."""
+    model, way = model_of("llama")
+    ids = torch.arange(2, 30)[None]
+    before = model(ids).logits
+    way.losses.sums(conversation_like())
+    assert model.config._attn_implementation == "sdpa"
+    assert torch.equal(model(ids).logits, before)
+
+
+def test_blocks_of_the_vocabulary_change_nothing(monkeypatch):
+    """The running log-sum-exp over many small blocks is the one over all."""
+    _, way = model_of("gemma2")
+    spans = conversation_like()
+    whole = means(way, spans)
+    monkeypatch.setitem(head.LOGITS_BYTES, "cpu", 4 * 7 * 5)
+    monkeypatch.setattr(head, "_ROWS", 5)
+    assert means(way, spans) == pytest.approx(whole, abs=1e-6)
+
+
+def test_a_window_that_the_attention_is_not_told_is_an_obstacle():
+    """The probe is shorter than a window, so a model that applies one by its mask alone would pass it."""
+    model = tiny.mistral()
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config = model.config
+    told = choose(model, None)
+    assert told.packs
+    model.config.sliding_window = None
+    model.config.layer_types = ["sliding_attention", "full_attention"]
+    silent = choose(model, None)
+    assert not silent.packs
+    assert "does not tell its attention the sliding window" in silent.path
