@@ -28,7 +28,7 @@ from rt_framework.testing import ScriptedTeacher
 
 PRESET = "selective-rt"
 TEMPLATE = "alpaca"
-LOSSES = ("y|x", "y", "x|y", "x")
+IFD_LOSSES = ("y|x", "y")
 
 Row = dict[str, str]
 
@@ -108,21 +108,23 @@ def pair_of(row: Row) -> Pair:
     return Pair(row["instruction"], row["input"], row["output"])
 
 
-def spans_of(pairs: Sequence[Pair]) -> tuple[Span, ...]:
-    """The four spans of each pair, as the preset frames them."""
+def ifd_spans(pairs: Sequence[Pair]) -> tuple[Span, ...]:
+    """Both spans of IFD for each pair, as the preset frames them."""
+    frame = _frame()
+    ways = (frame.response_given_instruction, frame.response_alone)
+    return tuple(span for pair in pairs for way in ways for span in way(pair))
+
+
+def all_spans(pairs: Sequence[Pair]) -> tuple[Span, ...]:
+    """Those of IFD and of r-IFD."""
+    frame = _frame()
+    ways = (frame.instruction_given_response, frame.instruction_alone)
+    return ifd_spans(pairs) + tuple(span for pair in pairs for way in ways for span in way(pair))
+
+
+def _frame() -> PresetFrame:
     chosen = preset(PRESET)
-    frame = PresetFrame(chosen, Builder(Host(only=[]))("templates", TEMPLATE), chosen.limit(TEMPLATE))
-    return tuple(
-        span
-        for pair in pairs
-        for turns in (
-            frame.response_given_instruction(pair),
-            frame.response_alone(pair),
-            frame.instruction_given_response(pair),
-            frame.instruction_alone(pair),
-        )
-        for span in turns
-    )
+    return PresetFrame(chosen, Builder(Host(only=[]))("templates", TEMPLATE), chosen.limit(TEMPLATE))
 
 
 # --- one version of each sample ---------------------------------------------------------------
@@ -134,7 +136,7 @@ def score_rows(rows: Sequence[Row], folder: Path) -> list[dict[str, Any]]:
     host = _host()
     scoring = ScoringConfig(preset=PRESET, template=Spec(TEMPLATE))
     out = folder / "scores.jsonl"
-    asyncio.run(score_file(host, open_source(host, data, None), Spec("held"), scoring, ("ifd", "r-ifd"), out))
+    asyncio.run(score_file(host, open_source(host, data, None), Spec("held"), scoring, ("ifd",), out))
     return [json.loads(line) for line in out.read_text("utf-8").splitlines()]
 
 

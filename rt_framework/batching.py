@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import accumulate
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -22,11 +23,18 @@ class Batcher(Generic[Item, Result]):
     Args:
         run: answers a batch: position and result of each item, as soon as it is known.
         full: most items of a batch.
+        size: how many items one is taken for, at least one.
     """
 
-    def __init__(self, run: Callable[[Sequence[Item]], AsyncIterator[tuple[int, Result]]], full: int) -> None:
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], AsyncIterator[tuple[int, Result]]],
+        full: int,
+        size: Callable[[Item], int] = lambda _: 1,
+    ) -> None:
         self._run = run
         self._full = full
+        self._size = size
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -53,7 +61,8 @@ class Batcher(Generic[Item, Result]):
     async def _work(self) -> None:
         while self._waiting:
             await self._settle()
-            batch, self._waiting = self._waiting[: self._full], self._waiting[self._full :]
+            taken = self._taken()
+            batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
             try:
                 async for position, result in self._run([item for item, _ in batch]):
                     if not batch[position][1].done():
@@ -71,6 +80,14 @@ class Batcher(Generic[Item, Result]):
 
     async def _settle(self) -> None:
         seen = 0
-        while seen < len(self._waiting) < self._full:
+        while seen < len(self._waiting) and not self._is_full():
             seen = len(self._waiting)
             await asyncio.sleep(_PAUSE)
+
+    def _is_full(self) -> bool:
+        return sum(self._size(item) for item, _ in self._waiting) >= self._full
+
+    def _taken(self) -> int:
+        """How many of those that wait fit one batch; the first always does."""
+        sizes = accumulate(self._size(item) for item, _ in self._waiting)
+        return max(1, sum(size <= self._full for size in sizes))

@@ -22,6 +22,12 @@ from rt_framework.writer import Statement, Writer
 
 SCHEMA_VERSION = 1
 
+_MOST_KEYS = 500
+"""Keys of one query: SQLite takes 999 values in every build."""
+
+_MOST_ROWS = 150
+"""Losses of one statement."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS calls (
@@ -206,16 +212,25 @@ class Ledger:
 
     def losses(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Known losses, by key."""
-        sql = "SELECT nll, tokens, status, reason FROM losses WHERE key = ?"
-        found = {key: self._one(sql, (key,)) for key in keys}
-        return {key: SpanLoss(*row) for key, row in found.items() if row is not None}
+        found: dict[str, SpanLoss] = {}
+        wanted = list(keys)
+        for at in range(0, len(wanted), _MOST_KEYS):
+            some = wanted[at : at + _MOST_KEYS]
+            marks = ",".join("?" * len(some))
+            sql = f"SELECT key, nll, tokens, status, reason FROM losses WHERE key IN ({marks})"  # noqa: S608 - marks only
+            found.update((row[0], SpanLoss(*row[1:])) for row in self._db.execute(sql, some))
+        return found
 
     async def put_losses(self, losses: Mapping[str, SpanLoss]) -> None:
         """Commit computed losses."""
-        sql = "INSERT OR REPLACE INTO losses VALUES (?, ?, ?, ?, ?)"
-        await self._write(
-            [(sql, (key, loss.nll, loss.tokens, loss.status, loss.reason)) for key, loss in losses.items()]
-        )
+        rows = [(key, loss.nll, loss.tokens, loss.status, loss.reason) for key, loss in losses.items()]
+        statements: list[Statement] = []
+        for at in range(0, len(rows), _MOST_ROWS):
+            some = rows[at : at + _MOST_ROWS]
+            marks = ",".join(["(?, ?, ?, ?, ?)"] * len(some))
+            sql = f"INSERT OR REPLACE INTO losses VALUES {marks}"  # noqa: S608 - marks only
+            statements.append((sql, [one for row in some for one in row]))
+        await self._write(statements)
 
     # --- samples ----------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ from rt_framework.plan import Batch, plan
 from rt_framework.protocols import Executor, ShapedStudent, Student
 from rt_framework.tally import Tally
 
-_WAVE = 512
-"""Samples whose spans are planned together: enough to fill batches with what shares a prefix."""
+_WAVE = 2048
+"""Spans that are planned together: enough to fill batches with what shares a prefix."""
 
 
 @frozen
@@ -60,7 +60,7 @@ class Losses:
         self._tally = tally
         self._budget = batch_tokens
         self._shape: Shape | None = None
-        self._batcher: Batcher[Mapping[str, Span], Mapping[str, SpanLoss]] = Batcher(self._wave, _WAVE)
+        self._batcher: Batcher[Mapping[str, Span], Mapping[str, SpanLoss]] = Batcher(self._wave, _WAVE, len)
 
     async def of(self, spans: Sequence[Span]) -> list[SpanLoss]:
         """The loss of each span. What is asked at the same time shares batches, and equal spans are one."""
@@ -111,34 +111,34 @@ class Losses:
         for answer in answers.add(known):
             yield answer
         async for losses in self._computed({key: span for key, span in wanted.items() if key not in known}):
-            # A larger device may have room for what did not fit here.
-            await self._ledger.put_losses({key: loss for key, loss in losses.items() if loss.status != "oom"})
             for answer in answers.add(losses):
                 yield answer
 
     async def _computed(self, wanted: Mapping[str, Span]) -> AsyncIterator[Mapping[str, SpanLoss]]:
+        """Committed losses, batch by batch."""
         if not wanted:
             return
         encoded = await self._executor.run(partial(_encode, tuple(wanted.values())))
         keyed = dict(zip(wanted, encoded, strict=True))
-        without = {key: _without_forward(one) for key, one in keyed.items()}
-        yield {key: loss for key, loss in without.items() if loss is not None}
-        spans = {key: one for key, one in keyed.items() if isinstance(one, EncodedSpan) and without[key] is None}
-        async for batch, losses in self._forwards(list(spans.values())):
-            keys = list(spans)
-            yield {keys[at]: loss for places, loss in zip(batch.asked, losses, strict=True) for at in places}
+        without = {key: loss for key, one in keyed.items() if (loss := _without_forward(one)) is not None}
+        yield await self._committed(without)
+        async for losses in self._forwards(
+            {key: one for key, one in keyed.items() if isinstance(one, EncodedSpan) and key not in without}
+        ):
+            yield losses
 
-    async def _forwards(self, spans: Sequence[EncodedSpan]) -> AsyncIterator[tuple[Batch, Sequence[SpanLoss]]]:
-        """Every batch with its losses, as they are done."""
+    async def _forwards(self, spans: Mapping[str, EncodedSpan]) -> AsyncIterator[Mapping[str, SpanLoss]]:
+        """The losses of each batch, as they are done."""
         if not spans:
             return
         shape = await self._shaped()
-        running: set[asyncio.Future[tuple[Batch, Sequence[SpanLoss]]]] = set()
+        keys = list(spans)
+        running: set[asyncio.Future[Mapping[str, SpanLoss]]] = set()
         try:
-            for batch in plan(spans, self._most, shape.packs):
-                running.add(asyncio.ensure_future(self._forward(batch)))
-                # One more than there are workers, so that none waits while a batch is committed.
-                while len(running) > self._executor.workers:
+            for batch in plan(list(spans.values()), self._most, shape.packs):
+                running.add(asyncio.ensure_future(self._forward(batch, keys)))
+                # Two more than there are workers: one is committed, one waits its turn.
+                while len(running) > self._executor.workers + 1:
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
                         yield task.result()
@@ -162,8 +162,14 @@ class Losses:
         assert self._budget is not None
         return self._budget
 
-    async def _forward(self, batch: Batch) -> tuple[Batch, Sequence[SpanLoss]]:
-        return batch, [_finite(loss) for loss in await self._scored(batch)]
+    async def _forward(self, batch: Batch, keys: Sequence[str]) -> Mapping[str, SpanLoss]:
+        scored = zip(batch.asked, await self._scored(batch), strict=True)
+        return await self._committed({keys[at]: _finite(loss) for places, loss in scored for at in places})
+
+    async def _committed(self, losses: Mapping[str, SpanLoss]) -> Mapping[str, SpanLoss]:
+        # A larger device may have room for what did not fit here.
+        await self._ledger.put_losses({key: loss for key, loss in losses.items() if loss.status != "oom"})
+        return losses
 
     async def _scored(self, batch: Batch) -> Sequence[SpanLoss]:
         """One batch; halved as often as memory asks for, down to one sequence."""

@@ -13,9 +13,12 @@ from attrs import asdict, evolve, field, frozen
 # --- samples and their versions ---------------------------------------------------------------
 
 
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
 def digest(value: Any) -> str:
     """The content hash used for every id and key: SHA-256 of canonical JSON, 32 hexadecimal digits."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = _CANONICAL.encode(value)
     # A lone surrogate cannot be encoded as UTF-8, and user data holds some.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

@@ -75,9 +75,15 @@ def plan(spans: Sequence[EncodedSpan], budget: Callable[[], int], packed: bool) 
 
 def shared(one: EncodedSpan, other: EncodedSpan) -> int:
     """Tokens at the start that are fed for both."""
-    most = min(len(one.ids), len(other.ids)) - 1
-    different = (at for at, (a, b) in enumerate(zip(one.ids, other.ids, strict=False)) if a != b)
-    return min(next(different, most), most)
+    low, high = 0, min(len(one.ids), len(other.ids)) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        # Slices are compared in C: for prompts of some hundred tokens that is much faster than a loop.
+        if one.ids[low:middle] == other.ids[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _by_prefix(span: EncodedSpan) -> tuple[object, ...]:

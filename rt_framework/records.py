@@ -119,21 +119,21 @@ def read_shape(path: Path, format_object: Format, columns: Mapping[str, str] | N
         return detect_shape(first, columns)
 
 
-def read_samples(
+def read_records(
     path: Path,
     format_object: Format,
     shape: str | None = None,
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
-) -> Iterator[tuple[Sample, Record]]:
-    """The samples of a file, one at a time, each with the record it came from.
+) -> Iterator[Record]:
+    """The records of a file, one at a time.
 
     Args:
         path: file or directory.
         format_object: the format that reads it.
         shape: name of its shape; the first row decides when left out.
         columns: the user's column of each field that has another name there.
-        limit: most samples to read.
+        limit: most records to read.
 
     Raises:
         DataError: at the first row that cannot be read, naming file and row (from 0), or when the
@@ -144,10 +144,22 @@ def read_samples(
     with _blamed(path):
         meaning = find_shape(shape or detect_shape(first, columns))
     names = column_names(meaning, columns or {})
-    ids = SampleIds()
     for number, row in enumerate(islice(rows, limit)):
         with _blamed(f"{path}: row {number} (from 0)"):
             record = to_record(meaning, row, names)
+        yield record
+
+
+def read_samples(
+    path: Path,
+    format_object: Format,
+    shape: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Iterator[tuple[Sample, Record]]:
+    """The samples of a file, one at a time, each with the record it came from: see :func:`read_records`."""
+    ids = SampleIds()
+    for number, record in enumerate(read_records(path, format_object, shape, columns, limit)):
         yield Sample(ids(record.pair), number, (Version(ORIGINAL, record.pair),)), record
 
 

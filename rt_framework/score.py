@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from rt_framework.source import Source
 from rt_framework.spec import Spec
 from rt_framework.tally import Tally
 
-_WINDOW = 1024
-"""Samples under way at once: enough for full batches."""
+_CHUNK = 64
+"""Samples that are looked up together."""
+
+_CHUNKS = 32
+"""Chunks under way at once: enough for full waves."""
 
 
 async def score_file(
@@ -84,21 +88,28 @@ async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) 
 
 async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
     """A line a sample, in input order, while a window of samples is under way."""
-    window: deque[tuple[Sample, asyncio.Task[Measured]]] = deque()
+    window: deque[tuple[list[Sample], asyncio.Task[list[Measured]]]] = deque()
+    samples = source.samples()
     try:
-        for sample in source.samples():
-            window.append((sample, asyncio.create_task(scoring.measure(sample.original.pair, metrics))))
-            if len(window) == _WINDOW:
-                yield await _line(*window.popleft())
+        while chunk := list(islice(samples, _CHUNK)):
+            pairs = [sample.original.pair for sample in chunk]
+            window.append((chunk, asyncio.create_task(scoring.measure(pairs, metrics))))
+            if len(window) == _CHUNKS:
+                for line in await _chunk(*window.popleft()):
+                    yield line
         while window:
-            yield await _line(*window.popleft())
+            for line in await _chunk(*window.popleft()):
+                yield line
     finally:
         for _, task in window:
             task.cancel()
 
 
-async def _line(sample: Sample, task: asyncio.Task[Measured]) -> dict[str, Any]:
-    measured = await task
+async def _chunk(samples: Sequence[Sample], task: asyncio.Task[list[Measured]]) -> list[dict[str, Any]]:
+    return [_line(sample, measured) for sample, measured in zip(samples, await task, strict=True)]
+
+
+def _line(sample: Sample, measured: Measured) -> dict[str, Any]:
     return {
         "id": sample.id,
         "row": sample.row,

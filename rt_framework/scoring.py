@@ -42,11 +42,17 @@ class Scoring:
 
     async def score(self, pairs: Sequence[Pair], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Scores of each pair, by metric; what is asked together is batched together."""
-        return [dict(one.scores) for one in await self._measure(pairs, metrics)]
+        return [dict(one.scores) for one in await self.measure(pairs, metrics)]
 
-    async def measure(self, pair: Pair, metrics: Sequence[str]) -> Measured:
-        """Losses by span name and scores by metric of one pair."""
-        (measured,) = await self._measure([pair], metrics)
+    async def measure(self, pairs: Sequence[Pair], metrics: Sequence[str]) -> list[Measured]:
+        """Losses by span name and scores by metric of each pair."""
+        asked = [self._declared(pair, metrics) for pair in pairs]
+        spans = [_spans(one) for one in asked]
+        found = iter(await self._losses.of([span for one in spans for turns in one.values() for span in turns]))
+        measured = []
+        for one, named in zip(asked, spans, strict=True):
+            losses = {name: total([next(found) for _ in turns]) for name, turns in named.items()}
+            measured.append(Measured(losses, {name: self._reduce(name, own, losses) for name, own in one.items()}))
         return measured
 
     async def check(self, pair: Pair, metrics: Sequence[str]) -> None:
@@ -58,16 +64,6 @@ class Scoring:
         """
         spans = _spans(self._declared(pair, metrics))
         await self._losses.check([span for turns in spans.values() for span in turns])
-
-    async def _measure(self, pairs: Sequence[Pair], metrics: Sequence[str]) -> list[Measured]:
-        asked = [self._declared(pair, metrics) for pair in pairs]
-        spans = [_spans(one) for one in asked]
-        found = iter(await self._losses.of([span for one in spans for turns in one.values() for span in turns]))
-        measured = []
-        for one, named in zip(asked, spans, strict=True):
-            losses = {name: total([next(found) for _ in turns]) for name, turns in named.items()}
-            measured.append(Measured(losses, {name: self._reduce(name, own, losses) for name, own in one.items()}))
-        return measured
 
     def _declared(self, pair: Pair, metrics: Sequence[str]) -> dict[str, Declared]:
         return {name: _declared(name, self._metrics(name), pair, self._frame) for name in metrics}

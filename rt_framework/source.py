@@ -13,7 +13,7 @@ from rt_framework.errors import DataError
 from rt_framework.host import Host
 from rt_framework.model import Record, Sample
 from rt_framework.protocols import Format
-from rt_framework.records import detect_format, read_samples, read_shape
+from rt_framework.records import detect_format, read_records, read_samples, read_shape
 
 
 @frozen
@@ -40,7 +40,8 @@ class Source:
         Raises:
             DataError: naming file, row and the way out.
         """
-        return sum(1 for _ in self)
+        records = read_records(self.path, self.format, self.shape, self.columns, self.limit)
+        return sum(1 for _ in records)
 
     def content_hash(self) -> str:
         """SHA-256 of the file, or of every file of the directory with its name."""

@@ -51,6 +51,9 @@ class Writer:
     def _work(self) -> None:
         db = sqlite3.connect(self._path, isolation_level=None)
         db.execute("PRAGMA synchronous = FULL")
+        # Keys are hashes, so every write meets a page of its own: with small caches most of the time goes there.
+        db.execute("PRAGMA cache_size = -65536")
+        db.execute("PRAGMA wal_autocheckpoint = 16384")
         try:
             while True:
                 jobs, last = self._gather()

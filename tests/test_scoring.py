@@ -81,7 +81,7 @@ async def test_scores_are_those_of_the_formula(ledger):
     """Losses come from the spans of the preset, one by one, and the metric reduces them."""
     student = FakeStudent()
     async with scoring(ledger, student) as chain:
-        (measured,) = [await chain.measure(PAIRS[0], BOTH)]
+        (measured,) = await chain.measure([PAIRS[0]], BOTH)
         spans = {
             "y|x": chain._frame.response_given_instruction(PAIRS[0]),
             "y": chain._frame.response_alone(PAIRS[0]),
@@ -244,7 +244,7 @@ async def test_a_conversation_is_the_weighted_sum_of_its_turns(ledger):
     """Exp of the token-weighted difference over all turns, with the per-turn losses beside it."""
     talk = pair(history=(Turn("user", "one two"), Turn("assistant", "three four five six")))
     async with scoring(ledger, preset_name="chat") as chain:
-        measured = await chain.measure(talk, ["ifd"])
+        (measured,) = await chain.measure([talk], ["ifd"])
     given, alone = measured.losses["y|x"], measured.losses["y"]
     # One word less each: nothing stands before the first word of a turn scored alone.
     counts = [4 - 1, len(talk.response.split()) - 1]

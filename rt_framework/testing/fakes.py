@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from rt_framework.model import Context, EncodedSpan, Reply, Request, Span, SpanLoss, Usage
 
@@ -87,10 +88,12 @@ def _before(context: Context) -> tuple[int, ...]:
 
 
 def _words(text: str) -> tuple[int, ...]:
-    return tuple(
-        int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest())
-        for word in text.split()
-    )
+    return tuple(map(_word, text.split()))
+
+
+@lru_cache(maxsize=65536)
+def _word(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest())
 
 
 def _nats(ids: Sequence[int]) -> float:

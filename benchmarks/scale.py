@@ -1,0 +1,85 @@
+"""`rt score` without a model, for what the framework itself costs: `python -m benchmarks.scale --samples 200000`.
+
+The fake student of `rt_framework.testing` stands in for the model; reading, looking up, planning, packing,
+committing and writing are the product's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from benchmarks.jobs import HELD
+from benchmarks.measure import loaded_memory, peak_memory, seconds
+from rt_framework.config import Data, ScoringConfig
+from rt_framework.events import Progress
+from rt_framework.host import Host
+from rt_framework.model import EncodedSpan, SpanLoss
+from rt_framework.packing import Row
+from rt_framework.score import score_file
+from rt_framework.source import open_source
+from rt_framework.spec import Spec
+from rt_framework.testing import FakeStudent
+
+
+class Packing(FakeStudent):
+    """The fake student, laying each batch out as the real one does."""
+
+    packs = True
+    batch_tokens = 8192
+    path = "fake"
+
+    def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
+        """A loss for each sequence, from the row that holds it."""
+        row = Row.of(batch)
+        _, targets, lengths = row.predicting(batch)
+        assert len(targets) == sum(lengths)
+        return [SpanLoss(float(length), length) for length in lengths]
+
+
+@click.command(help=__doc__)
+@click.option("--samples", default=200_000, show_default=True)
+@click.option("--metric", "metrics", multiple=True, default=("ifd",), show_default=True)
+def main(samples: int, metrics: tuple[str, ...]) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = write_samples(Path(folder, "rows.jsonl"), samples)
+        before = loaded_memory()
+        took, done = seconds(lambda: score(data, Path(folder, "scores.jsonl"), metrics))
+        grown = peak_memory() - before
+    click.echo(
+        f"{samples} samples: {took:.1f} s, {1e6 * took / samples:.0f} µs a sample, {done.forward_tokens} tokens fed, "
+        f"{done.reused_losses} losses known, {grown / 2**20:.0f} MiB above the start"
+    )
+
+
+def write_samples(path: Path, samples: int) -> Path:
+    """Short samples under a few system-like starts; one in a hundred occurs twice."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(samples):
+            own = number if number % 100 else number // 2
+            row = {
+                "instruction": f"Name {own % 7} things that one can do with item {own} on a rainy day.",
+                "input": "",
+                "output": f"Look at {own}, turn it over, and give it to number {own % 1000} in the row.",
+            }
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def score(data: Path, out: Path, metrics: Sequence[str]) -> Progress:
+    """`rt score`."""
+    HELD["student"] = Packing()
+    host = Host(modules=["benchmarks.jobs"], only=[], strict=True)
+    source = open_source(host, Data(str(data)), None)
+    config = ScoringConfig(preset="superfiltering", template=Spec("alpaca"))
+    return asyncio.run(score_file(host, source, Spec("held"), config, metrics, out))
+
+
+if __name__ == "__main__":
+    main()
