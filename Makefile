@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo demo-live test lint docs clean
+.PHONY: install demo demo-live test lint bench docs clean
 
 install: $(STAMP)
 
@@ -35,6 +35,9 @@ lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: install
+	@$(BIN)/python -m benchmarks.scoring --data $(DATA) --model $$($(BIN)/python demo/model.py)
 
 docs: install
 	@$(BIN)/python -m pytest -q tests/test_docs.py

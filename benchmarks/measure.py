@@ -28,14 +28,16 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def matrix_rate(dtype: torch.dtype, device: str, size: int = 2048, rounds: int = 9) -> float:
+def matrix_rate(
+    dtype: torch.dtype, device: str, size: int = 2048, rounds: int = 9, product: Callable[..., Any] = torch.mm
+) -> float:
     """FLOP/s of a square matrix product: the median of some rounds."""
     left, right = (torch.randn(size, size, dtype=dtype, device=device) for _ in range(2))
     times = []
     for _ in range(rounds):
         _wait(device)
         start = time.perf_counter()
-        torch.mm(left, right)
+        product(left, right)
         _wait(device)
         times.append(time.perf_counter() - start)
     return 2 * size**3 / statistics.median(times)

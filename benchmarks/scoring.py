@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from torch.nn.functional import linear
 
 from benchmarks.jobs import (
     HELD,
@@ -32,6 +33,7 @@ from benchmarks.jobs import (
 from benchmarks.measure import Cost, machine, matrix_rate, rank_correlation, seconds
 from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
+from rt_framework.builtin.students.products import OneDnnProducts
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.packing import Row
 
@@ -42,6 +44,7 @@ METRICS = {
     "token_ratio_lazy_job": "tokens fed ÷ published tokens, the whole job",
     "token_floor_one_version": "tokens fed ÷ those of one tree of all sequences",
     "gemm_share": "needed FLOP a second, one version ÷ the rate of a 2048³ float32 matrix product",
+    "gemm_share_onednn": "needed FLOP a second, one version ÷ the same rate by oneDNN",
     "gemm_share_published": "the same work at the published procedure's speed",
     "max_abs_loss_difference": "largest difference of a mean loss, in nats a token",
     "rank_correlation_ifd": "Spearman's ρ of the two IFD columns",
@@ -54,7 +57,7 @@ METRICS = {
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="JSON file of Alpaca rows.")
 @click.option("--model", required=True, help="Hub id, directory or .gguf file; run in float32 on the CPU.")
 @click.option("--rows", default=96, show_default=True, help="The first so many rows.")
-@click.option("--quads", "groups", default=12, show_default=True, help="Samples of the whole job, of four rows each.")
+@click.option("--quads", "groups", default=8, show_default=True, help="Samples of the whole job, of four rows each.")
 @click.option("--rounds", default=5, show_default=True, help="Times that each side runs, alternated.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures here.")
 def main(data: Path, model: str, rows: int, groups: int, rounds: int, out: Path | None) -> None:
@@ -81,7 +84,7 @@ def compare(settings: HFSettings, rows: list[dict[str, str]], groups: int, round
     whole = Published(model, tokenizer, all_spans([pair for sample in samples for pair in sample.versions]))
     published_tokens = one.tokens, whole.tokens  # counting them loads the tokenizer, which is not timed
     times: dict[str, list[float]] = {name: [] for name in ("one", "one published", "whole", "whole published")}
-    rates = []
+    rates, other_rates = [], []
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(rounds):
             took, losses = seconds(one)
@@ -94,6 +97,8 @@ def compare(settings: HFSettings, rows: list[dict[str, str]], groups: int, round
             took, _ = seconds(whole)
             times["whole published"].append(took)
             rates.append(matrix_rate(model.dtype, "cpu"))
+            with OneDnnProducts():
+                other_rates.append(matrix_rate(model.dtype, "cpu", product=linear))
             took, summary = seconds(partial(run_pipeline, samples, Path(folder, f"whole-{turn}")))
             times["whole"].append(took)
             shown = {name: f"{seconds[-1]:.1f} s" for name, seconds in times.items()}
@@ -109,6 +114,7 @@ def compare(settings: HFSettings, rows: list[dict[str, str]], groups: int, round
         "token_ratio_lazy_job": summary.progress.forward_tokens / published_tokens[1],
         "token_floor_one_version": sum(batch.tokens for batch in batches) / floor,
         "gemm_share": needed / middle["one"] / rate,
+        "gemm_share_onednn": needed / middle["one"] / statistics.median(other_rates),
         "gemm_share_published": needed / middle["one published"] / rate,
         "gemm_rate": rate,
         "seconds": times,

@@ -173,17 +173,23 @@ class Losses:
 
     async def _scored(self, batch: Batch) -> Sequence[SpanLoss]:
         """One batch; halved as often as memory asks for, down to one sequence."""
+        if batch.size > self._most() and len(batch.spans) > 1:
+            # Planned before another batch showed that the device has less room.
+            return await self._halved(batch)
         try:
             found = await self._executor.run(partial(_score, batch.spans))
         except OutOfMemory as error:
             if len(batch.spans) == 1:
                 return [SpanLoss(None, 0, "oom", f"a single sequence does not fit the device: {error}")]
             self._budget = max(1, min(self._most(), batch.size // 2))
-            return [loss for half in batch.halves() for loss in await self._scored(half)]
+            return await self._halved(batch)
         self._tally.forward_passes += 1
         self._tally.forward_tokens += batch.tokens
         self._tally.changed()
         return found
+
+    async def _halved(self, batch: Batch) -> Sequence[SpanLoss]:
+        return [loss for half in batch.halves() for loss in await self._scored(half)]
 
 
 class _Answers:

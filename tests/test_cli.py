@@ -90,6 +90,7 @@ def test_doctor_says_what_is_wrong_and_goes_on(cli, tmp_path):
     assert done.code == 2
     assert "WRONG rt.yaml unknown metric 'idf'. Did you mean 'ifd'?" in done.words
     assert re.search(r"ok fake loss \d\.\d{4} over 1 tokens", done.words)
+    assert "ok forward path the student's own; 8192 tokens a batch" in done.words
     assert done.words.endswith("1 wrong")
     missing = cli("doctor", "none.yaml", "--student", "hf:./none")
     assert "WRONG none.yaml none.yaml: no such file; 'rt init' writes" in missing.words

@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from rt_framework.builtin.students import head
+from rt_framework.builtin.students.attention import RunAttention
+from rt_framework.builtin.students.forward import TargetLosses
+from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
+from rt_framework.builtin.students.products import OneDnnProducts, worthwhile
 from rt_framework.model import EncodedSpan
 from rt_framework.plan import plan
 from tests import tiny_models as tiny
@@ -156,3 +160,19 @@ def test_a_window_that_the_attention_is_not_told_is_an_obstacle():
     silent = choose(model, None)
     assert not silent.packs
     assert "does not tell its attention the sliding window" in silent.path
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "phi"])
+def test_other_matrix_products_change_nothing(kind):
+    """Taken by oneDNN in place of torch's own library: the same losses, with and without biases."""
+    model, way = model_of(kind)
+    spans = conversation_like()
+    fast = TargetLosses(model, TargetHead(model.get_output_embeddings(), model.config), RunAttention, OneDnnProducts)
+    sums = fast.sums(spans)
+    assert sums == pytest.approx(way.losses.sums(spans), abs=1e-4)
+    assert torch.nn.functional.linear(torch.eye(2), torch.eye(2)).equal(torch.eye(2))
+
+
+def test_small_layers_are_left_alone():
+    """A difference could not be told from noise."""
+    assert not worthwhile(model_of("llama")[0])

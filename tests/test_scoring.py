@@ -19,6 +19,7 @@ from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.losses import Losses
 from rt_framework.model import Pair, Range, SpanLoss, Turn
+from rt_framework.packing import Row
 from rt_framework.presets import preset
 from rt_framework.scoring import Scoring
 from rt_framework.testing import FakeStudent
@@ -177,6 +178,66 @@ async def test_a_batch_that_does_not_fit_is_halved(most, ledger, tmp_path):
     assert await scores(ledger, PAIRS, student=student, batch_tokens=100_000) == expected
     assert student.refused[0] == 40
     assert len(student.refused) > 1
+
+
+class Tight(FakeStudent):
+    """A student on a device with room for so many tokens, shared prefixes counted once."""
+
+    packs = True
+    batch_tokens = 10_000
+    path = "tight"
+
+    def __init__(self, room):
+        super().__init__()
+        self.room = room
+        self.sizes = []
+
+    def score(self, batch):
+        self.sizes.append(len(Row.of(batch).ids))
+        if self.sizes[-1] > self.room and len(batch) > 1:
+            raise OutOfMemory("no room")
+        return super().score(batch)
+
+
+async def test_a_device_that_was_full_once_gets_smaller_batches(ledger, tmp_path):
+    """The budget is halved for good, so that not every batch is computed twice."""
+    pairs = [pair(number) for number in range(150)]
+    expected = await scores(ledger, pairs)
+    other, student = Ledger(tmp_path / "other.sqlite"), Tight(300)
+    assert await scores(other, pairs, student=student, batch_tokens=None) == expected
+    other.close()
+    first = next(at for at, size in enumerate(student.sizes) if size <= 300)
+    assert sum(size > 300 for size in student.sizes) <= first + 3
+    assert len(student.sizes) > 8
+
+
+class Fragmented(FakeStudent):
+    """A student that runs out of memory now and then, whatever it is given."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.random = random.Random(seed)
+        self.refused = 0
+
+    def score(self, batch):
+        if len(batch) > 1 and self.random.random() < 0.4:
+            self.refused += 1
+            raise OutOfMemory("no room just now")
+        return super().score(batch)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("packs", [False, True])
+async def test_running_out_of_memory_anywhere_changes_no_score(seed, packs, ledger, tmp_path):
+    """At random batches, again and again, padded or packed."""
+    expected = await scores(ledger, PAIRS, BOTH)
+    student = Fragmented(seed)
+    if packs:
+        student.packs, student.batch_tokens, student.path = True, 200, "packed"
+    other = Ledger(tmp_path / "other.sqlite")
+    assert await scores(other, PAIRS, BOTH, student=student, batch_tokens=200) == expected
+    other.close()
+    assert student.refused > 0
 
 
 async def test_a_sequence_that_does_not_fit_alone_is_a_status(ledger):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,20 @@ class TargetLosses:
         model: a causal language model of transformers, in inference mode.
         head: the model's head; ``None`` takes full logits from the model.
         attention: attention of packed rows; ``None`` pads.
+        products: a context in which matrix products are computed another way.
     """
 
-    def __init__(self, model: Any, head: TargetHead | None, attention: Attention | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        head: TargetHead | None,
+        attention: Attention | None,
+        products: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         self._model = model
         self._head = head
         self._attention = attention
+        self._products = products
         self._kinds_end = _kinds_end(model.config.get_text_config())
 
     def sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
@@ -41,7 +50,7 @@ class TargetLosses:
             RuntimeError: among others when memory runs out; see :func:`out_of_memory`.
         """
         found = [math.nan] * len(batch)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._products():
             for places in self._alike(batch):
                 for place, nll in zip(places, self._sums([batch[place] for place in places]), strict=True):
                     found[place] = nll

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from rt_framework.builtin.students.attention import RowAttention, RunAttention, VarlenAttention
 from rt_framework.builtin.students.forward import Attention, TargetLosses
 from rt_framework.builtin.students.head import TargetHead
+from rt_framework.builtin.students.products import OneDnnProducts, worthwhile
 from rt_framework.model import EncodedSpan
 from rt_framework.packing import Row
 
@@ -41,7 +42,10 @@ def choose(model: Any, attention: str | None) -> Way:
     probe = Probe(model)
     head, head_path = _head(model, probe)
     rows, rows_path = _rows(model, attention, head, probe)
-    return Way(TargetLosses(model, head, rows), rows is not None, f"{rows_path}; {head_path}")
+    plain, fast = TargetLosses(model, head, rows), TargetLosses(model, head, rows, OneDnnProducts)
+    if worthwhile(model) and probe.obstacle(fast) is None:
+        return Way(fast, rows is not None, f"{rows_path}; {head_path}; products by oneDNN")
+    return Way(plain, rows is not None, f"{rows_path}; {head_path}")
 
 
 class Probe:
