@@ -94,10 +94,8 @@ class Losses:
         await self._batcher.close()
 
     def _key(self, span: Span) -> str:
-        contexts = [
-            one if one is None or isinstance(one, str) else list(map(asdict, one)) for one in (span.context, span.twin)
-        ]
-        return digest([self._fingerprint, *contexts, span.target, span.join, span.max_tokens, span.count_only])
+        texts = [_plain(span.context), span.target, _plain(span.twin)]
+        return digest([self._fingerprint, *texts, span.join, span.max_tokens, span.count_only])
 
     # --- one wave ---------------------------------------------------------------------------
 
