@@ -182,13 +182,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return raw
 
 
-def spec_of(text: str) -> Spec:
+def spec_of(text: str, option: str) -> Spec:
     """A plugin and its options from a command line: ``hf:MODEL``, or YAML such as ``{hf: {model: M, dtype: float32}}``.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither; *option* is named where the YAML is not valid.
     """
-    return Spec.parse(parse_yaml(text, "the command line") if text.startswith("{") else text)
+    # A name or name:value is taken literally: YAML would read more into ``null`` or ``hf:``.
+    is_yaml = text.startswith(("{", "[")) or ": " in text
+    return Spec.parse(parse_yaml(text, option) if is_yaml else text)
 
 
 def parse_yaml(text: str, place: str) -> Any:

@@ -150,16 +150,10 @@ def read_records(
         yield record
 
 
-def read_samples(
-    path: Path,
-    format_object: Format,
-    shape: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    limit: int | None = None,
-) -> Iterator[tuple[Sample, Record]]:
-    """The samples of a file, one at a time, each with the record it came from: see :func:`read_records`."""
+def with_ids(records: Iterable[Record]) -> Iterator[tuple[Sample, Record]]:
+    """The sample of each record of a file, with the record; all of them, in order, since ids count what was before."""
     ids = SampleIds()
-    for number, record in enumerate(read_records(path, format_object, shape, columns, limit)):
+    for number, record in enumerate(records):
         yield Sample(ids(record.pair), number, (Version(ORIGINAL, record.pair),)), record
 
 

@@ -13,7 +13,7 @@ from rt_framework.errors import DataError
 from rt_framework.host import Host
 from rt_framework.model import Record, Sample
 from rt_framework.protocols import Format
-from rt_framework.records import detect_format, read_records, read_samples, read_shape
+from rt_framework.records import detect_format, read_records, read_shape, with_ids
 
 
 @frozen
@@ -28,7 +28,7 @@ class Source:
     limit: int | None
 
     def __iter__(self) -> Iterator[tuple[Sample, Record]]:
-        return read_samples(self.path, self.format, self.shape, self.columns, self.limit)
+        return with_ids(self._records())
 
     def samples(self) -> Iterator[Sample]:
         """The samples alone, in input order."""
@@ -40,8 +40,7 @@ class Source:
         Raises:
             DataError: naming file, row and the way out.
         """
-        records = read_records(self.path, self.format, self.shape, self.columns, self.limit)
-        return sum(1 for _ in records)
+        return sum(1 for _ in self._records())
 
     def content_hash(self) -> str:
         """SHA-256 of the file, or of every file of the directory with its name."""
@@ -52,6 +51,9 @@ class Source:
             with path.open("rb") as file:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
         return whole.hexdigest()
+
+    def _records(self) -> Iterator[Record]:
+        return read_records(self.path, self.format, self.shape, self.columns, self.limit)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.format_name}, {self.shape} columns"

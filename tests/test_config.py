@@ -7,7 +7,7 @@ from attrs import evolve
 
 from rt_framework.assembly import check_parts, steps_of
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
-from rt_framework.config import Builder, Config, Data, Limits, Pipeline, parse_yaml, read_config, settings
+from rt_framework.config import Builder, Config, Data, Limits, Pipeline, parse_yaml, read_config, settings, spec_of
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.host import Host
 from rt_framework.presets import PIPELINES
@@ -278,6 +278,26 @@ def test_a_value_of_a_command_line_is_read_like_a_config():
     assert parse_yaml("{top: {metric: ifd}}", "--by") == {"top": {"metric": "ifd"}}
     with pytest.raises(ConfigError, match="--by: not valid YAML: key 'a' stands twice at line 1, column 8"):
         parse_yaml("{a: 1, a: 2}", "--by")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("hf:org/model", Spec("hf", "org/model")),
+        ("hf", Spec("hf")),
+        ("{hf: {model: m, dtype: float32}}", Spec("hf", {"model": "m", "dtype": "float32"})),
+        ("hf: {model: m}", Spec("hf", {"model": "m"})),
+    ],
+)
+def test_a_plugin_of_a_command_line(written, meant):
+    """By name, by name and value, or as YAML with or without braces."""
+    assert spec_of(written, "--student") == meant
+
+
+def test_a_plugin_of_a_command_line_that_is_no_yaml_names_its_option():
+    """There may be several on one line."""
+    with pytest.raises(ConfigError, match=r"^--student: not valid YAML: "):
+        spec_of("{hf: [", "--student")
 
 
 # --- options of plugins -----------------------------------------------------------------------

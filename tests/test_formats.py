@@ -19,7 +19,7 @@ from rt_framework.builtin.formats.json import JsonFormat
 from rt_framework.builtin.formats.jsonl import JsonlFormat
 from rt_framework.builtin.formats.parquet import ParquetFormat
 from rt_framework.errors import DataError
-from rt_framework.records import detect_format, read_samples, write_records
+from rt_framework.records import detect_format, read_records, with_ids, write_records
 
 FORMATS = {
     "json": JsonFormat(),
@@ -76,10 +76,10 @@ def test_round_trip(tmp_path, name, shape):
     path = written(tmp_path, name, [ROWS[shape], {**ROWS[shape], "id": "8"}])
     copy = tmp_path / f"copy{path.suffix}"
     assert detect_format(path, FORMATS) == name
-    found = list(read_samples(path, FORMATS[name]))
+    found = list(with_ids(read_records(path, FORMATS[name])))
     write_records(copy, FORMATS[name], shape, None, (record for _, record in found))
     assert read(name, copy) == read(name, path)
-    assert list(read_samples(copy, FORMATS[name])) == found
+    assert list(with_ids(read_records(copy, FORMATS[name]))) == found
 
 
 @pytest.mark.parametrize("shape", ROWS)
@@ -87,10 +87,10 @@ def test_round_trip(tmp_path, name, shape):
 def test_rewrite_reads_back(tmp_path, name, shape):
     """A rewritten response is what the next reader finds; every other column is as it was."""
     path = written(tmp_path, name, [ROWS[shape]])
-    ((_, record),) = read_samples(path, FORMATS[name])
+    (record,) = read_records(path, FORMATS[name])
     better = evolve(record, pair=evolve(record.pair, response="better"))
     write_records(path, FORMATS[name], shape, None, [better])
-    ((_, back),) = read_samples(path, FORMATS[name])
+    (back,) = read_records(path, FORMATS[name])
     assert back.pair == better.pair
     assert list(back.extra) == list(record.extra)
 
@@ -239,7 +239,7 @@ def test_data_set_directory_is_replaced(tmp_path):
     """Writing over a saved data set gives the new one, and nothing is left beside it."""
     path = tmp_path / "data"
     for text in ("old", "new"):
-        ((_, record),) = read_samples(written(tmp_path, "jsonl", [{"prompt": text, "completion": "a"}]), JsonlFormat())
+        (record,) = read_records(written(tmp_path, "jsonl", [{"prompt": text, "completion": "a"}]), JsonlFormat())
         write_records(path, DatasetFormat(), "prompt-completion", None, [record])
     assert [row["prompt"] for row in read("dataset", path)] == ["new"]
     assert {child.name for child in tmp_path.iterdir()} == {"data", "data.jsonl"}

@@ -24,7 +24,7 @@ def command(host: Host, config: Path | None, student: str | None) -> int:
     if config is not None:
         checks.append(lambda: check_config(host, config))
     if student is not None:
-        checks.append(lambda: check_student(host, spec_of(student)))
+        checks.append(lambda: check_student(host, spec_of(student, "--student")))
     results = [result for check in checks for result in check()]
     console = stdout()
     console.print(table("Checks", ("", "what", "finding"), [(r.mark, r.what, r.finding) for r in results]))

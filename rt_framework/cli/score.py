@@ -49,9 +49,10 @@ def command(
     from rt_framework.source import open_source
 
     source = open_source(host, data, limit)
-    config = ScoringConfig(preset, spec_of(template) if template else None, max_tokens, executor=spec_of(executor))
+    framed = spec_of(template, "--template") if template else None
+    config = ScoringConfig(preset, framed, max_tokens, executor=spec_of(executor, "--executor"))
     names = metrics or Framing.of(config).preset.metrics
-    spec = spec_of(student)
+    spec = spec_of(student, "--student")
     if dtype:
         options = spec.options if isinstance(spec.options, dict) else {"model": spec.options}
         spec = evolve(spec, options={**options, "dtype": dtype})

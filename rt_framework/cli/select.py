@@ -31,10 +31,9 @@ def command(
     dropped: Path | None,
 ) -> None:
     """Select samples of DATA by their scores, joined by id. Loads no model."""
-    from rt_framework.config import parse_yaml
+    from rt_framework.config import spec_of
     from rt_framework.selecting import select_file
     from rt_framework.source import open_source
-    from rt_framework.spec import Spec
 
     source = open_source(host, data, limit)
-    click.echo(select_file(host, source, scores, Spec.parse(parse_yaml(by, "--by")), out, dropped))
+    click.echo(select_file(host, source, scores, spec_of(by, "--by"), out, dropped))

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
@@ -22,22 +22,37 @@ from rt_framework.packing import Row
 _NAME = "rt_packed"
 
 
+@frozen(eq=False)
+class Asked:
+    """What a layer asks of its attention."""
+
+    query: torch.Tensor
+    """[1 × heads × nodes × width]"""
+    key: torch.Tensor
+    """[1 × heads, or fewer × nodes × width]"""
+    value: torch.Tensor
+    """As the key."""
+    scale: float | None
+    """Of the scores; ``None`` is one by the root of the width."""
+    window: int | None
+    """Sliding window in tokens; ``None`` is full attention."""
+    softcap: float | None
+    """Bound of the scores; ``None`` leaves them as they are."""
+
+    @property
+    def groups(self) -> int:
+        """Query heads that share a key head."""
+        return int(self.query.shape[1] // self.key.shape[1])
+
+
 class RowAttention(Protocol):
     """The attention of one row."""
 
     windows: set[int | None]
     """Sliding windows that layers have asked for, in tokens; ``None`` is full attention."""
 
-    def __call__(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float | None,
-        window: int | None,
-        softcap: float | None,
-    ) -> torch.Tensor:
-        """Attend: [1 × heads × nodes × width] each, key and value with as many heads or fewer.
+    def __call__(self, asked: Asked) -> torch.Tensor:
+        """Attend.
 
         Returns:
             [1 × nodes × heads × width]
@@ -73,7 +88,7 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     attention = _ROW.get()
     attention.windows.add(sliding_window)
-    return attention(query, key, value, scaling, sliding_window, softcap), None
+    return attention(Asked(query, key, value, scaling, sliding_window, softcap)), None
 
 
 # Under a name without a mask function transformers builds no mask at all.
@@ -107,25 +122,18 @@ class RunAttention:
             first += path.own
         self._masks: dict[tuple[int, int, int | None], torch.Tensor | None] = {}
 
-    def __call__(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float | None,
-        window: int | None,
-        softcap: float | None,
-    ) -> torch.Tensor:
+    def __call__(self, asked: Asked) -> torch.Tensor:
         """Attend."""
-        out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+        query = asked.query
+        out = query.new_empty(1, query.shape[2], query.shape[1], asked.value.shape[3])
         for run in self._runs:
             nodes = slice(run.first, run.first + run.own)
             if run.keys is None:
-                keys, values = key[:, :, nodes], value[:, :, nodes]
+                key, value = asked.key[:, :, nodes], asked.value[:, :, nodes]
             else:
-                keys, values = key.index_select(2, run.keys), value.index_select(2, run.keys)
-            mask = self._mask(run, window, query.device)
-            out[:, nodes] = _of_run(query[:, :, nodes], keys, values, mask, scale, softcap).transpose(1, 2)
+                key, value = asked.key.index_select(2, run.keys), asked.value.index_select(2, run.keys)
+            part = evolve(asked, query=query[:, :, nodes], key=key, value=value)
+            out[:, nodes] = _of_run(part, self._mask(run, asked.window, query.device)).transpose(1, 2)
         return out
 
     def _mask(self, run: _Run, window: int | None, device: torch.device) -> torch.Tensor | None:
@@ -144,23 +152,16 @@ class RunAttention:
         return self._masks[shape]
 
 
-def _of_run(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: torch.Tensor | None,
-    scale: float | None,
-    softcap: float | None,
-) -> torch.Tensor:
+def _of_run(asked: Asked, mask: torch.Tensor | None) -> torch.Tensor:
     """Attention of one run; without a mask it is causal."""
-    groups = query.shape[1] // key.shape[1]
-    if softcap is None:
+    query, key, value, groups = asked.query, asked.key, asked.value, asked.groups
+    if asked.softcap is None:
         return scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=groups > 1
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=asked.scale, enable_gqa=groups > 1
         )
     # The library's kernel has no soft cap.
-    scores = query @ key.repeat_interleave(groups, 1).mT * (scale or query.shape[-1] ** -0.5)
-    scores = torch.tanh(scores / softcap) * softcap
+    scores = query @ key.repeat_interleave(groups, 1).mT * (asked.scale or query.shape[-1] ** -0.5)
+    scores = torch.tanh(scores / asked.softcap) * asked.softcap
     if mask is None:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=query.device).tril()
     weights = scores.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32)
@@ -181,15 +182,7 @@ class VarlenAttention:
         self._queries_end, self._most_queries = _ends([path.own for path in paths], device)
         self._keys_end, self._most_keys = _ends([len(path.nodes) for path in paths], device)
 
-    def __call__(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float | None,
-        window: int | None,
-        softcap: float | None,
-    ) -> torch.Tensor:
+    def __call__(self, asked: Asked) -> torch.Tensor:
         """Attend.
 
         Raises:
@@ -197,19 +190,19 @@ class VarlenAttention:
         """
         from torch.nn.attention.varlen import varlen_attn
 
-        if softcap is not None:
+        if asked.softcap is not None:
             raise NotImplementedError("flash attention has no soft cap")
         out = varlen_attn(
-            query[0].transpose(0, 1),
-            key[0].transpose(0, 1)[self._keys],
-            value[0].transpose(0, 1)[self._keys],
+            asked.query[0].transpose(0, 1),
+            asked.key[0].transpose(0, 1)[self._keys],
+            asked.value[0].transpose(0, 1)[self._keys],
             self._queries_end,
             self._keys_end,
             self._most_queries,
             self._most_keys,
-            scale=scale,
-            window_size=(-1 if window is None else window - 1, 0),
-            enable_gqa=key.shape[1] != query.shape[1],
+            scale=asked.scale,
+            window_size=(-1 if asked.window is None else asked.window - 1, 0),
+            enable_gqa=asked.groups > 1,
         )
         assert isinstance(out, torch.Tensor)  # it is a pair only when asked for more
         return out[None]
