@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-import statistics
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import torch
 from attrs import frozen
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.measure import Cost, machine, matrix_rate, seconds
+from benchmarks.measure import Cost, Works, alternate, machine, matrix_rate, run_batches
 from rt_framework.builtin.students.attention import RunAttention
 from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
@@ -66,13 +64,13 @@ def main(
     way = choose(model, None)
     sizes = [int(one) for one in budgets.split(",")]
     plans = {size: list(plan(spans, partial(int, size), True)) for size in sizes}
-    works: dict[str, Callable[[], Any]] = {"published": partial(one_at_a_time, model, spans[: 2 * published])}
+    works: Works = {"published": partial(one_at_a_time, model, spans[: 2 * published])}
     for size, batches in plans.items():
-        works[f"packed {size}"] = partial(score, way.losses, batches)
+        works[f"packed {size}"] = partial(run_batches, way.losses.sums, batches)
     # The way that was not chosen, for comparison.
     by_run = TargetLosses(model, TargetHead(model.get_output_embeddings(), model.config), RunAttention)
-    works[f"by run {sizes[0]}"] = partial(score, by_run, plans[sizes[0]])
-    times = timed(works, rounds)
+    works[f"by run {sizes[0]}"] = partial(run_batches, by_run.sums, plans[sizes[0]])
+    times = {name: one.median for name, one in alternate(works, rounds, warm_up=True).items()}
     rate = matrix_rate(model.dtype, device, 8192 if device == "cuda" else 512)
     cost = Cost.of(model)
     figures = {name: _rate(name, took, cost, plans, spans, published, samples, rate) for name, took in times.items()}
@@ -114,24 +112,6 @@ def one_at_a_time(model: Any, spans: list[EncodedSpan]) -> list[float]:
             labels[:, : span.start] = -100
             losses.append(float(model(ids, labels=labels).loss))
     return losses
-
-
-def score(losses: TargetLosses, batches: list[Batch]) -> None:
-    """All batches."""
-    for batch in batches:
-        losses.sums(batch.spans)
-
-
-def timed(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, alternated, after one warm-up round."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for turn in range(rounds + 1):
-        for name, work in works.items():
-            took, _ = seconds(work)
-            if turn:
-                times[name].append(took)
-            click.echo(f"round {turn}: {name} {took:.1f} s", err=True)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def _rate(

@@ -1,4 +1,4 @@
-"""What is measured beside seconds: the machine's matrix rate, the work that a job needs, memory."""
+"""What is measured: seconds of works that take turns, the machine's matrix rate, the work that a job needs, memory."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import field, frozen
 
+from rt_framework.model import EncodedSpan
 from rt_framework.packing import Row
 from rt_framework.plan import Batch
+
+Works = dict[str, Callable[[], Any]]
+"""What is timed, by name."""
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -26,6 +31,52 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
+
+
+@frozen
+class Rounds:
+    """What one work took and gave, a round each."""
+
+    seconds: list[float] = field(factory=list)
+    results: list[Any] = field(factory=list)
+
+    @property
+    def median(self) -> float:
+        """The middle of the seconds."""
+        return statistics.median(self.seconds)
+
+
+def alternate(works: Works, rounds: int, warm_up: bool = False) -> dict[str, Rounds]:
+    """Time each work by its name. They take turns, so that a slow minute of the machine meets all of them.
+
+    Args:
+        works: what to run, in this order.
+        rounds: times that each runs.
+        warm_up: a round before the first does not count.
+    """
+    found = {name: Rounds() for name in works}
+    for turn in range(0 if warm_up else 1, rounds + 1):
+        for name, work in works.items():
+            took, result = seconds(work)
+            click.echo(f"round {turn} of {rounds}: {name} {took:.1f} s", err=True)
+            if turn:
+                found[name].seconds.append(took)
+                found[name].results.append(result)
+    return found
+
+
+def run_batches(score: Callable[[Sequence[EncodedSpan]], object], batches: Iterable[Batch]) -> None:
+    """All batches, one after the other."""
+    for batch in batches:
+        score(batch.spans)
+
+
+def show_ratios(found: Mapping[str, Rounds], facts: Mapping[str, Any]) -> None:
+    """Print where this was measured, and how many times as fast as the first work each was."""
+    click.echo("  ".join(f"{name} {value}" for name, value in facts.items()))
+    base = next(iter(found.values())).median
+    for name, one in found.items():
+        click.echo(f"{base / one.median:6.2f} × {name}")
 
 
 def matrix_rate(

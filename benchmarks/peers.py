@@ -10,24 +10,20 @@ import contextlib
 import io
 import json
 import math
-import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import click
 
 from benchmarks.jobs import HELD, Published, Row, ifd_spans, pair_of
-from benchmarks.measure import machine, seconds
+from benchmarks.measure import Works, alternate, machine, run_batches, show_ratios
 from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.model import EncodedSpan
 from rt_framework.plan import plan
-
-Contenders = dict[str, Callable[[], Any]]
 
 
 @click.command(help=__doc__)
@@ -45,21 +41,12 @@ def main(data: Path, model: str, rows: int, rounds: int, sizes: tuple[int, ...],
         contenders |= lm_eval(model, taken, size)
         if oda is not None:
             contenders |= datascorer(model, taken, size, oda)
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, work in contenders.items():
-            with silence():
-                took, _ = seconds(work)
-            times[name].append(took)
-            click.echo(f"{name}: {took:.1f} s", err=True)
-    base = statistics.median(times["published procedure"])
+    found = alternate({name: silence()(work) for name, work in contenders.items()}, rounds)
     peers = {name: metadata.version(name) for name in ("py-data-juicer", "lm-eval")}
-    click.echo("  ".join(f"{name} {value}" for name, value in (machine("cpu") | peers | {"rows": rows}).items()))
-    for name, values in times.items():
-        click.echo(f"{base / statistics.median(values):6.2f} × {name}")
+    show_ratios(found, machine("cpu") | peers | {"rows": rows})
 
 
-def ours(name: str, rows: list[Row]) -> Contenders:
+def ours(name: str, rows: list[Row]) -> Works:
     """The published procedure, and rt's student without a ledger."""
     settings = HFSettings(name, dtype="float32", device="cpu")
     HELD["student"] = student = HFStudent(settings)
@@ -68,14 +55,13 @@ def ours(name: str, rows: list[Row]) -> Contenders:
 
     def score() -> None:
         encoded = [one for one in student.encode(spans) if isinstance(one, EncodedSpan)]
-        for batch in plan(encoded, lambda: student.batch_tokens, student.packs):
-            student.score(batch.spans)
+        run_batches(student.score, plan(encoded, lambda: student.batch_tokens, student.packs))
 
     published = Published(models.load_model(settings, None), models.load_tokenizer(settings), spans)
     return {"published procedure": published, "rt-framework": score}
 
 
-def data_juicer(name: str, rows: list[Row]) -> Contenders:
+def data_juicer(name: str, rows: list[Row]) -> Works:
     """Its IFD filter, which takes one row at a time."""
     from data_juicer.ops.filter.instruction_following_difficulty_filter import InstructionFollowingDifficultyFilter
     from data_juicer.utils.constant import Fields
@@ -86,7 +72,7 @@ def data_juicer(name: str, rows: list[Row]) -> Contenders:
     return {"Data-Juicer": lambda: [op.compute_stats(sample | {Fields.stats: {}}) for sample in samples]}
 
 
-def lm_eval(name: str, rows: list[Row], size: int) -> Contenders:
+def lm_eval(name: str, rows: list[Row], size: int) -> Works:
     """Its log-likelihoods of a continuation, given a context or none."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
@@ -105,7 +91,7 @@ def lm_eval(name: str, rows: list[Row], size: int) -> Contenders:
     return {f"lm-eval, batch {size}": score}
 
 
-def datascorer(name: str, rows: list[Row], size: int, folder: Path) -> Contenders:
+def datascorer(name: str, rows: list[Row], size: int, folder: Path) -> Works:
     """Its IFD scorer, in the order of the file."""
     sys.path.insert(0, str(folder))
     from scorers.IFDScorer import IFDScorer

@@ -12,10 +12,12 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import click
+import torch
 from torch.nn.functional import linear
 
 from benchmarks.jobs import (
@@ -30,12 +32,13 @@ from benchmarks.jobs import (
     run_pipeline,
     score_rows,
 )
-from benchmarks.measure import Cost, machine, matrix_rate, rank_correlation, seconds
+from benchmarks.measure import Cost, Rounds, Works, alternate, machine, matrix_rate, rank_correlation
 from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.products import OneDnnProducts
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.packing import Row
+from rt_framework.plan import Batch
 
 METRICS = {
     "speedup_one_version": "IFD of one version of each sample, `rt score`: published seconds ÷ ours",
@@ -64,13 +67,13 @@ def main(data: Path, model: str, rows: int, groups: int, rounds: int, out: Path 
     """Measure, print, write."""
     settings = HFSettings(model, dtype="float32", device="cpu")
     taken = json.loads(data.read_text("utf-8"))[:rows]
-    figures = compare(settings, taken, groups, rounds) | {"peak_memory_ratio": memory_ratio(model)}
+    measured = compare(settings, taken, groups, rounds) | {"peak_memory_ratio": memory_ratio(model)}
     facts = machine("cpu") | {"model": Path(model).name, "rows": len(taken), "quads": groups, "rounds": rounds}
     click.echo("  ".join(f"{name} {value}" for name, value in facts.items()))
     for name, meaning in METRICS.items():
-        click.echo(f"{figures[name]:>12.6g}  {name}: {meaning}")
+        click.echo(f"{measured[name]:>12.6g}  {name}: {meaning}")
     if out is not None:
-        out.write_text(json.dumps(figures | {"machine": facts}, indent=1) + "\n", "utf-8")
+        out.write_text(json.dumps(measured | {"machine": facts}, indent=1) + "\n", "utf-8")
 
 
 def compare(settings: HFSettings, rows: list[dict[str, str]], groups: int, rounds: int) -> dict[str, Any]:
@@ -79,47 +82,53 @@ def compare(settings: HFSettings, rows: list[dict[str, str]], groups: int, round
     HELD["student"] = counted = Counted(student)
     model, tokenizer = models.load_model(settings, None), models.load_tokenizer(settings)
     samples = quads(rows)[:groups]
-    pairs = [pair_of(row) for row in rows]
-    one = Published(model, tokenizer, ifd_spans(pairs))
+    one = Published(model, tokenizer, ifd_spans([pair_of(row) for row in rows]))
     whole = Published(model, tokenizer, all_spans([pair for sample in samples for pair in sample.versions]))
     published_tokens = one.tokens, whole.tokens  # counting them loads the tokenizer, which is not timed
-    times: dict[str, list[float]] = {name: [] for name in ("one", "one published", "whole", "whole published")}
-    rates, other_rates = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for turn in range(rounds):
-            took, losses = seconds(one)
-            times["one published"].append(took)
-            rates.append(matrix_rate(model.dtype, "cpu"))
-            counted.batches.clear()
-            took, lines = seconds(partial(score_rows, rows, Path(folder, f"one-{turn}")))
-            times["one"].append(took)
-            batches = list(counted.batches)
-            took, _ = seconds(whole)
-            times["whole published"].append(took)
-            rates.append(matrix_rate(model.dtype, "cpu"))
-            with OneDnnProducts():
-                other_rates.append(matrix_rate(model.dtype, "cpu", product=linear))
-            took, summary = seconds(partial(run_pipeline, samples, Path(folder, f"whole-{turn}")))
-            times["whole"].append(took)
-            shown = {name: f"{seconds[-1]:.1f} s" for name, seconds in times.items()}
-            click.echo(f"round {turn + 1} of {rounds}: {shown}", err=True)
-    middle = {name: statistics.median(values) for name, values in times.items()}
-    rate = statistics.median(rates)
-    needed = Cost.of(model).needed(batches)
-    floor = len(Row.of([span for batch in batches for span in batch.spans]).ids)
+        fresh = (Path(folder, str(number)) for number in count())
+        works: Works = {
+            "one published": one,
+            "rate": partial(matrix_rate, model.dtype, "cpu"),
+            "one": lambda: one_version(counted, rows, next(fresh)),
+            "whole published": whole,
+            "rate again": partial(matrix_rate, model.dtype, "cpu"),
+            "rate by oneDNN": partial(onednn_rate, model.dtype),
+            "whole": lambda: run_pipeline(samples, next(fresh)),
+        }
+        found = alternate(works, rounds)
+    return figures(found, Cost.of(model), *published_tokens) | {"path": student.path}
+
+
+def one_version(counted: Counted, rows: list[dict[str, str]], folder: Path) -> tuple[list[dict[str, Any]], list[Batch]]:
+    """The lines of `rt score`, and the batches that the student was given for them."""
+    counted.batches.clear()
+    return score_rows(rows, folder), list(counted.batches)
+
+
+def onednn_rate(dtype: torch.dtype) -> float:
+    """The matrix rate by oneDNN."""
+    with OneDnnProducts():
+        return matrix_rate(dtype, "cpu", product=linear)
+
+
+def figures(found: dict[str, Rounds], cost: Cost, one_tokens: int, whole_tokens: int) -> dict[str, Any]:
+    """What the rounds say; the published procedure feeds so many tokens in each job."""
+    lines, batches = found["one"].results[-1]
+    rate = statistics.median(found["rate"].results + found["rate again"].results)
+    needed, fed = cost.needed(batches), sum(batch.tokens for batch in batches)
     return {
-        "speedup_one_version": middle["one published"] / middle["one"],
-        "speedup_lazy_job": middle["whole published"] / middle["whole"],
-        "token_ratio_one_version": sum(batch.tokens for batch in batches) / published_tokens[0],
-        "token_ratio_lazy_job": summary.progress.forward_tokens / published_tokens[1],
-        "token_floor_one_version": sum(batch.tokens for batch in batches) / floor,
-        "gemm_share": needed / middle["one"] / rate,
-        "gemm_share_onednn": needed / middle["one"] / statistics.median(other_rates),
-        "gemm_share_published": needed / middle["one published"] / rate,
+        "speedup_one_version": found["one published"].median / found["one"].median,
+        "speedup_lazy_job": found["whole published"].median / found["whole"].median,
+        "token_ratio_one_version": fed / one_tokens,
+        "token_ratio_lazy_job": found["whole"].results[-1].progress.forward_tokens / whole_tokens,
+        "token_floor_one_version": fed / len(Row.of([span for batch in batches for span in batch.spans]).ids),
+        "gemm_share": needed / found["one"].median / rate,
+        "gemm_share_onednn": needed / found["one"].median / statistics.median(found["rate by oneDNN"].results),
+        "gemm_share_published": needed / found["one published"].median / rate,
         "gemm_rate": rate,
-        "seconds": times,
-        "path": student.path,
-        **agreement(lines, losses),
+        "seconds": {name: found[name].seconds for name in ("one", "one published", "whole", "whole published")},
+        **agreement(lines, found["one published"].results[-1]),
     }
 
 

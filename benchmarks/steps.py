@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import click
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.jobs import HELD, Published, ifd_spans, pair_of
-from benchmarks.measure import machine, seconds
+from benchmarks.measure import Works, alternate, machine, run_batches, show_ratios
 from rt_framework.builtin import models
 from rt_framework.builtin.students.attention import RunAttention
 from rt_framework.builtin.students.forward import TargetLosses
@@ -22,7 +20,7 @@ from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.products import OneDnnProducts
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.model import EncodedSpan
-from rt_framework.plan import Batch, plan
+from rt_framework.plan import plan
 
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "linear", "mkldnn"),
@@ -43,34 +41,23 @@ def main(data: Path, model: str, rows: int, rounds: int) -> None:
     loaded = models.load_model(settings, None)
     spans = ifd_spans([pair_of(row) for row in json.loads(data.read_text("utf-8"))[:rows]])
     encoded = [one for one in student.encode(spans) if isinstance(one, EncodedSpan)]
-    works: dict[str, Callable[[], Any]] = {
-        "published procedure": Published(loaded, models.load_tokenizer(settings), spans)
-    }
+    works: Works = {"published procedure": Published(loaded, models.load_tokenizer(settings), spans)}
     head = TargetHead(loaded.get_output_embeddings(), loaded.config)
     padded, packed = (list(plan(encoded, partial(int, student.batch_tokens), packed)) for packed in (False, True))
-    works["sorted, padded batches"] = partial(score, TargetLosses(loaded, None, None), padded)
-    works["+ head on targets"] = partial(score, TargetLosses(loaded, head, None), padded)
-    works["+ packed, shared prefixes"] = partial(score, TargetLosses(loaded, head, RunAttention), packed)
-    works["+ products by oneDNN"] = partial(score, TargetLosses(loaded, head, RunAttention, OneDnnProducts), packed)
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            times[name].append(seconds(work)[0])
-            click.echo(f"{name}: {times[name][-1]:.1f} s", err=True)
-    base = statistics.median(times["published procedure"])
-    click.echo("  ".join(f"{name} {value}" for name, value in machine("cpu").items()))
-    for name, values in times.items():
-        click.echo(f"{base / statistics.median(values):6.2f} × {name}")
+    works |= {
+        name: partial(run_batches, losses.sums, batches)
+        for name, losses, batches in (
+            ("sorted, padded batches", TargetLosses(loaded, None, None), padded),
+            ("+ head on targets", TargetLosses(loaded, head, None), padded),
+            ("+ packed, shared prefixes", TargetLosses(loaded, head, RunAttention), packed),
+            ("+ products by oneDNN", TargetLosses(loaded, head, RunAttention, OneDnnProducts), packed),
+        )
+    }
+    show_ratios(alternate(works, rounds), machine("cpu"))
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         list(works.values())[-1]()
     for name, share in shares(seen).items():
         click.echo(f"{share:6.1%} {name}")
-
-
-def score(losses: TargetLosses, batches: list[Batch]) -> None:
-    """All batches."""
-    for batch in batches:
-        losses.sums(batch.spans)
 
 
 def shares(seen: Any) -> dict[str, float]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from functools import cache
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.functional import cross_entropy
 
 from rt_framework.builtin.students import head
 from rt_framework.builtin.students.attention import RunAttention
@@ -17,25 +15,10 @@ from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
 from rt_framework.builtin.students.products import OneDnnProducts, worthwhile
-from rt_framework.model import EncodedSpan
 from rt_framework.plan import plan
 from tests import tiny_models as tiny
+from tests.tiny_models import FAMILIES, means, sequences
 
-FAMILIES = {
-    "llama": tiny.llama,
-    "qwen2": lambda: tiny.family("Qwen2", num_attention_heads=4, num_key_value_heads=2),
-    "qwen3": lambda: tiny.family("Qwen3", head_dim=16),
-    "gemma2": tiny.gemma2,
-    "gemma3": tiny.gemma3,
-    "mistral": tiny.mistral,
-    "gpt2": tiny.gpt2,
-    "phi": lambda: tiny.family("Phi", partial_rotary_factor=0.5),
-    "phi3-longrope": tiny.phi3,
-    "cohere": tiny.cohere,
-    "olmo2": lambda: tiny.family("Olmo2"),
-    "granite": lambda: tiny.family("Granite", logits_scaling=3.0, embedding_multiplier=2.0),
-    "qwen3-moe": lambda: tiny.family("Qwen3Moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16),
-}
 UNPACKED = {
     "bloom": lambda: tiny.family("Bloom", n_layer=2, n_head=2),
     "mamba": lambda: tiny.family("Mamba", state_size=4),
@@ -56,29 +39,8 @@ def model_of(kind):
 
 @cache
 def alone(kind, span):
-    """Mean loss by the model alone, with full logits: what the published procedure computes."""
-    model, _ = model_of(kind)
-    ids = torch.tensor(span.ids)
-    with torch.inference_mode():
-        logits = model(ids[None, :-1]).logits[0]
-    return float(cross_entropy(logits[span.start - 1 :], ids[span.start :]))
-
-
-def means(way, batch):
-    sums = way.losses.sums(batch)
-    return [nll / (len(span.ids) - span.start) for nll, span in zip(sums, batch, strict=True)]
-
-
-def conversation_like(seed=0, count=14):
-    """Sequences that share starts of several lengths, in any order, some longer than every window."""
-    source = random.Random(seed)
-    spans = []
-    for _ in range(count):
-        ids = source.choice(spans).ids if spans and source.random() < 0.7 else ()
-        ids = ids[: source.randrange(len(ids) + 1)]
-        ids += tuple(source.randrange(2, 320) for _ in range(source.randrange(2, 20)))
-        spans.append(EncodedSpan(ids[:40], source.randrange(1, min(len(ids), 40))))
-    return spans
+    """Mean loss by the model alone."""
+    return tiny.alone(model_of(kind)[0], span)
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -87,7 +49,7 @@ def test_packed_losses_are_those_of_one_sequence_alone(kind):
     _, way = model_of(kind)
     assert way.packs, way.path
     assert way.path == "packed rows, attention by run; head on targets"
-    spans = conversation_like()
+    spans = sequences()
     expected = [alone(kind, span) for span in spans]
     assert max(expected) - min(expected) > 0.05
     assert means(way, spans) == pytest.approx(expected, abs=1e-5)
@@ -100,7 +62,7 @@ def test_padded_losses_are_those_of_one_sequence_alone(kind):
     way = choose(model, "sdpa")
     assert not way.packs
     assert way.path.startswith("padded batches: attention 'sdpa' is asked for; ")
-    spans = conversation_like()
+    spans = sequences()
     assert means(way, spans) == pytest.approx([alone(kind, span) for span in spans], abs=1e-5)
 
 
@@ -110,7 +72,7 @@ def test_what_cannot_be_packed_is_padded_and_says_why(kind):
     _, way = model_of(kind)
     assert not way.packs
     assert way.path.startswith("padded batches: as a packed row it ")
-    spans = conversation_like()
+    spans = sequences()
     assert means(way, spans) == pytest.approx([alone(kind, span) for span in spans], abs=1e-5)
 
 
@@ -120,7 +82,7 @@ def test_what_cannot_be_packed_is_padded_and_says_why(kind):
 def test_losses_depend_on_the_sequence_alone(kind, seed, budget, shuffler):
     """Not on order, batch mates or budget."""
     _, way = model_of(kind)
-    spans = conversation_like(seed, count=6)
+    spans = sequences(seed, count=6)
     shuffler.shuffle(spans)
     for batch in plan(spans, lambda: budget, packed=True):
         expected = [alone(kind, span) for span in batch.spans]
@@ -132,7 +94,7 @@ def test_packing_leaves_the_model_as_it_was():
     model, way = model_of("llama")
     ids = torch.arange(2, 30)[None]
     before = model(ids).logits
-    way.losses.sums(conversation_like())
+    way.losses.sums(sequences())
     assert model.config._attn_implementation == "sdpa"
     assert torch.equal(model(ids).logits, before)
 
@@ -140,7 +102,7 @@ def test_packing_leaves_the_model_as_it_was():
 def test_blocks_of_the_vocabulary_change_nothing(monkeypatch):
     """The running log-sum-exp over many small blocks is the one over all."""
     _, way = model_of("gemma2")
-    spans = conversation_like()
+    spans = sequences()
     whole = means(way, spans)
     monkeypatch.setitem(head.LOGITS_BYTES, "cpu", 4 * 7 * 5)
     monkeypatch.setattr(head, "_ROWS", 5)
@@ -150,9 +112,6 @@ def test_blocks_of_the_vocabulary_change_nothing(monkeypatch):
 def test_a_window_that_the_attention_is_not_told_is_an_obstacle():
     """The probe is shorter than a window, so a model that applies one by its mask alone would pass it."""
     model = tiny.mistral()
-    for module in model.modules():
-        if hasattr(module, "config"):
-            module.config = model.config
     told = choose(model, None)
     assert told.packs
     model.config.sliding_window = None
@@ -166,7 +125,7 @@ def test_a_window_that_the_attention_is_not_told_is_an_obstacle():
 def test_other_matrix_products_change_nothing(kind):
     """Taken by oneDNN in place of torch's own library: the same losses, with and without biases."""
     model, way = model_of(kind)
-    spans = conversation_like()
+    spans = sequences()
     fast = TargetLosses(model, TargetHead(model.get_output_embeddings(), model.config), RunAttention, OneDnnProducts)
     sums = fast.sums(spans)
     assert sums == pytest.approx(way.losses.sums(spans), abs=1e-4)

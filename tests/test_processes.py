@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from functools import partial
 
 import pytest
 
@@ -19,7 +20,7 @@ from rt_framework.losses import Losses
 from rt_framework.model import Span
 from rt_framework.testing import FakeStudent
 from tests import tiny_models as tiny
-from tests.run_helpers import pair, tally
+from tests.run_helpers import as_it_is, pair, tally
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -68,7 +69,7 @@ async def test_a_real_student_crosses_to_its_processes(tmp_path):
     """As it is configured; each loads its model there."""
     student = HFStudent(HFSettings(tiny.save(tmp_path / "model", tiny.llama(), tiny.tokenizer()), device="cpu"))
     executor = ProcessesExecutor(ProcessesSettings(workers=2))
-    executor.start(student_again := _Again(student))
+    executor.start(student_again := partial(as_it_is, student))
     try:
         found = await losses_of(student, tmp_path / "two.sqlite", executor)
     finally:
@@ -76,16 +77,6 @@ async def test_a_real_student_crosses_to_its_processes(tmp_path):
     assert isinstance(student_again(), HFStudent)
     expected = student.score(student.encode(SPANS))
     assert [loss.nll for loss in found] == pytest.approx([loss.nll for loss in expected], abs=1e-4)
-
-
-class _Again:
-    """A factory that can be pickled."""
-
-    def __init__(self, student):
-        self._student = student
-
-    def __call__(self):
-        return self._student
 
 
 async def test_each_process_is_another_one(two):

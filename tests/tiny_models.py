@@ -1,14 +1,20 @@
-"""Random models of a few kilobytes, saved as directories that transformers loads."""
+"""Random models of a few kilobytes, saved as directories that transformers loads, and losses to hold them to."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from rt_framework.builtin.students.probe import Way
+from rt_framework.model import EncodedSpan
 
 _TEXT = ["Name the colours of the rainbow.", "Write a short poem about a river.", "What is 12 times 7? It is 84."]
 CHAT = "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}<assistant>"
@@ -100,3 +106,46 @@ def phi3() -> Any:
 def cohere() -> Any:
     """A Cohere: logits are scaled behind the head."""
     return family("Cohere", logit_scale=4.0)
+
+
+FAMILIES = {
+    "llama": llama,
+    "qwen2": lambda: family("Qwen2", num_attention_heads=4, num_key_value_heads=2),
+    "qwen3": lambda: family("Qwen3", head_dim=16),
+    "gemma2": gemma2,
+    "gemma3": gemma3,
+    "mistral": mistral,
+    "gpt2": gpt2,
+    "phi": lambda: family("Phi", partial_rotary_factor=0.5),
+    "phi3-longrope": phi3,
+    "cohere": cohere,
+    "olmo2": lambda: family("Olmo2"),
+    "granite": lambda: family("Granite", logits_scaling=3.0, embedding_multiplier=2.0),
+    "qwen3-moe": lambda: family("Qwen3Moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16),
+}
+"""Architectures that can be packed."""
+
+
+def sequences(seed: int = 0, count: int = 14, longest: int = 40) -> list[EncodedSpan]:
+    """Sequences that share starts of several lengths, in any order, some longer than every window."""
+    source = random.Random(seed)
+    spans: list[EncodedSpan] = []
+    for _ in range(count):
+        ids = source.choice(spans).ids if spans and source.random() < 0.7 else ()
+        ids = ids[: source.randrange(len(ids) + 1)]
+        ids += tuple(source.randrange(2, 320) for _ in range(source.randrange(2, longest // 2)))
+        spans.append(EncodedSpan(ids[:longest], source.randrange(1, min(len(ids), longest))))
+    return spans
+
+
+def alone(model: Any, span: EncodedSpan) -> float:
+    """Mean loss by the model alone, with full logits: what the published procedure computes."""
+    ids = torch.tensor(span.ids)
+    with torch.inference_mode():
+        logits = model(ids[None, :-1]).logits[0]
+    return float(cross_entropy(logits[span.start - 1 :], ids[span.start :]))
+
+
+def means(way: Way, batch: Sequence[EncodedSpan]) -> list[float]:
+    """Mean losses of one batch."""
+    return [nll / (len(span.ids) - span.start) for nll, span in zip(way.losses.sums(batch), batch, strict=True)]

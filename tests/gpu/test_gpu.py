@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
+from functools import partial
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
 from rt_framework.builtin.executors.processes import ProcessesExecutor
 from rt_framework.builtin.executors.settings import ProcessesSettings
@@ -17,22 +16,15 @@ from rt_framework.errors import OutOfMemory
 from rt_framework.model import EncodedSpan, Span
 from rt_framework.plan import plan
 from tests import tiny_models as tiny
+from tests.run_helpers import as_it_is
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
     pytest.mark.timeout(600),
 ]
 
-FAMILIES = {
-    "llama": lambda: tiny.family("Llama", num_attention_heads=4, num_key_value_heads=2),
-    "qwen3": lambda: tiny.family("Qwen3", head_dim=16),
-    "mistral-sliding": tiny.mistral,
-    "gemma2-softcap": tiny.gemma2,
-    "gemma3-sliding": tiny.gemma3,
-    "gpt2": tiny.gpt2,
-    "phi3-longrope": tiny.phi3,
-}
-SOFT_CAPPED = {"gemma2-softcap"}
+KINDS = ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3", "gpt2", "phi3-longrope")
+SOFT_CAPPED = {"gemma2"}
 
 
 @pytest.fixture(autouse=True)
@@ -41,42 +33,21 @@ def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-def sequences(seed=0, count=24):
-    """Sequences that share starts of several lengths, some longer than every window."""
-    source = random.Random(seed)
-    spans: list[EncodedSpan] = []
-    for _ in range(count):
-        ids = source.choice(spans).ids if spans and source.random() < 0.7 else ()
-        ids = ids[: source.randrange(len(ids) + 1)]
-        ids += tuple(source.randrange(2, 320) for _ in range(source.randrange(2, 24)))
-        spans.append(EncodedSpan(ids[:48], source.randrange(1, min(len(ids), 48))))
-    return spans
-
-
-def alone(model, span):
-    """Mean loss by the model alone, in float32 on the CPU."""
-    ids = torch.tensor(span.ids)
-    with torch.inference_mode():
-        logits = model(ids[None, :-1]).logits[0]
-    return float(cross_entropy(logits[span.start - 1 :], ids[span.start :]))
-
-
 def packed(way, spans, budget=200):
     """Mean losses by packed batches, by sequence."""
     found = {}
     for batch in plan(spans, lambda: budget, packed=way.packs):
-        for span, nll in zip(batch.spans, way.losses.sums(batch.spans), strict=True):
-            found[span] = nll / (len(span.ids) - span.start)
+        found |= zip(batch.spans, tiny.means(way, batch.spans), strict=True)
     return [found[span] for span in spans]
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
 def test_packed_losses_are_those_of_the_cpu(kind, dtype, close):
     """Within 1e-4 nats in float32, 2e-2 in bfloat16."""
-    model = FAMILIES[kind]()
-    spans = sequences()
-    expected = [alone(model, span) for span in spans]
+    model = tiny.FAMILIES[kind]()
+    spans = tiny.sequences(count=24, longest=48)
+    expected = [tiny.alone(model, span) for span in spans]
     way = choose(model.to("cuda", dtype), None)
     half = dtype == torch.bfloat16 and kind not in SOFT_CAPPED
     assert way.packs, way.path
@@ -86,8 +57,8 @@ def test_packed_losses_are_those_of_the_cpu(kind, dtype, close):
 
 def test_scores_do_not_depend_on_batch_mates():
     """In bfloat16, by flash attention: any budget gives the same but for rounding."""
-    way = choose(FAMILIES["llama"]().to("cuda", torch.bfloat16), None)
-    spans = sequences(count=60)
+    way = choose(tiny.FAMILIES["qwen2"]().to("cuda", torch.bfloat16), None)
+    spans = tiny.sequences(count=60, longest=48)
     whole = packed(way, spans, 10**6)
     for budget in (1, 64, 300):
         assert packed(way, spans, budget) == pytest.approx(whole, abs=2e-2)
@@ -134,7 +105,7 @@ async def test_each_gpu_has_a_process(tmp_path):
     """The student in another process, on its own device, gives what it gives here."""
     student = HFStudent(HFSettings(tiny.save(tmp_path, tiny.llama(), tiny.tokenizer()), dtype="float32", device="cuda"))
     executor = ProcessesExecutor(ProcessesSettings())
-    executor.start(_Factory(student))
+    executor.start(partial(as_it_is, student))
     spans = student.encode([Span("Name ", "the colours of the rainbow.")])
     try:
         assert executor.workers == torch.cuda.device_count()
@@ -143,16 +114,6 @@ async def test_each_gpu_has_a_process(tmp_path):
         executor.close()
     (expected,) = student.score(spans)
     assert found.nll == pytest.approx(expected.nll, abs=1e-4)
-
-
-class _Factory:
-    """A factory that can be pickled."""
-
-    def __init__(self, student):
-        self._student = student
-
-    def __call__(self):
-        return self._student
 
 
 class _Score:
