@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from rt_framework.breaker import Breaker
+from rt_framework.calls import Calls
 from rt_framework.config import Builder, Limits, ScoringConfig
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.framing import PresetFrame
@@ -16,7 +18,7 @@ from rt_framework.losses import Losses
 from rt_framework.model import Pair, digest
 from rt_framework.pipeline import Step
 from rt_framework.presets import Preset, preset
-from rt_framework.protocols import Executor, Student
+from rt_framework.protocols import Executor, Student, Teacher
 from rt_framework.scoring import Scoring
 from rt_framework.spec import Spec
 from rt_framework.tally import Tally
@@ -59,6 +61,10 @@ class StudentSide:
     losses: Losses
     scoring: Scoring
 
+    def why(self) -> str:
+        """What is being waited for, in words."""
+        return f"student: {self.losses.batches} batches under way"
+
     async def close(self) -> None:
         """Stop the chain and free the worker."""
         await self.losses.close()
@@ -92,14 +98,27 @@ def _given(student: Student) -> Student:
     return student
 
 
-def teacher_side(make: Builder, spec: Spec, ledger: Ledger, limits: Limits, tally: Tally) -> Teaching:
+@frozen
+class TeacherSide:
+    """The teacher of one run and the chain that asks it."""
+
+    teacher: Teacher
+    calls: Calls
+    teaching: Teaching
+
+
+def teacher_side(
+    make: Builder, spec: Spec, ledger: Ledger, limits: Limits, tally: Tally, breaker: Breaker, ask: bool
+) -> TeacherSide:
     """The teacher's chain.
 
     Raises:
         PluginError: a plugin is unknown or broken.
-        ConfigError: options do not fit.
+        ConfigError: options do not fit, or a budget needs a price that is not known.
     """
-    return Teaching(make.spec("teachers", spec), ledger, limits, tally)
+    teacher: Teacher = make.spec("teachers", spec)
+    calls = Calls(teacher, ledger, limits, tally, breaker, ask)
+    return TeacherSide(teacher, calls, Teaching(calls, teacher.structured, limits.answers))
 
 
 def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from attrs import Attribute, field, frozen
@@ -93,24 +93,49 @@ class Output:
     shape: str | None = None
 
 
+def _check_timeout(_: object, __: object, value: float) -> None:
+    if not value > 0:
+        raise ConfigError(f"timeout must be above 0 s, not {value:g}")
+
+
+def _check_fail_on_error(_: object, __: object, value: bool | float) -> None:
+    if type(value) is float and not 0 < value < 1:
+        raise ConfigError(
+            f"fail_on_error as a share must lie between 0 and 1, not {value:g}; a count is a whole number"
+        )
+    if value < 0:
+        raise ConfigError(f"fail_on_error must be at least 0, not {value}")
+
+
 @frozen
 class Limits:
     """How much at once, and how much at all. May change between two runs of one directory."""
 
-    concurrency: int = field(default=16, validator=_at_least(1))
-    """Teacher calls under way at once."""
+    concurrency: int = field(default=32, validator=_at_least(1))
+    """Teacher calls under way at most. The run begins with fewer and finds out how many the provider takes."""
     in_flight: int = field(default=256, validator=_at_least(1))
     """Samples under way at once."""
+    timeout: float = field(default=120.0, validator=_check_timeout)
+    """Seconds for one attempt in all, from connecting to the last byte."""
     attempts: int = field(default=5, validator=_at_least(1))
     """Times that one request is sent when the provider or the connection fails."""
     answers: int = field(default=2, validator=_at_least(1))
     """Answers asked for one rewrite when they are unusable; each later request is a changed one."""
-    budget: float | None = field(default=None, validator=_at_least(0))
+    budget_usd: float | None = field(default=None, validator=_at_least(0))
     """Dollars; nothing is sent that could exceed it."""
+    on_ambiguous: Literal["retry", "hold"] = "retry"
+    """Calls that a killed run may have paid for without an answer: ask again, or hold back until ``rt retry``."""
     samples: int | None = field(default=None, validator=_at_least(1))
     """Read only so many."""
-    failed: int = field(default=0, validator=_at_least(0))
-    """More failed samples than this end the command with exit code 1."""
+    fail_on_error: bool | int | float = field(default=True, validator=_check_fail_on_error)
+    """Samples with errors that end the command with exit code 1: any, none, or more than a share or a count."""
+
+    def too_many(self, errors: int, total: int) -> bool:
+        """Whether so many samples with errors are more than allowed."""
+        if isinstance(self.fail_on_error, bool):
+            return self.fail_on_error and errors > 0
+        allowed = self.fail_on_error * total if isinstance(self.fail_on_error, float) else self.fail_on_error
+        return errors > allowed
 
 
 @frozen

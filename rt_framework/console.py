@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rt_framework.errors import KINDS
-from rt_framework.events import Progress, RunFinished, RunStarted, SampleFailed, Summary
+from rt_framework.events import Progress, RunFinished, RunStarted, RunStopping, SampleFailed, Stalled, Summary
 from rt_framework.hookspecs import hookimpl
 
 _EVERY = 5.0
@@ -98,6 +98,18 @@ class ConsoleReporter:
             self._console.print(line(f"row {event.row} ({event.sample_id}) failed in {event.stage}: {event.reason}"))
 
     @hookimpl
+    def rt_stalled(self, event: Stalled) -> None:
+        """Say what is being waited for."""
+        self._console.print(line(f"nothing has happened for {event.seconds:.0f} s: {event.why}"))
+
+    @hookimpl
+    def rt_run_stopping(self, event: RunStopping) -> None:
+        """Say why the end takes a moment."""
+        self._console.print(line(event.reason))
+        calls = f"{event.under_way} calls under way, which are paid for"
+        self._console.print(line(f"waiting for {calls}; Ctrl-C leaves at once"))
+
+    @hookimpl
     def rt_run_finished(self, event: RunFinished) -> None:
         """Show the account."""
         self.close()
@@ -152,6 +164,10 @@ def show_summary(console: Console, summary: Summary) -> None:
             f"{progress.reused_losses} losses from the ledger; {progress.seconds:.1f} s"
         )
     )
+    if summary.errors:
+        console.print(
+            line(f"{summary.errors} samples met errors; run again, and what has no answer is asked for again")
+        )
     for file in summary.files:
         console.print(line(file))
 

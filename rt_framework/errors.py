@@ -55,6 +55,9 @@ _ALL = (
 KINDS: dict[str, ErrorKind] = {kind.name: kind for kind in _ALL}
 """Every kind of failure of a teacher call or a sample, by name."""
 
+ERRORS = frozenset(kind.name for kind in _ALL if kind.retry is Retry.RESEND) | {"bad_request", "plugin_bug"}
+"""Kinds that say nothing of the sample or the teacher's answer: something did not work."""
+
 
 class RtError(Exception):
     """An error the user can act on: shown as one line, without a traceback."""
@@ -100,6 +103,12 @@ class BudgetReached(RtError):
     """The budget allows no further call; the run can be resumed with a larger one."""
 
     exit_code = 6
+
+
+class Interrupted(RtError):
+    """The user stopped the run; it goes on when it is started again."""
+
+    exit_code = 130
 
 
 class TeacherError(Exception):

@@ -58,6 +58,24 @@ class Progress:
 
 
 @frozen
+class Stalled:
+    """Nothing was answered, computed or finished for a while."""
+
+    seconds: float
+    why: str
+    """What is being waited for."""
+
+
+@frozen
+class RunStopping:
+    """The run ends early. Calls under way are waited for, since they are paid for."""
+
+    reason: str
+    under_way: int
+    """How many they are."""
+
+
+@frozen
 class SampleFailed:
     """A sample met a failure. It goes on with the version it has, unless *fatal*."""
 
@@ -91,6 +109,8 @@ class Summary:
     drops: Mapping[str, int]
     failures: Mapping[str, int]
     """Failed teacher calls and samples, by kind."""
+    errors: int
+    """Samples that failed, or that have no rewrite because something did not work; running again asks once more."""
     shifts: tuple[Shift, ...]
     progress: Progress
     files: tuple[str, ...] = field(factory=tuple)

@@ -108,6 +108,14 @@ class EventHooks:
         """A sample met a failure."""
 
     @hookspec
+    def rt_stalled(self, event: events.Stalled) -> None:
+        """Nothing has happened for a minute, or again as long."""
+
+    @hookspec
+    def rt_run_stopping(self, event: events.RunStopping) -> None:
+        """The run ends early, and calls under way are waited for."""
+
+    @hookspec
     def rt_run_finished(self, event: events.RunFinished) -> None:
         """Outputs are written and the ledger is complete."""
 

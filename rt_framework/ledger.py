@@ -17,10 +17,9 @@ import cattrs
 from attrs import asdict, frozen
 
 from rt_framework.errors import DataError, DiskError
+from rt_framework.migrations import VERSION, prepare, version_of
 from rt_framework.model import Decision, Failure, Pair, Reply, Request, Sample, Score, SpanLoss, Version
 from rt_framework.writer import Statement, Writer
-
-SCHEMA_VERSION = 1
 
 _MOST_KEYS = 500
 """Keys of one query: SQLite takes 999 values in every build."""
@@ -28,31 +27,12 @@ _MOST_KEYS = 500
 _MOST_ROWS = 150
 """Losses of one statement."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS calls (
-  key TEXT PRIMARY KEY, reflection TEXT, pair TEXT, idx INTEGER, teacher TEXT, request TEXT, reply TEXT);
-CREATE TABLE IF NOT EXISTS attempts (
-  id INTEGER PRIMARY KEY, call TEXT NOT NULL, state TEXT NOT NULL, kind TEXT, message TEXT,
-  reserved INTEGER NOT NULL, cost INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS attempts_call ON attempts (call);
-CREATE TABLE IF NOT EXISTS losses (
-  key TEXT PRIMARY KEY, nll REAL, tokens INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS samples (
-  id TEXT PRIMARY KEY, row INTEGER NOT NULL, kept TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT);
-CREATE INDEX IF NOT EXISTS samples_row ON samples (row);
-CREATE TABLE IF NOT EXISTS versions (
-  sample TEXT, seq INTEGER, name TEXT, parent TEXT, reflection TEXT, call TEXT, pair TEXT,
-  PRIMARY KEY (sample, seq)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS scores (
-  sample TEXT, version TEXT, metric TEXT, value REAL, status TEXT, reason TEXT,
-  PRIMARY KEY (sample, version, metric)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS decisions (
-  sample TEXT, seq INTEGER, stage TEXT, candidates TEXT, kept TEXT, reason TEXT,
-  PRIMARY KEY (sample, seq)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS failures (
-  sample TEXT, seq INTEGER, stage TEXT, kind TEXT, reason TEXT, call TEXT,
-  PRIMARY KEY (sample, seq)) WITHOUT ROWID;
+
+_FAILED = "SELECT reflection, calls.pair FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?"
+_WITHDRAW = "UPDATE calls SET answer = NULL WHERE reflection = ? AND pair = ?"
+_RELEASE = """
+UPDATE attempts SET state = 'failed' WHERE state = 'unknown'
+AND call IN (SELECT key FROM calls WHERE reflection = ? AND pair = ?)
 """
 
 
@@ -82,7 +62,7 @@ class Ledger:
     """Reads at once, writes through one thread.
 
     Args:
-        path: the file; created unless *readonly*.
+        path: the file; created, or brought up to date, unless *readonly*.
         readonly: only look; never creates or changes anything.
 
     Raises:
@@ -97,22 +77,44 @@ class Ledger:
             raise DataError(f"{path}: no ledger here; is this a run directory?")
         try:
             if not readonly:
-                _create(path)
+                prepare(path)
                 self._writer = Writer(path)
             # An URI keeps the reader from ever creating or changing the file.
             self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-            version = self._one("SELECT value FROM meta WHERE key = 'schema'", ())
+            version = version_of(self._db)
         except sqlite3.DatabaseError as error:
             kind = DataError if readonly else DiskError
             raise kind(f"{path}: cannot be opened as a ledger: {error}") from error
-        if version is None or version[0] != str(SCHEMA_VERSION):
-            raise DataError(f"{path}: not a ledger of version {SCHEMA_VERSION}; use the release that wrote it")
+        if version != VERSION:
+            way = "use the release that wrote it" if version > VERSION else "'rt run' brings it up to date"
+            raise DataError(f"{path}: a ledger of version {version}, not {VERSION}; {way}")
+
+    def flush(self, seconds: float) -> None:
+        """Commit what is waiting, in so much time at most. May be called from a signal handler."""
+        if self._writer is not None:
+            self._writer.flush(seconds)
 
     def close(self) -> None:
         """Commit what is waiting and close the file."""
         if self._writer is not None:
             self._writer.close()
         self._db.close()
+
+    def check(self) -> None:
+        """Read the whole file, after a run that did not end by itself.
+
+        Raises:
+            DiskError: it is damaged.
+        """
+        try:
+            found = [row[0] for row in self._db.execute("PRAGMA quick_check(1)")]
+        except sqlite3.DatabaseError as error:
+            found = [str(error)]
+        if found != ["ok"]:
+            raise DiskError(
+                f"{self.path}: damaged ({found[0]}); copy the run directory, then let "
+                f"'sqlite3 {self.path.name} .recover' write what can be read into a new file of that name"
+            )
 
     # --- meta -------------------------------------------------------------------------------
 
@@ -129,7 +131,7 @@ class Ledger:
 
     def reply(self, key: str) -> Reply | None:
         """The committed answer of a call."""
-        row = self._one("SELECT reply FROM calls WHERE key = ? AND reply IS NOT NULL", (key,))
+        row = self._one("SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE key = ?", (key,))
         return None if row is None else cattrs.structure(json.loads(row[0]), Reply)
 
     async def intend(self, key: str, teacher: str, request: Request, reserved: int) -> int:
@@ -138,10 +140,11 @@ class Ledger:
         Args:
             reserved: most it can cost, in nano-dollars.
         """
+        columns = "key, reflection, pair, idx, teacher, request"
         call = (key, request.reflection, request.pair_hash, request.index, teacher, _json(asdict(request)))
         rows = await self._write(
             [
-                ("INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, NULL)", call),
+                (f"INSERT OR IGNORE INTO calls ({columns}) VALUES (?, ?, ?, ?, ?, ?)", call),  # noqa: S608 - fixed names
                 ("INSERT INTO attempts (call, state, reserved) VALUES (?, 'intent', ?)", (key, reserved)),
             ]
         )
@@ -149,10 +152,11 @@ class Ledger:
 
     async def answered(self, attempt: int, key: str, reply: Reply) -> None:
         """Commit a raw answer. After this it is never asked for again."""
+        done = "UPDATE attempts SET state = 'answered', cost = ?, reply = ? WHERE id = ?"
         await self._write(
             [
-                ("UPDATE calls SET reply = ? WHERE key = ?", (_json(asdict(reply)), key)),
-                ("UPDATE attempts SET state = 'answered', cost = ? WHERE id = ?", (reply.nano_dollars, attempt)),
+                (done, (reply.nano_dollars, _json(asdict(reply)), attempt)),
+                ("UPDATE calls SET answer = ? WHERE key = ?", (attempt, key)),
             ]
         )
 
@@ -181,7 +185,10 @@ class Ledger:
         """Calls by key; unknown keys are left out."""
         found = {}
         for key in keys:
-            row = self._one("SELECT teacher, request, reply FROM calls WHERE key = ?", (key,))
+            row = self._one(
+                "SELECT teacher, request, reply FROM calls LEFT JOIN attempts ON attempts.id = answer WHERE key = ?",
+                (key,),
+            )
             if row is None:
                 continue
             attempts = self._db.execute("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (key,))
@@ -205,8 +212,26 @@ class Ledger:
 
     def unknown_calls(self) -> list[str]:
         """Keys of the calls that a killed run may have paid for without an answer."""
-        rows = self._db.execute("SELECT call FROM attempts WHERE state = 'unknown' ORDER BY id")
+        rows = self._db.execute("SELECT call FROM attempts WHERE kind = 'interrupted_unknown' ORDER BY id")
         return [row[0] for row in rows]
+
+    def doubtful_calls(self) -> list[str]:
+        """Those of the unknown calls that have not been answered since, nor been released to be asked again."""
+        sql = "SELECT DISTINCT call FROM attempts JOIN calls ON key = call WHERE state = 'unknown' AND answer IS NULL"
+        return [row[0] for row in self._db.execute(sql)]
+
+    async def withdraw(self, kinds: Sequence[str]) -> int:
+        """Let what failed so be asked again; returns how many rewrites. Answers stay, but are used no more.
+
+        Args:
+            kinds: kinds of failure, as the account of the last run has them.
+        """
+        found = {question for kind in kinds for question in self._db.execute(_FAILED, (kind,))}
+        statements: list[Statement] = []
+        for question in sorted(found):
+            statements += [(_WITHDRAW, question), (_RELEASE, question)]
+        await self._write(statements)
+        return len(found)
 
     # --- losses -----------------------------------------------------------------------------
 
@@ -303,14 +328,6 @@ class Ledger:
         if not statements:
             return []
         return await asyncio.wrap_future(self._writer.put(statements))
-
-
-def _create(path: Path) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(_SCHEMA)
-        db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
-    db.close()
 
 
 def _json(value: Any) -> str:

@@ -60,6 +60,8 @@ class Losses:
         self._tally = tally
         self._budget = batch_tokens
         self._shape: Shape | None = None
+        self.batches = 0
+        """Batches that the student has, or waits for."""
         self._batcher: Batcher[Mapping[str, Span], Mapping[str, SpanLoss]] = Batcher(self._wave, _WAVE, len)
 
     async def of(self, spans: Sequence[Span]) -> list[SpanLoss]:
@@ -174,6 +176,7 @@ class Losses:
         if batch.size > self._most() and len(batch.spans) > 1:
             # Planned before another batch showed that the device has less room.
             return await self._halved(batch)
+        self.batches += 1
         try:
             found = await self._executor.run(partial(_score, batch.spans))
         except OutOfMemory as error:
@@ -181,6 +184,8 @@ class Losses:
                 return [SpanLoss(None, 0, "oom", f"a single sequence does not fit the device: {error}")]
             self._budget = max(1, min(self._most(), batch.size // 2))
             return await self._halved(batch)
+        finally:
+            self.batches -= 1
         self._tally.forward_passes += 1
         self._tally.forward_tokens += batch.tokens
         self._tally.changed()

@@ -318,6 +318,10 @@ class Verdict:
 # --- teacher calls ----------------------------------------------------------------------------
 
 
+_TOKENS_A_MESSAGE = 16
+"""Bound of what a provider adds around one message: role, separators, start of the answer."""
+
+
 @frozen
 class Sampling:
     """How the teacher draws its answer."""
@@ -340,6 +344,13 @@ class Request:
     sampling: Sampling
     schema: Mapping[str, Any] | None = None
     """JSON schema of the answer, where the teacher can hold to one."""
+
+    @property
+    def most_prompt_tokens(self) -> int:
+        """Most tokens that the prompt can have: no tokenizer makes more of a text than it has bytes."""
+        texts = [turn.content for turn in self.messages]
+        texts += [json.dumps(self.schema)] if self.schema is not None else []
+        return sum(len(text.encode("utf-8", "replace")) + _TOKENS_A_MESSAGE for text in texts)
 
 
 @frozen

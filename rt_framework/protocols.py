@@ -79,8 +79,8 @@ class BatchTeacher(Protocol):
 class PricedTeacher(Protocol):
     """A teacher that knows what it costs; a run with a budget needs one."""
 
-    def price(self, request: Request) -> int | None:
-        """Most that one attempt can cost, in nano-dollars; ``None`` when the price is not known."""
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
+        """What so many tokens cost, in nano-dollars, rounded up; ``None`` when the price is not known."""
 
 
 # --- students ---------------------------------------------------------------------------------

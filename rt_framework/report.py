@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from math import fsum
 
+from rt_framework.errors import ERRORS
 from rt_framework.events import Shift, Summary
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import ORIGINAL
@@ -20,10 +21,13 @@ def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summar
     versions: Counter[str] = Counter()
     drops: Counter[str] = Counter()
     failures: Counter[str] = Counter()
+    errors = 0
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for story in ledger.stories():
         outcomes[story.outcome] += 1
+        kinds = {failure.kind for failure in story.sample.failures}
         failures.update(failure.kind for failure in story.sample.failures)
+        errors += bool(kinds & ERRORS)
         if story.outcome == "dropped":
             drops[story.reason or ""] += 1
         elif story.outcome in ("rewritten", "original"):
@@ -35,6 +39,7 @@ def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summar
         versions=dict(versions.most_common()),
         drops=dict(drops.most_common()),
         failures=dict(failures.most_common()),
+        errors=errors,
         shifts=tuple(_shift(metric, values) for metric, values in sorted(pairs.items())),
         progress=tally.progress(),
         files=tuple(files),

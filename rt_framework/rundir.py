@@ -37,9 +37,12 @@ def open_run(path: Path) -> Iterator[Ledger]:
     except OSError as error:
         raise DiskError(f"{path}: cannot be used as a run directory: {error.strerror or error}") from error
     try:
+        unclean = (path / "run.owner").exists()
         (path / "run.owner").write_text(json.dumps({"pid": os.getpid(), "host": platform.node()}))
         ledger = Ledger(path / LEDGER)
         try:
+            if unclean:
+                ledger.check()
             yield ledger
         finally:
             ledger.close()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from attrs import frozen
 
 from rt_framework.assembly import (
     PROBE,
@@ -16,10 +19,12 @@ from rt_framework.assembly import (
     student_side,
     teacher_side,
 )
+from rt_framework.breaker import Breaker
 from rt_framework.config import Builder, Config
 from rt_framework.errors import RtError
 from rt_framework.events import RunFinished, RunStarted, Summary
 from rt_framework.host import Host
+from rt_framework.interrupt import interruptible
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import write_manifest
 from rt_framework.outputs import check_output, write_outputs
@@ -28,9 +33,22 @@ from rt_framework.report import summarise
 from rt_framework.rundir import freeze, open_run
 from rt_framework.source import Source, open_source
 from rt_framework.tally import Tally
+from rt_framework.watchdog import watchdog
 
 
-async def run(host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = ()) -> Summary:
+@frozen
+class Manner:
+    """How a run differs from an ordinary one."""
+
+    ask: bool = True
+    """Whether the teacher may be asked; if not, the ledger's answers are read anew and nothing is sent."""
+    retry: tuple[str, ...] = ()
+    """Kinds of failure of the last run whose questions are asked again."""
+
+
+async def run(
+    host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = (), manner: Manner = Manner()
+) -> Summary:
     """Run, or go on with, the job of a run directory.
 
     Args:
@@ -38,6 +56,7 @@ async def run(host: Host, config: Config, run_dir: Path, watchers: Iterable[obje
         config: the job.
         run_dir: where ledger and outputs go.
         watchers: reporters of this run.
+        manner: how it differs from an ordinary run.
 
     Returns:
         how it ended; everything is on disk.
@@ -51,10 +70,12 @@ async def run(host: Host, config: Config, run_dir: Path, watchers: Iterable[obje
     source = open_source(host, config.data, config.limits.samples)
     check_output(make, config.output, source)
     total = source.count()
+    watchers = list(watchers)
     reporters = host.reporters(watchers)
     with open_run(run_dir) as ledger:
-        tally = Tally(reporters, total, len(steps))
-        await _run(make, config, steps, source, run_dir, ledger, tally)
+        tally, breaker = Tally(reporters, total, len(steps)), Breaker()
+        work = _run(make, config, steps, source, run_dir, ledger, tally, breaker, manner)
+        await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
         files = write_outputs(make, config.output, source, run_dir, ledger)
         summary = summarise(ledger, tally, files)
         if summary.total != total:
@@ -65,10 +86,19 @@ async def run(host: Host, config: Config, run_dir: Path, watchers: Iterable[obje
 
 
 async def _run(
-    make: Builder, config: Config, steps: list[Step], source: Source, run_dir: Path, ledger: Ledger, tally: Tally
+    make: Builder,
+    config: Config,
+    steps: list[Step],
+    source: Source,
+    run_dir: Path,
+    ledger: Ledger,
+    tally: Tally,
+    breaker: Breaker,
+    manner: Manner,
 ) -> None:
     """Build what asks and scores, run the pipeline, and free it all again."""
     interrupted = await ledger.settle_interrupted()
+    waits: list[Callable[[], str]] = []
     async with AsyncExitStack() as stack:
         facts: dict[str, Any] = {
             "data": {"content": source.content_hash(), "shape": source.shape, "columns": source.columns}
@@ -78,22 +108,34 @@ async def _run(
             side = student_side(make, config.student, config.scoring, ledger, tally)
             stack.push_async_callback(side.close)
             scoring = side.scoring
+            waits.append(side.why)
             if ledger.meta("frozen") is None:  # later the losses in the ledger are proof enough
                 await scoring.check(PROBE, sorted({metric for step in steps for metric in step.stage.needs}))
             facts |= {"student": side.student.fingerprint, "scoring": Framing.of(config.scoring).facts()}
         if config.teacher is not None:
-            teaching = teacher_side(make, config.teacher, ledger, config.limits, tally)
-            stack.push_async_callback(teaching.close)
-            facts |= {"teacher": teaching.identity, **reflection_facts(steps)}
+            asked = teacher_side(make, config.teacher, ledger, config.limits, tally, breaker, manner.ask)
+            stack.push_async_callback(asked.calls.close)
+            teaching = asked.teaching
+            waits.append(asked.calls.why)
+            facts |= {"teacher": asked.teacher.identity, **reflection_facts(steps)}
         await freeze(ledger, run_dir, facts)
+        withdrawn = await ledger.withdraw(manner.retry)
         await ledger.forget_samples()
-        notes = _notes(config, source, interrupted)
+        notes = (*_notes(config, source), *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner))
         tally.reporters.send("rt_run_started", RunStarted(str(run_dir), notes, tally.total))
+        await stack.enter_async_context(watchdog(tally, lambda: "; ".join(why() for why in waits)))
         job = Run(steps, teaching, scoring, ledger, tally, config.limits.in_flight, config.pipeline.exhaustive)
         await job.go(source.samples())
 
 
-def _notes(config: Config, source: Source, interrupted: int) -> tuple[str, ...]:
+def _leave(ledger: Ledger, watchers: Sequence[object]) -> None:
+    """Leave at once: what was answered is committed, the terminal is as it was."""
+    ledger.flush(1.0)
+    for watcher in watchers:
+        getattr(watcher, "close", lambda: None)()
+
+
+def _notes(config: Config, source: Source) -> tuple[str, ...]:
     notes = []
     if config.teacher is not None:
         live = "recorded answers" if config.teacher.name == "replay" else "live"
@@ -101,10 +143,21 @@ def _notes(config: Config, source: Source, interrupted: int) -> tuple[str, ...]:
     if config.student is not None:
         framing = Framing.of(config.scoring)
         notes.append(f"student: {config.student}, preset {framing.preset.name}, template {framing.template}")
-    notes.append(f"data: {source}")
+    return (*notes, f"data: {source}")
+
+
+def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, manner: Manner) -> Iterator[str]:
+    """What this run takes up of an earlier one."""
     if interrupted:
-        notes.append(
+        then = {
+            "retry": "those still needed are asked again",
+            "hold": "they are held back until 'rt retry --kind interrupted_unknown'",
+        }[on_ambiguous]
+        yield (
             f"{interrupted} teacher calls were under way when the last run was killed: their answers are unknown, "
-            "their cost is charged, and those still needed are asked again"
+            f"their cost is charged, and {then}"
         )
-    return tuple(notes)
+    if manner.retry:
+        yield f"{withdrawn} rewrites that failed as {', '.join(manner.retry)} are asked for again"
+    if not manner.ask:
+        yield "answers are read anew, and the teacher is not asked"

@@ -7,6 +7,7 @@ from collections import Counter
 
 from rt_framework.events import Progress
 from rt_framework.host import Reporters
+from rt_framework.model import Reply
 
 _INTERVAL = 0.2
 """Seconds between two progress events."""
@@ -32,7 +33,7 @@ class Tally:
         self.forward_passes = 0
         self.reused_losses = 0
         self.outcomes: Counter[str] = Counter()
-        self._started = time.monotonic()
+        self._started = self.moved = time.monotonic()
         self._sent = 0.0
 
     def progress(self) -> Progress:
@@ -53,9 +54,15 @@ class Tally:
             share=min(self.passed / (self.total * self.steps), 1.0) if self.total else 0.0,
         )
 
+    def answered(self, reply: Reply) -> None:
+        """Count a paid answer."""
+        self.nano_dollars += reply.nano_dollars
+        self.teacher_tokens += reply.usage.completion_tokens
+        self.changed()
+
     def changed(self) -> None:
         """Tell the reporters, unless they were told a moment ago."""
-        now = time.monotonic()
+        now = self.moved = time.monotonic()
         if now - self._sent >= _INTERVAL:
             self._sent = now
             self.reporters.send("rt_progress", self.progress())

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ class Writer:
         future: Future[list[int]] = Future()
         self._jobs.put((statements, future))
         return future
+
+    def flush(self, seconds: float) -> None:
+        """Wait until what is waiting is committed, so long at most. May be called from a signal handler."""
+        with suppress(DiskError, TimeoutError):
+            self.put([]).result(seconds)
 
     def close(self) -> None:
         """Commit what is waiting and end the thread."""

@@ -162,7 +162,7 @@ def test_a_run_with_more_failures_than_allowed_ends_with_one(cli, tmp_path, monk
     assert "row 0 (" in done.out
     assert "ZeroDivisionError: division by zero" in done.out
     assert len(json.loads((tmp_path / "runs/rt/dropped.json").read_text())) == 6
-    assert cli("run", "rt.yaml", "--set", "limits.failed=6").code == 0
+    assert cli("run", "rt.yaml", "--set", "limits.fail_on_error=6").code == 0
 
 
 def test_reporters_are_chosen_by_name_and_a_broken_one_is_left_out(cli, log):

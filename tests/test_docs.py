@@ -7,9 +7,11 @@ import inspect
 import json
 import re
 import shlex
+import sqlite3
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from rt_framework.config import Builder, Config
 from rt_framework.errors import KINDS, RtError
 from rt_framework.hookspecs import GROUP, EventHooks, RegistrationHooks
 from rt_framework.host import Host
-from rt_framework.ledger import _SCHEMA
+from rt_framework.migrations import prepare
 from rt_framework.presets import PIPELINES, PRESETS
 from rt_framework.registry import Entry
 from rt_framework.shapes import SHAPES
@@ -285,14 +287,14 @@ def test_every_command_is_documented() -> None:
         assert option.opts[0] in text
 
 
-def test_every_table_of_the_ledger_is_documented() -> None:
+def test_every_table_of_the_ledger_is_documented(tmp_path: Path) -> None:
     """Each table with each column."""
-    created = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\)(?: WITHOUT ROWID)?;", _SCHEMA, re.DOTALL)
-    assert created
-    for table, columns in created:
-        documented = rows(section(page("files.md"), f"`{table}`"))
-        names = [part.split()[0] for part in re.split(r",(?![^(]*\))", columns)]
-        assert list(documented) == [name for name in names if name != "PRIMARY"]
+    prepare(tmp_path / "ledger.sqlite")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        columns = {table: [row[1] for row in db.execute(f"PRAGMA table_info({table})")] for table in tables}
+    documented = {table: list(rows(section(page("files.md"), f"`{table}`"))) for table in tables}
+    assert documented == columns
 
 
 def test_every_key_of_a_side_file_line_is_documented(examples: None, tmp_path: Path) -> None:

@@ -350,7 +350,7 @@ def test_every_answer_is_saved_when_it_arrives(tmp_path):
 
     def answer(request):
         db = sqlite3.connect(f"file:{tmp_path}/run/ledger.sqlite?mode=ro", uri=True)
-        found.append(db.execute("SELECT COUNT(*) FROM calls WHERE reply IS NOT NULL").fetchone()[0])
+        found.append(db.execute("SELECT COUNT(*) FROM calls WHERE answer IS NOT NULL").fetchone()[0])
         db.close()
         return rewriting(request)
 

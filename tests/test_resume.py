@@ -106,7 +106,7 @@ def look(run_dir: Path, sql: str) -> list[tuple[object, ...]]:
         db.close()
 
 
-ANSWERED = "SELECT reflection, pair, idx FROM calls WHERE reply IS NOT NULL"
+ANSWERED = "SELECT reflection, pair, idx FROM calls WHERE answer IS NOT NULL"
 OPEN = "SELECT call FROM attempts WHERE state = 'intent'"
 
 
@@ -224,7 +224,7 @@ def test_a_paid_run_is_paid_once(tmp_path):
         dead.set()
         time.sleep(0.3)  # What the dead client had sent is still answered.
         first = received(server)
-        committed = questions(run_dir, "SELECT request FROM calls WHERE reply IS NOT NULL")
+        committed = questions(run_dir, "SELECT request FROM calls WHERE answer IS NOT NULL")
         doubtful = questions(run_dir, "SELECT request FROM calls JOIN attempts ON call = key WHERE state = 'intent'")
         assert set(first) <= committed | doubtful
         assert committed <= set(first)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections import Counter
 from contextlib import asynccontextmanager
 
 import pytest
+from attrs import frozen
 
-from rt_framework import teaching
+from rt_framework import calls
+from rt_framework.breaker import Breaker
+from rt_framework.calls import Calls, call_key
 from rt_framework.config import Limits
 from rt_framework.errors import KINDS, BudgetReached, ConfigError, DataError, FatalTeacherError, Retry, TeacherError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Failure, Reply, Request, Version
-from rt_framework.teaching import Teaching, call_key
+from rt_framework.tally import Tally
+from rt_framework.teaching import Teaching
 from rt_framework.testing import ScriptedTeacher
 from tests.run_helpers import Rewriting, pair, tally
 
@@ -33,8 +38,8 @@ def waits(monkeypatch):
         seconds.append(pause(*arguments))
         return 0.0
 
-    pause = teaching._pause
-    monkeypatch.setattr(teaching, "_pause", note)
+    pause = calls._pause
+    monkeypatch.setattr(calls, "_pause", note)
     return seconds
 
 
@@ -50,24 +55,40 @@ class Priced(ScriptedTeacher):
 
     most: int | None = 100
 
-    def price(self, request: Request) -> int | None:
-        """Its list price."""
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
+        """The same for any call."""
         return self.most
+
+
+@frozen
+class Chain:
+    """The teacher's chain and what it counts."""
+
+    calls: Calls
+    teaching: Teaching
+    tally: Tally
+
+    @property
+    def spent(self):
+        return self.calls._budget.spent
 
 
 @asynccontextmanager
 async def asking(teacher, ledger, **limits):
     """The chain, freed at the end."""
-    chain = Teaching(teacher, ledger, Limits(**limits), tally())
+    settings, counts = Limits(**limits), tally()
+    asked = Calls(teacher, ledger, settings, counts, Breaker())
     try:
-        yield chain
+        yield Chain(asked, Teaching(asked, teacher.structured, settings.answers), counts)
     finally:
-        await chain.close()
+        await asked.close()
 
 
 def ask(chain, number=0, reflection=None):
     """One rewrite of one original."""
-    return chain.reflect("response", reflection or Rewriting(), Version("original", pair(number)), "1. reflect")
+    return chain.teaching.reflect(
+        "response", reflection or Rewriting(), Version("original", pair(number)), "1. reflect"
+    )
 
 
 def always(error_kind, then="fine"):
@@ -97,7 +118,7 @@ async def test_an_answer_becomes_a_version_with_its_lineage(ledger):
     teacher = ScriptedTeacher(lambda request: "better")
     async with asking(teacher, ledger) as chain:
         made = await ask(chain)
-        again = await chain.reflect("response", Rewriting(), made, "2. reflect")
+        again = await chain.teaching.reflect("response", Rewriting(), made, "2. reflect")
     assert (made.name, made.parent, made.reflection, made.pair.response) == (
         "response",
         "original",
@@ -155,7 +176,7 @@ async def test_a_better_parser_asks_nothing(ledger):
     silent = ScriptedTeacher(lambda request: pytest.fail("asked again"))
     async with asking(silent, ledger) as chain:
         assert isinstance(await ask(chain, reflection=Lenient()), Version)
-        assert chain._tally.reused_calls == 1
+        assert chain.tally.reused_calls == 1
 
 
 async def test_duplicates_are_one_flight(ledger):
@@ -242,7 +263,7 @@ async def test_what_may_pass_is_sent_again_unchanged(kind, ledger):
     teacher = ScriptedTeacher(failing(kind.name, 2))
     async with asking(teacher, ledger, attempts=3) as chain:
         assert isinstance(await ask(chain), Version)
-        assert (chain._tally.calls, chain._tally.retries) == (3, 2)
+        assert (chain.tally.calls, chain.tally.retries) == (3, 2)
     assert teacher.requests == [teacher.requests[0]] * 3
 
     hopeless = ScriptedTeacher(failing(kind.name, 10**9))
@@ -261,32 +282,29 @@ async def test_pauses_double_and_are_spread(ledger, waits):
 
 
 async def test_retry_after_is_obeyed(ledger, monkeypatch):
-    """What the provider asks for is waited for, before that request is sent again and not longer than need be."""
-    slept = []
-    sleep = asyncio.sleep
-
-    async def note(seconds, *rest):
-        slept.append(seconds)
-        await sleep(0)
-
+    """Until the time that the provider asked for nobody sends anything, and not for much longer."""
     monkeypatch.undo()
-    monkeypatch.setattr(teaching.asyncio, "sleep", note)
+    sent, begun = [], asyncio.Event()
 
     def answer(request):
-        if len(teacher.requests) == 1:
-            raise TeacherError("rate_limited", "slow down", retry_after=7.0)
+        sent.append(time.monotonic())
+        begun.set()
+        if len(sent) == 1:
+            raise TeacherError("rate_limited", "slow down", retry_after=0.4)
         return "fine"
 
-    teacher = ScriptedTeacher(answer)
-    async with asking(teacher, ledger) as chain:
-        assert isinstance(await ask(chain), Version)
-    assert len(slept) == 1
-    assert 7.0 <= slept[0] <= 8.75
+    async with asking(ScriptedTeacher(answer), ledger) as chain:
+        first = asyncio.create_task(ask(chain))
+        await begun.wait()
+        made = await asyncio.gather(first, *(ask(chain, number) for number in range(1, 4)))
+    assert all(isinstance(version, Version) for version in made)
+    assert sent[1] - sent[0] >= 0.4
+    assert sent[-1] - sent[0] <= 1.5
 
 
 async def test_a_pause_holds_up_nobody_else(ledger, monkeypatch):
     """With one slot, a second question is answered while the first one waits for its retry."""
-    monkeypatch.setattr(teaching, "_pause", lambda *_: 0.2)
+    monkeypatch.setattr(calls, "_pause", lambda *_: 0.2)
     order = []
 
     def answer(request):
@@ -307,7 +325,7 @@ async def test_an_unusable_answer_is_asked_for_otherwise(kind, ledger):
     teacher = ScriptedTeacher(lambda request: next(answers))
     async with asking(teacher, ledger) as chain:
         made = await ask(chain)
-        assert (chain._tally.calls, chain._tally.retries) == (2, 1)
+        assert (chain.tally.calls, chain.tally.retries) == (2, 1)
     first, second = teacher.requests
     assert (first.index, second.index) == (0, 1)
     assert first.sampling != second.sampling
@@ -373,7 +391,7 @@ async def test_a_teacher_that_raises_anything_is_a_plugin_bug(ledger):
     class Broken(Priced):
         """Raises."""
 
-    async with asking(Broken(broken), ledger, budget=1.0) as chain:
+    async with asking(Broken(broken), ledger, budget_usd=1.0) as chain:
         failure = await ask(chain)
     assert (failure.kind, failure.reason) == ("plugin_bug", "ZeroDivisionError: division by zero")
     assert ledger.attempt_counts() == {("failed", "plugin_bug"): 1}
@@ -403,7 +421,7 @@ def costing(cost):
 async def test_the_budget_is_never_exceeded(ledger):
     """Many at once: each reserves before it is sent. In the end there is no room for another one, and none is lost."""
     teacher = costing(60)
-    async with asking(teacher, ledger, concurrency=8, budget=1000e-9) as chain:
+    async with asking(teacher, ledger, concurrency=8, budget_usd=1000e-9) as chain:
         results = await asyncio.gather(*(ask(chain, number) for number in range(50)), return_exceptions=True)
     # After 16 calls 40 are left, and the next one may cost 100.
     made = [result for result in results if isinstance(result, Version)]
@@ -425,7 +443,7 @@ async def test_what_is_under_way_never_exceeds_the_budget(ledger):
             await asyncio.sleep(0.005)
             return await super().complete(request)
 
-    async with asking(Watching(lambda request: Reply("fine", nano_dollars=100)), ledger, budget=550e-9) as chain:
+    async with asking(Watching(lambda request: Reply("fine", nano_dollars=100)), ledger, budget_usd=550e-9) as chain:
         await asyncio.gather(*(ask(chain, number) for number in range(20)), return_exceptions=True)
     assert worst <= 550
     assert ledger.spent() == 500
@@ -435,10 +453,10 @@ async def test_a_larger_budget_goes_on(ledger):
     """What was paid for is not paid again; the old spending counts against the new budget."""
     for budget, asked in ((250e-9, 2), (250e-9, 0), (450e-9, 2)):
         teacher = costing(100)
-        async with asking(teacher, ledger, concurrency=1, budget=budget) as chain:
+        async with asking(teacher, ledger, concurrency=1, budget_usd=budget) as chain:
             results = await asyncio.gather(*(ask(chain, number) for number in range(4)), return_exceptions=True)
             stopped = [result for result in results if isinstance(result, BudgetReached)]
-            assert all("larger limits.budget" in str(error) for error in stopped)
+            assert all("larger limits.budget_usd" in str(error) for error in stopped)
             assert bool(stopped) is (budget < 300e-9)
         assert len(teacher.requests) == asked
     assert ledger.spent() == 400
@@ -447,9 +465,9 @@ async def test_a_larger_budget_goes_on(ledger):
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 async def test_failed_attempts_are_charged_as_they_may_be_billed(kind, ledger):
     """All that was reserved where the provider may bill for it, nothing where it does not."""
-    async with asking(Priced(failing(kind.name, 10**9)), ledger, attempts=1, answers=1, budget=1.0) as chain:
+    async with asking(Priced(failing(kind.name, 10**9)), ledger, attempts=1, answers=1, budget_usd=1.0) as chain:
         await asyncio.gather(ask(chain), return_exceptions=True)
-        assert chain._spent == ledger.spent()
+        assert chain.spent == ledger.spent()
     assert ledger.spent() == (0 if kind.billed == "no" else 100)
 
 
@@ -457,9 +475,9 @@ async def test_a_budget_needs_prices(ledger):
     """A teacher without a price is refused before anything is sent; without a budget it may work."""
     for teacher in (ScriptedTeacher(lambda request: "fine"), costing(0)):
         teacher.most = None
-        async with asking(teacher, ledger, budget=1.0) as chain:
-            with pytest.raises(ConfigError, match="price of teacher 'scripted' is not known"):
-                await ask(chain)
+        with pytest.raises(ConfigError, match="price of teacher 'scripted' is not known"):
+            async with asking(teacher, ledger, budget_usd=1.0):
+                pytest.fail("began without a price")
         assert teacher.requests == []
         assert ledger.attempt_counts() == {}
     async with asking(teacher, ledger) as chain:
@@ -476,19 +494,20 @@ async def test_a_run_that_dies_in_a_call_leaves_it_listed_and_charged(tmp_path):
             started.set()
             await asyncio.Event().wait()
 
-    async with asking(Hanging(lambda request: ""), first, budget=1.0) as chain:
+    async with asking(Hanging(lambda request: ""), first, budget_usd=1.0) as chain:
         waiting = asyncio.create_task(ask(chain))
         await started.wait()
-        waiting.cancel()
+        for task in (waiting, *chain.calls._flights.values()):
+            task.cancel()
     first.close()
 
     second = Ledger(tmp_path / "ledger.sqlite")
     assert await second.settle_interrupted() == 1
     teacher = costing(60)
-    async with asking(teacher, second, budget=1.0) as chain:
+    async with asking(teacher, second, budget_usd=1.0) as chain:
         version = await ask(chain)
         assert second.unknown_calls() == [version.call]
-        assert second.spent() == chain._spent == 160
+        assert second.spent() == chain.spent == 160
     second.close()
 
 

@@ -15,6 +15,8 @@ from rt_framework.errors import PluginError, RtError
 
 _COMMANDS = {
     "run": "Run a whole job, or go on with one.",
+    "retry": "Ask again for rewrites that failed in some way.",
+    "reparse": "Read a run's answers anew; asks nothing.",
     "score": "Score a data set by metrics of the student.",
     "reflect": "Ask the teacher for one kind of rewrite.",
     "select": "Select samples by scores that were computed before.",

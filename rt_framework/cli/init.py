@@ -39,8 +39,8 @@ pipeline:
   # - unimproved: drop       # the paper's policy: only samples whose response was improved
 
 limits:
-  concurrency: 16            # teacher calls under way at once
-  # budget: 5.00             # dollars; nothing is sent that could exceed it
+  concurrency: 32            # teacher calls under way at most
+  # budget_usd: 5.00         # dollars; nothing is sent that could exceed it
   # samples: 100             # try with a few first
 """
 

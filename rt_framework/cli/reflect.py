@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--teacher", required=True, metavar="NAME:MODEL", help="Who answers: litellm:PROVIDER/MODEL, hf:MODEL, …")
 @click.option("--reflection", default="instruction", show_default=True, help="What to rewrite.")
-@click.option("--concurrency", type=click.IntRange(1), default=16, show_default=True, help="Calls under way at once.")
+@click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Calls under way at most.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Rewritten data; answers stay in OUT.rt.")
 @click.pass_obj
 def command(
@@ -49,4 +49,4 @@ def command(
     with watching(host, ["console"]) as watchers:
         summary = asyncio.run(run(host, job, run_dir, watchers))
     click.echo(export(host, run_dir, out))
-    return int(summary.outcomes["failed"] > 0)
+    return int(job.limits.too_many(summary.errors, summary.total))

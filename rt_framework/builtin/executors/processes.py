@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -100,7 +101,16 @@ def _begin(factory: bytes, devices: Queue[str], cores: int) -> None:
     global _student
     os.environ[_DEVICES] = devices.get()
     os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _student = pickle.loads(factory)()  # noqa: S301 - from the process that started this one
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would hold its GPU for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(work: Callable[[Student], T]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import math
@@ -15,11 +14,10 @@ from typing import Any
 
 from rt_framework.builtin.teachers.litellm_errors import teacher_error
 from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
-from rt_framework.errors import TeacherError
 from rt_framework.model import Reply, Request, Usage
 
-_TOKENS_A_MESSAGE = 16
-"""Bound of what a provider adds around one message: role, separators, start of the answer."""
+_UNBOUNDED = 86_400.0
+"""Seconds: the run bounds each attempt itself, and litellm's own bound must not come first."""
 
 
 class LiteLLMTeacher:
@@ -52,15 +50,18 @@ class LiteLLMTeacher:
         except Exception:
             return False
 
-    def price(self, request: Request) -> int | None:
-        """Most that one attempt can cost, in nano-dollars; ``None`` for a model without a price.
-
-        No tokenizer makes more tokens than there are bytes.
-        """
-        texts = [turn.content for turn in request.messages]
-        texts += [json.dumps(request.schema)] if request.schema is not None else []
-        prompt = sum(len(text.encode("utf-8", "replace")) + _TOKENS_A_MESSAGE for text in texts)
-        return self._cost(prompt, request.sampling.max_tokens)
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
+        """Nano-dollars, rounded up; ``None`` for a model without a price. Discounts for cached prompts are left out."""
+        asked, told = self._settings.input_price, self._settings.output_price
+        if asked is not None and told is not None:
+            dollars = Fraction(str(asked)) * prompt_tokens + Fraction(str(told)) * completion_tokens
+            return math.ceil(dollars * 1000)  # Prices are for 10⁶ tokens, a dollar is 10⁹.
+        try:
+            price: float = sum(_litellm().cost_per_token(self._settings.model, prompt_tokens, completion_tokens))
+        except Exception:
+            return None
+        # A float's own error, some 1e-16 of the sum, is not rounded up.
+        return math.ceil(round(price * 1e9, 3))
 
     async def complete(self, request: Request) -> Reply:
         """Send one HTTP request and return what was paid for, usable or not.
@@ -69,12 +70,8 @@ class LiteLLMTeacher:
             TeacherError: with the kind of failure.
         """
         acompletion = _litellm().acompletion
-        limit = self._settings.timeout
         try:
-            async with asyncio.timeout(limit):
-                answer = await acompletion(**self._arguments(request))
-        except TimeoutError:
-            raise TeacherError("timeout", f"no answer within {limit:g} s") from None
+            answer = await acompletion(**self._arguments(request))
         except Exception as error:
             # Without its cause: a provider's text may quote the key.
             raise teacher_error(error) from None
@@ -99,7 +96,7 @@ class LiteLLMTeacher:
             "top_p": None if sampling.top_p == 1 and "claude" in settings.model.lower() else sampling.top_p,
             "max_tokens": sampling.max_tokens,
             "seed": sampling.seed,
-            "timeout": settings.timeout,
+            "timeout": _UNBOUNDED,
             "max_retries": 0,
             "num_retries": 0,
             "caching": False,
@@ -115,21 +112,9 @@ class LiteLLMTeacher:
         counted = getattr(answer, "usage", None)
         usage = Usage(getattr(counted, "prompt_tokens", 0) or 0, getattr(counted, "completion_tokens", 0) or 0)
         # An answer that does not say what it used is taken for the dearest it can be.
-        cost = self._cost(usage.prompt_tokens, usage.completion_tokens) if usage != Usage() else self.price(request)
-        return Reply(text, finish, usage, answer.model or "", cost or 0)
-
-    def _cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
-        """Nano-dollars, rounded up; discounts for cached prompts are left out."""
-        asked, told = self._settings.input_price, self._settings.output_price
-        if asked is not None and told is not None:
-            dollars = Fraction(str(asked)) * prompt_tokens + Fraction(str(told)) * completion_tokens
-            return math.ceil(dollars * 1000)  # Prices are for 10⁶ tokens, a dollar is 10⁹.
-        try:
-            price: float = sum(_litellm().cost_per_token(self._settings.model, prompt_tokens, completion_tokens))
-        except Exception:
-            return None
-        # A float's own error, some 1e-16 of the sum, is not rounded up.
-        return math.ceil(round(price * 1e9, 3))
+        dearest = (request.most_prompt_tokens, request.sampling.max_tokens)
+        counted = (usage.prompt_tokens, usage.completion_tokens) if usage != Usage() else dearest
+        return Reply(text, finish, usage, answer.model or "", self.cost(*counted) or 0)
 
 
 def _text(choice: Any) -> tuple[str, str]:

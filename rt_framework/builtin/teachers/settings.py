@@ -55,11 +55,6 @@ def _check_extra(_: object, __: object, value: dict[str, Any]) -> None:
             raise ConfigError(f"teacher extra holds '{name}', which cannot be set there")
 
 
-def _check_timeout(_: object, __: object, value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"teacher timeout is {value:g} s; it must be above 0")
-
-
 @frozen
 class LiteLLMSettings:
     """A model behind an API, by its litellm name.
@@ -72,8 +67,6 @@ class LiteLLMSettings:
     """litellm's name of the model: ``openai/gpt-4o-mini``, ``anthropic/claude-…``, ``hosted_vllm/…``."""
     api_base: str | None = field(default=None, validator=_check_api_base)
     """Address of the server, where it is not the provider's own."""
-    timeout: float = field(default=120.0, validator=_check_timeout)
-    """Seconds for one attempt in all, from connecting to the last byte."""
     structured: bool | None = None
     """Whether the model holds to a JSON schema; left out, litellm's model list decides."""
     extra: dict[str, str | int | float | bool] = field(factory=dict, validator=_check_extra)

@@ -1,0 +1,208 @@
+"""Paid calls: each question is paid for once, and nothing that was paid for is lost.
+
+The order of a paid call is reserve and commit the intent, send, commit the raw answer, acknowledge.
+Reading the answer comes after, in :mod:`rt_framework.teaching`, and never touches the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from attrs import asdict, frozen
+
+from rt_framework.batching import Batcher
+from rt_framework.breaker import Breaker
+from rt_framework.budget import Budget, check_priced, price_of
+from rt_framework.config import Limits
+from rt_framework.errors import KINDS, FatalTeacherError, Retry, RtError, TeacherError
+from rt_framework.events import RunStopping
+from rt_framework.ledger import Ledger
+from rt_framework.model import Reply, Request, digest
+from rt_framework.pace import Pace
+from rt_framework.protocols import BatchTeacher, Teacher
+from rt_framework.tally import Tally
+
+_TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
+"""Kinds that say that the provider does not cope."""
+
+
+@frozen
+class Answer:
+    """An answer and where it is kept, or why there is none."""
+
+    key: str
+    reply: Reply | None
+    error: TeacherError | None = None
+
+
+class Calls:
+    """Asks the teacher of one run.
+
+    Args:
+        teacher: answers one attempt, or batches of them.
+        ledger: where answers are kept.
+        limits: concurrency, attempts, budget and deadline.
+        tally: counts.
+        breaker: ends the sending.
+        ask: whether anything may be sent; if not, the ledger's answers are all there is.
+
+    Raises:
+        ConfigError: the run has a budget and the teacher's price is not known.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher | BatchTeacher,
+        ledger: Ledger,
+        limits: Limits,
+        tally: Tally,
+        breaker: Breaker,
+        ask: bool = True,
+    ) -> None:
+        check_priced(teacher, teacher.identity, limits.budget_usd)
+        self._teacher = teacher
+        self._ledger = ledger
+        self._limits = limits
+        self._tally = tally
+        self._breaker = breaker
+        self._ask = ask
+        self._budget = Budget(limits.budget_usd, ledger.spent())
+        self._held = frozenset(ledger.doubtful_calls()) if limits.on_ambiguous == "hold" else frozenset()
+        self._flights: dict[str, asyncio.Task[Answer]] = {}
+        self._batcher: Batcher[Request, Reply] | None = None
+        self._pace = Pace(limits.concurrency, breaker)
+        if isinstance(teacher, BatchTeacher):
+            self._pace = Pace(max(limits.concurrency, 2 * teacher.batch_size), breaker, steady=True)
+            self._batcher = Batcher(self._complete_many, teacher.batch_size)
+
+    async def answer(self, request: Request, first: bool) -> Answer:
+        """The answer to *request*: the ledger's, else that of the provider.
+
+        Args:
+            request: the question.
+            first: whether it is the first for its pair and reflection.
+
+        Raises:
+            RtError: nothing more can be sent.
+        """
+        key = call_key(self._teacher.identity, request)
+        known = self._ledger.reply(key)
+        if known is not None:
+            self._tally.reused_calls += 1
+            return Answer(key, known)
+        if not self._ask:
+            return Answer(key, None, TeacherError("no_answer", "not asked for: 'rt run' asks for what is missing"))
+        if key in self._held:
+            return Answer(key, None, TeacherError("interrupted_unknown", "held back: it may have been billed already"))
+        if key not in self._flights:
+            self._flights[key] = asyncio.create_task(self._pay(key, request, first))
+            self._flights[key].add_done_callback(lambda _: self._flights.pop(key, None))
+        # Shielded: the answer belongs to everyone who asked, and to the ledger.
+        return await asyncio.shield(self._flights[key])
+
+    def why(self) -> str:
+        """What is being waited for, in words."""
+        return f"teacher: {self._pace.why()}"
+
+    async def close(self) -> None:
+        """Let calls under way come to their end, since they are paid for; send nothing more."""
+        self._breaker.trip(RtError("the run ended"))
+        if self._pace.under_way:
+            event = RunStopping(str(self._breaker.error), self._pace.under_way)
+            self._tally.reporters.send("rt_run_stopping", event)
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+        if self._batcher is not None:
+            await self._batcher.close()
+        free = getattr(self._teacher, "aclose", None)
+        if free is not None:
+            await free()
+
+    # --- one question -----------------------------------------------------------------------
+
+    async def _pay(self, key: str, request: Request, first: bool) -> Answer:
+        attempt = 0
+        while True:
+            try:
+                return Answer(key, await self._attempt(key, request, retry=not first or attempt > 0))
+            except TeacherError as error:
+                attempt += 1
+                if error.kind.fatal:
+                    self._breaker.trip(FatalTeacherError(f"teacher: {error.kind.meaning}: {error.message}"))
+                    self._breaker.check()
+                if error.kind.retry is not Retry.RESEND or attempt >= self._limits.attempts:
+                    return Answer(key, None, error)
+                await self._breaker.sleep(_pause(attempt, error.retry_after))
+            except RtError as error:
+                self._breaker.trip(error)
+                raise
+
+    async def _attempt(self, key: str, request: Request, retry: bool) -> Reply:
+        async with self._pace.turn() as sent:
+            price = price_of(self._teacher, request) or 0
+            await self._budget.reserve(price)
+            cost = 0
+            try:
+                self._breaker.check()
+                number = await self._ledger.intend(key, self._teacher.identity, request, price)
+                cost = price  # what is cut off on its way may have been billed
+                self._tally.calls += 1
+                self._tally.retries += retry
+                try:
+                    reply = await self._send(request)
+                except (TeacherError, RtError) as error:
+                    cost = await self._failed(number, error, price, sent)
+                    raise
+                self._pace.accepted()
+                await self._ledger.answered(number, key, reply)
+                cost = reply.nano_dollars
+            finally:
+                self._budget.settle(price, cost)
+        self._tally.answered(reply)
+        return reply
+
+    async def _failed(self, number: int, error: TeacherError | RtError, price: int, sent: float) -> int:
+        """Commit how an attempt failed; returns what is charged for it."""
+        kind = error.kind if isinstance(error, TeacherError) else KINDS["plugin_bug"]
+        if kind.name == "rate_limited" or kind.name in _TOO_MUCH:
+            retry_after = error.retry_after if isinstance(error, TeacherError) else None
+            self._pace.refused(sent, kind.name == "rate_limited", retry_after)
+        else:
+            self._pace.accepted()
+        cost = 0 if kind.billed == "no" else price
+        await self._ledger.attempt_failed(number, kind.name, str(error), cost)
+        return cost
+
+    async def _send(self, request: Request) -> Reply:
+        teacher: Any = self._teacher
+        limit = self._limits.timeout
+        try:
+            if self._batcher is not None:
+                return await self._batcher.submit(request)
+            async with asyncio.timeout(limit):
+                reply: Reply = await teacher.complete(request)
+            return reply
+        except (TeacherError, RtError):
+            raise
+        except TimeoutError:
+            raise TeacherError("timeout", f"no answer within {limit:g} s") from None
+        except Exception as error:
+            raise TeacherError("plugin_bug", f"{type(error).__name__}: {error}") from error
+
+    async def _complete_many(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
+        teacher: Any = self._teacher
+        for answered in enumerate(await asyncio.to_thread(teacher.complete_many, requests)):
+            yield answered
+
+
+def call_key(identity: str, request: Request) -> str:
+    """Key of a call: every field that is sent except credentials, and which answer it is."""
+    return digest([identity, asdict(request)])
+
+
+def _pause(attempt: int, retry_after: float | None) -> float:
+    """Seconds before the next attempt: what the provider asked for, else doubling from one, spread at random."""
+    spread = 1 + random.random() / 4  # noqa: S311 - no secret
+    return spread * (retry_after if retry_after is not None else min(2.0 ** (attempt - 1), 60.0))

@@ -1,0 +1,19 @@
+"""``rt reparse``."""
+
+from __future__ import annotations
+
+import click
+
+from rt_framework.cli.job import Job, job_options
+
+
+@click.command()
+@job_options
+def command(job: Job) -> int:
+    """Read the answers of CONFIG's run anew and decide again, without asking the teacher anything.
+
+    For a parser, selector or gate that has changed. What has no answer yet keeps the version it has.
+    """
+    from rt_framework.runner import Manner
+
+    return job.exit_code(job.run(Manner(ask=False)))

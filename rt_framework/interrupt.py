@@ -1,0 +1,77 @@
+"""Ctrl-C, and the signal that a batch system sends before it kills: the first one drains, the second one leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeVar
+
+from rt_framework.errors import Interrupted
+
+T = TypeVar("T")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+async def interruptible(
+    work: Coroutine[Any, Any, T], stop: Callable[[Interrupted], None], leave: Callable[[], None]
+) -> T:
+    """Await *work*; at a first signal cancel it, and let it clean up.
+
+    Args:
+        work: what is done; being cancelled it waits for what is paid for.
+        stop: called at the first signal, before *work* is cancelled.
+        leave: called at a second one, from a signal handler, just before the process ends with code 130: threads
+            may be at work that cannot be stopped.
+
+    Raises:
+        Interrupted: there was a signal.
+    """
+    task = asyncio.ensure_future(work)
+    error = Interrupted("interrupted; what was committed stays, and the same command goes on from there")
+
+    def first() -> None:
+        stop(error)
+        task.cancel()
+
+    def second() -> None:
+        try:
+            leave()
+        finally:
+            os._exit(Interrupted.exit_code)
+
+    with _handled(first, second) as pressed:
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if pressed():
+                raise error from None
+            raise
+
+
+@contextmanager
+def _handled(first: Callable[[], None], second: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Within, signals call *first* in the event loop, then *second* at once. Gives whether there was one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread may handle signals
+        return
+    loop = asyncio.get_running_loop()
+    count = 0
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        # The loop may be busy for long: only the second signal must not wait for it.
+        loop.call_soon_threadsafe(first) if count == 1 else second()
+
+    before = {one: signal.signal(one, handle) for one in _SIGNALS}
+    try:
+        yield lambda: count > 0
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,0 +1,78 @@
+"""The ledger's layout, and how older ones become it. Steps are only ever added."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+_FIRST = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE calls (
+  key TEXT PRIMARY KEY, reflection TEXT, pair TEXT, idx INTEGER, teacher TEXT, request TEXT, reply TEXT);
+CREATE TABLE attempts (
+  id INTEGER PRIMARY KEY, call TEXT NOT NULL, state TEXT NOT NULL, kind TEXT, message TEXT,
+  reserved INTEGER NOT NULL, cost INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX attempts_call ON attempts (call);
+CREATE TABLE losses (
+  key TEXT PRIMARY KEY, nll REAL, tokens INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT) WITHOUT ROWID;
+CREATE TABLE samples (
+  id TEXT PRIMARY KEY, row INTEGER NOT NULL, kept TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT);
+CREATE INDEX samples_row ON samples (row);
+CREATE TABLE versions (
+  sample TEXT, seq INTEGER, name TEXT, parent TEXT, reflection TEXT, call TEXT, pair TEXT,
+  PRIMARY KEY (sample, seq)) WITHOUT ROWID;
+CREATE TABLE scores (
+  sample TEXT, version TEXT, metric TEXT, value REAL, status TEXT, reason TEXT,
+  PRIMARY KEY (sample, version, metric)) WITHOUT ROWID;
+CREATE TABLE decisions (
+  sample TEXT, seq INTEGER, stage TEXT, candidates TEXT, kept TEXT, reason TEXT,
+  PRIMARY KEY (sample, seq)) WITHOUT ROWID;
+CREATE TABLE failures (
+  sample TEXT, seq INTEGER, stage TEXT, kind TEXT, reason TEXT, call TEXT,
+  PRIMARY KEY (sample, seq)) WITHOUT ROWID
+"""
+
+# Every answer stays with the attempt that was paid for; a call points at the one in use.
+_ANSWERS_TO_ATTEMPTS = """
+ALTER TABLE attempts ADD COLUMN reply TEXT;
+ALTER TABLE calls ADD COLUMN answer INTEGER;
+UPDATE calls SET answer = (SELECT MAX(id) FROM attempts WHERE call = key AND state = 'answered')
+WHERE reply IS NOT NULL;
+UPDATE attempts SET reply = (SELECT reply FROM calls WHERE answer = attempts.id) WHERE state = 'answered';
+ALTER TABLE calls DROP COLUMN reply;
+CREATE INDEX calls_pair ON calls (pair)
+"""
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS)
+"""Step n leads from version n to version n + 1; version 0 is an empty file."""
+
+VERSION = len(STEPS)
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """Version of the layout; 0 when there is none."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        return 0
+    row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def prepare(path: Path) -> None:
+    """Create the file or bring it up to date, all or nothing. A newer one than this is left alone.
+
+    Raises:
+        sqlite3.DatabaseError: it is no SQLite file, or cannot be written.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for step in STEPS[version_of(db) :]:
+                for statement in step.split(";"):
+                    db.execute(statement)
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(max(VERSION, version_of(db))),))
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise

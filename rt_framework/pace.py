@@ -1,0 +1,136 @@
+"""How fast a provider is asked: as fast as it takes, and no faster than it says.
+
+Two limits are learned, since providers refuse for two reasons. *Too often* (429): calls a second are held to
+just below what was accepted, and to a little more as time goes by. *Too much* (5xx, timeouts): calls
+under way are halved, and grow again as answers come. At the start calls under way double with every answer
+time, up to ``limits.concurrency``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rt_framework.breaker import Breaker
+
+_START = 8
+"""Calls under way at first."""
+
+_BELOW = 0.95
+"""Share of the accepted rate that is kept to after a refusal."""
+
+_GROWTH = 0.003
+"""What the rate grows by in a second, as a share of itself; twice that after ten seconds, and so on."""
+
+_ENOUGH = 10
+"""Answers that make a measured rate believable."""
+
+_CATCH_UP = 0.05
+"""Seconds of delay that are made up for: clocks of an event loop are coarse."""
+
+
+class Pace:
+    """Lets calls go, first come first served.
+
+    Args:
+        most: calls under way at once, at most.
+        breaker: ends the waiting.
+        steady: begin with *most*, for what runs on this machine.
+    """
+
+    def __init__(self, most: int, breaker: Breaker, steady: bool = False) -> None:
+        self.under_way = 0
+        self._most = most
+        self._breaker = breaker
+        self._window = float(most if steady else min(most, _START))
+        self._doubles_to = float(most)
+        self._line = asyncio.Lock()
+        self._freed = asyncio.Event()
+        self._resume = -math.inf
+        self._rate = math.inf
+        self._due = -math.inf
+        self._cut = -math.inf
+        self._measured_from = math.inf
+        self._sent = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[float]:
+        """Wait for a place; it is given back at the end of the block. Gives the time of sending.
+
+        Raises:
+            RtError: sending ended meanwhile.
+        """
+        async with self._line:
+            await self._place()
+            await self._time()
+            self.under_way += 1
+            self._sent += 1
+        try:
+            yield _now()
+        finally:
+            self.under_way -= 1
+            self._freed.set()
+
+    def accepted(self) -> None:
+        """The provider took a call, whatever it made of it."""
+        if self._line.locked():  # somebody waits
+            self._window += 1 if self._window < self._doubles_to else 1 / self._window
+            self._window = min(self._window, self._most)
+
+    def refused(self, sent: float, too_often: bool, retry_after: float | None) -> None:
+        """The provider refused a call, or did not cope with it.
+
+        Args:
+            sent: when the call was sent, as :meth:`turn` gave it.
+            too_often: it said to slow down.
+            retry_after: seconds in which it wants no call at all.
+        """
+        now = _now()
+        if retry_after is not None:
+            self._resume = max(self._resume, now + retry_after)
+        if too_often:
+            self._sent -= 1
+        if sent < self._cut:
+            return  # sent before the last cut could have an effect
+        self._cut = now
+        took = now - self._measured_from
+        if too_often and self._sent >= _ENOUGH and took > 0:
+            self._rate = _BELOW * min(self._rate, self._sent / took)
+            # A pause is not the provider's rate.
+            self._measured_from, self._sent = max(now, self._resume), 0
+        else:
+            self._window = max(1.0, self._window / 2)
+            self._doubles_to = self._window
+
+    def why(self) -> str:
+        """What holds calls up now, in words."""
+        left = self._resume - _now()
+        if left > 0:
+            return f"the provider asked for no calls for another {left:.0f} s"
+        rate = "" if math.isinf(self._rate) else f", at most {self._rate:.1f} a second after a 429"
+        return f"{self.under_way} calls under way of {int(self._window)}{rate}"
+
+    async def _place(self) -> None:
+        self._breaker.check()
+        while self.under_way >= int(self._window):
+            self._freed.clear()
+            await self._freed.wait()
+            self._breaker.check()
+
+    async def _time(self) -> None:
+        now = _now()
+        while now < (due := max(self._resume, self._due)):
+            await self._breaker.sleep(due - now)
+            now = _now()
+        self._measured_from = min(self._measured_from, now)
+        if math.isfinite(self._rate):
+            if now - self._due <= _CATCH_UP:  # else the rate is not what holds calls up
+                self._rate += _GROWTH * (1 + (now - self._cut) / 10)
+            self._due = max(self._due, now - _CATCH_UP) + 1 / self._rate
+
+
+def _now() -> float:
+    """Seconds, by the clock of the event loop."""
+    return asyncio.get_running_loop().time()

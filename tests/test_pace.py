@@ -1,0 +1,157 @@
+"""How fast a provider is asked: by simulation, on a clock that runs ahead whenever everybody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+
+import pytest
+
+from rt_framework.breaker import Breaker
+from rt_framework.errors import RtError
+from rt_framework.pace import Pace
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """A loop whose time passes only while nothing can run."""
+
+    now = 0.0
+
+    def time(self):
+        return self.now
+
+    def _run_once(self):
+        if not self._ready and self._scheduled:
+            self.now = max(self.now, self._scheduled[0].when())
+        super()._run_once()
+
+
+def simulated(work):
+    """What *work* returns, in no time."""
+    with asyncio.Runner(loop_factory=Clock) as runner:
+        return runner.run(work)
+
+
+class Bucket:
+    """A provider that takes *rate* calls a second, and a burst of *size*; the others get a 429.
+
+    With a Retry-After of whole seconds, as most providers give it, or without.
+    """
+
+    def __init__(self, rate, size, latency, tells):
+        self._rate, self._size, self._latency, self._tells = rate, size, latency, tells
+        self._tokens, self._at = float(size), 0.0
+        self.taken: list[float] = []
+        self.rejected: list[float] = []
+
+    async def ask(self):
+        """``None``, or the refusal's Retry-After in seconds (NaN for none)."""
+        now = asyncio.get_running_loop().time()
+        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            self.rejected.append(now)
+            await asyncio.sleep(0.01)
+            return max(1, math.ceil((1 - self._tokens) / self._rate)) if self._tells else math.nan
+        self._tokens -= 1
+        self.taken.append(now)
+        await asyncio.sleep(self._latency * random.uniform(0.8, 1.2))
+        return None
+
+
+async def use(bucket, seconds, most):
+    """Ask without end, as the calls of a run do, for so long."""
+    random.seed(1)
+    pace = Pace(most, Breaker())
+
+    async def call():
+        attempt = 0
+        while True:
+            async with pace.turn() as sent:
+                wait = await bucket.ask()
+                if wait is None:
+                    pace.accepted()
+                    return
+                pace.refused(sent, True, None if math.isnan(wait) else float(wait))
+            attempt += 1
+            await asyncio.sleep((2.0 ** min(attempt - 1, 5) if math.isnan(wait) else wait) * random.uniform(1, 1.25))
+
+    async def worker():
+        while True:
+            await call()
+
+    workers = [asyncio.create_task(worker()) for _ in range(256)]
+    await asyncio.sleep(seconds)
+    for one in workers:
+        one.cancel()
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["Retry-After", "without"])
+@pytest.mark.parametrize("latency", [0.05, 1.0, 4.0])
+@pytest.mark.parametrize(("rate", "size"), [(2, 2), (2, 20), (15, 15), (50, 25)])
+def test_the_allowed_rate_is_found_and_kept(rate, size, latency, tells):
+    """In the steady state at least 85 % of it, and at most 5 % of the calls refused."""
+    most = 128
+    reachable = min(rate, 0.95 * most / latency)
+    start, end = 300.0, 480.0
+    bucket = Bucket(rate, size, latency, tells)
+    simulated(use(bucket, end, most))
+    taken = sum(start <= at for at in bucket.taken)
+    rejected = sum(start <= at for at in bucket.rejected)
+    assert taken / (end - start) >= 0.85 * reachable
+    assert rejected <= 0.05 * (taken + rejected)
+
+
+async def test_calls_under_way_double_up_to_the_limit_and_halve_under_errors():
+    """From eight, as answers come; once for all the calls that an outage hits, and not below one."""
+    pace = Pace(20, Breaker())
+
+    async def round_of(count, ok):
+        async with asyncio.TaskGroup() as group:
+            most = 0
+            gate = asyncio.Event()
+
+            async def call():
+                nonlocal most
+                async with pace.turn() as sent:
+                    most = max(most, pace.under_way)
+                    await gate.wait()
+                    pace.accepted() if ok else pace.refused(sent, False, None)
+
+            for _ in range(count):
+                group.create_task(call())
+            await asyncio.sleep(0.01)
+            gate.set()
+        return most
+
+    assert [await round_of(60, True) for _ in range(3)] == [8, 16, 20]
+    assert await round_of(60, False) == 20
+    assert await round_of(8, True) < 8
+
+
+async def test_who_waits_is_woken_when_sending_ends():
+    """By a fatal error, the budget or the user: no one waits for a place or a time that nobody will give."""
+    breaker = Breaker()
+    pace = Pace(1, breaker)
+    entered = asyncio.Event()
+
+    async def hold():
+        async with pace.turn() as sent:
+            pace.refused(sent, True, 3600.0)
+            entered.set()
+            await asyncio.sleep(0.05)
+
+    async def wait():
+        async with pace.turn():
+            pytest.fail("sent")
+
+    holding = asyncio.create_task(hold())
+    await entered.wait()
+    assert "asked for no calls for another 3600 s" in pace.why()
+    waiting = [asyncio.create_task(wait()) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    breaker.trip(RtError("over"))
+    results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1)
+    assert [str(result) for result in results] == ["over"] * 3
+    await holding
