@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,7 +26,10 @@ _GROWTH = 0.003
 """What the rate grows by in a second, as a share of itself; twice that after ten seconds, and so on."""
 
 _ENOUGH = 10
-"""Answers that make a measured rate believable."""
+"""Calls that make a measured rate believable."""
+
+_RECENT = 64
+"""Calls that it is measured from."""
 
 _CATCH_UP = 0.05
 """Seconds of delay that are made up for: clocks of an event loop are coarse."""
@@ -52,8 +56,7 @@ class Pace:
         self._rate = math.inf
         self._due = -math.inf
         self._cut = -math.inf
-        self._measured_from = math.inf
-        self._sent = 0
+        self._sends: deque[float] = deque(maxlen=_RECENT)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[float]:
@@ -66,9 +69,10 @@ class Pace:
             await self._place()
             await self._time()
             self.under_way += 1
-            self._sent += 1
+            sent = _now()
+            self._sends.append(sent)
         try:
-            yield _now()
+            yield sent
         finally:
             self.under_way -= 1
             self._freed.set()
@@ -90,16 +94,14 @@ class Pace:
         now = _now()
         if retry_after is not None:
             self._resume = max(self._resume, now + retry_after)
-        if too_often:
-            self._sent -= 1
+        if too_often and sent in self._sends:
+            self._sends.remove(sent)
         if sent < self._cut:
             return  # sent before the last cut could have an effect
         self._cut = now
-        took = now - self._measured_from
-        if too_often and self._sent >= _ENOUGH and took > 0:
-            self._rate = _BELOW * min(self._rate, self._sent / took)
-            # A pause is not the provider's rate.
-            self._measured_from, self._sent = max(now, self._resume), 0
+        if too_often and len(self._sends) >= _ENOUGH and now > self._sends[0]:
+            self._rate = _BELOW * min(self._rate, len(self._sends) / (now - self._sends[0]))
+            self._sends.clear()  # a pause is not the provider's rate
         else:
             self._window = max(1.0, self._window / 2)
             self._doubles_to = self._window
@@ -124,7 +126,6 @@ class Pace:
         while now < (due := max(self._resume, self._due)):
             await self._breaker.sleep(due - now)
             now = _now()
-        self._measured_from = min(self._measured_from, now)
         if math.isfinite(self._rate):
             if now - self._due <= _CATCH_UP:  # else the rate is not what holds calls up
                 self._rate += _GROWTH * (1 + (now - self._cut) / 10)

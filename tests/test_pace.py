@@ -94,7 +94,7 @@ def test_the_allowed_rate_is_found_and_kept(rate, size, latency, tells):
     """In the steady state at least 85 % of it, and at most 5 % of the calls refused."""
     most = 128
     reachable = min(rate, 0.95 * most / latency)
-    start, end = 300.0, 480.0
+    start, end = 120.0, 300.0
     bucket = Bucket(rate, size, latency, tells)
     simulated(use(bucket, end, most))
     taken = sum(start <= at for at in bucket.taken)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from rt_framework import Reply, Score, Scored, Span, SpanLoss, TeacherError, Turn, Unparsed, Version, teaching
+from rt_framework import Reply, Score, Scored, Span, SpanLoss, TeacherError, Turn, Unparsed, Version, calls
 from rt_framework.builtin.metrics.ratios import IFD, RIFD, IFDLoss, RIFDLoss
 from rt_framework.builtin.reflections.fences import END, marker, token_of
 from rt_framework.builtin.reflections.instruction import InstructionReflection
@@ -50,7 +50,7 @@ ASK = (Turn("user", "What is 12 times 7?"),)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tmp_path_factory):
-    monkeypatch.setattr(teaching, "_pause", lambda *_: 0.0)
+    monkeypatch.setattr(calls, "_pause", lambda *_: 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
