@@ -12,6 +12,7 @@ from attrs import has as is_attrs
 
 from rt_framework.errors import ConfigError, PluginError, RtError
 from rt_framework.host import Host
+from rt_framework.plain import secret_place
 from rt_framework.presets import pipeline as named_pipeline
 from rt_framework.registry import Entry
 from rt_framework.spec import Spec
@@ -298,8 +299,12 @@ def settings(entry: Entry, options: object) -> object:
     """
     assert entry.settings is not None and is_attrs(entry.settings)
     names = field_names(entry.settings)
+    place = f"{entry.kind[:-1]} '{entry.name}'"
+    secret = secret_place(options, place)
+    if secret is not None:
+        raise ConfigError(f"{secret}: keys come only from the environment; take it out of the config")
     if options is None:
         options = {}
     elif not isinstance(options, Mapping) or (len(names) == 1 and not set(options) <= set(names)):
         options = {names[0]: options}
-    return structure(options, entry.settings, f"{entry.kind[:-1]} '{entry.name}'")
+    return structure(options, entry.settings, place)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
@@ -17,6 +16,7 @@ from rich.text import Text
 from rt_framework.errors import KINDS
 from rt_framework.events import Progress, RunFinished, RunStarted, RunStopping, SampleFailed, Stalled, Summary
 from rt_framework.hookspecs import hookimpl
+from rt_framework.plain import shown
 
 _EVERY = 5.0
 """Seconds between two plain progress lines."""
@@ -31,8 +31,7 @@ VERSION_WORDS = {
 
 def safe(text: object) -> Text:
     """*text* from anywhere, harmless on a terminal: no control characters, no markup."""
-    kept = "".join(c if unicodedata.category(c)[0] != "C" or c in "\n\t" else "�" for c in str(text))
-    return Text(kept)
+    return Text(shown(text))
 
 
 def line(text: object) -> Text:

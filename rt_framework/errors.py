@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from attrs import frozen
 
+from rt_framework.plain import without_secrets
+
 
 class Retry(enum.Enum):
     """What may be tried after a failed attempt."""
@@ -116,7 +118,7 @@ class TeacherError(Exception):
 
     Args:
         kind: a name in :data:`KINDS`.
-        message: what happened, in one line, without secrets.
+        message: what happened, in one line. Secrets of the environment are taken out of it.
         retry_after: seconds the provider asked to wait, if it did.
 
     Raises:
@@ -124,9 +126,10 @@ class TeacherError(Exception):
     """
 
     def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+        # It is stored and shown, and whoever wrote it may have quoted what a provider or library said.
+        self.message = without_secrets(message)
+        super().__init__(self.message)
         self.kind = KINDS[kind]
-        self.message = message
         self.retry_after = retry_after
 
 

@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import GROUP, KINDS, EventHooks, RegistrationHooks
+from rt_framework.plain import shown, without_secrets
 from rt_framework.registry import Collector, Entry, Registry, suggestion
 
 _log = logging.getLogger("rt_framework")
@@ -203,8 +204,9 @@ class Reporters:
                 self._manager.subset_hook_caller(hook, others)(event=event)
             except Exception as error:
                 self._manager.unregister(reporter)
-                self.failed.append(f"reporter {type(reporter).__name__} left out: {type(error).__name__}: {error}")
-                _log.warning(self.failed[-1])
+                told = without_secrets(f"{type(error).__name__}: {error}")
+                self.failed.append(f"reporter {type(reporter).__name__} left out: {told}")
+                _log.warning(shown(self.failed[-1]))
 
 
 def _manager(specs: type) -> pluggy.PluginManager:

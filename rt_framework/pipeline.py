@@ -11,6 +11,7 @@ from rt_framework.errors import PluginError, RtError
 from rt_framework.events import SampleFailed, StageFinished, StageStarted
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version
+from rt_framework.plain import without_secrets
 from rt_framework.protocols import DatasetStage, Reflection, Stage
 from rt_framework.scoring import Scoring
 from rt_framework.tally import Tally
@@ -195,7 +196,7 @@ class Run:
         return _with_scores(outcome, ctx)
 
     async def _fail(self, sample: Sample, stage: str, error: Exception) -> None:
-        failure = Failure(stage, "plugin_bug", f"{type(error).__name__}: {error}")
+        failure = Failure(stage, "plugin_bug", without_secrets(f"{type(error).__name__}: {error}"))
         self._report(sample, failure, fatal=True)
         await self._end(sample.failing(failure), "failed", failure.reason)
 

@@ -18,9 +18,10 @@ from tests.helpers import REPO
 PACKAGE = REPO / "rt_framework"
 
 LAYERS = (
+    "plain",
     "errors model events batching migrations",
     "protocols hookspecs spec shapes breaker interrupt",
-    "registry records plan writer budget pace",
+    "registry records plan writer budget pace disk",
     "host presets structuring ledger packing",
     "config framing tally rundir",
     "calls losses source manifest report watchdog",

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from rt_framework.errors import PluginError, RtError
+from rt_framework.plain import shown, without_secrets
 
 _COMMANDS = {
     "run": "Run a whole job, or go on with one.",
@@ -135,15 +136,14 @@ def main() -> None:
         _complain(str(error))
         code = error.exit_code
     except Exception:
-        traceback.print_exc()
+        click.echo(shown(without_secrets(traceback.format_exc())), err=True)
         code = FAULT
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _complain(message: str) -> None:
     """One line, whatever the message holds: names from data and plugins may carry terminal escapes."""
-    shown = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(message.split()))
-    click.echo(f"Error: {shown}", err=True)
+    click.echo(f"Error: {shown(without_secrets(' '.join(message.split())))}", err=True)
 
 
 def _help_of(error: click.ClickException) -> str:

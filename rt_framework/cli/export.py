@@ -19,5 +19,6 @@ from rt_framework.host import Host
 def command(host: Host, run_dir: Path, out: Path, format_: str | None, shape: str | None, dropped: bool) -> None:
     """Write the samples that the run in RUN_DIR kept, in any format and shape."""
     from rt_framework.outputs import export
+    from rt_framework.plain import shown
 
-    click.echo(export(host, run_dir, out, format_, shape, dropped))
+    click.echo(shown(export(host, run_dir, out, format_, shape, dropped)))

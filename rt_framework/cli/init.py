@@ -50,6 +50,7 @@ limits:
 def command(path: Path) -> None:
     """Write a commented config to PATH (rt.yaml)."""
     from rt_framework.errors import ConfigError, DiskError
+    from rt_framework.plain import shown
 
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -58,4 +59,4 @@ def command(path: Path) -> None:
         raise ConfigError(f"{path}: exists already and is left as it is; name another file") from None
     except OSError as error:
         raise DiskError(f"{path}: cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {path}; set data, teacher and student in it, then: rt run {path}")
+    click.echo(shown(f"wrote {path}; set data, teacher and student in it, then: rt run {path}"))

@@ -36,6 +36,7 @@ def command(
     from rt_framework.cli.common import watching
     from rt_framework.config import Config, Limits, Pipeline
     from rt_framework.outputs import export
+    from rt_framework.plain import shown
     from rt_framework.runner import run
     from rt_framework.spec import Spec
 
@@ -48,5 +49,5 @@ def command(
     run_dir = out.with_name(out.name + ".rt")
     with watching(host, ["console"]) as watchers:
         summary = asyncio.run(run(host, job, run_dir, watchers))
-    click.echo(export(host, run_dir, out))
+    click.echo(shown(export(host, run_dir, out)))
     return int(job.limits.too_many(summary.errors, summary.total))

@@ -45,6 +45,7 @@ def command(
     from rt_framework.assembly import Framing
     from rt_framework.cli.common import watching
     from rt_framework.config import ScoringConfig, spec_of
+    from rt_framework.plain import shown
     from rt_framework.score import score_file
     from rt_framework.source import open_source
 
@@ -62,4 +63,4 @@ def command(
         f"{done.forward_tokens} student tokens computed, {done.forward_tokens / done.seconds:.0f}/s, "
         f"{done.reused_losses} losses from the ledger; {done.seconds:.1f} s"
     )
-    click.echo(f"{out}: " + ", ".join(f"{count} {status}" for status, count in sorted(done.outcomes.items())))
+    click.echo(shown(f"{out}: " + ", ".join(f"{count} {status}" for status, count in sorted(done.outcomes.items()))))

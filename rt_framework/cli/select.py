@@ -32,8 +32,9 @@ def command(
 ) -> None:
     """Select samples of DATA by their scores, joined by id. Loads no model."""
     from rt_framework.config import spec_of
+    from rt_framework.plain import shown
     from rt_framework.selecting import select_file
     from rt_framework.source import open_source
 
     source = open_source(host, data, limit)
-    click.echo(select_file(host, source, scores, spec_of(by, "--by"), out, dropped))
+    click.echo(shown(select_file(host, source, scores, spec_of(by, "--by"), out, dropped)))
