@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from rt_framework.disk import check_kind, check_room
 from rt_framework.errors import ConfigError, DiskError, LockedError
 from rt_framework.ledger import Ledger
 
@@ -20,25 +22,34 @@ MANIFEST = "manifest.json"
 SCORES = "scores.jsonl"
 
 
+_OWNER = "run.owner"
+
+_NAMING = 2.0
+"""Seconds in which a new owner has said who it is."""
+
+
 @contextmanager
-def open_run(path: Path) -> Iterator[Ledger]:
+def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
     """The ledger of a run directory that is ours alone until the block ends.
+
+    Args:
+        path: the directory; made if it is not there.
+        need: bytes that there has to be room for, see :func:`rt_framework.disk.room`.
 
     Raises:
         LockedError: another process owns it; the message names it.
-        DiskError: the directory cannot be made or written.
+        DiskError: the directory cannot be made or written, is on a network file system, or has too little room.
     """
-    try:
+    check_kind(path)
+    with _usable(path):
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / "run.lock")
         lock.acquire(blocking=False)
-    except Timeout:
-        raise LockedError(f"{path}: in use by {_owner(path)}; wait for it, or choose another --run-dir") from None
-    except OSError as error:
-        raise DiskError(f"{path}: cannot be used as a run directory: {error.strerror or error}") from error
     try:
-        unclean = (path / "run.owner").exists()
-        (path / "run.owner").write_text(json.dumps({"pid": os.getpid(), "host": platform.node()}))
+        with _usable(path):
+            check_room(path, need)
+            unclean = (path / _OWNER).exists()
+            _own(path)
         ledger = Ledger(path / LEDGER)
         try:
             if unclean:
@@ -47,16 +58,50 @@ def open_run(path: Path) -> Iterator[Ledger]:
         finally:
             ledger.close()
     finally:
-        (path / "run.owner").unlink(missing_ok=True)
+        with suppress(OSError):  # The disk may have become read-only; what went wrong there is being told.
+            (path / _OWNER).unlink(missing_ok=True)
         lock.release()
 
 
-def _owner(path: Path) -> str:
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Makes what the system says of a directory one line."""
     try:
-        owner = json.loads((path / "run.owner").read_text())
-        return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
+        yield
+    except Timeout:
+        raise LockedError(f"{path}: in use by {_owner(path)}; wait for it, or choose another --run-dir") from None
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be used as a run directory: {error.strerror or error}") from error
+
+
+def _own(path: Path) -> None:
+    """Say who owns the directory, down to the disk: the first thing that is written says whether it can be."""
+    with (path / _OWNER).open("w", encoding="utf-8") as file:
+        file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _owner(path: Path) -> str:
+    """Who owns the directory. It locks first and says so next, and one that was killed has left its name."""
+    deadline = time.monotonic() + _NAMING
+    while time.monotonic() < deadline:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            owner = json.loads((path / _OWNER).read_text("utf-8"))
+            if owner["host"] != platform.node() or _lives(owner["pid"]):
+                return f"process {owner['pid']} on {owner['host']}"
+        time.sleep(0.02)
+    return "another process"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:

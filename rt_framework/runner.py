@@ -21,6 +21,7 @@ from rt_framework.assembly import (
 )
 from rt_framework.breaker import Breaker
 from rt_framework.config import Builder, Config
+from rt_framework.disk import room
 from rt_framework.errors import RtError
 from rt_framework.events import RunFinished, RunStarted, Summary
 from rt_framework.host import Host
@@ -72,7 +73,7 @@ async def run(
     total = source.count()
     watchers = list(watchers)
     reporters = host.reporters(watchers)
-    with open_run(run_dir) as ledger:
+    with open_run(run_dir, room(total, source.size(), config.teacher is not None)) as ledger:
         tally, breaker = Tally(reporters, total, len(steps)), Breaker()
         work = _run(make, config, steps, source, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rt_framework.assembly import PROBE, Framing, student_side
 from rt_framework.config import Builder, ScoringConfig
+from rt_framework.disk import room
+from rt_framework.errors import DiskError
 from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host
 from rt_framework.manifest import write_manifest
@@ -49,9 +53,10 @@ async def score_file(
     make = Builder(host)
     for metric in metrics:
         make("metrics", metric)
-    tally = Tally(host.reporters(watchers), source.count())
+    total = source.count()
+    tally = Tally(host.reporters(watchers), total)
     run_dir = out.with_name(out.name + ".rt")
-    with open_run(run_dir) as ledger:
+    with open_run(run_dir, room(total, source.size(), teacher=False)) as ledger:
         side = student_side(make, student, config, ledger, tally)
         try:
             framing = Framing.of(config)
@@ -72,18 +77,53 @@ async def score_file(
 
 
 async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) -> None:
+    """Write the lines, whole or not at all.
+
+    Raises:
+        DiskError: *out* cannot be written.
+    """
     part = out.with_name(f".part-{out.name}")
     try:
-        with part.open("w", encoding="utf-8") as file:
+        with _open(part, out) as write:
             async for line in lines:
-                file.write(json.dumps(line, allow_nan=False) + "\n")
+                write(json.dumps(line, allow_nan=False) + "\n")
                 tally.finished += 1
                 tally.passed += 1
                 tally.outcomes[line["status"]] += 1
                 tally.changed()
-        part.replace(out)
+        with _writing(out):
+            part.replace(out)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open(part: Path, out: Path) -> Iterator[Callable[[str], None]]:
+    """Writes to *part*, down to the disk; what fails there is told of *out*. Other errors are none of the disk's."""
+    with _writing(out):
+        file = part.open("w", encoding="utf-8")
+
+    def write(text: str) -> None:
+        with _writing(out):
+            file.write(text)
+
+    try:
+        yield write
+        with _writing(out):
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
 async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> AsyncIterator[dict[str, Any]]:

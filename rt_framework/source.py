@@ -44,13 +44,19 @@ class Source:
 
     def content_hash(self) -> str:
         """SHA-256 of the file, or of every file of the directory with its name."""
-        paths = sorted(p for p in self.path.rglob("*") if p.is_file()) if self.path.is_dir() else [self.path]
         whole = hashlib.sha256()
-        for path in paths:
+        for path in self._files():
             whole.update(path.relative_to(self.path.parent if self.path.is_file() else self.path).as_posix().encode())
             with path.open("rb") as file:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
         return whole.hexdigest()
+
+    def size(self) -> int:
+        """Bytes of the file, or of all files of the directory."""
+        return sum(path.stat().st_size for path in self._files())
+
+    def _files(self) -> list[Path]:
+        return sorted(p for p in self.path.rglob("*") if p.is_file()) if self.path.is_dir() else [self.path]
 
     def _records(self) -> Iterator[Record]:
         return read_records(self.path, self.format, self.shape, self.columns, self.limit)

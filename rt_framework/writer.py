@@ -25,10 +25,15 @@ class Writer:
     """Takes statements from any thread and commits what has gathered.
 
     A failed write stops all writing: nothing may be acknowledged after something was lost.
+
+    Raises:
+        sqlite3.DatabaseError: the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # Opened here, where whoever asked for it is told what is wrong; used by the thread alone.
+        self._db = _open(path)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._broken: DiskError | None = None
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
@@ -55,20 +60,15 @@ class Writer:
         self._thread.join()
 
     def _work(self) -> None:
-        db = sqlite3.connect(self._path, isolation_level=None)
-        db.execute("PRAGMA synchronous = FULL")
-        # Keys are hashes, so every write meets a page of its own: with small caches most of the time goes there.
-        db.execute("PRAGMA cache_size = -65536")
-        db.execute("PRAGMA wal_autocheckpoint = 16384")
         try:
             while True:
                 jobs, last = self._gather()
                 if jobs:
-                    self._commit(db, jobs)
+                    self._commit(self._db, jobs)
                 if last:
                     return
         finally:
-            db.close()
+            self._db.close()
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """At least one job, more if they are there already; and whether to end."""
@@ -91,8 +91,12 @@ class Writer:
             db.execute("COMMIT")
         except Exception as error:
             if db.in_transaction:
-                db.execute("ROLLBACK")
-            self._broken = self._broken or DiskError(f"{self._path}: cannot be written: {error}")
+                with suppress(sqlite3.Error):  # With the disk gone that can fail too; whoever waits must be told.
+                    db.execute("ROLLBACK")
+            self._broken = self._broken or DiskError(
+                f"{self._path}: cannot be written: {error}; what was committed stays: put that right (make room, or "
+                "make it writable) and give the same command again"
+            )
             for _, future in jobs:
                 if future.set_running_or_notify_cancel():
                     future.set_exception(self._broken)
@@ -100,6 +104,15 @@ class Writer:
             for (_, future), rows in zip(jobs, done, strict=True):
                 if future.set_running_or_notify_cancel():
                     future.set_result(rows)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous = FULL")
+    # Keys are hashes, so every write meets a page of its own: with small caches most of the time goes there.
+    db.execute("PRAGMA cache_size = -65536")
+    db.execute("PRAGMA wal_autocheckpoint = 16384")
+    return db
 
 
 def _execute(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> int:
