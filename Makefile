@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo demo-live test lint bench docs clean
+.PHONY: install demo demo-live test test-reliability lint bench docs clean
 
 install: $(STAMP)
 
@@ -30,6 +30,9 @@ demo-live:
 
 test: install
 	@$(BIN)/python -m pytest -m "not slow"
+
+test-reliability: install
+	@RT_RELIABILITY=large $(BIN)/python -m pytest tests/reliability --timeout 3600
 
 lint: install
 	@$(BIN)/ruff check .

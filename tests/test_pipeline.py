@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt_framework import hookimpl
-from rt_framework.errors import ConfigError, DataError, FatalTeacherError, LockedError, PluginError, TeacherError
+from rt_framework.errors import ConfigError, DataError, FatalTeacherError, PluginError, TeacherError
 from rt_framework.model import Reply, SpanLoss
-from rt_framework.rundir import open_run
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
-from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, json_lines, outputs, pair_of, row, rows, side
+from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs, pair_of, row, rows, side
 
 WHOLE = [*SELECTIVE, *GATES]
 
@@ -455,81 +454,6 @@ def test_another_selector_gate_or_metric_costs_nothing(pipeline, tmp_path):
     fresh = go(job(tmp_path, rows(6), pipeline), tmp_path / "fresh")
     assert (fresh.outcomes, fresh.versions) == (summary.outcomes, summary.versions)
     assert outputs(tmp_path / "run") == outputs(tmp_path / "fresh")
-
-
-def test_duplicate_rows_cost_once(tmp_path):
-    """Equal rows are samples of their own, and one question and one loss."""
-    teacher, student = ScriptedTeacher(rewriting), FakeStudent()
-    summary = go(job(tmp_path, [row(1)] * 7, SELECTIVE), tmp_path / "run", teacher, student)
-    lines = accounted(summary, tmp_path / "run", 7)
-    assert len({line["id"] for line in lines}) == 7
-    assert len({line["kept"] for line in lines}) == 1
-    assert len(teacher.requests) == 2
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"scoring": {"preset": "chat"}}, r"scoring\.preset: selective-rt → chat"),
-        ({"scoring": {"preset": "selective-rt", "template": "alpaca"}}, r"scoring\.template: vicuna → alpaca"),
-        ({"scoring": {"preset": "selective-rt", "max_tokens": 99}}, r"scoring\.max_tokens: 2048 → 99"),
-        ({"student": "fake"}, "student: other.*fake-student-1"),
-        (
-            {"pipeline": [{"reflect": {"instruction": {"max_tokens": 99}}}, *SELECTIVE[1:]]},
-            "reflection instruction: ",
-        ),
-    ],
-)
-def test_what_a_run_stands_on_may_not_change(change, said, tmp_path):
-    """Data, models, encoding, reflections and preset: a change is refused with the difference, and harms nothing."""
-
-    class Other(FakeStudent):
-        fingerprint = "other"
-
-    go(job(tmp_path, rows(2), SELECTIVE), tmp_path / "run", student=Other())
-    before = outputs(tmp_path / "run")
-    raw = {"pipeline": SELECTIVE} | change
-    with pytest.raises(ConfigError, match=said):
-        go(job(tmp_path, rows(2), **raw), tmp_path / "run", student=Other())
-    assert outputs(tmp_path / "run") == before
-    go(job(tmp_path, rows(2), SELECTIVE), tmp_path / "run", student=Other())
-
-
-def test_changed_data_are_refused(tmp_path):
-    """Another content of the same file is another run."""
-    go(job(tmp_path, rows(2), SELECTIVE), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"begun with something else.*data\.content: "):
-        go(job(tmp_path, rows(3), SELECTIVE), tmp_path / "run")
-
-
-def test_another_teacher_is_refused(tmp_path):
-    """Answers of two teachers are not mixed."""
-    go(job(tmp_path, rows(2), SELECTIVE), tmp_path / "run")
-    other = ScriptedTeacher(rewriting)
-    other.identity = "other"
-    with pytest.raises(ConfigError, match="teacher: scripted → other"):
-        go(job(tmp_path, rows(2), SELECTIVE), tmp_path / "run", other)
-
-
-def test_limits_and_output_may_change(tmp_path):
-    """More samples, another concurrency and another output format go on where the run was."""
-    go(job(tmp_path, rows(6), SELECTIVE, limits={"samples": 2}), tmp_path / "run")
-    teacher = ScriptedTeacher(rewriting)
-    config = job(tmp_path, rows(6), SELECTIVE, limits={"concurrency": 2}, output={"format": "jsonl"})
-    summary = go(config, tmp_path / "run", teacher)
-    assert summary.total == 6
-    assert len(teacher.requests) == 8
-    assert len(json_lines(tmp_path / "run/kept.jsonl")) == 6
-
-
-def test_two_runs_on_one_directory(tmp_path):
-    """The second is refused and told who owns it; afterwards the directory is free again."""
-    import os
-
-    config = job(tmp_path, rows(1), SELECTIVE)
-    with open_run(tmp_path / "run"), pytest.raises(LockedError, match=f"in use by process {os.getpid()} on "):
-        go(config, tmp_path / "run")
-    assert go(config, tmp_path / "run").total == 1
 
 
 # --- before anything is paid for --------------------------------------------------------------
