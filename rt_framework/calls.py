@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import asdict, frozen
@@ -99,7 +100,7 @@ class Calls:
             return Answer(key, None, TeacherError("interrupted_unknown", "held back: it may have been billed already"))
         if key not in self._flights:
             self._flights[key] = asyncio.create_task(self._pay(key, request, first))
-            self._flights[key].add_done_callback(lambda _: self._flights.pop(key, None))
+            self._flights[key].add_done_callback(partial(self._landed, key))
         # Shielded: the answer belongs to everyone who asked, and to the ledger.
         return await asyncio.shield(self._flights[key])
 
@@ -120,6 +121,11 @@ class Calls:
         if free is not None:
             await free()
 
+    def _landed(self, key: str, flight: asyncio.Task[Answer]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # whoever waited may have gone
+
     # --- one question -----------------------------------------------------------------------
 
     async def _pay(self, key: str, request: Request, first: bool) -> Answer:
@@ -130,7 +136,8 @@ class Calls:
             except TeacherError as error:
                 attempt += 1
                 if error.kind.fatal:
-                    self._breaker.trip(FatalTeacherError(f"teacher: {error.kind.meaning}: {error.message}"))
+                    cause = f"teacher: {error.kind.meaning}: {error.message}"
+                    self._breaker.trip(FatalTeacherError(f"{cause}; when that is mended the same command goes on"))
                     self._breaker.check()
                 if error.kind.retry is not Retry.RESEND or attempt >= self._limits.attempts:
                     return Answer(key, None, error)

@@ -7,17 +7,23 @@ comes from settings and the environment.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework import Dropped, Range, Verdict, hookimpl
 from rt_framework.builtin.teachers.replay import ReplayTeacher
 from rt_framework.builtin.teachers.settings import ReplaySettings
-from rt_framework.model import Request
+from rt_framework.errors import TeacherError
+from rt_framework.model import Pair, Reply, Request, Sampling, SpanLoss, Turn, Unparsed, Usage
+from rt_framework.testing.fakes import FakeStudent
 
 HELD: dict[str, Any] = {}
 """The objects that ``held`` builds, by kind; a test fills it."""
@@ -62,6 +68,71 @@ class SlowReplay(ReplayTeacher):
         return await super().complete(request)
 
 
+@frozen
+class Address:
+    """Where a server listens."""
+
+    url: str
+
+
+class HttpTeacher:
+    """Asks a server as litellm does, without litellm's weight: one connection a request."""
+
+    identity = "http"
+    structured = True
+
+    def __init__(self, settings: Address) -> None:
+        self._url = urlsplit(settings.url)
+
+    async def complete(self, request: Request) -> Reply:
+        """One POST; whatever goes wrong is a broken connection."""
+        schema = {"json_schema": {"name": request.reflection, "schema": request.schema}}
+        messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        body = json.dumps({"model": "fake", "messages": messages, "response_format": schema}).encode()
+        head = f"POST {self._url.path}/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        try:
+            reader, writer = await asyncio.open_connection(self._url.hostname, self._url.port)
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            answer = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
+            writer.close()
+            used = Usage(answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"])
+            cost = self.cost(used.prompt_tokens, used.completion_tokens)
+            return Reply(answer["choices"][0]["message"]["content"], usage=used, nano_dollars=cost)
+        except (OSError, ValueError, LookupError) as error:
+            raise TeacherError("connection", str(error)) from error
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """A nano-dollar a token."""
+        return prompt_tokens + completion_tokens
+
+
+class Plain:
+    """A reflection whose answers are JSON; with ``RT_TEST_LENIENT`` it takes plain text too."""
+
+    rewrites = ("response",)
+
+    def render(self, pair: Pair, index: int, structured: bool) -> Request:
+        """The response alone."""
+        turn = Turn("user", f"Better: {pair.instruction}")
+        return Request("plain", pair.hash, index, (turn,), Sampling(temperature=index / 2))
+
+    def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:
+        """What follows the first colon."""
+        if "RT_TEST_LENIENT" not in os.environ:
+            return Unparsed("format", "not JSON")
+        return evolve(pair, response=reply.text.partition(": ")[2])
+
+
+class SlowStudent(FakeStudent):
+    """Its forward pass takes ``RT_TEST_FORWARD`` seconds, and cannot be stopped."""
+
+    def score(self, batch: Sequence[Any]) -> list[SpanLoss]:
+        """Noted in ``RT_TEST_LOG`` when it begins."""
+        _note("forward\n")
+        time.sleep(float(os.environ["RT_TEST_FORWARD"]))
+        return super().score(batch)
+
+
 class Words:
     """A metric of a third party: words of the response."""
 
@@ -94,8 +165,6 @@ class Odd:
             raise RuntimeError("the stage broke")
         if self._how == "drop":
             return Dropped(sample, "too bad")
-        from attrs import evolve
-
         return evolve(sample, kept="nowhere")
 
 
@@ -128,6 +197,7 @@ class FirstHalf:
 @hookimpl
 def rt_register_teachers(register: Any) -> None:
     register("held", f"{_HERE}:held", settings=Name)
+    register("http", f"{_HERE}:HttpTeacher", settings=Address)
     register("slow-replay", f"{_HERE}:SlowReplay", settings=ReplaySettings)
 
 
@@ -135,6 +205,12 @@ def rt_register_teachers(register: Any) -> None:
 def rt_register_students(register: Any) -> None:
     register("held", f"{_HERE}:held", settings=Name)
     register("fake", "rt_framework.testing.fakes:FakeStudent")
+    register("slow", f"{_HERE}:SlowStudent")
+
+
+@hookimpl
+def rt_register_reflections(register: Any) -> None:
+    register("plain", f"{_HERE}:Plain")
 
 
 @hookimpl

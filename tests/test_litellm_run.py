@@ -9,24 +9,11 @@ import pytest
 
 from rt_framework import calls
 from rt_framework.cli import main
-from rt_framework.testing.server import Fault, FaultServer, scattered
+from rt_framework.testing.server import FaultServer
 from tests.run_helpers import GATES, SELECTIVE, attempts, http_answer, rows, side, write_json
 
 KEY = "sk-canary-0123456789abcdef"
 COUNT = 20
-KINDS = {
-    "server_error": "overloaded",
-    "bad_gateway": "overloaded",
-    "rate_limit": "rate_limited",
-    "truncated": "paid_unreadable",
-    "bad_json": "paid_unreadable",
-    "reset": "connection",
-    "policy": "refused",
-    "too_long": "too_long",
-    "bad_request": "bad_request",
-}
-"""The kind of failed attempt that each fault becomes; the others give an answer, good or not."""
-ODD = ("empty", "null", "no_choices", "length", "content_filter")
 
 
 @pytest.fixture(autouse=True)
@@ -91,59 +78,6 @@ def test_a_run_without_faults_sends_one_request_a_question(tmp_path, rt_run):
     assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT}
     assert len(side(tmp_path / "run")) == COUNT
     no_key(tmp_path / "run", out)
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_under_mixed_faults_one_attempt_is_one_request(seed, tmp_path, rt_run):
-    """A third of all requests goes wrong in fourteen ways: the server counted what the ledger lists, kind by kind,
-    and every row is accounted for.
-    """
-    with FaultServer(http_answer, scattered(seed, 0.35, (*KINDS, *ODD))) as server:
-        code, out = rt_run(job(tmp_path, server))
-    # What was refused as a bad request is an error; the other faults passed, or say something of the sample.
-    assert code == 1, out
-    assert "samples met errors" in out
-    counted: dict[tuple[str, str], int] = {}
-    for request in server.received:
-        kind = KINDS.get(request.fault or "")
-        state = ("failed", kind) if kind else ("answered", "")
-        counted[state] = counted.get(state, 0) + 1
-    assert attempts(tmp_path / "run") == counted
-    assert len(server.received) > 2 * COUNT
-    assert sum(counted.values()) - counted["answered", ""] > 5
-    assert [line["row"] for line in side(tmp_path / "run")] == list(range(COUNT))
-    no_key(tmp_path / "run", out)
-
-
-@pytest.mark.parametrize(
-    ("fault", "meaning"),
-    [
-        ("auth", "the provider did not accept the key"),
-        ("forbidden", "the provider did not accept the key"),
-        ("quota", "the account has no credit left"),
-        ("no_model", "the provider does not know this model"),
-    ],
-)
-def test_fatal_errors_end_the_command_with_their_cause(fault, meaning, tmp_path, rt_run):
-    """Exit code 3, one line, no key though the provider repeats it, few further requests; then it goes on."""
-    broken = True
-
-    def faults(number, body):
-        return Fault(fault) if broken and number >= 6 else None
-
-    with FaultServer(http_answer, faults) as server:
-        config = job(tmp_path, server, limits={"concurrency": 3})
-        code, out = rt_run(config)
-        assert code == 3
-        (error,) = [line for line in out.splitlines() if line.startswith("Error: ")]
-        assert meaning in error
-        assert "Traceback" not in out
-        assert len(server.received) <= 6 + 1 + 3
-        no_key(tmp_path / "run", out)
-        broken = False
-        sent, answered = len(server.received), attempts(tmp_path / "run")["answered", ""]
-        code, out = rt_run(config)
-        assert (code, len(server.received) - sent) == (0, 2 * COUNT - answered), out
 
 
 def test_the_budget_ends_the_command_and_a_larger_one_goes_on(tmp_path, rt_run):

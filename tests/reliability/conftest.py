@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.reliability.jobs import Commands
+from tests.reliability.kills import Killed, Point, killed
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,19 @@ def size() -> Callable[[int, int], int]:
 def rt(monkeypatch, capfd) -> Commands:
     """The command line, in this process."""
     return Commands(monkeypatch, capfd)
+
+
+@pytest.fixture(scope="session")
+def kills(tmp_path_factory, size) -> list[Killed]:
+    """Runs killed at so many points, every other one by the clock, and taken to their end."""
+    folder = tmp_path_factory.mktemp("kills")
+    return [killed(folder / str(seed), Point.draw(seed)) for seed in range(size(50, 1000))]
+
+
+@pytest.fixture(scope="session")
+def unhurt(tmp_path_factory) -> Killed:
+    """The same run, not killed."""
+    done = killed(tmp_path_factory.mktemp("unhurt") / "run", Point("before an intent", 10_000))
+    assert not done.died
+    assert not done.asked_again
+    return done

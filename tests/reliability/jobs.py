@@ -13,6 +13,22 @@ from tests.run_helpers import GATES, SELECTIVE, rows, write_json
 
 PLUGIN = "tests.fakes_plugin"
 
+KINDS = {
+    "server_error": "overloaded",
+    "bad_gateway": "overloaded",
+    "rate_limit": "rate_limited",
+    "truncated": "paid_unreadable",
+    "bad_json": "paid_unreadable",
+    "reset": "connection",
+    "policy": "refused",
+    "too_long": "too_long",
+    "bad_request": "bad_request",
+}
+"""The kind of failed attempt that each fault becomes; the others give an answer, good or not."""
+
+ODD = ("empty", "null", "no_choices", "length", "content_filter")
+"""Faults that give an answer of no use."""
+
 
 def http_job(folder: Path, server: FaultServer, data: list[dict[str, str]] | None = None, **more: Any) -> Path:
     """A config, over the data or a few plain rows, whose teacher is that server; keys of *more* beat the rest."""

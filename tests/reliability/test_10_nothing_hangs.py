@@ -1,0 +1,41 @@
+"""Promise 10: nothing hangs."""
+
+from __future__ import annotations
+
+import time
+
+from rt_framework import watchdog
+from rt_framework.testing.server import Fault, FaultServer
+from tests.reliability.jobs import http_job
+from tests.run_helpers import attempts, http_answer, rows
+
+
+def test_an_attempt_has_a_deadline_in_all(tmp_path, rt):
+    """A server that never answers costs so many attempts of so many seconds; the samples go on, and are counted."""
+    with FaultServer(http_answer, lambda number, body: Fault("hang")) as server:
+        limits = {"timeout": 0.5, "attempts": 1, "concurrency": 8}
+        config = http_job(tmp_path, server, rows(4), limits=limits)
+        began = time.monotonic()
+        done = rt("run", config, "--run-dir", tmp_path / "run")
+        assert time.monotonic() - began < 20
+    assert done.code == 1
+    assert "4 samples met errors" in done.out
+    assert attempts(tmp_path / "run") == {("failed", "timeout"): len(server.received)}
+
+
+def test_one_is_told_when_nothing_happens(tmp_path, rt, monkeypatch):
+    """How long, and what is being waited for; not too often."""
+    monkeypatch.setattr(watchdog, "_PATIENCE", 0.3)
+    with FaultServer(lambda body: time.sleep(2.0) or http_answer(body)) as server:
+        done = rt("run", http_job(tmp_path, server, rows(1)), "--run-dir", tmp_path / "run")
+    told = [line for line in done.out.splitlines() if line.startswith("nothing has happened for ")]
+    assert "teacher: 1 calls under way" in told[0]
+    assert 1 <= len(told) <= 8
+
+
+def test_a_long_wait_that_the_provider_asked_for_is_named(tmp_path, rt, monkeypatch):
+    """A Retry-After of hours is no riddle."""
+    monkeypatch.setattr(watchdog, "_PATIENCE", 0.3)
+    with FaultServer(http_answer, lambda number, _: Fault("rate_limit", "2") if number == 0 else None) as server:
+        done = rt("run", http_job(tmp_path, server, rows(1), limits={}), "--run-dir", tmp_path / "run")
+    assert "the provider asked for no calls for another" in done.out
