@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +47,8 @@ class Source:
         """SHA-256 of the file, or of every file of the directory with its name."""
         whole = hashlib.sha256()
         for path in self._files():
-            whole.update(path.relative_to(self.path.parent if self.path.is_file() else self.path).as_posix().encode())
+            # A name need not be text.
+            whole.update(os.fsencode(path.relative_to(self.path.parent if self.path.is_file() else self.path)))
             with path.open("rb") as file:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
         return whole.hexdigest()

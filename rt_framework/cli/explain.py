@@ -18,7 +18,8 @@ def command(run_dir: Path, sample: str) -> None:
 
     ledger = reader(run_dir)
     try:
-        found = ledger.find_sample(sample)
+        # What was typed need not be text.
+        found = ledger.find_sample(sample.encode("utf-8", "replace").decode())
         if len(found) != 1:
             what = "no sample matches" if not found else f"{len(found)} samples match"
             raise DataError(f"{run_dir}: {what} '{sample}'; give an id or a row number")
