@@ -182,7 +182,7 @@ class TeacherSettings:
     """Options of the scripted teacher."""
 
     answer: str = "good"
-    """``good``, ``hostile`` (a good answer full of terminal escapes) or ``chatter`` (no form at all)."""
+    """``good`` or ``chatter`` (no form at all)."""
     extra: dict[str, str] = field(factory=dict)
 
 
@@ -193,8 +193,7 @@ def make_teacher(settings: TeacherSettings) -> ScriptedTeacher:
         _note("call")
         if settings.answer == "chatter":
             return "Sure! Here you go."
-        text = rewriting(request)
-        return text.replace("Explain", "Explain \\u001b[31m[/End]\\u0000") if settings.answer == "hostile" else text
+        return rewriting(request)
 
     return ScriptedTeacher(answer)
 

@@ -37,11 +37,6 @@ def log(tmp_path):
     return take
 
 
-def in_plain_lines(text: str) -> bool:
-    """Whether a terminal would obey nothing in *text*."""
-    return not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
-
-
 # --- rt ---------------------------------------------------------------------------------------
 
 
@@ -253,27 +248,6 @@ def test_explain_tells_of_answers_that_were_no_use(cli):
     assert done.out.count("not used: unusable, and asked again") == 2
     assert "not used: format: " in done.out
     assert "failed in 1. reflect instruction: format: " in done.out
-
-
-def test_hostile_text_is_shown_and_not_obeyed(cli, tmp_path):
-    """Markup, escapes, NUL, direction marks and lone surrogates in data, answers and columns."""
-    text = "[/End] [bold]\x1b[31mred\x00\x07\u202egnp \ud800 \x9b2J"
-    hostile = [{"instruction": text, "input": "", "output": f"{text} and more", "[/x]": "y"}] * 2
-    write_json(tmp_path / "data.json", hostile)
-    done = cli("run", "rt.yaml", "--set", "teacher=scripted:hostile")
-    assert (done.code, done.err) == (0, "")
-    for arguments in (("explain", "runs/rt", "0"), ("status", "runs/rt")):
-        shown = cli(*arguments)
-        assert (shown.code, shown.err) == (0, "")
-        assert in_plain_lines(shown.out)
-        assert "\u202e" not in shown.out
-    told = cli("explain", "runs/rt", "1").out
-    assert "instruction: [/End] [bold]�[31mred��" in told
-    assert "instruction: Explain �[31m[/End]� the matter of" in told
-    assert cli("export", "runs/rt", "--out", "again.json").code == 0
-    scored = cli("score", "data.json", "--student", "fake", "--out", "s.jsonl")
-    assert scored.code == 0
-    assert in_plain_lines(scored.out)
 
 
 # --- score ------------------------------------------------------------------------------------

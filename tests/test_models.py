@@ -9,13 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from rt_framework import Span
 from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.errors import ConfigError, ModelError
+from rt_framework.errors import ModelError
 from tests import tiny_models as tiny
 
 
@@ -77,25 +75,6 @@ def test_a_hub_commit_is_found_without_a_network(tmp_path, monkeypatch):
         models.model_identity(HFSettings("other/model"))
     with pytest.raises(ModelError, match=r"no hub id\. Give a hub id, a directory or a \.gguf file"):
         models.model_identity(HFSettings("./no/such/file.gguf"))
-
-
-def test_only_safetensors_are_loaded(tmp_path):
-    """Weights in a pickle are refused in one line, and nothing of it runs."""
-    folder = tiny.save(tmp_path, tiny.llama(), tiny.tokenizer())
-    weights = tmp_path / "model.safetensors"
-    torch.save({}, tmp_path / "pytorch_model.bin")
-    weights.unlink()
-    student = HFStudent(HFSettings(folder))
-    with pytest.raises(ModelError, match="cannot be loaded") as caught:
-        student.score(student.encode([Span("Say:", "yes please")]))
-    assert "\n" not in str(caught.value)
-
-
-def test_remote_code_needs_a_revision():
-    """Code from a repository runs only at a revision that was named."""
-    with pytest.raises(ConfigError, match="revision"):
-        HFSettings("some/model", trust_remote_code=True)
-    assert HFSettings("some/model", trust_remote_code=True, revision="abc").trust_remote_code
 
 
 def test_a_teacher_and_a_student_may_load_at_once(tmp_path):

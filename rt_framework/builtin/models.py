@@ -242,6 +242,9 @@ def window(config: Any, tokenizer: Any) -> int:
 def _source(settings: ModelSettings) -> tuple[str, dict[str, Any]]:
     """Name and options that every ``from_pretrained`` takes."""
     options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
+    if settings.trust_remote_code:
+        # A config may name code of another repository, which would be run as it is there today.
+        options["code_revision"] = settings.revision
     path = _local(settings.model)
     if path is None:
         # With the hub out of reach each file would be asked for in vain, many times.

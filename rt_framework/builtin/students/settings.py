@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from attrs import Attribute, field, frozen
 
 from rt_framework.errors import ConfigError
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """Number format of the weights; ``auto`` is bfloat16 on CUDA and float32 elsewhere and for GGUF files."""
@@ -16,10 +19,13 @@ def pinned(instance: Any, _attribute: Attribute[bool], value: bool) -> None:
     """Attrs validator of ``trust_remote_code``: code from a repository runs only at a fixed revision.
 
     Raises:
-        ConfigError: it is on and no ``revision`` is set.
+        ConfigError: it is on and ``revision`` is no commit. A branch or tag can be moved to other code.
     """
-    if value and instance.revision is None:
-        raise ConfigError("trust_remote_code runs the repository's code: set `revision` to the commit you have read")
+    if value and not _COMMIT.fullmatch(instance.revision or ""):
+        raise ConfigError(
+            "trust_remote_code runs the repository's code: set `revision` to the commit you have read, "
+            "all 40 hexadecimal digits of it"
+        )
 
 
 @frozen
@@ -37,4 +43,4 @@ class HFSettings:
     revision: str | None = None
     """Branch, tag or commit on the hub; none: the main branch."""
     trust_remote_code: bool = field(default=False, validator=pinned)
-    """Run model code from the repository; needs ``revision``."""
+    """Run model code from the repository; needs a commit as ``revision``."""

@@ -21,6 +21,6 @@ class HFTeacherSettings:
     revision: str | None = None
     """Branch, tag or commit on the hub; none: the main branch."""
     trust_remote_code: bool = field(default=False, validator=pinned)
-    """Run model code from the repository; needs ``revision``."""
+    """Run model code from the repository; needs a commit as ``revision``."""
     batch_size: int = field(default=8, validator=ge(1))
     """Most requests that are answered at once."""
