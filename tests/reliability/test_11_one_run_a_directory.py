@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -75,6 +76,17 @@ def test_a_killed_owner_is_not_named(tmp_path):
     (tmp_path / "run.owner").write_text(json.dumps({"pid": gone.pid, "host": platform.node()}))
     with FileLock(tmp_path / "run.lock"), pytest.raises(LockedError, match="in use by another process; "):
         open_run(tmp_path).__enter__()
+
+
+def test_an_owner_that_has_not_said_its_name_yet_is_waited_for(tmp_path):
+    """It locks first and writes its name next; a moment later it is named."""
+    owner = json.dumps({"pid": os.getpid(), "host": platform.node()})
+    late = threading.Timer(0.3, (tmp_path / "run.owner").write_text, [owner])
+    with FileLock(tmp_path / "run.lock"):
+        late.start()
+        with pytest.raises(LockedError, match=f"in use by process {os.getpid()} on "):
+            open_run(tmp_path).__enter__()
+    late.join()
 
 
 def test_a_locked_run_directory_is_refused_and_its_owner_named(folder, rt, monkeypatch):
