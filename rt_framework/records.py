@@ -24,7 +24,7 @@ class _Numbers:
     """A set of 64-bit hashes, open addressing, 16 to 32 bytes a member; a Python set takes about 90."""
 
     def __init__(self) -> None:
-        self._slots = array("Q", bytes(8 << 10))
+        self._slots = array("Q", [0]) * 1024
         self._used = 0
 
     def add(self, number: int) -> bool:
@@ -48,7 +48,7 @@ class _Numbers:
 
     def _grow(self) -> None:
         old = self._slots
-        self._slots = array("Q", bytes(16 * len(old)))
+        self._slots = array("Q", [0]) * (2 * len(old))
         for number in filter(None, old):
             self._slots[self._slot(number)] = number
 

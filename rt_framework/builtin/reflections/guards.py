@@ -6,7 +6,8 @@ Each is a conservative test of the text alone. What the original does already is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -82,9 +83,9 @@ def _unchanged(rewrite: Rewrite) -> Unparsed | None:
 
 
 def _echo(rewrite: Rewrite) -> Unparsed | None:
-    before = _squeezed(rewrite.before)
-    ours = [sentence for sentence in _sentences(rewrite.prompt) if sentence not in before]
-    if any(sentence in _squeezed(text) for text in rewrite.texts for sentence in ours):
+    before, after = _squeezed(rewrite.before), [_squeezed(text) for text in rewrite.texts]
+    found = (sentence for sentence in _sentences(rewrite.prompt) if any(sentence in text for text in after))
+    if any(sentence not in before for sentence in found):
         return Unparsed("format", "echo of the prompt")
     return None
 
@@ -116,10 +117,11 @@ def _squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-def _sentences(texts: Sequence[str]) -> Iterator[str]:
-    """Sentences long enough to be recognised."""
+@lru_cache(maxsize=16)
+def _sentences(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Sentences long enough to be recognised. Prompts are few, answers are many."""
     parts = (_squeezed(part) for text in texts for part in _SENTENCE_END.split(text))
-    return (part for part in parts if len(part) >= _TELLING)
+    return tuple(part for part in parts if len(part) >= _TELLING)
 
 
 def _ends_in_code(text: str) -> bool:

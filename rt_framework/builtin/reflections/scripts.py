@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 
 _JAPANESE = {"HIRAGANA", "KATAKANA"}
 _MIN_LETTERS = 20
@@ -14,9 +15,17 @@ _TRACE = 0.05
 def scripts(text: str) -> Counter[str]:
     """Number of letters by script, such as ``LATIN``; Chinese characters and kana count as one, ``CJK``."""
     # Compatibility forms (full-width, mathematical) count as the letters that they stand for.
-    letters = (char for char in unicodedata.normalize("NFKC", text) if char.isalpha())
-    names = (unicodedata.name(char, "UNKNOWN").split()[0] for char in letters)
-    return Counter("CJK" if name in _JAPANESE else name for name in names)
+    found: Counter[str] = Counter()
+    for char, count in Counter(unicodedata.normalize("NFKC", text)).items():
+        if char.isalpha():
+            found[_script(char)] += count
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _script(letter: str) -> str:
+    name = unicodedata.name(letter, "UNKNOWN").split()[0]
+    return "CJK" if name in _JAPANESE else name
 
 
 def drift(old: str, new: str) -> tuple[str, str] | None:
