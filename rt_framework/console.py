@@ -180,6 +180,8 @@ def summary_tables(summary: Summary) -> list[Table]:
     rows.append(
         ("failed", "", summary.outcomes.get("failed", 0), _share(summary.outcomes.get("failed", 0), summary.total))
     )
+    if summary.waiting:
+        rows.append(("waiting", "for all samples to reach a stage", summary.waiting, ""))
     tables = [table(f"{summary.total} samples", ("outcome", "version or reason", "samples", "share"), rows, (2, 3))]
     if summary.failures:
         tables.append(_failures(summary.failures))

@@ -107,6 +107,7 @@ class Summary:
     versions: Mapping[str, int]
     """Kept samples by the version that was kept."""
     drops: Mapping[str, int]
+    """Dropped samples by reason: the most common ones, and the others as ``other reasons``."""
     failures: Mapping[str, int]
     """Failed teacher calls and samples, by kind."""
     errors: int
@@ -114,6 +115,8 @@ class Summary:
     shifts: tuple[Shift, ...]
     progress: Progress
     files: tuple[str, ...] = field(factory=tuple)
+    waiting: int = 0
+    """Samples that wait for a stage over the data set, while a run goes on. They are no part of *total*."""
 
 
 @frozen

@@ -42,7 +42,7 @@ class Story:
 
     sample: Sample
     outcome: str
-    """``rewritten``, ``original``, ``dropped`` or ``failed``."""
+    """``rewritten``, ``original``, ``dropped`` or ``failed``; ``waiting`` before a stage over the data set."""
     reason: str | None
 
 
@@ -309,6 +309,10 @@ class Ledger:
             story = self.story(row[0])
             if story is not None:
                 yield story
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """What a query finds, one row at a time. End it soon: until then the file of the log cannot shrink."""
+        return iter(self._db.execute(sql, values))
 
     def _scores(self, sample_id: str) -> dict[str, dict[str, Score]]:
         scores: dict[str, dict[str, Score]] = {}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
+from cattrs import unstructure
 
 # --- samples and their versions ---------------------------------------------------------------
 
@@ -49,10 +51,10 @@ class Pair:
         """The target of r-IFD: the instruction followed by its input, with no separator."""
         return self.instruction + self.input
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Content hash of the whole pair."""
-        return digest(asdict(self))
+        return digest(unstructure(self))
 
 
 @frozen
@@ -295,8 +297,13 @@ class Scored:
 
     sample_id: str
     row: int
-    version: Version
+    _version: Version | Callable[[], Version]
     scores: Mapping[str, Score]
+
+    @property
+    def version(self) -> Version:
+        """The version with its texts. Those of a data set are read each time they are asked for, and not kept."""
+        return self._version if isinstance(self._version, Version) else self._version()
 
 
 @frozen

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import evolve
 
+from rt_framework.account import KEPT, WAITING, ending, pair_of
 from rt_framework.config import Builder, Output
 from rt_framework.errors import DataError, DiskError
 from rt_framework.host import Host
@@ -117,7 +118,7 @@ def side_line(story: Story) -> dict[str, Any]:
         "id": sample.id,
         "row": sample.row,
         "outcome": story.outcome,
-        "kept": sample.kept if story.outcome in ("rewritten", "original") else None,
+        "kept": sample.kept if story.outcome in KEPT else None,
         "reason": story.reason,
         "scores": {
             version: {name: _score(score) for name, score in sorted(scores.items())}
@@ -137,10 +138,13 @@ def _score(score: Any) -> Any:
 
 def _records(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
     for sample, record in source:
-        story = ledger.story(sample.id)
-        if story is None:
+        found = ending(ledger, sample.id)
+        if found is None:
             raise DataError(
                 f"{source.path}: row {sample.row} is not in the ledger; did the file change during the run?"
             )
-        if (story.outcome in ("rewritten", "original")) is kept:
-            yield evolve(record, pair=story.sample.current.pair)
+        outcome, pair = found
+        if outcome == WAITING:
+            raise DataError(f"{source.path}: row {sample.row} is not at its end; finish the run first")
+        if (outcome in KEPT) is kept:
+            yield evolve(record, pair=pair_of(pair))

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 
 from attrs import evolve, frozen
+from cattrs import unstructure
 
+from rt_framework.account import WAITING, waiting
 from rt_framework.errors import PluginError, RtError
 from rt_framework.events import SampleFailed, StageFinished, StageStarted
 from rt_framework.ledger import Ledger, Story
-from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version
+from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version, digest
 from rt_framework.plain import without_secrets
 from rt_framework.protocols import DatasetStage, Reflection, Stage
 from rt_framework.scoring import Scoring
 from rt_framework.tally import Tally
 from rt_framework.teaching import Teaching
+
+_WAVE = 1024
+"""Samples of a data-set stage that are scored or recorded together."""
 
 
 @frozen
@@ -37,8 +45,11 @@ class Context:
     def __init__(self, run: Run, stage: str) -> None:
         self._run = run
         self._stage = stage
-        self.scored: dict[Version, dict[str, Score]] = {}
-        """Every score that this stage was given."""
+        self._scored: dict[Version, dict[str, Score]] = {}
+
+    def noting(self, sample: Sample) -> Sample:
+        """The sample with the scores that this stage was given of its versions."""
+        return sample.scoring(self._scored)
 
     @property
     def exhaustive(self) -> bool:
@@ -55,7 +66,30 @@ class Context:
             return [{} for _ in versions]
         scores = await self._run.require_scoring().score([version.pair for version in versions], metrics)
         for version, found in zip(versions, scores, strict=True):
-            self.scored.setdefault(version, {}).update(found)
+            self._scored.setdefault(version, {}).update(found)
+        return scores
+
+
+class DatasetContext(Context):
+    """That of a data-set stage, which may ask for any number of scores: in waves, and no text is kept."""
+
+    def __init__(self, run: Run, stage: str) -> None:
+        super().__init__(run, stage)
+        self._known: dict[str, dict[str, Score]] = {}
+
+    def noting(self, sample: Sample) -> Sample:
+        """The sample with the scores that this stage was given of its versions."""
+        keys = {version: _key(version) for version in sample.versions} if self._known else {}
+        return sample.scoring({version: self._known[key] for version, key in keys.items() if key in self._known})
+
+    async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
+        """See the protocol."""
+        scores = []
+        for at in range(0, len(versions), _WAVE):
+            scores += await super().score(list(versions[at : at + _WAVE]), metrics)
+            for version, found in self._scored.items():
+                self._known.setdefault(_key(version), {}).update(found)
+            self._scored.clear()
         return scores
 
 
@@ -118,24 +152,14 @@ class Run:
         Raises:
             RtError: the run cannot go on; what was committed stays.
         """
-        waiting: Iterable[Sample] = samples
+        coming: Iterable[Sample] = samples
         for steps, barrier in _segments(self._steps):
-            if barrier is None:
-                await self._segment(waiting, steps, self._keep)
-            else:
-                waiting = await self._barrier(await self._collect(waiting, steps), barrier)
+            await self._segment(coming, steps, self._keep if barrier is None else partial(self._wait, barrier))
+            if barrier is not None:
+                await self._barrier(barrier)
+                coming = waiting(self._ledger)
 
     # --- per sample -------------------------------------------------------------------------
-
-    async def _collect(self, samples: Iterable[Sample], steps: Sequence[Step]) -> list[Sample]:
-        """The samples that come through the steps before a barrier, in input order."""
-        passed: list[Sample] = []
-
-        async def collect(sample: Sample) -> None:
-            passed.append(sample)
-
-        await self._segment(samples, steps, collect)
-        return sorted(passed, key=lambda sample: sample.row)
 
     async def _segment(
         self, samples: Iterable[Sample], steps: Sequence[Step], passed: Callable[[Sample], Awaitable[None]]
@@ -202,34 +226,40 @@ class Run:
 
     # --- the whole data set -----------------------------------------------------------------
 
-    async def _barrier(self, samples: list[Sample], step: Step) -> list[Sample]:
+    async def _wait(self, step: Step, sample: Sample) -> None:
+        """Score a sample that has reached a barrier, and put it down in the ledger until all others have."""
         self._begin(step.name)
         ctx = Context(self, step.name)
-        kept = []
-        for outcome in await self._decided(samples, step, ctx):
-            scored = _with_scores(outcome, ctx)
-            if isinstance(scored, Dropped):
-                await self._end(scored.sample, "dropped", scored.reason)
-            else:
-                kept.append(scored)
-        self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
-        return kept
+        with _blamed(step):
+            await ctx.score((sample.current,), step.stage.needs)
+        await self._ledger.record(Story(ctx.noting(sample), WAITING, None))
 
-    async def _decided(self, samples: list[Sample], step: Step, ctx: Context) -> Sequence[Sample | Dropped]:
-        """What a barrier makes of the samples, one by one in order.
+    async def _barrier(self, step: Step) -> None:
+        """Let a data-set stage decide on all that wait; what it keeps goes on waiting.
 
         Raises:
             PluginError: it failed; no sample can go on without its word.
         """
-        try:
+        self._begin(step.name)
+        ctx = DatasetContext(self, step.name)
+        samples = waiting(self._ledger)
+        with _blamed(step):
             outcomes = await step.stage.run_all(samples, ctx)  # type: ignore[union-attr]
-            for sample, outcome in zip(samples, outcomes, strict=True):
-                _check(sample, outcome)
-        except RtError:
-            raise
-        except Exception as error:
-            raise PluginError(f"stage '{step.name}' failed: {type(error).__name__}: {error}") from error
-        return outcomes
+            decided = _checked(samples, outcomes)
+        while True:
+            with _blamed(step):
+                wave = list(islice(decided, _WAVE))
+            if not wave:
+                break
+            await asyncio.gather(*(self._decided(before, _with_scores(after, ctx)) for before, after in wave))
+        self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
+
+    async def _decided(self, before: Sample, after: Sample | Dropped) -> None:
+        """Record a barrier's word on a sample."""
+        if isinstance(after, Dropped):
+            await self._end(after.sample, "dropped", after.reason)
+        elif after is not before:
+            await self._ledger.record(Story(after, WAITING, None))
 
     # --- the end of a sample ----------------------------------------------------------------
 
@@ -265,6 +295,30 @@ def _segments(steps: Sequence[Step]) -> list[tuple[tuple[Step, ...], Step | None
     return [*segments, (current, None)]
 
 
+@contextmanager
+def _blamed(step: Step) -> Iterator[None]:
+    """Name the stage whose failure stops the run.
+
+    Raises:
+        PluginError: in place of whatever a plugin raises.
+    """
+    try:
+        yield
+    except RtError:
+        raise
+    except Exception as error:
+        raise PluginError(f"stage '{step.name}' failed: {type(error).__name__}: {error}") from error
+
+
+def _checked(
+    samples: Iterable[Sample], outcomes: Iterable[Sample | Dropped]
+) -> Iterator[tuple[Sample, Sample | Dropped]]:
+    """Each sample with what became of it."""
+    for sample, outcome in zip(samples, outcomes, strict=True):
+        _check(sample, outcome)
+        yield sample, outcome
+
+
 def _check(sample: Sample, outcome: Sample | Dropped) -> None:
     """Whether a stage gave back the sample that it was given, with a version that exists."""
     found = outcome.sample if isinstance(outcome, Dropped) else outcome
@@ -276,8 +330,12 @@ def _check(sample: Sample, outcome: Sample | Dropped) -> None:
 
 def _with_scores(outcome: Sample | Dropped, ctx: Context) -> Sample | Dropped:
     if isinstance(outcome, Dropped):
-        return evolve(outcome, sample=outcome.sample.scoring(ctx.scored))
-    return outcome.scoring(ctx.scored)
+        return evolve(outcome, sample=ctx.noting(outcome.sample))
+    return ctx.noting(outcome)
+
+
+def _key(version: Version) -> str:
+    return digest(unstructure(version))
 
 
 def _first(errors: ExceptionGroup[Exception]) -> Exception:

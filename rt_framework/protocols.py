@@ -200,7 +200,11 @@ class DatasetSelector(Protocol):
         """Names of the metrics it reads."""
 
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
-        """Decide on every sample, in the order given."""
+        """Decide on every sample, in the order given.
+
+        *rows* are made when they are taken: ids and scores are at hand, a version is read from the disk. The
+        verdicts may be as late, see :class:`rt_framework.sequences.Late`.
+        """
 
 
 # --- reflections ------------------------------------------------------------------------------
@@ -309,11 +313,14 @@ class DatasetStage(Protocol):
 
     @property
     def needs(self) -> Sequence[str]:
-        """Names of the metrics it reads."""
+        """Names of the metrics it reads. Every sample comes with the scores of its kept version by these."""
 
     @property
     def reflections(self) -> Mapping[str, Reflection]:
         """The reflections it asks for, by the name that their rewrites get."""
 
-    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Sequence[Sample | Dropped]:
-        """Take every sample one step further, in order."""
+    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:
+        """Take every sample one step further, in order.
+
+        *samples* are read from the disk, each when it is taken. A generator of outcomes lets each go again.
+        """

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import fsum
 
+from rt_framework import account
 from rt_framework.errors import ERRORS
 from rt_framework.events import Shift, Summary
-from rt_framework.ledger import Ledger, Story
-from rt_framework.model import ORIGINAL
+from rt_framework.ledger import Ledger
 from rt_framework.tally import Tally
 
 OUTCOMES = ("rewritten", "original", "dropped", "failed")
+
+_REASONS = 50
+"""Reasons that are told apart. A selector gives each sample one of its own, with its rank or value."""
+
+_COUNTED = 10_000
+"""Reasons that are counted apart; what is met later than so many others is not among the most common ones."""
+
+REST = "other reasons"
 
 
 def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summary:
@@ -20,43 +28,76 @@ def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summar
     outcomes: Counter[str] = Counter()
     versions: Counter[str] = Counter()
     drops: Counter[str] = Counter()
-    failures: Counter[str] = Counter()
-    errors = 0
-    pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for story in ledger.stories():
-        outcomes[story.outcome] += 1
-        kinds = {failure.kind for failure in story.sample.failures}
-        failures.update(failure.kind for failure in story.sample.failures)
-        errors += bool(kinds & ERRORS)
-        if story.outcome == "dropped":
-            drops[story.reason or ""] += 1
-        elif story.outcome in ("rewritten", "original"):
-            versions[story.sample.kept] += 1
-            _compare(story, pairs)
+    for outcome, kept, reason in account.ends(ledger):
+        outcomes[outcome] += 1
+        if outcome == "dropped":
+            words = reason or ""
+            drops[words if words in drops or len(drops) < _COUNTED else REST] += 1
+        elif outcome in account.KEPT:
+            versions[kept] += 1
+    failures, errors = _failures(ledger)
     return Summary(
-        total=outcomes.total(),
+        total=sum(outcomes[name] for name in OUTCOMES),
         outcomes={name: outcomes[name] for name in OUTCOMES},
         versions=dict(versions.most_common()),
-        drops=dict(drops.most_common()),
+        drops=_most_common(drops),
         failures=dict(failures.most_common()),
         errors=errors,
-        shifts=tuple(_shift(metric, values) for metric, values in sorted(pairs.items())),
+        shifts=_shifts(ledger),
         progress=tally.progress(),
         files=tuple(files),
+        waiting=outcomes[account.WAITING],
     )
 
 
-def _compare(story: Story, pairs: dict[str, list[tuple[float, float]]]) -> None:
-    """Note metrics known for both the original and the kept version of a kept sample."""
-    before = story.sample.scores.get(ORIGINAL, {})
-    after = story.sample.scores.get(story.sample.kept, {})
-    for metric in before.keys() & after.keys():
-        old, new = before[metric].value, after[metric].value
-        if old is not None and new is not None:
-            pairs[metric].append((old, new))
+def _failures(ledger: Ledger) -> tuple[Counter[str], int]:
+    """Failures by kind, and how many samples met an error."""
+    failures: Counter[str] = Counter()
+    errors, last = 0, -1
+    for row, kind in account.failures(ledger):
+        failures[kind] += 1
+        if kind in ERRORS and row != last:
+            errors, last = errors + 1, row
+    return failures, errors
 
 
-def _shift(metric: str, values: list[tuple[float, float]]) -> Shift:
-    count = len(values)
-    before, after = (fsum(column) / count for column in zip(*values, strict=True))
-    return Shift(metric, before, after, count)
+def _most_common(drops: Counter[str]) -> Mapping[str, int]:
+    """The most common reasons first, and the others as one."""
+    rest = drops.pop(REST, 0)
+    shown = dict(drops.most_common(_REASONS))
+    rest += drops.total() - sum(shown.values())
+    return {**shown, REST: rest} if rest else shown
+
+
+class _Sum:
+    """The exact sum of any number of floats, as :func:`math.fsum` gives it: parts that do not overlap."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._parts: list[float] = []
+
+    def add(self, value: float) -> None:
+        """Take one more number."""
+        self.count += 1
+        parts = []
+        for part in self._parts:
+            large, small = (value, part) if abs(value) >= abs(part) else (part, value)
+            value = large + small
+            lost = small - (value - large)
+            if lost:
+                parts.append(lost)
+        self._parts = [*parts, value]
+
+    @property
+    def mean(self) -> float:
+        """The sum, rounded once, by the count."""
+        return fsum(self._parts) / self.count
+
+
+def _shifts(ledger: Ledger) -> tuple[Shift, ...]:
+    """Means over the kept samples whose original and kept version both have a number."""
+    sums: dict[str, tuple[_Sum, _Sum]] = defaultdict(lambda: (_Sum(), _Sum()))
+    for metric, *values in account.shifts(ledger):
+        for own, value in zip(sums[metric], values, strict=True):
+            own.add(value)
+    return tuple(Shift(metric, old.mean, new.mean, old.count) for metric, (old, new) in sorted(sums.items()))

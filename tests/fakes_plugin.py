@@ -178,10 +178,22 @@ class OddSet:
         self._how = settings.name
 
     async def run_all(self, samples: Any, ctx: Any) -> Any:
-        """Raise, lose a sample, or turn their order round."""
+        """Raise, score them all at once, break after the third, lose a sample, or turn their order round."""
         if self._how == "raise":
             raise RuntimeError("the barrier broke")
+        if self._how == "score":
+            await ctx.score([sample.current for sample in samples], ["ifd"])
+            return samples
+        if self._how == "late":
+            return self._some(samples)
         return samples[1:] if self._how == "lose" else samples[::-1]
+
+    def _some(self, samples: Any) -> Any:
+        """Drop every second sample; while ``RT_TEST_BREAK`` is set, break at the fourth."""
+        for sample in samples:
+            if sample.row == 3 and os.environ.get("RT_TEST_BREAK"):
+                raise RuntimeError("the barrier broke")
+            yield Dropped(sample, "odd row") if sample.row % 2 else sample
 
 
 class FirstHalf:

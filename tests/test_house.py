@@ -19,11 +19,11 @@ PACKAGE = REPO / "rt_framework"
 
 LAYERS = (
     "plain",
-    "errors model events batching migrations",
+    "errors model events batching sequences migrations",
     "protocols hookspecs spec shapes breaker interrupt",
     "registry records plan writer budget pace disk",
     "host presets structuring ledger packing",
-    "config framing tally rundir",
+    "config framing tally rundir account",
     "calls losses source manifest report watchdog",
     "teaching scoring",
     "pipeline outputs selecting",
@@ -36,7 +36,7 @@ LAYERS = (
 
 LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer.split()}
 
-PUBLIC = {"", "errors", "model", "protocols", "hookspecs", "spec", "records", "shapes", "packing"}
+PUBLIC = {"", "errors", "model", "protocols", "hookspecs", "spec", "records", "shapes", "packing", "sequences"}
 """Modules of the core that a plugin may import; the empty name is the package itself."""
 
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf")

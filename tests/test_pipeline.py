@@ -13,11 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt_framework import hookimpl
+from rt_framework import pipeline as pipeline_module
+from rt_framework.console import summary_tables
 from rt_framework.errors import ConfigError, DataError, FatalTeacherError, PluginError, TeacherError
+from rt_framework.host import Host
+from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, SpanLoss
+from rt_framework.outputs import export
+from rt_framework.report import summarise
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
-from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs, pair_of, row, rows, side
+from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs, pair_of, row, rows, side, tally
 
 WHOLE = [*SELECTIVE, *GATES]
 
@@ -286,6 +292,67 @@ def test_two_barriers_in_a_row(tmp_path):
     summary = go(job(tmp_path, rows(10), pipeline, teacher=None), tmp_path / "run")
     accounted(summary, tmp_path / "run", 10)
     assert summary.outcomes["original"] == 2
+
+
+def test_a_barrier_after_another_and_after_rewrites_keeps_the_whole_story(tmp_path):
+    """What was put down and read again is as it was: versions, scores, decisions and failures, in their order."""
+
+    def answer(request):
+        if request.pair_hash == pair_of(rows(6)[1]).hash:
+            raise TeacherError("refused", "a lone surrogate: \ud800")
+        return rewriting(request)
+
+    everything = {"select": {"random": {"fraction": 1.0}}}
+    with_barriers = [SELECTIVE[0], everything, everything, *SELECTIVE[1:], everything]
+    found = []
+    for name, pipeline in (("plain", SELECTIVE), ("barriers", with_barriers)):
+        go(job(tmp_path, rows(6), pipeline), tmp_path / name, ScriptedTeacher(answer))
+        lines = side(tmp_path / name)
+        for line in lines:
+            line["decisions"] = [one for one in line["decisions"] if not one["stage"].startswith("select")]
+            line["failures"] = [one["reason"] for one in line["failures"]]
+        found.append((lines, (tmp_path / name / "kept.json").read_bytes()))
+    assert found[0] == found[1]
+
+
+def test_a_data_set_stage_may_ask_for_all_scores_at_once(tmp_path, monkeypatch):
+    """They come in waves, with what it did not declare; the side file has them."""
+    asked = []
+
+    class Watching(FakeStudent):
+        def encode(self, spans):
+            asked.append(len(spans))
+            return super().encode(spans)
+
+    monkeypatch.setattr(pipeline_module, "_WAVE", 4)
+    config = job(tmp_path, rows(15), [{"odd-set": "score"}], teacher=None)
+    go(config, tmp_path / "run", student=Watching())
+    assert sum(asked) == 30
+    assert max(asked) == 8
+    assert all(isinstance(line["scores"]["original"]["ifd"], float) for line in side(tmp_path / "run"))
+
+
+def test_a_run_that_stops_inside_a_barrier_goes_on(tmp_path, monkeypatch):
+    """Some samples have the stage's word and the others wait, which is shown; again, all is as if nothing had been."""
+    config = job(tmp_path, rows(9), [*SELECTIVE[:2], {"odd-set": "late"}, *SELECTIVE[2:]])
+    accounted(go(config, tmp_path / "run"), tmp_path / "run", 9)
+    before = outputs(tmp_path / "run")
+    monkeypatch.setattr(pipeline_module, "_WAVE", 2)
+    monkeypatch.setenv("RT_TEST_BREAK", "1")
+    with pytest.raises(PluginError, match=r"stage '3\. odd-set late' failed: RuntimeError: the barrier broke"):
+        go(config, tmp_path / "run")
+    ledger = Ledger(tmp_path / "run/ledger.sqlite", readonly=True)
+    summary = summarise(ledger, tally())
+    ledger.close()
+    assert summary.outcomes == {"rewritten": 0, "original": 0, "dropped": 1, "failed": 0}
+    assert (summary.total, summary.waiting) == (1, 8)
+    assert summary_tables(summary)[0].columns[2]._cells[-1].plain == "8"
+    with pytest.raises(DataError, match="row 0 is not at its end; finish the run first"):
+        export(Host(only=[]), tmp_path / "run", tmp_path / "out.json")
+    monkeypatch.delenv("RT_TEST_BREAK")
+    summary = go(config, tmp_path / "run", ScriptedTeacher(lambda request: pytest.fail("asked again")))
+    assert (summary.outcomes["dropped"], summary.waiting) == (4, 0)
+    assert outputs(tmp_path / "run") == before
 
 
 def test_conversations_go_through_the_whole_job(tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from attrs import frozen
@@ -18,6 +19,7 @@ from rt_framework.builtin.selectors.settings import (
 )
 from rt_framework.errors import ConfigError
 from rt_framework.model import Range, Scored, Verdict
+from rt_framework.sequences import Late
 
 
 def _check_size(fraction: float | None, count: int | None) -> None:
@@ -37,24 +39,30 @@ def _size(fraction: float | None, count: int | None, total: int) -> int:
     return math.ceil(Fraction(str(fraction)) * total)
 
 
-def _verdicts(rows: Sequence[Scored], kept: Mapping[int, str], left: Mapping[int, str], metric: str) -> list[Verdict]:
-    """Verdicts in row order; a row with no reason of its own has no valid score."""
-    return [
-        Verdict(True, kept[place])
-        if place in kept
-        else Verdict(False, left[place] if place in left else lacking(metric, row.scores[metric]))
-        for place, row in enumerate(rows)
-    ]
-
-
-def _ranked(rows: Sequence[Scored], settings: TopSettings) -> tuple[dict[int, float], int]:
-    """Position and value of the samples with a valid score, best first, and how many of them are selected."""
+def _ranked(rows: Sequence[Scored], settings: TopSettings) -> tuple[array[int], int]:
+    """Positions of the samples with a valid score, best first, and how many of them are selected."""
     sign = -1.0 if settings.order == "higher" else 1.0
-    found = ((place, valid(row, settings.metric)) for place, row in enumerate(rows))
-    scored = [(place, value) for place, value in found if value is not None]
-    scored.sort(key=lambda item: (sign * item[1], rows[item[0]].row))
-    total = len(scored) if settings.of == "valid" else len(rows)
-    return dict(scored), min(_size(settings.fraction, settings.count, total), len(scored))
+    places, numbers, values = array("Q"), array("Q"), array("d")
+    for place, row in enumerate(rows):
+        value = valid(row, settings.metric)
+        if value is not None:
+            places.append(place)
+            numbers.append(row.row)
+            values.append(sign * value)
+    # Twice, because a key of both would be a tuple a row.
+    order = sorted(range(len(places)), key=numbers.__getitem__)
+    order.sort(key=values.__getitem__)
+    total = len(places) if settings.of == "valid" else len(rows)
+    best = array("Q", (places[at] for at in order))
+    return best, min(_size(settings.fraction, settings.count, total), len(best))
+
+
+def _ranks(order: Sequence[int], total: int) -> array[int]:
+    """The rank from 1 at each position; 0 where there is none."""
+    ranks = array("Q", [0]) * total
+    for rank, place in enumerate(order, start=1):
+        ranks[place] = rank
+    return ranks
 
 
 @frozen
@@ -75,16 +83,19 @@ class Top:
         """The ranking metric."""
         return (self.settings.metric,)
 
-    def select(self, rows: Sequence[Scored]) -> list[Verdict]:
+    def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Rank the samples that have a valid score and select the first ones."""
-        values, size = _ranked(rows, self.settings)
+        order, size = _ranked(rows, self.settings)
+        ranks = _ranks(order, len(rows))
+        return Late(len(rows), lambda at: self._verdict(rows[at], ranks[at], len(order), size))
+
+    def _verdict(self, row: Scored, rank: int, ranked: int, size: int) -> Verdict:
         metric = self.settings.metric
-        ranks = [
-            (place, f"rank {rank} of {len(values)} by {metric} ({shown(value)})")
-            for rank, (place, value) in enumerate(values.items(), start=1)
-        ]
-        left = {place: f"{reason}; the first {size} are selected" for place, reason in ranks[size:]}
-        return _verdicts(rows, dict(ranks[:size]), left, metric)
+        value = valid(row, metric)
+        if value is None:
+            return Verdict(False, lacking(metric, row.scores[metric]))
+        reason = f"rank {rank} of {ranked} by {metric} ({shown(value)})"
+        return Verdict(True, reason) if rank <= size else Verdict(False, f"{reason}; the first {size} are selected")
 
 
 @frozen
@@ -109,30 +120,51 @@ class LengthMatched:
         """The ranking metric."""
         return (self.settings.metric,)
 
-    def select(self, rows: Sequence[Scored]) -> list[Verdict]:
+    def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Select as many samples as ``top`` does, matched in length."""
-        values, size = _ranked(rows, self.settings)
-        order = list(values)
-        kept = self._matches(rows, order[:size], order[size:])
-        by = f"the top {size} by {self.settings.metric}"
-        left = dict.fromkeys(order[size:], f"not the nearest in length to any of {by}")
-        left |= dict.fromkeys(order[:size], f"among {by}")
-        return _verdicts(rows, kept, left, self.settings.metric)
+        order, size = _ranked(rows, self.settings)
+        found = _Matches(rows, order, size, self.settings)
+        return Late(len(rows), found.verdict)
 
-    def _matches(self, rows: Sequence[Scored], top: Sequence[int], others: Sequence[int]) -> dict[int, str]:
-        """A reason for each position taken."""
-        seed = self.settings.seed
-        outside = LengthPool(((place, rows[place]) for place in others), seed)
-        inside = LengthPool(((place, rows[place]) for place in top), seed)
-        reasons = {}
-        for rank, place in enumerate(top, start=1):
-            wanted, scarce = length(rows[place]), not outside
-            taken = (inside if scarce else outside).take(wanted)
-            note = "; taken from the top itself, too few others are left" if scarce else ""
-            reasons[taken] = (
-                f"{length(rows[taken])} characters, for {wanted} of rank {rank} by {self.settings.metric}{note}"
-            )
-        return reasons
+
+class _Matches:
+    """Which sample was taken for which of the top."""
+
+    def __init__(
+        self, rows: Sequence[Scored], order: Sequence[int], size: int, settings: LengthMatchedSettings
+    ) -> None:
+        self._rows = rows
+        self._order = order
+        self._size = size
+        self._metric = settings.metric
+        self._ranks = _ranks(order, len(rows))
+        self._lengths = array("Q", [0]) * len(rows)
+        for place in order:
+            self._lengths[place] = length(rows[place])
+        self._matched = _ranks(self._taken(lambda at: draw(rows[at], settings.seed)), len(rows))
+
+    def _taken(self, luck: Callable[[int], str]) -> array[int]:
+        """The position taken for each rank of the top."""
+        outside = LengthPool(self._order[self._size :], self._lengths, luck)
+        inside = LengthPool(self._order[: self._size], self._lengths, luck)
+        return array("Q", ((outside or inside).take(self._lengths[place]) for place in self._order[: self._size]))
+
+    def verdict(self, at: int) -> Verdict:
+        """On the sample at a position."""
+        rank, by = self._matched[at], f"the top {self._size} by {self._metric}"
+        if rank:
+            return Verdict(True, self._reason(at, rank))
+        if self._ranks[at] > self._size:
+            return Verdict(False, f"not the nearest in length to any of {by}")
+        if self._ranks[at]:
+            return Verdict(False, f"among {by}")
+        return Verdict(False, lacking(self._metric, self._rows[at].scores[self._metric]))
+
+    def _reason(self, at: int, rank: int) -> str:
+        scarce = rank > len(self._order) - self._size
+        note = "; taken from the top itself, too few others are left" if scarce else ""
+        wanted = self._lengths[self._order[rank - 1]]
+        return f"{self._lengths[at]} characters, for {wanted} of rank {rank} by {self._metric}{note}"
 
 
 @frozen
@@ -159,9 +191,9 @@ class Threshold:
         own = self.settings
         return Range(own.below, own.at_most, own.above, own.at_least)
 
-    def select(self, rows: Sequence[Scored]) -> list[Verdict]:
+    def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Judge each sample by itself."""
-        return [self._verdict(row) for row in rows]
+        return Late(len(rows), lambda at: self._verdict(rows[at]))
 
     def _verdict(self, row: Scored) -> Verdict:
         metric = self.settings.metric
@@ -193,10 +225,12 @@ class Random:
         """No metric."""
         return ()
 
-    def select(self, rows: Sequence[Scored]) -> list[Verdict]:
+    def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Draw the subset."""
-        draws = sorted((draw(row, self.settings.seed), place) for place, row in enumerate(rows))
+        draws = sorted(range(len(rows)), key=lambda at: int(draw(rows[at], self.settings.seed), 16))
         size = min(_size(self.settings.fraction, self.settings.count, len(rows)), len(rows))
-        kept = {place for _, place in draws[:size]}
+        kept = bytearray(len(rows))
+        for place in draws[:size]:
+            kept[place] = True
         reason = f"drawn among {size} of {len(rows)} with seed {self.settings.seed}"
-        return [Verdict(place in kept, ("" if place in kept else "not ") + reason) for place in range(len(rows))]
+        return Late(len(rows), lambda at: Verdict(bool(kept[at]), ("" if kept[at] else "not ") + reason))

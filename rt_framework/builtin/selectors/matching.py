@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from rt_framework.model import Scored, digest
 
@@ -23,16 +24,17 @@ class LengthPool:
     """Samples to be taken out by length.
 
     Args:
-        members: samples with their positions.
-        seed: decides between equally near samples.
+        members: positions of the samples.
+        lengths: the length of the sample at each position.
+        luck: a random number of the sample at a position, which decides between equally near ones.
     """
 
-    def __init__(self, members: Iterable[tuple[int, Scored]], seed: int) -> None:
-        self._members: dict[int, list[tuple[str, int]]] = defaultdict(list)
-        for position, row in members:
-            self._members[length(row)].append((draw(row, seed), position))
-        for same in self._members.values():
-            same.sort(reverse=True)
+    def __init__(self, members: Iterable[int], lengths: Sequence[int], luck: Callable[[int], str]) -> None:
+        self._luck = luck
+        groups: dict[int, array[int]] = defaultdict(lambda: array("Q"))
+        for position in members:
+            groups[lengths[position]].append(position)
+        self._members = {own: self._sorted(same) for own, same in groups.items()}
         self._lengths = sorted(self._members)
 
     def __bool__(self) -> bool:
@@ -46,8 +48,15 @@ class LengthPool:
         """
         place = bisect_left(self._lengths, wanted)
         near = self._lengths[max(0, place - 1) : place + 1]
-        found = min(near, key=lambda own: (abs(own - wanted), self._members[own][-1]))
-        _, position = self._members[found].pop()
+        found = min(near, key=lambda own: (abs(own - wanted), self._rank(self._members[own][-1])))
+        position = self._members[found].pop()
         if not self._members[found]:
             self._lengths.remove(found)
         return position
+
+    def _sorted(self, positions: Iterable[int]) -> array[int]:
+        """The next one last."""
+        return array("Q", sorted(positions, key=self._rank, reverse=True))
+
+    def _rank(self, position: int) -> tuple[str, int]:
+        return self._luck(position), position

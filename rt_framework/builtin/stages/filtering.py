@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from rt_framework.builtin.stages.rows import scored_rows
 from rt_framework.builtin.stages.settings import (
     GateSettings,
     MeasureSettings,
@@ -12,7 +13,7 @@ from rt_framework.builtin.stages.settings import (
     UnimprovedSettings,
 )
 from rt_framework.errors import ConfigError
-from rt_framework.model import Decision, Dropped, Range, Sample, Score, Scored
+from rt_framework.model import Decision, Dropped, Range, Sample, Score, Verdict
 from rt_framework.protocols import DatasetSelector, Make, Reflection, StageContext
 
 
@@ -84,17 +85,15 @@ class Select:
             raise ConfigError(f"selector '{settings.selector.name}' chooses between versions; use it with 'choose'")
         self.needs = tuple(self._selector.needs)
 
-    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Sequence[Sample | Dropped]:
-        """Decide on all samples at once."""
-        scores = await ctx.score([sample.current for sample in samples], self.needs)
-        rows = [Scored(s.id, s.row, s.current, score) for s, score in zip(samples, scores, strict=True)]
-        verdicts = self._selector.select(rows)
-        return [
-            sample.deciding(Decision(f"select {self._name}", (sample.kept,), sample.kept, verdict.reason))
-            if verdict.keep
-            else Dropped(sample, f"not selected: {verdict.reason}")
-            for sample, verdict in zip(samples, verdicts, strict=True)
-        ]
+    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:  # noqa: ARG002
+        """Decide on all samples at once, by the scores that they come with."""
+        verdicts = self._selector.select(scored_rows(samples, self.needs))
+        return (self._outcome(*decided) for decided in zip(samples, verdicts, strict=True))
+
+    def _outcome(self, sample: Sample, verdict: Verdict) -> Sample | Dropped:
+        if not verdict.keep:
+            return Dropped(sample, f"not selected: {verdict.reason}")
+        return sample.deciding(Decision(f"select {self._name}", (sample.kept,), sample.kept, verdict.reason))
 
 
 def _fault(metric: str, score: Score, bounds: Range) -> str | None:

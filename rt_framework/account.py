@@ -1,0 +1,68 @@
+"""What the ledger says of all samples together, read as it lies there: what is not counted is not held."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import cattrs
+
+from rt_framework.ledger import Ledger
+from rt_framework.model import ORIGINAL, Pair, Sample
+from rt_framework.sequences import Late, Strings
+
+WAITING = "waiting"
+"""The outcome, for the time being, of a sample that has reached a stage over the whole data set."""
+
+KEPT = ("rewritten", "original")
+"""Outcomes of the samples that are kept."""
+
+
+def waiting(ledger: Ledger) -> Sequence[Sample]:
+    """The samples that wait for a stage over the data set, by row. Each is read when it is taken."""
+    found = ledger.rows("SELECT id FROM samples WHERE outcome = ? ORDER BY row", (WAITING,))
+    ids = Strings(row[0] for row in found)
+
+    # Whoever goes through the samples with the stage that decides on them reads none twice.
+    @lru_cache(maxsize=1)
+    def sample(at: int) -> Sample:
+        story = ledger.story(ids[at])
+        if story is None:
+            raise KeyError(ids[at])
+        return story.sample
+
+    return Late(len(ids), sample)
+
+
+def ends(ledger: Ledger) -> Iterator[tuple[str, str, str | None]]:
+    """Outcome, kept version and reason of each sample, by row."""
+    return ledger.rows("SELECT outcome, kept, reason FROM samples ORDER BY row")
+
+
+def failures(ledger: Ledger) -> Iterator[tuple[int, str]]:
+    """Row and kind of each failure of each sample, by row."""
+    # CROSS JOIN keeps SQLite from sorting: the outer loop already goes by row.
+    return ledger.rows("SELECT row, kind FROM samples CROSS JOIN failures ON sample = id ORDER BY row, seq")
+
+
+def shifts(ledger: Ledger) -> Iterator[tuple[str, float, float]]:
+    """Metric, value before and value after, where a kept sample has both."""
+    sql = (
+        "SELECT old.metric, old.value, new.value FROM samples "
+        "CROSS JOIN scores old ON old.sample = id AND old.version = ? "
+        "CROSS JOIN scores new ON new.sample = id AND new.version = kept AND new.metric = old.metric "
+        "WHERE outcome IN (?, ?) AND old.value IS NOT NULL AND new.value IS NOT NULL"
+    )
+    return ledger.rows(sql, (ORIGINAL, *KEPT))
+
+
+def ending(ledger: Ledger, sample_id: str) -> tuple[str, str] | None:
+    """Outcome of a sample and the JSON of the pair it has come to, or ``None`` if it is not known."""
+    sql = "SELECT outcome, pair FROM samples JOIN versions ON sample = id AND name = kept WHERE id = ? ORDER BY seq"
+    return next(ledger.rows(sql, (sample_id,)), None)
+
+
+def pair_of(text: str) -> Pair:
+    """A pair from its JSON in the ledger."""
+    return cattrs.structure(json.loads(text), Pair)

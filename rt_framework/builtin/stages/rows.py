@@ -1,0 +1,61 @@
+"""What a selection over a data set holds of its samples: ids, row numbers and scores, some fifty bytes each."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from functools import partial
+
+from rt_framework.model import Sample, Score, Scored, Version
+from rt_framework.sequences import Late, Strings
+
+
+def scored_rows(samples: Sequence[Sample], metrics: Sequence[str]) -> Sequence[Scored]:
+    """The kept version of each sample with its scores; a text is read when it is asked for."""
+    return Late(len(samples), _Held(samples, metrics).row)
+
+
+class _Held:
+    """The rows without their texts."""
+
+    def __init__(self, samples: Sequence[Sample], metrics: Sequence[str]) -> None:
+        self._samples = samples
+        self._ids = Strings()
+        self._numbers = array("Q")
+        self._scores = {metric: _Scores() for metric in metrics}
+        for sample in samples:
+            self._ids.append(sample.id)
+            self._numbers.append(sample.row)
+            for metric, column in self._scores.items():
+                column.append(sample.scores[sample.kept][metric])
+
+    def row(self, at: int) -> Scored:
+        """The row at a position, without its text for the time being."""
+        scores = {metric: column[at] for metric, column in self._scores.items()}
+        return Scored(self._ids[at], self._numbers[at], partial(self._version, at), scores)
+
+    def _version(self, at: int) -> Version:
+        return self._samples[at].current
+
+
+class _Scores:
+    """The scores of one metric. Statuses and reasons are few and held once."""
+
+    def __init__(self) -> None:
+        self._values = array("d")
+        self._kinds = array("L")
+        self._places: dict[tuple[str, str | None], int] = {}
+        self._told: list[tuple[str, str | None]] = []
+
+    def append(self, score: Score) -> None:
+        """Add the next row's score."""
+        told = (score.status, score.reason)
+        place = self._places.setdefault(told, len(self._told))
+        if place == len(self._told):
+            self._told.append(told)
+        self._kinds.append(place)
+        self._values.append(float("nan") if score.value is None else score.value)
+
+    def __getitem__(self, at: int) -> Score:
+        value = self._values[at]
+        return Score(None if value != value else value, *self._told[self._kinds[at]])

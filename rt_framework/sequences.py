@@ -1,0 +1,58 @@
+"""Sequences over a whole data set that do not hold what they give: the texts of a million samples fit no memory."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar, overload
+
+T = TypeVar("T")
+
+
+class Late(Sequence[T]):
+    """Items that are made when they are taken, and not kept. A slice is as late as the whole.
+
+    Args:
+        length: number of items.
+        make: gives the item at a position, from 0.
+    """
+
+    def __init__(self, length: int, make: Callable[[int], T]) -> None:
+        self._length = length
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Late[T]: ...
+
+    def __getitem__(self, at: int | slice) -> T | Late[T]:
+        places = range(self._length)[at]
+        if isinstance(places, range):
+            return Late(len(places), lambda own: self._make(places[own]))
+        return self._make(places)
+
+
+class Strings:
+    """Short texts end to end: eight bytes over its own for each, where a list of strings takes sixty."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._bytes = bytearray()
+        self._ends = array("Q", [0])
+        for text in texts:
+            self.append(text)
+
+    def append(self, text: str) -> None:
+        """Add a text at the end."""
+        self._bytes += text.encode("utf-8", "surrogatepass")
+        self._ends.append(len(self._bytes))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, at: int) -> str:
+        return self._bytes[self._ends[at] : self._ends[at + 1]].decode("utf-8", "surrogatepass")
