@@ -1,0 +1,145 @@
+"""Memory is flat: however many samples there are, a run holds those under way, and a barrier ids and scores."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import tracemalloc
+
+import pytest
+
+from benchmarks import flat
+from rt_framework import pipeline
+from rt_framework.builtin.stages.filtering import Select
+from rt_framework.config import Builder, Config, Data, Output, structure
+from rt_framework.host import Host
+from rt_framework.ledger import Ledger, Story
+from rt_framework.model import Decision, EncodedSpan, Pair, Sample, Score, Version
+from rt_framework.outputs import write_outputs
+from rt_framework.report import summarise
+from rt_framework.source import open_source
+from rt_framework.testing import FakeStudent
+from tests.run_helpers import GATES, SELECTIVE, go, tally
+
+
+class Counting(FakeStudent):
+    """A student that remembers no word, and tells how much is in memory whenever it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+        self._waves = 0
+
+    def encode(self, spans):
+        self._waves += 1
+        if self._waves % 10 == 0:
+            gc.collect()
+            self.seen.append(sys.getallocatedblocks())
+        return [EncodedSpan(tuple(range(1 + len(span.target.split()))), 1) for span in spans]
+
+
+def over(data, pipeline, **more):
+    """A config over a file, with the held student."""
+    raw = {"data": {"path": str(data)}, "student": "held:student", "scoring": {"preset": "selective-rt"}}
+    return structure(raw | {"pipeline": pipeline} | more, Config)
+
+
+def alive(kind):
+    """How many objects of a class there are."""
+    return sum(type(one) is kind for one in gc.get_objects())
+
+
+def test_a_run_holds_the_samples_under_way_and_no_more(tmp_path):
+    """The fewest blocks of memory in use are as many in the last quarter of a run as they were in its second.
+
+    A sample that stayed would be a dozen. SQLite's cache, of a fixed size, is no such block.
+    """
+    student = Counting()
+    data = flat.write_samples(tmp_path / "rows.jsonl", count := 1200)
+    config = over(data, [*SELECTIVE[:2], *GATES], teacher="held:teacher", limits={"in_flight": 16})
+    assert go(config, tmp_path / "run", flat.Teacher(), student).total == count
+    seen = student.seen
+    early, late = seen[len(seen) // 4 : len(seen) // 2], seen[-len(seen) // 4 :]
+    assert len(early) > 2
+    assert min(late) - min(early) < count / 4
+
+
+@pytest.mark.parametrize("by", ["top", "random", "length-matched", "threshold"])
+def test_a_barrier_holds_no_sample(by, tmp_path, monkeypatch):
+    """When a selector decides all have arrived and none is in memory, nor are they when its word is recorded."""
+    found = []
+    options = {
+        "top": {"metric": "ifd", "fraction": 0.5},
+        "random": {"fraction": 0.5},
+        "length-matched": {"metric": "ifd", "fraction": 0.3},
+        "threshold": {"metric": "ifd", "below": 1},
+    }
+    outcome = Select._outcome
+
+    def watched(self, sample, verdict):
+        if sample.row % 100 == 0:
+            found.append(max(alive(Sample), alive(Pair)))
+        return outcome(self, sample, verdict)
+
+    monkeypatch.setattr(Select, "_outcome", watched)
+    monkeypatch.setattr(pipeline, "_WAVE", 32)
+    data = flat.write_samples(tmp_path / "rows.jsonl", 800)
+    config = over(data, [{"select": {by: options[by]}}], limits={"in_flight": 32})
+    before = alive(Pair)
+    assert go(config, tmp_path / "run").total == 800
+    assert len(found) == 8
+    assert max(found) - before < 150
+
+
+def test_a_selector_s_reasons_are_not_held_either(tmp_path):
+    """A verdict is made when it is asked for: it names the sample's own rank."""
+    data = flat.write_samples(tmp_path / "rows.jsonl", 300)
+    summary = go(over(data, [{"select": {"top": {"metric": "ifd", "count": 9}}}]), tmp_path / "run")
+    assert summary.outcomes["original"] == 9
+    assert len(summary.drops) == 51
+    assert sum(summary.drops.values()) == 291
+
+
+def finished(folder, count):
+    """The source and the ledger of a run over so many samples, half of them dropped for reasons of their own."""
+    folder.mkdir()
+    data = flat.write_samples(folder / "rows.jsonl", count)
+    source = open_source(Host(only=[]), Data(str(data)))
+    ledger = Ledger(folder / "ledger.sqlite")
+
+    async def record():
+        await asyncio.gather(*(ledger.record(story(sample)) for sample in source.samples()))
+
+    asyncio.run(record())
+    return source, ledger
+
+
+def story(sample):
+    """The end of a sample: two versions, scores, a decision."""
+    sample = sample.adding(Version("response", Pair("x", response=f"new {sample.row}"), "original", "response"))
+    sample = sample.deciding(Decision("choose", ("original", "response"), "response", f"by {sample.row}"))
+    scores = {version: {"ifd": Score(sample.row / 7), "r-ifd": Score(0.5)} for version in sample.versions}
+    outcome, reason = ("dropped", f"rank {sample.row}") if sample.row % 2 else ("rewritten", None)
+    return Story(sample.scoring(scores), outcome, reason)
+
+
+def peak(source, ledger, folder):
+    """Most bytes that account and outputs took while they were made."""
+    make = Builder(Host(only=[]))
+    tracemalloc.start()
+    try:
+        write_outputs(make, Output(), source, folder, ledger)
+        assert summarise(ledger, tally()).total == source.count()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        ledger.close()
+
+
+def test_account_and_outputs_take_no_more_for_more_samples(tmp_path):
+    """Less than 100 bytes a sample, for ids and counted reasons; a sample itself takes twenty times that."""
+    peaks = []
+    for name, count in (("first", 200), ("few", 200), ("many", 1000)):
+        peaks.append(peak(*finished(tmp_path / name, count), tmp_path / name))
+    assert peaks[2] - peaks[1] < 800 * 100
