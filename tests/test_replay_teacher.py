@@ -1,10 +1,12 @@
 """The replay teacher: answers from a file, or a clear word."""
 
+import gc
 import json
+import tracemalloc
 
 import pytest
 
-from rt_framework.builtin.teachers.replay import ReplayTeacher
+from rt_framework.builtin.teachers.replay import ReplayTeacher, _Offsets
 from rt_framework.builtin.teachers.settings import ReplaySettings
 from rt_framework.errors import DataError, TeacherError
 from rt_framework.model import Reply, Request, Sampling, Turn, Usage
@@ -107,3 +109,34 @@ def test_identity_is_the_content_of_the_file(tmp_path):
 def test_structured_is_as_set(tmp_path, structured):
     """The file's owner says in which form its answers are."""
     assert ReplayTeacher(ReplaySettings(str(tmp_path), structured)).structured is structured
+
+
+async def test_a_long_file_is_held_as_places_only(tmp_path):
+    """Every answer of many is found, in less memory than its key alone would take."""
+    count = 5000
+    rows = (ROW | {"pair": f"{number:032x}", "text": f"answer {number}"} for number in range(count))
+    replay = teacher(write(tmp_path / "answers.jsonl", *rows))
+    assert replay.identity
+    gc.collect()
+    tracemalloc.start()
+    again = teacher(tmp_path / "answers.jsonl")
+    assert again.identity == replay.identity
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 60 * count
+    for number in (0, 1, 777, 2500, count - 1):
+        assert (await again.complete(make_request(pair=f"{number:032x}"))).text == f"answer {number}"
+    with pytest.raises(TeacherError):
+        await again.complete(make_request(pair="f" * 32))
+
+
+def test_places_of_keys_with_one_hash_are_all_told():
+    """Whoever asks reads each and takes its own; growing loses none."""
+    assert hash(-1) == hash(-2)
+    places = _Offsets(4)
+    for number, key in enumerate([-1, -2, *range(1, 200)]):
+        places.add(key, number)
+    assert list(places.of(-1)) == list(places.of(-2)) == [0, 1]
+    assert all(number in places.of(number - 1) for number in range(2, 201))
+    assert list(places.of(1000)) == []
+    assert len(places) == 201

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,57 @@ _OPTIONAL = {"finish_reason": str, "prompt_tokens": int, "completion_tokens": in
 _Key = tuple[str, str, int]
 
 
+class _Offsets:
+    """Where in the file each answer begins, by a hash of its key: 24 to 48 bytes an answer, texts and keys left there.
+
+    Two arrays, open addressing. Different keys may have one hash: whoever looks has to read.
+    """
+
+    def __init__(self, slots: int = 1024) -> None:
+        self._hashes = array("q", [0]) * slots
+        self._places = array("Q", [0]) * slots  # one more than the offset; 0 is a free slot
+        self._used = 0
+
+    def __len__(self) -> int:
+        return self._used
+
+    def of(self, key: _Key) -> Iterator[int]:
+        """Offsets at which the key's answer may be."""
+        for at in self._slots(hash(key)):
+            if self._hashes[at] == hash(key):
+                yield self._places[at] - 1
+
+    def add(self, key: _Key, offset: int) -> None:
+        """Note an answer."""
+        self._put(hash(key), offset + 1)
+        self._used += 1
+        if 3 * self._used > 2 * len(self._places):
+            larger = _Offsets(2 * len(self._places))
+            for number, place in zip(self._hashes, self._places, strict=True):
+                if place:
+                    larger._put(number, place)
+            self._hashes, self._places = larger._hashes, larger._places
+
+    def _put(self, number: int, place: int) -> None:
+        steps = sum(1 for _ in self._slots(number))
+        at = (number + steps) & (len(self._places) - 1)
+        self._hashes[at], self._places[at] = number, place
+
+    def _slots(self, number: int) -> Iterator[int]:
+        """The slots in use from the one that a hash belongs to."""
+        mask = len(self._places) - 1
+        at = number & mask
+        while self._places[at]:
+            yield at
+            at = (at + 1) & mask
+
+
 @frozen
 class _Index:
-    """Where each answer is: byte offsets, since the texts of a large run do not fit in memory."""
+    """What is known of the file without its texts, which do not fit in memory for a large run."""
 
     identity: str
-    offsets: dict[_Key, int]
+    offsets: _Offsets
 
 
 class ReplayTeacher:
@@ -57,17 +104,17 @@ class ReplayTeacher:
             DataError: the file cannot be used.
         """
         key = (request.reflection, request.pair_hash, request.index)
-        offset = self._index.offsets.get(key)
-        if offset is None:
+        row = self._find(self._index.offsets, key)
+        if row is None:
             asked = f"reflection {key[0]}, pair {key[1]}, index {key[2]}"
             raise TeacherError("no_answer", f"{self._path} has no answer for {asked}")
-        return _reply(self._read(offset))
+        return _reply(row)
 
     @cached_property
     def _index(self) -> _Index:
         """Read and check the whole file."""
         whole = hashlib.sha256()
-        offsets: dict[_Key, int] = {}
+        offsets = _Offsets()
         offset = 0
         try:
             with self._path.open("rb") as file:
@@ -83,14 +130,19 @@ class ReplayTeacher:
             raise DataError(f"{self._path} holds no answers; each line needs {_wanted()}")
         return _Index(f"replay:{whole.hexdigest()[:16]}", offsets)
 
-    def _add(self, offsets: dict[_Key, int], row: dict[str, Any], offset: int, number: int) -> None:
-        key = (row["reflection"], row["pair"], row["index"])
-        first = offsets.setdefault(key, offset)
-        if first != offset and self._read(first)["text"] != row["text"]:
+    def _add(self, offsets: _Offsets, row: dict[str, Any], offset: int, number: int) -> None:
+        key = _key(row)
+        first = self._find(offsets, key)
+        if first is None:
+            offsets.add(key, offset)
+        elif first["text"] != row["text"]:
             raise DataError(
                 f"{self._path}, line {number}: a second, different answer for reflection {key[0]}, pair {key[1]}, "
                 f"index {key[2]}; keep one of them, or give the later one the next index"
             )
+
+    def _find(self, offsets: _Offsets, key: _Key) -> dict[str, Any] | None:
+        return next((row for offset in offsets.of(key) if _key(row := self._read(offset)) == key), None)
 
     def _read(self, offset: int) -> dict[str, Any]:
         with self._path.open("rb") as file:
@@ -112,6 +164,10 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
         if name in row and type(row[name]) is not kind:
             raise DataError(f"{where}: '{name}' must be {_article(kind)}, not {json.dumps(row[name])[:40]}")
     return row
+
+
+def _key(row: dict[str, Any]) -> _Key:
+    return row["reflection"], row["pair"], row["index"]
 
 
 def _article(kind: type) -> str:
