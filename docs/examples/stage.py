@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from types import MappingProxyType
 
 from attrs import frozen
@@ -47,15 +48,17 @@ class Distinct:
     def __init__(self, make: Make) -> None:
         """A stage without settings gets ``make`` alone."""
 
-    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Sequence[Sample | Dropped]:
+    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:
         """One outcome a sample, in the order given."""
+        return self._outcomes(samples)
+
+    def _outcomes(self, samples: Sequence[Sample]) -> Iterator[Sample | Dropped]:
+        """A generator, so that each sample goes again; what is remembered of it is small."""
         seen: set[str] = set()
-        outcomes: list[Sample | Dropped] = []
         for sample in samples:
-            question = sample.current.pair.question
-            outcomes.append(Dropped(sample, "question asked before") if question in seen else sample)
+            question = sha256(sample.current.pair.question.encode("utf-8", "surrogatepass")).hexdigest()
+            yield Dropped(sample, "question asked before") if question in seen else sample
             seen.add(question)
-        return outcomes
 
 
 @hookimpl
