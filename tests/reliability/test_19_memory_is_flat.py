@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 import tracemalloc
 
 import pytest
@@ -15,16 +14,19 @@ from rt_framework.builtin.stages.filtering import Select
 from rt_framework.config import Builder, Config, Data, Output, structure
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
-from rt_framework.model import Decision, EncodedSpan, Pair, Sample, Score, Version
+from rt_framework.model import Decision, Pair, Sample, Score, Version
 from rt_framework.outputs import write_outputs
 from rt_framework.report import summarise
 from rt_framework.source import open_source
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import GATES, SELECTIVE, go, tally
 
+OWN = {"rt_framework.model", "rt_framework.ledger", "_asyncio", "concurrent.futures._base"}
+"""Modules of the classes that the data of a run is made of."""
+
 
 class Counting(FakeStudent):
-    """A student that remembers no word, and tells how much is in memory whenever it is asked."""
+    """A student that now and then counts what the run holds."""
 
     def __init__(self):
         super().__init__()
@@ -33,10 +35,10 @@ class Counting(FakeStudent):
 
     def encode(self, spans):
         self._waves += 1
-        if self._waves % 10 == 0:
+        if self._waves % 15 == 0:
             gc.collect()
-            self.seen.append(sys.getallocatedblocks())
-        return [EncodedSpan(tuple(range(1 + len(span.target.split()))), 1) for span in spans]
+            self.seen.append(sum(type(one).__module__ in OWN for one in gc.get_objects()))
+        return super().encode(spans)
 
 
 def over(data, pipeline, **more):
@@ -51,18 +53,13 @@ def alive(kind):
 
 
 def test_a_run_holds_the_samples_under_way_and_no_more(tmp_path):
-    """The fewest blocks of memory in use are as many in the last quarter of a run as they were in its second.
-
-    A sample that stayed would be a dozen. SQLite's cache, of a fixed size, is no such block.
-    """
+    """Samples, texts, requests, answers, losses and tasks, all counted together: fewer than there are samples."""
     student = Counting()
-    data = flat.write_samples(tmp_path / "rows.jsonl", count := 1200)
+    data = flat.write_samples(tmp_path / "rows.jsonl", count := 900)
     config = over(data, [*SELECTIVE[:2], *GATES], teacher="held:teacher", limits={"in_flight": 16})
     assert go(config, tmp_path / "run", flat.Teacher(), student).total == count
-    seen = student.seen
-    early, late = seen[len(seen) // 4 : len(seen) // 2], seen[-len(seen) // 4 :]
-    assert len(early) > 2
-    assert min(late) - min(early) < count / 4
+    assert len(student.seen) > 2
+    assert max(student.seen) < count
 
 
 @pytest.mark.parametrize("by", ["top", "random", "length-matched", "threshold"])
