@@ -7,13 +7,13 @@ committing and writing are the product's own.
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from benchmarks.flat import write_samples
 from benchmarks.jobs import HELD
 from benchmarks.measure import loaded_memory, peak_memory, seconds
 from rt_framework.config import Data, ScoringConfig
@@ -56,20 +56,6 @@ def main(samples: int, metrics: tuple[str, ...]) -> None:
         f"{samples} samples: {took:.1f} s, {1e6 * took / samples:.0f} µs a sample, {done.forward_tokens} tokens fed, "
         f"{done.reused_losses} losses known, {grown / 2**20:.0f} MiB above the start"
     )
-
-
-def write_samples(path: Path, samples: int) -> Path:
-    """Short samples under a few system-like starts; one in a hundred occurs twice."""
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(samples):
-            own = number if number % 100 else number // 2
-            row = {
-                "instruction": f"Name {own % 7} things that one can do with item {own} on a rainy day.",
-                "input": "",
-                "output": f"Look at {own}, turn it over, and give it to number {own % 1000} in the row.",
-            }
-            file.write(json.dumps(row) + "\n")
-    return path
 
 
 def score(data: Path, out: Path, metrics: Sequence[str]) -> Progress:

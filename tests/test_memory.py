@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import scale
+from benchmarks import flat, scale
 from rt_framework.model import Sample
 
 REPO = Path(__file__).resolve().parent.parent
@@ -57,7 +57,7 @@ def test_what_is_done_is_let_go(tmp_path, monkeypatch):
             return super().score(batch)
 
     monkeypatch.setattr(scale, "Packing", Watched)
-    data = scale.write_samples(tmp_path / "rows.jsonl", 6000)
+    data = flat.write_samples(tmp_path / "rows.jsonl", 6000)
     done = scale.score(data, tmp_path / "out.jsonl", ["ifd"])
     assert done.outcomes == {"ok": 6000}
     assert len(alive) > 10
