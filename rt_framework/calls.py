@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import frozen
+from cattrs import unstructure
 
 from rt_framework.batching import Batcher
 from rt_framework.breaker import Breaker
@@ -206,7 +207,7 @@ class Calls:
 
 def call_key(identity: str, request: Request) -> str:
     """Key of a call: every field that is sent except credentials, and which answer it is."""
-    return digest([identity, asdict(request)])
+    return digest([identity, unstructure(request)])
 
 
 def _pause(attempt: int, retry_after: float | None) -> float:
