@@ -1,7 +1,7 @@
 """Memory of `rt run` without a model, for few and for many samples: `python -m benchmarks.flat --samples 1000000`.
 
 Each run is a process of its own. A fake student and a fake teacher stand in for the models; reading, asking, looking
-up, planning, committing and writing are the product's own. A million samples need some 15 GB of disk while they run.
+up, planning, committing and writing are the product's own. A million samples need some 11 GB of disk while they run.
 """
 
 from __future__ import annotations
