@@ -52,16 +52,36 @@ class LiteLLMTeacher:
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
         """Nano-dollars, rounded up; ``None`` for a model without a price. Discounts for cached prompts are left out."""
+        if self._flat is not None:
+            return math.ceil(self._flat[0] * prompt_tokens + self._flat[1] * completion_tokens)
+        listed = self._listed(prompt_tokens, completion_tokens)
+        # A float's own error, some 1e-16 of the sum, is not rounded up.
+        return None if listed is None else math.ceil(round(listed, 3))
+
+    @cached_property
+    def _flat(self) -> tuple[Fraction, Fraction] | None:
+        """Nano-dollars of a prompt and of an answer token; ``None`` where they depend on how many there are.
+
+        litellm takes as long for a price as SQLite for a commit.
+        """
         asked, told = self._settings.input_price, self._settings.output_price
-        if asked is not None and told is not None:
-            dollars = Fraction(str(asked)) * prompt_tokens + Fraction(str(told)) * completion_tokens
-            return math.ceil(dollars * 1000)  # Prices are for 10⁶ tokens, a dollar is 10⁹.
+        if asked is not None and told is not None:  # for 10⁶ tokens, and a dollar is 10⁹
+            return Fraction(str(asked)) * 1000, Fraction(str(told)) * 1000
+        prices = []
+        for prompt, completion in ((1, 0), (0, 1)):
+            few, many = self._listed(1000 * prompt, 1000 * completion), self._listed(10**7 * prompt, 10**7 * completion)
+            if few is None or many is None or not math.isclose(few / 1000, many / 10**7, rel_tol=1e-9):
+                return None
+            prices.append(Fraction(str(round(many / 10**7, 6))))
+        return prices[0], prices[1]
+
+    def _listed(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Nano-dollars by litellm's list."""
         try:
-            price: float = sum(_litellm().cost_per_token(self._settings.model, prompt_tokens, completion_tokens))
+            dollars: float = sum(_litellm().cost_per_token(self._settings.model, prompt_tokens, completion_tokens))
         except Exception:
             return None
-        # A float's own error, some 1e-16 of the sum, is not rounded up.
-        return math.ceil(round(price * 1e9, 3))
+        return dollars * 1e9
 
     async def complete(self, request: Request) -> Reply:
         """Send one HTTP request and return what was paid for, usable or not.
