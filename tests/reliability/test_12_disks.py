@@ -177,6 +177,19 @@ class Filling(FakeStudent):
         return super().score(batch)
 
 
+class Late(FakeStudent):
+    """A student that takes nearly all room when it is asked who it is: the ledger is open by then."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self._place = place
+
+    @property
+    def fingerprint(self) -> str:
+        fill(self._place, left=300_000)
+        return FakeStudent.fingerprint
+
+
 def test_scores_on_a_full_disk(tmp_path, rt, mount, monkeypatch):
     """Code 5, one line, no file under the final name; with room again the same command goes on."""
     place = mount(150)
@@ -191,6 +204,13 @@ def test_scores_on_a_full_disk(tmp_path, rt, mount, monkeypatch):
     monkeypatch.setitem(fakes_plugin.HELD, "student", FakeStudent())
     assert rt(*command).code == 0
     assert len(json_lines(place / "s.jsonl")) == 3000
+
+    # All losses are known now: it is the file itself that does not fit, and the old one stays.
+    before = (place / "s.jsonl").read_bytes()
+    monkeypatch.setitem(fakes_plugin.HELD, "student", Late(place))
+    assert the_error(rt(*command), code=5) == f"{place}/s.jsonl: cannot be written: No space left on device"
+    assert (place / "s.jsonl").read_bytes() == before
+    assert not (place / ".part-s.jsonl").exists()
 
 
 @pytest.mark.parametrize("name", ["json", "jsonl", "csv", "parquet", "dataset"])
