@@ -15,6 +15,7 @@ import pytest
 import torch
 from attrs import field, frozen
 from packaging.requirements import Requirement
+from safetensors.torch import load_file
 
 from rt_framework import Span
 from rt_framework.builtin import models
@@ -192,15 +193,10 @@ def test_only_safetensors_are_loaded_from_the_hub(tmp_path, monkeypatch):
         student.score(student.encode([Span("Say:", "yes please")]))
 
 
-class _Bomb:
-    def __reduce__(self):
-        return os._exit, (99,)
-
-
 def _only_pickled(folder: Path) -> None:
-    """Put a pickle that would end the process in place of the weights."""
+    """Keep the weights as a pickle alone. It is a good one, so that it would be loaded if it were let in."""
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    torch.save({"a": _Bomb()}, folder / "pytorch_model.bin")
 
 
 UNSAFE = {"pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "eval", "exec", "os.system"}

@@ -81,7 +81,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing(tmp_path, rt, moun
     """In the middle of a run: code 5, one line with the way out; while it is full nothing is sent; with room again the
     same command goes on, and no answer that was acknowledged is asked for again.
     """
-    place, count = mount(150), size(30, 300)
+    place, count = mount(size(150, 400)), size(30, 300)
     ballast: list[Path] = []
     lock = threading.Lock()
 
