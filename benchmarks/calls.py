@@ -25,7 +25,7 @@ from typing import Any
 
 import click
 
-from benchmarks.measure import alternate, machine
+from benchmarks.measure import Works, alternate, machine
 from rt_framework.breaker import Breaker
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher, _litellm
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
@@ -55,15 +55,13 @@ def main(count: int, rounds: int, slow: int, out: Path | None) -> None:
     os.environ.setdefault("OPENAI_API_KEY", "sk-benchmark")
     figures: dict[str, float] = {}
     with serving(0.0) as url:
-        works = {"plain": partial(plain, url, count, 32), "ours": partial(ours, url, count, 32)}
-        found = alternate(works, rounds, warm_up=True)
+        found = alternate(sides(url, count, 32), rounds, warm_up=True)
         figures["overhead"] = found["ours"].median / found["plain"].median
         figures["plain_calls_a_second"] = count / found["plain"].median
         shares = profile(partial(ours, url, count, 32))
     if slow:
         with serving(0.5) as url:
-            works = {"plain": partial(plain, url, slow, 200), "ours": partial(ours, url, slow, 200)}
-            found = alternate(works, 1)
+            found = alternate(sides(url, slow, 200), 1)
             figures["throughput_at_500_ms"] = found["plain"].median / found["ours"].median
             figures["plain_calls_a_second_at_500_ms"] = slow / found["plain"].median
     facts = machine("cpu") | {"count": count, "rounds": rounds, "slow": slow}
@@ -106,6 +104,11 @@ def requests(count: int) -> list[Request]:
         Request("response", f"{at:032x}", 0, (Turn("user", f"{at}: {_TEXT}"),), Sampling(max_tokens=512))
         for at in range(count)
     ]
+
+
+def sides(url: str, count: int, concurrency: int) -> Works:
+    """So many calls of each side."""
+    return {"plain": partial(plain, url, count, concurrency), "ours": partial(ours, url, count, concurrency)}
 
 
 def teacher(url: str) -> LiteLLMTeacher:

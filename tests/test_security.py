@@ -238,7 +238,8 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
 )
 def test_yaml_is_safe_and_strict_wherever_it_is_read(text, message):
     """A config, an override, `--by` and `--student`: duplicate keys, aliases, objects and deep nesting are refused."""
-    for read in (lambda: parse_yaml(text, "--by"), lambda: spec_of(text if text.startswith("{") else f"{{a: {text}")):
+    given = text if text.startswith("{") else f"{{a: {text}"
+    for read in (lambda: parse_yaml(text, "--by"), lambda: spec_of(given, "--student")):
         with pytest.raises(ConfigError) as caught:
             read()
         assert "\n" not in str(caught.value)

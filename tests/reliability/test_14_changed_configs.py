@@ -98,6 +98,7 @@ def test_every_frozen_fact_has_a_change_here(tmp_path):
 
 RUN_TIME = [
     {"limits": {"concurrency": 2, "in_flight": 3, "attempts": 2, "answers": 3}},
+    {"limits": {"timeout": 9, "on_ambiguous": "hold", "fail_on_error": 0.5}},
     {"limits": {"samples": 1}},
     {"output": {"format": "jsonl", "shape": "messages"}},
     {"scoring": {"preset": "selective-rt", "batch_tokens": 100}},

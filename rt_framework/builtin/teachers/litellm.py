@@ -43,10 +43,11 @@ class LiteLLMTeacher:
     @cached_property
     def structured(self) -> bool:
         """As set; else whether litellm's model list says that the model holds to a JSON schema."""
+        litellm = _litellm()  # takes seconds, which must not count as those of the first attempt
         if self._settings.structured is not None:
             return self._settings.structured
         try:
-            return bool(_litellm().supports_response_schema(self._settings.model))
+            return bool(litellm.supports_response_schema(self._settings.model))
         except Exception:
             return False
 
