@@ -10,22 +10,48 @@ from attrs import asdict, frozen
 
 from rt_framework.breaker import Breaker
 from rt_framework.calls import Calls
-from rt_framework.config import Builder, Limits, ScoringConfig
+from rt_framework.config import Builder, Config, Limits, ScoringConfig
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.framing import PresetFrame
+from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.losses import Losses
 from rt_framework.model import Pair, digest
+from rt_framework.outputs import check_output
 from rt_framework.pipeline import Step
 from rt_framework.presets import Preset, preset
 from rt_framework.protocols import Executor, Student, Teacher
 from rt_framework.scoring import Scoring
+from rt_framework.source import Source, open_source
 from rt_framework.spec import Spec
 from rt_framework.tally import Tally
 from rt_framework.teaching import Teaching
 
 PROBE = Pair("Name the colours of the flag.", "The flag of France.", "Blue, white and red.")
 """A plain pair: what a reflection renders of it tells a changed prompt, and a student must be able to read it."""
+
+
+@frozen
+class Opened:
+    """A job whose parts were found and fit together."""
+
+    make: Builder
+    steps: list[Step]
+    source: Source
+
+
+def open_job(host: Host, config: Config) -> Opened:
+    """Check everything that can be checked without a model, a ledger or the net.
+
+    Raises:
+        RtError: something is missing, unknown, or does not fit.
+    """
+    make = Builder(host)
+    steps = steps_of(make, config.pipeline.specs)
+    check_parts(make, steps, config.teacher, config.student)
+    source = open_source(host, config.data, config.limits.samples)
+    check_output(make, config.output, source)
+    return Opened(make, steps, source)
 
 
 @frozen

@@ -67,14 +67,18 @@ def price_of(teacher: object, request: Request) -> int | None:
     return teacher.cost(request.most_prompt_tokens, request.sampling.max_tokens)
 
 
+def is_priced(teacher: object) -> bool:
+    """Whether a teacher knows what it costs."""
+    return isinstance(teacher, PricedTeacher) and teacher.cost(1, 1) is not None
+
+
 def check_priced(teacher: object, identity: str, dollars: float | None) -> None:
     """Whether a run with a budget knows what its calls cost; asked before anything is sent.
 
     Raises:
         ConfigError: it does not.
     """
-    priced = isinstance(teacher, PricedTeacher) and teacher.cost(1, 1) is not None
-    if dollars is not None and not priced:
+    if dollars is not None and not is_priced(teacher):
         raise ConfigError(
             f"limits.budget_usd is set but the price of teacher '{identity}' is not known; "
             "give input_price and output_price in the teacher's settings, or leave the budget out"

@@ -88,6 +88,15 @@ class SampleFailed:
 
 
 @frozen
+class SampleFinished:
+    """A sample came to its end, and is on disk."""
+
+    sample_id: str
+    row: int
+    outcome: str
+
+
+@frozen
 class Shift:
     """A metric before and after the run, over the samples where both are known."""
 

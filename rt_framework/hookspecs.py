@@ -108,6 +108,10 @@ class EventHooks:
         """A sample met a failure."""
 
     @hookspec
+    def rt_sample_finished(self, event: events.SampleFinished) -> None:
+        """A sample came to its end."""
+
+    @hookspec
     def rt_stalled(self, event: events.Stalled) -> None:
         """Nothing has happened for a minute, or again as long."""
 

@@ -29,6 +29,9 @@ _MOST_ROWS = 150
 
 
 _FAILED = "SELECT reflection, calls.pair FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?"
+_COST = """
+SELECT TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END) FROM attempts JOIN calls ON call = key WHERE pair = ?
+"""
 _WITHDRAW = "UPDATE calls SET answer = NULL WHERE reflection = ? AND pair = ?"
 _RELEASE = """
 UPDATE attempts SET state = 'failed' WHERE state = 'unknown'
@@ -180,6 +183,14 @@ class Ledger:
         """Nano-dollars paid, perhaps paid, or reserved."""
         row = self._one("SELECT TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END) FROM attempts", ())
         return int(row[0]) if row else 0
+
+    def cost_of(self, pairs: Iterable[str]) -> int:
+        """Nano-dollars that all calls about these pairs cost, by hash, as :meth:`spent` counts."""
+        return sum(int(self._one(_COST, (pair,))[0]) for pair in set(pairs))
+
+    def dearest(self) -> int:
+        """The largest reservation of an attempt so far, in nano-dollars."""
+        return self._one("SELECT MAX(reserved) FROM attempts", ())[0] or 0
 
     def calls(self, keys: Sequence[str]) -> dict[str, Call]:
         """Calls by key; unknown keys are left out."""

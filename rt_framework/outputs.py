@@ -141,7 +141,8 @@ def _records(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
         found = ending(ledger, sample.id)
         if found is None:
             raise DataError(
-                f"{source.path}: row {sample.row} is not in the ledger; did the file change during the run?"
+                f"{source.path}: row {sample.row} is not in the ledger; did the file change, "
+                "or was the last run a pilot? 'rt run' makes the account of all rows"
             )
         outcome, pair = found
         if outcome == WAITING:

@@ -13,7 +13,7 @@ from cattrs import unstructure
 
 from rt_framework.account import WAITING, waiting
 from rt_framework.errors import PluginError, RtError
-from rt_framework.events import SampleFailed, StageFinished, StageStarted
+from rt_framework.events import SampleFailed, SampleFinished, StageFinished, StageStarted
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version, digest
 from rt_framework.plain import without_secrets
@@ -270,6 +270,7 @@ class Run:
         await self._ledger.record(Story(sample, outcome, reason))
         self._tally.finished += 1
         self._tally.outcomes[outcome] += 1
+        self._tally.reporters.send("rt_sample_finished", SampleFinished(sample.id, sample.row, outcome))
         self._tally.changed()
 
     def _begin(self, stage: str) -> None:

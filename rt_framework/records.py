@@ -20,7 +20,7 @@ from rt_framework.shapes import Row, column_names, detect_shape, find_shape, to_
 # --- ids --------------------------------------------------------------------------------------
 
 
-class _Numbers:
+class Numbers:
     """A set of 64-bit hashes, open addressing, 16 to 32 bytes a member; a Python set takes about 90."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class SampleIds:
     """
 
     def __init__(self) -> None:
-        self._seen = _Numbers()
+        self._seen = Numbers()
         self._repeats: Counter[str] = Counter()
 
     def __call__(self, pair: Pair) -> str:

@@ -20,6 +20,8 @@ from rt_framework.ledger import Ledger
 LEDGER = "ledger.sqlite"
 MANIFEST = "manifest.json"
 SCORES = "scores.jsonl"
+PILOT = "pilot"
+"""Folder of a pilot's outputs, so that those beside the ledger are always of the whole job."""
 
 
 _OWNER = "run.owner"
@@ -107,7 +109,15 @@ def _lives(pid: int) -> bool:
 async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:
     """Note what this run stands on, or refuse when the directory stands on something else.
 
-    Facts that one run does not have (no teacher, say) are no change.
+    Raises:
+        ConfigError: as :func:`check_frozen`.
+    """
+    check_frozen(ledger, path, facts)
+    await ledger.set_meta("frozen", {**(ledger.meta("frozen") or {}), **facts})
+
+
+def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:
+    """Whether a run directory stands on these facts. Those that one run does not have (no teacher, say) are no change.
 
     Raises:
         ConfigError: with every difference.
@@ -118,7 +128,6 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"{path} was begun with something else; use another --run-dir, or change back: " + "; ".join(changed)
         )
-    await ledger.set_meta("frozen", {**known, **facts})
 
 
 def _differences(place: str, old: Any, new: Any) -> list[str]:

@@ -13,9 +13,8 @@ from attrs import frozen
 from rt_framework.assembly import (
     PROBE,
     Framing,
-    check_parts,
+    open_job,
     reflection_facts,
-    steps_of,
     student_side,
     teacher_side,
 )
@@ -28,11 +27,11 @@ from rt_framework.host import Host
 from rt_framework.interrupt import interruptible
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import write_manifest
-from rt_framework.outputs import check_output, write_outputs
+from rt_framework.outputs import write_outputs
 from rt_framework.pipeline import Run, Step
 from rt_framework.report import summarise
-from rt_framework.rundir import freeze, open_run
-from rt_framework.source import Source, open_source
+from rt_framework.rundir import PILOT, freeze, open_run
+from rt_framework.source import Source
 from rt_framework.tally import Tally
 from rt_framework.watchdog import watchdog
 
@@ -45,6 +44,10 @@ class Manner:
     """Whether the teacher may be asked; if not, the ledger's answers are read anew and nothing is sent."""
     retry: tuple[str, ...] = ()
     """Kinds of failure of the last run whose questions are asked again."""
+    pilot: int | None = None
+    """Run so many rows only, drawn at random; what they leave goes to a folder of its own."""
+    seed: int = 0
+    """Which rows those are."""
 
 
 async def run(
@@ -65,11 +68,10 @@ async def run(
     Raises:
         RtError: with an exit code; what was committed stays and running again goes on from there.
     """
-    make = Builder(host)
-    steps = steps_of(make, config.pipeline.specs)
-    check_parts(make, steps, config.teacher, config.student)
-    source = open_source(host, config.data, config.limits.samples)
-    check_output(make, config.output, source)
+    job = open_job(host, config)
+    make, steps, source = job.make, job.steps, job.source
+    if manner.pilot is not None:
+        source = source.drawing(manner.pilot, manner.seed)
     total = source.count()
     watchers = list(watchers)
     reporters = host.reporters(watchers)
@@ -77,11 +79,12 @@ async def run(
         tally, breaker = Tally(reporters, total, len(steps)), Breaker()
         work = _run(make, config, steps, source, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
-        files = write_outputs(make, config.output, source, run_dir, ledger)
+        out = run_dir if manner.pilot is None else run_dir / PILOT
+        files = write_outputs(make, config.output, source, out, ledger)
         summary = summarise(ledger, tally, files)
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
-        write_manifest(run_dir, ledger, config, summary)
+        write_manifest(out, ledger, config, summary)
     reporters.send("rt_run_finished", RunFinished(summary))
     return summary
 
@@ -101,9 +104,7 @@ async def _run(
     interrupted = await ledger.settle_interrupted()
     waits: list[Callable[[], str]] = []
     async with AsyncExitStack() as stack:
-        facts: dict[str, Any] = {
-            "data": {"content": source.content_hash(), "shape": source.shape, "columns": source.columns}
-        }
+        facts: dict[str, Any] = {"data": source.facts()}
         teaching = scoring = None
         if config.student is not None:
             side = student_side(make, config.student, config.scoring, ledger, tally)
@@ -158,6 +159,8 @@ def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, manner: Manne
             f"{interrupted} teacher calls were under way when the last run was killed: their answers are unknown, "
             f"their cost is charged, and {then}"
         )
+    if manner.pilot is not None:
+        yield f"pilot: {manner.pilot} rows drawn at random, seed {manner.seed}"
     if manner.retry:
         yield f"{withdrawn} rewrites that failed as {', '.join(manner.retry)} are asked for again"
     if not manner.ask:

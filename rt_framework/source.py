@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework.config import Builder, Data
 from rt_framework.errors import DataError
 from rt_framework.host import Host
-from rt_framework.model import Record, Sample
+from rt_framework.model import Record, Sample, digest
 from rt_framework.protocols import Format
 from rt_framework.records import detect_format, read_records, read_shape, with_ids
+
+
+@frozen
+class Draw:
+    """A random part of the samples: those whose ids have the smallest hashes, whatever their order."""
+
+    seed: int
+    most: str
+    """The largest hash that is in."""
+
+    def __contains__(self, sample: Sample) -> bool:
+        return _place(self.seed, sample) <= self.most
 
 
 @frozen
@@ -27,9 +41,12 @@ class Source:
     shape: str
     columns: dict[str, str]
     limit: int | None
+    draw: Draw | None = None
+    """Which of the samples to take; all when left out."""
 
     def __iter__(self) -> Iterator[tuple[Sample, Record]]:
-        return with_ids(self._records())
+        rows, draw = with_ids(self._records()), self.draw
+        return rows if draw is None else (row for row in rows if row[0] in draw)
 
     def samples(self) -> Iterator[Sample]:
         """The samples alone, in input order."""
@@ -41,7 +58,20 @@ class Source:
         Raises:
             DataError: naming file, row and the way out.
         """
-        return sum(1 for _ in self._records())
+        return sum(1 for _ in (self._records() if self.draw is None else self))
+
+    def drawing(self, count: int, seed: int) -> Source:
+        """The same source with *count* of its samples only, drawn at random; all of them if there are no more.
+
+        Raises:
+            DataError: as :meth:`count`.
+        """
+        *_, most = heapq.nsmallest(count, (_place(seed, sample) for sample in self.samples()))
+        return evolve(self, draw=Draw(seed, most))
+
+    def facts(self) -> dict[str, Any]:
+        """What may not change in a run directory. Which samples are taken may."""
+        return {"content": self.content_hash(), "shape": self.shape, "columns": self.columns}
 
     def content_hash(self) -> str:
         """SHA-256 of the file, or of every file of the directory with its name."""
@@ -65,6 +95,11 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.format_name}, {self.shape} columns"
+
+
+def _place(seed: int, sample: Sample) -> str:
+    """Where a sample stands in the random order that a seed gives."""
+    return digest([seed, sample.id])
 
 
 def find_format(host: Host, path: Path, name: str | None) -> tuple[str, Format]:
