@@ -12,12 +12,15 @@ from rt_framework.config import Config, structure
 from rt_framework.events import Summary
 from rt_framework.host import Host, Reporters
 from rt_framework.ledger import Ledger
-from rt_framework.model import Pair, Reply, Request, Sample, Sampling, SpanLoss, Version, digest
+from rt_framework.model import Pair, Reply, Request, Sample, Sampling, SpanLoss, Usage, Version, digest
 from rt_framework.runner import run
 from rt_framework.tally import Tally
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests import fakes_plugin
+
+ASK, TELL = 3, 7
+"""What a token of a question and of an answer costs at the priced teacher, in nano-dollars."""
 
 SELECTIVE = [
     {"reflect": "instruction"},
@@ -166,3 +169,26 @@ def http_answer(body: Mapping[str, Any]) -> str:
     """What ``rewriting`` gives, for a request as it arrives over HTTP."""
     asked = body["response_format"]["json_schema"]
     return rewriting(Request(asked["name"], digest(body["messages"]), 0, (), Sampling(), asked["schema"]))
+
+
+class Priced(ScriptedTeacher):
+    """A teacher with a price, whose tokens have four bytes; it remembers what was paid for."""
+
+    def __init__(self, answer: Callable[[Request], str] = rewriting) -> None:
+        super().__init__(self._counted)
+        self._text = answer
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """Nano-dollars."""
+        return ASK * prompt_tokens + TELL * completion_tokens
+
+    def _counted(self, request: Request) -> Reply:
+        text = self._text(request)
+        asked = sum(-(-len(turn.content.encode()) // 4) for turn in request.messages)
+        told = min(-(-len(text.encode()) // 4), request.sampling.max_tokens)
+        return Reply(text, usage=Usage(asked, told), nano_dollars=self.cost(asked, told))
+
+    @property
+    def paid(self) -> int:
+        """What the answers given so far cost."""
+        return sum(self._counted(request).nano_dollars for request in self.requests)

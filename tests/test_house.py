@@ -19,7 +19,7 @@ PACKAGE = REPO / "rt_framework"
 
 LAYERS = (
     "plain",
-    "errors model events batching sequences migrations",
+    "errors model events batching sequences migrations estimates",
     "protocols hookspecs spec shapes breaker interrupt",
     "registry records plan writer budget pace disk",
     "host presets structuring ledger packing",
@@ -28,8 +28,9 @@ LAYERS = (
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
-    "runner score checks console",
-    "story",
+    "runner score checks console quote",
+    "story pilot",
+    "spending",
     "cli",
 )
 """The core, from what everything may import to what imports everything. A module imports from earlier layers only."""
@@ -162,6 +163,7 @@ def test_nothing_heavy_is_imported_with_a_core_module_or_settings(module):
                 ["plugins", "list"],
                 ["plugins", "show", "hf"],
                 ["run", "--help"],
+                ["pilot", "--help"],
                 ["init", "x"],
             )
         ),

@@ -16,6 +16,7 @@ from rt_framework.plain import shown, without_secrets
 
 _COMMANDS = {
     "run": "Run a whole job, or go on with one.",
+    "pilot": "Run a few rows, and say what all will cost.",
     "retry": "Ask again for rewrites that failed in some way.",
     "reparse": "Read a run's answers anew; asks nothing.",
     "score": "Score a data set by metrics of the student.",

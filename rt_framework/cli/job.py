@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +27,8 @@ class Job:
     config: Config
     run_dir: Path
     reporters: tuple[str, ...]
+    command: str
+    """The command that runs it, as it would be typed."""
 
     def run(self, manner: Manner) -> Summary:
         """Run it."""
@@ -62,7 +65,10 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
         limits = () if limit is None else (f"limits.samples={limit}",)
         read = read_config(config, (*overrides, *limits))
-        job = Job(host, read, run_dir or Path("runs") / config.stem, reporter_names)
+        told = [f"--run-dir {quote(str(run_dir))}"] if run_dir else []
+        told += [f"--set {quote(override)}" for override in (*overrides, *limits)]
+        typed = " ".join(("rt run", quote(str(config)), *told))
+        job = Job(host, read, run_dir or Path("runs") / config.stem, reporter_names, typed)
         return command(*args, job=job, **options)
 
     for decorate in (

@@ -9,12 +9,19 @@ from rt_framework.cli.job import Job, job_options
 
 @click.command()
 @job_options
-def command(job: Job) -> int:
+@click.option("--dry-run", is_flag=True, help="Only say what it would ask and cost; send and write nothing.")
+def command(job: Job, dry_run: bool) -> int:
     """Run the job that CONFIG describes. The same command again goes on where it stopped.
 
     Paths in CONFIG are relative to the current directory. Ctrl-C waits for calls under way, since they are paid for;
     a second one leaves at once.
     """
+    if dry_run:
+        from rt_framework.quote import quote
+        from rt_framework.spending import show_quote
+
+        show_quote(quote(job.host, job.config, job.run_dir), job.config)
+        return 0
     from rt_framework.runner import Manner
 
     return job.exit_code(job.run(Manner()))

@@ -1,0 +1,29 @@
+"""``rt pilot``."""
+
+from __future__ import annotations
+
+import click
+
+from rt_framework.cli.job import Job, job_options
+
+
+@click.command()
+@job_options
+@click.option("-n", "--rows", type=click.IntRange(1), default=50, show_default=True, help="Rows to run.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which rows are drawn.")
+def command(job: Job, rows: int, seed: int) -> int:
+    """Run a few random rows of CONFIG's data, and say what all of them will cost. This is paid for.
+
+    What was paid for is in the run directory, and 'rt run CONFIG' goes on from there. Files of the pilot itself are in
+    a folder 'pilot' of that directory.
+    """
+    import asyncio
+
+    from rt_framework.cli.common import watching
+    from rt_framework.pilot import pilot
+    from rt_framework.spending import show_forecast
+
+    with watching(job.host, job.reporters) as watchers:
+        summary, forecast = asyncio.run(pilot(job.host, job.config, job.run_dir, rows, seed, watchers))
+    show_forecast(forecast, job.command)
+    return job.exit_code(summary)
