@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from rt_framework.account import KEPT
 from rt_framework.assembly import open_job
 from rt_framework.budget import is_priced
 from rt_framework.config import Config
@@ -127,7 +128,7 @@ def forecast(ledger: Ledger, stories: Iterable[Story], population: int, priced: 
     for story in stories:
         costs.add(own_cost(ledger, story))
         rewritten += story.outcome == "rewritten"
-        kept += story.outcome in ("rewritten", "original")
+        kept += story.outcome in KEPT
     mean = costs.interval(population) if priced else None
     total = None if mean is None else mean.times(population, least=costs.count * costs.mean)
     return Forecast(
