@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import math
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from rt_framework.budget import price_of
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
+from rt_framework.config import Data
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
+from rt_framework.model import Sample
 from rt_framework.quote import Bounds, Quote, quote
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 from rt_framework.testing.server import FaultServer
@@ -176,6 +181,26 @@ def test_a_quote_may_be_taken_while_a_run_owns_the_directory(tmp_path):
 
     go(job(tmp_path, rows(4), SELECTIVE, limits={"concurrency": 1}), tmp_path / "run", Asking())
     assert (seen[0].unique, seen[0].answered) == (8, 3)
+
+
+def test_rows_are_let_go_as_they_are_counted(tmp_path):
+    """However long the file is; what stays is one number for each unique call."""
+    alive = []
+
+    class Watched(Priced):
+        @property
+        def identity(self):
+            self.asked = getattr(self, "asked", 0) + 1
+            if self.asked % 50 == 0:
+                alive.append(sum(type(one) is Sample for one in gc.get_objects()))
+            return "watched"
+
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows(400)))
+    config = evolve(job(tmp_path, [], SELECTIVE), data=Data(str(path)))
+    found = dry(config, tmp_path / "run", Watched())
+    assert (found.samples, found.unique) == (400, 800)
+    assert len(alive) > 5 and 0 < max(alive) < 10
 
 
 # --- what it refuses --------------------------------------------------------------------------
