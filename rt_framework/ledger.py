@@ -6,7 +6,6 @@ writable connection and commits what has gathered; an ``await`` on a write retur
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -342,7 +341,7 @@ class Ledger:
             raise DiskError(f"{self.path}: opened for reading only")
         if not statements:
             return []
-        return await asyncio.wrap_future(self._writer.put(statements))
+        return await self._writer.put(statements)
 
 
 def _json(value: Any) -> str:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 
 from rt_framework.breaker import Breaker
 
-_START = 8
+_START = 16
 """Calls under way at first."""
 
 _BELOW = 0.95
@@ -104,7 +104,8 @@ class Pace:
             self._sends.clear()  # a pause is not the provider's rate
         else:
             self._window = max(1.0, self._window / 2)
-            self._doubles_to = self._window
+            if not too_often:
+                self._doubles_to = self._window
 
     def why(self) -> str:
         """What holds calls up now, in words."""

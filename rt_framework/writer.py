@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import sqlite3
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ Statement = tuple[str, Sequence[Any]]
 _MOST = 200
 """Writes of one commit: a commit costs a disk flush, whatever it holds."""
 
-_Job = tuple[list[Statement], "Future[list[int]]"]
+_Job = tuple[list[Statement], "asyncio.Future[list[int]] | threading.Event"]
+"""What to write, and whom to tell."""
 
 
 class Writer:
@@ -39,20 +40,21 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
 
-    def put(self, statements: list[Statement]) -> Future[list[int]]:
+    def put(self, statements: list[Statement]) -> asyncio.Future[list[int]]:
         """Write all or nothing. The future gives each statement's last row id, after the commit.
 
         Raises:
             DiskError: through the future.
         """
-        future: Future[list[int]] = Future()
+        future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         self._jobs.put((statements, future))
         return future
 
     def flush(self, seconds: float) -> None:
         """Wait until what is waiting is committed, so long at most. May be called from a signal handler."""
-        with suppress(DiskError, TimeoutError):
-            self.put([]).result(seconds)
+        done = threading.Event()
+        self._jobs.put(([], done))
+        done.wait(seconds)
 
     def close(self) -> None:
         """Commit what is waiting and end the thread."""
@@ -97,13 +99,32 @@ class Writer:
                 f"{self._path}: cannot be written: {error}; what was committed stays: put that right (make room, or "
                 "make it writable) and give the same command again"
             )
-            for _, future in jobs:
-                if future.set_running_or_notify_cancel():
-                    future.set_exception(self._broken)
+            _acknowledge(jobs, [self._broken] * len(jobs))
         else:
-            for (_, future), rows in zip(jobs, done, strict=True):
-                if future.set_running_or_notify_cancel():
-                    future.set_result(rows)
+            _acknowledge(jobs, done)
+
+
+def _acknowledge(jobs: Sequence[_Job], results: Sequence[list[int] | DiskError]) -> None:
+    """Tell whoever waits, each event loop once: to wake it takes as long as to write a row."""
+    told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[int]], list[int] | DiskError]]] = {}
+    for (_, waiting), result in zip(jobs, results, strict=True):
+        if isinstance(waiting, threading.Event):
+            waiting.set()
+        else:
+            told.setdefault(waiting.get_loop(), []).append((waiting, result))
+    for loop, some in told.items():
+        with suppress(RuntimeError):  # it was closed meanwhile
+            loop.call_soon_threadsafe(_tell, some)
+
+
+def _tell(told: Sequence[tuple[asyncio.Future[list[int]], list[int] | DiskError]]) -> None:
+    for future, result in told:
+        if future.done():  # nobody waits any more
+            continue
+        if isinstance(result, DiskError):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -104,7 +104,7 @@ def test_the_allowed_rate_is_found_and_kept(rate, size, latency, tells):
 
 
 async def test_calls_under_way_double_up_to_the_limit_and_halve_under_errors():
-    """From eight, as answers come; once for all the calls that an outage hits, and not below one."""
+    """From sixteen, as answers come; once for all the calls that an outage hits, and not below one."""
     pace = Pace(20, Breaker())
 
     async def round_of(count, ok):
@@ -125,9 +125,9 @@ async def test_calls_under_way_double_up_to_the_limit_and_halve_under_errors():
             gate.set()
         return most
 
-    assert [await round_of(60, True) for _ in range(3)] == [8, 16, 20]
-    assert await round_of(60, False) == 20
-    assert await round_of(8, True) < 8
+    assert [await round_of(60, True) for _ in range(3)] == [16, 20, 20]
+    assert await round_of(20, False) == 20
+    assert await round_of(20, True) == 10
 
 
 async def test_who_waits_is_woken_when_sending_ends():
