@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from attrs import frozen
@@ -72,7 +72,6 @@ class Calls:
         self._breaker = breaker
         self._ask = ask
         self._budget = Budget(limits.budget_usd, ledger.spent())
-        self._held = frozenset(ledger.doubtful_calls()) if limits.on_ambiguous == "hold" else frozenset()
         self._flights: dict[str, asyncio.Task[Answer]] = {}
         self._batcher: Batcher[Request, Reply] | None = None
         self._pace = Pace(limits.concurrency, breaker)
@@ -126,6 +125,11 @@ class Calls:
         del self._flights[key]
         if not flight.cancelled():
             flight.exception()  # whoever waited may have gone
+
+    @cached_property
+    def _held(self) -> frozenset[str]:
+        """Keys of what is not asked again; looked up at the first question, since a run may have released some."""
+        return frozenset(self._ledger.doubtful_calls()) if self._limits.on_ambiguous == "hold" else frozenset()
 
     # --- one question -----------------------------------------------------------------------
 

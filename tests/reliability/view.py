@@ -60,11 +60,18 @@ class Bucket:
 
 def day(folder: Path, student: str) -> tuple[list[Step], Bucket]:
     """Live through it."""
-    bucket = Bucket(6)
+    bucket = Bucket(7)
     with FaultServer(lambda body: time.sleep(0.3) or http_answer(body), bucket) as server:
         teacher = {"model": "openai/fake-model", "api_base": server.url, "structured": True}
-        prices = {"input_price": 1.0, "output_price": 4.0}
-        job = http_job(folder, server, rows(COUNT), teacher={"litellm": teacher | prices}, student=student, limits={})
+        prices = {"input_price": 1.0, "output_price": 1.0}
+        job = http_job(
+            folder,
+            server,
+            rows(COUNT),
+            teacher={"litellm": teacher | prices},
+            student=student,
+            limits={"concurrency": 3},
+        )
         job.rename(folder / "rt.yaml")
 
         def rt_run(budget: float, until: int | None = None) -> Step:
@@ -77,7 +84,7 @@ def day(folder: Path, student: str) -> tuple[list[Step], Bucket]:
             code = process.returncode if process.returncode >= 0 else 128 - process.returncode
             return Step(command, code, out, server.billed)
 
-        steps = [rt_run(0.05, 12), rt_run(0.05, 30), rt_run(0.05), rt_run(1.0), rt_run(1.0)]
+        steps = [rt_run(0.03, 12), rt_run(0.03, 30), rt_run(0.03), rt_run(1.0), rt_run(1.0)]
     return steps, bucket
 
 
