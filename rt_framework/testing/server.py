@@ -1,4 +1,4 @@
-"""An OpenAI-compatible chat server on 127.0.0.1 that goes wrong on demand and counts what it bills.
+"""An OpenAI-compatible server of chats and batches on 127.0.0.1 that goes wrong on demand and counts what it bills.
 
 It is the judge of a paid teacher: its counts, never the client's, say what a run has cost.
 """
@@ -19,6 +19,8 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
+from rt_framework.testing.batch_desk import LOST, BatchDesk
+
 PATH = "/v1/chat/completions"
 
 _ERRORS = {
@@ -36,6 +38,9 @@ _ERRORS = {
 
 _BROKEN = ("bad_gateway", "hang", "reset", "truncated", "bad_json")
 _ODD = ("empty", "null", "no_choices", "length", "content_filter")
+
+_DONE = frozenset({"truncated", "bad_json"})
+"""Faults of a transfer that come after what was asked has been done."""
 
 _FREE = frozenset({*_ERRORS, "bad_gateway", "hang", "reset"})
 
@@ -74,6 +79,8 @@ class Received:
     fault: str | None
     billed: bool
     """An answer was made for it. Providers charge then, whether or not it arrives whole."""
+    in_batch: bool = False
+    """It was a line of a batch."""
 
 
 def scattered(seed: int, share: float, names: Sequence[str]) -> Faults:
@@ -99,10 +106,17 @@ class FaultServer:
 
     Args:
         answer: text of the answer to a parsed request body. Runs in a thread of its own, so it may sleep.
-        faults: fault of a request, if any.
+        faults: fault of a request, if any; of the lines of a batch too.
+        desk: takes batches.
     """
 
-    def __init__(self, answer: Callable[[dict[str, Any]], str], faults: Faults = lambda _n, _b: None) -> None:
+    def __init__(
+        self,
+        answer: Callable[[dict[str, Any]], str],
+        faults: Faults = lambda _n, _b: None,
+        desk: BatchDesk | None = None,
+    ) -> None:
+        self.desk = desk or BatchDesk()
         self._answer = answer
         self._faults = faults
         self._received: list[Received] = []
@@ -138,12 +152,21 @@ class FaultServer:
         self._http.hang_up()
         self._http.server_close()
 
-    def _take(self, body: dict[str, Any]) -> Fault | None:
+    def answer_line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and body for one line of a batch; a fault of the transfer, which a line has none of, is a 500."""
+        fault = self._take(body, in_batch=True)
+        if fault is None or fault.name in _ODD:
+            return 200, _completion(body, self._answer(body), fault.name if fault else None)
+        status, code, message = _ERRORS.get(fault.name, _ERRORS["server_error"])
+        return status, json.loads(_error(code, message.format(key="")))
+
+    def _take(self, body: dict[str, Any], in_batch: bool = False) -> Fault | None:
         """Note a request and decide on its fault."""
         with self._lock:
             fault = self._faults(len(self._received), body)
             name = fault.name if fault else None
-            self._received.append(Received(body, name, billed=name not in _FREE))
+            free = _FREE | set(_BROKEN) if in_batch else _FREE
+            self._received.append(Received(body, name, name not in free, in_batch))
         return fault
 
 
@@ -184,23 +207,44 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing: tests read the counts."""
 
+    def do_GET(self) -> None:
+        self._desk("GET", b"")
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path != PATH:
-            return self._send(404, _error("not_found", f"no such path: {self.path}"))
+            return self._desk("POST", sent)
+        body = json.loads(sent)
         fault = self.server.owner._take(body)
         if fault is None:
             return self._send(200, self._answered(body, None))
         if fault.name in _ERRORS:
             return self._refuse(fault)
-        return self._break(fault.name, body)
+        return self._break(fault.name, lambda odd: self._answered(body, odd))
+
+    def _desk(self, method: str, sent: bytes) -> None:
+        owner = self.server.owner
+        endpoint = owner.desk.endpoint(method, self.path)
+        if endpoint is None:
+            return self._send(404, _error("not_found", f"no such path: {self.path}"))
+        name = owner.desk.difficulty(endpoint)
+        if name in _ERRORS:
+            return self._refuse(Fault(name))
+        if name is not None and name != LOST and name not in _DONE:
+            return self._break(name, lambda _: b"")
+        told = owner.desk.tell(endpoint, self.path, sent, owner.answer_line)
+        if name == LOST:
+            return self._reset()
+        if name is not None:
+            return self._break(name, lambda _: told.body)
+        return self._send(told.status, told.body)
 
     def _refuse(self, fault: Fault) -> None:
         status, code, message = _ERRORS[fault.name]
         key = self.headers.get("Authorization", "").removeprefix("Bearer ")
         self._send(status, _error(code, message.format(key=key)), fault.retry_after)
 
-    def _break(self, name: str, body: dict[str, Any]) -> None:
+    def _break(self, name: str, answered: Callable[[str | None], bytes]) -> None:
         if name == "bad_gateway":
             self._send(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>")
         elif name == "hang":
@@ -209,13 +253,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif name == "reset":
             self._reset()
         elif name == "truncated":
-            data = self._answered(body, None)
+            data = answered(None)
             self._send(200, data[: len(data) // 2], length=len(data))
             self.close_connection = True
         elif name == "bad_json":
             self._send(200, b'{"choices": [{"message"')
         else:
-            self._send(200, self._answered(body, name))
+            self._send(200, answered(name))
 
     def _answered(self, body: dict[str, Any], odd: str | None) -> bytes:
         return json.dumps(_completion(body, self.server.owner._answer(body), odd)).encode()

@@ -1,0 +1,200 @@
+"""The part of the fault server that takes files and batches, as OpenAI's batch API does."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field, frozen
+
+ENDPOINTS = ("upload", "create", "list", "retrieve", "content")
+"""What can be asked of the desk."""
+
+ENDINGS = ("completed", "failed", "expired", "cancelled")
+"""How a batch can end: ``failed`` answers nothing, ``expired`` and ``cancelled`` every second line."""
+
+LOST = "lost"
+"""Trouble besides the server's faults: what was asked is done, and the answer to it is lost."""
+
+Trouble = Callable[[str, int], str | None]
+"""What goes wrong: a fault's name or :data:`LOST`, from the endpoint and how often it was asked before."""
+
+Line = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
+"""Status and body of the answer to one line's request."""
+
+_FORM = re.compile(rb'name="file".*?\r\n\r\n(.*?)\r\n--', re.DOTALL)
+_PAGE = 20
+
+
+@define
+class _Batch:
+    id: str
+    file: str
+    asked: dict[str, Any]
+    ending: str
+    polls: int = 0
+    output: dict[str, str] = field(factory=dict)
+
+
+@frozen
+class Told:
+    """An answer of the desk."""
+
+    status: int
+    body: bytes
+
+
+class BatchDesk:
+    """Files and batches of one server.
+
+    Args:
+        polls: how often a batch is looked at before it has ended.
+        endings: how each batch ends, from its number (from 0) on.
+        trouble: what goes wrong at an endpoint.
+    """
+
+    def __init__(
+        self,
+        polls: int = 1,
+        endings: Callable[[int], str] = lambda _: "completed",
+        trouble: Trouble = lambda _endpoint, _number: None,
+    ) -> None:
+        self.polls = polls
+        self.trouble = trouble
+        self.asked: Counter[str] = Counter()
+        """How often each endpoint was asked."""
+        self.sizes: list[int] = []
+        """Lines of each batch, in order."""
+        self.tokens: list[str] = []
+        """The ``token`` in the metadata of each batch."""
+        self._endings = endings
+        self._files: dict[str, bytes] = {}
+        self._batches: dict[str, _Batch] = {}
+        self._lock = threading.RLock()
+
+    def endpoint(self, method: str, path: str) -> str | None:
+        """Which of :data:`ENDPOINTS` a request is for."""
+        parts = path.partition("?")[0].removeprefix("/v1/").split("/")
+        match (method, *parts):
+            case ("POST", "files"):
+                return "upload"
+            case ("POST", "batches"):
+                return "create"
+            case ("GET", "batches"):
+                return "list"
+            case ("GET", "batches", _):
+                return "retrieve"
+            case ("GET", "files", _, "content"):
+                return "content"
+        return None
+
+    def difficulty(self, endpoint: str) -> str | None:
+        """Count a request; says what is to go wrong with it."""
+        with self._lock:
+            number = self.asked[endpoint]
+            self.asked[endpoint] += 1
+        return self.trouble(endpoint, number)
+
+    def tell(self, endpoint: str, path: str, body: bytes, line: Line) -> Told:
+        """Do what is asked; lines of a new batch are answered, and billed, at once."""
+        with self._lock:
+            if endpoint == "upload":
+                return self._upload(body)
+            if endpoint == "create":
+                return self._create(json.loads(body), line)
+            if endpoint == "list":
+                return self._list(path)
+            name = path.split("/")[3]
+            return self._retrieve(name) if endpoint == "retrieve" else self._content(name)
+
+    def _upload(self, form: bytes) -> Told:
+        found = _FORM.search(form)
+        assert found is not None, "a form without a file"
+        name = f"file-{len(self._files)}"
+        self._files[name] = found[1]
+        return _told(
+            {"id": name, "object": "file", "bytes": len(found[1]), "created_at": 0, "filename": "batch.jsonl"}
+            | {"purpose": "batch", "status": "processed"}
+        )
+
+    def _create(self, asked: dict[str, Any], line: Line) -> Told:
+        number = len(self._batches)
+        batch = _Batch(f"batch_{number}", asked["input_file_id"], asked, self._endings(number))
+        self._batches[batch.id] = batch
+        lines = [json.loads(text) for text in self._files[batch.file].splitlines()]
+        self.sizes.append(len(lines))
+        self.tokens.append((asked.get("metadata") or {}).get("token", ""))
+        if batch.ending != "failed":
+            self._answer(batch, lines, line)
+        return _told(self._shown(batch))
+
+    def _answer(self, batch: _Batch, lines: list[dict[str, Any]], line: Line) -> None:
+        done: list[str] = []
+        wrong: list[str] = []
+        for number, one in enumerate(lines):
+            if batch.ending != "completed" and number % 2:
+                error = {"code": f"batch_{batch.ending}", "message": "This request was not executed in time."}
+                wrong.append(_line(one, None, error))
+                continue
+            status, body = line(one["body"])
+            response = {"status_code": status, "request_id": "", "body": body}
+            (done if status == 200 else wrong).append(_line(one, response, None))
+        for kind, texts in (("output", done), ("error", wrong)):
+            if texts:
+                name = f"file-{len(self._files)}"
+                # No order is promised.
+                self._files[name] = "\n".join(reversed(texts)).encode()
+                batch.output[f"{kind}_file_id"] = name
+
+    def _list(self, path: str) -> Told:
+        """Newest first, a page at a time."""
+        newest = list(reversed(self._batches))
+        after = re.search(r"after=(\w+)", path)
+        start = newest.index(after[1]) + 1 if after else 0
+        page = newest[start : start + _PAGE]
+        more = start + _PAGE < len(newest)
+        data = [self._shown(self._batches[name]) for name in page]
+        ends = {"first_id": page[0], "last_id": page[-1]} if page else {}
+        return _told({"object": "list", "data": data, "has_more": more, **ends})
+
+    def _retrieve(self, name: str) -> Told:
+        if name not in self._batches:
+            return _told({"error": {"message": f"No batch found with id '{name}'.", "code": None}}, 404)
+        batch = self._batches[name]
+        shown = self._shown(batch)
+        batch.polls += 1
+        return _told(shown)
+
+    def _content(self, name: str) -> Told:
+        return Told(200, self._files[name])
+
+    def _shown(self, batch: _Batch) -> dict[str, Any]:
+        ended = batch.polls >= self.polls
+        size = self.sizes[int(batch.id.removeprefix("batch_"))]
+        shown: dict[str, Any] = {
+            "id": batch.id,
+            "object": "batch",
+            "endpoint": batch.asked["endpoint"],
+            "input_file_id": batch.file,
+            "completion_window": "24h",
+            "created_at": 0,
+            "metadata": batch.asked.get("metadata"),
+            "status": batch.ending if ended else "in_progress",
+            "request_counts": {"total": size, "completed": size if ended else 0, "failed": 0},
+        }
+        if ended and batch.ending == "failed":
+            error = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached."}
+            shown["errors"] = {"object": "list", "data": [error]}
+        return shown | (batch.output if ended else {})
+
+
+def _line(asked: dict[str, Any], response: dict[str, Any] | None, error: dict[str, Any] | None) -> str:
+    return json.dumps({"id": "", "custom_id": asked["custom_id"], "response": response, "error": error})
+
+
+def _told(value: dict[str, Any], status: int = 200) -> Told:
+    return Told(status, json.dumps(value).encode())
