@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from rt_framework.testing.batch_desk import LOST, BatchDesk
 from rt_framework.testing.server import FAULTS, PATH, Fault, FaultServer, scattered
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "What is 1 + 1?"}], "max_tokens": 10}
@@ -117,3 +118,60 @@ def test_leaving_ends_every_thread_and_connection():
         pass
     idle.close()
     hanging.close()
+
+
+def get(connection, path):
+    connection.request("GET", path)
+    response = connection.getresponse()
+    return json.loads(response.read())
+
+
+def submit(connection, count=4):
+    lines = [json.dumps({"custom_id": str(number), "body": BODY | {"n": number}}) for number in range(count)]
+    form = '--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + "\n".join(lines) + "\r\n--x--"
+    connection.request("POST", "/v1/files", form.encode())
+    file = json.loads(connection.getresponse().read())["id"]
+    asked = {"input_file_id": file, "endpoint": PATH, "metadata": {"token": "t"}}
+    return json.loads(post(connection, asked, "/v1/batches")[2])["id"]
+
+
+@pytest.mark.parametrize(("ending", "billed"), [("completed", 3), ("expired", 2), ("cancelled", 2), ("failed", 0)])
+def test_a_batch_ends_as_it_should(ending, billed):
+    """Pending, then ended: every line has one result, among the answers or the failures, and answers are billed."""
+    with FaultServer(
+        echo, lambda _, body: Fault("policy") if body["n"] == 1 else None, BatchDesk(endings=lambda _: ending)
+    ) as server:
+        connection = connect(server)
+        name = submit(connection)
+        assert get(connection, f"/v1/batches/{name}")["status"] == "in_progress"
+        batch = get(connection, f"/v1/batches/{name}")
+        assert (batch["status"], batch["metadata"]) == (ending, {"token": "t"})
+        lines = {}
+        for file in ("output_file_id", "error_file_id"):
+            if file in batch:
+                connection.request("GET", f"/v1/files/{batch[file]}/content")
+                for text in connection.getresponse().read().splitlines():
+                    line = json.loads(text)
+                    lines[line["custom_id"]] = (
+                        line["response"]["status_code"] if line["response"] else line["error"]["code"]
+                    )
+        connection.close()
+    late = f"batch_{ending}"
+    whole = {"0": 200, "1": 400, "2": 200, "3": 200}
+    expected = {"completed": whole, "failed": {}}.get(ending, whole | {"1": late, "3": late})
+    assert lines == expected
+    assert server.billed == billed
+
+
+def test_what_is_lost_is_done():
+    """The client sees a broken connection, and the batch is there."""
+    desk = BatchDesk(trouble=lambda endpoint, number: LOST if endpoint == "create" else None)
+    with FaultServer(echo, desk=desk) as server:
+        connection = connect(server)
+        with pytest.raises(ConnectionResetError):
+            submit(connection)
+        connection.close()
+        connection = connect(server)
+        assert [batch["metadata"] for batch in get(connection, "/v1/batches?limit=9")["data"]] == [{"token": "t"}]
+        connection.close()
+    assert server.billed == 4
