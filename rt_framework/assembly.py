@@ -20,7 +20,7 @@ from rt_framework.model import Pair, digest
 from rt_framework.outputs import check_output
 from rt_framework.pipeline import Step
 from rt_framework.presets import Preset, preset
-from rt_framework.protocols import Executor, Student, Teacher
+from rt_framework.protocols import BatchApiTeacher, Executor, Student, Teacher
 from rt_framework.scoring import Scoring
 from rt_framework.source import Source, open_source
 from rt_framework.spec import Spec
@@ -131,6 +131,11 @@ class TeacherSide:
     teacher: Teacher
     calls: Calls
     teaching: Teaching
+
+    @property
+    def batched(self) -> bool:
+        """Whether questions go to the provider in batches."""
+        return isinstance(self.teacher, BatchApiTeacher) and self.teacher.batched
 
 
 def teacher_side(

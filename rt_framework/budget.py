@@ -49,6 +49,12 @@ class Budget:
         self._open += 1
         self.reserved += price
 
+    def take_over(self, price: int) -> None:
+        """Count an attempt of an earlier run, whose *price* was taken for spent, as under way."""
+        self._open += 1
+        self.reserved += price
+        self.spent -= price
+
     def settle(self, price: int, cost: int) -> None:
         """Put what an attempt cost in place of what it had reserved."""
         self._open -= 1

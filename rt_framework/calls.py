@@ -15,6 +15,7 @@ from typing import Any
 from attrs import frozen
 from cattrs import unstructure
 
+from rt_framework.batches import Batches
 from rt_framework.batching import Batcher
 from rt_framework.breaker import Breaker
 from rt_framework.budget import Budget, check_priced, price_of
@@ -24,7 +25,7 @@ from rt_framework.events import RunStopping
 from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, Request, digest
 from rt_framework.pace import Pace
-from rt_framework.protocols import BatchTeacher, Teacher
+from rt_framework.protocols import BatchApiTeacher, BatchTeacher, Teacher
 from rt_framework.tally import Tally
 
 _TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
@@ -78,6 +79,9 @@ class Calls:
         if isinstance(teacher, BatchTeacher):
             self._pace = Pace(max(limits.concurrency, 2 * teacher.batch_size), breaker, steady=True)
             self._batcher = Batcher(self._complete_many, teacher.batch_size)
+        self._batches: Batches | None = None
+        if isinstance(teacher, BatchApiTeacher):
+            self._batches = Batches(teacher, self._teacher.identity, ledger, self._budget, tally, breaker)
 
     async def answer(self, request: Request, first: bool) -> Answer:
         """The answer to *request*: the ledger's, else that of the provider.
@@ -106,15 +110,20 @@ class Calls:
 
     def why(self) -> str:
         """What is being waited for, in words."""
+        if self._batches is not None and self._batches.left:
+            return f"teacher: {self._batches.why()}"
         return f"teacher: {self._pace.why()}"
 
     async def close(self) -> None:
         """Let calls under way come to their end, since they are paid for; send nothing more."""
         self._breaker.trip(RtError("the run ended"))
-        if self._pace.under_way:
-            event = RunStopping(str(self._breaker.error), self._pace.under_way)
+        left = self._batches.left if self._batches is not None else 0
+        if self._pace.under_way or left:
+            event = RunStopping(str(self._breaker.error), self._pace.under_way, left)
             self._tally.reporters.send("rt_run_stopping", event)
         await asyncio.gather(*self._flights.values(), return_exceptions=True)
+        if self._batches is not None:
+            await self._batches.close()
         if self._batcher is not None:
             await self._batcher.close()
         free = getattr(self._teacher, "aclose", None)
@@ -152,6 +161,8 @@ class Calls:
                 raise
 
     async def _attempt(self, key: str, request: Request, retry: bool) -> Reply:
+        if self._batches is not None and self._batches.takes(key):
+            return await self._batches.reply(key, request, retry)
         async with self._pace.turn() as sent:
             price = price_of(self._teacher, request) or 0
             await self._budget.reserve(price)

@@ -114,8 +114,8 @@ class Limits:
 
     concurrency: int = field(default=32, validator=_at_least(1))
     """Teacher calls under way at most. The run begins with fewer and finds out how many the provider takes."""
-    in_flight: int = field(default=256, validator=_at_least(1))
-    """Samples under way at once."""
+    in_flight: int | None = field(default=None, validator=_at_least(1))
+    """Samples under way at once; left out, 256, or 50,000 where the teacher's questions go in batches."""
     timeout: float = field(default=120.0, validator=_check_timeout)
     """Seconds for one attempt in all, from connecting to the last byte."""
     attempts: int = field(default=5, validator=_at_least(1))
@@ -130,6 +130,10 @@ class Limits:
     """Read only so many."""
     fail_on_error: bool | int | float = field(default=True, validator=_check_fail_on_error)
     """Samples with errors that end the command with exit code 1: any, none, or more than a share or a count."""
+
+    def at_once(self, batched: bool) -> int:
+        """Samples under way at once. A batch is as large as what can ask for it, so there they are many."""
+        return self.in_flight or (50_000 if batched else 256)
 
     def too_many(self, errors: int, total: int) -> bool:
         """Whether so many samples with errors are more than allowed."""

@@ -14,7 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from rt_framework.errors import KINDS
-from rt_framework.events import Progress, RunFinished, RunStarted, RunStopping, SampleFailed, Stalled, Summary
+from rt_framework.events import (
+    BatchChanged,
+    Progress,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    SampleFailed,
+    Stalled,
+    Summary,
+)
 from rt_framework.hookspecs import hookimpl
 from rt_framework.plain import shown
 
@@ -102,11 +111,22 @@ class ConsoleReporter:
         self._console.print(line(f"nothing has happened for {event.seconds:.0f} s: {event.why}"))
 
     @hookimpl
+    def rt_batch_changed(self, event: BatchChanged) -> None:
+        """Say where questions are."""
+        then = "" if event.state == "collected" else "; Ctrl-C leaves it there, and the same command collects it later"
+        self._console.print(line(f"batch {event.name}: {event.questions} questions {event.state}{then}"))
+
+    @hookimpl
     def rt_run_stopping(self, event: RunStopping) -> None:
         """Say why the end takes a moment."""
         self._console.print(line(event.reason))
-        calls = f"{event.under_way} calls under way, which are paid for"
-        self._console.print(line(f"waiting for {calls}; Ctrl-C leaves at once"))
+        if event.left:
+            self._console.print(
+                line(f"{event.left} questions stay with the provider in batches; the same command collects the answers")
+            )
+        if event.under_way:
+            calls = f"{event.under_way} calls under way, which are paid for"
+            self._console.print(line(f"waiting for {calls}; Ctrl-C leaves at once"))
 
     @hookimpl
     def rt_run_finished(self, event: RunFinished) -> None:

@@ -51,6 +51,8 @@ _ALL = (
     ErrorKind("bad_request", "no", Retry.NO, False, "the provider did not accept the request"),
     ErrorKind("budget", "no", Retry.NO, True, "the budget does not allow another call"),
     ErrorKind("interrupted_unknown", "maybe", Retry.RESEND, False, "the run was killed while the call was under way"),
+    ErrorKind("expired", "no", Retry.RESEND, False, "a batch ended without an answer to this, or was never submitted"),
+    ErrorKind("batch_failed", "no", Retry.NO, True, "the provider ended the batch without answering it"),
     ErrorKind("plugin_bug", "no", Retry.NO, False, "a plugin raised an exception"),
 )
 

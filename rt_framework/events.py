@@ -73,6 +73,19 @@ class RunStopping:
     reason: str
     under_way: int
     """How many they are."""
+    left: int = 0
+    """Questions that stay with the provider in batches; the next run collects their answers."""
+
+
+@frozen
+class BatchChanged:
+    """Questions went to the provider in a batch, were found again there, or came back."""
+
+    name: str
+    """The provider's name of the batch."""
+    questions: int
+    state: str
+    """``submitted``, ``found`` (of an earlier run) or ``collected``."""
 
 
 @frozen

@@ -116,6 +116,10 @@ class EventHooks:
         """Nothing has happened for a minute, or again as long."""
 
     @hookspec
+    def rt_batch_changed(self, event: events.BatchChanged) -> None:
+        """Questions went to the provider in a batch, or came back."""
+
+    @hookspec
     def rt_run_stopping(self, event: events.RunStopping) -> None:
         """The run ends early, and calls under way are waited for."""
 

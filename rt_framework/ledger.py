@@ -127,7 +127,7 @@ class Ledger:
 
     async def set_meta(self, key: str, value: Any) -> None:
         """Note a JSON value about the whole run."""
-        await self._write([("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _json(value)))])
+        await self.write([("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _json(value)))])
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -142,20 +142,12 @@ class Ledger:
         Args:
             reserved: most it can cost, in nano-dollars.
         """
-        columns = "key, reflection, pair, idx, teacher, request"
-        call = (key, request.reflection, request.pair_hash, request.index, teacher, _json(asdict(request)))
-        rows = await self._write(
-            [
-                (f"INSERT OR IGNORE INTO calls ({columns}) VALUES (?, ?, ?, ?, ?, ?)", call),  # noqa: S608 - fixed names
-                ("INSERT INTO attempts (call, state, reserved) VALUES (?, 'intent', ?)", (key, reserved)),
-            ]
-        )
-        return rows[-1]
+        return (await self.write(list(intent_rows(key, teacher, request, reserved, None))))[-1]
 
     async def answered(self, attempt: int, key: str, reply: Reply) -> None:
         """Commit a raw answer. After this it is never asked for again."""
         done = "UPDATE attempts SET state = 'answered', cost = ?, reply = ? WHERE id = ?"
-        await self._write(
+        await self.write(
             [
                 (done, (reply.nano_dollars, _json(asdict(reply)), attempt)),
                 ("UPDATE calls SET answer = ? WHERE key = ?", (attempt, key)),
@@ -169,13 +161,17 @@ class Ledger:
             cost: what is charged to the budget, in nano-dollars: all that was reserved where it may be billed.
         """
         sql = "UPDATE attempts SET state = 'failed', kind = ?, message = ?, cost = ? WHERE id = ?"
-        await self._write([(sql, (kind, message, cost, attempt))])
+        await self.write([(sql, (kind, message, cost, attempt))])
 
     async def settle_interrupted(self) -> int:
-        """Mark attempts that a killed run left open as unknown, charged in full; returns how many."""
-        count = self._one("SELECT COUNT(*) FROM attempts WHERE state = 'intent'", ())
+        """Mark attempts that a killed run left open as unknown, charged in full; returns how many.
+
+        Those of a batch are not in doubt: the provider can be asked for them.
+        """
+        left = "state = 'intent' AND batch IS NULL"
+        count = self._one(f"SELECT COUNT(*) FROM attempts WHERE {left}", ())  # noqa: S608 - fixed text
         change = "state = 'unknown', kind = 'interrupted_unknown', cost = reserved"
-        await self._write([(f"UPDATE attempts SET {change} WHERE state = 'intent'", ())])  # noqa: S608 - fixed text
+        await self.write([(f"UPDATE attempts SET {change} WHERE {left}", ())])  # noqa: S608 - fixed text
         return int(count[0]) if count else 0
 
     def spent(self) -> int:
@@ -240,7 +236,7 @@ class Ledger:
         statements: list[Statement] = []
         for question in sorted(found):
             statements += [(_WITHDRAW, question), (_RELEASE, question)]
-        await self._write(statements)
+        await self.write(statements)
         return len(found)
 
     # --- losses -----------------------------------------------------------------------------
@@ -265,18 +261,18 @@ class Ledger:
             marks = ",".join(["(?, ?, ?, ?, ?)"] * len(some))
             sql = f"INSERT OR REPLACE INTO losses VALUES {marks}"  # noqa: S608 - marks only
             statements.append((sql, [one for row in some for one in row]))
-        await self._write(statements)
+        await self.write(statements)
 
     # --- samples ----------------------------------------------------------------------------
 
     async def record(self, story: Story) -> None:
         """Commit a finished sample, in place of what an earlier run said of it."""
-        await self._write(list(_story_rows(story)))
+        await self.write(list(_story_rows(story)))
 
     async def forget_samples(self) -> None:
         """Start the account of a run afresh; answers and losses stay."""
         tables = ("samples", "versions", "scores", "decisions", "failures")
-        await self._write([(f"DELETE FROM {table}", ()) for table in tables])  # noqa: S608 - fixed names
+        await self.write([(f"DELETE FROM {table}", ()) for table in tables])  # noqa: S608 - fixed names
 
     def find_sample(self, text: str) -> list[str]:
         """The sample whose id or row number is *text*; else the ids that begin with it."""
@@ -336,7 +332,12 @@ class Ledger:
     def _one(self, sql: str, values: Sequence[Any]) -> Any:
         return self._db.execute(sql, values).fetchone()
 
-    async def _write(self, statements: list[Statement]) -> list[int]:
+    async def write(self, statements: list[Statement]) -> list[int]:
+        """Commit statements, all or none; returns the last row id of each.
+
+        Raises:
+            DiskError: they could not be written.
+        """
         if self._writer is None:
             raise DiskError(f"{self.path}: opened for reading only")
         if not statements:
@@ -347,6 +348,15 @@ class Ledger:
 def _json(value: Any) -> str:
     # ASCII, so that a lone surrogate in the data cannot fail the write.
     return json.dumps(value, sort_keys=True)
+
+
+def intent_rows(key: str, teacher: str, request: Request, reserved: int, batch: str | None) -> Iterator[Statement]:
+    """Statements, two, for an attempt that is about to be sent."""
+    columns = "key, reflection, pair, idx, teacher, request"
+    call = (key, request.reflection, request.pair_hash, request.index, teacher, _json(asdict(request)))
+    yield f"INSERT OR IGNORE INTO calls ({columns}) VALUES (?, ?, ?, ?, ?, ?)", call  # noqa: S608 - fixed names
+    sql = "INSERT INTO attempts (call, state, reserved, batch) VALUES (?, 'intent', ?, ?)"
+    yield sql, (key, reserved, batch)
 
 
 def _story_rows(story: Story) -> Iterator[Statement]:

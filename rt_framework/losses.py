@@ -110,9 +110,13 @@ class Losses:
         self._tally.reused_losses += len(known)
         for answer in answers.add(known):
             yield answer
-        async for losses in self._computed({key: span for key, span in wanted.items() if key not in known}):
-            for answer in answers.add(losses):
-                yield answer
+        self._tally.scoring += 1
+        try:
+            async for losses in self._computed({key: span for key, span in wanted.items() if key not in known}):
+                for answer in answers.add(losses):
+                    yield answer
+        finally:
+            self._tally.scoring -= 1
 
     async def _computed(self, wanted: Mapping[str, Span]) -> AsyncIterator[Mapping[str, SpanLoss]]:
         """Committed losses, batch by batch."""

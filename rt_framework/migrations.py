@@ -44,7 +44,14 @@ ALTER TABLE calls DROP COLUMN reply;
 CREATE INDEX calls_pair ON calls (pair)
 """
 
-STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS)
+# Questions that a provider has in a batch are asked for there by whoever comes next.
+_BATCHES = """
+CREATE TABLE batches (token TEXT PRIMARY KEY, created REAL NOT NULL, name TEXT, state TEXT NOT NULL);
+ALTER TABLE attempts ADD COLUMN batch TEXT;
+CREATE INDEX attempts_batch ON attempts (batch) WHERE batch IS NOT NULL
+"""
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES)
 """Step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)

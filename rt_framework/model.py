@@ -383,6 +383,15 @@ class Reply:
 
 
 @frozen
+class Pending:
+    """A batch that the provider is still working on."""
+
+    done: int
+    """Requests that have been answered."""
+    total: int
+
+
+@frozen
 class Unparsed:
     """An answer that cannot be used, and why."""
 

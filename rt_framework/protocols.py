@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from rt_framework.errors import TeacherError
 from rt_framework.model import (
     Choice,
     Context,
@@ -18,6 +19,7 @@ from rt_framework.model import (
     Failure,
     Loss,
     Pair,
+    Pending,
     Range,
     Reply,
     Request,
@@ -73,6 +75,50 @@ class BatchTeacher(Protocol):
 
     def complete_many(self, requests: Sequence[Request]) -> Sequence[Reply]:
         """Answer a batch, in order. Runs in a thread of its own."""
+
+
+@runtime_checkable
+class BatchApiTeacher(Protocol):
+    """A teacher whose provider also takes requests by the thousand, answers within hours, and asks less for it.
+
+    It offers this besides ``complete``, and only talks to the provider: core gathers, waits, finds again what
+    was submitted before a crash, and asks anew what got no answer.
+    """
+
+    @property
+    def batched(self) -> bool:
+        """Whether requests are to go this way. If not, only what was submitted earlier is collected."""
+
+    @property
+    def most_requests(self) -> int:
+        """Most requests of one batch."""
+
+    @property
+    def most_bytes(self) -> int:
+        """Most bytes of the prompts of one batch, as :attr:`Request.most_prompt_tokens` counts them."""
+
+    async def submit(self, requests: Mapping[str, Request], token: str) -> str:
+        """Submit requests by key, marked with *token*; returns the provider's name of the batch.
+
+        Raises:
+            TeacherError: with the kind of failure; after one that is sent again core looks for the token.
+        """
+
+    async def find(self, token: str) -> str | None:
+        """The provider's name of the batch that was marked with *token*, if there is one.
+
+        Raises:
+            TeacherError: the provider could not be asked.
+        """
+
+    async def collect(
+        self, batch: str, requests: Mapping[str, Request]
+    ) -> Pending | Mapping[str, Reply | TeacherError]:
+        """The answers to the requests, by key, or how each of them failed; or how far the batch has come.
+
+        Raises:
+            TeacherError: the provider could not be asked.
+        """
 
 
 @runtime_checkable

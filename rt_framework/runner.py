@@ -106,6 +106,7 @@ async def _run(
     async with AsyncExitStack() as stack:
         facts: dict[str, Any] = {"data": source.facts()}
         teaching = scoring = None
+        batched = False
         if config.student is not None:
             side = student_side(make, config.student, config.scoring, ledger, tally)
             stack.push_async_callback(side.close)
@@ -117,7 +118,7 @@ async def _run(
         if config.teacher is not None:
             asked = teacher_side(make, config.teacher, ledger, config.limits, tally, breaker, manner.ask)
             stack.push_async_callback(asked.calls.close)
-            teaching = asked.teaching
+            teaching, batched = asked.teaching, asked.batched
             waits.append(asked.calls.why)
             facts |= {"teacher": asked.teacher.identity, **reflection_facts(steps)}
         await freeze(ledger, run_dir, facts)
@@ -126,7 +127,8 @@ async def _run(
         notes = (*_notes(config, source), *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner))
         tally.reporters.send("rt_run_started", RunStarted(str(run_dir), notes, tally.total))
         await stack.enter_async_context(watchdog(tally, lambda: "; ".join(why() for why in waits)))
-        job = Run(steps, teaching, scoring, ledger, tally, config.limits.in_flight, config.pipeline.exhaustive)
+        at_once = min(config.limits.at_once(batched), tally.total or 1)
+        job = Run(steps, teaching, scoring, ledger, tally, at_once, config.pipeline.exhaustive)
         await job.go(source.samples())
 
 

@@ -32,6 +32,8 @@ class Tally:
         self.forward_tokens = 0
         self.forward_passes = 0
         self.reused_losses = 0
+        self.scoring = 0
+        """Waves of spans that the student is at work on."""
         self.outcomes: Counter[str] = Counter()
         self._started = self.moved = time.monotonic()
         self._sent = 0.0

@@ -23,8 +23,9 @@ LAYERS = (
     "protocols hookspecs spec shapes breaker interrupt",
     "registry records plan writer budget pace disk",
     "host presets structuring ledger packing",
-    "config framing tally rundir account",
-    "calls losses source manifest report watchdog",
+    "config framing tally rundir account batchbook",
+    "batches losses source manifest report watchdog",
+    "calls",
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
@@ -44,7 +45,7 @@ HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pa
 
 WHO_MAY_IMPORT = {
     "rich": {"console", "story"},
-    "litellm": {"builtin.teachers.litellm", "builtin.teachers.litellm_errors"},
+    "litellm": {"builtin.teachers.litellm", "builtin.teachers.litellm_errors", "builtin.teachers.litellm_batches"},
     "torch": {
         "builtin.models",
         "builtin.students",

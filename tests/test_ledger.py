@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+from contextlib import closing
 
 import pytest
 
+from rt_framework.batchbook import BatchBook
 from rt_framework.errors import DataError, DiskError
 from rt_framework.ledger import Ledger, Story
+from rt_framework.migrations import STEPS
 from rt_framework.model import (
     Decision,
     Failure,
@@ -190,13 +193,45 @@ def test_a_file_that_is_no_ledger(path, content):
     assert path.read_bytes() == content
 
 
+async def test_a_ledger_from_before_batches_is_brought_up_to_date(path):
+    """What it left open is in doubt, as it was."""
+    with closing(sqlite3.connect(path)) as db:
+        for statement in ";".join(STEPS[:2]).split(";"):
+            db.execute(statement)
+        db.execute("INSERT INTO meta VALUES ('schema', '2')")
+        db.execute("INSERT INTO attempts (call, state, reserved) VALUES ('key', 'intent', 7)")
+        db.commit()
+    ledger = Ledger(path)
+    assert BatchBook(ledger).open() == []
+    assert await ledger.settle_interrupted() == 1
+    assert ledger.spent() == 7
+    ledger.close()
+
+
+async def test_the_calls_of_a_batch_are_not_in_doubt(ledger):
+    """They are open until the provider has said what became of them, and their cost counts as spent."""
+    book = BatchBook(ledger)
+    batch = await book.begin("token", 1.0, "teacher", [("a", request(1), 5), ("b", request(2), 6)])
+    alone = await ledger.intend("c", "teacher", request(3), 7)
+    await book.is_now("token", "submitted", "batch_1")
+    await ledger.answered(batch.questions[0].attempt, "a", Reply("yes", nano_dollars=1))
+    assert await ledger.settle_interrupted() == 1
+    assert ledger.unknown_calls() == ["c"]
+    (left,) = book.open()
+    assert (left.token, left.name, left.questions) == ("token", "batch_1", batch.questions[1:])
+    assert alone not in {question.attempt for question in batch.questions}
+    assert ledger.spent() == 1 + 6 + 7
+    await book.is_now("token", "collected")
+    assert book.open() == []
+
+
 async def test_a_ledger_of_another_version_is_refused(path):
     """An old file is not read with new eyes."""
     Ledger(path).close()
     with sqlite3.connect(path) as db:
         db.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
     db.close()
-    with pytest.raises(DataError, match="a ledger of version 999, not 2; use the release that wrote it"):
+    with pytest.raises(DataError, match="a ledger of version 999, not 3; use the release that wrote it"):
         Ledger(path, readonly=True)
 
 

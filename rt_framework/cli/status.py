@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 @click.argument("run_dir", type=click.Path(path_type=Path))
 def command(run_dir: Path) -> None:
     """Show what the run in RUN_DIR did so far: outcomes, cost, failures, scores. May be called while it runs."""
+    from rt_framework.batchbook import BatchBook
     from rt_framework.cli.common import reader
     from rt_framework.console import dollars, line, stdout, summary_tables, table
     from rt_framework.host import Reporters
@@ -26,6 +28,12 @@ def command(run_dir: Path) -> None:
         if attempts:
             console.print(table("Teacher requests", ("state", "kind", "count"), attempts, (2,)))
             console.print(line(f"spent: {dollars(ledger.spent())}"))
+        for batch in BatchBook(ledger).open():
+            name = f"batch {batch.name}" if batch.name else "a batch that was perhaps not submitted"
+            since = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
+            console.print(
+                line(f"{name}: {len(batch.questions)} questions since {since}; 'rt run' collects the answers")
+            )
         for key in ledger.unknown_calls():
             console.print(line(f"call {key} was under way when the run was killed; it may have been billed"))
     finally:
