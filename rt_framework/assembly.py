@@ -132,10 +132,10 @@ class TeacherSide:
     calls: Calls
     teaching: Teaching
 
-    @property
-    def batched(self) -> bool:
-        """Whether questions go to the provider in batches."""
-        return isinstance(self.teacher, BatchApiTeacher) and self.teacher.batched
+
+def goes_in_batches(teacher: object) -> bool:
+    """Whether a teacher's questions go to the provider in batches."""
+    return isinstance(teacher, BatchApiTeacher) and teacher.batched
 
 
 def teacher_side(

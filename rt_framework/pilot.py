@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from rt_framework.account import KEPT
-from rt_framework.assembly import open_job
+from rt_framework.assembly import goes_in_batches, open_job
 from rt_framework.budget import is_priced
 from rt_framework.config import Config
 from rt_framework.estimates import Estimate, Moments, share
@@ -108,8 +108,9 @@ async def pilot(
     try:
         found = forecast(ledger, ledger.stories(), population, is_priced(teacher))
         told = None
-        if not barrier and not _was_known(summary.progress):
-            told = pace.seconds(population, config.limits.in_flight)
+        # Answers that come by the batch, when the provider likes, have no pace.
+        if not barrier and not goes_in_batches(teacher) and not _was_known(summary.progress):
+            told = pace.seconds(population, config.limits.at_once(batched=False))
         return summary, evolve(found, seconds=told, first=pace.first or 0.0)
     finally:
         ledger.close()

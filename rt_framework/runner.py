@@ -13,6 +13,7 @@ from attrs import frozen
 from rt_framework.assembly import (
     PROBE,
     Framing,
+    goes_in_batches,
     open_job,
     reflection_facts,
     student_side,
@@ -118,7 +119,7 @@ async def _run(
         if config.teacher is not None:
             asked = teacher_side(make, config.teacher, ledger, config.limits, tally, breaker, manner.ask)
             stack.push_async_callback(asked.calls.close)
-            teaching, batched = asked.teaching, asked.batched
+            teaching, batched = asked.teaching, goes_in_batches(asked.teacher)
             waits.append(asked.calls.why)
             facts |= {"teacher": asked.teacher.identity, **reflection_facts(steps)}
         await freeze(ledger, run_dir, facts)

@@ -8,16 +8,23 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache, cached_property
 from typing import Any
 
+from rt_framework.builtin.teachers.litellm_batches import Line, OpenAIBatches
 from rt_framework.builtin.teachers.litellm_errors import teacher_error
 from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
-from rt_framework.model import Reply, Request, Usage
+from rt_framework.errors import TeacherError
+from rt_framework.model import Pending, Reply, Request, Usage
 
 _UNBOUNDED = 86_400.0
 """Seconds: the run bounds each attempt itself, and litellm's own bound must not come first."""
+
+
+_BATCHED = Fraction(1, 2)
+"""What a batch costs, as a share of the same requests one by one."""
 
 
 class LiteLLMTeacher:
@@ -29,6 +36,7 @@ class LiteLLMTeacher:
 
     def __init__(self, settings: LiteLLMSettings) -> None:
         self._settings = settings
+        self._batches = OpenAIBatches(_litellm, settings.api_base)
         provider = settings.model.partition("/")[0] if "/" in settings.model else "openai"
         for suffix in ("_API_BASE", "_BASE_URL"):
             name = provider.upper() + suffix
@@ -53,11 +61,15 @@ class LiteLLMTeacher:
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
         """Nano-dollars, rounded up; ``None`` for a model without a price. Discounts for cached prompts are left out."""
+        return self._price(prompt_tokens, completion_tokens, self._settings.batch)
+
+    def _price(self, prompt_tokens: int, completion_tokens: int, batched: bool) -> int | None:
+        share = _BATCHED if batched else Fraction(1)
         if self._flat is not None:
-            return math.ceil(self._flat[0] * prompt_tokens + self._flat[1] * completion_tokens)
+            return math.ceil((self._flat[0] * prompt_tokens + self._flat[1] * completion_tokens) * share)
         listed = self._listed(prompt_tokens, completion_tokens)
         # A float's own error, some 1e-16 of the sum, is not rounded up.
-        return None if listed is None else math.ceil(round(listed, 3))
+        return None if listed is None else math.ceil(round(listed * float(share), 3))
 
     @cached_property
     def _flat(self) -> tuple[Fraction, Fraction] | None:
@@ -98,6 +110,62 @@ class LiteLLMTeacher:
             raise teacher_error(error) from None
         return self._reply(request, answer)
 
+    # --- the provider's batches -------------------------------------------------------------
+
+    @property
+    def batched(self) -> bool:
+        """As set."""
+        return self._settings.batch
+
+    @property
+    def most_requests(self) -> int:
+        """OpenAI's limit."""
+        return 50_000
+
+    @property
+    def most_bytes(self) -> int:
+        """Under half of OpenAI's limit for a file: in JSON a text grows, to twice its size where all is escaped."""
+        return 80_000_000
+
+    async def submit(self, requests: Mapping[str, Request], token: str) -> str:
+        """Upload one file, make one batch.
+
+        Raises:
+            TeacherError: with the kind of failure.
+        """
+        return await self._batches.submit({key: self._arguments(one) for key, one in requests.items()}, token)
+
+    async def find(self, token: str) -> str | None:
+        """Look through the account's batches, newest first.
+
+        Raises:
+            TeacherError: with the kind of failure.
+        """
+        return await self._batches.find(token)
+
+    async def collect(
+        self, batch: str, requests: Mapping[str, Request]
+    ) -> Pending | Mapping[str, Reply | TeacherError]:
+        """Look once; if the batch has ended, fetch its files.
+
+        Raises:
+            TeacherError: with the kind of failure.
+        """
+        ends = await self._batches.collect(batch, requests)
+        if isinstance(ends, Pending):
+            return ends
+        return {key: await self._read(requests[key], end) for key, end in ends.items()}
+
+    async def _read(self, request: Request, end: Line | TeacherError) -> Reply | TeacherError:
+        if isinstance(end, TeacherError):
+            return end
+        try:
+            return self._reply(request, await self._batches.read(self._arguments(request), end), batched=True)
+        except TeacherError as error:
+            return error
+
+    # --- one request ------------------------------------------------------------------------
+
     async def aclose(self) -> None:
         """Close the connections that litellm keeps for every teacher of this process."""
         if _litellm.cache_info().currsize:
@@ -128,14 +196,14 @@ class LiteLLMTeacher:
             **asked,
         }
 
-    def _reply(self, request: Request, answer: Any) -> Reply:
+    def _reply(self, request: Request, answer: Any, batched: bool = False) -> Reply:
         text, finish = _text(answer.choices[0]) if answer.choices else ("", "stop")
         counted = getattr(answer, "usage", None)
         usage = Usage(getattr(counted, "prompt_tokens", 0) or 0, getattr(counted, "completion_tokens", 0) or 0)
         # An answer that does not say what it used is taken for the dearest it can be.
         dearest = (request.most_prompt_tokens, request.sampling.max_tokens)
         counted = (usage.prompt_tokens, usage.completion_tokens) if usage != Usage() else dearest
-        return Reply(text, finish, usage, answer.model or "", self.cost(*counted) or 0)
+        return Reply(text, finish, usage, answer.model or "", self._price(*counted, batched) or 0)
 
 
 def _text(choice: Any) -> tuple[str, str]:

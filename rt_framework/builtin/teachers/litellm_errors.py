@@ -22,6 +22,9 @@ _CODES = {
     "context_length_exceeded": "too_long",
     "content_policy_violation": "refused",
     "content_filter": "refused",
+    "token_limit_exceeded": "rate_limited",
+    "batch_expired": "expired",
+    "batch_cancelled": "batch_failed",
 }
 """Error codes of a provider's answer that say more than its status."""
 
@@ -76,6 +79,11 @@ def teacher_error(error: Exception) -> TeacherError:
     # What a provider says about a key may quote the key in a form that no pattern knows.
     message = "check the provider's key in the environment" if kind == "auth" else _clean(str(error))
     return TeacherError(kind, message, _retry_after(chain))
+
+
+def told_error(code: object, message: object, otherwise: str) -> TeacherError:
+    """The teacher error for a code and a message that came without an exception; *otherwise* is for unknown codes."""
+    return TeacherError(_CODES.get(code, otherwise) if isinstance(code, str) else otherwise, _clean(str(message)))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

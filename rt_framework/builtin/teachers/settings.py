@@ -75,8 +75,15 @@ class LiteLLMSettings:
     """Dollars per million prompt tokens, for a model that litellm has no price for."""
     output_price: float | None = None
     """Dollars per million answer tokens; goes with ``input_price``."""
+    batch: bool = False
+    """Ask through the provider's batch API: half the price, answers within 24 hours. Models of ``openai/`` only."""
 
     def __attrs_post_init__(self) -> None:
+        if self.batch and "/" in self.model and not self.model.startswith("openai/"):
+            raise ConfigError(
+                f"teacher batch is for models of openai/, not for '{self.model}': through litellm no other provider's "
+                "batches can be both submitted and found again after a crash"
+            )
         prices = (self.input_price, self.output_price)
         if prices.count(None) == 1:
             raise ConfigError("teacher input_price and output_price go together")

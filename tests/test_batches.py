@@ -1,0 +1,424 @@
+"""Questions in batches over HTTP, judged by a server that counts what it received and billed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from rt_framework import batches, calls
+from rt_framework.builtin.reflections.instruction import InstructionReflection
+from rt_framework.builtin.reflections.settings import ReflectionSettings
+from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
+from rt_framework.builtin.teachers.settings import LiteLLMSettings
+from rt_framework.cli import main
+from rt_framework.config import Config, Limits, structure
+from rt_framework.errors import ConfigError
+from rt_framework.ledger import Ledger
+from rt_framework.testing import FakeStudent
+from rt_framework.testing.batch_desk import ENDPOINTS, LOST, BatchDesk
+from rt_framework.testing.server import FaultServer, scattered
+from tests.forks import KEY, start
+from tests.run_helpers import GATES, SELECTIVE, attempts, go, http_answer, outputs, pair, rows, side, write_json
+
+COUNT = 12
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+    monkeypatch.setattr(calls, "_pause", lambda attempt, retry_after: 0.0)
+    for name, seconds in (("_QUIET", 0.1), ("_SOONEST", 0.05), ("_GRACE", 0.5)):
+        monkeypatch.setattr(batches, name, seconds)
+
+
+def job(folder: Path, server: FaultServer, limits: object = None, **more: object) -> Path:
+    teacher = {"model": "openai/fake-model", "api_base": server.url, "structured": True, "batch": True}
+    teacher |= {"input_price": 1.0, "output_price": 2.0} | more
+    raw = {
+        "data": {"path": str(write_json(folder / "data.json", rows(COUNT)))},
+        "teacher": {"litellm": teacher},
+        "student": "fake",
+        "scoring": {"preset": "selective-rt"},
+        "pipeline": [*SELECTIVE, *GATES],
+        "limits": limits or {},
+    }
+    return write_json(folder / "job.yaml", raw)
+
+
+@pytest.fixture
+def rt_run(tmp_path, monkeypatch, capfd):
+    """Calls `rt run` on a config, as the installed command does; gives exit code and all output."""
+
+    def call(config: Path, run_dir: str = "run") -> tuple[int, str]:
+        with monkeypatch.context() as patch:
+            told = ["rt", "-p", "tests.fakes_plugin", "run", str(config), "--run-dir", str(tmp_path / run_dir)]
+            patch.setattr(sys, "argv", told)
+            patch.setattr(sys, "path", [*sys.path])
+            with pytest.raises(SystemExit) as end:
+                main()
+        return end.value.code, "".join(capfd.readouterr())
+
+    return call
+
+
+def asked(server: FaultServer) -> Counter[str]:
+    """How often the server answered each question, and billed it."""
+    billed = [request.body for request in server.received if request.billed]
+    return Counter(json.dumps(body["messages"], sort_keys=True) for body in billed)
+
+
+def spent(run_dir: Path) -> int:
+    ledger = Ledger(run_dir / "ledger.sqlite", readonly=True)
+    try:
+        return ledger.spent()
+    finally:
+        ledger.close()
+
+
+def no_key(folder: Path, out: str) -> None:
+    """The key is in no file of the run directory, and was not shown."""
+    assert not [path for path in folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert KEY not in out
+
+
+@frozen
+class Known:
+    """What a run gives and costs when nothing happens."""
+
+    outputs: dict[str, bytes]
+    asked: Counter[str]
+    spent: int
+
+
+@pytest.fixture(scope="module")
+def uncrashed(tmp_path_factory) -> Known:
+    """A run without faults."""
+    folder = tmp_path_factory.mktemp("uncrashed")
+    with FaultServer(http_answer) as server:
+        job(folder, server)
+        code, out = start(folder).wait()
+        assert code == 0, out
+        assert len(asked(server)) == 2 * COUNT
+        return Known(outputs(folder / "run"), asked(server), spent(folder / "run"))
+
+
+# --- the same answers for half the price ------------------------------------------------------
+
+
+def test_a_run_in_batches_gives_what_a_live_run_gives(tmp_path, rt_run):
+    """The same requests, the same bytes in the end, two batches instead of 24 requests, half the price."""
+    with FaultServer(http_answer) as server:
+        code, out = rt_run(job(tmp_path, server, batch=False), "live")
+        assert code == 0, out
+        live = server.received
+    with FaultServer(http_answer) as server:
+        code, out = rt_run(job(tmp_path, server, limits={"budget_usd": 5.0}))
+        assert code == 0, out
+        assert server.desk.sizes == [COUNT, COUNT]
+        assert all(request.in_batch for request in server.received)
+        assert sorted(json.dumps(one.body, sort_keys=True) for one in server.received) == sorted(
+            json.dumps(one.body, sort_keys=True) for one in live
+        )
+        # litellm fetches nothing for itself.
+        assert server.desk.asked == {"upload": 2, "create": 2, "retrieve": 4, "content": 2}
+        assert rt_run(job(tmp_path, server))[0] == 0
+        assert len(server.received) == 2 * COUNT
+    assert outputs(tmp_path / "run") == outputs(tmp_path / "live")
+    assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT}
+    assert 0 <= 2 * spent(tmp_path / "run") - spent(tmp_path / "live") <= 2 * 2 * COUNT  # Each is rounded up.
+    assert re.search(r"batch batch_0: 12 questions submitted; Ctrl-C leaves it there", out)
+    assert "batch batch_1: 12 questions collected" in out
+
+
+def test_a_batch_waits_until_the_student_is_done(tmp_path):
+    """Losses come in slowly, one sample after the other; what they lead to still goes in one batch."""
+
+    class Slow(FakeStudent):
+        batch_tokens, packs, path = 40, False, "slow"
+
+        def score(self, batch):
+            time.sleep(0.15)
+            return super().score(batch)
+
+    with FaultServer(http_answer) as server:
+        raw = json.loads(job(tmp_path, server).read_text()) | {"student": "held:student"}
+        go(structure(raw, Config), tmp_path / "run", student=Slow())
+        assert server.desk.sizes == [COUNT, COUNT]
+
+
+def test_samples_under_way_bound_a_batch(tmp_path, rt_run):
+    """Left out, the limit is large where questions gather; given, it holds."""
+    with FaultServer(http_answer) as server:
+        code, out = rt_run(job(tmp_path, server, limits={"in_flight": 5}))
+        assert code == 0, out
+        assert max(server.desk.sizes) == 5
+        assert set(asked(server).values()) == {1}
+    assert (Limits().at_once(True), Limits().at_once(False), Limits(in_flight=7).at_once(True)) == (50_000, 256, 7)
+
+
+def test_a_batch_holds_what_the_provider_takes(tmp_path, rt_run, monkeypatch):
+    """No more requests than it takes, nor more bytes."""
+    monkeypatch.setattr(LiteLLMTeacher, "most_requests", 5)
+    with FaultServer(http_answer) as server:
+        assert rt_run(job(tmp_path, server), "a")[0] == 0
+        assert server.desk.sizes[:3] == [5, 5, 2]
+    monkeypatch.setattr(LiteLLMTeacher, "most_requests", 50_000)
+    monkeypatch.setattr(LiteLLMTeacher, "most_bytes", 6_000)
+    with FaultServer(http_answer) as server:
+        assert rt_run(job(tmp_path, server), "b")[0] == 0
+        assert 1 < max(server.desk.sizes) < COUNT
+        assert sum(server.desk.sizes) == 2 * COUNT
+
+
+def test_other_providers_are_refused():
+    """With the reason, before anything is sent."""
+    with pytest.raises(ConfigError, match="batch is for models of openai/, not for 'anthropic/claude-x'"):
+        LiteLLMSettings("anthropic/claude-x", batch=True)
+
+
+async def test_an_old_batch_is_found_among_many():
+    """The provider lists them a page at a time, newest first."""
+    with FaultServer(http_answer) as server:
+        settings = LiteLLMSettings("openai/fake-model", api_base=server.url, structured=True, batch=True)
+        teacher = LiteLLMTeacher(settings)
+        asked = InstructionReflection(ReflectionSettings()).render(pair(), 0, structured=True)
+        names = [await teacher.submit({"key": asked}, f"token-{number}") for number in range(45)]
+        assert await teacher.find("token-2") == names[2]
+        assert await teacher.find("token-45") is None
+        assert server.desk.asked["list"] == 6
+        await teacher.aclose()
+
+
+# --- faults -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "name"),
+    [
+        *((endpoint, "server_error") for endpoint in ENDPOINTS),
+        ("upload", LOST),
+        ("create", LOST),
+        ("create", "rate_limit"),
+        ("create", "bad_json"),
+        ("retrieve", "bad_json"),
+        ("content", "truncated"),
+    ],
+)
+def test_trouble_at_an_endpoint_costs_nothing(endpoint, name, tmp_path, rt_run, uncrashed):
+    """Whatever fails at every second request: each question is billed once, the data set is the same."""
+    failing = {endpoint: name}
+    if endpoint == "list":
+        failing["create"] = LOST  # Else nobody lists.
+
+    def trouble(at, number):
+        return failing.get(at) if number % 2 == 0 else None
+
+    with FaultServer(http_answer, desk=BatchDesk(trouble=trouble)) as server:
+        code, out = rt_run(job(tmp_path, server))
+        assert code == 0, out
+        assert server.desk.asked[endpoint] > 1
+        assert asked(server) == uncrashed.asked
+    assert outputs(tmp_path / "run") == uncrashed.outputs
+    assert spent(tmp_path / "run") == uncrashed.spent
+    no_key(tmp_path / "run", out)
+
+
+@pytest.mark.parametrize(("fault", "meaning"), [("auth", "did not accept the key"), ("quota", "no credit left")])
+def test_a_fatal_refusal_ends_the_command(fault, meaning, tmp_path, rt_run):
+    """Exit code 3, nothing charged; later it goes on."""
+    broken = [True]
+    desk = BatchDesk(trouble=lambda at, number: fault if broken[0] and at == "create" else None)
+    with FaultServer(http_answer, desk=desk) as server:
+        code, out = rt_run(job(tmp_path, server))
+        assert code == 3, out
+        assert meaning in out
+        assert (desk.asked["create"], spent(tmp_path / "run")) == (1, 0)
+        no_key(tmp_path / "run", out)
+        broken[0] = False
+        assert rt_run(job(tmp_path, server))[0] == 0
+        assert set(asked(server).values()) == {1}
+
+
+def test_what_a_batch_left_out_is_asked_again(tmp_path, rt_run, uncrashed):
+    """The first batch expires half way: six answers are kept, and only the other six are asked again."""
+    desk = BatchDesk(endings=lambda number: "completed" if number else "expired")
+    with FaultServer(http_answer, desk=desk) as server:
+        code, out = rt_run(job(tmp_path, server))
+        assert code == 0, out
+        assert desk.sizes[0] == COUNT
+        assert sum(desk.sizes) == 2 * COUNT + COUNT // 2
+        assert asked(server) == uncrashed.asked
+    assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT, ("failed", "expired"): COUNT // 2}
+    assert (outputs(tmp_path / "run"), spent(tmp_path / "run")) == (uncrashed.outputs, uncrashed.spent)
+
+
+def test_a_cancelled_batch_ends_the_command(tmp_path, rt_run, uncrashed):
+    """Somebody did that on purpose: exit code 3; what was answered stays, and the rest is asked for next time."""
+    desk = BatchDesk(endings=lambda number: "completed" if number else "cancelled")
+    with FaultServer(http_answer, desk=desk) as server:
+        code, out = rt_run(job(tmp_path, server))
+        assert (code, desk.sizes) == (3, [COUNT]), out
+        assert "the provider ended the batch without answering it" in out
+        assert rt_run(job(tmp_path, server))[0] == 0
+        assert asked(server) == uncrashed.asked
+    assert outputs(tmp_path / "run") == uncrashed.outputs
+
+
+def test_a_batch_that_the_queue_has_no_room_for_is_halved(tmp_path, rt_run, uncrashed):
+    """And then one waits for the other."""
+    desk = BatchDesk(endings=lambda number: "completed" if number > 1 else "failed")
+    with FaultServer(http_answer, desk=desk) as server:
+        code, out = rt_run(job(tmp_path, server))
+        assert code == 0, out
+        assert desk.sizes[:4] == [12, 6, 3, 3]
+        assert max(desk.sizes[2:]) == 3
+        assert asked(server) == uncrashed.asked
+    assert outputs(tmp_path / "run") == uncrashed.outputs
+
+
+def test_lines_that_fail_are_what_they_are_live(tmp_path, rt_run):
+    """A third of the lines goes wrong, in twelve ways: the ledger has the same kinds as the live path gives."""
+    kinds = {"policy": "refused", "too_long": "too_long", "server_error": "overloaded", "rate_limit": "rate_limited"}
+    odd = ("empty", "null", "no_choices", "length", "content_filter")
+    with FaultServer(http_answer, scattered(3, 0.6, (*kinds, *odd))) as server:
+        code, out = rt_run(job(tmp_path, server))
+        assert code == 0, out
+        counted = Counter(
+            ("failed", kinds[one.fault]) if one.fault in kinds else ("answered", "") for one in server.received
+        )
+        assert len(counted) > 3
+    assert attempts(tmp_path / "run") == counted
+    assert [line["row"] for line in side(tmp_path / "run")] == list(range(COUNT))
+
+
+def test_the_budget_holds_batches_back(tmp_path, rt_run):
+    """What a batch could cost is taken before it goes: small batches one after the other, and never too much."""
+    with FaultServer(http_answer) as server:
+        code, out = rt_run(job(tmp_path, server, limits={"budget_usd": 0.008}))
+        assert (code, "limits.budget_usd to go on" in out) == (0, False) or code == 6, out
+        assert 1 <= max(server.desk.sizes) < COUNT
+        assert 0 < spent(tmp_path / "run") <= 8_000_000
+        assert rt_run(job(tmp_path, server))[0] == 0
+        assert set(asked(server).values()) == {1}
+
+
+# --- crashes ----------------------------------------------------------------------------------
+
+OURS = "rt_framework.builtin.teachers.litellm_batches OpenAIBatches"
+POINTS = {
+    "before the batch is submitted": f"before {OURS}.submit 1",
+    "before its name is committed": f"after {OURS}.submit 1",
+    "while it is waited for": f"before {OURS}.collect 2",
+    "before its answers are committed": f"after {OURS}.collect 2",
+    "before its last answers are committed": "before rt_framework.ledger Ledger.answered 5",
+    "before the second is submitted": f"before {OURS}.submit 2",
+    "before the name of the second is committed": f"after {OURS}.submit 2",
+    "before it is marked as collected": "before rt_framework.batchbook BatchBook.is_now 2",
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_run_takes_its_batches_up(point, tmp_path, rt_run, uncrashed):
+    """Killed at each step and started again: no answer is billed twice, none is lost, no call is in doubt, and the
+    data set and the costs are those of a run that was not killed.
+    """
+    with FaultServer(http_answer) as server:
+        config = job(tmp_path, server)
+        code, out = start(tmp_path, POINTS[point]).wait()
+        assert code == -signal.SIGKILL, out
+        submitted = len(server.desk.sizes)
+        code, out = rt_run(config)
+        assert code == 0, out
+        assert asked(server) == uncrashed.asked
+        assert len(server.desk.sizes) == 2
+        assert len(set(server.desk.tokens)) == 2
+        assert ("questions found" in out) == (
+            submitted > 0 and "second is submitted" not in point and "marked" not in point
+        )
+    assert outputs(tmp_path / "run") == uncrashed.outputs
+    assert spent(tmp_path / "run") == uncrashed.spent
+    never = {("failed", "expired"): COUNT} if "is submitted" in point else {}
+    assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT} | never
+
+
+def test_what_waits_is_reserved_and_shown(tmp_path, rt_run, monkeypatch, capfd):
+    """Killed while it waits: what the batch can cost counts as spent, and `rt status` names it."""
+    with FaultServer(http_answer) as server:
+        config = job(tmp_path, server)
+        start(tmp_path, POINTS["while it is waited for"]).wait()
+        reserved = spent(tmp_path / "run")
+        assert reserved > 12_000_000  # Twelve answers of 1,024 tokens at 1e-6 dollars.
+        monkeypatch.setattr(sys, "argv", ["rt", "status", str(tmp_path / "run")])
+        with pytest.raises(SystemExit):
+            main()
+        assert "batch batch_0: 12 questions" in capfd.readouterr().out
+        code, out = rt_run(config)
+        assert code == 0, out
+        assert spent(tmp_path / "run") < reserved
+
+
+def test_a_budget_counts_what_waits(tmp_path, rt_run):
+    """A batch of the killed run holds its part of the budget until its answers are there, then gives back the rest."""
+    with FaultServer(http_answer) as server:
+        job(tmp_path, server)
+        start(tmp_path, POINTS["while it is waited for"]).wait()
+        budget = spent(tmp_path / "run") / 1e9
+        code, out = rt_run(job(tmp_path, server, limits={"budget_usd": budget}))
+        assert code == 0, out
+        assert set(asked(server).values()) == {1}
+        assert server.desk.sizes[0] == COUNT
+
+
+def test_batches_are_collected_though_batch_was_left_out(tmp_path, rt_run, uncrashed):
+    """Submitted in a batch, then asked live: the first twelve come from the batch at half the price."""
+    with FaultServer(http_answer) as server:
+        job(tmp_path, server)
+        start(tmp_path, POINTS["while it is waited for"]).wait()
+        code, out = rt_run(job(tmp_path, server, batch=False))
+        assert code == 0, out
+        assert asked(server) == uncrashed.asked
+        assert Counter(one.in_batch for one in server.received) == {True: COUNT, False: COUNT}
+    assert uncrashed.spent < spent(tmp_path / "run") < 2 * uncrashed.spent
+    assert outputs(tmp_path / "run") == uncrashed.outputs
+
+
+def test_a_batch_of_another_account_is_not_asked_anew(tmp_path, rt_run):
+    """A provider that does not know the batch: exit code 3 and the likely reason, nothing sent."""
+    with FaultServer(http_answer) as server:
+        job(tmp_path, server)
+        start(tmp_path, POINTS["while it is waited for"]).wait()
+    with FaultServer(http_answer) as server:
+        code, out = rt_run(job(tmp_path, server))
+        assert code == 3, out
+        assert "is this the key and the address that it was submitted with?" in out
+        assert server.received == []
+
+
+def test_ctrl_c_leaves_the_batch_with_the_provider(tmp_path, rt_run, uncrashed):
+    """Exit code 130 at once, and it says so; the same command collects it."""
+    desk = BatchDesk(polls=1_000_000)
+    with FaultServer(http_answer, desk=desk) as server:
+        config = job(tmp_path, server)
+        forked = start(tmp_path)
+        while desk.asked["retrieve"] < 3:
+            time.sleep(0.05)
+        os.kill(forked.process.pid, signal.SIGINT)
+        code, out = forked.wait()
+        assert code == 130, out
+        assert "12 questions stay with the provider in batches; the same command collects the answers" in out
+        assert "Traceback" not in out
+        desk.polls = 1
+        code, out = rt_run(config)
+        assert code == 0, out
+        assert asked(server) == uncrashed.asked
+    assert outputs(tmp_path / "run") == uncrashed.outputs
