@@ -125,7 +125,11 @@ class Batches:
             self._waiting.append(_Question(key, request, price, retry))
             if self._gatherer is None or self._gatherer.done():
                 self._gatherer = asyncio.create_task(self._gather())
-        return await self._answers[key]
+        try:
+            return await self._answers[key]
+        finally:
+            # Not before: an answer that is committed while its question is on its way here is not asked for again.
+            del self._answers[key]
 
     @property
     def left(self) -> int:
@@ -133,9 +137,10 @@ class Batches:
         return sum(batch.questions for batch in self._with_provider.values())
 
     def why(self) -> str:
-        """What is being waited for, in words."""
+        """What is being waited for, in words; nothing where no question goes in a batch."""
         parts = [str(batch) for batch in self._with_provider.values()]
-        return ", ".join(parts + ([self._trouble] if self._trouble else [])) or "questions for a batch gather"
+        parts += [f"{len(self._waiting)} questions gather"] if self._waiting else []
+        return ", ".join(parts + ([self._trouble] if self._trouble else []))
 
     async def close(self) -> None:
         """Let an exchange under way come to its end. The breaker has to be open."""
@@ -160,7 +165,7 @@ class Batches:
         except RtError as error:
             for question in self._waiting:
                 self._budget.settle(question.price, 0)
-                self._answers.pop(question.key).set_exception(error)
+                self._answers[question.key].set_exception(error)
             self._waiting = []
 
     async def _quiet(self) -> None:
@@ -212,7 +217,7 @@ class Batches:
         except RtError as error:
             self._breaker.trip(error)
             for question in batch.questions:
-                answer = self._answers.pop(question.key, None)
+                answer = self._answers.get(question.key)
                 if answer is not None and not answer.done():
                     self._budget.settle(question.reserved, question.reserved)
                     answer.set_exception(error)
@@ -283,7 +288,7 @@ class Batches:
             cost = 0 if end.kind.billed == "no" else question.reserved
             await self._ledger.attempt_failed(question.attempt, end.kind.name, end.message, cost)
         self._budget.settle(question.reserved, cost)
-        answer = self._answers.pop(question.key)
+        answer = self._answers[question.key]
         answer.set_result(end) if isinstance(end, Reply) else answer.set_exception(end)
 
     def _tell(self, batch: OpenBatch, state: str) -> None:

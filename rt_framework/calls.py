@@ -110,9 +110,8 @@ class Calls:
 
     def why(self) -> str:
         """What is being waited for, in words."""
-        if self._batches is not None and self._batches.left:
-            return f"teacher: {self._batches.why()}"
-        return f"teacher: {self._pace.why()}"
+        batches = "" if self._batches is None else self._batches.why()
+        return f"teacher: {batches or self._pace.why()}"
 
     async def close(self) -> None:
         """Let calls under way come to their end, since they are paid for; send nothing more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,19 +16,36 @@ import pytest
 from attrs import frozen
 
 from rt_framework import batches, calls
+from rt_framework.batchbook import BatchBook
+from rt_framework.breaker import Breaker
+from rt_framework.budget import Budget
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.cli import main
 from rt_framework.config import Config, Limits, structure
-from rt_framework.errors import ConfigError
+from rt_framework.errors import ConfigError, TeacherError
 from rt_framework.ledger import Ledger
-from rt_framework.testing import FakeStudent
+from rt_framework.model import Pending, Reply
+from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.batch_desk import ENDPOINTS, LOST, BatchDesk
 from rt_framework.testing.server import FaultServer, scattered
 from tests.forks import KEY, start
-from tests.run_helpers import GATES, SELECTIVE, attempts, go, http_answer, outputs, pair, rows, side, write_json
+from tests.run_helpers import (
+    GATES,
+    SELECTIVE,
+    attempts,
+    go,
+    http_answer,
+    outputs,
+    pair,
+    request,
+    rows,
+    side,
+    tally,
+    write_json,
+)
 
 COUNT = 12
 
@@ -368,15 +386,15 @@ def test_what_waits_is_reserved_and_shown(tmp_path, rt_run, monkeypatch, capfd):
 
 
 def test_a_budget_counts_what_waits(tmp_path, rt_run):
-    """A batch of the killed run holds its part of the budget until its answers are there, then gives back the rest."""
+    """A batch of the killed run holds the whole budget: other questions wait until its answers say what it did cost."""
     with FaultServer(http_answer) as server:
-        job(tmp_path, server)
+        job(tmp_path, server, limits={"in_flight": COUNT // 2})
         start(tmp_path, POINTS["while it is waited for"]).wait()
         budget = spent(tmp_path / "run") / 1e9
         code, out = rt_run(job(tmp_path, server, limits={"budget_usd": budget}))
         assert code == 0, out
+        assert server.desk.sizes[0] == COUNT // 2
         assert set(asked(server).values()) == {1}
-        assert server.desk.sizes[0] == COUNT
 
 
 def test_batches_are_collected_though_batch_was_left_out(tmp_path, rt_run, uncrashed):
@@ -422,3 +440,67 @@ def test_ctrl_c_leaves_the_batch_with_the_provider(tmp_path, rt_run, uncrashed):
         assert code == 0, out
         assert asked(server) == uncrashed.asked
     assert outputs(tmp_path / "run") == uncrashed.outputs
+
+
+async def test_an_answer_that_comes_while_its_question_is_asked_is_taken(tmp_path):
+    """A batch of an earlier run comes back between the look into the ledger and the look at the batches."""
+
+    class Prompt(ScriptedTeacher):
+        batched, most_requests, most_bytes = False, 9, 10**6
+
+        async def submit(self, requests, token):
+            raise AssertionError("nothing is to be submitted")
+
+        async def find(self, token):
+            return token
+
+        async def collect(self, batch, requests):
+            return dict.fromkeys(requests, Reply("from the batch"))
+
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    teacher = Prompt(lambda _: "asked anew")
+    await BatchBook(ledger).begin("token", 0.0, teacher.identity, [("key", request(1), 5)])
+    held = batches.Batches(teacher, teacher.identity, ledger, Budget(None, 5), tally(), Breaker())
+    assert held.takes("key")
+    await held.close()
+    assert ledger.reply("key") is not None
+    assert held.takes("key")
+    assert (await held.reply("key", request(1), retry=False)).text == "from the batch"
+    assert not held.takes("key")
+    assert teacher.requests == []
+    ledger.close()
+
+
+async def test_while_it_waits_it_says_for_what(tmp_path):
+    """The name of the batch and how far it has come, or why the provider cannot be asked."""
+    said = [TeacherError("overloaded", "out of order"), Pending(3, 12), {"key": Reply("at last")}]
+
+    class Slow(ScriptedTeacher):
+        batched, most_requests, most_bytes = True, 9, 10**6
+
+        async def submit(self, requests, token):
+            return "batch_7"
+
+        async def find(self, token):
+            return None
+
+        async def collect(self, batch, requests):
+            told = said.pop(0)
+            if isinstance(told, TeacherError):
+                raise told
+            return told
+
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    held = batches.Batches(Slow(lambda _: ""), "slow", ledger, Budget(None, 0), tally(), Breaker())
+    assert held.takes("key")
+    assert held.why() == ""
+    answer = asyncio.create_task(held.reply("key", request(1), retry=False))
+    words = set()
+    while not answer.done():
+        await asyncio.sleep(0.005)
+        words.add(held.why())
+    assert words >= {"1 questions gather", "batch batch_7, the provider cannot be asked: out of order"}
+    assert "batch batch_7: 3 of 12 done" in words
+    assert answer.result().text == "at last"
+    assert (held.why(), held.left) == ("", 0)
+    ledger.close()
