@@ -156,6 +156,8 @@ def progress_text(event: Progress, failures: int = 0) -> str:
     parts += [f"{count} {name}" for name, count in event.outcomes.items()]
     if failures:
         parts.append(f"{failures} unusable answers")
+    if event.held:
+        parts.append(event.held)
     if 0 < event.share < 1:
         left = event.seconds / event.share * (1 - event.share)
         parts.append(f"about {timedelta(seconds=round(left))} left")

@@ -53,6 +53,8 @@ class Progress:
     seconds: float
     decisions: Mapping[str, int] = field(factory=dict)
     """Choices so far, by whether the ``rewrite`` or the ``held`` version won."""
+    held: str = ""
+    """How the provider slows the calls, if it does."""
     share: float = 0.0
     """Stages that samples have passed, as a share of all they have to pass."""
 

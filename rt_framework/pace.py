@@ -107,13 +107,17 @@ class Pace:
             if not too_often:
                 self._doubles_to = self._window
 
-    def why(self) -> str:
-        """What holds calls up now, in words."""
+    def held(self) -> str:
+        """How the provider slows the calls, in words; nothing if it does not."""
         left = self._resume - _now()
         if left > 0:
-            return f"the provider asked for no calls for another {left:.0f} s"
-        rate = "" if math.isinf(self._rate) else f", at most {self._rate:.1f} a second after a 429"
-        return f"{self.under_way} calls under way of {int(self._window)}{rate}"
+            return f"the provider asked for no calls for another {left:.1f} s"
+        return "" if math.isinf(self._rate) else f"at most {self._rate:.1f} calls a second after a 429"
+
+    def why(self) -> str:
+        """What calls wait for, in words."""
+        held = self.held()
+        return f"{self.under_way} calls under way of {int(self._window)}{held and ', '}{held}"
 
     async def _place(self) -> None:
         self._breaker.check()

@@ -159,7 +159,7 @@ def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, manner: Manne
             "hold": "they are held back until 'rt retry --kind interrupted_unknown'",
         }[on_ambiguous]
         yield (
-            f"{interrupted} teacher calls were under way when the last run was killed: their answers are unknown, "
+            f"teacher calls under way when the last run was killed: {interrupted}. Their answers are unknown, "
             f"their cost is charged, and {then}"
         )
     if manner.pilot is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from rt_framework.events import Progress
 from rt_framework.host import Reporters
@@ -35,6 +36,8 @@ class Tally:
         self.scoring = 0
         """Waves of spans that the student is at work on."""
         self.outcomes: Counter[str] = Counter()
+        self.held: Callable[[], str] = str
+        """Says how the provider slows the calls, if it does."""
         self._started = self.moved = time.monotonic()
         self._sent = 0.0
 
@@ -53,6 +56,7 @@ class Tally:
             outcomes=dict(self.outcomes),
             seconds=time.monotonic() - self._started,
             decisions=dict(self.decisions),
+            held=self.held(),
             share=min(self.passed / (self.total * self.steps), 1.0) if self.total else 0.0,
         )
 

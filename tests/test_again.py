@@ -76,7 +76,7 @@ async def doubt(run_dir) -> int:
     """Make the ledger as a run leaves it that was killed with all its calls under way; returns how many."""
     ledger = Ledger(run_dir / "ledger.sqlite")
     answered = "UPDATE calls SET answer = NULL"
-    await ledger._write([(answered, ()), ("UPDATE attempts SET state = 'intent', reply = NULL, cost = 0", ())])
+    await ledger.write([(answered, ()), ("UPDATE attempts SET state = 'intent', reply = NULL, cost = 0", ())])
     ledger.close()
     return sum(attempts(run_dir).values())
 
@@ -97,7 +97,7 @@ def test_calls_in_doubt_are_asked_again_unless_told_otherwise(doubtful, tmp_path
     """By default the run asks again, says so, and has charged them."""
     server, config = doubtful
     done = rt("run", config, "--run-dir", tmp_path / "run")
-    assert "3 teacher calls were under way when the last run was killed" in done.out
+    assert "teacher calls under way when the last run was killed: 3." in done.out
     assert "those still needed are asked again" in done.out
     assert len(server.received) == 6
     assert outcomes(tmp_path / "run") == {"rewritten"}

@@ -173,7 +173,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(answers, uncrashed, tmp
     again = asked(log)
     assert not committed & set(again)
     assert set(before) | set(again) == set(questions)
-    assert f"{len(doubtful)} teacher calls were under way when the last run was killed" in out
+    assert f"teacher calls under way when the last run was killed: {len(doubtful)}." in out
     ledger = Ledger(run_dir / "ledger.sqlite", readonly=True)
     assert sorted((key,) for key in ledger.unknown_calls()) == doubtful
     ledger.close()

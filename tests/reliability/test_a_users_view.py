@@ -13,8 +13,9 @@ def test_the_same_command_takes_a_run_to_its_end(tmp_path):
     (first, second, broke, end, again), bucket = day(tmp_path, "fake")
     assert [step.code for step in (first, second, broke, end, again)] == [137, 137, 6, 0, 0]
     assert bucket.rejected
+    assert "calls a second after a 429" in end.out
     # While the provider asks for a pause nothing may be under way.
-    doubtful = [step for step in (second, broke) if "teacher calls were under way when the last run" in step.out]
+    doubtful = [step for step in (second, broke) if "teacher calls under way when the last run was killed" in step.out]
     assert doubtful
     assert all("those still needed are asked again" in step.out for step in doubtful)
     assert "run again with a larger limits.budget_usd to go on" in broke.out

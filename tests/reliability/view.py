@@ -60,7 +60,7 @@ class Bucket:
 
 def day(folder: Path, student: str) -> tuple[list[Step], Bucket]:
     """Live through it."""
-    bucket = Bucket(7)
+    bucket = Bucket(4)
     with FaultServer(lambda body: time.sleep(0.3) or http_answer(body), bucket) as server:
         teacher = {"model": "openai/fake-model", "api_base": server.url, "structured": True}
         prices = {"input_price": 1.0, "output_price": 1.0}
@@ -84,7 +84,7 @@ def day(folder: Path, student: str) -> tuple[list[Step], Bucket]:
             code = process.returncode if process.returncode >= 0 else 128 - process.returncode
             return Step(command, code, out, server.billed)
 
-        steps = [rt_run(0.03, 12), rt_run(0.03, 30), rt_run(0.03), rt_run(1.0), rt_run(1.0)]
+        steps = [rt_run(0.035, 12), rt_run(0.035, 30), rt_run(0.035), rt_run(1.0), rt_run(1.0)]
     return steps, bucket
 
 
@@ -116,7 +116,7 @@ def main() -> None:
         steps, bucket = day(Path(folder), sys.argv[1])
     for step in steps:
         told = re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8000", step.out)
-        told = re.sub(r"\S*/(\S+\.gguf)", r"\1", told).rstrip()
+        told = re.sub(r"\S*/(\S+\.gguf|data\.json)", r"\1", told).rstrip()
         print(f"```\n$ {step.command}\n{told}\n```\n")
         print(f"Exit code {step.code}; the server has billed {step.billed} answers so far.\n")
     print(f"The server refused {bucket.rejected} requests.")
