@@ -39,6 +39,8 @@ PER_SAMPLE: list[dict[str, Any]] = [
 ]
 
 PIPELINES = {
+    # A question and a length for each sample: a million of them in half an hour.
+    "rewrite": [{"reflect": "response"}, {"choose": "newest"}, {"gate": {"length": {"at_least": 1}}}],
     "per-sample": PER_SAMPLE,
     "data-set": [*PER_SAMPLE, {"select": {"top": {"metric": "ifd", "fraction": 0.1}}}],
 }

@@ -67,7 +67,7 @@ def test_a_run_holds_the_samples_under_way_and_no_more(tmp_path):
 @pytest.mark.timeout(4 * 3600)
 def test_many_samples_take_no_more_than_few(size):
     """Whole runs in processes of their own: less than 200 MB more, all caches included."""
-    few, many = (flat.measure(count, "per-sample") for count in (size(20, 10_000), size(200, 1_000_000)))
+    few, many = (flat.measure(count, "rewrite") for count in (size(20, 10_000), size(200, 1_000_000)))
     assert sum(many.outcomes.values()) == many.samples
     assert many.peak - few.peak < 200e6
 
