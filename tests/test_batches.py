@@ -25,7 +25,7 @@ from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.cli import main
 from rt_framework.config import Config, Limits, structure
-from rt_framework.errors import ConfigError, TeacherError
+from rt_framework.errors import ConfigError, RtError, TeacherError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pending, Reply
 from rt_framework.testing import FakeStudent, ScriptedTeacher
@@ -491,7 +491,7 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
             return told
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    held = batches.Batches(Slow(lambda _: ""), "slow", ledger, Budget(None, 0), tally(), Breaker())
+    held = batches.Batches(Slow(lambda _: ""), "slow", ledger, Budget(None, 0), tally(), breaker := Breaker())
     assert held.takes("key")
     assert held.why() == ""
     answer = asyncio.create_task(held.reply("key", request(1), retry=False))
@@ -502,5 +502,7 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
     assert words >= {"1 questions gather", "batch batch_7, the provider cannot be asked: out of order"}
     assert "batch batch_7: 3 of 12 done" in words
     assert answer.result().text == "at last"
+    breaker.trip(RtError("the run ended"))
+    await held.close()
     assert (held.why(), held.left) == ("", 0)
     ledger.close()

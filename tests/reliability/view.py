@@ -58,10 +58,10 @@ class Bucket:
             return Fault("rate_limit", retry_after="1")
 
 
-def day(folder: Path, student: str) -> tuple[list[Step], Bucket]:
-    """Live through it."""
-    bucket = Bucket(4)
-    with FaultServer(lambda body: time.sleep(0.3) or http_answer(body), bucket) as server:
+def day(folder: Path, student: str, rate: float) -> tuple[list[Step], Bucket]:
+    """Live through it, with so many calls a second allowed."""
+    bucket = Bucket(rate)
+    with FaultServer(lambda body: time.sleep(0.1) or http_answer(body), bucket) as server:
         teacher = {"model": "openai/fake-model", "api_base": server.url, "structured": True}
         prices = {"input_price": 1.0, "output_price": 1.0}
         job = http_job(
@@ -113,7 +113,7 @@ def _wait(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None
 def main() -> None:
     """Print the day in Markdown."""
     with tempfile.TemporaryDirectory() as folder:
-        steps, bucket = day(Path(folder), sys.argv[1])
+        steps, bucket = day(Path(folder), sys.argv[1], 4)
     for step in steps:
         told = re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8000", step.out)
         told = re.sub(r"\S*/(\S+\.gguf|data\.json)", r"\1", told).rstrip()
