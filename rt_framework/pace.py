@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from rt_framework.breaker import Breaker
@@ -30,6 +30,9 @@ _ENOUGH = 10
 
 _RECENT = 64
 """Calls that it is measured from."""
+
+_TOO_MANY = 0.04
+"""Refusals, as a share of the calls of the last ten seconds, that are no accident; a Retry-After never is one."""
 
 _CATCH_UP = 0.05
 """Seconds of delay that are made up for: clocks of an event loop are coarse."""
@@ -57,6 +60,7 @@ class Pace:
         self._due = -math.inf
         self._cut = -math.inf
         self._sends: deque[float] = deque(maxlen=_RECENT)
+        self._refusals: deque[float] = deque(maxlen=_RECENT)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[float]:
@@ -94,14 +98,19 @@ class Pace:
         now = _now()
         if retry_after is not None:
             self._resume = max(self._resume, now + retry_after)
-        if too_often and sent in self._sends:
-            self._sends.remove(sent)
+        if too_often:
+            self._refusals.append(now)
+            if sent in self._sends:
+                self._sends.remove(sent)
+            if retry_after is None and _latest(self._refusals, now) < _TOO_MANY * _latest(self._sends, now):
+                return  # some providers refuse a call now and then, however slowly they are asked
         if sent < self._cut:
             return  # sent before the last cut could have an effect
         self._cut = now
         if too_often and len(self._sends) >= _ENOUGH and now > self._sends[0]:
             self._rate = _BELOW * min(self._rate, len(self._sends) / (now - self._sends[0]))
             self._sends.clear()  # a pause is not the provider's rate
+            self._refusals.clear()
         else:
             self._window = max(1.0, self._window / 2)
             if not too_often:
@@ -135,6 +144,10 @@ class Pace:
             if now - self._due <= _CATCH_UP:  # else the rate is not what holds calls up
                 self._rate += _GROWTH * (1 + (now - self._cut) / 10)
             self._due = max(self._due, now - _CATCH_UP) + 1 / self._rate
+
+
+def _latest(times: Sequence[float], now: float) -> int:
+    return sum(now - at <= 10 for at in times)
 
 
 def _now() -> float:

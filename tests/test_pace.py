@@ -103,6 +103,21 @@ def test_the_allowed_rate_is_found_and_kept(rate, size, latency, tells):
     assert rejected <= 0.05 * (taken + rejected)
 
 
+def test_refusals_now_and_then_slow_nobody():
+    """A provider that refuses one call in a hundred, however slowly it is asked, and names no time: it is asked on."""
+
+    class Moody(Bucket):
+        async def ask(self):
+            if random.random() < 0.01:
+                await asyncio.sleep(0.01)
+                return math.nan
+            return await super().ask()
+
+    bucket = Moody(1000, 1000, 0.5, False)
+    simulated(use(bucket, 60.0, 20))
+    assert len(bucket.taken) >= 0.8 * 60 * 20 / 0.5
+
+
 async def test_calls_under_way_double_up_to_the_limit_and_halve_under_errors():
     """From sixteen, as answers come; once for all the calls that an outage hits, and not below one."""
     pace = Pace(20, Breaker())
