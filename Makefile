@@ -29,7 +29,7 @@ demo-live:
 		--set student=hf:$$MODEL --set teacher.hf.model=$$MODEL
 
 test: install
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-reliability: install
 	@RT_RELIABILITY=large $(BIN)/python -m pytest tests/reliability --timeout 3600

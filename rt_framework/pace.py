@@ -31,8 +31,8 @@ _ENOUGH = 10
 _RECENT = 64
 """Calls that it is measured from."""
 
-_TOO_MANY = 0.04
-"""Refusals, as a share of the calls of the last ten seconds, that are no accident; a Retry-After never is one."""
+_TOO_OFTEN, _TOO_MUCH = 0.04, 0.1
+"""Refusals, and errors, that are no accident: shares of the calls of the last ten seconds. A Retry-After is none."""
 
 _CATCH_UP = 0.05
 """Seconds of delay that are made up for: clocks of an event loop are coarse."""
@@ -61,6 +61,7 @@ class Pace:
         self._cut = -math.inf
         self._sends: deque[float] = deque(maxlen=_RECENT)
         self._refusals: deque[float] = deque(maxlen=_RECENT)
+        self._errors: deque[float] = deque(maxlen=_RECENT)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[float]:
@@ -98,12 +99,12 @@ class Pace:
         now = _now()
         if retry_after is not None:
             self._resume = max(self._resume, now + retry_after)
-        if too_often:
-            self._refusals.append(now)
-            if sent in self._sends:
-                self._sends.remove(sent)
-            if retry_after is None and _latest(self._refusals, now) < _TOO_MANY * _latest(self._sends, now):
-                return  # some providers refuse a call now and then, however slowly they are asked
+        if too_often and sent in self._sends:
+            self._sends.remove(sent)
+        times, share = (self._refusals, _TOO_OFTEN) if too_often else (self._errors, _TOO_MUCH)
+        times.append(now)
+        if retry_after is None and _latest(times, now) < share * _latest(self._sends, now):
+            return  # some providers fail a call now and then, however few they are sent
         if sent < self._cut:
             return  # sent before the last cut could have an effect
         self._cut = now
