@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# These count objects, kill processes and measure rates: nothing may run beside them.
+ALONE := tests/reliability tests/test_memory.py tests/test_quote.py
 
 .PHONY: install demo demo-live test test-reliability lint bench docs clean
 
@@ -29,7 +31,8 @@ demo-live:
 		--set student=hf:$$MODEL --set teacher.hf.model=$$MODEL
 
 test: install
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ALONE:%=--ignore %)
+	@$(BIN)/python -m pytest -m "not slow" $(ALONE)
 
 test-reliability: install
 	@RT_RELIABILITY=large $(BIN)/python -m pytest tests/reliability --timeout 3600
