@@ -103,7 +103,8 @@ class Pace:
             self._sends.remove(sent)
         times, share = (self._refusals, _TOO_OFTEN) if too_often else (self._errors, _TOO_MUCH)
         times.append(now)
-        if retry_after is None and _latest(times, now) < share * _latest(self._sends, now):
+        since = max(now - 10, self._sends[0] if self._sends else now)
+        if retry_after is None and _latest(times, since) < share * _latest(self._sends, since):
             return  # some providers fail a call now and then, however few they are sent
         if sent < self._cut:
             return  # sent before the last cut could have an effect
@@ -147,8 +148,8 @@ class Pace:
             self._due = max(self._due, now - _CATCH_UP) + 1 / self._rate
 
 
-def _latest(times: Sequence[float], now: float) -> int:
-    return sum(now - at <= 10 for at in times)
+def _latest(times: Sequence[float], since: float) -> int:
+    return sum(at >= since for at in times)
 
 
 def _now() -> float:
