@@ -22,6 +22,9 @@ _START = 16
 _BELOW = 0.95
 """Share of the accepted rate that is kept to after a refusal."""
 
+_SOON, _FAR_BELOW = 5.0, 0.8
+"""Seconds between two refusals that show a rate far too high, as a burst does that is let through; the share then."""
+
 _GROWTH = 0.003
 """What the rate grows by in a second, as a share of itself; twice that after ten seconds, and so on."""
 
@@ -108,9 +111,9 @@ class Pace:
             return  # some providers fail a call now and then, however few they are sent
         if sent < self._cut:
             return  # sent before the last cut could have an effect
-        self._cut = now
+        soon, self._cut = now - self._cut < _SOON, now
         if too_often and len(self._sends) >= _ENOUGH and now > self._sends[0]:
-            self._rate = _BELOW * min(self._rate, len(self._sends) / (now - self._sends[0]))
+            self._rate = (_FAR_BELOW if soon else _BELOW) * min(self._rate, len(self._sends) / (now - self._sends[0]))
             self._sends.clear()  # a pause is not the provider's rate
             self._refusals.clear()
         else:
