@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 from rt_framework.batchbook import BatchBook, OpenBatch, OpenQuestion
 from rt_framework.breaker import Breaker
 from rt_framework.budget import Budget, price_of
-from rt_framework.errors import FatalTeacherError, PluginError, Retry, RtError, TeacherError
+from rt_framework.errors import PluginError, Retry, RtError, TeacherError, fatal
 from rt_framework.events import BatchChanged
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pending, Reply, Request
@@ -309,7 +309,7 @@ class Batches:
                 said = await self._exchanged(ask())
             except TeacherError as error:
                 if error.kind.retry is not Retry.RESEND:
-                    raise FatalTeacherError(f"teacher: {error.kind.meaning}: {error.message}") from error
+                    raise fatal(error) from error
                 self._trouble = f"the provider cannot be asked: {error.message}"
                 pause = min(max(pause * _GROWTH, error.retry_after or 0), _LATEST)
             else:

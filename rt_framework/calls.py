@@ -20,7 +20,7 @@ from rt_framework.batching import Batcher
 from rt_framework.breaker import Breaker
 from rt_framework.budget import Budget, check_priced, price_of
 from rt_framework.config import Limits
-from rt_framework.errors import KINDS, FatalTeacherError, Retry, RtError, TeacherError
+from rt_framework.errors import KINDS, Retry, RtError, TeacherError, fatal
 from rt_framework.events import RunStopping
 from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, Request, digest
@@ -150,8 +150,7 @@ class Calls:
             except TeacherError as error:
                 attempt += 1
                 if error.kind.fatal:
-                    cause = f"teacher: {error.kind.meaning}: {error.message}"
-                    self._breaker.trip(FatalTeacherError(f"{cause}; when that is mended the same command goes on"))
+                    self._breaker.trip(fatal(error))
                     self._breaker.check()
                 if error.kind.retry is not Retry.RESEND or attempt >= self._limits.attempts:
                     return Answer(key, None, error)

@@ -139,6 +139,13 @@ class OutOfMemory(Exception):
     """A student's batch did not fit the device; core tries again with half of it."""
 
 
+def fatal(error: TeacherError) -> FatalTeacherError:
+    """What ends a run whose teacher failed in a way that no other call can escape."""
+    return FatalTeacherError(
+        f"teacher: {error.kind.meaning}: {error.message}; when that is mended the same command goes on"
+    )
+
+
 class Unscorable(Exception):
     """A span that has no loss; becomes a status and a reason, never a number.
 

@@ -11,9 +11,10 @@ from typing import Any
 import cattrs
 
 from rt_framework.config import Config
-from rt_framework.errors import DataError, DiskError
+from rt_framework.errors import DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.ledger import Ledger
+from rt_framework.records import whole
 from rt_framework.rundir import MANIFEST
 from rt_framework.spec import Spec
 from rt_framework.structuring import structure
@@ -51,13 +52,8 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
         "forward_paths": ledger.meta("forward_paths") or [],
         "summary": _plain().unstructure(summary),
     }
-    path = run_dir / MANIFEST
-    try:
-        part = path.with_name(f".part-{path.name}")
+    with whole(run_dir / MANIFEST) as part:
         part.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n", "utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def read_config_of(run_dir: Path) -> Config:

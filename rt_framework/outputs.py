@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,13 @@ from attrs import evolve
 
 from rt_framework.account import KEPT, WAITING, ending, pair_of
 from rt_framework.config import Builder, Output
-from rt_framework.errors import DataError, DiskError
+from rt_framework.errors import DataError
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
 from rt_framework.manifest import read_config_of
 from rt_framework.model import Record
 from rt_framework.protocols import Format
-from rt_framework.records import write_records
+from rt_framework.records import whole, write_records
 from rt_framework.rundir import LEDGER, SCORES
 from rt_framework.shapes import find_shape
 from rt_framework.source import Source, open_source, output_format
@@ -96,19 +94,9 @@ def write_side_file(path: Path, ledger: Ledger) -> None:
     Raises:
         DiskError: it cannot be written.
     """
-    part = path.with_name(f".part-{path.name}")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            for story in ledger.stories():
-                file.write(json.dumps(side_line(story), allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with whole(path) as part, part.open("w", encoding="utf-8") as file:
+        for story in ledger.stories():
+            file.write(json.dumps(side_line(story), allow_nan=False) + "\n")
 
 
 def side_line(story: Story) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Forecast:
     """Seconds until the pilot's first row was finished; not in *seconds*."""
 
 
-class Pace:
+class Stopwatch:
     """A reporter that keeps the gaps between finished samples."""
 
     def __init__(self) -> None:
@@ -100,8 +100,8 @@ async def pilot(
     job = open_job(host, config)
     population = job.source.count()
     manner = Manner() if rows >= population else Manner(pilot=rows, seed=seed)
-    pace = Pace()
-    summary = await run(host, config, run_dir, [*watchers, pace], manner)
+    watch = Stopwatch()
+    summary = await run(host, config, run_dir, [*watchers, watch], manner)
     teacher = None if config.teacher is None else job.make.spec("teachers", config.teacher)
     barrier = any(step.barrier for step in job.steps)
     ledger = Ledger(run_dir / LEDGER, readonly=True)
@@ -110,8 +110,8 @@ async def pilot(
         told = None
         # Answers that come by the batch, when the provider likes, have no pace.
         if not barrier and not goes_in_batches(teacher) and not _was_known(summary.progress):
-            told = pace.seconds(population, config.limits.at_once(batched=False))
-        return summary, evolve(found, seconds=told, first=pace.first or 0.0)
+            told = watch.seconds(population, config.limits.at_once(batched=False))
+        return summary, evolve(found, seconds=told, first=watch.first or 0.0)
     finally:
         ledger.close()
 

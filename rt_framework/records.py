@@ -185,13 +185,17 @@ def write_records(
                 row = to_row(meaning, record, names)
             yield row
 
-    with _whole(path) as part, _blamed(path):
+    with whole(path) as part, _blamed(path):
         format_object.write(part, rows())
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A path beside *path* to write to; it becomes *path* when all went well, and is removed when not."""
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside *path* to write to; it becomes *path* when all went well, and is removed when not.
+
+    Raises:
+        DiskError: *path* cannot be written.
+    """
     part = path.with_name(f".part-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

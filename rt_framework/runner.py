@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework.assembly import (
     PROBE,
     Framing,
+    Opened,
     goes_in_batches,
     open_job,
     reflection_facts,
@@ -20,7 +21,7 @@ from rt_framework.assembly import (
     teacher_side,
 )
 from rt_framework.breaker import Breaker
-from rt_framework.config import Builder, Config
+from rt_framework.config import Config
 from rt_framework.disk import room
 from rt_framework.errors import RtError
 from rt_framework.events import RunFinished, RunStarted, Summary
@@ -29,7 +30,7 @@ from rt_framework.interrupt import interruptible
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import write_manifest
 from rt_framework.outputs import write_outputs
-from rt_framework.pipeline import Run, Step
+from rt_framework.pipeline import Run
 from rt_framework.report import summarise
 from rt_framework.rundir import PILOT, freeze, open_run
 from rt_framework.source import Source
@@ -70,18 +71,17 @@ async def run(
         RtError: with an exit code; what was committed stays and running again goes on from there.
     """
     job = open_job(host, config)
-    make, steps, source = job.make, job.steps, job.source
     if manner.pilot is not None:
-        source = source.drawing(manner.pilot, manner.seed)
-    total = source.count()
+        job = evolve(job, source=job.source.drawing(manner.pilot, manner.seed))
+    total = job.source.count()
     watchers = list(watchers)
     reporters = host.reporters(watchers)
-    with open_run(run_dir, room(total, source.size(), config.teacher is not None)) as ledger:
-        tally, breaker = Tally(reporters, total, len(steps)), Breaker()
-        work = _run(make, config, steps, source, run_dir, ledger, tally, breaker, manner)
+    with open_run(run_dir, room(total, job.source.size(), config.teacher is not None)) as ledger:
+        tally, breaker = Tally(reporters, total, len(job.steps)), Breaker()
+        work = _run(job, config, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
         out = run_dir if manner.pilot is None else run_dir / PILOT
-        files = write_outputs(make, config.output, source, out, ledger)
+        files = write_outputs(job.make, config.output, job.source, out, ledger)
         summary = summarise(ledger, tally, files)
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
@@ -91,10 +91,8 @@ async def run(
 
 
 async def _run(
-    make: Builder,
+    job: Opened,
     config: Config,
-    steps: list[Step],
-    source: Source,
     run_dir: Path,
     ledger: Ledger,
     tally: Tally,
@@ -105,32 +103,32 @@ async def _run(
     interrupted = await ledger.settle_interrupted()
     waits: list[Callable[[], str]] = []
     async with AsyncExitStack() as stack:
-        facts: dict[str, Any] = {"data": source.facts()}
+        facts: dict[str, Any] = {"data": job.source.facts()}
         teaching = scoring = None
         batched = False
         if config.student is not None:
-            side = student_side(make, config.student, config.scoring, ledger, tally)
+            side = student_side(job.make, config.student, config.scoring, ledger, tally)
             stack.push_async_callback(side.close)
             scoring = side.scoring
             waits.append(side.why)
             if ledger.meta("frozen") is None:  # later the losses in the ledger are proof enough
-                await scoring.check(PROBE, sorted({metric for step in steps for metric in step.stage.needs}))
+                await scoring.check(PROBE, sorted({metric for step in job.steps for metric in step.stage.needs}))
             facts |= {"student": side.student.fingerprint, "scoring": Framing.of(config.scoring).facts()}
         if config.teacher is not None:
-            asked = teacher_side(make, config.teacher, ledger, config.limits, tally, breaker, manner.ask)
+            asked = teacher_side(job.make, config.teacher, ledger, config.limits, tally, breaker, manner.ask)
             stack.push_async_callback(asked.calls.close)
             teaching, batched = asked.teaching, goes_in_batches(asked.teacher)
             waits.append(asked.calls.why)
-            facts |= {"teacher": asked.teacher.identity, **reflection_facts(steps)}
+            facts |= {"teacher": asked.teacher.identity, **reflection_facts(job.steps)}
         await freeze(ledger, run_dir, facts)
         withdrawn = await ledger.withdraw(manner.retry)
         await ledger.forget_samples()
-        notes = (*_notes(config, source), *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner))
+        notes = (*_notes(config, job.source), *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner))
         tally.reporters.send("rt_run_started", RunStarted(str(run_dir), notes, tally.total))
         await stack.enter_async_context(watchdog(tally, lambda: "; ".join(why() for why in waits)))
         at_once = min(config.limits.at_once(batched), tally.total or 1)
-        job = Run(steps, teaching, scoring, ledger, tally, at_once, config.pipeline.exhaustive)
-        await job.go(source.samples())
+        work = Run(job.steps, teaching, scoring, ledger, tally, at_once, config.pipeline.exhaustive)
+        await work.go(job.source.samples())
 
 
 def _leave(ledger: Ledger, watchers: Sequence[object]) -> None:

@@ -1,4 +1,4 @@
-"""Runs in batches that are killed at a chosen step, forked from a process that has imported everything already."""
+"""Runs in processes that can be killed at a chosen step, forked from one that has imported everything already."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,49 @@ from rt_framework import batches
 KEY = "sk-canary-0123456789abcdef"
 
 
+def forked(target: Callable[..., None], *args: object) -> BaseProcess:
+    """A process that calls *target*, started within milliseconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.reliability.kills", "tests.reliability.warm"])
+    process = context.Process(target=target, args=args)
+    process.start()
+    return process
+
+
+def deadly(number: int) -> Callable[[], None]:
+    """Kills this process when it is called for the n-th time."""
+    calls = itertools.count(1)
+
+    def die() -> None:
+        if next(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return die
+
+
+def arm(owner: Any, name: str, die: Callable[[], None], after: bool) -> None:
+    """Call *die* before, or after, each call of a coroutine function."""
+    real = getattr(owner, name)
+
+    async def armed(*args: Any, **kwargs: Any) -> Any:
+        if not after:
+            die()
+        result = await real(*args, **kwargs)
+        if after:
+            die()
+        return result
+
+    setattr(owner, name, armed)
+
+
 @frozen
 class Forked:
-    """A run under way."""
+    """A command under way."""
 
-    process: Any
+    process: BaseProcess
     _out: Path
 
-    def wait(self) -> tuple[int, str]:
+    def wait(self) -> tuple[int | None, str]:
         """Exit code, or the negative signal, and all output."""
         self.process.join(120)
         return self.process.exitcode, self._out.read_text()
@@ -34,11 +71,7 @@ class Forked:
 
 def start(folder: Path, die: str = "") -> Forked:
     """`rt run job.yaml` in *folder*, killed at *die*: ``before rt_framework.ledger Ledger.answered 3``."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.reliability.kills", "tests.reliability.warm"])
-    process = context.Process(target=_work, args=(folder, die))
-    process.start()
-    return Forked(process, folder / "out.txt")
+    return Forked(forked(_work, folder, die), folder / "out.txt")
 
 
 def _work(folder: Path, die: str) -> None:
@@ -49,27 +82,11 @@ def _work(folder: Path, die: str) -> None:
     os.dup2(file, 2)
     batches._QUIET, batches._SOONEST, batches._GRACE = 0.1, 0.1, 0.5
     if die:
-        _arm(die)
+        when, module, name, number = die.split()
+        *path, last = name.split(".")
+        owner = functools.reduce(getattr, path, importlib.import_module(module))
+        arm(owner, last, deadly(int(number)), after=when == "after")
     sys.argv = ["rt", "-p", "tests.fakes_plugin", "run", "job.yaml", "--run-dir", "run"]
     from rt_framework.cli import main
 
     main()
-
-
-def _arm(place: str) -> None:
-    """Kill this process before or after the n-th call of a coroutine function."""
-    when, module, name, number = place.split()
-    *path, last = name.split(".")
-    owner = functools.reduce(getattr, path, importlib.import_module(module))
-    real, calls = getattr(owner, last), itertools.count(1)
-
-    async def deadly(*args: Any, **kwargs: Any) -> Any:
-        now = next(calls) == int(number)
-        if now and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = await real(*args, **kwargs)
-        if now:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(owner, last, deadly)

@@ -32,9 +32,8 @@ from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.batch_desk import ENDPOINTS, LOST, BatchDesk
 from rt_framework.testing.server import FaultServer, scattered
 from tests.forks import KEY, start
+from tests.reliability.jobs import http_job, priced_at
 from tests.run_helpers import (
-    GATES,
-    SELECTIVE,
     attempts,
     go,
     http_answer,
@@ -44,7 +43,6 @@ from tests.run_helpers import (
     rows,
     side,
     tally,
-    write_json,
 )
 
 COUNT = 12
@@ -60,17 +58,8 @@ def _environment(monkeypatch):
 
 
 def job(folder: Path, server: FaultServer, limits: object = None, **more: object) -> Path:
-    teacher = {"model": "openai/fake-model", "api_base": server.url, "structured": True, "batch": True}
-    teacher |= {"input_price": 1.0, "output_price": 2.0} | more
-    raw = {
-        "data": {"path": str(write_json(folder / "data.json", rows(COUNT)))},
-        "teacher": {"litellm": teacher},
-        "student": "fake",
-        "scoring": {"preset": "selective-rt"},
-        "pipeline": [*SELECTIVE, *GATES],
-        "limits": limits or {},
-    }
-    return write_json(folder / "job.yaml", raw)
+    teacher = priced_at(server, **{"batch": True} | more)
+    return http_job(folder, server, rows(COUNT), teacher=teacher, limits=limits or {})
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from rt_framework import calls
 from rt_framework.cli import main
 from rt_framework.testing.server import FaultServer
-from tests.run_helpers import GATES, SELECTIVE, attempts, http_answer, rows, side, write_json
+from tests.reliability.jobs import http_job, litellm_at, priced_at
+from tests.run_helpers import attempts, http_answer, rows, side
 
 KEY = "sk-canary-0123456789abcdef"
 COUNT = 20
@@ -24,22 +25,7 @@ def _environment(monkeypatch):
 
 
 def job(folder: Path, server: FaultServer, **more: object) -> Path:
-    data = write_json(folder / "data.json", rows(COUNT))
-    teacher = {
-        "model": "openai/fake-model",
-        "api_base": server.url,
-        "structured": True,
-        "input_price": 1.0,
-        "output_price": 2.0,
-    }
-    raw = {
-        "data": {"path": str(data)},
-        "teacher": {"litellm": teacher},
-        "student": "fake",
-        "scoring": {"preset": "selective-rt"},
-        "pipeline": [*SELECTIVE, *GATES],
-    }
-    return write_json(folder / "job.yaml", raw | more)
+    return http_job(folder, server, rows(COUNT), **{"teacher": priced_at(server), "limits": {}} | more)
 
 
 @pytest.fixture
@@ -106,7 +92,6 @@ def test_the_budget_ends_the_command_and_a_larger_one_goes_on(tmp_path, rt_run):
 def test_a_budget_needs_a_price(tmp_path, rt_run):
     """A model that litellm has no price for: exit code 2 before anything is sent."""
     with FaultServer(http_answer) as server:
-        teacher = {"model": "openai/fake-model", "api_base": server.url, "structured": True}
-        code, out = rt_run(job(tmp_path, server, teacher={"litellm": teacher}, limits={"budget_usd": 1.0}))
+        code, out = rt_run(job(tmp_path, server, teacher=litellm_at(server), limits={"budget_usd": 1.0}))
         assert (code, server.received) == (2, [])
     assert "limits.budget_usd is set but the price of teacher 'litellm:openai/fake-model' is not known" in out

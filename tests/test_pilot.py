@@ -16,7 +16,7 @@ from rt_framework.events import RunStarted, SampleFinished
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import Reply, Sample, Usage, Version
-from rt_framework.pilot import Pace, forecast, pilot
+from rt_framework.pilot import Stopwatch, forecast, pilot
 from rt_framework.source import Draw, Source, open_source
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 from tests import fakes_plugin
@@ -187,7 +187,7 @@ def test_the_pace_is_that_of_the_gaps(monkeypatch):
     """The time to the first sample is kept apart."""
     now = [100.0]
     monkeypatch.setattr("rt_framework.pilot.time.monotonic", lambda: now[0])
-    pace = Pace()
+    pace = Stopwatch()
     now[0] = 110
     pace.rt_run_started(RunStarted("run", (), 4))
     for moment in (150, 151, 153, 156):

@@ -24,7 +24,8 @@ from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 from rt_framework.testing.server import FaultServer
 from tests import fakes_plugin
 from tests.helpers import Cli
-from tests.run_helpers import ASK, GATES, SELECTIVE, TELL, Priced, go, http_answer, job, pair_of, rows, write_json
+from tests.reliability.jobs import http_job, priced_at
+from tests.run_helpers import ASK, GATES, SELECTIVE, TELL, Priced, go, http_answer, job, pair_of, rows
 
 
 class Unloadable(FakeStudent):
@@ -247,30 +248,16 @@ def cli(monkeypatch, capfd, tmp_path):
     return Cli(monkeypatch, capfd)
 
 
-def raw(folder: Path, server: FaultServer, data: object, **more: object) -> Path:
+def paid(folder: Path, server: FaultServer, data: list[dict[str, str]], **more: object) -> Path:
     """A config for a paid teacher at *server*."""
-    teacher = {
-        "model": "openai/fake-model",
-        "api_base": server.url,
-        "structured": True,
-        "input_price": 1.0,
-        "output_price": 2.0,
-    }
-    told = {
-        "data": {"path": str(write_json(folder / "data.json", data))},
-        "teacher": {"litellm": teacher},
-        "student": "fake",
-        "scoring": {"preset": "selective-rt"},
-        "pipeline": SELECTIVE,
-    }
-    return write_json(folder / "job.yaml", told | more)
+    return http_job(folder, server, data, **{"teacher": priced_at(server), "pipeline": SELECTIVE, "limits": {}} | more)
 
 
 def test_a_dry_run_reaches_no_server_and_shows_three_prompts(cli, tmp_path):
     """Whole, harmless on a terminal; a run then sends what was said, and its cost lies between low and high."""
     data = [{"instruction": "Say [bold]\x1b[31m hi", "output": "Hi [/bold]"}, *rows(4), *rows(1)]
     with FaultServer(http_answer) as server:
-        config = raw(tmp_path, server, data, limits={"budget_usd": 5})
+        config = paid(tmp_path, server, data, limits={"budget_usd": 5})
         done = cli("run", config, "--dry-run")
         assert (done.code, done.err, server.received) == (0, "", [])
         assert sorted(path.name for path in tmp_path.iterdir()) == ["data.json", "job.yaml"]
@@ -311,7 +298,7 @@ def test_a_dry_run_reaches_no_server_and_shows_three_prompts(cli, tmp_path):
 def test_it_is_said_whether_the_budget_covers_the_cost(budget, words, cli, tmp_path):
     """Both ends."""
     with FaultServer(http_answer) as server:
-        done = cli("run", raw(tmp_path, server, rows(5)), "--dry-run", "--set", f"limits.budget_usd={budget}")
+        done = cli("run", paid(tmp_path, server, rows(5)), "--dry-run", "--set", f"limits.budget_usd={budget}")
     assert done.code == 0
     assert words in done.out
 
@@ -319,7 +306,7 @@ def test_it_is_said_whether_the_budget_covers_the_cost(budget, words, cli, tmp_p
 def test_an_unknown_price_is_said_and_refused_with_a_budget(cli, tmp_path):
     """As a run refuses: exit code 2 and one line."""
     with FaultServer(http_answer) as server:
-        config = raw(tmp_path, server, rows(5), teacher={"litellm": {"model": "openai/fake-model"}})
+        config = paid(tmp_path, server, rows(5), teacher={"litellm": {"model": "openai/fake-model"}})
         done = cli("run", config, "--dry-run")
         assert "cost unknown unknown" in done.words
         assert "the price of teacher 'litellm" in done.out
@@ -331,5 +318,5 @@ def test_an_unknown_price_is_said_and_refused_with_a_budget(cli, tmp_path):
 def test_without_a_teacher_nothing_is_paid_for(cli, tmp_path):
     """It says so."""
     with FaultServer(http_answer) as server:
-        config = raw(tmp_path, server, rows(5), teacher=None, pipeline=[{"measure": ["ifd"]}])
+        config = paid(tmp_path, server, rows(5), teacher=None, pipeline=[{"measure": ["ifd"]}])
     assert "no teacher: nothing is paid for" in cli("run", config, "--dry-run").out

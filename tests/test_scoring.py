@@ -20,13 +20,6 @@ from tests.run_helpers import Wrong, pair
 from tests.scoring_helpers import BOTH, PAIRS, scores, scoring
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.sqlite")
-    yield ledger
-    ledger.close()
-
-
 async def test_scores_are_those_of_the_formula(ledger):
     """Losses come from the spans of the preset, one by one, and the metric reduces them."""
     student = FakeStudent()

@@ -43,13 +43,6 @@ def waits(monkeypatch):
     return seconds
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.sqlite")
-    yield ledger
-    ledger.close()
-
-
 class Priced(ScriptedTeacher):
     """A teacher that costs something: at most 100 nano-dollars a call."""
 

@@ -30,12 +30,22 @@ ODD = ("empty", "null", "no_choices", "length", "content_filter")
 """Faults that give an answer of no use."""
 
 
+def litellm_at(server: FaultServer, **options: Any) -> dict[str, Any]:
+    """The litellm teacher that asks that server."""
+    return {"litellm": {"model": "openai/fake-model", "api_base": server.url, "structured": True} | options}
+
+
+def priced_at(server: FaultServer, **options: Any) -> dict[str, Any]:
+    """The same with prices."""
+    return litellm_at(server, **{"input_price": 1.0, "output_price": 2.0} | options)
+
+
 def http_job(folder: Path, server: FaultServer, data: list[dict[str, str]] | None = None, **more: Any) -> Path:
     """A config, over the data or a few plain rows, whose teacher is that server; keys of *more* beat the rest."""
     path = write_json(folder / "data.json", rows(12) if data is None else data)
     raw = {
         "data": {"path": str(path)},
-        "teacher": {"litellm": {"model": "openai/fake-model", "api_base": server.url, "structured": True}},
+        "teacher": litellm_at(server),
         "student": "fake",
         "scoring": {"preset": "selective-rt"},
         "pipeline": [*SELECTIVE, *GATES],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -28,6 +27,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.runner import run
 from rt_framework.testing.server import FaultServer
 from rt_framework.writer import Writer
+from tests.forks import arm, deadly, forked
 from tests.reliability.jobs import http_job, questions
 from tests.run_helpers import http_answer, outputs, rows
 
@@ -83,30 +83,19 @@ class _Deadly:
 def _arm(point: Point) -> None:
     """Make this process kill itself there."""
     owner, name, after = PLACES[point.place]
-    method, left = getattr(owner, name), point.count
-
-    def die() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    async def dying(*args: Any) -> Any:
-        if not after:
-            die()
-        result = await method(*args)
-        if after:
-            die()
-        return result
-
-    def dying_at_once(*args: Any) -> Any:
-        die()
-        return method(*args)
+    method, die = getattr(owner, name), deadly(point.count)
 
     def uncommitted(writer: Any, db: sqlite3.Connection, jobs: Any) -> Any:
         return method(writer, _Deadly(db, die), jobs)
 
-    setattr(owner, name, {"_commit": uncommitted, "_replace": dying_at_once}.get(name, dying))
+    def dying(*args: Any) -> Any:
+        die()
+        return method(*args)
+
+    if name in ("_commit", "_replace"):
+        setattr(owner, name, uncommitted if name == "_commit" else dying)
+    else:
+        arm(owner, name, die, after)
 
 
 def work(config: Path, run_dir: Path, point: Point | None) -> None:
@@ -119,15 +108,6 @@ def work(config: Path, run_dir: Path, point: Point | None) -> None:
         asyncio.run(run(host, read_config(config), run_dir))
     except RtError as error:
         sys.exit(error.exit_code)
-
-
-def forked(config: Path, run_dir: Path, point: Point | None = None) -> BaseProcess:
-    """A run in a process of its own, started within milliseconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.reliability.kills", "tests.reliability.warm"])
-    process = context.Process(target=work, args=(config, run_dir, point))
-    process.start()
-    return process
 
 
 @frozen
@@ -157,11 +137,11 @@ def killed(folder: Path, *points: Point, teacher: str = "http") -> Killed:
     with FaultServer(_slowly) as server:
         config = http_job(folder, server, rows(SAMPLES), **_teacher(teacher, server))
         for point in points:
-            died = _until(forked(config, run_dir, point), point, server)
+            died = _until(forked(work, config, run_dir, point), point, server)
         asked = questions(server)
         committed = _questions(run_dir, "SELECT request FROM calls WHERE answer IS NOT NULL")
         under_way = _questions(run_dir, "SELECT request FROM calls JOIN attempts ON call = key WHERE state = 'intent'")
-        again = forked(config, run_dir)
+        again = forked(work, config, run_dir, None)
         again.join(60)
         assert again.exitcode == 0, points
         asked_again = questions(server) - asked

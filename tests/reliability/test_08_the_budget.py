@@ -7,8 +7,9 @@ import signal
 import time
 
 from rt_framework.testing.server import FaultServer, scattered
+from tests.forks import forked
 from tests.reliability.jobs import http_job
-from tests.reliability.kills import forked
+from tests.reliability.kills import work
 from tests.run_helpers import http_answer, rows
 
 FAULTS = ("server_error", "rate_limit", "reset", "truncated", "bad_json", "empty", "length", "content_filter")
@@ -41,7 +42,7 @@ def test_what_is_billed_never_exceeds_it(tmp_path, size):
                 budget += source.uniform(2e-6, 2e-5)
                 limits = {"budget_usd": budget, "concurrency": source.randint(1, 16), "fail_on_error": False}
                 teacher = {"teacher": {"http": {"url": server.url}}, "limits": limits}
-                process = forked(http_job(folder, server, rows(30), **teacher), folder / "run")
+                process = forked(work, http_job(folder, server, rows(30), **teacher), folder / "run", None)
                 if turn == 1:
                     time.sleep(source.uniform(0.05, 0.4))
                     process.kill()

@@ -14,13 +14,6 @@ from tests.run_helpers import GATES, SELECTIVE, go, job, outputs, pair, rows, si
 from tests.scoring_helpers import BOTH, PAIRS, scores
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.sqlite")
-    yield ledger
-    ledger.close()
-
-
 class Small(FakeStudent):
     """A student on a device that holds so many sequences at once."""
 

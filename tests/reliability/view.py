@@ -19,7 +19,7 @@ from attrs import frozen
 
 from rt_framework.testing.server import Fault, FaultServer
 from tests.helpers import REPO
-from tests.reliability.jobs import http_job
+from tests.reliability.jobs import http_job, priced_at
 from tests.run_helpers import attempts, http_answer, rows
 
 COUNT = 40
@@ -62,16 +62,9 @@ def day(folder: Path, student: str, rate: float) -> tuple[list[Step], Bucket]:
     """Live through it, with so many calls a second allowed."""
     bucket = Bucket(rate)
     with FaultServer(lambda body: time.sleep(0.1) or http_answer(body), bucket) as server:
-        teacher = {"model": "openai/fake-model", "api_base": server.url, "structured": True}
-        prices = {"input_price": 1.0, "output_price": 1.0}
-        job = http_job(
-            folder,
-            server,
-            rows(COUNT),
-            teacher={"litellm": teacher | prices},
-            student=student,
-            limits={"concurrency": 3},
-        )
+        limits = {"concurrency": 3}
+        teacher = priced_at(server, output_price=1.0)
+        job = http_job(folder, server, rows(COUNT), teacher=teacher, student=student, limits=limits)
         job.rename(folder / "rt.yaml")
 
         def rt_run(budget: float, until: int | None = None) -> Step:

@@ -6,7 +6,6 @@ client libraries, gives a broken connection the status 500, and is itself slow t
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from rt_framework.errors import TeacherError
+from rt_framework.plain import without_secrets
 
 _CODES = {
     "insufficient_quota": "quota",
@@ -162,10 +162,7 @@ def _seconds(value: str) -> float | None:
 
 def _clean(text: str) -> str:
     """One line without control characters or anything that looks like a key."""
-    text = _PREFIX.sub("", text)
-    for name, value in os.environ.items():
-        if name.upper().endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")) and len(value) >= 6:
-            text = text.replace(value, "***")
+    text = without_secrets(_PREFIX.sub("", text))
     text = "".join(char if char.isprintable() else " " for char in _KEY_LIKE.sub("***", text))
     text = " ".join(text.split())
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 1] + "…"
