@@ -32,10 +32,16 @@ _ENOUGH = 10
 """Calls that make a measured rate believable."""
 
 _RECENT = 64
-"""Calls that it is measured from."""
+"""Latest calls that it is measured from."""
+
+_EVIDENCE = 256
+"""Latest calls that shares of failures are taken of."""
 
 _TOO_OFTEN, _TOO_MUCH = 0.04, 0.1
-"""Refusals, and errors, that are no accident: shares of the calls of the last ten seconds. A Retry-After is none."""
+"""Shares of refusals, and of errors, among the calls of the last ten seconds that are no accident, and"""
+
+_SURELY = 1.0
+"""by how many standard errors they have to be exceeded: a few calls show a share badly."""
 
 _CATCH_UP = 0.05
 """Seconds of delay that are made up for: clocks of an event loop are coarse."""
@@ -62,9 +68,9 @@ class Pace:
         self._rate = math.inf
         self._due = -math.inf
         self._cut = -math.inf
-        self._sends: deque[float] = deque(maxlen=_RECENT)
-        self._refusals: deque[float] = deque(maxlen=_RECENT)
-        self._errors: deque[float] = deque(maxlen=_RECENT)
+        self._sends: deque[float] = deque(maxlen=_EVIDENCE)
+        self._refusals: deque[float] = deque(maxlen=_EVIDENCE)
+        self._errors: deque[float] = deque(maxlen=_EVIDENCE)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[float]:
@@ -107,13 +113,14 @@ class Pace:
         times, share = (self._refusals, _TOO_OFTEN) if too_often else (self._errors, _TOO_MUCH)
         times.append(now)
         since = max(now - 10, self._sends[0] if self._sends else now)
-        if retry_after is None and _latest(times, since) < share * _latest(self._sends, since):
+        if retry_after is None and _latest(times, since) < _most_by_chance(share, _latest(self._sends, since)):
             return  # some providers fail a call now and then, however few they are sent
         if sent < self._cut:
             return  # sent before the last cut could have an effect
         soon, self._cut = now - self._cut < _SOON, now
-        if too_often and len(self._sends) >= _ENOUGH and now > self._sends[0]:
-            self._rate = (_FAR_BELOW if soon else _BELOW) * min(self._rate, len(self._sends) / (now - self._sends[0]))
+        latest = list(self._sends)[-_RECENT:]
+        if too_often and len(latest) >= _ENOUGH and now > latest[0]:
+            self._rate = (_FAR_BELOW if soon else _BELOW) * min(self._rate, len(latest) / (now - latest[0]))
             self._sends.clear()  # a pause is not the provider's rate
             self._refusals.clear()
         else:
@@ -153,6 +160,11 @@ class Pace:
 
 def _latest(times: Sequence[float], since: float) -> int:
     return sum(at >= since for at in times)
+
+
+def _most_by_chance(share: float, calls: int) -> float:
+    """Failures among so many calls from which on chance does not explain them."""
+    return share * calls + _SURELY * math.sqrt(share * (1 - share) * calls)
 
 
 def _now() -> float:
