@@ -21,8 +21,8 @@ from rt_framework.builtin.students.attention import RunAttention
 from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
-from rt_framework.model import EncodedSpan
 from rt_framework.plan import Batch, plan
+from rt_framework.spans import EncodedSpan
 
 SHAPES = {
     "7b": {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},

@@ -17,12 +17,13 @@ from rt_framework.config import Builder, Config, Data, Pipeline, ScoringConfig
 from rt_framework.events import Summary
 from rt_framework.framing import PresetFrame
 from rt_framework.host import Host
-from rt_framework.model import EncodedSpan, Pair, Request, Span, SpanLoss
+from rt_framework.model import Pair, Request
 from rt_framework.plan import Batch
 from rt_framework.presets import preset
 from rt_framework.runner import run
 from rt_framework.score import score_file
 from rt_framework.source import open_source
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
 from rt_framework.spec import Spec
 from rt_framework.testing import ScriptedTeacher
 

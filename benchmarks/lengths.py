@@ -10,7 +10,7 @@ import click
 from benchmarks.jobs import ifd_spans, pair_of
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.model import EncodedSpan
+from rt_framework.spans import EncodedSpan
 
 
 @click.command(help=__doc__)

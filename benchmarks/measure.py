@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from attrs import field, frozen
 
-from rt_framework.model import EncodedSpan
 from rt_framework.packing import Row
 from rt_framework.plan import Batch
+from rt_framework.spans import EncodedSpan
 
 Works = dict[str, Callable[[], Any]]
 """What is timed, by name."""

@@ -10,7 +10,7 @@ from benchmarks.measure import loaded_memory, peak_memory
 from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.model import EncodedSpan
+from rt_framework.spans import EncodedSpan
 
 LENGTH = 2048
 

@@ -9,9 +9,7 @@ from rt_framework.model import (
     Choice,
     Decision,
     Dropped,
-    EncodedSpan,
     Failure,
-    Loss,
     Pair,
     Range,
     Record,
@@ -21,14 +19,13 @@ from rt_framework.model import (
     Sampling,
     Score,
     Scored,
-    Span,
-    SpanLoss,
     Turn,
     Unparsed,
     Usage,
     Verdict,
     Version,
 )
+from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, by_token
 
 __all__ = [
     "Choice",
@@ -57,5 +54,6 @@ __all__ = [
     "Usage",
     "Verdict",
     "Version",
+    "by_token",
     "hookimpl",
 ]

@@ -20,7 +20,7 @@ from rt_framework.model import Pair, digest
 from rt_framework.outputs import check_output
 from rt_framework.pipeline import Step
 from rt_framework.presets import Preset, preset
-from rt_framework.protocols import BatchApiTeacher, Executor, Student, Teacher
+from rt_framework.protocols import BatchApiTeacher, Executor, FittedMetric, Student, Teacher
 from rt_framework.scoring import Scoring
 from rt_framework.source import Source, open_source
 from rt_framework.spec import Spec
@@ -177,7 +177,10 @@ def check_parts(make: Builder, steps: Iterable[Step], teacher: Spec | None, stud
     """
     for step in steps:
         for metric in step.stage.needs:
-            make("metrics", metric)
+            if isinstance(make("metrics", metric), FittedMetric) and not step.barrier:
+                raise ConfigError(
+                    f"stage '{step.name}' reads {metric}, which is fitted to the whole data set: use it in 'select'"
+                )
             if student is None:
                 raise ConfigError(f"stage '{step.name}' reads {metric}, but the config has no 'student:'")
         if step.stage.reflections and teacher is None:

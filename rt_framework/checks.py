@@ -13,9 +13,9 @@ from rt_framework.errors import RtError
 from rt_framework.host import Host
 from rt_framework.losses import Shape
 from rt_framework.manifest import versions
-from rt_framework.model import EncodedSpan, Span
 from rt_framework.protocols import Student
 from rt_framework.source import open_source
+from rt_framework.spans import EncodedSpan, Span
 from rt_framework.spec import Spec
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from attrs import evolve, frozen
 
 from rt_framework.errors import Unscorable
-from rt_framework.model import Context, Pair, Span
+from rt_framework.model import Pair
 from rt_framework.presets import Preset
 from rt_framework.protocols import Template
+from rt_framework.spans import Context, Span
 
 
 @frozen

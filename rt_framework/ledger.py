@@ -17,7 +17,9 @@ from attrs import asdict, frozen
 
 from rt_framework.errors import DataError, DiskError
 from rt_framework.migrations import VERSION, prepare, version_of
-from rt_framework.model import Decision, Failure, Pair, Reply, Request, Sample, Score, SpanLoss, Version
+from rt_framework.model import Decision, Failure, Pair, Reply, Request, Sample, Score, Version
+from rt_framework.sequences import packed, unpacked
+from rt_framework.spans import SpanLoss
 from rt_framework.writer import Statement, Writer
 
 _MOST_KEYS = 500
@@ -242,15 +244,19 @@ class Ledger:
     # --- losses -----------------------------------------------------------------------------
 
     def losses(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
-        """Known losses, by key."""
-        found: dict[str, SpanLoss] = {}
-        wanted = list(keys)
-        for at in range(0, len(wanted), _MOST_KEYS):
-            some = wanted[at : at + _MOST_KEYS]
-            marks = ",".join("?" * len(some))
-            sql = f"SELECT key, nll, tokens, status, reason FROM losses WHERE key IN ({marks})"  # noqa: S608 - marks only
-            found.update((row[0], SpanLoss(*row[1:])) for row in self._db.execute(sql, some))
-        return found
+        """Known losses, by key, without those of single tokens."""
+        sql = "SELECT key, nll, tokens, status, reason FROM losses WHERE key IN ({marks})"
+        return {row[0]: SpanLoss(*row[1:]) for row in self._among(sql, list(keys))}
+
+    def token_losses(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
+        """Known losses with those of single tokens, by key; what has no number needs none."""
+        sql = """
+        SELECT losses.key, losses.nll, tokens, status, reason, token_losses.nll, ranks
+        FROM losses LEFT JOIN token_losses ON token_losses.key = losses.key
+        WHERE losses.key IN ({marks}) AND (losses.nll IS NULL OR ranks IS NOT NULL)
+        """
+        rows = self._among(sql, list(keys))
+        return {row[0]: SpanLoss(*row[1:5], *map(unpacked, "fI", row[5:])) for row in rows}
 
     async def put_losses(self, losses: Mapping[str, SpanLoss]) -> None:
         """Commit computed losses."""
@@ -261,6 +267,10 @@ class Ledger:
             marks = ",".join(["(?, ?, ?, ?, ?)"] * len(some))
             sql = f"INSERT OR REPLACE INTO losses VALUES {marks}"  # noqa: S608 - marks only
             statements.append((sql, [one for row in some for one in row]))
+        for key, loss in losses.items():
+            if loss.token_nll is not None and loss.token_ranks is not None:
+                row = (key, packed("f", loss.token_nll), packed("I", loss.token_ranks))
+                statements.append(("INSERT OR REPLACE INTO token_losses VALUES (?, ?, ?)", row))
         await self.write(statements)
 
     # --- samples ----------------------------------------------------------------------------
@@ -331,6 +341,12 @@ class Ledger:
 
     def _one(self, sql: str, values: Sequence[Any]) -> Any:
         return self._db.execute(sql, values).fetchone()
+
+    def _among(self, sql: str, keys: Sequence[str]) -> Iterator[Any]:
+        """What a query finds of so many keys, in as many queries as it takes."""
+        for at in range(0, len(keys), _MOST_KEYS):
+            some = keys[at : at + _MOST_KEYS]
+            yield from self._db.execute(sql.format(marks=",".join("?" * len(some))), some)
 
     async def write(self, statements: list[Statement]) -> list[int]:
         """Commit statements, all or none; returns the last row id of each.

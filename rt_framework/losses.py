@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from attrs import asdict, frozen
@@ -15,9 +15,10 @@ from attrs import asdict, frozen
 from rt_framework.batching import Batcher
 from rt_framework.errors import ConfigError, OutOfMemory, PluginError, RtError
 from rt_framework.ledger import Ledger
-from rt_framework.model import Context, EncodedSpan, Span, SpanLoss, digest
+from rt_framework.model import digest
 from rt_framework.plan import Batch, plan
 from rt_framework.protocols import Executor, ShapedStudent, Student
+from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
 from rt_framework.tally import Tally
 
 _WAVE = 2048
@@ -67,12 +68,19 @@ class Losses:
     async def of(self, spans: Sequence[Span]) -> list[SpanLoss]:
         """The loss of each span. What is asked at the same time shares batches, and equal spans are one."""
         keys = [self._key(span) for span in spans]
-        found = self._ledger.losses(keys)
+        wanted = _wanted(zip(keys, spans, strict=True))
+        found = self._known(wanted)
         self._tally.reused_losses += sum(key in found for key in keys)
-        missing = {key: span for key, span in zip(keys, spans, strict=True) if key not in found}
+        missing = {key: span for key, span in wanted.items() if key not in found}
         if missing:
             found |= await self._batcher.submit(missing)
         return [found[key] for key in keys]
+
+    def known(self, spans: Sequence[Span]) -> list[SpanLoss | None]:
+        """The loss of each span that was computed before; computes nothing."""
+        keys = [self._key(span) for span in spans]
+        found = self._known(_wanted(zip(keys, spans, strict=True)))
+        return [found.get(key) for key in keys]
 
     async def check(self, spans: Sequence[Span]) -> None:
         """Whether the student can read *spans* at all; asked before anything is paid for.
@@ -99,14 +107,19 @@ class Losses:
         texts = [_plain(span.context), span.target, _plain(span.twin)]
         return digest([self._fingerprint, *texts, span.join, span.max_tokens, span.count_only])
 
+    def _known(self, wanted: Mapping[str, Span]) -> dict[str, SpanLoss]:
+        """What the ledger has of these."""
+        found = self._ledger.losses(key for key, span in wanted.items() if not span.by_token)
+        return found | self._ledger.token_losses(key for key, span in wanted.items() if span.by_token)
+
     # --- one wave ---------------------------------------------------------------------------
 
     async def _wave(self, asked: Sequence[Mapping[str, Span]]) -> AsyncIterator[tuple[int, Mapping[str, SpanLoss]]]:
         """Answers each asker as soon as its last batch is committed, so that its sample goes on meanwhile."""
         answers = _Answers(asked)
-        wanted = {key: span for one in asked for key, span in one.items()}
+        wanted = _wanted(item for one in asked for item in one.items())
         # The wave before may have computed what was still missing when this was asked.
-        known = self._ledger.losses(wanted)
+        known = self._known(wanted)
         self._tally.reused_losses += len(known)
         for answer in answers.add(known):
             yield answer
@@ -219,6 +232,15 @@ class _Answers:
                 self._open[position] -= 1
                 if not self._open[position]:
                     yield position, {own: self._found[own] for own in self._asked[position]}
+
+
+def _wanted(spans: Iterable[tuple[str, Span]]) -> dict[str, Span]:
+    """Spans by key. One that is asked for with and without its tokens is asked for with them."""
+    wanted: dict[str, Span] = {}
+    for key, span in spans:
+        if key not in wanted or span.by_token:
+            wanted[key] = span
+    return wanted
 
 
 def _plain(context: Context | None) -> object:

@@ -51,7 +51,12 @@ ALTER TABLE attempts ADD COLUMN batch TEXT;
 CREATE INDEX attempts_batch ON attempts (batch) WHERE batch IS NOT NULL
 """
 
-STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES)
+# Apart from the losses: most metrics never read them, and they are long.
+_TOKENS = """
+CREATE TABLE token_losses (key TEXT PRIMARY KEY, nll BLOB NOT NULL, ranks BLOB NOT NULL) WITHOUT ROWID
+"""
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS)
 """Step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -207,85 +206,6 @@ class Dropped:
 
     sample: Sample
     reason: str
-
-
-# --- spans and losses -------------------------------------------------------------------------
-
-Context = str | tuple[Turn, ...]
-"""What stands before a target: text, or messages that the student's chat template renders."""
-
-
-@frozen
-class Span:
-    """A target to be scored after a context: what a metric asks of the student."""
-
-    context: Context
-    target: str
-    join: str = "text"
-    """``text``: context and target are one string, encoded whole, and the boundary is the length of
-    the encoded context. ``ids``: both are encoded apart and their token ids are joined."""
-    twin: Context | None = None
-    """The context of the other pass that this one is compared with. With ``text`` the target is cut
-    so that the twin still fits; with ``ids`` both passes score the same target tokens."""
-    max_tokens: int | None = None
-    """Longest sequence in tokens; ``None`` is the model's own limit."""
-    count_only: bool = False
-    """Only the number of target tokens is wanted: no forward pass."""
-
-
-@frozen
-class EncodedSpan:
-    """A span as token ids. Positions ``start … len(ids)-1`` are its targets."""
-
-    ids: tuple[int, ...]
-    start: int
-    """First target position that is scored, ≥ 1: position 0 has no prediction."""
-    count_only: bool = False
-
-
-@frozen
-class SpanLoss:
-    """What the student found for one span."""
-
-    nll: float | None
-    """Sum of the target tokens' negative log-likelihoods, in nats; ``None`` when there is no number."""
-    tokens: int
-    """Number of target tokens scored."""
-    status: str = "ok"
-    reason: str | None = None
-
-
-@frozen
-class Loss:
-    """The loss that a metric reads: one span, or the sum over all turns of a conversation."""
-
-    nll: float | None
-    tokens: int
-    status: str = "ok"
-    reason: str | None = None
-    parts: tuple[SpanLoss, ...] = ()
-    """The turns one by one, oldest first."""
-
-    @property
-    def mean(self) -> float:
-        """Mean token loss L in nats (float64).
-
-        Raises:
-            Unscored by contract: core never hands a metric a loss without a number.
-        """
-        if self.nll is None:
-            raise ValueError(f"no loss: {self.reason}")
-        return self.nll / self.tokens
-
-
-def total(parts: Sequence[SpanLoss]) -> Loss:
-    """Token-weighted sum over the turns of a conversation; the first turn without a number decides the status."""
-    tokens = sum(part.tokens for part in parts)
-    bad = next((part for part in parts if part.status != "ok"), None)
-    if bad is not None:
-        return Loss(None, tokens, bad.status, bad.reason, tuple(parts))
-    nll = None if any(part.nll is None for part in parts) else math.fsum(part.nll or 0.0 for part in parts)
-    return Loss(nll, tokens, parts=tuple(parts))
 
 
 # --- selection --------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from rt_framework.model import EncodedSpan
 from rt_framework.plan import shared
+from rt_framework.spans import EncodedSpan
 
 Nodes = NDArray[np.int64]
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 from attrs import evolve, frozen
 from cattrs import unstructure
@@ -17,10 +18,12 @@ from rt_framework.events import SampleFailed, SampleFinished, StageFinished, Sta
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version, digest
 from rt_framework.plain import without_secrets
-from rt_framework.protocols import DatasetStage, Reflection, Stage
+from rt_framework.protocols import DatasetStage, Question, Reflection, Stage
 from rt_framework.scoring import Scoring
 from rt_framework.tally import Tally
 from rt_framework.teaching import Teaching
+
+T = TypeVar("T")
 
 _WAVE = 1024
 """Samples of a data-set stage that are scored or recorded together."""
@@ -59,6 +62,10 @@ class Context:
     async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
         """See the protocol."""
         return await self._run.require_teaching().reflect(name, reflection, version, self._stage)
+
+    async def ask(self, question: Question[T], version: Version) -> T | Failure:
+        """See the protocol."""
+        return await self._run.require_teaching().ask(question, version, self._stage)
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """See the protocol."""
@@ -241,6 +248,8 @@ class Run:
             PluginError: it failed; no sample can go on without its word.
         """
         self._begin(step.name)
+        with _blamed(step):
+            await self._fit(step)
         ctx = DatasetContext(self, step.name)
         samples = waiting(self._ledger)
         with _blamed(step):
@@ -253,6 +262,19 @@ class Run:
                 break
             await asyncio.gather(*(self._decided(before, _with_scores(after, ctx)) for before, after in wave))
         self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
+
+    async def _fit(self, step: Step) -> None:
+        """Now that all samples are there, score them by the metrics that are fitted to all of them."""
+        samples = waiting(self._ledger)
+        if self._scoring is None or not step.stage.needs:
+            return
+        fitted = await self._scoring.fit(step.stage.needs, lambda: (sample.current.pair for sample in samples))
+        every = iter(samples if fitted else ())
+        while wave := list(islice(every, _WAVE)):
+            ctx = Context(self, step.name)
+            await ctx.score([sample.current for sample in wave], fitted)
+            for sample in wave:
+                await self._ledger.record(Story(ctx.noting(sample), WAITING, None))
 
     async def _decided(self, before: Sample, after: Sample | Dropped) -> None:
         """Record a barrier's word on a sample."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from attrs import frozen
 
-from rt_framework.model import EncodedSpan
+from rt_framework.spans import EncodedSpan
 
 
 @frozen

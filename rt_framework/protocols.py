@@ -13,11 +13,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from rt_framework.errors import TeacherError
 from rt_framework.model import (
     Choice,
-    Context,
     Dropped,
-    EncodedSpan,
     Failure,
-    Loss,
     Pair,
     Pending,
     Range,
@@ -26,14 +23,14 @@ from rt_framework.model import (
     Sample,
     Score,
     Scored,
-    Span,
-    SpanLoss,
     Unparsed,
     Verdict,
     Version,
 )
+from rt_framework.spans import Context, EncodedSpan, Loss, Span, SpanLoss
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 # --- teachers ---------------------------------------------------------------------------------
 
@@ -209,8 +206,8 @@ class Frame(Protocol):
         """Y to be counted only, without a forward pass. Usual name ``len(y)``."""
 
 
-class Metric(Protocol):
-    """Pure arithmetic on losses."""
+class MetricSpans(Protocol):
+    """What every metric says."""
 
     direction: str
     """``higher`` or ``lower``: which is better; ``none`` for a measure without a better side."""
@@ -220,8 +217,26 @@ class Metric(Protocol):
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
         """The losses to compute, by name. Pure."""
 
+
+class Metric(MetricSpans, Protocol):
+    """Pure arithmetic on losses."""
+
     def reduce(self, losses: Mapping[str, Loss]) -> float:
         """The value, from losses of the same names that all have a number. Pure."""
+
+
+@runtime_checkable
+class FittedMetric(MetricSpans, Protocol):
+    """A metric with constants that come from the whole data set: a threshold, a mean.
+
+    It has numbers only where all samples are at hand: in a stage over the data set, and in ``rt score``.
+    """
+
+    def fit(self, losses: Iterable[Mapping[str, Loss]]) -> Metric:
+        """The metric with its constants, from the losses of every pair that has them, read one pair at a time.
+
+        Pure, and independent of the order.
+        """
 
 
 # --- selectors --------------------------------------------------------------------------------
@@ -256,17 +271,21 @@ class DatasetSelector(Protocol):
 # --- reflections ------------------------------------------------------------------------------
 
 
-class Reflection(Protocol):
+class Question(Protocol[T_co]):
     """A question to the teacher and the strict reading of its answer. Pure; never touches the network."""
 
     rewrites: Sequence[str]
-    """Parts of the pair that it rewrites: ``instruction``, ``response``."""
+    """Parts of the pair that it rewrites: ``instruction``, ``response``; none for a judgement."""
 
     def render(self, pair: Pair, index: int, structured: bool) -> Request:
         """The request for the *index*-th answer. A later one must differ from an earlier one."""
 
-    def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:
-        """The new pair, whole, or why the answer cannot be used."""
+    def parse(self, pair: Pair, request: Request, reply: Reply) -> T_co | Unparsed:
+        """What the answer says, whole, or why it cannot be used."""
+
+
+class Reflection(Question[Pair], Protocol):
+    """A question whose answer is a new pair."""
 
 
 # --- templates and formats --------------------------------------------------------------------
@@ -334,6 +353,9 @@ class StageContext(Protocol):
     async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
         """Ask the teacher for a rewrite of *version*; *name* becomes part of the rewrite's name."""
 
+    async def ask(self, question: Question[T], version: Version) -> T | Failure:
+        """Ask the teacher about *version*: a judgement, a mark."""
+
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Scores of each version, by metric."""
 
@@ -346,8 +368,8 @@ class Stage(Protocol):
         """Names of the metrics it reads."""
 
     @property
-    def reflections(self) -> Mapping[str, Reflection]:
-        """The reflections it asks for, by the name that their rewrites get."""
+    def reflections(self) -> Mapping[str, Question[Any]]:
+        """The questions it asks: reflections by the name that their rewrites get, others by any name."""
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Take the sample one step further."""
@@ -362,8 +384,8 @@ class DatasetStage(Protocol):
         """Names of the metrics it reads. Every sample comes with the scores of its kept version by these."""
 
     @property
-    def reflections(self) -> Mapping[str, Reflection]:
-        """The reflections it asks for, by the name that their rewrites get."""
+    def reflections(self) -> Mapping[str, Question[Any]]:
+        """The questions it asks: reflections by the name that their rewrites get, others by any name."""
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:
         """Take every sample one step further, in order.

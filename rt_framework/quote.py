@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -17,9 +18,9 @@ from rt_framework.config import Config, Limits
 from rt_framework.errors import KINDS, Retry, RtError
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
-from rt_framework.model import Pair, Reply, Request, Sample, digest
+from rt_framework.model import Pair, Reply, Request, Sample, Unparsed, digest
 from rt_framework.pipeline import Step
-from rt_framework.protocols import PricedTeacher, Reflection, Teacher
+from rt_framework.protocols import PricedTeacher, Question, Teacher
 from rt_framework.records import Numbers
 from rt_framework.rundir import LEDGER, check_frozen
 
@@ -155,11 +156,11 @@ class _Counting:
         self._counts["samples"] += 1
         texts = [_Text(sample.original.pair)]
         try:
-            for number, (name, reflection) in enumerate(self._reflections):
+            for number, (name, question) in enumerate(self._reflections):
                 if number == 0 and len(self._prompts) < _SHOWN:
-                    self._prompts.append((sample.row, reflection.render(texts[0].pair, 0, self._structured)))
-                for at in self._reflected(texts, name, reflection):
-                    new = self._rewrite(number, reflection, texts[at])
+                    self._prompts.append((sample.row, question.render(texts[0].pair, 0, self._structured)))
+                for at in self._reflected(texts, name, question):
+                    new = self._rewrite(number, question, texts[at])
                     texts[at] = evolve(texts[at], asked=texts[at].asked | {name})
                     texts += [new] if new else []
         except RtError:
@@ -167,7 +168,7 @@ class _Counting:
         except Exception:  # a run fails this sample and goes on
             self._counts["broken"] += 1
 
-    def _reflected(self, texts: Sequence[_Text], name: str, reflection: Reflection) -> list[int]:
+    def _reflected(self, texts: Sequence[_Text], name: str, question: Question[Any]) -> list[int]:
         """Which of a sample's versions a stage asks about.
 
         Which one the student holds is not known here: it is the one that was asked about before, or else the newest.
@@ -176,15 +177,15 @@ class _Counting:
         if self._exhaustive or len(places) < 2:
             return places
         if all(texts[at].written for at in places):
-            asked = {at: reflection.render(texts[at].pair, 0, self._structured) for at in places}
+            asked = {at: question.render(texts[at].pair, 0, self._structured) for at in places}
             known = [at for at in places if self._reply(self._key(asked[at])) is not None]
             return (known or places)[-1:]
         return places[-1:]
 
-    def _rewrite(self, number: int, reflection: Reflection, text: _Text) -> _Text | None:
+    def _rewrite(self, number: int, question: Question[Any], text: _Text) -> _Text | None:
         """Count the question about a version, and those that follow unusable answers; gives the rewrite."""
         for index in range(self._answers):
-            request = reflection.render(text.pair, index, self._structured)
+            request = question.render(text.pair, index, self._structured)
             key = self._key(request) if text.written else digest([number, request.reflection, request.pair_hash])
             reply = self._reply(key)
             fresh = self._seen.add(int(key[:16], 16))
@@ -193,11 +194,12 @@ class _Counting:
             )
             if reply is None:
                 if fresh:
-                    self._send(reflection, text, request, self._answers - index)
-                return _Text(text.pair, False, text.grown + request.sampling.max_tokens)
-            read = reflection.parse(text.pair, request, reply)
-            if isinstance(read, Pair):
-                return _Text(read)
+                    self._send(question, text, request, self._answers - index)
+                new = _Text(text.pair, False, text.grown + request.sampling.max_tokens)
+                return new if question.rewrites else None
+            read = question.parse(text.pair, request, reply)
+            if not isinstance(read, Unparsed):
+                return _Text(read) if isinstance(read, Pair) else None
             if KINDS[read.kind].retry is not Retry.CHANGE:
                 break
         return None
@@ -208,11 +210,11 @@ class _Counting:
     def _reply(self, key: str) -> Reply | None:
         return None if self._ledger is None else self._ledger.reply(key)
 
-    def _send(self, reflection: Reflection, text: _Text, request: Request, answers: int) -> None:
+    def _send(self, question: Question[Any], text: _Text, request: Request, answers: int) -> None:
         """Add up one call that is to be paid for."""
         longest, bound = request.sampling.max_tokens, request.most_prompt_tokens + text.grown
         asked = sum(_tokens(turn.content) for turn in request.messages)
-        told = min(_told(reflection, text.pair), longest)
+        told = min(_told(question, text.pair), longest)
         self._low.update(sends=1, prompt_tokens=asked, answer_tokens=told, cost=self._cost(asked, told))
         high = {"sends": 1, "prompt_tokens": bound, "answer_tokens": longest, "cost": self._cost(bound, longest)}
         self._high.update({name: answers * count for name, count in high.items()})
@@ -223,10 +225,10 @@ def _pricing(teacher: object) -> Callable[[int, int], int]:
     return lambda asked, told: (teacher.cost(asked, told) or 0) if isinstance(teacher, PricedTeacher) else 0
 
 
-def _told(reflection: Reflection, pair: Pair) -> int:
+def _told(question: Question[Any], pair: Pair) -> int:
     """Tokens of the texts that an answer replaces."""
     parts = {"instruction": pair.question, "response": pair.response}
-    return sum(_tokens(parts.get(name, "")) for name in reflection.rewrites)
+    return sum(_tokens(parts.get(name, "")) for name in question.rewrites)
 
 
 def _tokens(text: str) -> int:

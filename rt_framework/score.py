@@ -19,10 +19,11 @@ from rt_framework.errors import DiskError
 from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host
 from rt_framework.manifest import write_manifest
-from rt_framework.model import Loss, Sample
+from rt_framework.model import Sample
 from rt_framework.rundir import freeze, open_run
 from rt_framework.scoring import Measured, Scoring
 from rt_framework.source import Source
+from rt_framework.spans import Loss
 from rt_framework.spec import Spec
 from rt_framework.tally import Tally
 
@@ -68,6 +69,7 @@ async def score_file(
                 f"data: {source}",
             )
             tally.reporters.send("rt_run_started", RunStarted(str(out), notes, tally.total))
+            await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
             await _write(_lines(source, side.scoring, metrics), out, tally)
             asked = {"data": str(source), "student": student, "scoring": config, "metrics": metrics}
             write_manifest(run_dir, ledger, asked, tally.progress())

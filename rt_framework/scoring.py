@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from attrs import frozen
 
 from rt_framework.errors import PluginError, Unscorable
 from rt_framework.losses import Losses
-from rt_framework.model import Loss, Pair, Score, Span, total
-from rt_framework.protocols import Frame, Metric
+from rt_framework.model import Pair, Score
+from rt_framework.protocols import FittedMetric, Frame, Metric
+from rt_framework.spans import Loss, Span, total
+
+_WAVE = 1024
+"""Pairs whose losses are asked for together before a metric is fitted."""
 
 Declared = Mapping[str, Sequence[Span]] | Unscorable
 """What a metric reads of a pair, or why it cannot."""
@@ -34,8 +39,11 @@ class Scoring:
         range_binds: whether a value outside a metric's valid range loses every choice.
     """
 
-    def __init__(self, metrics: Callable[[str], Metric], frame: Frame, losses: Losses, range_binds: bool) -> None:
-        self._metrics = metrics
+    def __init__(
+        self, metrics: Callable[[str], Metric | FittedMetric], frame: Frame, losses: Losses, range_binds: bool
+    ) -> None:
+        self._made = metrics
+        self._fitted: dict[str, Metric] = {}
         self._frame = frame
         self._losses = losses
         self._range_binds = range_binds
@@ -55,6 +63,28 @@ class Scoring:
             measured.append(Measured(losses, {name: self._reduce(name, own, losses) for name, own in one.items()}))
         return measured
 
+    async def fit(self, metrics: Sequence[str], pairs: Callable[[], Iterable[Pair]]) -> list[str]:
+        """Fit those metrics that have constants of the data set; gives their names.
+
+        Args:
+            metrics: names of metrics.
+            pairs: gives every pair of the data set, as often as it is asked.
+
+        Raises:
+            PluginError: a metric cannot be fitted.
+        """
+        made = {name: self._made(name) for name in metrics}
+        fitting = {name: metric for name, metric in made.items() if isinstance(metric, FittedMetric)}
+        for name, metric in fitting.items():
+            every = iter(pairs())
+            while wave := list(islice(every, _WAVE)):
+                await self.measure(wave, [name])
+            try:
+                self._fitted[name] = metric.fit(self._computed(name, pairs()))
+            except Exception as error:
+                raise PluginError(f"metric '{name}' cannot be fitted: {type(error).__name__}: {error}") from error
+        return list(fitting)
+
     async def check(self, pair: Pair, metrics: Sequence[str]) -> None:
         """Whether the student can read a plain pair at all; asked before anything is paid for.
 
@@ -66,7 +96,16 @@ class Scoring:
         await self._losses.check([span for turns in spans.values() for span in turns])
 
     def _declared(self, pair: Pair, metrics: Sequence[str]) -> dict[str, Declared]:
-        return {name: _declared(name, self._metrics(name), pair, self._frame) for name in metrics}
+        return {name: _declared(name, self._made(name), pair, self._frame) for name in metrics}
+
+    def _computed(self, name: str, pairs: Iterable[Pair]) -> Iterator[Mapping[str, Loss]]:
+        """The losses of one metric of each pair that has all of them; computes nothing."""
+        for pair in pairs:
+            named = _spans(self._declared(pair, [name]))
+            found = self._losses.known([span for turns in named.values() for span in turns])
+            if named and all(loss is not None and loss.status == "ok" for loss in found):
+                losses = iter(loss for loss in found if loss is not None)
+                yield {span: total([next(losses) for _ in turns]) for span, turns in named.items()}
 
     # --- one score --------------------------------------------------------------------------
 
@@ -77,7 +116,13 @@ class Scoring:
         bad = next(((span, loss) for span, loss in mine.items() if loss.status != "ok"), None)
         if bad is not None:
             return Score(None, bad[1].status, f"{bad[0]}: {bad[1].reason}")
-        metric = self._metrics(name)
+        metric = self._fitted.get(name) or self._made(name)
+        if isinstance(metric, FittedMetric):
+            return Score(None, "not_fitted", f"{name} is fitted to the whole data set first")
+        by_token = [span for span, turns in asked.items() if _by_token(turns)]
+        tokenless = next((span for span in by_token if not mine[span].has_tokens), None)
+        if tokenless is not None:
+            return Score(None, "no_token_losses", f"{tokenless}: this student gives no losses of single tokens")
         try:
             value = float(metric.reduce(mine))
         except (OverflowError, ZeroDivisionError) as error:
@@ -92,12 +137,20 @@ class Scoring:
 
 
 def _spans(asked: Mapping[str, Declared]) -> dict[str, Sequence[Span]]:
-    """All spans by name; metrics that read the same loss name the same span."""
-    declared = (one for one in asked.values() if not isinstance(one, Unscorable))
-    return {name: turns for one in declared for name, turns in one.items()}
+    """All spans by name; metrics that read the same loss name the same span, and one may want it by token."""
+    spans: dict[str, Sequence[Span]] = {}
+    for one in asked.values():
+        for name, turns in {} if isinstance(one, Unscorable) else one.items():
+            if name not in spans or _by_token(turns):
+                spans[name] = turns
+    return spans
 
 
-def _declared(name: str, metric: Metric, pair: Pair, frame: Frame) -> Declared:
+def _by_token(turns: Sequence[Span]) -> bool:
+    return any(span.by_token for span in turns)
+
+
+def _declared(name: str, metric: Metric | FittedMetric, pair: Pair, frame: Frame) -> Declared:
     try:
         return metric.spans(pair, frame)
     except Unscorable as error:

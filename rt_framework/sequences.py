@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -35,6 +36,24 @@ class Late(Sequence[T]):
         if isinstance(places, range):
             return Late(len(places), lambda own: self._make(places[own]))
         return self._make(places)
+
+
+def packed(kind: str, values: Sequence[float]) -> bytes:
+    """Numbers as bytes, little-endian: ``f`` for float32, ``I`` for whole numbers of 32 bits."""
+    numbers = array(kind, values)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def unpacked(kind: str, stored: bytes | None) -> tuple[Any, ...] | None:
+    """The numbers of :func:`packed`; ``None`` where there are none."""
+    if stored is None:
+        return None
+    numbers = array(kind, stored)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return tuple(numbers)
 
 
 class Strings:

@@ -5,10 +5,14 @@ Nothing is read before it is committed, so a better parser costs no call.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from rt_framework.calls import Answer, Calls
 from rt_framework.errors import KINDS, Retry
 from rt_framework.model import Failure, Pair, Request, Unparsed, Version
-from rt_framework.protocols import Reflection
+from rt_framework.protocols import Question, Reflection
+
+T = TypeVar("T")
 
 
 class Teaching:
@@ -32,24 +36,38 @@ class Teaching:
             FatalTeacherError: no further call can succeed.
             BudgetReached: the budget allows no further call.
         """
-        failure = Failure(stage, "format", "no answer was asked for")
+        said, key = await self._said(reflection, version.pair)
+        if isinstance(said, Unparsed):
+            return Failure(stage, said.kind, said.reason, key)
+        return Version(_lineage(version.name, name), said, version.name, name, key)
+
+    async def ask(self, question: Question[T], version: Version, stage: str) -> T | Failure:
+        """What the teacher says of *version*, or why nothing usable.
+
+        Raises:
+            FatalTeacherError, BudgetReached: as :meth:`reflect`.
+        """
+        said, key = await self._said(question, version.pair)
+        return Failure(stage, said.kind, said.reason, key) if isinstance(said, Unparsed) else said
+
+    async def _said(self, question: Question[T], pair: Pair) -> tuple[T | Unparsed, str | None]:
+        """The first usable answer of those that are allowed, or why the last one is not; and its key."""
+        said: T | Unparsed = Unparsed("format", "no answer was asked for")
+        key = None
         for index in range(self._answers):
-            request = reflection.render(version.pair, index, self._structured)
+            request = question.render(pair, index, self._structured)
             answer = await self._calls.answer(request, first=index == 0)
-            outcome = _read(reflection, version.pair, request, answer)
-            if isinstance(outcome, Pair):
-                return Version(_lineage(version.name, name), outcome, version.name, name, answer.key)
-            failure = Failure(stage, outcome.kind, outcome.reason, answer.key)
-            if KINDS[outcome.kind].retry is not Retry.CHANGE:
+            said, key = _read(question, pair, request, answer), answer.key
+            if not isinstance(said, Unparsed) or KINDS[said.kind].retry is not Retry.CHANGE:
                 break
-        return failure
+        return said, key
 
 
-def _read(reflection: Reflection, pair: Pair, request: Request, answer: Answer) -> Pair | Unparsed:
+def _read(question: Question[T], pair: Pair, request: Request, answer: Answer) -> T | Unparsed:
     if answer.reply is None:
         error = answer.error
         return Unparsed(error.kind.name, error.message) if error else Unparsed("connection", "no answer")
-    return reflection.parse(pair, request, answer.reply)
+    return question.parse(pair, request, answer.reply)
 
 
 def _lineage(parent: str, reflection: str) -> str:

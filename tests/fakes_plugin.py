@@ -22,7 +22,8 @@ from rt_framework import Dropped, Range, Verdict, hookimpl
 from rt_framework.builtin.teachers.replay import ReplayTeacher
 from rt_framework.builtin.teachers.settings import ReplaySettings
 from rt_framework.errors import TeacherError
-from rt_framework.model import Pair, Reply, Request, Sampling, SpanLoss, Turn, Unparsed, Usage
+from rt_framework.model import Pair, Reply, Request, Sampling, Turn, Unparsed, Usage
+from rt_framework.spans import SpanLoss
 from rt_framework.testing.fakes import FakeStudent
 
 HELD: dict[str, Any] = {}

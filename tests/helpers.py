@@ -17,7 +17,8 @@ from typing import Any
 from attrs import field, frozen
 
 from rt_framework import hookimpl
-from rt_framework.model import EncodedSpan, Reply, Request, SpanLoss
+from rt_framework.model import Reply, Request
+from rt_framework.spans import EncodedSpan, SpanLoss
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 
 REPO = Path(__file__).resolve().parent.parent

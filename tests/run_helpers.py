@@ -12,8 +12,9 @@ from rt_framework.config import Config, structure
 from rt_framework.events import Summary
 from rt_framework.host import Host, Reporters
 from rt_framework.ledger import Ledger
-from rt_framework.model import Pair, Reply, Request, Sample, Sampling, SpanLoss, Usage, Version, digest
+from rt_framework.model import Pair, Reply, Request, Sample, Sampling, Usage, Version, digest
 from rt_framework.runner import run
+from rt_framework.spans import SpanLoss
 from rt_framework.tally import Tally
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting

@@ -16,8 +16,9 @@ from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.config import Builder
 from rt_framework.framing import PresetFrame
 from rt_framework.host import Host
-from rt_framework.model import EncodedSpan, Pair, Span
+from rt_framework.model import Pair
 from rt_framework.presets import preset
+from rt_framework.spans import EncodedSpan, Span
 
 pytestmark = pytest.mark.model
 

@@ -9,8 +9,9 @@ from rt_framework.config import Builder, ScoringConfig
 from rt_framework.errors import ConfigError, Unscorable
 from rt_framework.framing import PresetFrame, turns
 from rt_framework.host import Host
-from rt_framework.model import Pair, Span, Turn
+from rt_framework.model import Pair, Turn
 from rt_framework.presets import pipeline
+from rt_framework.spans import Span
 from rt_framework.spec import Spec
 
 WITHOUT = Pair("Name a colour.", "", "Blue.")

@@ -20,6 +20,7 @@ PACKAGE = REPO / "rt_framework"
 LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates",
+    "spans",
     "protocols hookspecs spec shapes breaker interrupt",
     "registry records plan writer budget pace disk",
     "host presets structuring ledger packing",
@@ -38,7 +39,20 @@ LAYERS = (
 
 LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer.split()}
 
-PUBLIC = {"", "errors", "model", "protocols", "hookspecs", "spec", "records", "shapes", "packing", "plain", "sequences"}
+PUBLIC = {
+    "",
+    "errors",
+    "model",
+    "spans",
+    "protocols",
+    "hookspecs",
+    "spec",
+    "records",
+    "shapes",
+    "packing",
+    "plain",
+    "sequences",
+}
 """Modules of the core that a plugin may import; the empty name is the package itself."""
 
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf")

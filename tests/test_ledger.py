@@ -13,17 +13,8 @@ from rt_framework.batchbook import BatchBook
 from rt_framework.errors import DataError, DiskError
 from rt_framework.ledger import Ledger, Story
 from rt_framework.migrations import STEPS
-from rt_framework.model import (
-    Decision,
-    Failure,
-    Pair,
-    Reply,
-    Score,
-    SpanLoss,
-    Turn,
-    Usage,
-    Version,
-)
+from rt_framework.model import Decision, Failure, Pair, Reply, Score, Turn, Usage, Version
+from rt_framework.spans import SpanLoss
 from tests.run_helpers import pair, request, sample
 
 
@@ -231,7 +222,7 @@ async def test_a_ledger_of_another_version_is_refused(path):
     with sqlite3.connect(path) as db:
         db.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
     db.close()
-    with pytest.raises(DataError, match="a ledger of version 999, not 3; use the release that wrote it"):
+    with pytest.raises(DataError, match="a ledger of version 999, not 4; use the release that wrote it"):
         Ledger(path, readonly=True)
 
 

@@ -18,7 +18,7 @@ GEMMA = """
 import sys, torch
 from benchmarks.measure import loaded_memory, peak_memory
 from rt_framework.builtin.students.probe import choose
-from rt_framework.model import EncodedSpan
+from rt_framework.spans import EncodedSpan
 from tests.tiny_models import family
 
 model = family("Gemma3Text", vocab_size=262144, hidden_size=640, intermediate_size=2048, num_hidden_layers=18,

@@ -7,19 +7,8 @@ import math
 import pytest
 from attrs.exceptions import FrozenInstanceError
 
-from rt_framework.model import (
-    Decision,
-    Failure,
-    Loss,
-    Pair,
-    Range,
-    Score,
-    SpanLoss,
-    Turn,
-    Version,
-    digest,
-    total,
-)
+from rt_framework.model import Decision, Failure, Pair, Range, Score, Turn, Version, digest
+from rt_framework.spans import Loss, SpanLoss, total
 from tests.run_helpers import pair, sample
 
 

@@ -7,9 +7,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt_framework.model import EncodedSpan
 from rt_framework.packing import Row
 from rt_framework.plan import plan
+from rt_framework.spans import EncodedSpan
 
 
 @st.composite

@@ -17,7 +17,7 @@ from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.errors import ConfigError, OutOfMemory, PluginError, RtError
 from rt_framework.ledger import Ledger
 from rt_framework.losses import Losses
-from rt_framework.model import Span
+from rt_framework.spans import Span
 from rt_framework.testing import FakeStudent
 from tests import tiny_models as tiny
 from tests.run_helpers import as_it_is, pair, tally

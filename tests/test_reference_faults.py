@@ -33,11 +33,11 @@ from rt_framework.config import Data, ScoringConfig
 from rt_framework.errors import ConfigError, ModelError, PluginError
 from rt_framework.framing import PresetFrame
 from rt_framework.host import Host
-from rt_framework.model import EncodedSpan, Loss
 from rt_framework.presets import PIPELINES, PRESETS, preset
 from rt_framework.score import score_file
 from rt_framework.selecting import select_file
 from rt_framework.source import open_source
+from rt_framework.spans import EncodedSpan, Loss
 from rt_framework.spec import Spec
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting

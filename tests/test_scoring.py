@@ -13,8 +13,9 @@ import pytest
 
 from rt_framework.errors import PluginError
 from rt_framework.ledger import Ledger
-from rt_framework.model import Pair, Range, SpanLoss, Turn
+from rt_framework.model import Pair, Range, Turn
 from rt_framework.presets import preset
+from rt_framework.spans import SpanLoss
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import Wrong, pair
 from tests.scoring_helpers import BOTH, PAIRS, scores, scoring

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rt_framework.builtin.students.probe import Way
-from rt_framework.model import EncodedSpan
+from rt_framework.spans import EncodedSpan
 
 _TEXT = ["Name the colours of the rainbow.", "Write a short poem about a river.", "What is 12 times 7? It is 84."]
 CHAT = "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}<assistant>"

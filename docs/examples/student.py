@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rt_framework import EncodedSpan, Span, SpanLoss, hookimpl
 from rt_framework.hookspecs import Register
-from rt_framework.model import Context
+from rt_framework.spans import Context
 
 _WINDOW = 4096
 

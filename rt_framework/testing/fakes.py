@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from rt_framework.model import Context, EncodedSpan, Reply, Request, Span, SpanLoss, Usage
+from attrs import evolve
+
+from rt_framework.model import Reply, Request, Usage
+from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
 
 
 class FakeStudent:
@@ -30,12 +34,12 @@ class FakeStudent:
         """The sum of the targets' losses."""
         self.forward_passes += 1
         self.forward_spans += len(batch)
-        return [
-            SpanLoss(
-                sum(_nats(span.ids[: at + 1]) for at in range(span.start, len(span.ids))), len(span.ids) - span.start
-            )
-            for span in batch
-        ]
+        return [self._loss(span) for span in batch]
+
+    def _loss(self, span: EncodedSpan) -> SpanLoss:
+        nll = [_nats(span.ids[: at + 1]) for at in range(span.start, len(span.ids))]
+        loss = SpanLoss(sum(nll), len(nll))
+        return evolve(loss, token_nll=tuple(nll), token_ranks=tuple(map(_rank, nll))) if span.by_token else loss
 
     def _encode(self, span: Span) -> EncodedSpan | SpanLoss:
         before, target = _before(span.context), _words(span.target)
@@ -46,7 +50,7 @@ class FakeStudent:
         skipped = 0 if (before and twin) or span.count_only else 1
         if skipped == len(target):
             return SpanLoss(None, 0, "too_short", "one token with nothing before it: no prediction to score")
-        return EncodedSpan((*before, *target), len(before) + skipped, span.count_only)
+        return EncodedSpan((*before, *target), len(before) + skipped, span.count_only, span.by_token)
 
 
 class ScriptedTeacher:
@@ -94,6 +98,11 @@ def _words(text: str) -> tuple[int, ...]:
 @lru_cache(maxsize=65536)
 def _word(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest())
+
+
+def _rank(nats: float) -> int:
+    """From 1 to 55: the less likely, the higher."""
+    return math.ceil(math.exp(nats))
 
 
 def _nats(ids: Sequence[int]) -> float:

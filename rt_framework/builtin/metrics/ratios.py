@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rt_framework.model import Loss, Pair, Range, Span
+from rt_framework.model import Pair, Range
 from rt_framework.protocols import Frame
+from rt_framework.spans import Loss, Span
 
 
 class _Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rt_framework.model import EncodedSpan, SpanLoss
+from rt_framework.spans import EncodedSpan, SpanLoss
 
 ENCODING = 1
 """Version of the rules below; a part of the student's fingerprint."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from attrs import evolve
 
 from rt_framework.builtin.students.attention import RowAttention, packed
-from rt_framework.builtin.students.head import TargetHead, nll_of_logits
-from rt_framework.model import EncodedSpan
+from rt_framework.builtin.students.head import TargetHead, nll_of_logits, ranks_of_logits
 from rt_framework.packing import Row
+from rt_framework.spans import EncodedSpan, SpanLoss
 
 _MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
@@ -49,12 +50,19 @@ class TargetLosses:
         Raises:
             RuntimeError: among others when memory runs out; see :func:`out_of_memory`.
         """
-        found = [math.nan] * len(batch)
+        return [math.nan if loss.nll is None else loss.nll for loss in self.of(batch)]
+
+    def of(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
+        """The loss of each sequence, with that of each token and its rank where it asks for them.
+
+        Raises:
+            RuntimeError: among others when memory runs out; see :func:`out_of_memory`.
+        """
+        found: dict[int, SpanLoss] = {}
         with torch.inference_mode(), self._products():
             for places in self._alike(batch):
-                for place, nll in zip(places, self._sums([batch[place] for place in places]), strict=True):
-                    found[place] = nll
-        return found
+                found |= zip(places, self._of([batch[place] for place in places]), strict=True)
+        return [found[place] for place in range(len(batch))]
 
     def _alike(self, batch: Sequence[EncodedSpan]) -> Iterator[list[int]]:
         """Sequences that the model treats the same: one that is long for it changes how it sees its batch mates."""
@@ -63,10 +71,20 @@ class TargetLosses:
             if kind in long:
                 yield [place for place, one in enumerate(long) if one is kind]
 
-    def _sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
+    def _of(self, batch: Sequence[EncodedSpan]) -> Iterator[SpanLoss]:
         states, targets, lengths = self._padded(batch) if self._attention is None else self._packed(batch)
-        nll = nll_of_logits(states, targets) if self._head is None else self._head.nll(states, targets)
-        return [float(part.sum()) for part in nll.cpu().split(lengths)]
+        if not any(span.by_token for span in batch):
+            nll = nll_of_logits(states, targets) if self._head is None else self._head.nll(states, targets)
+            return (SpanLoss(float(part.sum()), len(part)) for part in nll.cpu().split(lengths))
+        nll, ranks = self._ranked(states, targets)
+        parts = zip(batch, nll.cpu().split(lengths), ranks.cpu().split(lengths), strict=True)
+        return (_loss(span, *part) for span, *part in parts)
+
+    def _ranked(self, states: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss and rank of each target."""
+        if self._head is None:
+            return nll_of_logits(states, targets), ranks_of_logits(states, targets)
+        return self._head.nll_and_ranks(states, targets)
 
     def _packed(self, batch: Sequence[EncodedSpan]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
         """States that predict a target [targets × width], the targets [targets], and how many a sequence has."""
@@ -98,6 +116,11 @@ class TargetLosses:
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values).to(self._model.device)
+
+
+def _loss(span: EncodedSpan, nll: torch.Tensor, ranks: torch.Tensor) -> SpanLoss:
+    loss = SpanLoss(float(nll.sum()), len(nll))
+    return evolve(loss, token_nll=tuple(nll.tolist()), token_ranks=tuple(ranks.tolist())) if span.by_token else loss
 
 
 def _kinds_end(config: Any) -> float:

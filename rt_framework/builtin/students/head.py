@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -35,16 +36,28 @@ class TargetHead:
             hidden: states that predict, [targets × width].
             targets: the tokens predicted, [targets].
         """
-        parts = zip(hidden.split(_ROWS), targets.split(_ROWS), strict=True)
-        return torch.cat([self._block(part, wanted) for part, wanted in parts])
+        return torch.cat([self._block(*part)[0] for part in _parts(hidden, targets)])
 
-    def _block(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The vocabulary block by block, with a running log-sum-exp."""
-        columns = max(1, _bytes(hidden) // (4 * len(targets)))
+    def nll_and_ranks(self, hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same, and the rank of each target in the vocabulary, [targets]: one more than there are likelier tokens.
+
+        Takes the head twice: what is likelier shows when the target's own logit is known.
+        """
+        found = [self._ranked(*part) for part in _parts(hidden, targets)]
+        return torch.cat([nll for nll, _ in found]), torch.cat([ranks for _, ranks in found])
+
+    def _ranked(self, hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        nll, own = self._block(hidden, targets)
+        ranks = torch.ones_like(targets)
+        for _, logits in self._blocks(hidden, len(targets)):
+            ranks += (logits > own[:, None]).sum(-1)
+        return nll, ranks
+
+    def _block(self, hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Losses and the targets' own logits: the vocabulary block by block, with a running log-sum-exp."""
         total = torch.full(targets.shape, -torch.inf, dtype=torch.float64, device=hidden.device)
         own = torch.zeros_like(total)
-        for start in range(0, self._head.weight.shape[0], columns):
-            logits = self._logits(hidden, slice(start, start + columns))
+        for start, logits in self._blocks(hidden, len(targets)):
             place = targets - start
             here = (place >= 0) & (place < logits.shape[-1])
             found = logits.gather(-1, place.clamp(0, logits.shape[-1] - 1)[:, None])[:, 0]
@@ -53,7 +66,13 @@ class TargetHead:
             most = logits.amax(-1)
             mass = logits.sub_(most[:, None]).exp_().sum(-1)
             total = torch.logaddexp(total, most.double() + mass.double().log())
-        return total - own
+        return total - own, own
+
+    def _blocks(self, hidden: torch.Tensor, rows: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """Logits of each block of the vocabulary, [targets × block], and the token that it begins with."""
+        columns = max(1, _bytes(hidden) // (4 * rows))
+        for start in range(0, self._head.weight.shape[0], columns):
+            yield start, self._logits(hidden, slice(start, start + columns))
 
     def _logits(self, hidden: torch.Tensor, block: slice) -> torch.Tensor:
         """Logits of a block of the vocabulary as the model scales them, in float32."""
@@ -66,9 +85,20 @@ class TargetHead:
 
 def nll_of_logits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The same from logits that the model has computed, [targets × vocabulary]; a block of rows at a time."""
-    rows = max(1, _bytes(logits) // (4 * logits.shape[-1]))
-    parts = zip(logits.split(rows), targets.split(rows), strict=True)
+    parts = _parts(logits, targets, max(1, _bytes(logits) // (4 * logits.shape[-1])))
     return torch.cat([cross_entropy(part.float(), wanted, reduction="none") for part, wanted in parts]).double()
+
+
+def ranks_of_logits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The rank of each target, 1 for the likeliest, [targets]."""
+    parts = _parts(logits, targets, max(1, _bytes(logits) // (4 * logits.shape[-1])))
+    return torch.cat([1 + (part > part.gather(-1, wanted[:, None])).sum(-1) for part, wanted in parts])
+
+
+def _parts(
+    states: torch.Tensor, targets: torch.Tensor, rows: int = _ROWS
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    return zip(states.split(rows), targets.split(rows), strict=True)
 
 
 def _bytes(states: torch.Tensor) -> int:

@@ -13,7 +13,7 @@ from rt_framework.builtin.students.encoding import ENCODING
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.students.tokens import Encoder
 from rt_framework.errors import OutOfMemory
-from rt_framework.model import EncodedSpan, Span, SpanLoss
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 if TYPE_CHECKING:
     from rt_framework.builtin.students.probe import Way
@@ -76,16 +76,16 @@ class HFStudent:
             OutOfMemory: the batch does not fit the device.
             ModelError: the model cannot be loaded.
         """
-        sums = iter(self._sums([span for span in batch if not span.count_only]))
-        return [_loss(span, None if span.count_only else next(sums)) for span in batch]
+        found = iter(self._found([span for span in batch if not span.count_only]))
+        return [_counted(span) if span.count_only else _finite(next(found)) for span in batch]
 
-    def _sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
+    def _found(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
         from rt_framework.builtin.students.forward import free_memory, out_of_memory
 
         losses = self._way.losses
         try:
             with models.AT_WORK:
-                return losses.sums(batch)
+                return losses.of(batch)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -106,8 +106,11 @@ class HFStudent:
             return choose(models.load_model(self._settings, self._settings.attention), self._settings.attention)
 
 
-def _loss(span: EncodedSpan, nll: float | None) -> SpanLoss:
-    tokens = len(span.ids) - span.start
-    if nll is not None and not math.isfinite(nll):
-        return SpanLoss(None, tokens, "nonfinite", "the model's loss is not a finite number")
-    return SpanLoss(nll, tokens)
+def _counted(span: EncodedSpan) -> SpanLoss:
+    return SpanLoss(None, len(span.ids) - span.start)
+
+
+def _finite(loss: SpanLoss) -> SpanLoss:
+    if loss.nll is not None and math.isfinite(loss.nll):
+        return loss
+    return SpanLoss(None, loss.tokens, "nonfinite", "the model's loss is not a finite number")

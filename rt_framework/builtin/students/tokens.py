@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework.builtin.models import leading_ids, render
 from rt_framework.builtin.students.encoding import empty, encode_ids, encode_text
 from rt_framework.errors import Unscorable
-from rt_framework.model import Context, EncodedSpan, Span, SpanLoss
+from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
 
 
 @frozen
@@ -95,5 +95,7 @@ class Encoder:
         twin = None if pieces.twin is None else len(tokens(pieces.twin))
         context, target = tokens(pieces.context), tokens(pieces.target)
         if span.join == "text":
-            return encode_text(target, len(context), twin, limit, span.count_only)
-        return encode_ids(context, target, twin, limit, span.count_only)
+            encoded = encode_text(target, len(context), twin, limit, span.count_only)
+        else:
+            encoded = encode_ids(context, target, twin, limit, span.count_only)
+        return evolve(encoded, by_token=True) if span.by_token and isinstance(encoded, EncodedSpan) else encoded

@@ -1,0 +1,119 @@
+"""What a metric asks of the student, and what comes back: frozen, plain, and free of any machine-learning import."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from rt_framework.model import Turn
+
+Context = str | tuple[Turn, ...]
+"""What stands before a target: text, or messages that the student's chat template renders."""
+
+
+@frozen
+class Span:
+    """A target to be scored after a context: what a metric asks of the student."""
+
+    context: Context
+    target: str
+    join: str = "text"
+    """``text``: context and target are one string, encoded whole, and the boundary is the length of
+    the encoded context. ``ids``: both are encoded apart and their token ids are joined."""
+    twin: Context | None = None
+    """The context of the other pass that this one is compared with. With ``text`` the target is cut
+    so that the twin still fits; with ``ids`` both passes score the same target tokens."""
+    max_tokens: int | None = None
+    """Longest sequence in tokens; ``None`` is the model's own limit."""
+    count_only: bool = False
+    """Only the number of target tokens is wanted: no forward pass."""
+    by_token: bool = False
+    """The loss and the rank of each target token are wanted too: see :func:`by_token`."""
+
+
+def by_token(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """The same spans, with the loss and the rank of each target token: ``Loss.token_nll`` and ``Loss.token_ranks``."""
+    return tuple(evolve(span, by_token=True) for span in spans)
+
+
+@frozen
+class EncodedSpan:
+    """A span as token ids. Positions ``start … len(ids)-1`` are its targets."""
+
+    ids: tuple[int, ...]
+    start: int
+    """First target position that is scored, ≥ 1: position 0 has no prediction."""
+    count_only: bool = False
+    by_token: bool = False
+    """Whether the loss must hold ``token_nll`` and ``token_ranks``."""
+
+
+@frozen
+class SpanLoss:
+    """What the student found for one span."""
+
+    nll: float | None
+    """Sum of the target tokens' negative log-likelihoods, in nats; ``None`` when there is no number."""
+    tokens: int
+    """Number of target tokens scored."""
+    status: str = "ok"
+    reason: str | None = None
+    token_nll: tuple[float, ...] | None = None
+    """Negative log-likelihood of each target token in nats (float32), where the span asks for it."""
+    token_ranks: tuple[int, ...] | None = None
+    """Rank of each target token among the whole vocabulary, 1 for the likeliest, where the span asks for it."""
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether each token has its own loss and rank."""
+        return self.token_nll is not None and self.token_ranks is not None
+
+
+@frozen
+class Loss:
+    """The loss that a metric reads: one span, or the sum over all turns of a conversation."""
+
+    nll: float | None
+    tokens: int
+    status: str = "ok"
+    reason: str | None = None
+    parts: tuple[SpanLoss, ...] = ()
+    """The turns one by one, oldest first."""
+
+    @property
+    def mean(self) -> float:
+        """Mean token loss L in nats (float64).
+
+        Raises:
+            Unscored by contract: core never hands a metric a loss without a number.
+        """
+        if self.nll is None:
+            raise ValueError(f"no loss: {self.reason}")
+        return self.nll / self.tokens
+
+    @property
+    def token_nll(self) -> tuple[float, ...]:
+        """Loss of each target token in nats, of spans asked for :func:`by_token`; turns end to end."""
+        return tuple(nll for part in self.parts for nll in part.token_nll or ())
+
+    @property
+    def token_ranks(self) -> tuple[int, ...]:
+        """Rank of each target token, 1 for the likeliest, of spans asked for :func:`by_token`; turns end to end."""
+        return tuple(rank for part in self.parts for rank in part.token_ranks or ())
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether each token has its own loss and rank."""
+        return all(part.has_tokens for part in self.parts)
+
+
+def total(parts: Sequence[SpanLoss]) -> Loss:
+    """Token-weighted sum over the turns of a conversation; the first turn without a number decides the status."""
+    tokens = sum(part.tokens for part in parts)
+    bad = next((part for part in parts if part.status != "ok"), None)
+    if bad is not None:
+        return Loss(None, tokens, bad.status, bad.reason, tuple(parts))
+    nll = None if any(part.nll is None for part in parts) else math.fsum(part.nll or 0.0 for part in parts)
+    return Loss(nll, tokens, parts=tuple(parts))
