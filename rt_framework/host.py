@@ -139,6 +139,10 @@ class Host:
             raise PluginError(" ".join([text, *(f"Note: {failure}." for failure in self.failed)]))
         return offered[0]
 
+    def api_of(self, plugin: str) -> str:
+        """The version of the plugin API that a loaded plugin was written for; ours, where it does not say."""
+        return _dotted(getattr(self._manager.get_plugin(plugin), API_NAME, API))
+
     def reporters(self, objects: Iterable[object]) -> Reporters:
         """The event side of one run, with these reporters."""
         return Reporters(objects)

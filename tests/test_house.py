@@ -21,7 +21,7 @@ LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates",
     "spans",
-    "protocols hookspecs spec shapes breaker interrupt",
+    "protocols hookspecs spec options shapes breaker interrupt",
     "registry records plan writer budget pace disk",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
