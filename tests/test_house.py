@@ -22,7 +22,7 @@ LAYERS = (
     "errors model events batching sequences migrations estimates",
     "spans",
     "protocols hookspecs spec options shapes breaker interrupt",
-    "registry records plan writer budget pace disk",
+    "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
     "batches losses source manifest report watchdog",
