@@ -21,7 +21,7 @@ LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates",
     "spans",
-    "protocols hookspecs spec options shapes breaker interrupt",
+    "protocols hookspecs spec options shapes shards breaker interrupt",
     "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
@@ -30,7 +30,7 @@ LAYERS = (
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
-    "runner score checks console quote",
+    "runner score checks console quote merging",
     "story pilot",
     "spending",
     "cli",
@@ -73,7 +73,7 @@ WHO_MAY_IMPORT = {
     "datasets": {"builtin.formats.dataset"},
     "pyarrow": {"builtin.formats"},
     "click": {"cli"},
-    "sqlite3": {"ledger", "writer", "migrations"},
+    "sqlite3": {"ledger", "writer", "migrations", "merging"},
     "yaml": {"config"},
 }
 """Modules, or packages with all that is in them, that may import a library at all."""

@@ -45,6 +45,12 @@ class Job:
         return int(self.config.limits.too_many(summary.errors, summary.total))
 
 
+def default_dir(path: Path, config: Config) -> Path:
+    """Where a run goes if nothing is said: ``runs/`` and the config's name, and the shard's if it is one."""
+    shard = config.data.shard
+    return Path("runs") / (path.stem if shard is None else f"{path.stem}-shard-{shard.replace('/', '-of-')}")
+
+
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The argument CONFIG and how to run it; the command gets them as ``job``."""
 
@@ -57,19 +63,23 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         config: Path,
         run_dir: Path | None,
         limit: int | None,
+        shard: str | None,
         overrides: tuple[str, ...],
         reporter_names: tuple[str, ...],
         **options: Any,
     ) -> Any:
         from rt_framework.config import read_config
 
-        limits = () if limit is None else (f"limits.samples={limit}",)
-        read = read_config(config, (*overrides, *limits))
+        given = [*overrides]
+        given += [] if limit is None else [f"limits.samples={limit}"]
+        given += [] if shard is None else [f"data.shard={shard}"]
+        read = read_config(config, given)
         told = [f"--run-dir {quote(str(run_dir))}"] if run_dir else []
-        told += [f"--set {quote(override)}" for override in (*overrides, *limits)]
+        told += [f"--set {quote(one)}" for one in given]
         typed = " ".join(("rt run", quote(str(config)), *told))
-        job = Job(host, read, run_dir or Path("runs") / config.stem, reporter_names, typed)
-        return command(*args, job=job, **options)
+        return command(
+            *args, job=Job(host, read, run_dir or default_dir(config, read), reporter_names, typed), **options
+        )
 
     for decorate in (
         click.argument("config", type=click.Path(path_type=Path)),
@@ -77,6 +87,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--run-dir", type=click.Path(path_type=Path), help="Ledger and outputs; default: runs/ and CONFIG's name."
         ),
         click.option("--limit", type=click.IntRange(1), help="Read only so many samples."),
+        click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the samples; 'rt merge' joins them."),
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key: limits.concurrency=8."
         ),
