@@ -81,7 +81,13 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key: limits.concurrency=8."
         ),
         click.option(
-            "--reporter", "reporter_names", multiple=True, default=("console",), help="Who watches.", show_default=True
+            "--reporter",
+            "reporter_names",
+            multiple=True,
+            default=("console",),
+            metavar="NAME",
+            help="Who watches; options as NAME:VALUE or '{NAME: {KEY: VALUE}}'.",
+            show_default=True,
         ),
     ):
         gathered = decorate(gathered)
