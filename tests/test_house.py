@@ -38,7 +38,20 @@ LAYERS = (
 
 LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer.split()}
 
-PUBLIC = {"", "errors", "model", "protocols", "hookspecs", "spec", "records", "shapes", "packing", "plain", "sequences"}
+PUBLIC = {
+    "",
+    "errors",
+    "events",
+    "model",
+    "protocols",
+    "hookspecs",
+    "spec",
+    "records",
+    "shapes",
+    "packing",
+    "plain",
+    "sequences",
+}
 """Modules of the core that a plugin may import; the empty name is the package itself."""
 
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf")
