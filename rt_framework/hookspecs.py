@@ -128,6 +128,10 @@ class EventHooks:
         """The run ends early, and calls under way are waited for."""
 
     @hookspec
+    def rt_run_failed(self, event: events.RunFailed) -> None:
+        """The run ended with an error, or was interrupted, perhaps before it was started."""
+
+    @hookspec
     def rt_run_finished(self, event: events.RunFinished) -> None:
         """Outputs are written and the ledger is complete."""
 

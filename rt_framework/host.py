@@ -221,9 +221,24 @@ class Reporters:
                 self._manager.subset_hook_caller(hook, others)(event=event)
             except Exception as error:
                 self._manager.unregister(reporter)
-                told = without_secrets(f"{type(error).__name__}: {error}")
-                self.failed.append(f"reporter {type(reporter).__name__} left out: {told}")
-                _log.warning(shown(self.failed[-1]))
+                self.failed.append(_warn(reporter, "left out", error))
+
+
+def close_reporters(objects: Iterable[object]) -> None:
+    """Let the reporters end that have something to end. One that raises is told of, and stops nothing."""
+    for reporter in objects:
+        try:
+            getattr(reporter, "close", lambda: None)()
+        except Exception as error:
+            _warn(reporter, "did not end well", error)
+
+
+def _warn(reporter: object, what: str, error: Exception) -> str:
+    """Log what became of a reporter; returns the line."""
+    told = without_secrets(f"{type(error).__name__}: {error}")
+    line = shown(" ".join(f"reporter {type(reporter).__name__} {what}: {told}".split()))
+    _log.warning(line)
+    return line
 
 
 def _manager(specs: type) -> pluggy.PluginManager:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -114,6 +115,15 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:
     """
     check_frozen(ledger, path, facts)
     await ledger.set_meta("frozen", {**(ledger.meta("frozen") or {}), **facts})
+
+
+async def identify(ledger: Ledger) -> str:
+    """Who the run directory is, settled when it is begun."""
+    known = ledger.meta("run_id")
+    if known is None:
+        known = uuid4().hex
+        await ledger.set_meta("run_id", known)
+    return str(known)
 
 
 def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:

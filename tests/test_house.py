@@ -42,6 +42,7 @@ LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer
 PUBLIC = {
     "",
     "errors",
+    "events",
     "model",
     "spans",
     "protocols",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rt_framework.host import Host
+from rt_framework.host import Host, close_reporters
 
 if TYPE_CHECKING:
     from rt_framework.ledger import Ledger
@@ -72,13 +72,11 @@ def reader(run_dir: Path) -> Ledger:
 @contextmanager
 def watching(host: Host, names: Sequence[str]) -> Iterator[list[Any]]:
     """The reporters that were asked for; they leave the terminal as it was, however the run ends."""
-    from rt_framework.config import Builder
-    from rt_framework.spec import Spec
+    from rt_framework.config import Builder, spec_of
 
     make = Builder(host)
-    watchers = [make.spec("reporters", Spec.parse(name)) for name in names]
+    watchers = [make.spec("reporters", spec_of(name, "--reporter")) for name in names]
     try:
         yield watchers
     finally:
-        for watcher in watchers:
-            getattr(watcher, "close", lambda: None)()
+        close_reporters(watchers)

@@ -45,9 +45,8 @@ class Job:
         return int(self.config.limits.too_many(summary.errors, summary.total))
 
 
-def default_dir(path: Path, config: Config) -> Path:
+def default_dir(path: Path, shard: str | None) -> Path:
     """Where a run goes if nothing is said: ``runs/`` and the config's name, and the shard's if it is one."""
-    shard = config.data.shard
     return Path("runs") / (path.stem if shard is None else f"{path.stem}-shard-{shard.replace('/', '-of-')}")
 
 
@@ -70,15 +69,16 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         from rt_framework.config import read_config
 
-        given = [*overrides]
-        given += [] if limit is None else [f"limits.samples={limit}"]
-        given += [] if shard is None else [f"data.shard={shard}"]
+        short = {"limits.samples": limit, "data.shard": shard}
+        given = [*overrides, *(f"{key}={value}" for key, value in short.items() if value is not None)]
         read = read_config(config, given)
         told = [f"--run-dir {quote(str(run_dir))}"] if run_dir else []
         told += [f"--set {quote(one)}" for one in given]
         typed = " ".join(("rt run", quote(str(config)), *told))
         return command(
-            *args, job=Job(host, read, run_dir or default_dir(config, read), reporter_names, typed), **options
+            *args,
+            job=Job(host, read, run_dir or default_dir(config, read.data.shard), reporter_names, typed),
+            **options,
         )
 
     for decorate in (
@@ -88,11 +88,15 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--limit", type=click.IntRange(1), help="Read only so many samples."),
         click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the samples; 'rt merge' joins them."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of CONFIG."),
         click.option(
-            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key: limits.concurrency=8."
-        ),
-        click.option(
-            "--reporter", "reporter_names", multiple=True, default=("console",), help="Who watches.", show_default=True
+            "--reporter",
+            "reporter_names",
+            multiple=True,
+            default=("console",),
+            metavar="NAME",
+            help="Who watches; options as NAME:VALUE or '{NAME: {KEY: VALUE}}'.",
+            show_default=True,
         ),
     ):
         gathered = decorate(gathered)
