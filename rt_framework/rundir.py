@@ -31,6 +31,11 @@ _NAMING = 2.0
 """Seconds in which a new owner has said who it is."""
 
 
+def default_dir(path: Path, shard: str | None) -> Path:
+    """Where a run goes if nothing is said: ``runs/`` and the config's name, and the shard's if it is one."""
+    return Path("runs") / (path.stem if shard is None else f"{path.stem}-shard-{shard.replace('/', '-of-')}")
+
+
 @contextmanager
 def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
     """The ledger of a run directory that is ours alone until the block ends.

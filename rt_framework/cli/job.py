@@ -45,11 +45,6 @@ class Job:
         return int(self.config.limits.too_many(summary.errors, summary.total))
 
 
-def default_dir(path: Path, shard: str | None) -> Path:
-    """Where a run goes if nothing is said: ``runs/`` and the config's name, and the shard's if it is one."""
-    return Path("runs") / (path.stem if shard is None else f"{path.stem}-shard-{shard.replace('/', '-of-')}")
-
-
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The argument CONFIG and how to run it; the command gets them as ``job``."""
 
@@ -68,6 +63,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **options: Any,
     ) -> Any:
         from rt_framework.config import read_config
+        from rt_framework.rundir import default_dir
 
         short = {"limits.samples": limit, "data.shard": shard}
         given = [*overrides, *(f"{key}={value}" for key, value in short.items() if value is not None)]
