@@ -56,7 +56,10 @@ _TOKENS = """
 CREATE TABLE token_losses (key TEXT PRIMARY KEY, nll BLOB NOT NULL, ranks BLOB NOT NULL) WITHOUT ROWID
 """
 
-STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS)
+# Two passes over one target are compared token by token only where it is known where each ends.
+_CUT = "ALTER TABLE token_losses ADD COLUMN cut INTEGER NOT NULL DEFAULT 0"
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _CUT)
 """Step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)
