@@ -10,12 +10,7 @@ from pathlib import Path
 import metrics_parts
 import pytest
 from attrs import frozen
-
-ROWS = [
-    {"instruction": f"Name {n} things that float.", "input": "", "output": f"A cork, a leaf, the boat {n} and a raft."}
-    for n in range(1, 10)
-]
-EMPTY = {"instruction": "Say nothing.", "input": "", "output": ""}
+from metrics_parts import EMPTY, ROWS, lines
 
 
 @frozen
@@ -61,11 +56,6 @@ def score(rt):
         return lines("s.jsonl"), sum(metrics_parts.FED)
 
     return call
-
-
-def lines(path) -> list[dict]:
-    """The objects of a JSON lines file."""
-    return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
 
 
 @pytest.fixture(scope="session")

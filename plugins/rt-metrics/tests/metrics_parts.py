@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 from rt_framework import Loss, Reply, Request, SpanLoss, hookimpl
 from rt_framework.spans import total
 from rt_framework.testing import FakeStudent, ScriptedTeacher
+
+ROWS = [
+    {"instruction": f"Name {n} things that float.", "input": "", "output": f"A cork, a leaf, the boat {n} and a raft."}
+    for n in range(1, 10)
+]
+EMPTY = {"instruction": "Say nothing.", "input": "", "output": ""}
 
 FED: list[int] = []
 """Sequences of each forward pass since it was last cleared."""
@@ -58,3 +66,8 @@ def by_turn(*turns) -> Loss:
 def _part(tokens) -> SpanLoss:
     nll, ranks = zip(*tokens, strict=True)
     return SpanLoss(sum(nll), len(nll), token_nll=nll, token_ranks=ranks)
+
+
+def lines(path) -> list[dict]:
+    """The objects of a JSON lines file."""
+    return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import metrics_parts
 import pytest
-from conftest import ROWS, lines
 from hypothesis import given
 from hypothesis import strategies as st
+from metrics_parts import ROWS, lines
 
 from rt_framework import Pair, Reply, Turn, Unparsed
 from rt_framework.errors import ConfigError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import metrics_parts
 import pytest
-from conftest import ROWS, lines
+from metrics_parts import ROWS, lines
 
 ALL = ("s-ifd-50", "s-ifd-75", "grape", "rsr", "ifd-length-residual", "deita-complexity", "deita-quality", "deita")
 

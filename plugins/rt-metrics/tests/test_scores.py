@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,6 +192,16 @@ def test_texts_with_braces_are_shown_as_they_are():
     """A prompt is filled in once."""
     (span,) = Quality().spans(Pair("{response}", "{input}", "{instruction} {0}"), None)["deita-quality=1"]
     assert "{response}\n{input}\n" in span.context and "{instruction} {0}" in span.context
+
+
+def test_a_scorer_of_ones_own_is_five_lines():
+    """The README's, with losses of its own name."""
+    page = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    space = {"__name__": "readme"}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], space)
+    spans = space["Mine"]().spans(Pair("Name a river.", "", "The Rhine."), None)
+    assert list(spans) == [f"my-complexity={label}" for label in range(1, 7)]
+    assert spans["my-complexity=1"][0].context == "My scorer's prompt: Name a river. grade: "
 
 
 # --- IFD without length -----------------------------------------------------------------------
