@@ -20,8 +20,8 @@ PACKAGE = REPO / "rt_framework"
 LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates",
-    "spans",
-    "protocols hookspecs spec options shapes shards breaker interrupt",
+    "spans fences",
+    "answers protocols hookspecs spec options shapes shards breaker interrupt",
     "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
@@ -53,6 +53,8 @@ PUBLIC = {
     "packing",
     "plain",
     "sequences",
+    "fences",
+    "answers",
 }
 """Modules of the core that a plugin may import; the empty name is the package itself."""
 
