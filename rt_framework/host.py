@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -216,7 +216,7 @@ def _manager(specs: type) -> pluggy.PluginManager:
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: object, known: Sequence[str], prefix: str) -> None:
-    """A hook that is misspelt or not marked is an error: pluggy would only be silent."""
+    """A hook that is misspelt, not marked or has a default is an error: pluggy would only be silent."""
     marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
     meant = [name for name in dir(plugin) if name.startswith(prefix) and inspect.isroutine(getattr(plugin, name, None))]
     unknown = next((name for name in (*meant, *marked) if name not in known), None)
@@ -227,6 +227,18 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object, known: Sequence[
         raise PluginError(f"hook '{unmarked}' is not marked with @hookimpl")
     if not marked:
         raise PluginError(f"no hook found; known: {', '.join(known)}")
+    for name in marked:
+        defaults = with_defaults(getattr(plugin, name))
+        if defaults:
+            raise PluginError(
+                f"hook '{name}' has a default for '{defaults[0]}', which pluggy would never pass; take the default off"
+            )
+
+
+def with_defaults(hook: Callable[..., Any]) -> list[str]:
+    """Arguments of a hook that have a default: pluggy leaves them out, so the hook would see the default alone."""
+    parameters = inspect.signature(hook).parameters.values()
+    return [one.name for one in parameters if one.default is not inspect.Parameter.empty]
 
 
 def _import(module: str) -> Any:

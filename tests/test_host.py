@@ -78,6 +78,11 @@ BROKEN = {
         "unknown hook 'rt_registr_teachers'. Did you mean 'rt_register_teachers'?",
     ),
     "unmarked": ("def rt_register_metrics(register): ...", "hooks", "'rt_register_metrics' is not marked with @hook"),
+    "default": (
+        HOOK.replace("(register)", "(register=None)") + "pass",
+        "hooks",
+        "hook 'rt_register_metrics' has a default for 'register', which pluggy would never pass; take the default off",
+    ),
     "empty": ("x = 1", "hooks", "no hook found; known: rt_register_teachers"),
     "arguments": (
         "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(registry): ...",
