@@ -11,7 +11,7 @@ import inspect
 import logging
 import traceback
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -248,7 +248,7 @@ def _manager(specs: type) -> pluggy.PluginManager:
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: object, known: Sequence[str], prefix: str) -> None:
-    """A hook that is misspelt or not marked is an error: pluggy would only be silent."""
+    """A hook that is misspelt, not marked or has a default is an error: pluggy would only be silent."""
     marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
     meant = [name for name in dir(plugin) if name.startswith(prefix) and inspect.isroutine(getattr(plugin, name, None))]
     unknown = next((name for name in (*meant, *marked) if name not in known), None)
@@ -260,9 +260,15 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object, known: Sequence[
     if not marked:
         raise PluginError(f"no hook found; known: {', '.join(known)}")
     for name in marked:
-        for argument in inspect.signature(getattr(plugin, name)).parameters.values():
-            if argument.default is not inspect.Parameter.empty:
-                raise PluginError(f"hook '{name}': argument '{argument.name}' has a default and would never be passed")
+        defaults = with_defaults(getattr(plugin, name))
+        if defaults:
+            raise PluginError(f"hook '{name}': argument '{defaults[0]}' has a default and would never be passed")
+
+
+def with_defaults(hook: Callable[..., Any]) -> list[str]:
+    """Arguments of a hook that have a default: pluggy leaves them out, so the hook would see the default alone."""
+    parameters = inspect.signature(hook).parameters.values()
+    return [one.name for one in parameters if one.default is not inspect.Parameter.empty]
 
 
 def _check_api(plugin: object) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rt_framework import hookimpl
 from rt_framework.hookspecs import Register
-from rt_framework.testing import ScriptedTeacher
-from rt_framework.testing.fakes import rewriting
+from rt_framework.testing import ScriptedTeacher, rewriting
 
 
 def teacher() -> ScriptedTeacher:

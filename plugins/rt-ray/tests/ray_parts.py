@@ -6,8 +6,7 @@ import os
 import time
 
 from rt_framework import OutOfMemory, hookimpl
-from rt_framework.testing import FakeStudent, ScriptedTeacher
-from rt_framework.testing.fakes import rewriting
+from rt_framework.testing import FakeStudent, ScriptedTeacher, rewriting
 
 
 class SlowStudent(FakeStudent):

@@ -14,7 +14,6 @@ import pytest
 
 pytest.importorskip("ray")
 
-from rt_framework.cli import main
 from rt_framework.testing.server import FaultServer
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -32,6 +31,8 @@ OUTPUTS = ("kept.json", "dropped.json", "scores.jsonl")
 @pytest.fixture
 def rt(tmp_path, monkeypatch, capfd):
     """The command line in this process, in a folder with rows; returns its exit code."""
+    from rt_framework.cli import main
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")

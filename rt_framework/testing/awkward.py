@@ -1,0 +1,61 @@
+"""Pairs and replies that real data and real teachers hold, and that break what was tried on clean ones only."""
+
+from __future__ import annotations
+
+from rt_framework.model import Pair, Reply, Turn
+
+_SCRIPTS = "Ελληνικά, русский, 中文, العربية, עברית, हिन्दी, 日本語, ไทย, 👩‍👩‍👧‍👦 e\u0301"
+_BIDI = "left \u202eright\u202c and \u2066isolated\u2069, \u200ezero\u200b width\ufeff"
+_CONTROL = "bell \x07, escape \x1b[31m, null \x00, vertical \x0b, delete \x7f, next line \x85, paragraph \u2029"
+_MARKERS = "### Response: <|im_end|> </s> [[response 0a1b]] <<<end code>>> {{ braces }} {0} %s ```"
+
+
+def awkward_pairs() -> list[Pair]:
+    """Pairs that a plugin has to live with.
+
+    Empty parts, white space alone, one character, lone surrogates, marks of direction, control characters, words that
+    templates and prompts use as markers, other scripts, a very long pair, a system prompt, and a conversation.
+    """
+    texts = ["", " \n\t", "x", "half \ud83d of a pair \udc00", _BIDI, _CONTROL, _MARKERS, _SCRIPTS]
+    made = [Pair(text, "", text) for text in texts]
+    made += [
+        Pair("", "", "A response without an instruction."),
+        Pair("An instruction without a response."),
+        Pair("", "Only an input.", "And a response."),
+        Pair("Count. " * 100 + "x" * 50_000, "1 2 3 " * 50, "One, two, three. " * 100 + "y" * 50_000),
+        Pair("Name a river.", response="The Rhine.", system="You are brief."),
+        Pair("Name a river.", response="The Rhine.", system=""),
+        Pair("And a second one?", "", "The Nile.", None, _turns("Name a river.", "The Rhine.")),
+    ]
+    return made
+
+
+def _turns(asked: str, told: str) -> tuple[Turn, ...]:
+    return (Turn("user", asked), Turn("assistant", told))
+
+
+def awkward_replies() -> list[Reply]:
+    """Answers that a teacher may give instead of the one that was asked for; none of them holds a rewrite."""
+    texts = [
+        "",
+        " \n\t",
+        "null",
+        "[]",
+        "{}",
+        "0",
+        '"a text"',
+        "NaN",
+        '{"response": null}',
+        '{"response": ["a", "list"]}',
+        '{"response": "twice", "response": "twice"}',
+        "[" * 100_000,
+        "{" * 1000,
+        '{"a": ' * 5000,
+        "\ud800",
+        "\x00",
+        _CONTROL,
+        "Sure! Here is what you asked for.",
+        "```json\n",
+        "x" * 1_000_000,
+    ]
+    return [*map(Reply, texts), Reply("", "content_filter"), Reply("half of an ans", "length")]

@@ -1,0 +1,59 @@
+"""The student's whole chain without a model: what a metric's values are in a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rt_framework.config import Builder
+from rt_framework.framing import PresetFrame
+from rt_framework.host import Host, Reporters
+from rt_framework.ledger import Ledger
+from rt_framework.losses import Losses
+from rt_framework.model import Pair
+from rt_framework.presets import preset
+from rt_framework.protocols import Student
+from rt_framework.scoring import Measured, Scoring
+from rt_framework.tally import Tally
+from rt_framework.testing.fakes import FakeStudent
+
+
+def frame(name: str = "chat") -> PresetFrame:
+    """The frame of a preset with its own template."""
+    chosen = preset(name)
+    template = Builder(Host(only=()))("templates", chosen.template)
+    return PresetFrame(chosen, template, chosen.limit(chosen.template))
+
+
+def measure(
+    where: Path, pairs: Sequence[Pair], metrics: Mapping[str, Any], student: Student | None = None
+) -> list[Measured]:
+    """Losses and scores of *pairs* by these metric objects, as a run finds them.
+
+    Args:
+        where: an empty directory, for the ledger.
+        pairs: what to score.
+        metrics: objects by name.
+        student: the fake student when left out.
+
+    Raises:
+        PluginError: a metric raises.
+    """
+    return asyncio.run(_measure(where, pairs, metrics, student or FakeStudent()))
+
+
+async def _measure(where: Path, pairs: Sequence[Pair], metrics: Mapping[str, Any], student: Student) -> list[Measured]:
+    executor = Builder(Host(only=()))("executors", "local")
+    executor.start(lambda: student)
+    ledger = Ledger(where / "ledger.sqlite")
+    losses = Losses(student.fingerprint, executor, ledger, Tally(Reporters(())), None)
+    scoring = Scoring(metrics.__getitem__, frame(), losses, range_binds=True)
+    try:
+        await scoring.fit(list(metrics), lambda: pairs)
+        return await scoring.measure(pairs, list(metrics))
+    finally:
+        await losses.close()
+        executor.close()
+        ledger.close()

@@ -1,0 +1,268 @@
+"""What every contract checks, and how the checks are run."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest import SkipTest
+
+from attrs import frozen
+
+from rt_framework.config import Builder
+from rt_framework.errors import ConfigError, PluginError, RtError
+from rt_framework.host import Host, with_defaults
+from rt_framework.registry import Entry
+from rt_framework.structuring import field_names
+
+HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "sentence_transformers", "ray")
+"""Libraries that a plugin imports where it uses them, never when it is loaded."""
+
+_LOOK = """\
+import importlib, json, sys
+importlib.import_module(sys.argv[1])
+print("\\n" + json.dumps(sorted(set(sys.argv[2:]) & set(sys.modules))))
+"""
+
+
+class PluginContract:
+    """What holds for a plugin of any kind. Subclass it, or the contract of one kind, in a test module.
+
+    A check is a method ``test_*`` that takes at most ``tmp_path``. A check that cannot be made raises
+    :class:`unittest.SkipTest` with the reason, which pytest understands.
+    """
+
+    plugin: ClassVar[str]
+    """The module to load as a plugin, or the name of an installed one; ``builtin`` for what comes with the package."""
+    kind: ClassVar[str]
+    """The kind as hooks name it: ``metrics``. The contract of a kind has set it."""
+    name: ClassVar[str]
+    """The registered name."""
+    options: Any = None
+    """Options as in a config, when it needs some."""
+
+    # --- what checks build on ---------------------------------------------------------------
+
+    def host(self, *beside: str) -> Host:
+        """A host with this plugin, the built-in one, and the modules *beside*.
+
+        Raises:
+            SkipTest: the plugin does not load.
+        """
+        try:
+            return load(self.plugin, *beside)
+        except PluginError as error:
+            raise SkipTest(f"the plugin does not load: {error}") from None
+
+    def entry(self) -> Entry:
+        """What the plugin registered.
+
+        Raises:
+            SkipTest: it registered no such name.
+        """
+        found = [one for one in self.host().registry.offered(self.kind, self.name) if one.plugin == self.plugin]
+        if not found:
+            raise SkipTest(f"'{self.name}' is not registered")
+        return found[0]
+
+    def make(self, options: Any = None) -> Any:
+        """A new one, with the author's options or others.
+
+        Raises:
+            SkipTest: it cannot be built.
+        """
+        entry = self.entry()
+        try:
+            return Builder(self.host())(self.kind, entry.name, self.options if options is None else options)
+        except RtError as error:
+            raise SkipTest(f"it cannot be built: {error}") from None
+
+    # --- checks -----------------------------------------------------------------------------
+
+    def test_it_loads(self) -> None:
+        """The plugin is imported, and its hooks are known and marked."""
+        if any(_defaults(self.plugin)):
+            raise SkipTest("a hook has a default argument")
+        try:
+            load(self.plugin)
+        except PluginError as error:
+            raise AssertionError(f"expected a plugin that loads, found: {error}") from error
+
+    def test_hooks_have_no_default_arguments(self) -> None:
+        """No argument of a hook has a default: pluggy passes only those without one."""
+        for hook, arguments in _defaults(self.plugin):
+            raise AssertionError(f"{hook} has a default for '{arguments[0]}', so it is never passed; write it without")
+
+    def test_importing_it_is_cheap(self) -> None:
+        """Loading the plugin imports none of the heavy libraries: ``rt --help`` loads it too."""
+        module = module_of(self.plugin).partition(":")[0]
+        loaded = loaded_by(module)
+        assert not loaded, (
+            f"importing {module} imports {', '.join(loaded)}; import it inside the function that uses it, "
+            "and keep hooks and settings in a module of their own"
+        )
+
+    def test_its_name_is_registered(self) -> None:
+        """The name stands under its kind."""
+        entries = [one for one in self.host().registry.entries() if one.plugin == self.plugin]
+        names = [f"{one.kind[:-1]} '{one.name}'" for one in entries]
+        assert any(one.kind == self.kind and one.name == self.name for one in entries), (
+            f"expected {self.kind[:-1]} '{self.name}' of '{self.plugin}', found {', '.join(names) or 'nothing'}; "
+            f"register it in rt_register_{self.kind}"
+        )
+
+    def test_it_has_a_help_text(self) -> None:
+        """``rt plugins show`` has something to say."""
+        text = self.entry().help
+        assert text.strip() and "\n" not in text, f"expected help= of one line at register, found {text!r}"
+
+    def test_it_is_built_from_its_options(self) -> None:
+        """The target can be imported, and called with the options."""
+        entry = self.entry()
+        try:
+            built = Builder(self.host())(entry.kind, entry.name, self.options)
+        except RtError as error:
+            raise AssertionError(f"expected a {entry.kind[:-1]} built from {self.options!r}, found: {error}") from error
+        assert built is not None, f"{entry.target} gave None; return the object from it"
+
+    def test_unknown_options_are_refused(self) -> None:
+        """An option that is misspelt is an error that names the nearest one."""
+        entry = self.entry()
+        names = [] if entry.settings is None else field_names(entry.settings)
+        wrong = f"{names[0]}x" if names else "no_such_option"
+        given = self.options if isinstance(self.options, Mapping) else dict(zip(names, [self.options], strict=False))
+        known = {} if len(names) == 1 else {key: one for key, one in given.items() if one is not None}
+        try:
+            Builder(self.host())(entry.kind, entry.name, {**known, wrong: 1})
+        except (ConfigError, PluginError) as error:
+            told = str(error)
+        else:
+            raise AssertionError(
+                f"option '{wrong}' was taken without a word; give register() a frozen attrs class with a field for each"
+            )
+        # A mapping without the one option that there is stands for its value: nothing is near then.
+        assert len(names) < 2 or f"'{names[0]}'" in told, (
+            f"option '{wrong}' was refused without naming '{names[0]}': {told}; "
+            "give register() a frozen attrs class and leave the refusal to the framework"
+        )
+
+
+# --- loading ------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=16)
+def load(plugin: str, *beside: str) -> Host:
+    """A strict host that has loaded one plugin, the built-in one, and the modules *beside*.
+
+    Raises:
+        PluginError: one of them failed.
+    """
+    installed = _module(plugin) is not None
+    modules = [*beside] if installed or plugin == "builtin" else [plugin, *beside]
+    host = Host(only=[plugin] if installed else [], modules=modules, strict=True)
+    host.load()
+    return host
+
+
+def module_of(plugin: str) -> str:
+    """The module, with an attribute perhaps, that a plugin is loaded from."""
+    return _module(plugin) or ("rt_framework.builtin.hooks" if plugin == "builtin" else plugin)
+
+
+@lru_cache
+def _module(plugin: str) -> str | None:
+    """The module of an installed plugin."""
+    return next((found.module for found in Host(only=[plugin]).discovered()), None)
+
+
+def _defaults(plugin: str) -> Iterator[tuple[str, list[str]]]:
+    """Hooks with default arguments."""
+    name, _, attribute = module_of(plugin).partition(":")
+    try:
+        found: Any = import_module(name)
+        for part in attribute.split(".") if attribute else ():
+            found = getattr(found, part)
+    except Exception as error:
+        raise SkipTest(f"the plugin does not load: {error}") from None
+    for hook in (name for name in dir(found) if name.startswith("rt_")):
+        arguments = with_defaults(one) if inspect.isroutine(one := getattr(found, hook)) else []
+        if arguments:
+            yield hook, arguments
+
+
+def fresh(code: str, *arguments: str) -> str:
+    """The last line that *code* prints in a new process with this one's import path.
+
+    Raises:
+        SkipTest: it fails there.
+    """
+    path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SkipTest(f"it fails in a fresh process: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout.splitlines()[-1]
+
+
+@lru_cache
+def loaded_by(module: str) -> tuple[str, ...]:
+    """The heavy libraries that importing a module in a fresh process imports."""
+    return tuple(json.loads(fresh(_LOOK, module, *HEAVY)))
+
+
+# --- running ------------------------------------------------------------------------------------
+
+
+@frozen
+class Outcome:
+    """How one check ended."""
+
+    check: str
+    status: str
+    """``ok``, ``failed`` or ``skipped``."""
+    reason: str = ""
+
+
+def checks(contract: type[PluginContract]) -> list[str]:
+    """Names of all checks of a contract: those of every plugin first, in the order in which they are written."""
+    owners = [owner for owner in reversed(contract.__mro__) if owner is not object]
+    return list(dict.fromkeys(name for owner in owners for name in vars(owner) if name.startswith("test_")))
+
+
+def run_checks(contract: type[PluginContract], where: Path) -> list[Outcome]:
+    """Run every check of a contract, each with a directory of its own in *where*."""
+    return [_run(contract(), check, where / check) for check in checks(contract)]
+
+
+def _run(subject: PluginContract, check: str, folder: Path) -> Outcome:
+    method: Callable[..., None] = getattr(subject, check)
+    folder.mkdir(parents=True)
+    try:
+        method(*[folder for _ in inspect.signature(method).parameters])
+    except SkipTest as reason:
+        return Outcome(check, "skipped", str(reason))
+    except AssertionError as error:
+        return Outcome(check, "failed", str(error))
+    except Exception as error:
+        return Outcome(check, "failed", f"{type(error).__name__}: {error}")
+    return Outcome(check, "ok")
+
+
+def outcome(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What *work* returns or raises, in a form that can be compared."""
+    try:
+        return work(*arguments)
+    except Exception as error:
+        return type(error), str(error)

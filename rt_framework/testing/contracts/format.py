@@ -1,0 +1,126 @@
+"""The contract of formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+from rt_framework.errors import DataError
+from rt_framework.testing.awkward import awkward_pairs
+from rt_framework.testing.contracts.base import PluginContract, outcome
+
+_GARBAGE = b'\xff\xfe\x00 not { of "any [ form\n\xff'
+
+
+class FormatContract(PluginContract):
+    """A container of rows."""
+
+    kind = "formats"
+    nested: bool = False
+    """Whether a value may be a number, a list or a mapping, and comes back as it was."""
+
+    def place(self, folder: Path, name: str = "rows") -> Path:
+        """A path with this format's usual ending."""
+        suffixes: Sequence[str] = tuple(self.make().suffixes)
+        return folder / f"{name}{suffixes[0] if suffixes else ''}"
+
+    def break_it(self, path: Path) -> None:
+        """Write what is of no format. Overridden where some bytes are no fault: by default they are no text either."""
+        if self.make().suffixes:
+            path.write_bytes(_GARBAGE)
+        else:
+            path.mkdir()
+            (path / "data").write_bytes(_GARBAGE)
+
+    def test_suffixes_are_endings(self) -> None:
+        """``suffixes`` lists endings with their dot, or nothing for a directory."""
+        found = self.make().suffixes
+        good = not isinstance(found, str) and all(isinstance(one, str) and one.startswith(".") for one in found)
+        assert good, f"expected suffixes such as ('.tsv',), found {found!r}"
+
+    def test_what_is_written_is_read_again(self, tmp_path: Path) -> None:
+        """Awkward texts come back as they were, every row, in order."""
+        self._same(tmp_path, _texts())
+
+    def test_unknown_columns_are_kept(self, tmp_path: Path) -> None:
+        """Columns that no shape knows, and with odd names, come back as they were."""
+        row = {"instruction": "a", "output": "b", "my topic": "c", "größe": "d", "x": "e"}
+        self._same(tmp_path, [row, dict.fromkeys(row, "again")])
+
+    def test_nested_values_are_kept(self, tmp_path: Path) -> None:
+        """With ``nested = True``: numbers, lists and mappings come back as they were."""
+        if not self.nested:
+            raise SkipTest("nested is not set: values are texts")
+        row = {"instruction": 3, "input": 0.5, "output": [{"role": "user", "content": "Hi."}]}
+        self._same(tmp_path, [row, {**row, "output": [{"role": "user", "content": "You."}] * 2}])
+
+    def test_a_lone_surrogate_is_written_or_refused(self, tmp_path: Path) -> None:
+        """Text that UTF-8 cannot hold is written in some way, or is a ``DataError``."""
+        found = outcome(self._back, tmp_path, [{"instruction": "half \ud83d", "output": "b"}])
+        assert isinstance(found, list) or issubclass(found[0], DataError), (
+            f"a lone surrogate raised {found}; escape or replace it, or raise DataError"
+        )
+
+    def test_no_rows_come_back_as_no_rows(self, tmp_path: Path) -> None:
+        """A data set without rows is written, and read as one."""
+        found = outcome(self._back, tmp_path, [])
+        assert found == [], f"expected no rows from a file that was written with none, found {found}"
+
+    def test_it_knows_its_own(self, tmp_path: Path) -> None:
+        """``detect`` says yes to what the format has written."""
+        path = self.place(tmp_path)
+        outcome(self.make().write, path, [{"instruction": "a", "output": "b"}])
+        assert self.make().detect(path), f"detect does not know {path.name}, which it has written itself"
+
+    def test_it_leaves_others_alone(self, tmp_path: Path) -> None:
+        """``detect`` says no to another file, to a plain directory, and to what is not there."""
+        other = tmp_path / "rows.other"
+        other.write_text('{"instruction": "a"}\n')
+        (plain := tmp_path / "plain").mkdir()
+        for path in (other, plain, tmp_path / "nothing", tmp_path / "nothing.other"):
+            found = outcome(self.make().detect, path)
+            assert found is False, f"expected detect to say False to {path.name}, found {found!r}"
+
+    def test_a_broken_file_is_a_data_error(self, tmp_path: Path) -> None:
+        """What cannot be read is a ``DataError`` that names the file."""
+        path = self.place(tmp_path, "broken")
+        self.break_it(path)
+        self._error(path)
+
+    def test_a_missing_file_is_a_data_error(self, tmp_path: Path) -> None:
+        """So is what is not there."""
+        self._error(self.place(tmp_path, "missing"))
+
+    def _error(self, path: Path) -> None:
+        found = outcome(lambda: list(self.make().read(path)))
+        assert not isinstance(found, list), f"{path.name} was read as {found!r:.200}; expected a DataError"
+        kind, message = found
+        assert issubclass(kind, DataError) and path.name in message, (
+            f"expected a DataError that names {path.name}, found {kind.__name__}: {message!r:.300}"
+        )
+
+    def _back(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        path = self.place(folder)
+        self.make().write(path, iter(rows))
+        return [dict(row) for row in self.make().read(path)]
+
+    def _same(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        found = outcome(self._back, folder, rows)
+        assert isinstance(found, list), f"writing and reading raised {found[0].__name__}: {found[1]}"
+        assert len(found) == len(rows), f"{len(rows)} rows were written and {len(found)} read"
+        for number, (one, other) in enumerate(zip(rows, found, strict=True)):
+            assert one == other, f"row {number} was written as {one!r:.300} and read as {other!r:.300}"
+
+
+def _texts() -> list[dict[str, str]]:
+    """The awkward pairs as rows, without lone surrogates, which few formats can hold."""
+    texts = [(pair.instruction, pair.input, pair.response) for pair in awkward_pairs()]
+    texts += [('"quoted", with\ttab', "two\nlines\r\nand three", "'single' \\n \\"), ("1", "true", "null")]
+    names = ("instruction", "input", "output")
+    return [dict(zip(names, row, strict=True)) for row in texts if not any(map(_surrogate, row))]
+
+
+def _surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,231 @@
+"""The contract of metrics."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+from rt_framework.errors import PluginError
+from rt_framework.model import Pair, Range, Turn
+from rt_framework.protocols import FittedMetric
+from rt_framework.spans import Loss, Span, SpanLoss, total
+from rt_framework.testing.awkward import awkward_pairs
+from rt_framework.testing.chain import frame, measure
+from rt_framework.testing.contracts.base import PluginContract, outcome
+
+_PAIR = Pair("Name things that float.", "In one line.", "A cork, a leaf and a boat.")
+_TALK = Pair("And two?", "", "Four.", None, (Turn("user", "Twice one?"), Turn("assistant", "Two.")))
+_ALLOWED = (OverflowError, ZeroDivisionError)
+_EVERY = ((0.0, 1), (1e-6, 1), (1.0, 7), (3.0, 512), (20.0, 1))
+"""Nats a token and tokens, for all losses of a metric alike."""
+
+
+class MetricContract(PluginContract):
+    """Pure arithmetic on losses; for a fitted metric, that of what ``fit`` gives too."""
+
+    kind = "metrics"
+
+    def metric(self) -> Any:
+        """What reduces: the metric itself, or what it is when fitted to a grid of losses."""
+        made = self.make()
+        if not isinstance(made, FittedMetric):
+            return made
+        try:
+            return made.fit(iter(grid(self.asked(made))))
+        except Exception as error:
+            raise SkipTest(f"it cannot be fitted: {error}") from None
+
+    def asked(self, metric: Any, pair: Pair = _PAIR) -> dict[str, Sequence[Span]]:
+        """What the metric declares for a plain pair."""
+        try:
+            return dict(metric.spans(pair, frame()))
+        except Exception as error:
+            raise SkipTest(f"spans raises for a plain pair: {error}") from None
+
+    def test_direction_is_known(self) -> None:
+        """``direction`` is ``higher``, ``lower`` or ``none``."""
+        found = self.make().direction
+        assert found in ("higher", "lower", "none"), f"expected direction higher, lower or none, found {found!r}"
+
+    def test_valid_is_a_range_with_values_in_it(self) -> None:
+        """``valid`` is a ``Range`` that some number lies in."""
+        valid = self.make().valid
+        assert isinstance(valid, Range), f"expected valid to be a Range, found {valid!r}; Range() lets every value pass"
+        assert not _empty(valid), f"no value lies in the range {valid}; mend its bounds"
+
+    def test_spans_are_pure(self) -> None:
+        """The same pair gives the same spans, asked again and in another order."""
+        pairs = [_PAIR, *awkward_pairs()]
+        made = self.make()
+        first = [outcome(_spans, made, pair) for pair in pairs]
+        again = [outcome(_spans, made, pair) for pair in reversed(pairs)]
+        for pair, one, other in zip(pairs, first, reversed(again), strict=True):
+            assert one == other, (
+                f"spans of {pair!r:.200} differ when asked again; use nothing but the pair and the frame"
+            )
+
+    def test_awkward_pairs_are_scored_or_have_a_reason(self, tmp_path: Path) -> None:
+        """No pair makes it raise: each has a value, or a status and a reason."""
+        try:
+            measure(tmp_path, [_PAIR, _TALK, *awkward_pairs()], {self.name: self.make()})
+        except PluginError as error:
+            raise AssertionError(
+                f"{error}; awkward_pairs() holds the pair: raise Unscorable(status, reason) where there is no value"
+            ) from error
+
+    def test_a_pair_without_losses_has_no_value(self, tmp_path: Path) -> None:
+        """Where the student finds no loss there is no number, neither 0 nor any other."""
+        made = self.make()
+        self.asked(made)
+        try:
+            empty, _ = measure(tmp_path, [Pair("", "", ""), _PAIR], {self.name: made})
+        except PluginError as error:
+            raise SkipTest(str(error)) from None
+        value = empty.scores[self.name].value
+        assert value is None, (
+            f"a pair without any text has the value {value}; declare the same spans for every pair, "
+            "and leave it to the framework to see that a loss is missing"
+        )
+
+    def test_a_missing_loss_is_never_a_number(self) -> None:
+        """A loss without a number, were it ever handed over, gives no finite value."""
+        metric = self.metric()
+        asked = self.asked(metric)
+        read = self._read(metric, asked)
+        for missing in (name for name in asked if name in read and not any(one.count_only for one in asked[name])):
+            losses = {**grid(asked)[2], missing: Loss(None, 0, "empty", "the target is empty")}
+            found = outcome(_value, metric, losses)
+            assert not isinstance(found, float) or not math.isfinite(found), (
+                f"without a loss '{missing}' the value is {found}; read losses by .mean, which raises"
+            )
+
+    def test_values_are_finite(self) -> None:
+        """On a grid of losses every value is a finite number; only overflow and division by zero may be raised."""
+        metric = self.metric()
+        for losses in grid(self.asked(metric)):
+            try:
+                value = metric.reduce(losses)
+            except _ALLOWED:
+                continue
+            except Exception as error:
+                raise AssertionError(
+                    f"reduce raised {type(error).__name__}: {error} for {_told(losses)}; "
+                    "only OverflowError and ZeroDivisionError become a status"
+                ) from error
+            good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            assert good, f"expected a finite number, found {value!r} for {_told(losses)}"
+
+    def test_reduce_is_pure(self) -> None:
+        """The same losses give the same value, asked again and in another order, and are left as they were."""
+        metric = self.metric()
+        rows = grid(self.asked(metric))
+        first = [outcome(metric.reduce, row) for row in map(dict, rows)]
+        given = [dict(row) for row in rows]
+        again = [outcome(metric.reduce, row) for row in reversed(given)]
+        assert given == rows, "reduce changed the losses that it was given; leave them as they are"
+        for row, one, other in zip(rows, first, reversed(again), strict=True):
+            assert one == other, f"reduce gave {one}, then {other}, for {_told(row)}; keep nothing between two calls"
+
+    def test_every_name_read_is_declared(self) -> None:
+        """``reduce`` reads no loss that ``spans`` does not name."""
+        metric = self.metric()
+        asked = self.asked(metric)
+        more = sorted(self._read(metric, asked) - set(asked))
+        assert not more, f"reduce reads '{more[0] if more else ''}', which spans does not declare; declare it"
+
+    def test_every_declared_name_is_read(self) -> None:
+        """``spans`` names no loss that ``reduce`` has no use for: each is a forward pass."""
+        metric = self.metric()
+        asked = self.asked(metric)
+        left = sorted(set(asked) - self._read(metric, asked))
+        assert not left, f"spans declares '{left[0] if left else ''}', which reduce never reads; take it out"
+
+    def test_fit_does_not_depend_on_the_order(self) -> None:
+        """A fitted metric has the same constants whatever the order of the pairs, and when fitted again."""
+        made = self.make()
+        if not isinstance(made, FittedMetric):
+            raise SkipTest("nothing is fitted")
+        rows = grid(self.asked(made))
+        shuffled = random.Random(1).sample(rows, len(rows))  # noqa: S311 - repeatable, not secret
+        try:
+            fitted = [made.fit(iter(order)) for order in (rows, shuffled, rows[::-1], rows)]
+        except Exception as error:
+            raise AssertionError(f"fit raised {type(error).__name__}: {error}") from error
+        for row in rows:
+            values = [outcome(one.reduce, row) for one in fitted]
+            same = all(_close(values[0], value) for value in values)
+            assert same, f"fitted in four orders it gives {values}; let nothing depend on the order: use math.fsum"
+
+    def _read(self, metric: Any, asked: Mapping[str, Sequence[Span]]) -> set[str]:
+        """Names that reduce has looked up."""
+        rows = [_Read(row) for row in grid(asked)]
+        for row in rows:
+            outcome(metric.reduce, row)
+        return {name for row in rows for name in row.read}
+
+
+class _Read(Mapping[str, Loss]):
+    """Losses that remember what was looked up."""
+
+    def __init__(self, losses: Mapping[str, Loss]) -> None:
+        self._losses = losses
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Loss:
+        self.read.add(name)
+        return self._losses[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._losses)
+
+    def __len__(self) -> int:
+        return len(self._losses)
+
+
+def grid(asked: Mapping[str, Sequence[Span]]) -> list[dict[str, Loss]]:
+    """Losses for what a metric declares: all alike from nothing to huge, then mixed ones, the same every time."""
+    draw = random.Random(0)  # noqa: S311 - repeatable, not secret
+    rows = [{name: _loss(spans, nats, tokens) for name, spans in asked.items()} for nats, tokens in _EVERY]
+    mixed = ((draw.uniform(0.01, 9), draw.randint(1, 99)) for _ in range(40 * len(asked)))
+    return rows + [{name: _loss(spans, *next(mixed)) for name, spans in asked.items()} for _ in range(40)]
+
+
+def _spans(metric: Any, pair: Pair) -> dict[str, Sequence[Span]]:
+    return dict(metric.spans(pair, frame()))
+
+
+def _value(metric: Any, losses: Mapping[str, Loss]) -> float:
+    return float(metric.reduce(losses))
+
+
+def _loss(spans: Sequence[Span], nats: float, tokens: int) -> Loss:
+    return total([_part(span, nats, tokens) for span in spans])
+
+
+def _part(span: Span, nats: float, tokens: int) -> SpanLoss:
+    if span.count_only:
+        return SpanLoss(None, tokens)
+    each = [nats] * tokens if span.by_token else []
+    ranks = tuple(range(1, tokens + 1)) if span.by_token else None
+    return SpanLoss(nats * tokens, tokens, token_nll=tuple(each) if span.by_token else None, token_ranks=ranks)
+
+
+def _told(losses: Mapping[str, Loss]) -> str:
+    return ", ".join(f"{name}: {loss.nll} nats in {loss.tokens} tokens" for name, loss in losses.items())
+
+
+def _empty(valid: Range) -> bool:
+    """Whether no number lies between the bounds."""
+    low = max((one for one in (valid.above, valid.at_least) if one is not None), default=-math.inf)
+    high = min((one for one in (valid.below, valid.at_most) if one is not None), default=math.inf)
+    return not low < high and not (low == high and low in valid)
+
+
+def _close(one: object, other: object) -> bool:
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return one == other

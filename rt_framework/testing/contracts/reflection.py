@@ -1,0 +1,166 @@
+"""The contract of reflections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from unittest import SkipTest
+
+from attrs import evolve
+
+from rt_framework.errors import KINDS
+from rt_framework.model import Pair, Reply, Request, Turn, Unparsed
+from rt_framework.testing.awkward import awkward_pairs, awkward_replies
+from rt_framework.testing.contracts.base import PluginContract, outcome
+from rt_framework.testing.fakes import rewriting
+
+_PAIR = Pair(
+    "Name a river.", "In one line.", "The Rhine.", "You are brief.", (Turn("user", "Hi."), Turn("assistant", "Hello."))
+)
+_REFUSAL = "I'm sorry, but I can't help with that."
+_PARTS = {"instruction": ("instruction", "input"), "response": ("response",)}
+"""The fields that belong to each part: a new instruction may take the input in."""
+
+
+class ReflectionContract(PluginContract):
+    """A question to the teacher, and the strict reading of its answer."""
+
+    kind = "reflections"
+
+    def good_reply(self, request: Request) -> str:
+        """The text of a good answer to a structured request. Overridden where the answer is no flat object of texts.
+
+        Raises:
+            SkipTest: the request has a schema that this default cannot serve.
+        """
+        try:
+            return rewriting(request)
+        except (KeyError, TypeError) as error:
+            raise SkipTest(f"the schema is not known here ({error}); override good_reply(request)") from None
+
+    # --- the question -------------------------------------------------------------------------
+
+    def test_rewrites_name_parts(self) -> None:
+        """``rewrites`` lists ``instruction``, ``response`` or both."""
+        found = self.make().rewrites
+        good = not isinstance(found, str) and found and set(found) <= set(_PARTS)
+        assert good, f"expected rewrites to list instruction, response or both, found {found!r}"
+
+    def test_rendering_is_pure(self) -> None:
+        """The same pair gives the same request, asked again and by another instance; no pair makes it raise."""
+        one, other = self.make(), self.make()
+        for pair in (_PAIR, *awkward_pairs()):
+            for structured in (True, False):
+                asked = [outcome(of.render, pair, 0, structured) for of in (one, one, other)]
+                assert isinstance(asked[0], Request), f"render gave {asked[0]!r:.200} for {pair!r:.200}"
+                assert asked[0] == asked[1] == asked[2], (
+                    f"render gave two different requests for {pair!r:.200}; a resumed run would pay again: "
+                    "use nothing but the pair and the index"
+                )
+
+    def test_the_request_names_its_pair(self) -> None:
+        """A request carries the hash of its pair, its index, and the reflection's name."""
+        for index in (0, 1):
+            request = self._request(index)
+            told = (request.pair_hash, request.index, bool(request.reflection))
+            assert told == (_PAIR.hash, index, True), (
+                f"expected pair_hash {_PAIR.hash}, index {index} and a name, found {request.pair_hash}, "
+                f"{request.index} and {request.reflection!r}"
+            )
+
+    def test_a_later_request_differs(self) -> None:
+        """What is sent after an unusable answer is not the same again."""
+        sent = [evolve(self._request(index), index=0) for index in range(3)]
+        for at, request in enumerate(sent[1:], 1):
+            assert request != sent[0], f"request {at} is the first again; change temperature, seed or prompt with index"
+
+    # --- the answer ---------------------------------------------------------------------------
+
+    def test_a_good_answer_is_read(self) -> None:
+        """A good answer becomes a pair."""
+        found = self._parse(self._good())
+        assert isinstance(found, Pair), (
+            f"expected a Pair from {self._good().text!r:.300}, found {found!r}; where the answer has another form, "
+            "override good_reply(request)"
+        )
+
+    def test_only_what_it_rewrites_is_changed(self) -> None:
+        """The new pair differs in the parts that ``rewrites`` names and in nothing else."""
+        found = self._parse(self._good())
+        if not isinstance(found, Pair):
+            raise SkipTest("a good answer is not read")
+        parts = [field for part in self.make().rewrites for field in _PARTS.get(part, ())]
+        for field in ("instruction", "input", "response", "system", "history"):
+            before, after = getattr(_PAIR, field), getattr(found, field)
+            assert field in parts or before == after, (
+                f"{field} changed from {before!r} to {after!r}, and rewrites does not name it; use attrs.evolve"
+            )
+
+    def test_parsing_is_pure(self) -> None:
+        """The same answer is read in the same way, asked again and by another instance."""
+        one, other, request = self.make(), self.make(), self._request()
+        for reply in (self._good(), Reply("no form at all")):
+            read = [outcome(of.parse, _PAIR, request, reply) for of in (one, one, other)]
+            assert read[0] == read[1] == read[2], f"the same answer was read as {read[0]!r}, then as {read[1]!r}"
+
+    def test_a_cut_off_answer_is_not_read(self) -> None:
+        """An answer that ended at the token limit is not used, whole as it may look."""
+        self._refused(evolve(self._good(), finish_reason="length"), "was cut off (finish_reason length)")
+
+    def test_an_empty_answer_is_not_read(self) -> None:
+        """Nothing, or white space, is no rewrite."""
+        for text in ("", "  \n\t "):
+            self._refused(Reply(text), "is empty")
+
+    def test_an_echo_is_not_read(self) -> None:
+        """The prompt given back is no rewrite."""
+        for structured in (True, False):
+            turns = [turn.content for turn in self._request(structured=structured).messages]
+            for text in (turns[-1], "\n".join(turns)):
+                self._refused(Reply(text), "is the prompt again", structured)
+
+    def test_a_refusal_is_not_read(self) -> None:
+        """A teacher that declines has rewritten nothing."""
+        for structured in (True, False):
+            self._refused(Reply(_REFUSAL), "is a refusal", structured)
+
+    def test_awkward_answers_never_raise(self) -> None:
+        """Whatever the answer, it is a pair or a reason; an exception would stop the run."""
+        for reply, structured in self._awkward():
+            try:
+                found = self.make().parse(_PAIR, self._request(structured=structured), reply)
+            except Exception as error:
+                raise AssertionError(
+                    f"parse raised {type(error).__name__}: {error!s:.200} for {reply.text!r:.100}; give Unparsed"
+                ) from error
+            assert isinstance(found, Pair | Unparsed), f"expected a Pair or Unparsed, found {found!r:.200}"
+
+    def test_what_is_not_read_has_a_known_kind(self) -> None:
+        """``Unparsed`` names a kind of failure that there is, and says why."""
+        for reply, structured in self._awkward():
+            found = self._parse(reply, structured)
+            if isinstance(found, Unparsed):
+                assert found.kind in KINDS and found.reason, (
+                    f"expected a kind and a reason, found {found!r}; kinds: truncated, empty, format, refused"
+                )
+
+    def _request(self, index: int = 0, structured: bool = True) -> Request:
+        request: Any = outcome(self.make().render, _PAIR, index, structured)
+        if not isinstance(request, Request):
+            raise SkipTest(f"render gives no request: {request!r}")
+        return request
+
+    def _good(self) -> Reply:
+        return Reply(self.good_reply(self._request()))
+
+    def _parse(self, reply: Reply, structured: bool = True) -> Any:
+        return outcome(self.make().parse, _PAIR, self._request(structured=structured), reply)
+
+    def _refused(self, reply: Reply, what: str, structured: bool = True) -> None:
+        found = self._parse(reply, structured)
+        assert not isinstance(found, Pair), f"an answer that {what} was taken as {found!r:.200}; give Unparsed"
+
+    def _awkward(self) -> Iterator[tuple[Reply, bool]]:
+        good = self._good().text
+        odd = [Reply(text) for text in (good[: len(good) // 2], f"Sure: {good}", good + good, f"```json\n{good}\n```")]
+        return ((reply, structured) for reply in (*awkward_replies(), *odd) for structured in (True, False))

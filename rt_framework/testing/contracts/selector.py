@@ -1,0 +1,219 @@
+"""The contracts of selectors: between the versions of a sample, and between samples."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from itertools import permutations
+from typing import Any
+from unittest import SkipTest
+
+from attrs import frozen
+
+from rt_framework.model import ORIGINAL, Choice, Pair, Score, Scored, Verdict, Version
+from rt_framework.sequences import Late
+from rt_framework.testing.contracts.base import PluginContract, outcome
+
+_ROUNDS = 12
+_NOTHING = (
+    Score(None, "empty", "the target is empty"),
+    Score(None, "nonfinite", "no number"),
+    *(Score(value, "out_of_range", "not in range") for value in (-1e6, 0.5, 1e6)),
+)
+"""Scores that win nothing."""
+
+
+class _ByScores(PluginContract):
+    """What both kinds of selector promise of their needs."""
+
+    kind = "selectors"
+
+    def needs(self) -> Sequence[str]:
+        """The metrics that it reads."""
+        found = outcome(lambda: tuple(self.make().needs))
+        if not all(isinstance(name, str) for name in found):
+            raise SkipTest("needs holds no names")
+        return tuple(found)
+
+    def test_needs_are_names(self) -> None:
+        """``needs`` lists names of metrics."""
+        needs = self.make().needs
+        good = not isinstance(needs, str) and all(isinstance(name, str) and name for name in needs)
+        assert good, f"expected needs to list names of metrics, found {needs!r}; a text alone is no list"
+
+
+class SelectorContract(_ByScores):
+    """A choice between the versions of one sample. Permutations and ties are no matter of one that reads no score."""
+
+    def test_kept_is_a_candidate(self) -> None:
+        """What is kept is the name of one of the candidates."""
+        for rows in _rounds(self.needs()):
+            choice = self._choose(rows)
+            names = [row.version.name for row in rows]
+            assert choice.kept in names, f"expected one of {', '.join(names)} to be kept, found {choice.kept!r}"
+
+    def test_the_choice_has_a_reason(self) -> None:
+        """Every choice says why."""
+        for rows in _rounds(self.needs()):
+            reason = self._choose(rows).reason
+            assert isinstance(reason, str) and reason.strip(), f"expected a reason in words, found {reason!r}"
+
+    def test_choosing_is_pure(self) -> None:
+        """The same candidates give the same choice when asked again."""
+        made, rounds = self.make(), list(_rounds(self.needs()))
+        first = [outcome(made.choose, rows) for rows in rounds]
+        again = [outcome(made.choose, rows) for rows in reversed(rounds)]
+        assert first == again[::-1], "the same candidates gave another choice when asked again; keep nothing"
+
+    def test_the_order_of_rewrites_does_not_matter(self) -> None:
+        """With different scores the same version is kept, however the rewrites are ordered."""
+        for held, *rivals in _rounds(self._scored()):
+            kept = {self._choose([held, *order]).kept for order in permutations(rivals)}
+            assert len(kept) == 1, (
+                f"{' or '.join(sorted(kept))} is kept, by the order of the rewrites; look at all before you decide"
+            )
+
+    def test_the_held_version_is_kept_on_a_tie(self) -> None:
+        """Of versions with equal scores the held one, which is first, is kept."""
+        needs = self._scored()
+        for value in (0.25, 0.5, 0.75, 0.99):
+            for count in (2, 3, 4):
+                rows = _rows(count, _Alike(Score(value), Score(value)), needs)
+                kept = self._choose(rows).kept
+                assert kept == ORIGINAL, f"with equal scores '{kept}' is kept; only a better one replaces the held"
+
+    def test_what_has_no_score_never_wins(self) -> None:
+        """A rewrite without a score, or with one that is out of range, replaces nothing."""
+        needs = self._scored()
+        for score in _NOTHING:
+            for held in (Score(0.5), score):
+                rows = _rows(3, _Alike(held, score), needs)
+                kept = self._choose(rows).kept
+                assert kept == ORIGINAL, (
+                    f"'{kept}' wins with {score}; a score counts only where score.eligible is true, and the held "
+                    "version stays when no rewrite can win"
+                )
+
+    def _choose(self, rows: Sequence[Scored]) -> Choice:
+        """The choice of a new selector, which cannot remember anything."""
+        choice = self.make().choose(rows)
+        assert isinstance(choice, Choice), f"expected a Choice, found {choice!r}"
+        return choice
+
+    def _scored(self) -> Sequence[str]:
+        needs = self.needs()
+        if not needs:
+            raise SkipTest("it reads no score")
+        return needs
+
+
+class DatasetSelectorContract(_ByScores):
+    """A choice between the samples of a data set."""
+
+    def test_one_verdict_a_row(self) -> None:
+        """Each row has a verdict that keeps it or not, in the order given."""
+        found = list(self.make().select(_set(25, self.needs())))
+        assert len(found) == 25, f"expected 25 verdicts for 25 rows, found {len(found)}"
+        odd = next((one for one in found if not isinstance(one, Verdict) or not isinstance(one.keep, bool)), None)
+        assert odd is None, f"expected Verdict(keep, reason) with keep true or false, found {odd!r}"
+
+    def test_no_row_and_one_row_are_enough(self) -> None:
+        """An empty data set has no verdict, one row has one."""
+        for count in (0, 1):
+            found = outcome(self._count, count)
+            assert found == count, f"expected {count} verdicts for {count} rows, found {found}"
+
+    def test_every_verdict_has_a_reason(self) -> None:
+        """Each row is told why."""
+        for verdict in self.make().select(_set(25, self.needs())):
+            assert isinstance(verdict.reason, str) and verdict.reason.strip(), f"a verdict has no reason: {verdict!r}"
+
+    def test_selecting_is_pure(self) -> None:
+        """The same rows give the same verdicts when asked again."""
+        made, needs = self.make(), self.needs()
+        once, twice = (outcome(lambda: list(made.select(_set(25, needs)))) for _ in range(2))
+        assert once == twice, "the same rows gave other verdicts when asked again; keep nothing between calls"
+
+    def test_the_order_of_rows_does_not_matter(self) -> None:
+        """Each sample has the same verdict, however the rows are ordered."""
+        rows = list(_set(25, self.needs()))
+        kept = self._kept(rows)
+        for seed in range(3):
+            order = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - repeatable, not secret
+            changed = sorted(kept ^ self._kept(order))
+            assert not changed, (
+                f"{', '.join(changed)} has another verdict in another order; decide by scores, texts or ids"
+            )
+
+    def test_what_has_no_score_is_never_selected(self) -> None:
+        """A row without a score, or with one that is out of range, is not kept."""
+        needs = self.needs()
+        if not needs:
+            raise SkipTest("it reads no score")
+        rows = [_row(at, {name: _NOTHING[at % 5] if at < 10 else _value(at) for name in needs}) for at in range(25)]
+        wrong = [
+            row for row, verdict in zip(rows, self.make().select(rows), strict=False) if verdict.keep and row.row < 10
+        ]
+        assert not wrong, f"a row with {wrong[0].scores} is selected; a score counts only where score.eligible is true"
+
+    def _count(self, count: int) -> int:
+        return len(list(self.make().select(_set(count, self.needs()))))
+
+    def _kept(self, rows: Sequence[Scored]) -> set[str]:
+        found = zip(rows, self.make().select(rows), strict=False)
+        return {row.sample_id for row, verdict in found if verdict.keep}
+
+
+@frozen
+class _Alike:
+    """One score for the held version, one for all rewrites."""
+
+    held: Score
+    others: Score
+
+    def __call__(self, at: int, _name: str) -> Score:
+        return self.others if at else self.held
+
+
+@frozen
+class _Drawn:
+    """Scores that all differ, by candidate and metric."""
+
+    values: Sequence[int]
+    place: Mapping[str, int]
+
+    def __call__(self, at: int, name: str) -> Score:
+        return Score(self.values[at + 4 * self.place[name]] / 100)
+
+
+def _value(at: int) -> Score:
+    return Score(round(0.02 + 0.96 * random.Random(at).random(), 6))  # noqa: S311 - repeatable, not secret
+
+
+def _rows(count: int, score: Callable[[int, str], Score], needs: Sequence[str]) -> list[Scored]:
+    """Versions of one sample, the held one first."""
+    versions = [Version(ORIGINAL, Pair("Name a river.", "", "The Rhine."))]
+    versions += [
+        Version(f"rewrite-{at}", Pair("Name a river.", "", f"The Rhine is river {at}."), ORIGINAL, "response")
+        for at in range(1, count)
+    ]
+    scores: list[Mapping[str, Score]] = [{name: score(at, name) for name in needs} for at in range(count)]
+    return [Scored("sample", 0, version, own) for version, own in zip(versions, scores, strict=True)]
+
+
+def _rounds(needs: Sequence[str]) -> Any:
+    """Candidates with scores that all differ."""
+    for number in range(_ROUNDS):
+        values = random.Random(number).sample(range(2, 98), 4 * max(1, len(needs)))  # noqa: S311 - repeatable
+        place = {name: at for at, name in enumerate(needs)}
+        yield _rows(4, _Drawn(values, place), needs)
+
+
+def _row(at: int, scores: Mapping[str, Score]) -> Scored:
+    version = Version(ORIGINAL, Pair(f"Name river {at}.", "", "The Rhine flows. " * (at + 1)))
+    return Scored(f"sample-{at}", at, version, scores)
+
+
+def _set(count: int, needs: Sequence[str]) -> Sequence[Scored]:
+    """Rows of a data set, as late as those of a run."""
+    return Late(count, lambda at: _row(at, {name: _value(at) for name in needs}))
