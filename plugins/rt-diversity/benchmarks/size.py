@@ -1,4 +1,4 @@
-"""Peak memory and seconds of each selector, each in a process of its own: vectors in clusters, as an encoder would give them.
+"""Peak memory and seconds of each selector, each in a process of its own, over random vectors in clusters.
 
 python benchmarks/size.py [ROWS [SHARE]]
 """
@@ -42,7 +42,9 @@ def selectors(share: float) -> dict[str, DatasetSelector]:
     model = "size:encode"
     first = max(0.2, share)
     return {
-        f"facility-location, first {first:g}": FacilityLocation(FacilitySettings(first=first, fraction=share, model=model)),
+        f"facility-location, first {first:g}": FacilityLocation(
+            FacilitySettings(first=first, fraction=share, model=model)
+        ),
         "facility-location, first 1": FacilityLocation(FacilitySettings(first=1, fraction=share, model=model)),
         "k-center": KCenter(KCenterSettings(fraction=share, model=model)),
         "cluster-stratified": ClusterStratified(ClusterSettings(fraction=share, model=model)),

@@ -1,7 +1,7 @@
 """k-center, greedily: samples from which no other is far.
 
-min over A of max_i min_{j ∈ A} ‖x_i - x_j‖, to within a factor of 2 of the best radius: each pick is the vector farthest from those
-before it (Gonzalez 1985; Algorithm 1 of arXiv 1708.00489).
+min over A of max_i min_{j ∈ A} ‖x_i - x_j‖, to within a factor of 2 of the best radius: each pick is the vector
+farthest from those before it (Gonzalez 1985; Algorithm 1 of arXiv 1708.00489).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rt_diversity.fixed import ONE, fixed
 def k_center(vectors: Vectors, weights: Places, count: int) -> Picks:
     """Pick up to *count* vectors, the one most like the mean of all samples first; of equal ones the first.
 
-    They end early where every vector is a pick. ``gains`` are the distances to the picks before; that of the first is 0.
+    They end early where every vector is a pick. ``gains`` are distances to the picks before; that of the first is 0.
     """
     nearest, like = np.full(len(vectors), -ONE, np.int32), np.full(len(vectors), -1, np.int64)
     order: list[int] = []

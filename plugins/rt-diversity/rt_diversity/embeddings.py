@@ -51,7 +51,7 @@ def embed(rows: Sequence[Scored], places: Sequence[int], text: Text, encode: Enc
         ConfigError: the encoder gave something else than one row of finite numbers, not all 0, for each text.
     """
     known: dict[bytes, int] = {}
-    of, firsts = np.empty(len(places), np.int64), []
+    of, firsts = np.empty(len(places), np.int64), list[int]()
     vectors, filled, chunk = np.empty((0, 0), np.float32), 0, list[str]()
     for at, place in enumerate(places):
         words = _words(rows[place].version.pair, text)

@@ -1,8 +1,8 @@
 """Facility location, greedily: a few samples such that every sample is like one of them.
 
-F(A) = Σ_i w_i max(0, max_{j ∈ A} cos(i, j)), over all candidates i; w_i counts samples of one text. F is monotone and submodular, so the
-greedy choice reaches at least 1 - 1/e of the best value (Nemhauser et al. 1978), and a gain computed earlier is a bound of
-the gain now: the lazy greedy choice (Minoux 1978) computes few gains anew and is the same.
+F(A) = Σ_i w_i max(0, max_{j ∈ A} cos(i, j)), over all candidates i; w_i counts samples of one text. F is monotone and
+submodular, so the greedy choice reaches at least 1 - 1/e of the best value (Nemhauser et al. 1978), and a gain computed
+earlier is a bound of the gain now: the lazy greedy choice (Minoux 1978) computes few gains anew and is the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rt_diversity.embeddings import Places, Vectors
 from rt_diversity.fixed import ONE, Fixed, fixed
 
 DENSE = 5_000
-"""Most vectors of which all similarities are kept: 100 MB."""
+"""Most vectors of which all similarities are kept: 100 MB, and some 300 more while they are computed."""
 
 Columns = Callable[[int], tuple[Any, Fixed]]
 """The similarities to a vector that are not 0: which vectors have them (an index), and how large they are."""
@@ -52,7 +52,7 @@ def dense(vectors: Vectors) -> Columns:
 
 
 def sparse(vectors: Vectors, neighbours: int) -> Columns:
-    """Similarities of each vector to itself and its *neighbours* nearest ones: 8 bytes each, and 24 while they are found."""
+    """Similarities of each vector to itself and its *neighbours* nearest ones: 8 bytes each once they are found."""
     from scipy.sparse import csc_array
     from sklearn.neighbors import NearestNeighbors
 

@@ -1,4 +1,4 @@
-"""Candidates by a metric, sizes, and how reasons show numbers. All orders end in the sample id, never in a row's place."""
+"""Ranks by a metric, and how many to select. All orders end in the sample id, never in a row's place."""
 
 from __future__ import annotations
 

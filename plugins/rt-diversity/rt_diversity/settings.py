@@ -31,7 +31,7 @@ class FacilitySettings:
     text: Text = "whole"
     """What is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
     model: str = DEFAULT_MODEL
-    """A sentence-transformers model by id or directory; or ``module:function``, from a list of texts to rows of numbers."""
+    """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
 
 
 @frozen
@@ -45,7 +45,7 @@ class KCenterSettings:
     text: Text = "whole"
     """What is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
     model: str = DEFAULT_MODEL
-    """A sentence-transformers model by id or directory; or ``module:function``, from a list of texts to rows of numbers."""
+    """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
 
 
 @frozen
@@ -67,4 +67,4 @@ class ClusterSettings:
     text: Text = "whole"
     """What is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
     model: str = DEFAULT_MODEL
-    """A sentence-transformers model by id or directory; or ``module:function``, from a list of texts to rows of numbers."""
+    """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""

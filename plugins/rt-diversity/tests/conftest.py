@@ -1,4 +1,4 @@
-"""Makes the package and the parts of the tests importable, and the hub unreachable, before any test module is imported."""
+"""Makes the package and the parts of the tests importable, and the hub unreachable, before a test is imported."""
 
 from __future__ import annotations
 

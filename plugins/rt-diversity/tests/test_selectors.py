@@ -1,4 +1,4 @@
-"""What a user notices: verdicts and reasons, order, ties, rows without a score, options, and commands from end to end."""
+"""What a user notices: verdicts and reasons, order, ties, rows without a score, options, and whole commands."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def test_reasons_of_facility_location_name_the_pick_that_stands_for_a_row():
     selector = FacilityLocation(FacilitySettings(first=0.8, count=2, model=WORDS))
     found = selector.select(given)
     assert [verdict.keep for verdict in found] == [False, True, True, False, False]
-    assert found[1].reason.startswith("pick 1 of 2 among 4, adds 2.") and found[1].reason.endswith("rank 2 of 5 by ifd (0.5)")
+    assert found[1].reason.startswith("pick 1 of 2 among 4, adds 2.") and found[1].reason.endswith(
+        "rank 2 of 5 by ifd (0.5)"
+    )
     assert found[3].reason.startswith("not picked: similarity 0.888") and " to id-1, which is; " in found[3].reason
     assert found[4].reason == "rank 5 of 5 by ifd (0.1); the first 4 are candidates"
 
@@ -100,7 +102,10 @@ def test_each_cluster_gives_its_best():
     assert high.select(given)[0].reason == (
         "rank 3 of 3 in cluster 1 of 2, of which the first 1 are selected; rank 3 of 6 by ifd (3)"
     )
-    assert kept(ClusterStratified(ClusterSettings(clusters=2, each=1, order="lower", model=WORDS)), given) == {"id-0", "id-5"}
+    assert kept(ClusterStratified(ClusterSettings(clusters=2, each=1, order="lower", model=WORDS)), given) == {
+        "id-0",
+        "id-5",
+    }
     assert len(kept(ClusterStratified(ClusterSettings(clusters=2, fraction=0.4, model=WORDS)), given)) == 4
     many = ClusterStratified(ClusterSettings(clusters=50, each=1, model=WORDS))
     assert kept(many, given) == {"id-1", "id-2", "id-4", "id-5"}, "texts with the same words have one vector here"
@@ -109,7 +114,10 @@ def test_each_cluster_gives_its_best():
 def test_another_seed_may_cluster_otherwise_and_one_seed_never_does():
     """Eight starts of k-means where the clusters are not clear."""
     given = rows(200)
-    chosen = [kept(ClusterStratified(ClusterSettings(clusters=7, each=2, seed=seed, model=WORDS)), given) for seed in (*range(8), 0)]
+    chosen = [
+        kept(ClusterStratified(ClusterSettings(clusters=7, each=2, seed=seed, model=WORDS)), given)
+        for seed in (*range(8), 0)
+    ]
     assert chosen[0] == chosen[-1]
     assert len(set(map(frozenset, chosen))) > 1
 
@@ -179,7 +187,11 @@ def test_what_is_embedded_can_be_chosen():
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [([[0.0, 0.0]], "without a direction"), ([[1.0, float("nan")]], "without a direction"), ([1.0, 2.0], r"shape \(2,\)")],
+    [
+        ([[0.0, 0.0]], "without a direction"),
+        ([[1.0, float("nan")]], "without a direction"),
+        ([1.0, 2.0], r"shape \(2,\)"),
+    ],
 )
 def test_what_an_encoder_may_not_give(answer, said):
     """Rows that have no direction, or no rows."""
@@ -196,7 +208,7 @@ def test_a_function_that_is_not_there_is_a_line_for_the_user():
 def test_a_model_that_is_not_there_is_a_line_for_the_user(tmp_path):
     """The name, and what the library says."""
     pytest.importorskip("sentence_transformers")
-    with pytest.raises(ModelError, match="sentence-transformers model '.*none' cannot be loaded: "):
+    with pytest.raises(ModelError, match=r"sentence-transformers model '.*none' cannot be loaded: "):
         kept(KCenter(KCenterSettings(count=1, model=str(tmp_path / "none"))), rows(3))
 
 

@@ -1,4 +1,4 @@
-"""Encoders that need no model: a text's vector is the sum of those of its words, which are drawn by hash. And rows to select from."""
+"""An encoder that needs no model, in which a text is the sum of its words, and rows to select from."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from rt_framework import Pair, Score, Scored, Version
 from rt_framework.sequences import Late
 
-NOUNS = "river bridge spice boat dance metal planet insect song castle cheese engine".split()
-VERBS = "name count praise compare draw sell repair explain".split()
+NOUNS = ["river", "bridge", "spice", "boat", "dance", "metal", "planet", "insect", "song", "castle", "cheese", "engine"]
+VERBS = ["name", "count", "praise", "compare", "draw", "sell", "repair", "explain"]
 
 
 def encode(texts):
