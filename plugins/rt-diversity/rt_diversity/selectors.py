@@ -99,8 +99,8 @@ def _facility(picked: Picked, order: Ranked, at: int) -> Verdict:
     turn = picked.turns.get(at)
     if turn is None:
         like = picked.like(at)
-        told = f"similarity {like[1] / ONE:.3f} to {like[0]}, which is" if like else "like none that is"
-        return Verdict(False, f"not picked: {told}; {rank}")
+        told = f"similarity {like[1] / ONE:.3f} to {like[0]}, which is picked" if like else "like none that is picked"
+        return Verdict(False, f"{told}; {rank}")
     gain = picked.gain(turn)
     told = "by id: no candidate adds anything" if gain is None else f"adds {gain:.3f} to the similarity covered"
     return Verdict(True, f"pick {turn} of {total} among {len(picked.places)}, {told}; {rank}")

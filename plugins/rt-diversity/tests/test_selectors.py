@@ -65,7 +65,7 @@ def test_reasons_of_facility_location_name_the_pick_that_stands_for_a_row():
     assert found[1].reason.startswith("pick 1 of 2 among 4, adds 2.") and found[1].reason.endswith(
         "rank 2 of 5 by ifd (0.5)"
     )
-    assert found[3].reason.startswith("not picked: similarity 0.888") and " to id-1, which is; " in found[3].reason
+    assert found[3].reason.startswith("similarity 0.888 to id-1, which is picked; rank 4 of 5 ")
     assert found[4].reason == "rank 5 of 5 by ifd (0.1); the first 4 are candidates"
 
 
@@ -90,6 +90,14 @@ def test_reasons_of_k_center_are_distances():
     assert found[0].reason == "center 1 of 2, the nearest to the mean of all"
     assert found[2].reason.startswith("center 2 of 2, distance 1.")
     assert found[1].reason.startswith("distance 0.") and found[1].reason.endswith("from center id-0")
+
+
+@pytest.mark.parametrize("often", ["river", "spice", "metal"])
+def test_the_first_center_is_where_most_samples_are(often):
+    """Each sample counts for the mean, also those with the same text."""
+    given = [row(at, text) for at, text in enumerate(["river", "spice", "metal", *[often] * 5])]
+    (first,) = kept(KCenter(KCenterSettings(count=1, model=WORDS)), given)
+    assert given[int(first.removeprefix("id-"))].version.pair.instruction == often
 
 
 def test_each_cluster_gives_its_best():
