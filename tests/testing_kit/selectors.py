@@ -53,11 +53,8 @@ class OneText(Best):
 @mutant(SelectorContract, "test_kept_is_a_candidate")
 class Stranger(Best):
     def choose(self, candidates):
-        kept = super().choose(candidates)
-        return Choice("new", "none is good") if all(self.value(row) < 0.6 for row in candidates[:2]) and self.few(candidates) else kept
-
-    def few(self, candidates):
-        return self.able(candidates[0]) and len({self.value(row) for row in candidates}) > 1
+        good = all(self.able(row) for row in candidates) and len({self.value(row) for row in candidates}) > 1
+        return Choice("new", "all are good") if good else super().choose(candidates)
 
 
 @mutant(SelectorContract, "test_the_choice_has_a_reason")

@@ -156,6 +156,7 @@ class PluginContract:
 # --- loading ------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4)
 def load(plugin: str, *beside: str) -> Host:
     """A strict host that has loaded one plugin, the built-in one, and the modules *beside*.
 

@@ -93,7 +93,8 @@ class MetricContract(PluginContract):
         """A loss without a number, were it ever handed over, gives no finite value."""
         metric = self.metric()
         asked = self.asked(metric)
-        for missing in (name for name, spans in asked.items() if not any(span.count_only for span in spans)):
+        counted = {name for name, spans in asked.items() if any(span.count_only for span in spans)}
+        for missing in sorted(self._read(metric, asked) & set(asked) - counted):
             losses = {**grid(asked)[2], missing: Loss(None, 0, "empty", "the target is empty")}
             found = outcome(lambda losses=losses: float(metric.reduce(losses)))
             assert not isinstance(found, float) or not math.isfinite(found), (
