@@ -25,7 +25,7 @@ from rt_framework.model import (
     Verdict,
     Version,
 )
-from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, by_token
+from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, aligned, by_token, turns
 
 __all__ = [
     "Choice",
@@ -54,6 +54,8 @@ __all__ = [
     "Usage",
     "Verdict",
     "Version",
+    "aligned",
     "by_token",
     "hookimpl",
+    "turns",
 ]

@@ -49,6 +49,7 @@ def open_job(host: Host, config: Config) -> Opened:
     make = Builder(host)
     steps = steps_of(make, config.pipeline.specs)
     check_parts(make, steps, config.teacher, config.student)
+    check_shard(config.data.shard, steps)
     source = open_source(host, config.data, config.limits.samples)
     check_output(make, config.output, source)
     return Opened(make, steps, source)
@@ -185,6 +186,20 @@ def check_parts(make: Builder, steps: Iterable[Step], teacher: Spec | None, stud
                 raise ConfigError(f"stage '{step.name}' reads {metric}, but the config has no 'student:'")
         if step.stage.reflections and teacher is None:
             raise ConfigError(f"stage '{step.name}' asks a teacher, but the config has no 'teacher:'")
+
+
+def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
+    """Whether every stage can do its work with a part of the samples.
+
+    Raises:
+        ConfigError: one needs them all.
+    """
+    whole = next((step for step in steps if step.barrier), None)
+    if shard is not None and whole is not None:
+        raise ConfigError(
+            f"stage '{whole.name}' needs all samples and this is shard {shard}: run the shards without it, put them "
+            "together with 'rt merge', and run the whole pipeline there; what was paid for is not paid for again"
+        )
 
 
 def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:

@@ -79,7 +79,7 @@ class Calls:
         if isinstance(teacher, BatchTeacher):
             self._pace = Pace(max(limits.concurrency, 2 * teacher.batch_size), breaker, steady=True)
             self._batcher = Batcher(self._complete_many, teacher.batch_size)
-        tally.held = self._pace.held
+        tally.held, tally.spent = self._pace.held, lambda: self._budget.spent
         self._batches: Batches | None = None
         if isinstance(teacher, BatchApiTeacher):
             self._batches = Batches(teacher, self._teacher.identity, ledger, self._budget, tally, breaker)

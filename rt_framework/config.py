@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from attrs import Attribute, field, frozen
+from attrs import Attribute, evolve, field, frozen
 from attrs import has as is_attrs
 
 from rt_framework.errors import ConfigError, PluginError, RtError
@@ -15,6 +17,7 @@ from rt_framework.host import Host
 from rt_framework.plain import secret_place
 from rt_framework.presets import pipeline as named_pipeline
 from rt_framework.registry import Entry
+from rt_framework.shards import Shard
 from rt_framework.spec import Spec
 from rt_framework.structuring import field_names, structure
 
@@ -31,6 +34,11 @@ def _at_least(least: int) -> Callable[[object, Attribute[Any], Any], None]:
     return check
 
 
+def _check_shard(_: object, __: object, value: str | None) -> None:
+    if value is not None:
+        Shard.parse(value)
+
+
 @frozen
 class Data:
     """What to read."""
@@ -42,6 +50,8 @@ class Data:
     """``alpaca``, ``messages``, ``sharegpt`` or ``prompt-completion``; found by itself when left out."""
     columns: dict[str, str] = field(factory=dict)
     """Our field to your column: ``{instruction: question, output: answer}``."""
+    shard: str | None = field(default=None, validator=_check_shard)
+    """``i/n``: only the i-th of n parts of the samples, with an n-th of the budget."""
 
 
 @frozen
@@ -169,9 +179,18 @@ def read_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     for override in overrides:
         _override(raw, override)
     try:
-        return structure(raw, Config)
+        return _with_its_share(structure(raw, Config))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _with_its_share(config: Config) -> Config:
+    """The config of one part has that part's share of the budget; it is never more than the budget in all."""
+    dollars = config.limits.budget_usd
+    if config.data.shard is None or dollars is None:
+        return config
+    share = Shard.parse(config.data.shard).share(floor(Fraction(str(dollars)) * 10**9))
+    return evolve(config, limits=evolve(config.limits, budget_usd=share / 1e9))
 
 
 class _Loader(yaml.SafeLoader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from attrs import field, frozen
 
@@ -16,6 +17,12 @@ class RunStarted:
     """Lines a user should read first: what answers, what scores, which format was found."""
     total: int | None
     """Number of samples, when the format can tell without reading all."""
+    run_id: str = ""
+    """Who the run directory is: the same each time it is gone on with, wherever it is moved to."""
+    config: Mapping[str, Any] = field(factory=dict)
+    """What was asked for, as plain values: ``config`` of the manifest."""
+    facts: Mapping[str, Any] = field(factory=dict)
+    """What the run directory stands on and may not change: ``frozen`` of the manifest."""
 
 
 @frozen
@@ -57,6 +64,8 @@ class Progress:
     """How the provider slows the calls, if it does."""
     share: float = 0.0
     """Stages that samples have passed, as a share of all they have to pass."""
+    spent: int = 0
+    """Nano-dollars paid, or perhaps paid, by all runs of the directory; ``nano_dollars`` is this process's answers."""
 
 
 @frozen
@@ -141,6 +150,16 @@ class Summary:
     files: tuple[str, ...] = field(factory=tuple)
     waiting: int = 0
     """Samples that wait for a stage over the data set, while a run goes on. They are no part of *total*."""
+
+
+@frozen
+class RunFailed:
+    """The run ended before its work was done; what was committed stays."""
+
+    kind: str
+    """Class of the error: ``Interrupted``, ``BudgetReached``, ``FatalTeacherError``, …"""
+    reason: str
+    """In words, without the secrets of the environment."""
 
 
 @frozen

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from rt_framework.errors import Unscorable
 from rt_framework.model import Pair
 from rt_framework.presets import Preset
 from rt_framework.protocols import Template
-from rt_framework.spans import Context, Span
+from rt_framework.spans import Context, Span, turns
 
 
 @frozen
@@ -58,19 +57,3 @@ class PresetFrame:
 
     def _span(self, context: Context, target: str, twin: Context | None) -> Span:
         return Span(context, target, self.preset.join, twin, self.max_tokens)
-
-
-def turns(pair: Pair) -> Iterator[Pair]:
-    """Each assistant turn as a pair of its own, with what came before it as history; the last is *pair*.
-
-    Raises:
-        Unscorable: an assistant turn does not follow a user turn.
-    """
-    for position, turn in enumerate(pair.history):
-        if turn.role != "assistant":
-            continue
-        if position == 0 or pair.history[position - 1].role != "user":
-            raise Unscorable("conversation", "an assistant turn does not follow a user turn")
-        asked = pair.history[position - 1].content
-        yield evolve(pair, instruction=asked, input="", response=turn.content, history=pair.history[: position - 1])
-    yield pair

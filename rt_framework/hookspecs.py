@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 GROUP = "rt_framework"
 """Entry-point group, pluggy project name and prefix of everything that finds plugins."""
 
+API = (1, 0)
+"""Version of what plugins see: hooks, protocols and the data they hand over. The first number changes when a plugin
+could break, the second when something is added."""
+
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
@@ -122,6 +126,10 @@ class EventHooks:
     @hookspec
     def rt_run_stopping(self, event: events.RunStopping) -> None:
         """The run ends early, and calls under way are waited for."""
+
+    @hookspec
+    def rt_run_failed(self, event: events.RunFailed) -> None:
+        """The run ended with an error, or was interrupted, perhaps before it was started."""
 
     @hookspec
     def rt_run_finished(self, event: events.RunFinished) -> None:

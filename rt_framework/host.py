@@ -9,15 +9,18 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import traceback
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pluggy
 from attrs import field, frozen
 
 from rt_framework.errors import PluginError
-from rt_framework.hookspecs import GROUP, KINDS, EventHooks, RegistrationHooks
+from rt_framework.hookspecs import API, GROUP, KINDS, EventHooks, RegistrationHooks
 from rt_framework.plain import shown, without_secrets
 from rt_framework.registry import Collector, Entry, Registry, suggestion
 
@@ -25,6 +28,11 @@ _log = logging.getLogger("rt_framework")
 
 BUILTIN = "rt_framework.builtin.hooks"
 """Found by name like any plugin: core never imports it."""
+
+API_NAME = "RT_PLUGIN_API"
+"""Attribute in which a plugin says what version of :data:`rt_framework.hookspecs.API` it was written for."""
+
+_NOT_PLUGINS = (str(Path(__file__).parent), str(Path(pluggy.__file__).parent), str(Path(importlib.__file__).parent))
 
 _REGISTRATION = tuple(f"rt_register_{kind}" for kind in KINDS)
 _EVENTS = tuple(name for name in vars(EventHooks) if name.startswith("rt_"))
@@ -37,12 +45,12 @@ class Failed:
     plugin: str
     version: str
     phase: str
-    """``import``, ``hooks`` or ``register``."""
+    """``import``, ``version``, ``hooks`` or ``register``."""
     error: BaseException = field(eq=False)
 
     def __str__(self) -> str:
-        where = f"plugin '{self.plugin}' {self.version}".rstrip()
-        return f"{where} failed in {self.phase}: {type(self.error).__name__}: {self.error}"
+        which = f"plugin '{self.plugin}' {self.version}".rstrip()
+        return f"{which} failed in {self.phase}: {type(self.error).__name__}: {self.error}{_place(self.error)}"
 
 
 @frozen
@@ -131,6 +139,10 @@ class Host:
             raise PluginError(" ".join([text, *(f"Note: {failure}." for failure in self.failed)]))
         return offered[0]
 
+    def api_of(self, plugin: str) -> str:
+        """The version of the plugin API that a loaded plugin was written for; ours, where it does not say."""
+        return _dotted(getattr(self._manager.get_plugin(plugin), API_NAME, API))
+
     def reporters(self, objects: Iterable[object]) -> Reporters:
         """The event side of one run, with these reporters."""
         return Reporters(objects)
@@ -146,11 +158,16 @@ class Host:
             plugin = _import(module)
             if self._manager.is_registered(plugin):
                 return  # one module under two names: everything it offers is there
+            phase = "version"
+            _check_api(plugin)
             phase = "hooks"
             _check_hooks(self._manager, plugin, _REGISTRATION, "rt_register_")
             if self._manager.has_plugin(name):
                 raise PluginError(f"another plugin is called '{name}' too; uninstall one of them")
-            self._manager.register(plugin, name=name)
+            for warning in _registered(self._manager, plugin, name):
+                if self._strict:
+                    raise PluginError(warning)
+                _log.warning(shown(f"plugin '{name}': {warning}"))
             self._manager.check_pending()
             phase = "register"
             entries = self._collect(name, plugin)
@@ -204,9 +221,24 @@ class Reporters:
                 self._manager.subset_hook_caller(hook, others)(event=event)
             except Exception as error:
                 self._manager.unregister(reporter)
-                told = without_secrets(f"{type(error).__name__}: {error}")
-                self.failed.append(f"reporter {type(reporter).__name__} left out: {told}")
-                _log.warning(shown(self.failed[-1]))
+                self.failed.append(_warn(reporter, "left out", error))
+
+
+def close_reporters(objects: Iterable[object]) -> None:
+    """Let the reporters end that have something to end. One that raises is told of, and stops nothing."""
+    for reporter in objects:
+        try:
+            getattr(reporter, "close", lambda: None)()
+        except Exception as error:
+            _warn(reporter, "did not end well", error)
+
+
+def _warn(reporter: object, what: str, error: Exception) -> str:
+    """Log what became of a reporter; returns the line."""
+    told = without_secrets(f"{type(error).__name__}: {error}")
+    line = shown(" ".join(f"reporter {type(reporter).__name__} {what}: {told}".split()))
+    _log.warning(line)
+    return line
 
 
 def _manager(specs: type) -> pluggy.PluginManager:
@@ -230,15 +262,47 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object, known: Sequence[
     for name in marked:
         defaults = with_defaults(getattr(plugin, name))
         if defaults:
-            raise PluginError(
-                f"hook '{name}' has a default for '{defaults[0]}', which pluggy would never pass; take the default off"
-            )
+            raise PluginError(f"hook '{name}': argument '{defaults[0]}' has a default and would never be passed")
 
 
 def with_defaults(hook: Callable[..., Any]) -> list[str]:
     """Arguments of a hook that have a default: pluggy leaves them out, so the hook would see the default alone."""
     parameters = inspect.signature(hook).parameters.values()
     return [one.name for one in parameters if one.default is not inspect.Parameter.empty]
+
+
+def _check_api(plugin: object) -> None:
+    """Whether a plugin that says what it was written for can be used here.
+
+    Raises:
+        PluginError: it cannot, and which side is to be updated.
+    """
+    wanted = getattr(plugin, API_NAME, API)
+    if not (isinstance(wanted, tuple) and len(wanted) == 2 and all(isinstance(part, int) for part in wanted)):
+        raise PluginError(f"{API_NAME} must be two whole numbers such as {API}, not {wanted!r}")
+    if wanted > API:
+        raise PluginError(f"written for plugin API {_dotted(wanted)}, this is {_dotted(API)}: update rt-framework")
+    if wanted[0] < API[0]:
+        raise PluginError(f"written for plugin API {_dotted(wanted)}, this is {_dotted(API)}: update the plugin")
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+def _registered(manager: pluggy.PluginManager, plugin: object, name: str) -> list[str]:
+    """Register a plugin; gives what pluggy says of deprecated hooks and arguments that it implements."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        manager.register(plugin, name=name)
+    return [str(warning.message) for warning in caught]
+
+
+def _place(error: BaseException) -> str:
+    """The line of the plugin's own code at which it failed, where there is one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(("<frozen", *_NOT_PLUGINS))]
+    return f" ({Path(own[0].filename).name}, line {own[0].lineno})" if own else ""
 
 
 def _import(module: str) -> Any:

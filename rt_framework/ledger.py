@@ -251,12 +251,12 @@ class Ledger:
     def token_losses(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Known losses with those of single tokens, by key; what has no number needs none."""
         sql = """
-        SELECT losses.key, losses.nll, tokens, status, reason, token_losses.nll, ranks
+        SELECT losses.key, losses.nll, tokens, status, reason, token_losses.nll, ranks, IFNULL(cut, 0)
         FROM losses LEFT JOIN token_losses ON token_losses.key = losses.key
         WHERE losses.key IN ({marks}) AND (losses.nll IS NULL OR ranks IS NOT NULL)
         """
         rows = self._among(sql, list(keys))
-        return {row[0]: SpanLoss(*row[1:5], *map(unpacked, "fI", row[5:])) for row in rows}
+        return {row[0]: SpanLoss(*row[1:5], *map(unpacked, "fI", row[5:7]), *row[7:]) for row in rows}
 
     async def put_losses(self, losses: Mapping[str, SpanLoss]) -> None:
         """Commit computed losses."""
@@ -269,8 +269,8 @@ class Ledger:
             statements.append((sql, [one for row in some for one in row]))
         for key, loss in losses.items():
             if loss.token_nll is not None and loss.token_ranks is not None:
-                row = (key, packed("f", loss.token_nll), packed("I", loss.token_ranks))
-                statements.append(("INSERT OR REPLACE INTO token_losses VALUES (?, ?, ?)", row))
+                row = (key, packed("f", loss.token_nll), packed("I", loss.token_ranks), loss.cut)
+                statements.append(("INSERT OR REPLACE INTO token_losses VALUES (?, ?, ?, ?)", row))
         await self.write(statements)
 
     # --- samples ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from rt_framework.batching import Batcher
 from rt_framework.errors import ConfigError, OutOfMemory, PluginError, RtError
@@ -180,8 +180,9 @@ class Losses:
         return self._budget
 
     async def _forward(self, batch: Batch, keys: Sequence[str]) -> Mapping[str, SpanLoss]:
-        scored = zip(batch.asked, await self._scored(batch), strict=True)
-        return await self._committed({keys[at]: _finite(loss) for places, loss in scored for at in places})
+        scored = zip(batch.asked, batch.spans, await self._scored(batch), strict=True)
+        losses = ((places, _finite(_with_cut(loss, span))) for places, span, loss in scored)
+        return await self._committed({keys[at]: loss for places, loss in losses for at in places})
 
     async def _committed(self, losses: Mapping[str, SpanLoss]) -> Mapping[str, SpanLoss]:
         # A larger device may have room for what did not fit here.
@@ -260,6 +261,10 @@ def _without_forward(encoded: EncodedSpan | SpanLoss) -> SpanLoss | None:
     if isinstance(encoded, SpanLoss):
         return encoded
     return SpanLoss(None, len(encoded.ids) - encoded.start) if encoded.count_only else None
+
+
+def _with_cut(loss: SpanLoss, span: EncodedSpan) -> SpanLoss:
+    return evolve(loss, cut=span.cut) if span.by_token else loss
 
 
 def _finite(loss: SpanLoss) -> SpanLoss:

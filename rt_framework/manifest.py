@@ -33,6 +33,11 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def plain_config(config: Any) -> Any:
+    """What was asked for, from plain values or attrs objects, as plain values."""
+    return _plain().unstructure(config)
+
+
 def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary | Progress) -> None:
     """Write ``manifest.json``.
 
@@ -47,7 +52,7 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
     """
     manifest = {
         "versions": versions(),
-        "config": _plain().unstructure(config),
+        "config": plain_config(config),
         "frozen": ledger.meta("frozen"),
         "forward_paths": ledger.meta("forward_paths") or [],
         "summary": _plain().unstructure(summary),

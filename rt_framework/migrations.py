@@ -53,7 +53,8 @@ CREATE INDEX attempts_batch ON attempts (batch) WHERE batch IS NOT NULL
 
 # Apart from the losses: most metrics never read them, and they are long.
 _TOKENS = """
-CREATE TABLE token_losses (key TEXT PRIMARY KEY, nll BLOB NOT NULL, ranks BLOB NOT NULL) WITHOUT ROWID
+CREATE TABLE token_losses (
+  key TEXT PRIMARY KEY, nll BLOB NOT NULL, ranks BLOB NOT NULL, cut INTEGER NOT NULL) WITHOUT ROWID
 """
 
 STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS)

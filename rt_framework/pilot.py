@@ -12,6 +12,7 @@ from rt_framework.account import KEPT
 from rt_framework.assembly import goes_in_batches, open_job
 from rt_framework.budget import is_priced
 from rt_framework.config import Config
+from rt_framework.errors import ConfigError
 from rt_framework.estimates import Estimate, Moments, share
 from rt_framework.events import Progress, RunStarted, SampleFinished, Summary
 from rt_framework.hookspecs import hookimpl
@@ -97,6 +98,8 @@ async def pilot(
     Raises:
         RtError: as :func:`rt_framework.runner.run`.
     """
+    if config.data.shard is not None:
+        raise ConfigError("a pilot draws its rows from all samples: leave the shard out")
     job = open_job(host, config)
     population = job.source.count()
     manner = Manner() if rows >= population else Manner(pilot=rows, seed=seed)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -28,6 +29,11 @@ _OWNER = "run.owner"
 
 _NAMING = 2.0
 """Seconds in which a new owner has said who it is."""
+
+
+def default_dir(path: Path, shard: str | None) -> Path:
+    """Where a run goes if nothing is said: ``runs/`` and the config's name, and the shard's if it is one."""
+    return Path("runs") / (path.stem if shard is None else f"{path.stem}-shard-{shard.replace('/', '-of-')}")
 
 
 @contextmanager
@@ -114,6 +120,15 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:
     """
     check_frozen(ledger, path, facts)
     await ledger.set_meta("frozen", {**(ledger.meta("frozen") or {}), **facts})
+
+
+async def identify(ledger: Ledger) -> str:
+    """Who the run directory is, settled when it is begun."""
+    known = ledger.meta("run_id")
+    if known is None:
+        known = uuid4().hex
+        await ledger.set_meta("run_id", known)
+    return str(known)
 
 
 def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,16 @@ from rt_framework.breaker import Breaker
 from rt_framework.config import Config
 from rt_framework.disk import room
 from rt_framework.errors import RtError
-from rt_framework.events import RunFinished, RunStarted, Summary
-from rt_framework.host import Host
+from rt_framework.events import RunFailed, RunFinished, RunStarted, Summary
+from rt_framework.host import Host, Reporters, close_reporters
 from rt_framework.interrupt import interruptible
 from rt_framework.ledger import Ledger
-from rt_framework.manifest import write_manifest
+from rt_framework.manifest import plain_config, write_manifest
 from rt_framework.outputs import write_outputs
 from rt_framework.pipeline import Run
+from rt_framework.plain import without_secrets
 from rt_framework.report import summarise
-from rt_framework.rundir import PILOT, freeze, open_run
+from rt_framework.rundir import PILOT, freeze, identify, open_run
 from rt_framework.source import Source
 from rt_framework.tally import Tally
 from rt_framework.watchdog import watchdog
@@ -76,7 +77,8 @@ async def run(
     total = job.source.count()
     watchers = list(watchers)
     reporters = host.reporters(watchers)
-    with open_run(run_dir, room(total, job.source.size(), config.teacher is not None)) as ledger:
+    need = room(total, job.source.size(), config.teacher is not None)
+    with _told(reporters), open_run(run_dir, need) as ledger:
         tally, breaker = Tally(reporters, total, len(job.steps)), Breaker()
         work = _run(job, config, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
@@ -124,7 +126,9 @@ async def _run(
         withdrawn = await ledger.withdraw(manner.retry)
         await ledger.forget_samples()
         notes = (*_notes(config, job.source), *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner))
-        tally.reporters.send("rt_run_started", RunStarted(str(run_dir), notes, tally.total))
+        who, frozen = await identify(ledger), ledger.meta("frozen")
+        started = RunStarted(str(run_dir), notes, tally.total, who, plain_config(config), frozen)
+        tally.reporters.send("rt_run_started", started)
         await stack.enter_async_context(watchdog(tally, lambda: "; ".join(why() for why in waits)))
         at_once = min(config.limits.at_once(batched), tally.total or 1)
         work = Run(job.steps, teaching, scoring, ledger, tally, at_once, config.pipeline.exhaustive)
@@ -134,8 +138,17 @@ async def _run(
 def _leave(ledger: Ledger, watchers: Sequence[object]) -> None:
     """Leave at once: what was answered is committed, the terminal is as it was."""
     ledger.flush(1.0)
-    for watcher in watchers:
-        getattr(watcher, "close", lambda: None)()
+    close_reporters(watchers)
+
+
+@contextmanager
+def _told(reporters: Reporters) -> Iterator[None]:
+    """Within, reporters are told when the run ends too early."""
+    try:
+        yield
+    except Exception as error:
+        reporters.send("rt_run_failed", RunFailed(type(error).__name__, without_secrets(str(error))))
+        raise
 
 
 def _notes(config: Config, source: Source) -> tuple[str, ...]:

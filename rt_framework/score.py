@@ -18,9 +18,9 @@ from rt_framework.disk import room
 from rt_framework.errors import DiskError
 from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host
-from rt_framework.manifest import write_manifest
+from rt_framework.manifest import plain_config, write_manifest
 from rt_framework.model import Sample
-from rt_framework.rundir import freeze, open_run
+from rt_framework.rundir import freeze, identify, open_run
 from rt_framework.scoring import Measured, Scoring
 from rt_framework.source import Source
 from rt_framework.spans import Loss
@@ -68,10 +68,12 @@ async def score_file(
                 f"student: {student}, preset {framing.preset.name}, template {framing.template}",
                 f"data: {source}",
             )
-            tally.reporters.send("rt_run_started", RunStarted(str(out), notes, tally.total))
+            asked = {"data": str(source), "student": student, "scoring": config, "metrics": metrics}
+            who, frozen = await identify(ledger), ledger.meta("frozen")
+            started = RunStarted(str(out), notes, tally.total, who, plain_config(asked), frozen)
+            tally.reporters.send("rt_run_started", started)
             await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
             await _write(_lines(source, side.scoring, metrics), out, tally)
-            asked = {"data": str(source), "student": student, "scoring": config, "metrics": metrics}
             write_manifest(run_dir, ledger, asked, tally.progress())
             return tally.progress()
         finally:

@@ -17,6 +17,7 @@ from rt_framework.host import Host
 from rt_framework.model import Record, Sample, digest
 from rt_framework.protocols import Format
 from rt_framework.records import detect_format, read_records, read_shape, with_ids
+from rt_framework.shards import Shard
 
 
 @frozen
@@ -41,12 +42,12 @@ class Source:
     shape: str
     columns: dict[str, str]
     limit: int | None
-    draw: Draw | None = None
+    part: Draw | Shard | None = None
     """Which of the samples to take; all when left out."""
 
     def __iter__(self) -> Iterator[tuple[Sample, Record]]:
-        rows, draw = with_ids(self._records()), self.draw
-        return rows if draw is None else (row for row in rows if row[0] in draw)
+        rows, part = with_ids(self._records()), self.part
+        return rows if part is None else (row for row in rows if row[0] in part)
 
     def samples(self) -> Iterator[Sample]:
         """The samples alone, in input order."""
@@ -58,7 +59,7 @@ class Source:
         Raises:
             DataError: naming file, row and the way out.
         """
-        return sum(1 for _ in (self._records() if self.draw is None else self))
+        return sum(1 for _ in (self._records() if self.part is None else self))
 
     def drawing(self, count: int, seed: int) -> Source:
         """The same source with *count* of its samples only, drawn at random; all of them if there are no more.
@@ -67,11 +68,12 @@ class Source:
             DataError: as :meth:`count`.
         """
         *_, most = heapq.nsmallest(count, (_place(seed, sample) for sample in self.samples()))
-        return evolve(self, draw=Draw(seed, most))
+        return evolve(self, part=Draw(seed, most))
 
     def facts(self) -> dict[str, Any]:
-        """What may not change in a run directory. Which samples are taken may."""
-        return {"content": self.content_hash(), "shape": self.shape, "columns": self.columns}
+        """What may not change in a run directory. Which samples of them are taken may, but not the shard."""
+        shard = {"shard": str(self.part)} if isinstance(self.part, Shard) else {}
+        return {"content": self.content_hash(), "shape": self.shape, "columns": self.columns, **shard}
 
     def content_hash(self) -> str:
         """SHA-256 of the file, or of every file of the directory with its name."""
@@ -84,8 +86,9 @@ class Source:
         return whole.hexdigest()
 
     def size(self) -> int:
-        """Bytes of the file, or of all files of the directory."""
-        return sum(path.stat().st_size for path in self._files())
+        """Bytes of the file, or of all files of the directory; of a shard its share of them."""
+        whole = sum(path.stat().st_size for path in self._files())
+        return whole // self.part.of if isinstance(self.part, Shard) else whole
 
     def _files(self) -> list[Path]:
         return sorted(p for p in self.path.rglob("*") if p.is_file()) if self.path.is_dir() else [self.path]
@@ -94,7 +97,8 @@ class Source:
         return read_records(self.path, self.format, self.shape, self.columns, self.limit)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.format_name}, {self.shape} columns"
+        shard = f", shard {self.part}" if isinstance(self.part, Shard) else ""
+        return f"{self.path}: {self.format_name}, {self.shape} columns{shard}"
 
 
 def _place(seed: int, sample: Sample) -> str:
@@ -128,7 +132,8 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
     path = Path(data.path)
     name, reader = find_format(host, path, data.format)
     shape = data.shape or read_shape(path, reader, data.columns)
-    return Source(path, name, reader, shape, data.columns, limit)
+    part = None if data.shard is None else Shard.parse(data.shard)
+    return Source(path, name, reader, shape, data.columns, limit, part)
 
 
 def output_format(host: Host, path: Path, name: str | None, default: str) -> Format:

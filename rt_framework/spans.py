@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve, frozen
 
-from rt_framework.model import Turn
+from rt_framework.errors import Unscorable
+from rt_framework.model import Pair, Turn
 
 Context = str | tuple[Turn, ...]
 """What stands before a target: text, or messages that the student's chat template renders."""
@@ -48,6 +49,8 @@ class EncodedSpan:
     count_only: bool = False
     by_token: bool = False
     """Whether the loss must hold ``token_nll`` and ``token_ranks``."""
+    cut: int = 0
+    """Target tokens left out at the end, because the sequence would be too long with them."""
 
 
 @frozen
@@ -64,6 +67,8 @@ class SpanLoss:
     """Negative log-likelihood of each target token in nats (float32), where the span asks for it."""
     token_ranks: tuple[int, ...] | None = None
     """Rank of each target token among the whole vocabulary, 1 for the likeliest, where the span asks for it."""
+    cut: int = 0
+    """With ``token_nll``: the target tokens left out at the end. Core takes it from the encoded span."""
 
     @property
     def has_tokens(self) -> bool:
@@ -117,3 +122,36 @@ def total(parts: Sequence[SpanLoss]) -> Loss:
         return Loss(None, tokens, bad.status, bad.reason, tuple(parts))
     nll = None if any(part.nll is None for part in parts) else math.fsum(part.nll or 0.0 for part in parts)
     return Loss(nll, tokens, parts=tuple(parts))
+
+
+def aligned(one: Loss, other: Loss) -> Iterator[tuple[float, float]]:
+    """The losses in nats of each target token that two passes over the same texts both score, turn by turn.
+
+    Both have to be asked for :func:`by_token`. Tokens are matched from the end of the target: a pass without
+    anything before it has no prediction for the first one, and each pass may be cut off elsewhere.
+    """
+    for mine, its in zip(one.parts, other.parts, strict=True):
+        end = max(mine.cut, its.cut)
+        left, right = (_until(part.token_nll or (), end - part.cut) for part in (mine, its))
+        common = min(len(left), len(right))
+        yield from zip(left[len(left) - common :], right[len(right) - common :], strict=True)
+
+
+def _until(losses: tuple[float, ...], left_out: int) -> tuple[float, ...]:
+    return losses[: max(len(losses) - left_out, 0)]
+
+
+def turns(pair: Pair) -> Iterator[Pair]:
+    """Each assistant turn as a pair of its own, with what came before it as history; the last is *pair*.
+
+    Raises:
+        Unscorable: an assistant turn does not follow a user turn.
+    """
+    for position, turn in enumerate(pair.history):
+        if turn.role != "assistant":
+            continue
+        if position == 0 or pair.history[position - 1].role != "user":
+            raise Unscorable("conversation", "an assistant turn does not follow a user turn")
+        asked = pair.history[position - 1].content
+        yield evolve(pair, instruction=asked, input="", response=turn.content, history=pair.history[: position - 1])
+    yield pair

@@ -27,8 +27,10 @@ def tell(ledger: Ledger, sample_id: str) -> None:
         console.print(line(f"reason: {story.reason}"))
     for version in sample.versions:
         _version(console, version)
-    for call in ledger.calls(ledger.calls_of(v.pair.hash for v in sample.versions)).values():
-        _call(console, call, sample)
+    calls = ledger.calls(ledger.calls_of(v.pair.hash for v in sample.versions)).values()
+    again = {_question(call, call.request.index - 1) for call in calls}
+    for call in calls:
+        _call(console, call, sample, _question(call, call.request.index) in again)
     _judgement(console, story)
 
 
@@ -52,7 +54,12 @@ def _pair(console: Console, pair: Pair) -> None:
             console.print(safe(f"{name}: {text}"))
 
 
-def _call(console: Console, call: Call, sample: Sample) -> None:
+def _question(call: Call, index: int) -> tuple[str, str, int]:
+    """The question of a call about its pair, for the *index*-th time."""
+    return call.request.reflection, call.request.pair_hash, index
+
+
+def _call(console: Console, call: Call, sample: Sample, again: bool) -> None:
     request = call.request
     console.print(Rule(line(f"call {call.key}: reflection {request.reflection}, answer {request.index}"), align="left"))
     for turn in request.messages:
@@ -70,8 +77,10 @@ def _call(console: Console, call: Call, sample: Sample) -> None:
         console.print(line(f"parsed: version {read}"))
     elif fault:
         console.print(line(f"not used: {fault.kind}: {fault.reason}"))
-    elif call.reply is not None:
+    elif again:
         console.print(line("not used: unusable, and asked again"))
+    elif call.reply is not None:
+        console.print(line("read by the stage, which made no version of it"))
 
 
 def _judgement(console: Console, story: Story) -> None:

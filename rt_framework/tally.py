@@ -38,6 +38,8 @@ class Tally:
         self.outcomes: Counter[str] = Counter()
         self.held: Callable[[], str] = str
         """Says how the provider slows the calls, if it does."""
+        self.spent: Callable[[], int] = int
+        """Says what all runs of the directory paid or perhaps paid, in nano-dollars."""
         self._started = self.moved = time.monotonic()
         self._sent = 0.0
 
@@ -58,6 +60,7 @@ class Tally:
             decisions=dict(self.decisions),
             held=self.held(),
             share=min(self.passed / (self.total * self.steps), 1.0) if self.total else 0.0,
+            spent=self.spent(),
         )
 
     def answered(self, reply: Reply) -> None:

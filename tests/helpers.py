@@ -199,12 +199,24 @@ def make_teacher(settings: TeacherSettings) -> ScriptedTeacher:
     return ScriptedTeacher(answer)
 
 
+@frozen
+class WitnessSettings:
+    """Options of the witness."""
+
+    words: tuple[str, ...] = ("started",)
+    """What to note when a run starts."""
+
+
 class Witness:
     """A reporter that notes the names of the events it is told."""
 
+    def __init__(self, settings: WitnessSettings) -> None:
+        self._words = settings.words
+
     @hookimpl
     def rt_run_started(self, event: object) -> None:
-        _note("started")
+        for word in self._words:
+            _note(word)
 
     @hookimpl
     def rt_run_finished(self, event: object) -> None:
@@ -219,6 +231,16 @@ class Clumsy:
         raise RuntimeError("clumsy")
 
 
+class Clinging:
+    """A reporter that raises when it should end."""
+
+    @hookimpl
+    def rt_run_finished(self, event: object) -> None: ...
+
+    def close(self) -> None:
+        raise RuntimeError("not\nyet")
+
+
 @hookimpl
 def rt_register_students(register: Any) -> None:
     register("fake", f"{PLUGIN}:NotedStudent", help="losses are hashes")
@@ -231,5 +253,6 @@ def rt_register_teachers(register: Any) -> None:
 
 @hookimpl
 def rt_register_reporters(register: Any) -> None:
-    register("witness", f"{PLUGIN}:Witness")
+    register("witness", f"{PLUGIN}:Witness", settings=WitnessSettings)
     register("clumsy", f"{PLUGIN}:Clumsy")
+    register("clinging", f"{PLUGIN}:Clinging")

@@ -130,7 +130,11 @@ def test_a_config_that_cannot_work(cli, tmp_path, monkeypatch, changes, message)
         (["--shape", "alpacca"], "unknown shape 'alpacca'; known: alpaca, "),
         (["--column", "output"], "--column output: expected KEY=VALUE. See 'rt score --help'."),
         (["--limit", "0"], "Invalid value for '--limit': 0 is not in the range x>=1. See 'rt score --help'."),
-        (["--dtype", "int3"], "Invalid value for '--dtype': 'int3' is not one of 'auto', "),
+        (
+            ["--student", "hf:m", "--student-dtype", "int3"],
+            "Invalid value for '--student-dtype': 'int3' is not one",
+        ),
+        (["--student-dtype", "float32"], "No such option '--student-dtype'."),
         (["--bogus"], "No such option '--bogus'."),
     ],
 )
@@ -214,7 +218,9 @@ def test_a_plugin_that_fails_to_import_is_named_when_its_metric_is_used(cli, tmp
     install(tmp_path / "site", "rt-gone", {"rt_gone": "import no_such_module"}, {"gone": "rt_gone"}, version="0.3")
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert cli("run", "rt.yaml").code == 0
-    reason = "plugin 'gone' 0.3 failed in import: ModuleNotFoundError: No module named 'no_such_module'"
+    reason = (
+        "plugin 'gone' 0.3 failed in import: ModuleNotFoundError: No module named 'no_such_module' (rt_gone.py, line 1)"
+    )
     error = the_error(cli("run", "rt.yaml", "--set", "pipeline=[{measure: [my-metric]}]"))
     assert error.startswith("pipeline.0: unknown metric 'my-metric'.")
     assert error.endswith(f"Note: {reason}.")

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
 import torch
+from attrs import evolve
 
-from rt_framework import by_token
+from rt_framework import aligned, by_token
+from rt_framework.builtin.executors.local import LocalExecutor
 from rt_framework.builtin.students import head
 from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
-from rt_framework.model import Range
-from rt_framework.spans import EncodedSpan, SpanLoss
+from rt_framework.builtin.students.tokens import Encoder
+from rt_framework.config import Builder
+from rt_framework.framing import PresetFrame
+from rt_framework.host import Host
+from rt_framework.losses import Losses
+from rt_framework.model import Pair, Range
+from rt_framework.presets import preset
+from rt_framework.spans import EncodedSpan, SpanLoss, total
 from rt_framework.testing import FakeStudent
 from tests import tiny_models as tiny
+from tests.run_helpers import tally
 from tests.scoring_helpers import PAIRS, scores
 
 SPANS = [
@@ -115,3 +126,79 @@ async def test_a_student_without_them_gives_no_number(ledger):
     (one, *_) = await scores(ledger, PAIRS, ("mean-rank", "ifd"), student=Sums(), metrics=METRICS)
     assert one["mean-rank"].status == "no_token_losses"
     assert one["ifd"].value is not None
+
+
+# --- two passes over one target ---------------------------------------------------------------
+
+
+def loss(*turns):
+    """A loss by token, of turns that are ``(losses, cut)``."""
+    return total([evolve(told(nll), cut=cut) for nll, cut in turns])
+
+
+def told(nll):
+    """The loss of a span with these of its tokens."""
+    return SpanLoss(sum(nll), len(nll), token_nll=nll, token_ranks=(1,) * len(nll))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ([((1, 2, 3), 0)], [((7, 8, 9), 0)], [(1, 7), (2, 8), (3, 9)]),
+        ([((1, 2, 3), 0)], [((8, 9), 0)], [(2, 8), (3, 9)]),
+        ([((1, 2), 1)], [((8, 9), 0)], [(2, 8)]),
+        ([((1, 2), 2)], [((7, 8, 9, 10), 0)], [(1, 7), (2, 8)]),
+        ([((1, 2, 3), 0)], [((7,), 5)], []),
+        ([((1, 2), 0), ((3, 4), 0)], [((8,), 0), ((6, 9), 0)], [(2, 8), (3, 6), (4, 9)]),
+    ],
+    ids=["same", "no first", "cut by one", "cut by more", "nothing in common", "turns apart"],
+)
+def test_tokens_of_two_passes_are_matched(one, other, together):
+    """From the end of each turn, where each pass was cut off counted in."""
+    assert list(aligned(loss(*one), loss(*other))) == together
+
+
+@pytest.mark.parametrize("bos", [True, False], ids=["bos", "no bos"])
+@pytest.mark.parametrize("name", ["selective-rt", "superfiltering", "cherry"])
+@pytest.mark.parametrize("missing", [-9, 0, 1, 2, 12])
+async def test_they_are_the_same_tokens_where_texts_are_cut(ledger, bos, name, missing):
+    """Under each preset that joins texts, whatever is cut off: the ids are the same, fresh and from the ledger."""
+    chosen, tokenizer = preset(name), tiny.tokenizer(bos=bos)
+    template = Builder(Host(only=[]))("templates", chosen.template)
+    pair = Pair("Name the rainbow.", "", "Red, orange, yellow, green, blue, indigo and violet: seven of them.")
+    whole = len(tokenizer(template.prompt(pair) + pair.response)["input_ids"])
+    frame = PresetFrame(chosen, template, whole - missing)
+    spans = [by_token(one(pair)) for one in (frame.response_given_instruction, frame.response_alone)]
+    for _ in range(2):
+        async with losses_of(ledger, Telling(tokenizer)) as losses:
+            given, alone = [total(await losses.of(one)) for one in spans]
+        matched = list(aligned(given, alone))
+        assert [left for left, _ in matched] == [right for _, right in matched]
+        assert len(matched) >= min(given.tokens, alone.tokens) - 1
+        assert given.parts[0].cut == max(missing, 0)
+
+
+class Telling:
+    """A student whose loss of a token is the token's id."""
+
+    fingerprint = "telling"
+
+    def __init__(self, tokenizer):
+        self._encoder = Encoder(tokenizer, 512)
+
+    def encode(self, spans):
+        return self._encoder.encode(spans)
+
+    def score(self, batch):
+        return [told(tuple(map(float, span.ids[span.start :]))) for span in batch]
+
+
+@asynccontextmanager
+async def losses_of(ledger, student):
+    """The chain of losses, without a metric."""
+    executor = LocalExecutor()
+    executor.start(lambda: student)
+    losses = Losses(student.fingerprint, executor, ledger, tally(), 2048)
+    yield losses
+    await losses.close()
+    executor.close()

@@ -174,6 +174,21 @@ def test_a_broken_reporter_is_named_on_standard_error(cli, tmp_path):
     assert (done.code, done.err) == (0, "reporter Clumsy left out: RuntimeError: clumsy\n")
 
 
+def test_a_reporter_takes_options_as_other_parts_do(cli, log):
+    """A name with YAML behind it; what does not fit is an error before anything runs."""
+    assert cli("run", "rt.yaml", "--reporter", "{witness: {words: [one, two]}}").code == 0
+    assert [line for line in log() if line not in ("call", "forward")] == ["one", "two", "finished"]
+    wrong = cli("run", "rt.yaml", "--reporter", "{witness: {words: 3}}")
+    assert the_error(wrong).startswith("reporter 'witness'.words: expected a list")
+    assert log() == []
+
+
+def test_a_reporter_that_cannot_end_does_not_fail_the_run(cli, tmp_path):
+    """One line says so, and the exit code is that of the run."""
+    done = rt("-p", PLUGIN, "run", "rt.yaml", "--reporter", "clinging", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "reporter Clinging did not end well: RuntimeError: not yet\n")
+
+
 def test_status_shows_what_the_run_did(cli):
     """Outcomes, requests, money."""
     cli("run", "rt.yaml", "--set", "teacher=scripted:chatter")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from rt_framework.testing import contracts
 
 
@@ -20,9 +24,7 @@ def _keeps(contract, *names, **more):
 METRICS = ("ifd", "ifd-loss", "r-ifd", "r-ifd-loss", "ppl", "loss", "length")
 
 _keeps(contracts.MetricContract, *((name, None) for name in METRICS))
-_keeps(
-    contracts.SelectorContract, ("highest", "ifd"), ("lowest", {"metric": "r-ifd", "gates": {"ifd": {"below": 1}}})
-)
+_keeps(contracts.SelectorContract, ("highest", "ifd"), ("lowest", {"metric": "r-ifd", "gates": {"ifd": {"below": 1}}}))
 _keeps(contracts.SelectorContract, ("newest", None))
 _keeps(
     contracts.DatasetSelectorContract,
@@ -33,5 +35,80 @@ _keeps(
 )
 _keeps(contracts.ReflectionContract, ("instruction", None), ("response", {"max_tokens": 99}))
 _keeps(contracts.TemplateContract, *((name, None) for name in ("alpaca", "vicuna", "wizardlm", "none", "chat")))
+_keeps(
+    contracts.StageContract,
+    ("reflect", "instruction"),
+    ("choose", {"highest": "ifd"}),
+    ("gate", {"ifd": {"below": 0.9}}),
+    ("select", {"top": {"metric": "ifd", "count": 4}}),
+    ("measure", ["ifd", "r-ifd"]),
+    ("unimproved", "drop"),
+)
+_keeps(contracts.ExecutorContract, ("local", None), ("processes", {"workers": 2}))
+_keeps(contracts.ReporterContract, ("console", None))
 _keeps(contracts.FormatContract, ("csv", None))
 _keeps(contracts.FormatContract, *((name, None) for name in ("json", "jsonl", "parquet", "dataset")), nested=True)
+
+
+class TestLiteLLM(Builtin, contracts.TeacherContract):
+    name = "litellm"
+    options = "openai/fake-model"
+
+    def options_for(self, url):
+        return {"model": "openai/fake-model", "api_base": url, "structured": True}
+
+
+class TestReplay(Builtin, contracts.TeacherContract):
+    """Its answers are in a file, by reflection and pair."""
+
+    name = "replay"
+
+    @pytest.fixture(autouse=True)
+    def file(self, tmp_path):
+        line = {"reflection": "response", "pair": "0" * 32, "index": 0, "text": "An answer."}
+        (tmp_path / "answers.jsonl").write_text(json.dumps(line) + "\n")
+        type(self).options = str(tmp_path / "answers.jsonl")
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory):
+    """A directory with a model of a few thousand weights."""
+    from tests import tiny_models as tiny
+
+    return str(tiny.save(tmp_path_factory.mktemp("model"), tiny.llama(), tiny.tokenizer()))
+
+
+class TestHFStudent(Builtin, contracts.StudentContract):
+    name = "hf"
+
+    @pytest.fixture(autouse=True)
+    def model(self, tiny_model):
+        type(self).options = {"model": tiny_model, "device": "cpu"}
+
+
+class TestFakeStudent(contracts.StudentContract):
+    plugin = "rt_framework.testing.parts"
+    name = "fake"
+
+
+class TestScripted(contracts.TeacherContract):
+    plugin = "rt_framework.testing.parts"
+    name = "scripted"
+
+
+@pytest.mark.model
+class TestSmolLM2(Builtin, contracts.StudentContract):
+    name = "hf"
+
+    @pytest.fixture(autouse=True)
+    def model(self, smollm2):
+        type(self).options = {"model": smollm2}
+
+
+@pytest.mark.model
+class TestHFTeacher(Builtin, contracts.TeacherContract):
+    name = "hf"
+
+    @pytest.fixture(autouse=True)
+    def model(self, smollm2):
+        type(self).options = {"model": smollm2, "batch_size": 1}

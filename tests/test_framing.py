@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rt_framework import turns
 from rt_framework.assembly import Framing
 from rt_framework.config import Builder, ScoringConfig
 from rt_framework.errors import ConfigError, Unscorable
-from rt_framework.framing import PresetFrame, turns
+from rt_framework.framing import PresetFrame
 from rt_framework.host import Host
 from rt_framework.model import Pair, Turn
 from rt_framework.presets import pipeline

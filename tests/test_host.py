@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import sys
 
+import pluggy
 import pytest
 
 from rt_framework import hookimpl
+from rt_framework import host as host_module
 from rt_framework.config import Builder
 from rt_framework.errors import PluginError
-from rt_framework.hookspecs import KINDS
+from rt_framework.hookspecs import GROUP, KINDS
 from rt_framework.host import Host
 from tests.helpers import Cli, install, rt, the_error
 
@@ -78,16 +80,31 @@ BROKEN = {
         "unknown hook 'rt_registr_teachers'. Did you mean 'rt_register_teachers'?",
     ),
     "unmarked": ("def rt_register_metrics(register): ...", "hooks", "'rt_register_metrics' is not marked with @hook"),
-    "default": (
-        HOOK.replace("(register)", "(register=None)") + "pass",
-        "hooks",
-        "hook 'rt_register_metrics' has a default for 'register', which pluggy would never pass; take the default off",
-    ),
     "empty": ("x = 1", "hooks", "no hook found; known: rt_register_teachers"),
     "arguments": (
         "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(registry): ...",
         "hooks",
         "registry",
+    ),
+    "default argument": (
+        "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(register=None): ...",
+        "hooks",
+        "hook 'rt_register_metrics': argument 'register' has a default and would never be passed",
+    ),
+    "newer API": (
+        f"RT_PLUGIN_API = (1, 99)\n{HOOK}pass",
+        "version",
+        "written for plugin API 1.99, this is 1.0: update rt",
+    ),
+    "older API": (
+        f"RT_PLUGIN_API = (0, 9)\n{HOOK}pass",
+        "version",
+        "written for plugin API 0.9, this is 1.0: update the",
+    ),
+    "odd API": (
+        f"RT_PLUGIN_API = '1'\n{HOOK}pass",
+        "version",
+        "RT_PLUGIN_API must be two whole numbers such as (1, 0)",
     ),
     "raises": (f"{HOOK}raise RuntimeError('oh no')", "register", "RuntimeError: oh no"),
     "exits": (f"{HOOK}raise SystemExit('bye')", "register", "SystemExit: bye"),
@@ -125,6 +142,41 @@ def test_strict_raises(package, fault):
     with pytest.raises(PluginError, match=f"failed in {phase}") as raised:
         Host(strict=True).find("metrics", "ifd")
     assert message in str(raised.value)
+
+
+_spec = pluggy.HookspecMarker(GROUP)
+
+
+class OldSpecs:
+    """A hook and an argument on their way out."""
+
+    @_spec(warn_on_impl=DeprecationWarning("rt_register_judges: offer a stage instead"))
+    def rt_register_judges(self, register): ...
+
+    @_spec(warn_on_impl_args={"old": DeprecationWarning("rt_register_referees: old is empty, leave it out")})
+    def rt_register_referees(self, register, old): ...
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("rt_register_judges(register)", "rt_register_judges: offer a stage instead"),
+        ("rt_register_referees(register, old)", "rt_register_referees: old is empty, leave it out"),
+    ],
+)
+def test_what_is_deprecated_is_told_once_and_still_works(package, monkeypatch, caplog, code, told):
+    """One line that names the plugin and the way on; a strict host refuses it."""
+    package(f"from rt_framework import hookimpl\n@hookimpl\ndef {code}: ...", "dated")
+    host, strict = Host(), Host(strict=True)
+    monkeypatch.setattr(host_module, "_REGISTRATION", ("rt_register_judges", "rt_register_referees"))
+    for one in (host, strict):
+        one._manager.add_hookspecs(OldSpecs)
+    host.load()
+    host.load()
+    assert [record.getMessage() for record in caplog.records] == [f"plugin 'dated': {told}"]
+    assert host.failed == []
+    with pytest.raises(PluginError, match=told):
+        strict.load()
 
 
 def test_nothing_remains_of_a_plugin_that_fails_late(package):
@@ -282,10 +334,10 @@ def test_showing_a_plugin_imports_that_one_alone(package, cli):
 
 def test_showing_a_broken_plugin_says_why(package, cli):
     """In one line; a part of another plugin is still found."""
-    package("raise RuntimeError", "broken")
+    module = package("x = 1\nraise RuntimeError", "broken")
     package(metric(), "good")
     error = the_error(cli("plugins", "show", "broken", plugin=False))
-    assert error == "plugin 'broken' 1.0 failed in import: RuntimeError:"
+    assert error == f"plugin 'broken' 1.0 failed in import: RuntimeError: ({module}.py, line 2)"
     assert "metric odd-metric: odd from plugin good" in cli("plugins", "show", "odd-metric", plugin=False).words
 
 

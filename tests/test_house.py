@@ -20,9 +20,9 @@ PACKAGE = REPO / "rt_framework"
 LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates",
-    "spans",
-    "protocols hookspecs spec shapes breaker interrupt",
-    "registry records plan writer budget pace disk",
+    "spans fences",
+    "answers protocols hookspecs spec options shapes shards breaker interrupt",
+    "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
     "batches losses source manifest report watchdog",
@@ -30,7 +30,7 @@ LAYERS = (
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
-    "runner score checks console quote",
+    "runner score checks console quote merging",
     "story pilot",
     "spending",
     "cli",
@@ -42,6 +42,7 @@ LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer
 PUBLIC = {
     "",
     "errors",
+    "events",
     "model",
     "spans",
     "protocols",
@@ -52,6 +53,8 @@ PUBLIC = {
     "packing",
     "plain",
     "sequences",
+    "fences",
+    "answers",
 }
 """Modules of the core that a plugin may import; the empty name is the package itself."""
 
@@ -73,7 +76,7 @@ WHO_MAY_IMPORT = {
     "datasets": {"builtin.formats.dataset"},
     "pyarrow": {"builtin.formats"},
     "click": {"cli"},
-    "sqlite3": {"ledger", "writer", "migrations"},
+    "sqlite3": {"ledger", "writer", "migrations", "merging"},
     "yaml": {"config"},
 }
 """Modules, or packages with all that is in them, that may import a library at all."""

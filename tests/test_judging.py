@@ -74,6 +74,9 @@ def test_marks_decide_and_are_kept(rt, tmp_path):
     assert f"{len(marked) + 2 * len(unmarked)} teacher calls sent, {len(unmarked)} of them retries" in done.words
     again = rt("run", "rt.yaml", "--set", "limits.fail_on_error=false")
     assert "0 teacher calls sent" in again.words
+    told = [rt("explain", "runs/rt", line["row"]).out for line in (marked[0], unmarked[0])]
+    assert "read by the stage" in told[0] and "not used" not in told[0]
+    assert "asked again" in told[1] and "not used: format: no mark" in told[1] and "read by" not in told[1]
 
 
 def test_a_dry_run_counts_the_questions(rt):

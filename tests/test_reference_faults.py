@@ -18,7 +18,6 @@ import torch
 
 from rt_framework import Reply, Score, Scored, Span, SpanLoss, TeacherError, Turn, Unparsed, Version, calls
 from rt_framework.builtin.metrics.ratios import IFD, RIFD, IFDLoss, RIFDLoss
-from rt_framework.builtin.reflections.fences import END, marker, token_of
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.prompts import INSTRUCTION
 from rt_framework.builtin.reflections.response import ResponseReflection
@@ -31,6 +30,7 @@ from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.templates.chat import Chat
 from rt_framework.config import Data, ScoringConfig
 from rt_framework.errors import ConfigError, ModelError, PluginError
+from rt_framework.fences import END, marker, token_of
 from rt_framework.framing import PresetFrame
 from rt_framework.host import Host
 from rt_framework.presets import PIPELINES, PRESETS, preset

@@ -1,4 +1,4 @@
-"""The conformance kit is tested against plugins that are broken on purpose: each in one thing, each caught by one check."""
+"""The conformance kit against plugins that are broken on purpose: each in one thing, each caught by one check."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ def _ended(contract, where, status):
     return {one.check: one.reason for one in run_checks(contract, where) if one.status == status}
 
 
+MADE: set[str] = set()
+"""Checks that a good plugin has passed, by contract."""
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_a_good_plugin_keeps_its_contract(name, tmp_path):
-    """Nothing is held against it, and something was checked."""
-    assert _ended(GOOD[name], tmp_path, "failed") == {}
+    """Nothing is held against it."""
+    found = run_checks(GOOD[name], tmp_path)
+    assert {one.check: one.reason for one in found if one.status == "failed"} == {}
+    MADE.update(f"{name.partition('/')[0]}.{one.check}" for one in found if one.status == "ok")
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -46,9 +52,9 @@ def test_every_check_has_a_mutant():
     assert _every_check() - {name.partition("/")[0] for name in MUTANTS} == set()
 
 
-def test_every_contract_has_a_good_plugin():
-    """And all its checks are made on one: none is skipped for all of them."""
-    for contract in {base for one in GOOD.values() for base in one.__bases__}:
-        assert checks(contract)
-    wanted = {name for name in vars(contracts) if name.endswith("Contract")} - {"PluginContract"}
-    assert wanted - {name.partition("/")[0] for name in GOOD} == set()
+def test_every_check_is_passed_by_a_good_plugin():
+    """None is skipped for all of them: a check that is never made catches nothing. Comes after the good ones."""
+    offered = {name: one for name, one in vars(contracts).items() if name.endswith("Contract")}
+    del offered["PluginContract"]
+    missing = {f"{name}.{check}" for name, one in offered.items() for check in checks(one)} - MADE
+    assert missing == set()

@@ -22,6 +22,7 @@ _COMMANDS = {
     "score": "Score a data set by metrics of the student.",
     "reflect": "Ask the teacher for one kind of rewrite.",
     "select": "Select samples by scores that were computed before.",
+    "merge": "Put the runs of all shards together.",
     "export": "Write the result of a run in another format.",
     "status": "Show counts, cost and failures of a run.",
     "explain": "Tell one sample's whole story.",
@@ -103,8 +104,8 @@ def _load(points: Sequence[metadata.EntryPoint]) -> click.Command:
     "-p",
     "plugins",
     multiple=True,
-    metavar="MODULE|no:NAME",
-    help="Load a module as a plugin, or leave a plugin out. Loading a plugin runs its code.",
+    metavar="MODULE|FILE.py|no:NAME",
+    help="Load a module or a file as a plugin, or leave a plugin out. Loading a plugin runs its code.",
 )
 @click.option("--strict-plugins", is_flag=True, help="Fail when any plugin fails to load, used or not.")
 @click.version_option(package_name="rt-framework", prog_name="rt")
@@ -114,7 +115,7 @@ def rt(ctx: click.Context, plugins: tuple[str, ...], strict_plugins: bool) -> No
 
     Start with 'rt init', then 'rt run rt.yaml'. RT_LOAD_PLUGINS=a,b loads only those plugins; empty loads none.
     """
-    from rt_framework.cli.common import make_host
+    from rt_framework.cli.hosting import make_host
 
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

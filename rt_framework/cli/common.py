@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,26 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rt_framework.host import Host
+from rt_framework.host import Host, close_reporters
 
 if TYPE_CHECKING:
     from rt_framework.ledger import Ledger
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def make_host(plugins: Sequence[str], strict: bool) -> Host:
-    """The host that the options and the environment ask for."""
-    # A plugin in the user's own repository is found where the command is called.
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    only = os.environ.get("RT_LOAD_PLUGINS")
-    return Host(
-        blocked=[name.removeprefix("no:") for name in plugins if name.startswith("no:")],
-        only=None if only is None else [name.strip() for name in only.split(",") if name.strip()],
-        modules=[name for name in plugins if not name.startswith("no:")],
-        strict=strict,
-    )
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,13 +72,11 @@ def reader(run_dir: Path) -> Ledger:
 @contextmanager
 def watching(host: Host, names: Sequence[str]) -> Iterator[list[Any]]:
     """The reporters that were asked for; they leave the terminal as it was, however the run ends."""
-    from rt_framework.config import Builder
-    from rt_framework.spec import Spec
+    from rt_framework.config import Builder, spec_of
 
     make = Builder(host)
-    watchers = [make.spec("reporters", Spec.parse(name)) for name in names]
+    watchers = [make.spec("reporters", spec_of(name, "--reporter")) for name in names]
     try:
         yield watchers
     finally:
-        for watcher in watchers:
-            getattr(watcher, "close", lambda: None)()
+        close_reporters(watchers)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import NOTHING, fields
-
 from rt_framework.console import line, stdout, table
 from rt_framework.errors import PluginError
 from rt_framework.host import Host
+from rt_framework.options import options_of
 from rt_framework.registry import Entry, suggestion
 
 
@@ -30,27 +27,22 @@ def describe(host: Host, name: str) -> None:
         known = {entry.name for entry in host.registry.entries()} | {plugin.name for plugin in host.discovered()}
         raise PluginError(f"nothing is called '{name}'.{suggestion(name, known)} See 'rt plugins list'.")
     console = stdout()
+    for plugin in dict.fromkeys(entry.plugin for entry in entries):
+        console.print(line(_origin(host, plugin)))
     for entry in entries:
         console.print(line(f"{entry.kind[:-1]} {entry.name}: {entry.help or 'no description'}"))
         console.print(line(f"  from plugin {entry.plugin}, {entry.target}"))
-        if entry.settings is not None:
-            console.print(table("  options", ("name", "type", "default"), _options(entry)))
+        options = [(one.name, one.kind, one.shown, one.help) for one in options_of(entry.settings)]
+        if options:
+            console.print(table("  options", ("name", "type", "default", "what it is"), options))
 
 
 def _called(host: Host, name: str) -> list[Entry]:
     return [entry for entry in host.registry.entries() if name in (entry.name, entry.plugin)]
 
 
-def _options(entry: Entry) -> list[tuple[str, str, str]]:
-    settings: Any = entry.settings
-    return [(field.name, _type(field.type), _default(field.default)) for field in fields(settings)]
-
-
-def _type(annotation: object) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-
-
-def _default(value: Any) -> str:
-    if value is NOTHING:
-        return "required"
-    return repr(value.factory()) if hasattr(value, "factory") else repr(value)
+def _origin(host: Host, plugin: str) -> str:
+    """Where a plugin comes from, and what it was written for."""
+    found = next((one for one in host.discovered() if one.name == plugin), None)
+    package = f", package {found.package} {found.version}" if found else ""
+    return f"plugin {plugin}{package}, plugin API {host.api_of(plugin)}"

@@ -57,19 +57,25 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         config: Path,
         run_dir: Path | None,
         limit: int | None,
+        shard: str | None,
         overrides: tuple[str, ...],
         reporter_names: tuple[str, ...],
         **options: Any,
     ) -> Any:
         from rt_framework.config import read_config
+        from rt_framework.rundir import default_dir
 
-        limits = () if limit is None else (f"limits.samples={limit}",)
-        read = read_config(config, (*overrides, *limits))
+        short = {"limits.samples": limit, "data.shard": shard}
+        given = [*overrides, *(f"{key}={value}" for key, value in short.items() if value is not None)]
+        read = read_config(config, given)
         told = [f"--run-dir {quote(str(run_dir))}"] if run_dir else []
-        told += [f"--set {quote(override)}" for override in (*overrides, *limits)]
+        told += [f"--set {quote(one)}" for one in given]
         typed = " ".join(("rt run", quote(str(config)), *told))
-        job = Job(host, read, run_dir or Path("runs") / config.stem, reporter_names, typed)
-        return command(*args, job=job, **options)
+        return command(
+            *args,
+            job=Job(host, read, run_dir or default_dir(config, read.data.shard), reporter_names, typed),
+            **options,
+        )
 
     for decorate in (
         click.argument("config", type=click.Path(path_type=Path)),
@@ -77,11 +83,16 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--run-dir", type=click.Path(path_type=Path), help="Ledger and outputs; default: runs/ and CONFIG's name."
         ),
         click.option("--limit", type=click.IntRange(1), help="Read only so many samples."),
+        click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the samples; 'rt merge' joins them."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of CONFIG."),
         click.option(
-            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key: limits.concurrency=8."
-        ),
-        click.option(
-            "--reporter", "reporter_names", multiple=True, default=("console",), help="Who watches.", show_default=True
+            "--reporter",
+            "reporter_names",
+            multiple=True,
+            default=("console",),
+            metavar="NAME",
+            help="Who watches; options as NAME:VALUE or '{NAME: {KEY: VALUE}}'.",
+            show_default=True,
         ),
     ):
         gathered = decorate(gathered)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from rt_framework.host import Host
+from rt_framework.scaffold import KINDS, write_package
 
 
 @click.group(invoke_without_command=True)
@@ -30,6 +33,17 @@ def list_(host: Host) -> None:
         console.print("'rt plugins show NAME' loads one and lists what it offers.")
     else:
         console.print("No plugins installed besides.")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), default="metric", show_default=True, help="What it offers.")
+def new(name: str, kind: str) -> None:
+    """Write a complete plugin package, with its tests, into the new folder NAME."""
+    folder = Path(name)
+    for path in write_package(name, kind, folder):
+        click.echo(path)
+    click.echo(f"Next: cd {folder} && pip install -e '.[test]' && pytest")
 
 
 @command.command()

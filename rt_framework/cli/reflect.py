@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.common import data_options
 from rt_framework.host import Host
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rt_framework.config import Data
 
 
-@click.command()
+@click.command(cls=ChoosingCommand, choices={"teacher": "teachers", "reflection": "reflections"})
 @data_options
 @click.option("--teacher", required=True, metavar="NAME:MODEL", help="Who answers: litellm:PROVIDER/MODEL, hf:MODEL, …")
 @click.option("--reflection", default="instruction", show_default=True, help="What to rewrite.")
@@ -30,7 +31,10 @@ def command(
     concurrency: int,
     out: Path,
 ) -> int:
-    """Ask the teacher for one rewrite of every sample of DATA. Where it fails the original is kept."""
+    """Ask the teacher for one rewrite of every sample of DATA. Where it fails the original is kept.
+
+    The options of what you name are options too: 'rt reflect --teacher litellm:MODEL --help' lists --teacher-api-base.
+    """
     import asyncio
 
     from rt_framework.cli.common import watching
@@ -42,8 +46,8 @@ def command(
 
     job = Config(
         data=data,
-        pipeline=Pipeline(stages=(Spec("reflect", reflection), Spec("choose", "newest"))),
-        teacher=Spec.parse(teacher),
+        pipeline=Pipeline(stages=(Spec("reflect", chosen("reflection", reflection)), Spec("choose", "newest"))),
+        teacher=chosen("teacher", teacher),
         limits=Limits(concurrency=concurrency, samples=limit),
     )
     run_dir = out.with_name(out.name + ".rt")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from attrs import evolve
 
+from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.common import data_options
 from rt_framework.host import Host
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from rt_framework.config import Data
 
 
-@click.command()
+@click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates", "executor": "executors"})
 @data_options
 @click.option("--preset", default="chat", show_default=True, help="Frozen set of rules.")
 @click.option("--template", help="Template; the preset's own when left out.")
 @click.option("--max-tokens", type=click.IntRange(2), help="Longest sequence in tokens; beats the preset.")
 @click.option("--student", required=True, metavar="NAME:MODEL", help="Who scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf.")
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of the hf student.")
 @click.option("--executor", default="local", show_default=True, help="Where it runs; processes: on every GPU.")
 @click.option("--metric", "metrics", multiple=True, help="May be given more than once; default: the preset's.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON lines; losses are kept in OUT.rt.")
@@ -34,31 +33,29 @@ def command(
     template: str | None,
     max_tokens: int | None,
     student: str,
-    dtype: str | None,
     executor: str,
     metrics: tuple[str, ...],
     out: Path,
 ) -> None:
-    """Score every sample of DATA, one line each, in input order."""
+    """Score every sample of DATA, one line each, in input order.
+
+    The options of what you name are options too: 'rt score --student hf:MODEL --help' lists --student-dtype and others.
+    """
     import asyncio
 
     from rt_framework.assembly import Framing
     from rt_framework.cli.common import watching
-    from rt_framework.config import ScoringConfig, spec_of
+    from rt_framework.config import ScoringConfig
     from rt_framework.plain import shown
     from rt_framework.score import score_file
     from rt_framework.source import open_source
 
     source = open_source(host, data, limit)
-    framed = spec_of(template, "--template") if template else None
-    config = ScoringConfig(preset, framed, max_tokens, executor=spec_of(executor, "--executor"))
+    framed = chosen("template", template) if template else None
+    config = ScoringConfig(preset, framed, max_tokens, executor=chosen("executor", executor))
     names = metrics or Framing.of(config).preset.metrics
-    spec = spec_of(student, "--student")
-    if dtype:
-        options = spec.options if isinstance(spec.options, dict) else {"model": spec.options}
-        spec = evolve(spec, options={**options, "dtype": dtype})
     with watching(host, ["console"]) as watchers:
-        done = asyncio.run(score_file(host, source, spec, config, names, out, watchers))
+        done = asyncio.run(score_file(host, source, chosen("student", student), config, names, out, watchers))
     click.echo(
         f"{done.forward_tokens} student tokens computed, {done.forward_tokens / done.seconds:.0f}/s, "
         f"{done.reused_losses} losses from the ledger; {done.seconds:.1f} s"

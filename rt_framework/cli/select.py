@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.common import data_options
 from rt_framework.host import Host
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rt_framework.config import Data
 
 
-@click.command()
+@click.command(cls=ChoosingCommand, choices={"by": "selectors"})
 @data_options
 @click.option("--scores", type=click.Path(path_type=Path), required=True, help="What 'rt score' wrote for DATA.")
 @click.option("--by", required=True, metavar="SELECTOR", help="As in a config: '{top: {metric: ifd, fraction: 0.05}}'.")
@@ -30,11 +31,13 @@ def command(
     out: Path,
     dropped: Path | None,
 ) -> None:
-    """Select samples of DATA by their scores, joined by id. Loads no model."""
-    from rt_framework.config import spec_of
+    """Select samples of DATA by their scores, joined by id. Loads no model.
+
+    The options of the selector are options too: 'rt select --by top --help' lists --by-metric and others.
+    """
     from rt_framework.plain import shown
     from rt_framework.selecting import select_file
     from rt_framework.source import open_source
 
     source = open_source(host, data, limit)
-    click.echo(shown(select_file(host, source, scores, spec_of(by, "--by"), out, dropped)))
+    click.echo(shown(select_file(host, source, scores, chosen("by", by), out, dropped)))

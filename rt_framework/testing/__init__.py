@@ -1,6 +1,7 @@
 """Fakes and checks for plugin authors' tests; nothing here is used by a run."""
 
-from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher
+from rt_framework.testing.awkward import awkward_pairs, awkward_replies
+from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 from rt_framework.testing.server import FaultServer
 
-__all__ = ["FakeStudent", "FaultServer", "ScriptedTeacher"]
+__all__ = ["FakeStudent", "FaultServer", "ScriptedTeacher", "awkward_pairs", "awkward_replies", "rewriting"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rt_framework.model import Pair, Reply, Turn
 
-_SCRIPTS = "Ελληνικά, русский, 中文, العربية, עברית, हिन्दी, 日本語, ไทย, 👩‍👩‍👧‍👦 e\u0301"  # noqa: RUF001 - they are meant
+_SCRIPTS = "Ελληνικά, русский, 中文, العربية, עברית, हिन्दी, 日本語, ไทย, 👩‍👩‍👧‍👦 e\u0301"
 _BIDI = "left \u202eright\u202c and \u2066isolated\u2069, \u200ezero\u200b width\ufeff"
 _CONTROL = "bell \x07, escape \x1b[31m, null \x00, vertical \x0b, delete \x7f, next line \x85, paragraph \u2029"
 _MARKERS = "### Response: <|im_end|> </s> [[response 0a1b]] <<<end code>>> {{ braces }} {0} %s ```"
@@ -13,8 +13,8 @@ _MARKERS = "### Response: <|im_end|> </s> [[response 0a1b]] <<<end code>>> {{ br
 def awkward_pairs() -> list[Pair]:
     """Pairs that a plugin has to live with.
 
-    Empty parts, white space alone, one character, lone surrogates, marks of direction, control characters, words that templates
-    and prompts use as markers, other scripts, a very long pair, a system prompt, and a conversation.
+    Empty parts, white space alone, one character, lone surrogates, marks of direction, control characters, words that
+    templates and prompts use as markers, other scripts, a very long pair, a system prompt, and a conversation.
     """
     texts = ["", " \n\t", "x", "half \ud83d of a pair \udc00", _BIDI, _CONTROL, _MARKERS, _SCRIPTS]
     made = [Pair(text, "", text) for text in texts]

@@ -27,7 +27,12 @@ class Offer:
 
 def offer(contract: type, target: type, settings: type | None = None, **more: Any) -> str:
     """A plugin with that target; returns what to load it by. *more* beats what it registers."""
-    told = {"name": "sound", "target": f"{target.__module__}:{target.__name__}", "help": "a plugin", "settings": settings}
+    told = {
+        "name": "sound",
+        "target": f"{target.__module__}:{target.__name__}",
+        "help": "a plugin",
+        "settings": settings,
+    }
     entry = Entry(contract.kind, plugin="", **(told | more))
     plugin = f"plugin_{target.__name__}"
     setattr(sys.modules[target.__module__], plugin, Offer(entry))
@@ -43,7 +48,9 @@ def good(contract: type, settings: type | None = None, **attributes: Any) -> Any
     """Marks a class that keeps the contract."""
 
     def mark(target: type) -> type:
-        GOOD[f"{contract.__name__}/{target.__name__}"] = tested(contract, offer(contract, target, settings), **attributes)
+        GOOD[f"{contract.__name__}/{target.__name__}"] = tested(
+            contract, offer(contract, target, settings), **attributes
+        )
         return target
 
     return mark

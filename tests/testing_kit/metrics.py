@@ -178,7 +178,7 @@ class Logarithm(Gain):
 class Infinite(Gain):
     def reduce(self, losses):
         gain = super().reduce(losses)
-        return gain if gain else math.inf
+        return gain or math.inf
 
 
 @mutant(MetricContract, "test_reduce_is_pure")
@@ -218,5 +218,3 @@ class FirstSeen(Fitted):
     def fit(self, losses):
         first = next(losses)
         return Above(first["y"].mean)
-
-

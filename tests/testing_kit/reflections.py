@@ -123,7 +123,9 @@ class Echoing(Better):
 @mutant(ReflectionContract, "test_a_refusal_is_not_read")
 class Trusting(Better):
     def parse(self, pair, request, reply):
-        return evolve(pair, response=reply.text) if reply.text.startswith("I'm") else super().parse(pair, request, reply)
+        return (
+            evolve(pair, response=reply.text) if reply.text.startswith("I'm") else super().parse(pair, request, reply)
+        )
 
 
 @mutant(ReflectionContract, "test_awkward_answers_never_raise")

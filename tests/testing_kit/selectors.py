@@ -53,8 +53,10 @@ class OneText(Best):
 @mutant(SelectorContract, "test_kept_is_a_candidate")
 class Stranger(Best):
     def choose(self, candidates):
-        good = all(self.able(row) for row in candidates) and len({self.value(row) for row in candidates}) > 1
-        return Choice("new", "all are good") if good else super().choose(candidates)
+        kept = super().choose(candidates)
+        # A tie, and what has no score, are other checks' matter.
+        values = [self.value(row) for row in candidates if self.able(row)]
+        return Choice("new", "none is good") if len(set(values)) == len(candidates) and max(values) < 0.8 else kept
 
 
 @mutant(SelectorContract, "test_the_choice_has_a_reason")

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from attrs import frozen
 
-from rt_framework.builtin.reflections.fences import FENCE
 from rt_framework.builtin.reflections.scripts import drift
+from rt_framework.fences import FENCE
 from rt_framework.model import Pair, Unparsed
 
 _CANNOT = r"(?:\s+can't|\s+cannot|\s+can\s+not|\s+won't|\s+will\s+not|(?:\s+am|'m)\s+(?:unable|not\s+able)\s+to)"

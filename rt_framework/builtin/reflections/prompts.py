@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from rt_framework.builtin.reflections.fences import END, fenced, marker
+from rt_framework.fences import END, fenced, marker
 from rt_framework.model import Pair
 
 

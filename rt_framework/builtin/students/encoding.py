@@ -29,7 +29,7 @@ def encode_text(
     start = boundary if count_only else max(boundary, 1)
     ids = tuple(whole[: max(room, 0)])
     if start < len(ids):
-        return EncodedSpan(ids, start, count_only)
+        return EncodedSpan(ids, start, count_only, cut=len(whole) - len(ids))
     if room <= start:
         return no_room(max(boundary, twin or 0), limit)
     return SpanLoss(None, 0, "too_short", "the target is one token with the context's end" if boundary else _TOO_SHORT)
@@ -53,7 +53,7 @@ def encode_ids(
     skipped = 1 if min(len(context), other) == 0 and not count_only else 0
     ids, start = (*context, *kept), len(context) + skipped
     if start < len(ids):
-        return EncodedSpan(ids, start, count_only)
+        return EncodedSpan(ids, start, count_only, cut=len(target) - len(kept))
     if target and not kept:
         return no_room(max(len(context), other), limit)
     return SpanLoss(None, 0, "too_short", _TOO_SHORT) if kept else empty()

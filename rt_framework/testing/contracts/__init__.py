@@ -1,20 +1,30 @@
 """What a plugin of each kind has to do, as test classes to subclass. See docs/how-to/test-a-plugin.md."""
 
 from rt_framework.testing.contracts.base import Outcome, PluginContract, checks, run_checks
+from rt_framework.testing.contracts.executor import ExecutorContract
 from rt_framework.testing.contracts.format import FormatContract
 from rt_framework.testing.contracts.metric import MetricContract
 from rt_framework.testing.contracts.reflection import ReflectionContract
+from rt_framework.testing.contracts.reporter import ReporterContract
 from rt_framework.testing.contracts.selector import DatasetSelectorContract, SelectorContract
+from rt_framework.testing.contracts.stage import StageContract
+from rt_framework.testing.contracts.student import StudentContract
+from rt_framework.testing.contracts.teacher import TeacherContract
 from rt_framework.testing.contracts.template import TemplateContract
 
 __all__ = [
     "DatasetSelectorContract",
+    "ExecutorContract",
     "FormatContract",
     "MetricContract",
     "Outcome",
     "PluginContract",
     "ReflectionContract",
+    "ReporterContract",
     "SelectorContract",
+    "StageContract",
+    "StudentContract",
+    "TeacherContract",
     "TemplateContract",
     "checks",
     "run_checks",

@@ -114,7 +114,7 @@ class PluginContract:
         entries = [one for one in self.host().registry.entries() if one.plugin == self.plugin]
         names = [f"{one.kind[:-1]} '{one.name}'" for one in entries]
         assert any(one.kind == self.kind and one.name == self.name for one in entries), (
-            f"expected {self.kind[:-1]} '{self.name}' of plugin '{self.plugin}', found {', '.join(names) or 'nothing'}; "
+            f"expected {self.kind[:-1]} '{self.name}' of '{self.plugin}', found {', '.join(names) or 'nothing'}; "
             f"register it in rt_register_{self.kind}"
         )
 
@@ -142,21 +142,22 @@ class PluginContract:
         try:
             Builder(self.host())(entry.kind, entry.name, {**known, wrong: 1})
         except (ConfigError, PluginError) as error:
-            # A mapping without the one option that there is stands for its value: nothing is near then.
-            assert len(names) < 2 or f"'{names[0]}'" in str(error), (
-                f"option '{wrong}' was refused without naming '{names[0]}': {error}; "
-                "give register() a frozen attrs class and leave the refusal to the framework"
+            told = str(error)
+        else:
+            raise AssertionError(
+                f"option '{wrong}' was taken without a word; give register() a frozen attrs class with a field for each"
             )
-            return
-        raise AssertionError(
-            f"option '{wrong}' was taken without a word; give register() a frozen attrs class with a field for each option"
+        # A mapping without the one option that there is stands for its value: nothing is near then.
+        assert len(names) < 2 or f"'{names[0]}'" in told, (
+            f"option '{wrong}' was refused without naming '{names[0]}': {told}; "
+            "give register() a frozen attrs class and leave the refusal to the framework"
         )
 
 
 # --- loading ------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def load(plugin: str, *beside: str) -> Host:
     """A strict host that has loaded one plugin, the built-in one, and the modules *beside*.
 
@@ -259,9 +260,9 @@ def _run(subject: PluginContract, check: str, folder: Path) -> Outcome:
     return Outcome(check, "ok")
 
 
-def outcome(work: Callable[[], Any]) -> Any:
+def outcome(work: Callable[..., Any], *arguments: Any) -> Any:
     """What *work* returns or raises, in a form that can be compared."""
     try:
-        return work()
+        return work(*arguments)
     except Exception as error:
         return type(error), str(error)

@@ -58,20 +58,20 @@ class FormatContract(PluginContract):
 
     def test_a_lone_surrogate_is_written_or_refused(self, tmp_path: Path) -> None:
         """Text that UTF-8 cannot hold is written in some way, or is a ``DataError``."""
-        found = outcome(lambda: self._back(tmp_path, [{"instruction": "half \ud83d", "output": "b"}]))
+        found = outcome(self._back, tmp_path, [{"instruction": "half \ud83d", "output": "b"}])
         assert isinstance(found, list) or issubclass(found[0], DataError), (
             f"a lone surrogate raised {found}; escape or replace it, or raise DataError"
         )
 
     def test_no_rows_come_back_as_no_rows(self, tmp_path: Path) -> None:
         """A data set without rows is written, and read as one."""
-        found = outcome(lambda: self._back(tmp_path, []))
+        found = outcome(self._back, tmp_path, [])
         assert found == [], f"expected no rows from a file that was written with none, found {found}"
 
     def test_it_knows_its_own(self, tmp_path: Path) -> None:
         """``detect`` says yes to what the format has written."""
         path = self.place(tmp_path)
-        outcome(lambda: self.make().write(path, [{"instruction": "a", "output": "b"}]))
+        outcome(self.make().write, path, [{"instruction": "a", "output": "b"}])
         assert self.make().detect(path), f"detect does not know {path.name}, which it has written itself"
 
     def test_it_leaves_others_alone(self, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ class FormatContract(PluginContract):
         other.write_text('{"instruction": "a"}\n')
         (plain := tmp_path / "plain").mkdir()
         for path in (other, plain, tmp_path / "nothing", tmp_path / "nothing.other"):
-            found = outcome(lambda path=path: self.make().detect(path))
+            found = outcome(self.make().detect, path)
             assert found is False, f"expected detect to say False to {path.name}, found {found!r}"
 
     def test_a_broken_file_is_a_data_error(self, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ class FormatContract(PluginContract):
         return [dict(row) for row in self.make().read(path)]
 
     def _same(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-        found = outcome(lambda: self._back(folder, rows))
+        found = outcome(self._back, folder, rows)
         assert isinstance(found, list), f"writing and reading raised {found[0].__name__}: {found[1]}"
         assert len(found) == len(rows), f"{len(rows)} rows were written and {len(found)} read"
         for number, (one, other) in enumerate(zip(rows, found, strict=True)):

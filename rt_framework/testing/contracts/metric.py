@@ -61,10 +61,12 @@ class MetricContract(PluginContract):
         """The same pair gives the same spans, asked again and in another order."""
         pairs = [_PAIR, *awkward_pairs()]
         made = self.make()
-        first = [outcome(lambda pair=pair: dict(made.spans(pair, frame()))) for pair in pairs]
-        again = [outcome(lambda pair=pair: dict(made.spans(pair, frame()))) for pair in reversed(pairs)]
+        first = [outcome(_spans, made, pair) for pair in pairs]
+        again = [outcome(_spans, made, pair) for pair in reversed(pairs)]
         for pair, one, other in zip(pairs, first, reversed(again), strict=True):
-            assert one == other, f"spans of {pair!r:.200} differ when asked again; use nothing but the pair and the frame"
+            assert one == other, (
+                f"spans of {pair!r:.200} differ when asked again; use nothing but the pair and the frame"
+            )
 
     def test_awkward_pairs_are_scored_or_have_a_reason(self, tmp_path: Path) -> None:
         """No pair makes it raise: each has a value, or a status and a reason."""
@@ -93,12 +95,12 @@ class MetricContract(PluginContract):
         """A loss without a number, were it ever handed over, gives no finite value."""
         metric = self.metric()
         asked = self.asked(metric)
-        counted = {name for name, spans in asked.items() if any(span.count_only for span in spans)}
-        for missing in sorted(self._read(metric, asked) & set(asked) - counted):
+        read = self._read(metric, asked)
+        for missing in (name for name in asked if name in read and not any(one.count_only for one in asked[name])):
             losses = {**grid(asked)[2], missing: Loss(None, 0, "empty", "the target is empty")}
-            found = outcome(lambda losses=losses: float(metric.reduce(losses)))
+            found = outcome(_value, metric, losses)
             assert not isinstance(found, float) or not math.isfinite(found), (
-                f"without a loss '{missing}' the value is {found}; read losses by .mean, which raises, and catch nothing"
+                f"without a loss '{missing}' the value is {found}; read losses by .mean, which raises"
             )
 
     def test_values_are_finite(self) -> None:
@@ -121,9 +123,9 @@ class MetricContract(PluginContract):
         """The same losses give the same value, asked again and in another order, and are left as they were."""
         metric = self.metric()
         rows = grid(self.asked(metric))
-        first = [outcome(lambda row=row: metric.reduce(row)) for row in map(dict, rows)]
+        first = [outcome(metric.reduce, row) for row in map(dict, rows)]
         given = [dict(row) for row in rows]
-        again = [outcome(lambda row=row: metric.reduce(row)) for row in reversed(given)]
+        again = [outcome(metric.reduce, row) for row in reversed(given)]
         assert given == rows, "reduce changed the losses that it was given; leave them as they are"
         for row, one, other in zip(rows, first, reversed(again), strict=True):
             assert one == other, f"reduce gave {one}, then {other}, for {_told(row)}; keep nothing between two calls"
@@ -148,21 +150,21 @@ class MetricContract(PluginContract):
         if not isinstance(made, FittedMetric):
             raise SkipTest("nothing is fitted")
         rows = grid(self.asked(made))
-        shuffled = random.Random(1).sample(rows, len(rows))
+        shuffled = random.Random(1).sample(rows, len(rows))  # noqa: S311 - repeatable, not secret
         try:
             fitted = [made.fit(iter(order)) for order in (rows, shuffled, rows[::-1], rows)]
         except Exception as error:
             raise AssertionError(f"fit raised {type(error).__name__}: {error}") from error
         for row in rows:
-            values = [outcome(lambda one=one, row=row: one.reduce(row)) for one in fitted]
+            values = [outcome(one.reduce, row) for one in fitted]
             same = all(_close(values[0], value) for value in values)
-            assert same, f"fitted in four orders it gives {values}; let no constant depend on the order, and use math.fsum"
+            assert same, f"fitted in four orders it gives {values}; let nothing depend on the order: use math.fsum"
 
     def _read(self, metric: Any, asked: Mapping[str, Sequence[Span]]) -> set[str]:
         """Names that reduce has looked up."""
         rows = [_Read(row) for row in grid(asked)]
         for row in rows:
-            outcome(lambda row=row: metric.reduce(row))
+            outcome(metric.reduce, row)
         return {name for row in rows for name in row.read}
 
 
@@ -188,9 +190,16 @@ def grid(asked: Mapping[str, Sequence[Span]]) -> list[dict[str, Loss]]:
     """Losses for what a metric declares: all alike from nothing to huge, then mixed ones, the same every time."""
     draw = random.Random(0)  # noqa: S311 - repeatable, not secret
     rows = [{name: _loss(spans, nats, tokens) for name, spans in asked.items()} for nats, tokens in _EVERY]
-    for _ in range(40):
-        rows.append({name: _loss(spans, draw.uniform(0.01, 9), draw.randint(1, 99)) for name, spans in asked.items()})
-    return rows
+    mixed = ((draw.uniform(0.01, 9), draw.randint(1, 99)) for _ in range(40 * len(asked)))
+    return rows + [{name: _loss(spans, *next(mixed)) for name, spans in asked.items()} for _ in range(40)]
+
+
+def _spans(metric: Any, pair: Pair) -> dict[str, Sequence[Span]]:
+    return dict(metric.spans(pair, frame()))
+
+
+def _value(metric: Any, losses: Mapping[str, Loss]) -> float:
+    return float(metric.reduce(losses))
 
 
 def _loss(spans: Sequence[Span], nats: float, tokens: int) -> Loss:

@@ -51,7 +51,7 @@ class ReflectionContract(PluginContract):
         one, other = self.make(), self.make()
         for pair in (_PAIR, *awkward_pairs()):
             for structured in (True, False):
-                asked = [outcome(lambda of=of, p=pair, s=structured: of.render(p, 0, s)) for of in (one, one, other)]
+                asked = [outcome(of.render, pair, 0, structured) for of in (one, one, other)]
                 assert isinstance(asked[0], Request), f"render gave {asked[0]!r:.200} for {pair!r:.200}"
                 assert asked[0] == asked[1] == asked[2], (
                     f"render gave two different requests for {pair!r:.200}; a resumed run would pay again: "
@@ -72,7 +72,7 @@ class ReflectionContract(PluginContract):
         """What is sent after an unusable answer is not the same again."""
         sent = [evolve(self._request(index), index=0) for index in range(3)]
         for at, request in enumerate(sent[1:], 1):
-            assert request != sent[0], f"request {at} is the first one again; change temperature, seed or prompt with index"
+            assert request != sent[0], f"request {at} is the first again; change temperature, seed or prompt with index"
 
     # --- the answer ---------------------------------------------------------------------------
 
@@ -93,14 +93,14 @@ class ReflectionContract(PluginContract):
         for field in ("instruction", "input", "response", "system", "history"):
             before, after = getattr(_PAIR, field), getattr(found, field)
             assert field in parts or before == after, (
-                f"{field} changed from {before!r} to {after!r}, and rewrites does not name it; make the pair with attrs.evolve"
+                f"{field} changed from {before!r} to {after!r}, and rewrites does not name it; use attrs.evolve"
             )
 
     def test_parsing_is_pure(self) -> None:
         """The same answer is read in the same way, asked again and by another instance."""
         one, other, request = self.make(), self.make(), self._request()
         for reply in (self._good(), Reply("no form at all")):
-            read = [outcome(lambda of=of, reply=reply: of.parse(_PAIR, request, reply)) for of in (one, one, other)]
+            read = [outcome(of.parse, _PAIR, request, reply) for of in (one, one, other)]
             assert read[0] == read[1] == read[2], f"the same answer was read as {read[0]!r}, then as {read[1]!r}"
 
     def test_a_cut_off_answer_is_not_read(self) -> None:
@@ -131,21 +131,21 @@ class ReflectionContract(PluginContract):
                 found = self.make().parse(_PAIR, self._request(structured=structured), reply)
             except Exception as error:
                 raise AssertionError(
-                    f"parse raised {type(error).__name__}: {error!s:.200} for the answer {reply.text!r:.100}; give Unparsed"
+                    f"parse raised {type(error).__name__}: {error!s:.200} for {reply.text!r:.100}; give Unparsed"
                 ) from error
             assert isinstance(found, Pair | Unparsed), f"expected a Pair or Unparsed, found {found!r:.200}"
 
     def test_what_is_not_read_has_a_known_kind(self) -> None:
         """``Unparsed`` names a kind of failure that there is, and says why."""
         for reply, structured in self._awkward():
-            found = outcome(lambda r=reply, s=structured: self.make().parse(_PAIR, self._request(structured=s), r))
+            found = self._parse(reply, structured)
             if isinstance(found, Unparsed):
                 assert found.kind in KINDS and found.reason, (
                     f"expected a kind and a reason, found {found!r}; kinds: truncated, empty, format, refused"
                 )
 
     def _request(self, index: int = 0, structured: bool = True) -> Request:
-        request: Any = outcome(lambda: self.make().render(_PAIR, index, structured))
+        request: Any = outcome(self.make().render, _PAIR, index, structured)
         if not isinstance(request, Request):
             raise SkipTest(f"render gives no request: {request!r}")
         return request
@@ -154,7 +154,7 @@ class ReflectionContract(PluginContract):
         return Reply(self.good_reply(self._request()))
 
     def _parse(self, reply: Reply, structured: bool = True) -> Any:
-        return outcome(lambda: self.make().parse(_PAIR, self._request(structured=structured), reply))
+        return outcome(self.make().parse, _PAIR, self._request(structured=structured), reply)
 
     def _refused(self, reply: Reply, what: str, structured: bool = True) -> None:
         found = self._parse(reply, structured)

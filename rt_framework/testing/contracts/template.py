@@ -23,16 +23,20 @@ class TemplateContract(PluginContract):
         one, other = self.make(), self.make()
         for pair in (_PAIR, *awkward_pairs(), _PAIR):
             for part in ("prompt", "reverse"):
-                found = [outcome(lambda of=of, p=pair, part=part: getattr(of, part)(p)) for of in (one, one, other)]
+                found = [outcome(getattr(of, part), pair) for of in (one, one, other)]
                 assert found[0] == found[1] == found[2], f"{part} of {pair!r:.200} differs when asked again"
 
     def test_contexts_are_text_or_messages(self) -> None:
         """Each context is a text, or a tuple of ``Turn``."""
         made = self.make()
-        for part, found in (("prompt", made.prompt(_PAIR)), ("reverse", made.reverse(_PAIR)), ("header", made.header())):
+        for part, found in (
+            ("prompt", made.prompt(_PAIR)),
+            ("reverse", made.reverse(_PAIR)),
+            ("header", made.header()),
+        ):
             messages = isinstance(found, tuple) and all(isinstance(one, Turn) and one.role in _ROLES for one in found)
             assert isinstance(found, str) or messages, (
-                f"expected {part} to give a text or a tuple of Turn, with role {', '.join(_ROLES)}; found {found!r:.200}"
+                f"expected {part} to be text or a tuple of Turn, with role {', '.join(_ROLES)}; found {found!r:.200}"
             )
 
     def test_awkward_pairs_are_shown_or_refused(self) -> None:

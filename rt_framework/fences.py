@@ -1,4 +1,4 @@
-"""Fences: what keeps a sample's text apart from the request around it.
+"""Fences: what keeps a sample's text apart from the request to a teacher around it.
 
 Each fence holds a token derived from the pair, so that a request can be repeated exactly, and chosen
 so that it does not occur in the pair: no sample can close its own fence or fake an answer.

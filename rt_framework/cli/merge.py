@@ -1,0 +1,32 @@
+"""``rt merge``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rt_framework.host import Host
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("shards", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.pass_obj
+def command(host: Host, config: Path, out: Path, shards: tuple[Path, ...]) -> None:
+    """Put the runs of all SHARDS of CONFIG's job together in the run directory OUT.
+
+    OUT is then as if one run had done it all: 'rt run CONFIG --run-dir OUT' goes on from there and pays for nothing
+    again, with stages over the whole data set too.
+    """
+    from rt_framework.config import read_config
+    from rt_framework.console import stdout, summary_tables
+    from rt_framework.merging import merge
+    from rt_framework.plain import shown
+
+    summary = merge(host, read_config(config), out, shards)
+    for made in summary_tables(summary):
+        stdout().print(made)
+    for path in summary.files:
+        click.echo(shown(path))

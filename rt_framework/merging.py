@@ -1,0 +1,178 @@
+"""The runs of all shards as one run: their ledgers in one, and the outputs that a single run would have left."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework import account
+from rt_framework.assembly import open_job
+from rt_framework.config import Config
+from rt_framework.errors import ConfigError, DataError, DiskError
+from rt_framework.events import Summary
+from rt_framework.host import Host
+from rt_framework.ledger import Ledger
+from rt_framework.manifest import write_manifest
+from rt_framework.migrations import prepare
+from rt_framework.outputs import write_outputs
+from rt_framework.report import summarise
+from rt_framework.rundir import LEDGER, check_frozen, open_run
+from rt_framework.shards import Shard
+from rt_framework.tally import Tally
+
+_PART = ".merging.sqlite"
+
+_COPIES = (
+    "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
+    "INSERT OR IGNORE INTO losses SELECT * FROM shard.losses",
+    "INSERT OR IGNORE INTO token_losses SELECT * FROM shard.token_losses",
+    # A question that two shards asked was paid for twice: both answers stay, one is in use.
+    """
+    INSERT INTO calls SELECT key, reflection, pair, idx, teacher, request, answer + :before FROM shard.calls WHERE true
+    ON CONFLICT (key) DO UPDATE SET answer = COALESCE(calls.answer, excluded.answer)
+    """,
+    """
+    INSERT INTO attempts (id, call, state, kind, message, reserved, cost, reply, batch)
+    SELECT id + :before, call, state, kind, message, reserved, cost, reply, batch FROM shard.attempts
+    """,
+    "INSERT INTO samples SELECT * FROM shard.samples",
+    "INSERT INTO versions SELECT * FROM shard.versions",
+    "INSERT INTO scores SELECT * FROM shard.scores",
+    "INSERT INTO decisions SELECT * FROM shard.decisions",
+    "INSERT INTO failures SELECT * FROM shard.failures",
+)
+
+
+@frozen
+class _Part:
+    """The run directory of one shard."""
+
+    path: Path
+    shard: Shard
+    facts: Mapping[str, Any]
+    """What its ledger stands on, without the shard."""
+    forward_paths: tuple[str, ...]
+
+
+def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summary:
+    """Put the runs of all shards of a job together in *out*.
+
+    Safe to repeat: a merge that was killed is done again, one that is done only writes its outputs again.
+
+    Args:
+        host: finds the plugins.
+        config: the whole job, without a shard.
+        out: run directory of the whole.
+        shards: run directories of the shards, all of them, in any order.
+
+    Raises:
+        DataError: they are not all the shards of one job, or *out* holds something else.
+        LockedError: one of them is running.
+        ConfigError: they are of another job than *config*.
+    """
+    job = open_job(host, config)
+    whole = next((step.name for step in job.steps if step.barrier), None)
+    if whole is not None:
+        raise ConfigError(
+            f"stage '{whole}' needs all samples: merge with the config of the shards, then run all of it in {out}"
+        )
+    total = job.source.count()
+    with ExitStack() as stack:
+        ledgers = [stack.enter_context(open_run(_there(path))) for path in shards]
+        parts = _checked([_part(path, ledger) for path, ledger in zip(shards, ledgers, strict=True)])
+        _join(out, parts)
+    with open_run(out) as ledger:
+        check_frozen(ledger, out, {"data": job.source.facts()})
+        ended = sum(1 for _ in account.ends(ledger))
+        if ended != total:
+            raise DataError(f"{out}: {ended} of {total} samples have come to their end: finish the shards, merge anew")
+        files = write_outputs(job.make, config.output, job.source, out, ledger)
+        summary = summarise(ledger, Tally(host.reporters([]), total), files)
+        write_manifest(out, ledger, config, summary)
+    return summary
+
+
+def _there(path: Path) -> Path:
+    if not (path / LEDGER).is_file():
+        raise DataError(f"{path}: no ledger here; is this the run directory of a shard?")
+    return path
+
+
+def _part(path: Path, ledger: Ledger) -> _Part:
+    facts = ledger.meta("frozen") or {}
+    shard = facts.get("data", {}).get("shard")
+    if shard is None:
+        raise DataError(f"{path}: the run of no shard; 'rt run CONFIG --shard 1/n' makes one")
+    data = {key: value for key, value in facts["data"].items() if key != "shard"}
+    return _Part(path, Shard.parse(shard), {**facts, "data": data}, tuple(ledger.meta("forward_paths") or ()))
+
+
+def _checked(parts: Sequence[_Part]) -> list[_Part]:
+    """The shards in order.
+
+    Raises:
+        DataError: one is missing, there twice, or of another job.
+    """
+    first = parts[0]
+    found: dict[int, Path] = {}
+    for part in parts:
+        if part.shard.of != first.shard.of:
+            raise DataError(f"{part.path} is shard {part.shard}, but {first.path} is shard {first.shard}")
+        if part.shard.number in found:
+            raise DataError(f"{part.path} and {found[part.shard.number]} are both shard {part.shard}")
+        if part.facts != first.facts:
+            changed = sorted(key for key in {*part.facts, *first.facts} if part.facts.get(key) != first.facts.get(key))
+            raise DataError(f"{part.path} and {first.path} are of different jobs: they differ in {', '.join(changed)}")
+        found[part.shard.number] = part.path
+    missing = [str(Shard(number, first.shard.of)) for number in range(1, first.shard.of + 1) if number not in found]
+    if missing:
+        raise DataError(f"shards are missing: {', '.join(missing)}")
+    return sorted(parts, key=lambda part: part.shard.number)
+
+
+def _join(out: Path, parts: Sequence[_Part]) -> None:
+    """Their ledgers as one in *out*, whole or not at all.
+
+    Raises:
+        DataError: there is a ledger that was not merged from them.
+        DiskError: it cannot be written.
+    """
+    merged = [str(part.path.resolve()) for part in parts]
+    if (out / LEDGER).exists():
+        with closing(Ledger(out / LEDGER, readonly=True)) as there:
+            if there.meta("merged") != merged:
+                raise DataError(f"{out}: holds another run; merge into a new directory")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / _PART
+    for left in out.glob(f"{_PART}*"):
+        left.unlink()
+    try:
+        prepare(file)
+        with closing(sqlite3.connect(file, isolation_level=None)) as db:
+            for part in parts:
+                _copy(db, part.path / LEDGER)
+            paths = sorted({path for part in parts for path in part.forward_paths})
+            for key, value in (("frozen", parts[0].facts), ("forward_paths", paths), ("merged", merged)):
+                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise DiskError(f"{file}: cannot be written: {error}") from error
+    file.rename(out / LEDGER)
+
+
+def _copy(db: sqlite3.Connection, ledger: Path) -> None:
+    """All that one ledger holds, in one transaction; attempts get new numbers."""
+    db.execute("ATTACH ? AS shard", (str(ledger),))
+    db.execute("BEGIN IMMEDIATE")
+    (before,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM attempts").fetchone()
+    for statement in _COPIES:
+        db.execute(statement, {"before": before})
+    db.execute("COMMIT")
+    db.execute("DETACH shard")

@@ -1,0 +1,78 @@
+"""A complete plugin package, written into a folder: ``rt plugins new``."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib import metadata, resources
+from pathlib import Path
+from string import Template
+
+from rt_framework.errors import ConfigError
+from rt_framework.hookspecs import API
+
+KINDS = (
+    "metric",
+    "selector",
+    "reflection",
+    "template",
+    "format",
+    "stage",
+    "teacher",
+    "student",
+    "executor",
+    "reporter",
+)
+"""Kinds of plugin that there is a beginning for."""
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_FILES = {
+    "pyproject": "pyproject.toml",
+    "readme": "README.md",
+    "test": "tests/test_{module}.py",
+    "workflow": ".github/workflows/test.yml",
+    "gitignore": ".gitignore",
+}
+"""What every package has, by template."""
+
+
+def write_package(name: str, kind: str, folder: Path) -> list[Path]:
+    """Write a package called *name* with one plugin of that kind into a new folder; gives its files.
+
+    Raises:
+        ConfigError: the name cannot be that of a package, or the folder is there.
+    """
+    part = name.removeprefix("rt-")
+    module = name.replace("-", "_")
+    if not _NAME.fullmatch(name) or keyword.iskeyword(module) or not _NAME.fullmatch(part):
+        raise ConfigError(f"'{name}' cannot be the name of a package: use small letters, digits and single hyphens")
+    if folder.exists():
+        raise ConfigError(f"{folder}: is there already; choose another name, or take it away")
+    words = {
+        "name": name,
+        "part": part,
+        "module": module,
+        "cls": "".join(word.capitalize() for word in part.split("-")),
+        "kind": kind,
+        "api": str(API),
+        "range": _range(metadata.version("rt-framework")),
+    }
+    texts = {target.format(module=module): _text(source, words) for source, target in _FILES.items()}
+    code, _, test = _text(kind, words).partition("# --- tests ---\n")
+    texts[f"{module}.py"] = code.rstrip() + "\n"
+    texts[_FILES["test"].format(module=module)] += test
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, "utf-8")
+    return [folder / path for path in sorted(texts)]
+
+
+def _text(template: str, words: dict[str, str]) -> str:
+    source = resources.files(__name__).joinpath(f"{template}.txt").read_text("utf-8")
+    return Template(source).substitute(words)
+
+
+def _range(version: str) -> str:
+    """The releases that promise what this one does: before 1.0 those of one minor number."""
+    major, minor = (int(part) for part in version.split(".")[:2])
+    return f">={major}.{minor},<{major}.{minor + 1}" if major == 0 else f">={major}.{minor},<{major + 1}"

@@ -1,0 +1,130 @@
+"""The contract of executors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rt_framework.errors import ModelError, OutOfMemory, RtError
+from rt_framework.protocols import Student
+from rt_framework.spans import Span, SpanLoss
+from rt_framework.testing.contracts.base import PluginContract
+from rt_framework.testing.fakes import FakeStudent
+
+_SPANS = [Span(f"Question {number}: ", f"An answer of {number} words or more.") for number in range(6)]
+
+
+class ExecutorContract(PluginContract):
+    """Where the student's work runs. Work and student are sent to it, so both can be pickled."""
+
+    kind = "executors"
+
+    def test_workers_are_counted(self) -> None:
+        """``workers`` is a whole number from 1, at the latest when work has been done."""
+        with self._started() as executor:
+            asyncio.run(_all(executor, _losses))
+            found = executor.workers
+            assert isinstance(found, int) and not isinstance(found, bool) and found >= 1, (
+                f"expected a whole number of workers from 1, found {found!r}"
+            )
+
+    def test_results_are_those_of_the_work(self) -> None:
+        """What work gives here it gives there, and again."""
+        expected = _losses(FakeStudent())
+        with self._started() as executor:
+            for found in asyncio.run(_all(executor, _losses, _losses)):
+                assert found == expected, f"the work gives {expected!r:.200} here and {found!r:.200} there"
+
+    def test_many_pieces_each_have_their_own_result(self) -> None:
+        """Asked at the same time, no piece of work gets the result of another."""
+        works = [_First(number) for number in range(12)]
+        with self._started() as executor:
+            found = asyncio.run(_all(executor, *works))
+            assert found == [f"{number} fake-student-1" for number in range(12)], f"twelve pieces of work gave {found}"
+
+    def test_errors_come_through(self) -> None:
+        """An exception of the work is raised with its own type and message: core halves a batch on ``OutOfMemory``."""
+        with self._started() as executor:
+            found = asyncio.run(_all(executor, _too_large, _no_model, _own_fault))
+            told = [(type(error), str(error)) for error in found]
+            assert told[0] == (OutOfMemory, "2 sequences"), f"OutOfMemory('2 sequences') came through as {told[0]}"
+            assert told[1] == (ModelError, "no such model"), f"ModelError('no such model') came through as {told[1]}"
+            assert isinstance(found[2], Exception) and "odd" in told[2][1], (
+                f"ValueError('odd') came through as {told[2]}"
+            )
+
+    def test_it_works_after_an_error(self) -> None:
+        """Work that failed leaves the worker as it was."""
+        with self._started() as executor:
+            _, found = asyncio.run(_in_turn(executor, _too_large, _losses))
+            assert found == _losses(FakeStudent()), f"after an error the work gives {found!r:.200}"
+
+    def test_the_student_is_made_for_work_only(self) -> None:
+        """``start`` makes no student: a resumed run may need none, and a worker makes its own."""
+        executor = self.make()
+        executor.start(_never)
+        executor.close()
+
+    def test_closing_is_safe(self) -> None:
+        """It can be closed without having worked, and after work."""
+        for work in ((), (_losses,)):
+            executor = self.make()
+            if work:
+                executor.start(FakeStudent)
+                asyncio.run(_all(executor, *work))
+            try:
+                executor.close()
+            except Exception as error:
+                raise AssertionError(
+                    f"close raised {type(error).__name__}: {error} {'after work' if work else 'before any work'}"
+                ) from error
+
+    @contextmanager
+    def _started(self) -> Iterator[Any]:
+        executor = self.make()
+        executor.start(FakeStudent)
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+
+class _First:
+    """Work that says which it is."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, student: Student) -> str:
+        return f"{self.number} {student.fingerprint}"
+
+
+def _losses(student: Student) -> list[SpanLoss]:
+    return list(student.score([one for one in student.encode(_SPANS) if not isinstance(one, SpanLoss)]))
+
+
+def _too_large(student: Student) -> None:  # noqa: ARG001 - work takes the student
+    raise OutOfMemory("2 sequences")
+
+
+def _no_model(student: Student) -> None:  # noqa: ARG001
+    raise ModelError("no such model")
+
+
+def _own_fault(student: Student) -> None:  # noqa: ARG001
+    raise ValueError("odd")
+
+
+def _never() -> Student:
+    raise RtError("start() made the student; make it at the first work")
+
+
+async def _all(executor: Any, *works: Callable[[Student], Any]) -> list[Any]:
+    """What all pieces of work give or raise, asked for at the same time."""
+    return await asyncio.gather(*(executor.run(work) for work in works), return_exceptions=True)
+
+
+async def _in_turn(executor: Any, *works: Callable[[Student], Any]) -> list[Any]:
+    return [(await _all(executor, work))[0] for work in works]

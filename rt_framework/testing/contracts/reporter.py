@@ -1,0 +1,102 @@
+"""The contract of reporters."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from unittest import SkipTest
+
+from rt_framework import events
+from rt_framework.errors import PluginError
+from rt_framework.host import Host, Reporters
+from rt_framework.testing.contracts.base import PluginContract
+
+_PROGRESS = events.Progress(3, 4, 9, 1, 0, 120, 5_000_000, 400, 2, {"rewritten": 2, "original": 1}, 1.5)
+_SUMMARY = events.Summary(
+    total=4,
+    outcomes={"rewritten": 2, "original": 1, "dropped": 1, "failed": 0},
+    versions={"original": 1, "response": 2},
+    drops={"gate ifd: not < 1": 1},
+    failures={"refused": 1},
+    errors=1,
+    shifts=(events.Shift("ifd", 0.4, 0.6, 3),),
+    progress=_PROGRESS,
+    files=("runs/rt/kept.json",),
+)
+EVENTS: dict[str, object] = {
+    "rt_run_started": events.RunStarted("runs/rt", ("teacher: fake", "data: \x1b[31mred [/End]"), 4, "1a2b", {}, {}),
+    "rt_stage_started": events.StageStarted("1. reflect response"),
+    "rt_progress": _PROGRESS,
+    "rt_sample_failed": events.SampleFailed("0123-0", 2, "1. reflect response", "refused", "\u202eno [/End]", False),
+    "rt_sample_finished": events.SampleFinished("0123-0", 2, "original"),
+    "rt_stalled": events.Stalled(60.0, "teacher: 3 calls under way"),
+    "rt_batch_changed": events.BatchChanged("batch_1", 9, "submitted"),
+    "rt_stage_finished": events.StageFinished("1. reflect response"),
+    "rt_run_stopping": events.RunStopping("the budget is reached", 2),
+    "rt_run_failed": events.RunFailed("BudgetReached", "the budget is reached"),
+    "rt_run_finished": events.RunFinished(_SUMMARY),
+}
+"""One event for each hook, in the order of a run that goes through much."""
+
+_QUICKLY = 1.0
+"""Seconds that an event may take at most: the run waits meanwhile."""
+
+
+class ReporterContract(PluginContract):
+    """Who watches. A reporter that raises is left out of the run."""
+
+    kind = "reporters"
+
+    def reporters(self) -> tuple[Any, Reporters]:
+        """A new reporter, and what passes events to it."""
+        made = self.make()
+        try:
+            return made, Host(only=()).reporters([made])
+        except PluginError as error:
+            raise SkipTest(str(error)) from None
+
+    def test_its_hooks_are_known(self) -> None:
+        """It has a hook, each is known and marked, and takes the event alone."""
+        made = self.make()
+        try:
+            Host(only=()).reporters([made])
+        except PluginError as error:
+            raise AssertionError(f"{error}; mark event hooks with @hookimpl, with the argument 'event'") from error
+
+    def test_every_event_is_taken(self) -> None:
+        """No event makes it raise, hostile text in it or none."""
+        made, reporters = self.reporters()
+        try:
+            for hook, event in EVENTS.items():
+                reporters.send(hook, event)
+            assert not reporters.failed, f"{reporters.failed[0] if reporters.failed else ''}; a reporter must not raise"
+        finally:
+            self._close(made)
+
+    def test_it_returns_quickly(self) -> None:
+        """The run waits for it: what takes longer belongs on a thread."""
+        made, reporters = self.reporters()
+        try:
+            for hook, event in EVENTS.items():
+                began = time.monotonic()
+                reporters.send(hook, event)
+                took = time.monotonic() - began
+                assert took < _QUICKLY, f"{hook} took {took:.1f} s, and the run waits; do what takes long on a thread"
+        finally:
+            self._close(made)
+
+    def test_it_can_be_closed(self) -> None:
+        """``close``, if it has one, raises nothing, before and after a run."""
+        made = self.make()
+        if not hasattr(made, "close"):
+            raise SkipTest("it has nothing to close")
+        try:
+            made.close()
+        except Exception as error:
+            raise AssertionError(f"close raised {type(error).__name__}: {error}") from error
+
+    def _close(self, made: Any) -> None:
+        try:
+            getattr(made, "close", lambda: None)()
+        except Exception as error:
+            raise SkipTest(f"close raised {error}") from None

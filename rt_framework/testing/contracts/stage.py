@@ -1,0 +1,150 @@
+"""The contract of stages: one sample after another, killed and taken up again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+from rt_framework.config import Config
+from rt_framework.errors import RtError
+from rt_framework.runner import run
+from rt_framework.structuring import structure
+from rt_framework.testing.contracts.base import PluginContract, load
+from rt_framework.testing.parts import KILL_AT_CALL, KILL_AT_END, Deadly
+
+_PARTS = "rt_framework.testing.parts"
+_WORDS = (
+    "a cork",
+    "a leaf",
+    "a boat",
+    "a swan and her seven young",
+    "",
+    "wood",
+    "a duck",
+    "foam",
+    "oil on water",
+    "ice",
+)
+_RUN = """\
+import sys
+from pathlib import Path
+from rt_framework.testing.contracts.stage import go
+go(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+_KILLS = ((KILL_AT_CALL, "5"), (KILL_AT_END, "3"))
+"""Where two runs are killed, one after the other."""
+
+
+class StageContract(PluginContract):
+    """One step of a pipeline, tried in a run of ten rows with a teacher and a student that need no model."""
+
+    kind = "stages"
+    before: Sequence[Any] = ({"reflect": "response"},)
+    """Stages that come before it in that run, as in a config."""
+    preset = "selective-rt"
+    """Preset of that run."""
+
+    def test_it_says_what_it_needs(self) -> None:
+        """``needs`` lists names of metrics, ``reflections`` maps names to what renders and parses."""
+        made = self.make()
+        names = not isinstance(made.needs, str) and all(isinstance(one, str) for one in made.needs)
+        assert names, f"expected needs to list names of metrics, found {made.needs!r}"
+        found = made.reflections
+        good = isinstance(found, Mapping) and all(
+            hasattr(one, "render") and hasattr(one, "parse") for one in found.values()
+        )
+        assert good, f"expected reflections to map names to reflections, found {found!r}"
+
+    def test_every_sample_comes_through(self, tmp_path: Path) -> None:
+        """Each sample goes on or is dropped with a reason: none fails, and the run does not."""
+        try:
+            lines = self._finished(tmp_path)
+        except RtError as error:
+            raise AssertionError(f"the run ended with: {error}") from error
+        for line in lines:
+            assert line["outcome"] != "failed", f"row {line['row']} failed: {line['reason']}"
+            assert line["outcome"] != "dropped" or str(line["reason"]).strip(), (
+                f"row {line['row']} is dropped without a reason"
+            )
+
+    def test_it_repeats(self, tmp_path: Path) -> None:
+        """Two runs leave the same files: to resume is to run again."""
+        found = [self._outputs(self._config(tmp_path / name), tmp_path / name) for name in ("one", "other")]
+        for name, text in found[0].items():
+            assert text == found[1][name], (
+                f"{name} differs between two runs; use nothing but the sample and what ctx gives"
+            )
+
+    def test_killed_it_goes_on(self, tmp_path: Path) -> None:
+        """Killed twice and run again it leaves what a run leaves that nobody killed."""
+        whole, again = (self._outputs(self._config(tmp_path / name), tmp_path / name) for name in ("whole", "again"))
+        if whole != again:
+            raise SkipTest("two runs that nobody killed differ already")
+        config = self._config(tmp_path / "killed")
+        died = [self._killed(config, tmp_path / "killed", *kill) for kill in _KILLS]
+        if not any(died):
+            raise SkipTest("no run could be killed before its end")
+        for name, text in self._outputs(config, tmp_path / "killed").items():
+            assert text == whole[name], (
+                f"{name} differs after two kills; keep nothing between samples, and do not count runs"
+            )
+
+    # --- the run ------------------------------------------------------------------------------
+
+    def _config(self, folder: Path) -> Path:
+        folder.mkdir(exist_ok=True)
+        rows = [
+            {
+                "instruction": f"Name {at} things that float.",
+                "input": "",
+                "output": f"{words}, and no. {at}" * (words != ""),
+            }
+            for at, words in enumerate(_WORDS)
+        ]
+        (folder / "rows.json").write_text(json.dumps(rows), "utf-8")
+        job = {
+            "data": {"path": str(folder / "rows.json")},
+            "teacher": "scripted",
+            "student": "fake",
+            "scoring": {"preset": self.preset},
+            "pipeline": [*self.before, {self.name: self.options} if self.options is not None else self.name],
+            "limits": {"in_flight": 2, "fail_on_error": False},
+        }
+        (folder / "job.json").write_text(json.dumps(job), "utf-8")
+        return folder / "job.json"
+
+    def _outputs(self, config: Path, folder: Path) -> dict[str, str]:
+        self.make()
+        try:
+            go(self.plugin, config, folder / "run")
+        except RtError as error:
+            raise SkipTest(f"the run does not end: {error}") from None
+        names = ("kept.json", "dropped.json", "scores.jsonl")
+        return {name: (folder / "run" / name).read_text("utf-8") for name in names}
+
+    def _finished(self, folder: Path) -> list[dict[str, Any]]:
+        self.make()
+        go(self.plugin, self._config(folder), folder / "run")
+        return [json.loads(line) for line in (folder / "run/scores.jsonl").read_text("utf-8").splitlines()]
+
+    def _killed(self, config: Path, folder: Path, variable: str, value: str) -> bool:
+        """Run in a process that is killed there; whether it was."""
+        path = os.pathsep.join(one or str(Path.cwd()) for one in sys.path)
+        command = [sys.executable, "-c", _RUN, self.plugin, str(config), str(folder / "run")]
+        env = {**os.environ, "PYTHONPATH": path, variable: value}
+        done = subprocess.run(command, env=env, capture_output=True, check=False)  # noqa: S603 - our own code
+        return done.returncode == -signal.SIGKILL
+
+
+def go(plugin: str, config: Path, run_dir: Path) -> None:
+    """Run a job with a plugin and the parts that need no model."""
+    job = structure(json.loads(config.read_text("utf-8")), Config)
+    asyncio.run(run(load(plugin, _PARTS), job, run_dir, [Deadly()]))

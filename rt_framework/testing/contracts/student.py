@@ -1,0 +1,159 @@
+"""The contract of students."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+from unittest import SkipTest
+
+from attrs import evolve
+
+from rt_framework.model import Turn
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
+from rt_framework.testing.awkward import awkward_pairs
+from rt_framework.testing.contracts.base import PluginContract, fresh, outcome
+
+_LOADED: dict[tuple[str, str, str], Any] = {}
+"""The student of the contract that is being checked."""
+
+_TEXTS = (
+    "A cork, a leaf and a boat float on water.",
+    "Two of them float.",
+    "The Rhine flows through Switzerland, Germany and the Netherlands before it reaches the sea.",
+    "Blue, white and red.",
+)
+_ASKED = "Name things that float. "
+_LOOK = """\
+import json, sys
+from rt_framework.config import Builder
+from rt_framework.testing.contracts.base import load
+made = Builder(load(sys.argv[1]))("students", sys.argv[2], json.loads(sys.argv[3]))
+found = made.fingerprint
+print("\\n" + json.dumps([found, sorted({"torch", "litellm", "datasets"} & set(sys.modules))]))
+"""
+
+
+class StudentContract(PluginContract):
+    """Texts to token ids, token ids to losses."""
+
+    kind = "students"
+    tolerance: float = 1e-5
+    """Nats a token by which a loss may differ with its batch mates: float noise."""
+
+    def student(self) -> Any:
+        """One student for all checks of these options: a model takes long to load."""
+        key = (self.plugin, self.name, repr(self.options))
+        if key not in _LOADED:
+            _LOADED.clear()
+            _LOADED[key] = self.make()
+        return _LOADED[key]
+
+    def test_the_fingerprint_is_a_name(self) -> None:
+        """``fingerprint`` is a text, and the same for two instances."""
+        one, other = self.make().fingerprint, self.make().fingerprint
+        assert isinstance(one, str) and one.strip(), f"expected a fingerprint in words, found {one!r}"
+        assert one == other, (
+            f"two instances with the same options have the fingerprints {one!r} and {other!r}: losses would never be "
+            "found again; make it of weights, tokenizer, number format and encoding alone"
+        )
+
+    def test_the_fingerprint_loads_no_model(self) -> None:
+        """A resumed run asks for it and may need no model."""
+        self.make()
+        found, loaded = json.loads(fresh(_LOOK, self.plugin, self.name, json.dumps(self.options)))
+        assert not loaded, (
+            f"reading the fingerprint {found!r} imports {', '.join(loaded)}; load the model at the first score"
+        )
+
+    def test_each_span_is_encoded_or_says_why_not(self) -> None:
+        """One answer a span, in order: token ids, or a loss without a number that has a status and a reason."""
+        spans = self._awkward()
+        found: Any = outcome(self.student().encode, spans)
+        assert isinstance(found, Sequence), f"encode raised {found} for awkward texts; give a SpanLoss with a status"
+        assert len(found) == len(spans), f"{len(spans)} spans were given {len(found)} answers"
+        for span, one in zip(spans, found, strict=True):
+            if isinstance(one, SpanLoss):
+                good = one.nll is None and one.status != "ok" and one.reason
+                assert good, f"expected a loss without a number, with a status and a reason, found {one!r:.200}"
+            else:
+                self._check_ids(span, one)
+
+    def test_no_target_is_empty(self) -> None:
+        """A target without text has the status ``empty``."""
+        (found,) = self.student().encode([Span(_ASKED, "")])
+        assert isinstance(found, SpanLoss) and found.status == "empty", f"expected status empty, found {found!r:.200}"
+
+    def test_two_passes_score_the_same_tokens(self) -> None:
+        """With ``join='ids'`` the pass with a context and the one without have as many target tokens."""
+        for text in _TEXTS[::2]:
+            pairs = [Span(_ASKED, text, "ids", ""), Span("", text, "ids", _ASKED)]
+            first, second = (self._encoded([span])[0] for span in pairs)
+            counts = [len(one.ids) - one.start for one in (first, second)]
+            assert counts[0] == counts[1], (
+                f"the two passes over {text!r} score {counts[0]} and {counts[1]} tokens; leave the first one out of "
+                "both where one of them has nothing before it"
+            )
+
+    def test_losses_are_finite(self) -> None:
+        """One loss a sequence: a finite sum of nats, not below nought, over as many tokens as there are targets."""
+        batch = self._encoded(self._plain())
+        found = self.student().score(batch)
+        assert len(found) == len(batch), f"{len(batch)} sequences were given {len(found)} losses"
+        for span, loss in zip(batch, found, strict=True):
+            assert loss.nll is not None and math.isfinite(loss.nll) and loss.nll >= 0, (
+                f"expected a finite sum of nats, found {loss.nll}; where there is none give the status nonfinite"
+            )
+            targets = len(span.ids) - span.start
+            assert loss.tokens == targets, f"a sequence with {targets} target tokens has a loss over {loss.tokens}"
+
+    def test_batch_mates_do_not_matter(self) -> None:
+        """Alone, together and in another order each sequence has the same loss."""
+        batch, student = self._encoded(self._plain()), self.student()
+        together = student.score(batch)
+        turned = student.score(batch[::-1])[::-1]
+        for at, span in enumerate(batch):
+            (alone,) = student.score([span])
+            for other, how in ((together[at], "in a batch"), (turned[at], "in another order")):
+                gap = abs((alone.nll or 0) - (other.nll or 0)) / max(alone.tokens, 1)
+                assert gap <= self.tolerance, (
+                    f"a sequence has {alone.nll} nats alone and {other.nll} {how}; no padding or neighbour may be seen"
+                )
+
+    def test_losses_of_tokens_add_up(self) -> None:
+        """Where it gives losses by token, they add up to the sum, one and a rank of 1 or more for each target."""
+        batch = self._encoded([evolve(span, by_token=True) for span in self._plain()])
+        losses = self.student().score(batch)
+        if not any(loss.token_nll for loss in losses):
+            raise SkipTest("it gives no losses of single tokens; metrics that need them will have no value")
+        for loss in losses:
+            nll, ranks = loss.token_nll or (), loss.token_ranks or ()
+            assert len(nll) == len(ranks) == loss.tokens, (
+                f"{loss.tokens} tokens, {len(nll)} losses and {len(ranks)} ranks"
+            )
+            gap = abs(math.fsum(nll) - (loss.nll or 0)) / max(loss.tokens, 1)
+            assert gap <= 1e-4, f"the losses of tokens add up to {math.fsum(nll)}, not to {loss.nll}"
+            assert min(ranks) >= 1, f"the likeliest token has rank 1; found {min(ranks)}"
+
+    def _check_ids(self, span: Span, found: EncodedSpan) -> None:
+        least = 0 if span.count_only else 1
+        assert least <= found.start < len(found.ids), (
+            f"expected start from {least} to {len(found.ids) - 1}, found {found.start}: nothing predicts position 0"
+        )
+        assert found.count_only == span.count_only, "count_only of the span is not that of its encoding; carry it over"
+
+    def _awkward(self) -> list[Span]:
+        texts = [pair.response for pair in awkward_pairs()]
+        messages = (Turn("user", "Name a river."),)
+        spans = [Span(context, text, join) for text in texts for context in ("", _ASKED) for join in ("text", "ids")]
+        return [*spans, Span(messages, "The Rhine.", "ids"), Span(_ASKED, "Two words", count_only=True)]
+
+    def _plain(self) -> list[Span]:
+        return [Span(context, text, "ids", "") for text in _TEXTS for context in (_ASKED, "Say: ")]
+
+    def _encoded(self, spans: Sequence[Span]) -> list[EncodedSpan]:
+        found: Any = outcome(self.student().encode, list(spans))
+        if not isinstance(found, list | tuple) or not all(isinstance(one, EncodedSpan) for one in found):
+            raise SkipTest(f"plain texts are not encoded: {found!r:.200}")
+        return list(found)

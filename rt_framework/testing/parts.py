@@ -1,0 +1,67 @@
+"""A plugin with a student and a teacher that need no model: ``rt -p rt_framework.testing.parts``.
+
+In a process whose environment says so, they end it at a chosen step: what a run does then is what the tests of
+stages are about.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from rt_framework import hookimpl
+from rt_framework.events import SampleFinished
+from rt_framework.hookspecs import Register
+from rt_framework.model import Request
+from rt_framework.testing.fakes import ScriptedTeacher, rewriting
+
+KILL_AT_CALL, KILL_AT_END = "RT_TESTING_KILL_AT_CALL", "RT_TESTING_KILL_AT_END"
+"""Environment variables: the call to the teacher, and the finished sample, at which the process is killed."""
+
+
+class Deadly:
+    """A reporter that kills its process at the n-th finished sample, if the environment says so."""
+
+    def __init__(self) -> None:
+        self._ends = 0
+
+    @hookimpl
+    def rt_sample_finished(self, event: SampleFinished) -> None:  # noqa: ARG002 - the hook's signature
+        """Count."""
+        self._ends += 1
+        _perhaps_die(KILL_AT_END, self._ends)
+
+
+def teacher() -> ScriptedTeacher:
+    """Answers every built-in reflection in the form it asks for."""
+    made: list[ScriptedTeacher] = []
+
+    def answer(request: Request) -> str:
+        _perhaps_die(KILL_AT_CALL, len(made[0].requests))
+        return rewriting(request)
+
+    made.append(ScriptedTeacher(answer))
+    return made[0]
+
+
+def _perhaps_die(variable: str, count: int) -> None:
+    if os.environ.get(variable) == str(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@hookimpl
+def rt_register_teachers(register: Register) -> None:
+    """Offer ``scripted``."""
+    register("scripted", "rt_framework.testing.parts:teacher", help="answers by rule, for tests")
+
+
+@hookimpl
+def rt_register_students(register: Register) -> None:
+    """Offer ``fake``."""
+    register("fake", "rt_framework.testing:FakeStudent", help="losses are hashes, for tests")
+
+
+@hookimpl
+def rt_register_reporters(register: Register) -> None:
+    """Offer ``deadly``."""
+    register("deadly", "rt_framework.testing.parts:Deadly", help="kills its process where told, for tests")

@@ -1,0 +1,141 @@
+"""With every kind of broken plugin installed: what does not use them works, and what does names them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers import Cli, install, rows, rt, the_error, write_json
+
+HOOK = "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(register):\n    "
+
+BROKEN = {
+    "raises": (
+        "raise RuntimeError('a plugin broke')",
+        "plugin 'raises' 1.0 failed in import: RuntimeError: a plugin broke",
+    ),
+    "exits": ("import sys\nsys.exit(7)", "plugin 'exits' 1.0 failed in import: SystemExit: 7"),
+    "misspelt": (HOOK.replace("metrics", "metrisc") + "pass", "unknown hook 'rt_register_metrisc'. Did you mean"),
+    "defaults": (HOOK.replace("(register)", "(register=None)") + "pass", "argument 'register' has a default"),
+    "arguments": (HOOK.replace("(register)", "(registry)") + "pass", "registry"),
+    "old": (f"RT_PLUGIN_API = (0, 1)\n{HOOK}pass", "failed in version: PluginError: written for plugin API 0.1"),
+    "newer": (f"RT_PLUGIN_API = (2, 0)\n{HOOK}pass", "this is 1.0: update rt-framework"),
+    "settings": (f"{HOOK}register('odd', 'm:M', settings=dict)", "settings of 'odd' are no attrs class"),
+}
+"""Source of a plugin by its name, and a part of what is said of it."""
+
+SOUND = {
+    "lost": f"{HOOK}register('lost-metric', 'no_such_module_here:Metric', help='a target that does not exist')",
+    "clash": f"{HOOK}register('loss', 'rt_framework.builtin.metrics.plain:MeanLoss', help='the name of a built-in')",
+    "one": f"{HOOK}register('both', 'rt_framework.builtin.metrics.plain:MeanLoss', help='as two does')",
+    "two": f"{HOOK}register('both', 'rt_framework.builtin.metrics.plain:Length', help='as one does')",
+}
+"""Plugins that load, and fail when what they offer is used."""
+
+COMMANDS = [
+    ["score", "data.json", "--student", "fake", "--metric", "ifd", "--out", "again.jsonl"],
+    [
+        "select",
+        "data.json",
+        "--scores",
+        "s.jsonl",
+        "--by",
+        "top",
+        "--by-metric",
+        "ifd",
+        "--by-count",
+        "2",
+        "--out",
+        "b.json",
+    ],
+    ["reflect", "data.json", "--teacher", "scripted", "--out", "r.json"],
+    ["run", "rt.yaml"],
+    ["run", "rt.yaml", "--dry-run"],
+    ["pilot", "rt.yaml", "-n", "2"],
+    ["retry", "rt.yaml", "--kind", "refused"],
+    ["reparse", "rt.yaml"],
+    ["status", "runs/rt"],
+    ["explain", "runs/rt", "0"],
+    ["export", "runs/rt", "--out", "kept.csv"],
+    ["init", "new.yaml"],
+    ["plugins", "list"],
+    ["plugins", "show", "ifd"],
+    ["plugins", "show", "lost"],
+    ["plugins", "new", "rt-fresh"],
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A directory with all of them installed, and a command that raises."""
+    site = tmp_path_factory.mktemp("site")
+    for name, code in {**{name: code for name, (code, _) in BROKEN.items()}, **SOUND}.items():
+        install(site, f"rt-{name}", {f"rt_broken_{name}": code}, {name: f"rt_broken_{name}"})
+    command = {"rt_broken_command": "raise RuntimeError('no command')"}
+    install(site, "rt-command", command, {"smash": "rt_broken_command:command"}, group="rt_framework.commands")
+    return site
+
+
+@pytest.fixture
+def cli(site, tmp_path, monkeypatch, capfd):
+    """The command line where all of them are installed, with a run and scores that are there already."""
+    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "data.json", rows(5))
+    scoring = {"preset": "selective-rt"}
+    parts = {"data": {"path": "data.json"}, "teacher": "scripted", "student": "fake", "scoring": scoring}
+    write_json(tmp_path / "rt.yaml", {**parts, "pipeline": [{"reflect": "response"}, {"choose": {"highest": "ifd"}}]})
+    rt = Cli(monkeypatch, capfd)
+    assert rt("run", "rt.yaml").code == 0
+    assert rt("score", "data.json", "--student", "fake", "--metric", "ifd", "--out", "s.jsonl").code == 0
+    monkeypatch.delenv("RT_LOAD_PLUGINS")
+    monkeypatch.syspath_prepend(site)
+    return rt
+
+
+def test_every_command_that_does_not_use_them_works(cli):
+    """And every help is shown, and no plugin's failure in it."""
+    for command in COMMANDS:
+        done = cli(*command)
+        assert done.code == 0, (command, done)
+        assert "broke" not in done.out + done.err
+    for name in dict.fromkeys(command[0] for command in COMMANDS):
+        done = cli(name, "--help")
+        assert done.code == 0 and done.err == ""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_that_is_used_is_named(cli, name):
+    """Where it is shown, where something of it is missed, and by the doctor."""
+    message = BROKEN[name][1]
+    assert message in the_error(cli("plugins", "show", name))
+    error = the_error(cli("score", "data.json", "--student", "fake", "--metric", "odd", "--out", "o.jsonl"))
+    assert error.startswith("unknown metric 'odd'.") and f"plugin '{name}' 1.0 failed" in error
+    assert f"plugin '{name}' 1.0 failed" in cli("doctor").words
+
+
+def test_what_fails_when_it_is_used_is_named(cli):
+    """A target that does not exist; a name of a built-in; a name of two plugins; a command."""
+    score = ("score", "data.json", "--student", "fake", "--out", "o.jsonl", "--metric")
+    error = the_error(cli(*score, "lost-metric"))
+    assert error.startswith("metric 'lost-metric' of plugin 'lost' failed to load from no_such_module_here:Metric: ")
+    error = the_error(cli(*score, "loss"))
+    assert error == "metric 'loss' is offered by plugins 'builtin' and 'clash'; leave one out with -p no:NAME"
+    error = the_error(cli(*score, "both"))
+    assert error == "metric 'both' is offered by plugins 'one' and 'two'; leave one out with -p no:NAME"
+    assert cli("-p", "no:two", *score, "both").code == 0
+    assert the_error(cli("smash")).startswith("command 'smash' of package 'rt-command' failed to load from rt_broken")
+
+
+def test_strict_refuses_the_first(cli):
+    """Whatever is asked for that looks something up."""
+    assert the_error(cli("--strict-plugins", "run", "rt.yaml")).startswith("plugin '")
+
+
+def test_in_a_process_of_its_own(cli, site, tmp_path):
+    """As a user meets it: help and list import none, and a run goes through."""
+    assert rt("--help", cwd=tmp_path, path=[site]).code == 0
+    listed = rt("plugins", "list", cwd=tmp_path, path=[site])
+    assert listed.code == 0 and listed.err == ""
+    assert "raises rt-raises 1.0" in listed.words
+    done = rt("-p", "tests.helpers", "run", "rt.yaml", cwd=tmp_path, path=[site])
+    assert done.code == 0, done

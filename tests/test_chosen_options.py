@@ -1,0 +1,103 @@
+"""Settings of the plugins that a command names are options of that command, a stranger's like a built-in one's."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers import Cli, install, json_lines, rows, the_error, write_json
+
+STRANGER = """
+from typing import Literal
+from attrs import frozen
+from rt_framework import hookimpl, Verdict
+
+@frozen
+class FirstSettings:
+    \"\"\"Options of first.\"\"\"
+    rows: int
+    \"\"\"How many are kept.\"\"\"
+    side: Literal["start", "end"] = "start"
+    \"\"\"Which end of the data.\"\"\"
+    note: str | None = None
+
+class First:
+    needs = ()
+    def __init__(self, settings):
+        self.settings = settings
+    def select(self, rows):
+        kept = range(self.settings.rows) if self.settings.side == "start" else range(len(rows))[-self.settings.rows :]
+        return [Verdict(at in kept, self.settings.note or "first") for at in range(len(rows))]
+
+@hookimpl
+def rt_register_selectors(register):
+    register("first", "stranger:First", help="one end of the data", settings=FirstSettings)
+"""
+
+
+@pytest.fixture
+def select(monkeypatch, capfd, tmp_path):
+    """``rt select`` over six rows that are scored; gives the rows that it keeps, or how it ended."""
+    site = tmp_path / "site"
+    install(site, "rt-stranger", {"stranger": STRANGER}, {"stranger": "stranger"})
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.delenv("RT_LOAD_PLUGINS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "data.json", rows(6))
+    rt = Cli(monkeypatch, capfd)
+    assert rt("score", "data.json", "--student", "fake", "--metric", "ifd", "--out", "s.jsonl").code == 0
+
+    def call(*arguments: str):
+        done = rt("select", "data.json", "--scores", "s.jsonl", "--out", "o.jsonl", *arguments)
+        return [line["topic"] for line in json_lines(tmp_path / "o.jsonl")] if done.code == 0 and done.out else done
+
+    call.rt = rt
+    return call
+
+
+def test_options_say_what_yaml_says(select):
+    """A built-in selector by its options, by YAML, and by both, where options win."""
+    yaml = select("--by", "{top: {metric: ifd, count: 2}}")
+    assert len(yaml) == 2
+    assert select("--by", "top", "--by-metric", "ifd", "--by-count", "2") == yaml
+    assert select("--by=top:ifd", "--by-count=2") == yaml
+    assert select("--by", "{top: {metric: ifd, count: 5}}", "--by-count", "2") == yaml
+
+
+def test_a_strangers_settings_are_options_too(select):
+    """With its types, its words and its help."""
+    assert select("--by", "first:2", "--by-side", "end") == ["physics 5", "physics 6"]
+    help_ = " ".join(select.rt("select", "--by", "first", "--help").out.split())
+    assert "--by-rows INT How many are kept." in help_
+    assert "--by-side [start|end] Which end of the data. [default: 'start']" in help_
+
+
+def test_text_is_taken_word_for_word(select):
+    """What YAML would read as a number or nothing stays text."""
+    select("--by", "first:1", "--by-note", "null", "--dropped", "d.jsonl")
+    assert select("--by", "first", "--by-rows", "1", "--by-note", "007") == ["physics 1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--by", "first"], "selector 'first': key 'rows' is missing"),
+        (["--by", "first", "--by-rows", "many"], "selector 'first'.rows: expected a whole number, not 'many'"),
+        (["--by", "first:1", "--by-side", "middle"], "Invalid value for '--by-side': 'middle' is not one of 'start', "),
+        (["--by", "frist", "--by-rows", "1"], "unknown selector 'frist'. Did you mean 'first'?"),
+        (["--by", "top:ifd", "--by-rows", "1"], "No such option '--by-rows'."),
+        (
+            ["--by", "first:1", "--by-note", "sk-abcdefghijklmnop0123456789"],
+            "selector 'first'.note: keys come only",
+        ),
+    ],
+)
+def test_bad_options_are_one_line(select, arguments, message):
+    """As in a config."""
+    assert the_error(select(*arguments)).startswith(message)
+
+
+def test_help_without_a_choice_loads_no_plugin(monkeypatch, capfd):
+    """And so stays instant."""
+    monkeypatch.setattr("rt_framework.host.Host.find", lambda *_: pytest.fail("looked up"))
+    for command in ("score", "select", "reflect"):
+        assert Cli(monkeypatch, capfd)(command, "--help", plugin=False).code == 0

@@ -1,0 +1,96 @@
+"""``rt plugins new``: what it writes is complete, loads, and passes its own tests at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from rt_framework.hookspecs import API
+from rt_framework.scaffold import KINDS
+from tests.helpers import PLUGIN, REPO, Cli, json_lines, rows, rt, the_error, write_json
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory) -> Path:
+    """A folder with one package of each kind."""
+    folder = tmp_path_factory.mktemp("packages")
+    for kind in KINDS:
+        done = rt("plugins", "new", f"rt-my-{kind}", "--kind", kind, cwd=folder)
+        assert done.code == 0, done
+    return folder
+
+
+def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A command in a package, with this checkout's rt_framework."""
+    told = {**os.environ, "PYTHONPATH": str(REPO), "RT_LOAD_PLUGINS": ""}
+    return subprocess.run(list(map(str, command)), cwd=cwd, env=told, capture_output=True, text=True, timeout=120)
+
+
+def test_all_tests_of_all_kinds_pass(packages):
+    """Each package's own, its contract among them."""
+    pytest.importorskip("rt_framework.testing.contracts")
+    for kind in KINDS:
+        done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=packages / f"rt-my-{kind}")
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_code_is_clean(packages):
+    """By the usual rules of ruff."""
+    rules = ("--isolated", "--select", "E,F,I,UP,B,D1", "--ignore", "D107", "--line-length", 120)
+    for kind in KINDS:
+        done = run(sys.executable, "-m", "ruff", "check", *rules, ".", cwd=packages / f"rt-my-{kind}")
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_is_a_complete_package(packages, kind):
+    """With metadata, module, test, README, CI and what git leaves out."""
+    folder = packages / f"rt-my-{kind}"
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and "cache" not in str(path)}
+    module = f"rt_my_{kind}"
+    workflow = ".github/workflows/test.yml"
+    assert found == {"pyproject.toml", "README.md", ".gitignore", workflow, f"{module}.py", f"tests/test_{module}.py"}
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["rt_framework"] == {f"my-{kind}": module}
+    assert f"RT_PLUGIN_API = {API}" in (folder / f"{module}.py").read_text()
+    assert "${{ matrix.python }}" in (folder / workflow).read_text()
+
+
+def test_installed_it_is_used_by_name(packages, tmp_path):
+    """By pip, then listed, and its metric scores data."""
+    site = tmp_path / "site"
+    offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+    done = run(
+        sys.executable, "-m", "pip", "install", "-q", *offline, "--target", site, ".", cwd=packages / "rt-my-metric"
+    )
+    assert done.returncode == 0, done.stderr
+    write_json(tmp_path / "data.json", rows(3))
+    listed = rt("plugins", "list", cwd=tmp_path, path=[site])
+    assert "my-metric rt-my-metric 0.1.0" in listed.words
+    arguments = ("score", "data.json", "--student", "fake", "--metric", "my-metric", "--out", "s.jsonl")
+    done = rt("-p", PLUGIN, *arguments, cwd=tmp_path, path=[site])
+    assert done.code == 0, done
+    assert all(line["metrics"]["my-metric"] is not None for line in json_lines(tmp_path / "s.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["taken"], "taken: is there already; choose another name, or take it away"),
+        (["My Metric"], "'My Metric' cannot be the name of a package: use small letters, digits and single hyphens"),
+        (["../up"], "'../up' cannot be the name of a package"),
+        (["class"], "'class' cannot be the name of a package"),
+        (["x", "--kind", "judge"], "Invalid value for '--kind': 'judge' is not one of 'metric', "),
+    ],
+)
+def test_what_cannot_be_written(tmp_path, monkeypatch, capfd, arguments, message):
+    """One line, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    assert the_error(Cli(monkeypatch, capfd)("plugins", "new", *arguments, plugin=False)).startswith(message)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

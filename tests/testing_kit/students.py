@@ -1,0 +1,97 @@
+"""A good student and broken ones."""
+
+from __future__ import annotations
+
+import itertools
+
+from attrs import evolve
+
+from rt_framework.spans import EncodedSpan, SpanLoss
+from rt_framework.testing import FakeStudent
+from rt_framework.testing.contracts import StudentContract
+from tests.testing_kit.making import good, mutant
+
+_numbers = itertools.count()
+
+
+@good(StudentContract)
+class Words(FakeStudent): ...
+
+
+@mutant(StudentContract, "test_the_fingerprint_is_a_name")
+class Nameless(Words):
+    fingerprint = ""
+
+
+@mutant(StudentContract, "test_the_fingerprint_is_a_name")
+class Anew(Words):
+    def __init__(self):
+        super().__init__()
+        self.fingerprint = f"words {next(_numbers)}"
+
+
+@mutant(StudentContract, "test_the_fingerprint_loads_no_model")
+class Eager(Words):
+    @property
+    def fingerprint(self):
+        import torch
+
+        return f"words {torch.__name__}"
+
+
+@mutant(StudentContract, "test_each_span_is_encoded_or_says_why_not")
+class Silent(Words):
+    def encode(self, spans):
+        return [one if isinstance(one, EncodedSpan) else evolve(one, reason=None) for one in super().encode(spans)]
+
+
+@mutant(StudentContract, "test_each_span_is_encoded_or_says_why_not")
+class Strict(Words):
+    def encode(self, spans):
+        for span in spans:
+            span.target.encode()
+        return super().encode(spans)
+
+
+@mutant(StudentContract, "test_no_target_is_empty")
+class Blank(Words):
+    def encode(self, spans):
+        return [
+            evolve(one, status="no_text") if isinstance(one, SpanLoss) and one.status == "empty" else one
+            for one in super().encode(spans)
+        ]
+
+
+@mutant(StudentContract, "test_two_passes_score_the_same_tokens")
+class OneMore(Words):
+    def encode(self, spans):
+        alone = [evolve(span, twin=span.context) if span.join == "ids" else span for span in spans]
+        return super().encode(alone)
+
+
+@mutant(StudentContract, "test_losses_are_finite")
+class Miscounting(Words):
+    def score(self, batch):
+        return [evolve(loss, tokens=loss.tokens + 1, token_nll=None, token_ranks=None) for loss in super().score(batch)]
+
+
+@mutant(StudentContract, "test_batch_mates_do_not_matter")
+class Sociable(Words):
+    def score(self, batch):
+        return [evolve(loss, nll=loss.nll + len(batch), token_nll=None) for loss in super().score(batch)]
+
+
+@mutant(StudentContract, "test_batch_mates_do_not_matter")
+class Ordered(Words):
+    def score(self, batch):
+        found = super().score(batch)
+        return [evolve(loss, nll=loss.nll + at, token_nll=None) for at, loss in enumerate(found)]
+
+
+@mutant(StudentContract, "test_losses_of_tokens_add_up")
+class Doubled(Words):
+    def score(self, batch):
+        return [
+            evolve(loss, token_nll=tuple(2 * one for one in loss.token_nll)) if loss.token_nll else loss
+            for loss in super().score(batch)
+        ]

@@ -1,0 +1,112 @@
+"""A good teacher that asks a server, and broken ones."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import urllib.error
+import urllib.request
+
+from attrs import frozen
+
+from rt_framework import Reply, TeacherError, Usage
+from rt_framework.testing.contracts import TeacherContract
+from tests.testing_kit.making import good, mutant
+
+_numbers = itertools.count()
+
+
+@frozen
+class Address:
+    """Where it asks."""
+
+    url: str = "http://127.0.0.1:9/v1"
+    """Base address."""
+    key_name: str = "RT_CANARY_API_KEY"
+    """Variable that holds the key."""
+
+
+def asking(_contract, url):
+    """How the contract makes it ask a server."""
+    return {"url": url}
+
+
+AT = {"options_for": asking}
+
+
+@good(TeacherContract, Address, **AT)
+class Asking:
+    structured = True
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.identity = "asking model-1"
+
+    async def complete(self, request):
+        return self.sent(request)
+
+    def sent(self, request):
+        """One POST."""
+        key = os.environ.get(self.settings.key_name, "")
+        body = json.dumps(
+            {"model": "m", "messages": [{"role": t.role, "content": t.content} for t in request.messages]}
+        )
+        post = urllib.request.Request(
+            f"{self.settings.url}/chat/completions",
+            body.encode(),
+            {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(post, timeout=20) as answer:
+                found = json.loads(answer.read())
+            return Reply(found["choices"][0]["message"]["content"] or "", usage=Usage(1, 1))
+        except urllib.error.HTTPError as error:
+            with error:
+                raise TeacherError("overloaded", self.told(error)) from None
+        except (OSError, ValueError, LookupError, EOFError) as error:
+            raise TeacherError("connection", str(error)) from None
+        except Exception as error:  # http.client's own
+            raise TeacherError("connection", type(error).__name__) from None
+
+    def told(self, error):
+        """What is said of a refusal."""
+        return f"status {error.code}"
+
+
+@mutant(TeacherContract, "test_it_says_who_it_is", Address, **AT)
+class Anybody(Asking):
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.identity = f"asking {next(_numbers)}"
+
+
+@mutant(TeacherContract, "test_it_answers", Address, **AT)
+class Bare(Asking):
+    async def complete(self, request):
+        reply = self.sent(request)
+        return reply.text or reply
+
+
+@mutant(TeacherContract, "test_one_attempt_is_one_request", Address, **AT)
+class Stubborn(Asking):
+    def sent(self, request):
+        try:
+            return super().sent(request)
+        except TeacherError:
+            return super().sent(request)
+
+
+@mutant(TeacherContract, "test_failures_are_teacher_errors", Address, **AT)
+class Raw(Asking):
+    def sent(self, request):
+        try:
+            return super().sent(request)
+        except TeacherError as error:
+            raise RuntimeError(error.message) from None
+
+
+@mutant(TeacherContract, "test_no_secret_is_told", Address, **AT)
+class Shown(Asking):
+    def __repr__(self):
+        return f"Shown(key={os.environ.get(self.settings.key_name)})"
