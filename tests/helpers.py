@@ -20,6 +20,8 @@ from rt_framework import hookimpl
 from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, SpanLoss
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
+from rt_framework.testing.project import Cli as ProjectCli
+from rt_framework.testing.project import Done
 
 REPO = Path(__file__).resolve().parent.parent
 PLUGIN = "tests.helpers"
@@ -28,41 +30,12 @@ PLUGIN = "tests.helpers"
 # --- the command line -------------------------------------------------------------------------
 
 
-@frozen
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def words(self) -> str:
-        """Standard output with every run of white space as one blank: tables without their layout."""
-        return " ".join(self.out.split())
-
-
-class Cli:
-    """Calls ``main`` in this process: the same code as the installed command, without its start-up time."""
-
-    def __init__(self, monkeypatch: Any, capfd: Any) -> None:
-        self._monkeypatch = monkeypatch
-        self._capfd = capfd
+class Cli(ProjectCli):
+    """``rt`` with the fakes of this module unless told not to."""
 
     def __call__(self, *arguments: object, plugin: bool = True) -> Done:
-        """Run ``rt`` with these arguments, with the fakes of this module unless told not to."""
-        from rt_framework.cli import main
-
-        options = ["-p", PLUGIN] if plugin else []
-        self._capfd.readouterr()
-        with self._monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["rt", *options, *map(str, arguments)])
-            patch.setattr(sys, "path", [*sys.path])
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code
-        return Done(code, *self._capfd.readouterr())
+        """Run ``rt`` with these arguments."""
+        return super().__call__(*(["-p", PLUGIN] if plugin else []), *arguments)
 
 
 def rt(

@@ -21,7 +21,7 @@ import yaml
 from attrs import NOTHING, fields, frozen, resolve_types
 from attrs import has as is_attrs
 
-from rt_framework import config, events
+from rt_framework import config, events, testing
 from rt_framework.cli import _COMMANDS, FAULT, main, rt
 from rt_framework.config import Builder, Config
 from rt_framework.errors import KINDS, RtError
@@ -33,6 +33,7 @@ from rt_framework.registry import Entry
 from rt_framework.shapes import SHAPES
 from rt_framework.spec import Spec
 from rt_framework.structuring import structure
+from rt_framework.testing import contracts
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -89,7 +90,7 @@ def test_shown_examples_are_the_files(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", [b for b in blocks("python") if not b.title], ids=name_of)
-def test_code_in_the_pages_runs(block: Block, examples: None, tmp_path: Path) -> None:
+def test_code_in_the_pages_runs(block: Block, examples: None, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A block without a title runs, and so do the tests that it defines."""
     space: dict[str, Any] = {"__name__": "page"}
     exec(compile(block.text, str(block.page), "exec"), space)
@@ -97,7 +98,8 @@ def test_code_in_the_pages_runs(block: Block, examples: None, tmp_path: Path) ->
     assert tests or block.page.parent.name != "how-to"
     for name, one in tests.items():
         (tmp_path / name).mkdir()
-        one(*[tmp_path / name for _ in inspect.signature(one).parameters])
+        wanted = inspect.signature(one).parameters
+        one(*[request.getfixturevalue(each) if each == "rt_project" else tmp_path / name for each in wanted])
 
 
 def test_every_example_is_shown() -> None:
@@ -271,6 +273,16 @@ def test_every_error_is_documented() -> None:
     assert codes == {int(code) for code in rows(section(page("errors.md"), "Exit codes"))}
 
 
+def test_every_check_of_the_kit_is_documented() -> None:
+    """Each contract with each of its checks."""
+    base = contracts.checks(contracts.PluginContract)
+    for name in (name for name in vars(contracts) if name.endswith("Contract")):
+        contract = getattr(contracts, name)
+        own = [one for one in contracts.checks(contract) if contract is contracts.PluginContract or one not in base]
+        assert list(rows(section(page("testing.md"), f"`{name}`"))) == own
+    assert [name for name in testing.__all__ if f"`{name}`" not in page("testing.md")] == []
+
+
 def test_every_command_is_documented() -> None:
     """Each command, argument and option."""
     text = page("cli.md")
@@ -314,7 +326,7 @@ def test_the_layers_are_as_documented() -> None:
     package = ROOT / "rt_framework"
     files = {path: path.stem for path in package.glob("*.py") if path.stem != "__init__"}
     files |= dict.fromkeys((package / "cli").glob("*.py"), "cli")
-    assert {*files.values(), "scaffold"} == set(layer)
+    assert {*files.values(), "scaffold", "testing"} == set(layer)
     wrong = [
         (path.name, found)
         for path, name in files.items()

@@ -129,7 +129,7 @@ def test_a_module_of_the_core_imports_from_earlier_layers_only(module):
     top = module.split(".")[0]
     for imported in _own(CORE[module]):
         target = imported.split(".")[0]
-        if target != top:
+        if target != top and (top, target) != ("cli", "testing"):  # `rt plugins check` runs the contracts
             assert target in LEVEL, f"{module} imports {imported}"
             assert LEVEL[target] < LEVEL[top], f"{module} imports {imported}"
 

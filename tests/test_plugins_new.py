@@ -33,7 +33,6 @@ def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_all_tests_of_all_kinds_pass(packages):
     """Each package's own, its contract among them."""
-    pytest.importorskip("rt_framework.testing.contracts")
     for kind in KINDS:
         done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=packages / f"rt-my-{kind}")
         assert done.returncode == 0, done.stdout

@@ -38,6 +38,12 @@ class TsvFormat:
         """The union of all columns; a value that is no text as JSON."""
         held = list(rows)
         columns = dict.fromkeys(column for row in held for column in row)
+        try:
+            self._write(path, held, columns)
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path}: a text holds half a character, which UTF-8 cannot: {error}") from error
+
+    def _write(self, path: Path, held: list[Mapping[str, Any]], columns: Iterable[str]) -> None:
         with path.open("w", encoding="utf-8", newline="") as file:
             out = csv.writer(file, dialect="excel-tab")
             out.writerow(columns)

@@ -43,7 +43,7 @@ class Plain:
             return Unparsed("truncated", "the answer was cut off by the token limit")
         try:
             answer = json.loads(reply.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return Unparsed("format", "the answer is not JSON")
         if not isinstance(answer, dict) or set(answer) != {"response"} or not isinstance(answer["response"], str):
             return Unparsed("format", "the answer is not an object with the single key response")

@@ -13,6 +13,24 @@ def describe(host: Host, name: str) -> None:
     """Print the plugin called *name*, or every part of that name.
 
     Raises:
+        PluginError: as :func:`found`.
+    """
+    entries = found(host, name)
+    console = stdout()
+    for plugin in dict.fromkeys(entry.plugin for entry in entries):
+        console.print(line(_origin(host, plugin)))
+    for entry in entries:
+        console.print(line(f"{entry.kind[:-1]} {entry.name}: {entry.help or 'no description'}"))
+        console.print(line(f"  from plugin {entry.plugin}, {entry.target}"))
+        options = [(one.name, one.kind, one.shown, one.help) for one in options_of(entry.settings)]
+        if options:
+            console.print(table("  options", ("name", "type", "default", "what it is"), options))
+
+
+def found(host: Host, name: str) -> list[Entry]:
+    """What the plugin called *name* offers, or every part of that name.
+
+    Raises:
         PluginError: nothing is called so, or the plugin failed to load.
     """
     host.load(name)
@@ -26,15 +44,7 @@ def describe(host: Host, name: str) -> None:
     if not entries:
         known = {entry.name for entry in host.registry.entries()} | {plugin.name for plugin in host.discovered()}
         raise PluginError(f"nothing is called '{name}'.{suggestion(name, known)} See 'rt plugins list'.")
-    console = stdout()
-    for plugin in dict.fromkeys(entry.plugin for entry in entries):
-        console.print(line(_origin(host, plugin)))
-    for entry in entries:
-        console.print(line(f"{entry.kind[:-1]} {entry.name}: {entry.help or 'no description'}"))
-        console.print(line(f"  from plugin {entry.plugin}, {entry.target}"))
-        options = [(one.name, one.kind, one.shown, one.help) for one in options_of(entry.settings)]
-        if options:
-            console.print(table("  options", ("name", "type", "default", "what it is"), options))
+    return entries
 
 
 def _called(host: Host, name: str) -> list[Entry]:

@@ -1,7 +1,16 @@
 """Fakes and checks for plugin authors' tests; nothing here is used by a run."""
 
 from rt_framework.testing.awkward import awkward_pairs, awkward_replies
-from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
+from rt_framework.testing.fakes import FailingTeacher, FakeStudent, ScriptedTeacher, SlowTeacher, rewriting
 from rt_framework.testing.server import FaultServer
 
-__all__ = ["FakeStudent", "FaultServer", "ScriptedTeacher", "awkward_pairs", "awkward_replies", "rewriting"]
+__all__ = [
+    "FailingTeacher",
+    "FakeStudent",
+    "FaultServer",
+    "ScriptedTeacher",
+    "SlowTeacher",
+    "awkward_pairs",
+    "awkward_replies",
+    "rewriting",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
@@ -10,6 +11,7 @@ from functools import lru_cache
 
 from attrs import evolve
 
+from rt_framework.errors import TeacherError
 from rt_framework.model import Reply, Request, Usage
 from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
 
@@ -73,6 +75,45 @@ class ScriptedTeacher:
         self.requests.append(request)
         answer = self._answer(request)
         return answer if isinstance(answer, Reply) else Reply(answer, usage=Usage(10, 10), model=self.identity)
+
+
+class FailingTeacher(ScriptedTeacher):
+    """A scripted teacher whose first *times* attempts fail.
+
+    Args:
+        kind: kind of the failures, see :data:`rt_framework.errors.KINDS`.
+        times: how many; -1 for all.
+        answer: as for :class:`ScriptedTeacher`.
+    """
+
+    def __init__(self, kind: str, times: int = -1, answer: Callable[[Request], str | Reply] | None = None) -> None:
+        super().__init__(answer or rewriting)
+        self._kind, self._times = kind, times
+
+    async def complete(self, request: Request) -> Reply:
+        """Fail, or answer."""
+        if self._times < 0 or len(self.requests) < self._times:
+            self.requests.append(request)
+            raise TeacherError(self._kind, f"attempt {len(self.requests)} was to fail")
+        return await super().complete(request)
+
+
+class SlowTeacher(ScriptedTeacher):
+    """A scripted teacher that takes some seconds for each answer. ``under_way`` counts those it is at."""
+
+    def __init__(self, seconds: float, answer: Callable[[Request], str | Reply] | None = None) -> None:
+        super().__init__(answer or rewriting)
+        self._seconds = seconds
+        self.under_way = 0
+
+    async def complete(self, request: Request) -> Reply:
+        """Wait, then answer."""
+        self.under_way += 1
+        try:
+            await asyncio.sleep(self._seconds)
+            return await super().complete(request)
+        finally:
+            self.under_way -= 1
 
 
 def rewriting(request: Request) -> str:

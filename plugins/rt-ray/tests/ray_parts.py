@@ -6,7 +6,7 @@ import os
 import time
 
 from rt_framework import OutOfMemory, hookimpl
-from rt_framework.testing import FakeStudent, ScriptedTeacher, rewriting
+from rt_framework.testing import FakeStudent
 
 
 class SlowStudent(FakeStudent):
@@ -55,16 +55,6 @@ def die(student):
     os.kill(os.getpid(), 9)
 
 
-def teacher():
-    return ScriptedTeacher(rewriting)
-
-
 @hookimpl
 def rt_register_students(register):
     register("slow", "ray_parts:SlowStudent", help="for tests")
-    register("fake", "rt_framework.testing:FakeStudent", help="for tests")
-
-
-@hookimpl
-def rt_register_teachers(register):
-    register("scripted", "ray_parts:teacher", help="for tests")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from importlib import metadata
@@ -14,7 +13,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from rt_framework.testing.server import FaultServer
+from rt_framework.testing import FaultServer
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -29,25 +28,18 @@ OUTPUTS = ("kept.json", "dropped.json", "scores.jsonl")
 
 
 @pytest.fixture
-def rt(tmp_path, monkeypatch, capfd):
-    """The command line in this process, in a folder with rows; returns its exit code."""
-    from rt_framework.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+def rt(rt_project, monkeypatch):
+    """The command line in a folder with rows; every command has to end well."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     rows = [
         {"instruction": f"Name {number} things that float.", "input": "", "output": f"A cork, a leaf, boat {number}."}
         for number in range(40)
     ]
-    (tmp_path / "data.json").write_text(json.dumps(rows))
+    rt_project.write("data.json", rows)
 
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["rt", "-p", "rt_ray", "-p", "ray_parts", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert ended.value.code in (0, None), capfd.readouterr().err
-        return 0
+    def call(*arguments: object) -> None:
+        done = rt_project.rt(*arguments, plugins=("rt_ray", "ray_parts"))
+        assert done.code == 0, done.err
 
     return call
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import chdir
+from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
@@ -63,23 +65,25 @@ class ReporterContract(PluginContract):
         except PluginError as error:
             raise AssertionError(f"{error}; mark event hooks with @hookimpl, with the argument 'event'") from error
 
-    def test_every_event_is_taken(self) -> None:
+    def test_every_event_is_taken(self, tmp_path: Path) -> None:
         """No event makes it raise, hostile text in it or none."""
         made, reporters = self.reporters()
         try:
-            for hook, event in EVENTS.items():
-                reporters.send(hook, event)
+            with chdir(tmp_path):  # it may write where it is
+                for hook, event in EVENTS.items():
+                    reporters.send(hook, event)
             assert not reporters.failed, f"{reporters.failed[0] if reporters.failed else ''}; a reporter must not raise"
         finally:
             self._close(made)
 
-    def test_it_returns_quickly(self) -> None:
+    def test_it_returns_quickly(self, tmp_path: Path) -> None:
         """The run waits for it: what takes longer belongs on a thread."""
         made, reporters = self.reporters()
         try:
             for hook, event in EVENTS.items():
                 began = time.monotonic()
-                reporters.send(hook, event)
+                with chdir(tmp_path):
+                    reporters.send(hook, event)
                 took = time.monotonic() - began
                 assert took < _QUICKLY, f"{hook} took {took:.1f} s, and the run waits; do what takes long on a thread"
         finally:

@@ -1,0 +1,117 @@
+"""From rows to unit vectors: each different text once, in one pass, whatever the order of the rows."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from rt_diversity.settings import Text
+from rt_framework import Pair, Scored
+from rt_framework.errors import ConfigError, ModelError
+
+Vectors = NDArray[np.float32]
+Places = NDArray[np.int64]
+
+Encoder = Callable[[Sequence[str]], Any]
+"""From texts to an array of one row of numbers each. Lengths of the rows do not matter, directions do."""
+
+CHUNK = 1024
+"""Texts that are held at a time."""
+
+
+@frozen
+class Embedded:
+    """The different texts of some rows."""
+
+    vectors: Vectors
+    """One row of length 1 for each different text, ordered by the smallest sample id that has it."""
+    of: Places
+    """The row of *vectors* for each sample, in the order in which the samples were given."""
+    firsts: Places
+    """The first sample, as a place among those given, of each row of *vectors*."""
+
+    @property
+    def weights(self) -> Places:
+        """How many samples have each text."""
+        return np.bincount(self.of, minlength=len(self.vectors))
+
+
+def embed(rows: Sequence[Scored], places: Sequence[int], text: Text, encode: Encoder) -> Embedded:
+    """Embed the rows at *places*, which are ordered by sample id.
+
+    A text is read once, hashed, and let go when its chunk is encoded.
+
+    Raises:
+        ConfigError: the encoder gave something else than one row of finite numbers, not all 0, for each text.
+    """
+    known: dict[bytes, int] = {}
+    of, firsts = np.empty(len(places), np.int64), list[int]()
+    vectors, filled, chunk = np.empty((0, 0), np.float32), 0, list[str]()
+    for at, place in enumerate(places):
+        words = _words(rows[place].version.pair, text)
+        mark = hashlib.blake2b(words.encode(), digest_size=16).digest()
+        of[at] = known.setdefault(mark, len(known))
+        if of[at] == len(firsts):
+            firsts.append(at)
+            chunk.append(words)
+        if len(chunk) == CHUNK or (at == len(places) - 1 and chunk):
+            found = _unit(encode(chunk), len(chunk))
+            # Room for all rows is only asked for here: memory that is never written to is not taken.
+            vectors = vectors if filled else np.empty((len(places), found.shape[1]), np.float32)
+            vectors[filled : filled + len(found)] = found
+            filled, chunk = filled + len(found), []
+    return Embedded(vectors[:filled], of, np.array(firsts, np.int64))
+
+
+def _words(pair: Pair, text: Text) -> str:
+    """The text to embed. A lone surrogate, which no tokenizer takes, becomes a question mark."""
+    asked = (pair.instruction, pair.input)
+    before = tuple(turn.content for turn in pair.history)
+    parts = {"whole": (*before, *asked, pair.response), "instruction": asked, "response": (pair.response,)}[text]
+    return "\n".join(part for part in parts if part).encode("utf-8", "replace").decode()
+
+
+def _unit(found: Any, expected: int) -> Vectors:
+    vectors = np.asarray(found, np.float32)
+    if vectors.ndim != 2 or len(vectors) != expected:
+        raise ConfigError(f"the encoder gave shape {vectors.shape} for {expected} texts; expected a row for each")
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or not lengths.all():
+        raise ConfigError("the encoder gave a row without a direction: all zeros, or not finite")
+    return np.asarray(vectors / lengths, np.float32)
+
+
+def encoder(model: str) -> Encoder:
+    """The encoder that a setting ``model`` names.
+
+    Raises:
+        ConfigError: ``module:function`` cannot be imported.
+        ModelError: the sentence-transformers model cannot be loaded.
+    """
+    module, colon, name = model.partition(":")
+    if not colon:
+        return _sentence_transformer(model)
+    try:
+        own: Encoder = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"model '{model}': {error}") from error
+    return own
+
+
+def _sentence_transformer(model: str) -> Encoder:
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        loaded = SentenceTransformer(model)
+    except (OSError, ValueError) as error:
+        told = " ".join(str(error).split())
+        raise ModelError(f"sentence-transformers model '{model}' cannot be loaded: {told}") from error
+    return lambda texts: loaded.encode(list(texts), show_progress_bar=False, convert_to_numpy=True)

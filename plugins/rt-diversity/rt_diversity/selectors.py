@@ -1,0 +1,208 @@
+"""The selectors: which rows are looked at, what is computed on their vectors, and the reason for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from rt_diversity.centers import distance, k_center
+from rt_diversity.clusters import k_means
+from rt_diversity.embeddings import Embedded, embed, encoder
+from rt_diversity.facility import Picks, columns, greedy
+from rt_diversity.fixed import ONE
+from rt_diversity.ranking import Ranked, by_id, check_least, check_share, check_size, ranked, size
+from rt_diversity.settings import ClusterSettings, FacilitySettings, KCenterSettings
+from rt_framework import Scored, Verdict
+from rt_framework.errors import ConfigError
+from rt_framework.sequences import Late
+
+
+@frozen
+class Picked:
+    """Picks among vectors, told as picks among rows."""
+
+    rows: Sequence[Scored]
+    places: Sequence[int]
+    """The rows that could be picked, by id."""
+    vector: dict[int, int]
+    """The vector of each of these."""
+    picks: Picks
+    chosen: Sequence[int]
+    """The rows that were picked, in the order of the picks."""
+    turns: dict[int, int]
+    """From 1, when each of these was picked."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Scored], places: Sequence[int], embedded: Embedded, picks: Picks, count: int) -> Picked:
+        """The picks, and after them, where nothing is left to gain, other rows by id."""
+        chosen = [places[embedded.firsts[at]] for at in picks.order]
+        taken = set(chosen)
+        chosen += [place for place in places if place not in taken][: count - len(chosen)]
+        vector = dict(zip(places, embedded.of.tolist(), strict=True))
+        return cls(rows, places, vector, picks, chosen, {place: turn for turn, place in enumerate(chosen, 1)})
+
+    def gain(self, turn: int) -> float | None:
+        """What the pick of a turn added; nothing where nothing was left."""
+        return self.picks.gains[turn - 1] if turn <= len(self.picks.gains) else None
+
+    def like(self, place: int) -> tuple[str, int] | None:
+        """The id of the picked sample that a row is most like, and the fixed-point similarity."""
+        at = self.vector[place]
+        turn = int(self.picks.like[at])
+        if turn < 0:
+            return None
+        return self.rows[self.chosen[turn]].sample_id, int(self.picks.similarity[at])
+
+
+@frozen
+class FacilityLocation:
+    """Superfiltering.D (arXiv 2402.00530): the best share by a metric, and of these the few that stand for all of them.
+
+    Raises:
+        ConfigError: not exactly one of fraction and count, one outside its range, or a fraction above ``first``.
+    """
+
+    settings: FacilitySettings
+
+    def __attrs_post_init__(self) -> None:
+        own = self.settings
+        check_size("count", own.fraction, own.count)
+        check_share("first", own.first)
+        check_least("neighbours", own.neighbours)
+        if own.fraction is not None and own.fraction > own.first:
+            raise ConfigError(f"fraction {own.fraction:g} is above first {own.first:g}, the share to select from")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The metric that decides who is a candidate."""
+        return (self.settings.metric,)
+
+    def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
+        """Embed the candidates and pick among them."""
+        own = self.settings
+        order = ranked(rows, own.metric, own.order)
+        places = by_id(rows, order.places[: size(own.first, None, len(order.places))])
+        count = min(size(own.fraction, own.count, len(order.places)), len(places))
+        embedded = embed(rows, places, own.text, encoder(own.model))
+        picks = greedy(columns(embedded.vectors, own.neighbours), embedded.weights, count)
+        picked = Picked.of(rows, places, embedded, picks, count)
+        return Late(len(rows), lambda at: _facility(picked, order, at))
+
+
+def _facility(picked: Picked, order: Ranked, at: int) -> Verdict:
+    """The word on one row."""
+    rank, total = order.reason(picked.rows[at], at), len(picked.turns)
+    if at not in picked.vector:
+        first = f"; the first {len(picked.places)} are candidates" if order.ranks[at] else ""
+        return Verdict(False, f"{rank}{first}")
+    turn = picked.turns.get(at)
+    if turn is None:
+        like = picked.like(at)
+        told = f"similarity {like[1] / ONE:.3f} to {like[0]}, which is picked" if like else "like none that is picked"
+        return Verdict(False, f"{told}; {rank}")
+    gain = picked.gain(turn)
+    told = "by id: no candidate adds anything" if gain is None else f"adds {gain:.3f} to the similarity covered"
+    return Verdict(True, f"pick {turn} of {total} among {len(picked.places)}, {told}; {rank}")
+
+
+@frozen
+class KCenter:
+    """Greedy k-center, the core-set of arXiv 1708.00489: each pick is the sample farthest from the picks before it.
+
+    Raises:
+        ConfigError: not exactly one of fraction and count, or one outside its range.
+    """
+
+    settings: KCenterSettings
+
+    def __attrs_post_init__(self) -> None:
+        check_size("count", self.settings.fraction, self.settings.count)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """No metric."""
+        return ()
+
+    def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
+        """Embed all rows and pick among them."""
+        own = self.settings
+        places, count = by_id(rows, range(len(rows))), size(own.fraction, own.count, len(rows))
+        embedded = embed(rows, places, own.text, encoder(own.model))
+        picks = k_center(embedded.vectors, embedded.weights, count)
+        picked = Picked.of(rows, places, embedded, picks, count)
+        return Late(len(rows), lambda at: _center(picked, at))
+
+
+def _center(picked: Picked, at: int) -> Verdict:
+    """The word on one row."""
+    turn = picked.turns.get(at)
+    if turn is None:
+        like = picked.like(at)
+        told = f"distance {distance(like[1]):.3f} from center {like[0]}" if like else "no center"
+        return Verdict(False, told)
+    gain = picked.gain(turn)
+    where = "the nearest to the mean of all" if turn == 1 else f"distance {gain:.3f} from those before" if gain else ""
+    return Verdict(True, f"center {turn} of {len(picked.turns)}, {where or 'by id: every text has one'}")
+
+
+@frozen
+class ClusterStratified:
+    """The best by a metric of each k-means cluster, so that no kind of sample is left out.
+
+    Raises:
+        ConfigError: not exactly one of fraction and each, one outside its range, or no cluster.
+    """
+
+    settings: ClusterSettings
+
+    def __attrs_post_init__(self) -> None:
+        check_size("each", self.settings.fraction, self.settings.each)
+        check_least("clusters", self.settings.clusters)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The metric that ranks within a cluster."""
+        return (self.settings.metric,)
+
+    def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
+        """Cluster the samples that have a valid score, and take the best of each cluster."""
+        own = self.settings
+        order = ranked(rows, own.metric, own.order)
+        places = by_id(rows, order.places)
+        embedded = embed(rows, places, own.text, encoder(own.model))
+        found = k_means(embedded.vectors, embedded.weights, own.clusters, own.seed)[embedded.of]
+        strata = _Strata.of(order, dict(zip(places, found.tolist(), strict=True)))
+        return Late(len(rows), lambda at: self._verdict(rows[at], at, order, strata))
+
+    def _verdict(self, row: Scored, at: int, order: Ranked, strata: _Strata) -> Verdict:
+        told = order.reason(row, at)
+        if at not in strata.cluster:
+            return Verdict(False, told)
+        cluster, rank = strata.cluster[at], strata.rank[at]
+        members = strata.sizes[cluster]
+        wanted = size(self.settings.fraction, self.settings.each, members)
+        where = f"rank {rank} of {members} in cluster {cluster + 1} of {len(strata.sizes)}"
+        rest = "" if rank <= wanted else f", of which the first {wanted} are selected"
+        return Verdict(rank <= wanted, f"{where}{rest}; {told}")
+
+
+@frozen
+class _Strata:
+    """Where rows stand in their clusters."""
+
+    cluster: dict[int, int]
+    """The cluster of each row that has one, from 0."""
+    rank: dict[int, int]
+    """Its rank there, from 1."""
+    sizes: Sequence[int]
+    """Rows of each cluster."""
+
+    @classmethod
+    def of(cls, order: Ranked, cluster: dict[int, int]) -> _Strata:
+        """Rank the rows of each cluster, the best of all first."""
+        sizes, rank = [0] * (max(cluster.values(), default=-1) + 1), {}
+        for place in order.places:
+            sizes[cluster[place]] += 1
+            rank[place] = sizes[cluster[place]]
+        return cls(cluster, rank, sizes)
