@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -18,15 +19,13 @@ from rt_framework.errors import ConfigError, DataError, DiskError
 from rt_framework.events import Summary
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
-from rt_framework.manifest import write_manifest
+from rt_framework.manifest import read_config_of, write_manifest
 from rt_framework.migrations import prepare
 from rt_framework.outputs import write_outputs
 from rt_framework.report import summarise
-from rt_framework.rundir import LEDGER, check_frozen, open_run
+from rt_framework.rundir import LEDGER, MERGING, alone, open_run
 from rt_framework.shards import Shard
 from rt_framework.tally import Tally
-
-_PART = ".merging.sqlite"
 
 _COPIES = (
     "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
@@ -82,16 +81,18 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         raise ConfigError(
             f"stage '{whole}' needs all samples: merge with the config of the shards, then run all of it in {out}"
         )
-    total = job.source.count()
+    total, facts = job.source.count(), job.source.facts()
     with ExitStack() as stack:
         ledgers = [stack.enter_context(open_run(_there(path))) for path in shards]
         parts = _checked([_part(path, ledger) for path, ledger in zip(shards, ledgers, strict=True)])
-        _join(out, parts)
-    with open_run(out) as ledger:
-        check_frozen(ledger, out, {"data": job.source.facts()})
-        ended = sum(1 for _ in account.ends(ledger))
+        for part in parts:
+            _check_job(part, config, facts)
+        ended = sum(1 for ledger in ledgers for _ in account.ends(ledger))
         if ended != total:
-            raise DataError(f"{out}: {ended} of {total} samples have come to their end: finish the shards, merge anew")
+            raise DataError(f"{ended} of {total} samples have come to their end: finish the shards first")
+        with alone(out):
+            _join(out, parts)
+    with open_run(out) as ledger:
         files = write_outputs(job.make, config.output, job.source, out, ledger)
         summary = summarise(ledger, Tally(host.reporters([]), total), files)
         write_manifest(out, ledger, config, summary)
@@ -111,6 +112,23 @@ def _part(path: Path, ledger: Ledger) -> _Part:
         raise DataError(f"{path}: the run of no shard; 'rt run CONFIG --shard 1/n' makes one")
     data = {key: value for key, value in facts["data"].items() if key != "shard"}
     return _Part(path, Shard.parse(shard), {**facts, "data": data}, tuple(ledger.meta("forward_paths") or ()))
+
+
+def _check_job(part: _Part, config: Config, facts: Mapping[str, Any]) -> None:
+    """Whether a shard was run as *config* says.
+
+    Raises:
+        DataError: it was not, and in what.
+    """
+    was = read_config_of(part.path)
+    asked = {
+        "data": (part.facts["data"], facts),
+        "pipeline": (was.pipeline, config.pipeline),
+        "limits.samples": (was.limits.samples, config.limits.samples),
+    }
+    changed = [name for name, (there, here) in asked.items() if there != here]
+    if changed:
+        raise DataError(f"{part.path} was run with another config: it differs in {', '.join(changed)}")
 
 
 def _checked(parts: Sequence[_Part]) -> list[_Part]:
@@ -149,9 +167,8 @@ def _join(out: Path, parts: Sequence[_Part]) -> None:
             if there.meta("merged") != merged:
                 raise DataError(f"{out}: holds another run; merge into a new directory")
         return
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / _PART
-    for left in out.glob(f"{_PART}*"):
+    file = out / MERGING
+    for left in out.glob(f"{MERGING}*"):
         left.unlink()
     try:
         prepare(file)
@@ -164,6 +181,8 @@ def _join(out: Path, parts: Sequence[_Part]) -> None:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         raise DiskError(f"{file}: cannot be written: {error}") from error
+    with file.open("rb") as whole:
+        os.fsync(whole.fileno())
     file.rename(out / LEDGER)
 
 

@@ -16,6 +16,7 @@ from rt_framework.errors import DataError, DiskError
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
 from rt_framework.protocols import Format
 from rt_framework.shapes import Row, column_names, detect_shape, find_shape, to_record, to_row
+from rt_framework.shards import Shard
 
 # --- ids --------------------------------------------------------------------------------------
 
@@ -150,10 +151,17 @@ def read_records(
         yield record
 
 
-def with_ids(records: Iterable[Record]) -> Iterator[tuple[Sample, Record]]:
-    """The sample of each record of a file, with the record; all of them, in order, since ids count what was before."""
+def with_ids(records: Iterable[Record], shard: Shard | None = None) -> Iterator[tuple[Sample, Record]]:
+    """The sample of each record of a file, with the record.
+
+    Args:
+        records: all of them, in order, since ids count what was before.
+        shard: only those of this part; equal ones are in one part, so what is passed over changes no id.
+    """
     ids = SampleIds()
     for number, record in enumerate(records):
+        if shard is not None and not shard.holds(record.pair):
+            continue
         yield Sample(ids(record.pair), number, (Version(ORIGINAL, record.pair),)), record
 
 

@@ -15,12 +15,15 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from rt_framework.disk import check_kind, check_room
-from rt_framework.errors import ConfigError, DiskError, LockedError
+from rt_framework.errors import ConfigError, DataError, DiskError, LockedError
 from rt_framework.ledger import Ledger
 
 LEDGER = "ledger.sqlite"
 MANIFEST = "manifest.json"
 SCORES = "scores.jsonl"
+MERGING = ".merging.sqlite"
+"""The ledger of shards that are being put together, until it is whole."""
+
 PILOT = "pilot"
 """Folder of a pilot's outputs, so that those beside the ledger are always of the whole job."""
 
@@ -47,6 +50,26 @@ def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
     Raises:
         LockedError: another process owns it; the message names it.
         DiskError: the directory cannot be made or written, is on a network file system, or has too little room.
+        DataError: a merge into it was killed.
+    """
+    with alone(path, need) as unclean:
+        if (path / MERGING).exists():
+            raise DataError(f"{path}: a merge into it did not come to its end; give 'rt merge' again")
+        ledger = Ledger(path / LEDGER)
+        try:
+            if unclean:
+                ledger.check()
+            yield ledger
+        finally:
+            ledger.close()
+
+
+@contextmanager
+def alone(path: Path, need: int = 0) -> Iterator[bool]:
+    """Own a directory until the block ends; gives whether its last owner left it without a word.
+
+    Raises:
+        LockedError, DiskError: as :func:`open_run`.
     """
     check_kind(path)
     with _usable(path):
@@ -58,13 +81,7 @@ def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
             check_room(path, need)
             unclean = (path / _OWNER).exists()
             _own(path)
-        ledger = Ledger(path / LEDGER)
-        try:
-            if unclean:
-                ledger.check()
-            yield ledger
-        finally:
-            ledger.close()
+        yield unclean
     finally:
         with suppress(OSError):  # The disk may have become read-only; what went wrong there is being told.
             (path / _OWNER).unlink(missing_ok=True)

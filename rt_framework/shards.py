@@ -8,7 +8,7 @@ from typing import Self
 from attrs import frozen
 
 from rt_framework.errors import ConfigError
-from rt_framework.model import Sample
+from rt_framework.model import Pair
 
 _FORM = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})")
 
@@ -32,9 +32,9 @@ class Shard:
             raise ConfigError(f"shard '{text}': expected i/n with i from 1 to n, for example 2/8")
         return cls(int(found[1]), int(found[2]))
 
-    def __contains__(self, sample: Sample) -> bool:
-        # An id begins with the hash of the contents: equal samples are in one part, so they are paid for once.
-        return int(sample.id[:16], 16) % self.of == self.number - 1
+    def holds(self, pair: Pair) -> bool:
+        """Whether a sample that holds *pair* is in it. Equal ones are in one part, so they are paid for once."""
+        return int(pair.hash[:16], 16) % self.of == self.number - 1
 
     def share(self, nano_dollars: int) -> int:
         """Its share of a budget: all parts together never have more."""

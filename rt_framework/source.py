@@ -42,12 +42,14 @@ class Source:
     shape: str
     columns: dict[str, str]
     limit: int | None
-    part: Draw | Shard | None = None
+    draw: Draw | None = None
     """Which of the samples to take; all when left out."""
+    shard: Shard | None = None
+    """Of which part of them; of all when left out."""
 
     def __iter__(self) -> Iterator[tuple[Sample, Record]]:
-        rows, part = with_ids(self._records()), self.part
-        return rows if part is None else (row for row in rows if row[0] in part)
+        rows, draw = with_ids(self._records(), self.shard), self.draw
+        return rows if draw is None else (row for row in rows if row[0] in draw)
 
     def samples(self) -> Iterator[Sample]:
         """The samples alone, in input order."""
@@ -59,7 +61,7 @@ class Source:
         Raises:
             DataError: naming file, row and the way out.
         """
-        return sum(1 for _ in (self._records() if self.part is None else self))
+        return sum(1 for _ in (self if self.draw or self.shard else self._records()))
 
     def drawing(self, count: int, seed: int) -> Source:
         """The same source with *count* of its samples only, drawn at random; all of them if there are no more.
@@ -68,11 +70,11 @@ class Source:
             DataError: as :meth:`count`.
         """
         *_, most = heapq.nsmallest(count, (_place(seed, sample) for sample in self.samples()))
-        return evolve(self, part=Draw(seed, most))
+        return evolve(self, draw=Draw(seed, most))
 
     def facts(self) -> dict[str, Any]:
         """What may not change in a run directory. Which samples of them are taken may, but not the shard."""
-        shard = {"shard": str(self.part)} if isinstance(self.part, Shard) else {}
+        shard = {"shard": str(self.shard)} if self.shard else {}
         return {"content": self.content_hash(), "shape": self.shape, "columns": self.columns, **shard}
 
     def content_hash(self) -> str:
@@ -88,7 +90,7 @@ class Source:
     def size(self) -> int:
         """Bytes of the file, or of all files of the directory; of a shard its share of them."""
         whole = sum(path.stat().st_size for path in self._files())
-        return whole // self.part.of if isinstance(self.part, Shard) else whole
+        return whole // self.shard.of if self.shard else whole
 
     def _files(self) -> list[Path]:
         return sorted(p for p in self.path.rglob("*") if p.is_file()) if self.path.is_dir() else [self.path]
@@ -97,7 +99,7 @@ class Source:
         return read_records(self.path, self.format, self.shape, self.columns, self.limit)
 
     def __str__(self) -> str:
-        shard = f", shard {self.part}" if isinstance(self.part, Shard) else ""
+        shard = f", shard {self.shard}" if self.shard else ""
         return f"{self.path}: {self.format_name}, {self.shape} columns{shard}"
 
 
@@ -133,7 +135,7 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
     name, reader = find_format(host, path, data.format)
     shape = data.shape or read_shape(path, reader, data.columns)
     part = None if data.shard is None else Shard.parse(data.shard)
-    return Source(path, name, reader, shape, data.columns, limit, part)
+    return Source(path, name, reader, shape, data.columns, limit, shard=part)
 
 
 def output_format(host: Host, path: Path, name: str | None, default: str) -> Format:

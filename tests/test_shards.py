@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -40,11 +41,16 @@ def samples(numbers):
 def test_each_sample_is_in_one_part_and_stays_there(numbers, of, new):
     """Equal rows together, and a row that is inserted in front moves none."""
     parts = [Shard(number, of) for number in range(1, of + 1)]
-    places = {sample.id: [part.number for part in parts if sample in part] for sample in samples(numbers)}
+    places = {
+        sample.id: [part.number for part in parts if part.holds(sample.original.pair)] for sample in samples(numbers)
+    }
     assert all(len(found) == 1 for found in places.values())
     content = {key.partition("-")[0] for key in places}
     assert all(len({tuple(places[key]) for key in places if key.startswith(one)}) == 1 for one in content)
-    after = {sample.id: [part.number for part in parts if sample in part] for sample in samples([new, *numbers])}
+    after = {
+        sample.id: [part.number for part in parts if part.holds(sample.original.pair)]
+        for sample in samples([new, *numbers])
+    }
     assert {key: after[key] for key in places} == places
 
 
@@ -171,7 +177,10 @@ def test_what_cannot_be_merged_is_one_line(rt, tmp_path):
     write_json(tmp_path / "less.json", [row(1)])
     job = (tmp_path / "job.yaml").read_text().replace("data.json", "less.json")
     (tmp_path / "less.yaml").write_text(job)
-    assert "was begun with something else" in refused(one, two, three, config="less.yaml")
+    assert refused(one, two, three, config="less.yaml").endswith("was run with another config: it differs in data")
+    plain = (tmp_path / "job.yaml").read_text().replace('{"choose": {"lowest": "r-ifd"}}', '{"choose": "newest"}')
+    (tmp_path / "plain.yaml").write_text(plain)
+    assert refused(one, two, three, config="plain.yaml").endswith("it differs in pipeline")
     assert the_error(rt("run", "job.yaml", "--shard", "4/3")).startswith(
         "job.yaml: data: shard '4/3': expected i/n with i"
     )
@@ -184,8 +193,15 @@ def test_an_unfinished_shard_is_no_whole(rt, tmp_path):
     shards = run_all(rt, 2)
     assert rt("run", "job.yaml", "--shard", "1/2", "--limit", "8").code == 0
     error = the_error(rt("merge", "job.yaml", "merged", *shards))
-    assert "of 30 samples have come to their end: finish the shards, merge anew" in error
-    shutil.rmtree(tmp_path / "merged")
+    assert error.endswith("was run with another config: it differs in limits.samples")
+    ledger = sqlite3.connect(tmp_path / shards[0] / "ledger.sqlite")
+    assert rt("run", "job.yaml", "--shard", "1/2").code == 0
+    with ledger:
+        ledger.execute("DELETE FROM samples WHERE row = (SELECT MAX(row) FROM samples)")
+    ledger.close()
+    assert the_error(rt("merge", "job.yaml", "merged", *shards)) == (
+        "29 of 30 samples have come to their end: finish the shards first"
+    )
     assert rt("run", "job.yaml", "--shard", "1/2").code == 0
     assert rt("merge", "job.yaml", "merged", *shards).code == 0
 
@@ -207,6 +223,8 @@ def test_a_merge_that_was_killed_is_done_again(rt, tmp_path, monkeypatch):
             patch.setattr(f"rt_framework.merging.{name}", die)
             with pytest.raises(Killed):
                 merge(host, config, tmp_path / "merged", shards)
+        if name == "_copy":
+            assert "give 'rt merge' again" in the_error(rt("run", "job.yaml", "--run-dir", "merged"))
     assert merge(host, config, tmp_path / "merged", shards).total == 30
     assert (tmp_path / "merged/kept.json").exists()
     ledger = Ledger(tmp_path / "merged/ledger.sqlite", readonly=True)

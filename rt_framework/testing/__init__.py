@@ -2,11 +2,12 @@
 
 from rt_framework.testing.awkward import awkward_pairs, awkward_replies
 from rt_framework.testing.fakes import FailingTeacher, FakeStudent, ScriptedTeacher, SlowTeacher, rewriting
-from rt_framework.testing.server import FaultServer
+from rt_framework.testing.server import Fault, FaultServer
 
 __all__ = [
     "FailingTeacher",
     "FakeStudent",
+    "Fault",
     "FaultServer",
     "ScriptedTeacher",
     "SlowTeacher",

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import metrics_parts
 import pytest
-from attrs import frozen
 from metrics_parts import EMPTY, ROWS, lines
 
 
-@frozen
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def rt(monkeypatch, capfd, tmp_path):
+def rt(rt_project):
     """Calls ``rt`` in an empty directory that holds ``data.json``; the parts and the package are there as plugins."""
-    from rt_framework.cli import main
-
-    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
-    monkeypatch.chdir(tmp_path)
-    Path("data.json").write_text(json.dumps([*ROWS, EMPTY]))
+    rt_project.write("data.json", [*ROWS, EMPTY])
     for kept in (metrics_parts.FED, metrics_parts.ANSWERS, metrics_parts.ASKED):
         kept.clear()
 
-    def call(*arguments) -> Done:
-        capfd.readouterr()
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["rt", "-p", "rt_metrics", "-p", "metrics_parts", *map(str, arguments)])
-            with pytest.raises(SystemExit) as end:
-                main()
-        return Done(end.value.code, *capfd.readouterr())
-
-    return call
+    return partial(rt_project.rt, plugins=("rt_metrics", "metrics_parts"))
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from metrics_parts import ROWS, lines
 from rt_framework import Pair, Reply, Turn, Unparsed
 from rt_framework.errors import ConfigError
 from rt_framework.fences import token_of
-from rt_framework.testing import FaultServer
-from rt_framework.testing.server import Fault
+from rt_framework.testing import Fault, FaultServer
 from rt_metrics.judging import Judgement
 from rt_metrics.settings import AlpaGasusSettings
 
