@@ -62,6 +62,7 @@ class TestReplay(Builtin, contracts.TeacherContract):
     """Its answers are in a file, by reflection and pair."""
 
     name = "replay"
+    free = True
 
     @pytest.fixture(autouse=True)
     def file(self, tmp_path):
@@ -94,6 +95,7 @@ class TestFakeStudent(contracts.StudentContract):
 class TestScripted(contracts.TeacherContract):
     plugin = "rt_framework.testing.parts"
     name = "scripted"
+    free = True
 
 
 @pytest.mark.model
@@ -108,7 +110,8 @@ class TestSmolLM2(Builtin, contracts.StudentContract):
 @pytest.mark.model
 class TestHFTeacher(Builtin, contracts.TeacherContract):
     name = "hf"
+    free = True
 
     @pytest.fixture(autouse=True)
     def model(self, smollm2):
-        type(self).options = {"model": smollm2, "batch_size": 1}
+        type(self).options = {"model": smollm2, "batch_size": 2}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rt_framework.testing import contracts
+from rt_framework.testing import FaultServer, contracts
 from rt_framework.testing.contracts import checks, run_checks
 from tests.testing_kit.making import GOOD, MUTANTS
 
@@ -58,3 +58,13 @@ def test_every_check_is_passed_by_a_good_plugin():
     del offered["PluginContract"]
     missing = {f"{name}.{check}" for name, one in offered.items() for check in checks(one)} - MADE
     assert missing == set()
+
+
+def test_a_teacher_is_not_asked_with_its_authors_own_options(tmp_path):
+    """They are a real provider's: without a word that it is free, nothing is sent and the check says so."""
+    with FaultServer(lambda _body: "paid for") as server:
+        own = {"plugin": "builtin", "name": "litellm", "options": {"model": "openai/any", "api_base": server.url}}
+        found = run_checks(type("Own", (contracts.TeacherContract,), own), tmp_path)
+        assert server.received == []
+    assert {one.check: one.reason for one in found if one.status == "failed"} == {}
+    assert "may cost money" in next(one.reason for one in found if one.check == "test_it_answers")

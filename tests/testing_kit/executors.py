@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from rt_framework.errors import RtError
 from rt_framework.testing.contracts import ExecutorContract
 from tests.testing_kit.making import good, mutant
@@ -96,3 +98,12 @@ class Sudden(Inline):
     def close(self):
         if not self.started:
             raise RuntimeError("not started")
+
+
+@mutant(ExecutorContract, "test_close_frees_the_worker")
+class Lingering(Inline):
+    async def run(self, work):
+        # A thread that ends by itself only after the check has lost its patience.
+        if getattr(work, "__name__", "") == "_losses":
+            threading.Timer(3, lambda: None).start()
+        return await super().run(work)

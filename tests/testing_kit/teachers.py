@@ -8,7 +8,7 @@ import os
 import urllib.error
 import urllib.request
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework import Reply, TeacherError, Usage
 from rt_framework.testing.contracts import TeacherContract
@@ -88,6 +88,20 @@ class Bare(Asking):
         return reply.text or reply
 
 
+@mutant(TeacherContract, "test_it_answers", Address, **AT)
+class Stripping(Asking):
+    async def complete(self, request):
+        reply = self.sent(request)
+        return evolve(reply, text=reply.text.strip("{}"))
+
+
+@mutant(TeacherContract, "test_the_identity_holds_no_address", Address, **AT)
+class Addressed(Asking):
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.identity = f"asking {settings.url}"
+
+
 @mutant(TeacherContract, "test_one_attempt_is_one_request", Address, **AT)
 class Stubborn(Asking):
     def sent(self, request):
@@ -106,7 +120,35 @@ class Raw(Asking):
             raise RuntimeError(error.message) from None
 
 
+@mutant(TeacherContract, "test_failures_are_teacher_errors", Address, **AT)
+class Soothing(Asking):
+    """Makes up an empty reply where there is none."""
+
+    def sent(self, request):
+        try:
+            return super().sent(request)
+        except TeacherError:
+            return Reply("")
+
+
 @mutant(TeacherContract, "test_no_secret_is_told", Address, **AT)
 class Shown(Asking):
     def __repr__(self):
         return f"Shown(key={os.environ.get(self.settings.key_name)})"
+
+
+# --- a local one, that answers in batches -------------------------------------------------------
+
+
+@good(TeacherContract, free=True)
+class Local:
+    structured, identity, batch_size = False, "local", 4
+
+    def complete_many(self, requests):
+        return [Reply(request.messages[-1].content.upper()) for request in requests]
+
+
+@mutant(TeacherContract, "test_a_batch_is_answered_in_order", free=True)
+class Sorting(Local):
+    def complete_many(self, requests):
+        return sorted(super().complete_many(requests), key=lambda reply: reply.text)

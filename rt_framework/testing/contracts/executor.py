@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +17,10 @@ from rt_framework.testing.contracts.base import PluginContract
 from rt_framework.testing.fakes import FakeStudent
 
 _SPANS = [Span(f"Question {number}: ", f"An answer of {number} words or more.") for number in range(6)]
+
+
+_SECONDS = 2.0
+"""Time for what was closed to be gone."""
 
 
 class ExecutorContract(PluginContract):
@@ -81,6 +88,16 @@ class ExecutorContract(PluginContract):
                     f"close raised {type(error).__name__}: {error} {'after work' if work else 'before any work'}"
                 ) from error
 
+    def test_close_frees_the_worker(self) -> None:
+        """After ``close`` none of its processes is left, nor a thread that would hold up the end of the program."""
+        before = set(_alive())
+        with self._started() as executor:
+            asyncio.run(_all(executor, _losses))
+        deadline = time.monotonic() + _SECONDS
+        while (left := [one for one in _alive() if one not in before]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not left, f"after close there is still {left[0]!r}; end processes and threads there, and wait for them"
+
     @contextmanager
     def _started(self) -> Iterator[Any]:
         executor = self.make()
@@ -89,6 +106,11 @@ class ExecutorContract(PluginContract):
             yield executor
         finally:
             executor.close()
+
+
+def _alive() -> list[Any]:
+    threads = [one for one in threading.enumerate() if not one.daemon]
+    return [*threads, *multiprocessing.active_children()]
 
 
 class _First:
