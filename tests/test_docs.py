@@ -34,6 +34,7 @@ from rt_framework.shapes import SHAPES
 from rt_framework.spec import Spec
 from rt_framework.structuring import structure
 from rt_framework.testing import contracts
+from tests import signatures
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -262,6 +263,24 @@ def test_every_hook_is_documented() -> None:
         if isinstance(event, type) and is_attrs(event):
             documented = rows(section(page("hooks.md"), f"`{name}`"))
             assert list(documented) == [one.name for one in fields(event)]
+
+
+@pytest.mark.parametrize(("name", "protocol"), list(signatures.listed()), ids=[name for name, _ in signatures.listed()])
+def test_every_protocol_is_documented_with_its_signatures(name: str, protocol: type) -> None:
+    """Each member, word for word, with what it means."""
+    members = dict(signatures.shown(protocol))
+    lines = section(page("protocols.md"), f"`{name}`").splitlines()
+    assert [line for line in lines if line.startswith("| `")] == [
+        f"| `{one}` | {text} |" for one, text in members.items()
+    ]
+
+
+def test_every_hook_has_the_signature_that_the_page_gives() -> None:
+    """``register`` for those that offer, ``event`` for those that watch."""
+    for spec, argument in ((RegistrationHooks, "register"), (EventHooks, "event")):
+        assert f"Each gets one argument, `{argument}`" in " ".join(page("hooks.md").split())
+        hooks = [one for name, one in vars(spec).items() if name.startswith("rt_")]
+        assert {tuple(inspect.signature(one).parameters) for one in hooks} == {("self", argument)}
 
 
 def test_every_error_is_documented() -> None:
