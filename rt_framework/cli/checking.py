@@ -8,17 +8,25 @@ from typing import Any
 
 from rt_framework.cli.describe import found
 from rt_framework.console import line, stdout, table
+from rt_framework.errors import PluginError
 from rt_framework.host import Host
+from rt_framework.registry import Entry
 from rt_framework.testing.checking import Checked, check
 
 
-def show_checks(host: Host, name: str, options: Any) -> bool:
+def show_checks(host: Host, name: str, options: Any, only: str | None = None) -> bool:
     """Check the plugin called *name*, or every part of that name; whether nothing was held against it.
 
+    Args:
+        host: finds it.
+        name: of a plugin or a part.
+        options: for the parts that need some.
+        only: the one kind to check, as in ``metric``.
+
     Raises:
-        PluginError: nothing is called so, or the plugin failed to load.
+        PluginError: nothing is called so, or is of that kind, or the plugin failed to load.
     """
-    entries = found(host, name)
+    entries = _of_kind(found(host, name), only)
     console, left, failed = stdout(), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         for checked in check(host, entries, options, Path(folder)):
@@ -31,6 +39,13 @@ def show_checks(host: Host, name: str, options: Any) -> bool:
             failed += sum(one.status == "failed" for one in checked.outcomes)
     console.print(line(f"{failed} checks failed, {left} of {len(entries)} parts were not checked"))
     return not failed and not left
+
+
+def _of_kind(entries: list[Entry], only: str | None) -> list[Entry]:
+    kinds = dict.fromkeys(entry.kind[:-1] for entry in entries)
+    if only is not None and only not in kinds:
+        raise PluginError(f"--only {only}: of these there is none; found {', '.join(kinds)}")
+    return [entry for entry in entries if only in (None, entry.kind[:-1])]
 
 
 def _rows(checked: Checked) -> list[tuple[str, str, str]]:

@@ -59,10 +59,11 @@ def show(host: Host, name: str) -> None:
 @command.command()
 @click.argument("name")
 @click.option("--options", metavar="YAML", help="For parts that need some, as in a config: '{metric: ifd}'.")
+@click.option("--only", type=click.Choice(KINDS), help="Check parts of this kind alone.")
 @click.pass_obj
-def check(host: Host, name: str, options: str | None) -> int:
+def check(host: Host, name: str, options: str | None, only: str | None) -> int:
     """Check a plugin, or everything called NAME, by the contract of its kind. Code 1 if something is wrong."""
     from rt_framework.cli.checking import show_checks
     from rt_framework.config import parse_yaml
 
-    return int(not show_checks(host, name, None if options is None else parse_yaml(options, "--options")))
+    return int(not show_checks(host, name, None if options is None else parse_yaml(options, "--options"), only))
