@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -32,8 +33,9 @@ def test_a_good_plugin_keeps_its_contract(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_mutant_is_caught_by_the_check_meant_for_it(name, tmp_path):
+def test_a_mutant_is_caught_by_the_check_meant_for_it(name, tmp_path, monkeypatch):
     """By that check, with a word on what to do, and by no other."""
+    monkeypatch.setenv("ACME_TOKEN", "the author's own")
     check = name.partition(".")[2].partition("/")[0]
     failed = _ended(MUTANTS[name], tmp_path, "failed")
     assert set(failed) == {check}, failed
@@ -68,3 +70,12 @@ def test_a_teacher_is_not_asked_with_its_authors_own_options(tmp_path):
         assert server.received == []
     assert {one.check: one.reason for one in found if one.status == "failed"} == {}
     assert "may cost money" in next(one.reason for one in found if one.check == "test_it_answers")
+
+
+def test_keys_are_put_back(tmp_path, monkeypatch):
+    """After the checks the environment is what it was: what stood in their place is gone."""
+    monkeypatch.setenv("ACME_TOKEN", "the author's own")
+    monkeypatch.delenv("RT_CANARY_API_KEY", raising=False)
+    run_checks(GOOD["TeacherContract/Asking"], tmp_path)
+    assert os.environ["ACME_TOKEN"] == "the author's own"
+    assert "RT_CANARY_API_KEY" not in os.environ

@@ -137,6 +137,14 @@ class Shown(Asking):
         return f"Shown(key={os.environ.get(self.settings.key_name)})"
 
 
+@mutant(TeacherContract, "test_no_secret_is_told", Address, **AT)
+class OfItsOwn(Asking):
+    """Tells a variable that the contract does not know by name; tests/test_testing_kit.py sets it."""
+
+    def __repr__(self):
+        return f"OfItsOwn(key={os.environ.get('ACME_TOKEN')})"
+
+
 # --- a local one, that answers in batches -------------------------------------------------------
 
 

@@ -20,10 +20,13 @@ from rt_framework.testing.server import FAULTS, Fault, FaultServer
 
 _CANARY = "rt-canary-7f3a9c1e5b2d8046"
 _VARIABLES = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HF_TOKEN", "RT_CANARY_API_KEY")
+_ENDINGS = ("_API_KEY", "_TOKEN")
 _SCHEMA = {"type": "object", "properties": {"response": {"type": "string"}}, "required": ["response"]}
 _TEXT = json.dumps({"response": "The Rhine is a river in Europe."})
 _ODD = ("empty", "null", "no_choices", "length", "content_filter")
 """Faults after which there is an answer, of whatever use."""
+_REPEATING = ("auth", "forbidden")
+"""Refusals that say the key again."""
 _UNANSWERED = tuple(name for name in FAULTS if name not in (*_ODD, "hang"))
 """Faults after which there is none. ``hang`` is left out: the run bounds an attempt, not the teacher."""
 
@@ -118,12 +121,13 @@ class TeacherContract(PluginContract):
 
     def test_no_secret_is_told(self) -> None:
         """A key of the environment stands in no identity, no answer, no error and no representation."""
-        with self._server("auth" if self._asks_a_server() else None) as server:
-            teacher = self.teacher(server.url)
-            found = _asked(teacher, self.request()) if self._may_be_asked() else None
-            told = (teacher.identity, repr(teacher), str(found), repr(found))
-        for text in told:
-            assert _CANARY not in text, f"a key is told in {text!r:.200}; a provider may repeat it: take it out"
+        for fault in (None, *_REPEATING) if self._asks_a_server() else (None,):
+            with self._server(fault) as server:
+                teacher = self.teacher(server.url)
+                found = _asked(teacher, self.request()) if self._may_be_asked() else None
+                told = (teacher.identity, repr(teacher), str(found), repr(found))
+            for text in told:
+                assert _CANARY not in text, f"a key is told in {text!r:.200}; a provider may repeat it: take it out"
 
     def _asks_a_server(self) -> bool:
         return self.options_for("") is not None
@@ -167,9 +171,9 @@ def _asked(teacher: Any, request: Request) -> Any:
 
 @contextmanager
 def _secrets() -> Iterator[None]:
-    """The environment with keys that are easy to find again."""
-    before = {name: os.environ.get(name) for name in _VARIABLES}
-    os.environ.update(dict.fromkeys(_VARIABLES, _CANARY))
+    """The environment with keys that are easy to find again: usual ones, and in place of every one that there is."""
+    before = dict.fromkeys(_VARIABLES) | {name: key for name, key in os.environ.items() if name.endswith(_ENDINGS)}
+    os.environ.update(dict.fromkeys(before, _CANARY))
     try:
         yield
     finally:
