@@ -26,7 +26,7 @@ class TsvFormat:
         """The rows, one at a time."""
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                rows = csv.DictReader(file, dialect="excel-tab")
+                rows = csv.DictReader(file, dialect="excel-tab", strict=True)
                 for row in rows:
                     if None in row or None in row.values():
                         raise DataError(f"{path}: line {rows.line_num}: not as many cells as the header has")

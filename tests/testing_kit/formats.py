@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from rt_framework.errors import DataError
@@ -101,6 +103,17 @@ class Nameless(Lines):
             yield from super().read(path)
         except DataError:
             raise DataError("a file is broken") from None
+
+
+@mutant(FormatContract, "test_a_cut_off_file_is_not_read", nested=True)
+class Lenient(Lines):
+    """Ends without a word at a line that is none, unless it is the first."""
+
+    def read(self, path):
+        rows = super().read(path)
+        yield from islice(rows, 1)
+        with suppress(DataError):
+            yield from rows
 
 
 @mutant(FormatContract, "test_a_missing_file_is_a_data_error", nested=True)

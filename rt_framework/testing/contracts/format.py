@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from rt_framework.errors import DataError
 from rt_framework.testing.awkward import awkward_pairs
 from rt_framework.testing.contracts.base import PluginContract, outcome
 
+_LONG = 'a "quoted" word,\tand\r\nanother line\n' * 400
+"""So much of a file that half of the file ends within it."""
 _GARBAGE = b'\xff\xfe\x00 not { of "any [ form\n\xff'
 
 
@@ -88,6 +91,20 @@ class FormatContract(PluginContract):
         path = self.place(tmp_path, "broken")
         self.break_it(path)
         self._error(path)
+
+    def test_a_cut_off_file_is_not_read(self, tmp_path: Path) -> None:
+        """Half a file, of a full disk or a broken download, is never read as a whole one with less in it."""
+        rows = [{"instruction": "a", "output": "b"}, {"instruction": "c", "output": _LONG}]
+        if not isinstance(outcome(self._back, tmp_path, rows), list):
+            raise SkipTest("it is not written and read again even when it is whole")
+        path = self.place(tmp_path)
+        files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+        largest = max(files, key=lambda one: one.stat().st_size)
+        os.truncate(largest, largest.stat().st_size // 2)
+        found = outcome(lambda: list(self.make().read(path)))
+        assert not isinstance(found, list), (
+            f"half of {path.name} was read as {len(found)} rows without a word; raise DataError where it ends too early"
+        )
 
     def test_a_missing_file_is_a_data_error(self, tmp_path: Path) -> None:
         """So is what is not there."""
