@@ -34,6 +34,7 @@ from rt_framework.shapes import SHAPES
 from rt_framework.spec import Spec
 from rt_framework.structuring import structure
 from rt_framework.testing import contracts
+from rt_framework.testing.checking import check
 from tests import signatures
 
 ROOT = Path(__file__).parent.parent
@@ -101,6 +102,26 @@ def test_code_in_the_pages_runs(block: Block, examples: None, tmp_path: Path, re
         (tmp_path / name).mkdir()
         wanted = inspect.signature(one).parameters
         one(*[request.getfixturevalue(each) if each == "rt_project" else tmp_path / name for each in wanted])
+
+
+_EXAMPLE_OPTIONS: dict[str, Any] = {
+    "log": {"path": "log.jsonl"},
+    "clearly-higher": "ifd",
+    "shortest": 3,
+    "at-most": 30,
+    "program": "/bin/cat",
+}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if "@hookimpl" in (EXAMPLES / f"{name}.py").read_text()])
+def test_every_example_keeps_its_contract(module: str, examples: None, tmp_path: Path) -> None:
+    """Authors start from them."""
+    host = Host(only=(), modules=[module], strict=True)
+    host.load()
+    for entry in (one for one in host.registry.entries() if one.plugin == module):
+        (checked,) = check(host, [entry], _EXAMPLE_OPTIONS.get(entry.name), tmp_path / entry.kind / entry.name)
+        assert checked.why_not == ""
+        assert {one.check: one.reason for one in checked.outcomes if one.status == "failed"} == {}
 
 
 def test_every_example_is_shown() -> None:

@@ -49,10 +49,10 @@ def run_small(where: Path, pipeline: object, *modules: str, **keys: Any) -> list
 @hookimpl
 def rt_register_teachers(register: Register) -> None:
     """Offer ``fake``."""
-    register("fake", "small_run:teacher")
+    register("fake", "small_run:teacher", help="answers by rule")
 
 
 @hookimpl
 def rt_register_students(register: Register) -> None:
     """Offer ``fake``: the loss of a word is a hash of the words before it."""
-    register("fake", "rt_framework.testing:FakeStudent")
+    register("fake", "rt_framework.testing:FakeStudent", help="losses are hashes")
