@@ -174,3 +174,18 @@ class Lenient(Half):
     def verdict(self, row):
         value = row.scores["ifd"].value
         return Verdict(value is None or value > 0.5, "above 0.5 or unknown")
+
+
+@mutant(DatasetSelectorContract, "test_rows_are_not_all_held")
+class Hoarding(Half):
+    def select(self, rows):
+        return super().select(list(rows))
+
+
+@mutant(DatasetSelectorContract, "test_rows_are_not_all_held")
+class Reading(Half):
+    """Lets go of the rows, and keeps what is large in them."""
+
+    def select(self, rows):
+        pairs = [row.version.pair for row in rows]
+        return super().select(rows) if pairs else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 from typing import Any
@@ -15,6 +16,8 @@ from rt_framework.sequences import Late
 from rt_framework.testing.contracts.base import PluginContract, outcome
 
 _ROUNDS = 12
+_MANY = 200
+"""Rows of a data set, where it matters how many are held."""
 _NOTHING = (
     Score(None, "empty", "the target is empty"),
     Score(None, "nonfinite", "no number"),
@@ -110,6 +113,9 @@ class SelectorContract(_ByScores):
 class DatasetSelectorContract(_ByScores):
     """A choice between the samples of a data set."""
 
+    holds_rows: bool = False
+    """Whether it cannot do without holding the texts of all rows at once; its users' memory has to be as large."""
+
     def test_one_verdict_a_row(self) -> None:
         """Each row has a verdict that keeps it or not, in the order given."""
         found = list(self.make().select(_set(25, self.needs())))
@@ -144,6 +150,17 @@ class DatasetSelectorContract(_ByScores):
             assert not changed, (
                 f"{', '.join(changed)} has another verdict in another order; decide by scores, texts or ids"
             )
+
+    def test_rows_are_not_all_held(self) -> None:
+        """It holds ids and scores, not rows: those are read when they are taken, and all texts may fit no memory."""
+        if self.holds_rows:
+            raise SkipTest("holds_rows is set: it needs the memory for all texts at once")
+        needs, held = self.needs(), _Held()
+        outcome(lambda: list(self.make().select(Late(_MANY, lambda at: held.row(at, needs)))))
+        assert held.most <= _MANY // 2, (
+            f"{held.most} of {_MANY} rows were held at once; go through the rows and keep what you need of each, "
+            "or set holds_rows = True"
+        )
 
     def test_what_has_no_score_is_never_selected(self) -> None:
         """A row without a score, or with one that is out of range, is not kept."""
@@ -184,6 +201,20 @@ class _Drawn:
 
     def __call__(self, at: int, name: str) -> Score:
         return Score(self.values[at + 4 * self.place[name]] / 100)
+
+
+class _Held:
+    """Makes rows, and counts those whose texts somebody holds on to."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._pairs: list[weakref.ref[Pair]] = []
+
+    def row(self, at: int, needs: Sequence[str]) -> Scored:
+        made = _row(at, {name: _value(at) for name in needs})
+        self._pairs = [one for one in (*self._pairs, weakref.ref(made.version.pair)) if one() is not None]
+        self.most = max(self.most, len(self._pairs))
+        return made
 
 
 def _value(at: int) -> Score:
