@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, SpanLoss
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 from rt_framework.testing.project import Cli as ProjectCli
-from rt_framework.testing.project import Done
+from rt_framework.testing.project import Done, fresh_rt
 
 REPO = Path(__file__).resolve().parent.parent
 PLUGIN = "tests.helpers"
@@ -44,23 +42,10 @@ def rt(
     """Run ``rt`` in a fresh process; *path* comes before everything else that Python imports from."""
     told = {name: value for name, value in os.environ.items() if name != "RT_LOAD_PLUGINS"}
     told |= {"PYTHONPATH": os.pathsep.join(map(str, (*path, REPO))), "HF_HUB_OFFLINE": "1", **(env or {})}
-    command = [Path(sys.executable).with_name("rt"), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, env=told, capture_output=True, text=True, timeout=timeout, check=False)
-    return Done(done.returncode, done.stdout, done.stderr)
+    return fresh_rt(*arguments, cwd=cwd, env=told, timeout=timeout)
 
 
-def the_error(done: Done, code: int = 2) -> str:
-    """The one line that a command which failed wrote to standard error.
-
-    Raises:
-        AssertionError: it ended otherwise, or said more or less than one line.
-    """
-    assert done.code == code, done
-    lines = done.err.splitlines()
-    assert len(lines) == 1, done.err
-    assert lines[0].startswith("Error: ") and "Traceback" not in lines[0], done.err
-    return lines[0].removeprefix("Error: ")
-
+the_error = Done.error
 
 # --- data -------------------------------------------------------------------------------------
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from rt_framework.testing.processes import environment, python
+
 if TYPE_CHECKING:
     import pytest
 
 PARTS = "rt_framework.testing.parts"
+_MAIN = "from rt_framework.cli import main; main()"
 ROWS = (
     {"instruction": "Name a river.", "input": "", "output": "The Rhine is a river in Europe."},
     {"instruction": "Add the numbers.", "input": "2 and 3", "output": "2 and 3 add up to 5, as every child knows."},
@@ -35,6 +38,24 @@ class Done:
     def words(self) -> str:
         """Standard output with every run of white space as one blank: tables without their layout."""
         return " ".join(self.out.split())
+
+    def error(self, code: int = 2) -> str:
+        """The one line on standard error of a command that failed as it should, without ``Error:``.
+
+        Raises:
+            AssertionError: it ended with another code, or said more or less than one line.
+        """
+        assert self.code == code, self
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("Error: ") and "Traceback" not in lines[0], self.err
+        return lines[0].removeprefix("Error: ")
+
+
+def fresh_rt(*arguments: object, cwd: Path, env: Mapping[str, str], timeout: float = 120.0) -> Done:
+    """Run ``rt`` in a process of its own, in that folder and environment, for at most so many seconds."""
+    done = python(_MAIN, *arguments, env=env, cwd=cwd, timeout=timeout)
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 class Cli:
@@ -83,9 +104,18 @@ class Project:
             path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
         return path
 
-    def rt(self, *arguments: object, plugins: Sequence[str] = ()) -> Done:
-        """Call ``rt`` with the fakes, and with *plugins*: modules or files."""
+    def rt(self, *arguments: object, plugins: Sequence[str] = (), fresh: bool = False) -> Done:
+        """Call ``rt`` with the fakes, and with *plugins*: modules or files.
+
+        Args:
+            arguments: the command.
+            plugins: what to load besides.
+            fresh: in a process of its own, which takes about a second; where code keeps something between two calls,
+                that is where it shows.
+        """
         loaded = [word for plugin in (PARTS, *plugins) for word in ("-p", plugin)]
+        if fresh:
+            return fresh_rt(*loaded, *arguments, cwd=self.folder, env=environment())
         return self._rt(*loaded, *arguments)
 
     def run(self, pipeline: Any, *plugins: str, rows: Sequence[Any] = ROWS, **keys: Any) -> list[dict[str, Any]]:

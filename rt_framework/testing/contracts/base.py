@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
@@ -21,6 +18,7 @@ from rt_framework.errors import ConfigError, PluginError, RtError
 from rt_framework.host import Host, with_defaults
 from rt_framework.registry import Entry
 from rt_framework.structuring import field_names
+from rt_framework.testing.processes import environment, python
 
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "sentence_transformers", "ray")
 """Libraries that a plugin imports where it uses them, never when it is loaded."""
@@ -203,14 +201,7 @@ def fresh(code: str, *arguments: str) -> str:
     Raises:
         SkipTest: it fails there.
     """
-    path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python(code, *arguments, env=environment())
     if done.returncode:
         raise SkipTest(f"it fails in a fresh process: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout.splitlines()[-1]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from rt_framework.runner import run
 from rt_framework.structuring import structure
 from rt_framework.testing.contracts.base import PluginContract, load
 from rt_framework.testing.parts import KILL_AT_CALL, KILL_AT_END, Deadly
+from rt_framework.testing.processes import environment, python
 
 _PARTS = "rt_framework.testing.parts"
 _WORDS = (
@@ -137,10 +135,7 @@ class StageContract(PluginContract):
 
     def _killed(self, config: Path, folder: Path, variable: str, value: str) -> bool:
         """Run in a process that is killed there; whether it was."""
-        path = os.pathsep.join(one or str(Path.cwd()) for one in sys.path)
-        command = [sys.executable, "-c", _RUN, self.plugin, str(config), str(folder / "run")]
-        env = {**os.environ, "PYTHONPATH": path, variable: value}
-        done = subprocess.run(command, env=env, capture_output=True, check=False)  # noqa: S603 - our own code
+        done = python(_RUN, self.plugin, config, folder / "run", env=environment(**{variable: value}))
         return done.returncode == -signal.SIGKILL
 
 
