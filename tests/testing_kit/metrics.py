@@ -115,6 +115,11 @@ class NoRange(Gain):
     valid = (0, 1)
 
 
+@mutant(MetricContract, "test_some_values_are_valid")
+class Unreachable(Gain):
+    valid = Range(above=1000)
+
+
 @mutant(MetricContract, "test_spans_are_pure")
 class Forgetful(Gain):
     def __init__(self):

@@ -57,6 +57,15 @@ class Encoding(Better):
         return super().render(pair, index, structured)
 
 
+@mutant(ReflectionContract, "test_another_process_asks_the_same")
+class Hashing(Better):
+    """Draws a seed for each pair, with a hash that Python salts anew in each process."""
+
+    def render(self, pair, index, structured):
+        request = super().render(pair, index, structured)
+        return evolve(request, sampling=evolve(request.sampling, seed=hash(pair.instruction) % 2**31))
+
+
 @mutant(ReflectionContract, "test_the_request_names_its_pair")
 class OtherHash(Better):
     def render(self, pair, index, structured):

@@ -189,3 +189,12 @@ class Reading(Half):
     def select(self, rows):
         pairs = [row.version.pair for row in rows]
         return super().select(rows) if pairs else []
+
+
+@mutant(DatasetSelectorContract, "test_another_process_decides_the_same")
+class Hashing(Half):
+    """Draws half of what it keeps, with a hash that Python salts anew in each process."""
+
+    def verdict(self, row):
+        found = super().verdict(row)
+        return Verdict(found.keep and hash(row.sample_id) % 2 == 0, found.reason)

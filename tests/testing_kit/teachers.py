@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -44,7 +45,7 @@ class Asking:
         self.identity = "asking model-1"
 
     async def complete(self, request):
-        return self.sent(request)
+        return await asyncio.to_thread(self.sent, request)
 
     def sent(self, request):
         """One POST."""
@@ -84,14 +85,14 @@ class Anybody(Asking):
 @mutant(TeacherContract, "test_it_answers", Address, **AT)
 class Bare(Asking):
     async def complete(self, request):
-        reply = self.sent(request)
+        reply = await super().complete(request)
         return reply.text or reply
 
 
 @mutant(TeacherContract, "test_it_answers", Address, **AT)
 class Stripping(Asking):
     async def complete(self, request):
-        reply = self.sent(request)
+        reply = await super().complete(request)
         return evolve(reply, text=reply.text.strip("{}"))
 
 
@@ -109,6 +110,25 @@ class Stubborn(Asking):
             return super().sent(request)
         except TeacherError:
             return super().sent(request)
+
+
+@mutant(TeacherContract, "test_nothing_is_remembered", Address, **AT)
+class Caching(Asking):
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.kept = {}
+
+    async def complete(self, request):
+        key = (request.pair_hash, request.index)
+        if key not in self.kept:
+            self.kept[key] = await super().complete(request)
+        return self.kept[key]
+
+
+@mutant(TeacherContract, "test_calls_do_not_wait_for_each_other", Address, **AT)
+class Blocking(Asking):
+    async def complete(self, request):
+        return self.sent(request)
 
 
 @mutant(TeacherContract, "test_failures_are_teacher_errors", Address, **AT)

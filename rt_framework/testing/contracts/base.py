@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
@@ -27,6 +28,15 @@ _LOOK = """\
 import importlib, json, sys
 importlib.import_module(sys.argv[1])
 print("\\n" + json.dumps(sorted(set(sys.argv[2:]) & set(sys.modules))))
+"""
+
+
+_ELSEWHERE = """\
+import json, sys
+from rt_framework.testing import contracts
+contract, method, own = json.loads(sys.argv[1])
+made = type("Elsewhere", (getattr(contracts, contract),), own)()
+print("\\n" + json.dumps(getattr(made, method)()))
 """
 
 
@@ -81,6 +91,17 @@ class PluginContract:
             return Builder(self.host())(self.kind, entry.name, self.options if options is None else options)
         except RtError as error:
             raise SkipTest(f"it cannot be built: {error}") from None
+
+    def elsewhere(self, method: str) -> Any:
+        """What a method of the contract gives in a fresh process, where texts have other hashes and sets other orders.
+
+        Raises:
+            SkipTest: it fails there.
+        """
+        contract = next(one.__name__ for one in type(self).__mro__ if one.__module__.startswith(__package__ or ""))
+        own = {"plugin": self.plugin, "name": self.name, "options": self.options}
+        seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, own]), PYTHONHASHSEED=seed))
 
     # --- checks -----------------------------------------------------------------------------
 
@@ -195,13 +216,13 @@ def _defaults(plugin: str) -> Iterator[tuple[str, list[str]]]:
             yield hook, arguments
 
 
-def fresh(code: str, *arguments: str) -> str:
-    """The last line that *code* prints in a new process with this one's import path.
+def fresh(code: str, *arguments: str, **more: str) -> str:
+    """The last line that *code* prints in a new process with this one's import path; *more* is for its environment.
 
     Raises:
         SkipTest: it fails there.
     """
-    done = python(code, *arguments, env=environment())
+    done = python(code, *arguments, env=environment(**more))
     if done.returncode:
         raise SkipTest(f"it fails in a fresh process: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout.splitlines()[-1]

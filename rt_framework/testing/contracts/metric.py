@@ -57,6 +57,17 @@ class MetricContract(PluginContract):
         assert isinstance(valid, Range), f"expected valid to be a Range, found {valid!r}; Range() lets every value pass"
         assert not _empty(valid), f"no value lies in the range {valid}; mend its bounds"
 
+    def test_some_values_are_valid(self) -> None:
+        """Not every value on a grid of losses is out of range: such a metric would never decide anything."""
+        metric, valid = self.metric(), self.make().valid
+        if not isinstance(valid, Range) or _empty(valid):
+            raise SkipTest("valid holds no number")
+        found = [outcome(_value, metric, losses) for losses in grid(self.asked(metric))]
+        values = [one for one in found if isinstance(one, float) and math.isfinite(one)]
+        assert not values or any(one in valid for one in values), (
+            f"values go from {min(values)} to {max(values)} and none lies in {valid}; mend valid, or the sign"
+        )
+
     def test_spans_are_pure(self) -> None:
         """The same pair gives the same spans, asked again and in another order."""
         pairs = [_PAIR, *awkward_pairs()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 from unittest import SkipTest
@@ -57,6 +58,23 @@ class ReflectionContract(PluginContract):
                     f"render gave two different requests for {pair!r:.200}; a resumed run would pay again: "
                     "use nothing but the pair and the index"
                 )
+
+    def rendered(self) -> list[str]:
+        """What is asked about some pairs, as digests."""
+        made = self.make()
+        pairs, indexes = (_PAIR, *awkward_pairs()), (0, 1)
+        asked = [outcome(made.render, pair, at, one) for pair in pairs for at in indexes for one in (True, False)]
+        return [hashlib.sha256(repr(one).encode("utf-8", "backslashreplace")).hexdigest() for one in asked]
+
+    def test_another_process_asks_the_same(self) -> None:
+        """A run that goes on is another process: what it asks has to be what was paid for."""
+        here = self.rendered()
+        if here != self.rendered():
+            raise SkipTest("it asks something else each time")
+        assert here == self.elsewhere("rendered"), (
+            "another process asks something else about the same pairs; hash() of a text and the order of a set differ "
+            "there: use hashlib, and sort"
+        )
 
     def test_the_request_names_its_pair(self) -> None:
         """A request carries the hash of its pair, its index, and the reflection's name."""

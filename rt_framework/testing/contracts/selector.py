@@ -44,6 +44,22 @@ class _ByScores(PluginContract):
         good = not isinstance(needs, str) and all(isinstance(name, str) and name for name in needs)
         assert good, f"expected needs to list names of metrics, found {needs!r}; a text alone is no list"
 
+    def decided(self) -> list[str]:
+        """What is decided about some rows."""
+        raise NotImplementedError
+
+    def test_another_process_decides_the_same(self) -> None:
+        """A run that goes on is another process, and has to come to the same end."""
+        here = outcome(self.decided)
+        if here != outcome(self.decided):
+            raise SkipTest("it decides otherwise each time")
+        if not isinstance(here, list):
+            raise SkipTest(f"it decides nothing: {here}")
+        assert here == self.elsewhere("decided"), (
+            "another process decides otherwise about the same rows; hash() of a text and the order of a set differ "
+            "there: use hashlib, and sort"
+        )
+
 
 class SelectorContract(_ByScores):
     """A choice between the versions of one sample. Permutations and ties are no matter of one that reads no score."""
@@ -96,6 +112,10 @@ class SelectorContract(_ByScores):
                     f"'{kept}' wins with {score}; a score counts only where score.eligible is true, and the held "
                     "version stays when no rewrite can win"
                 )
+
+    def decided(self) -> list[str]:
+        """The versions that are kept."""
+        return [str(self._choose(rows).kept) for rows in _rounds(self.needs())]
 
     def _choose(self, rows: Sequence[Scored]) -> Choice:
         """The choice of a new selector, which cannot remember anything."""
@@ -172,6 +192,10 @@ class DatasetSelectorContract(_ByScores):
             row for row, verdict in zip(rows, self.make().select(rows), strict=False) if verdict.keep and row.row < 10
         ]
         assert not wrong, f"a row with {wrong[0].scores} is selected; a score counts only where score.eligible is true"
+
+    def decided(self) -> list[str]:
+        """The samples that are kept."""
+        return sorted(self._kept(_set(_MANY, self.needs())))
 
     def _count(self, count: int) -> int:
         return len(list(self.make().select(_set(count, self.needs()))))

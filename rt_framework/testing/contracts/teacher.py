@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import SkipTest
 
@@ -15,7 +16,7 @@ from attrs import evolve
 from rt_framework.errors import TeacherError
 from rt_framework.model import Reply, Request, Sampling, Turn, Usage
 from rt_framework.protocols import BatchTeacher
-from rt_framework.testing.contracts.base import PluginContract, outcome
+from rt_framework.testing.contracts.base import PluginContract
 from rt_framework.testing.server import FAULTS, Fault, FaultServer
 
 _CANARY = "rt-canary-7f3a9c1e5b2d8046"
@@ -25,6 +26,8 @@ _SCHEMA = {"type": "object", "properties": {"response": {"type": "string"}}, "re
 _TEXT = json.dumps({"response": "The Rhine is a river in Europe."})
 _ODD = ("empty", "null", "no_choices", "length", "content_filter")
 """Faults after which there is an answer, of whatever use."""
+_PATIENCE = 3.0
+"""Seconds for the second of two questions to arrive while the first one is not answered."""
 _REPEATING = ("auth", "forbidden")
 """Refusals that say the key again."""
 _UNANSWERED = tuple(name for name in FAULTS if name not in (*_ODD, "hang"))
@@ -101,21 +104,38 @@ class TeacherContract(PluginContract):
 
     def test_one_attempt_is_one_request(self) -> None:
         """Whatever goes wrong, one call of it is one request: retries belong to the framework, which pays."""
-        self._needs_server()
-        for name in (None, *_UNANSWERED, *_ODD):
-            with self._server(name) as server:
-                outcome(_asked, self.teacher(server.url), self.request())
-                count = len(server.received)
+        for name, _, count in self._each(None, *_UNANSWERED, *_ODD):
             assert count == 1, (
                 f"{name or 'a plain answer'}: one attempt was {count} requests; switch its client's retries off"
             )
 
+    def test_nothing_is_remembered(self) -> None:
+        """The same question again is asked again: what was answered is the ledger's to remember."""
+        self._needs_server()
+        with self._server() as server:
+            _gathered(self.teacher(server.url), self.request(), self.request(), together=False)
+            count = len(server.received)
+        # None at all is no memory's doing.
+        assert count in (0, 2), f"the same question, asked twice, was {count} requests; keep no answers"
+
+    def test_calls_do_not_wait_for_each_other(self) -> None:
+        """While one answer is waited for others are asked: a call that blocks holds up the whole run."""
+        self._needs_server()
+        if isinstance(self.teacher(), BatchTeacher):
+            raise SkipTest("it answers in batches, on a thread of the framework's")
+        meeting = threading.Barrier(2)
+        with _secrets(), FaultServer(lambda _: _met(meeting)) as server:
+            first = self.request()
+            _gathered(self.teacher(server.url), first, evolve(first, index=1), together=True)
+            apart = len(server.received) > 1 and meeting.broken
+        assert not apart, (
+            "of two questions the second was sent when the first was answered; await an asynchronous client, "
+            "or asyncio.to_thread for one that blocks"
+        )
+
     def test_failures_are_teacher_errors(self) -> None:
         """What fails is a ``TeacherError`` of a known kind; nothing else is raised, and no reply is made up."""
-        self._needs_server()
-        for name in (*_UNANSWERED, *_ODD):
-            with self._server(name) as server:
-                found = _asked(self.teacher(server.url), self.request())
+        for name, found, _ in self._each(*_UNANSWERED, *_ODD):
             good = isinstance(found, TeacherError) or (name in _ODD and not isinstance(found, Exception))
             assert good, f"{name}: expected a TeacherError, found {found!r:.300}; map every failure to a kind"
 
@@ -140,6 +160,16 @@ class TeacherContract(PluginContract):
         if not self._asks_a_server():
             raise SkipTest("it asks no server; where it does, say how with options_for(url)")
 
+    def _each(self, *names: str | None) -> Iterator[tuple[str | None, Any, int]]:
+        """Each fault, what an attempt with it gives or raises, and how many requests it was."""
+        self._needs_server()
+        now: list[str | None] = [None]
+        with _secrets(), FaultServer(_answer, lambda *_: Fault(now[0]) if now[0] else None) as server:
+            for name in names:
+                now[0], before = name, len(server.received)
+                found = _asked(self.teacher(server.url), self.request())
+                yield name, found, len(server.received) - before
+
     @contextmanager
     def _server(self, fault: str | None = None) -> Iterator[FaultServer]:
         with _secrets(), FaultServer(_answer, lambda *_: Fault(fault) if fault else None) as server:
@@ -150,23 +180,43 @@ def _answer(_body: dict[str, Any]) -> str:
     return _TEXT
 
 
+def _met(meeting: threading.Barrier) -> str:
+    """An answer when both requests are there, or when the patience with the second is at its end."""
+    with suppress(threading.BrokenBarrierError):
+        meeting.wait(_PATIENCE)
+    return _TEXT
+
+
 def _asked(teacher: Any, request: Request) -> Any:
     """What one attempt gives or raises."""
+    (found,) = _gathered(teacher, request, together=True)
+    return found
 
-    async def attempt() -> Any:
+
+def _gathered(teacher: Any, *requests: Request, together: bool) -> list[Any]:
+    """What an attempt for each request gives or raises, all at once or one after the other."""
+
+    async def attempts() -> list[Any]:
         try:
-            if isinstance(teacher, BatchTeacher):
-                (reply,) = teacher.complete_many([request])
-                return reply
-            return await asyncio.wait_for(teacher.complete(request), 60)
-        except Exception as error:
-            return error
+            if together:
+                return await asyncio.gather(*(_attempt(teacher, one) for one in requests))
+            return [await _attempt(teacher, one) for one in requests]
         finally:
             close = getattr(teacher, "aclose", None)
             if close is not None:
                 await close()
 
-    return asyncio.run(attempt())
+    return asyncio.run(attempts())
+
+
+async def _attempt(teacher: Any, request: Request) -> Any:
+    try:
+        if isinstance(teacher, BatchTeacher):
+            (reply,) = teacher.complete_many([request])
+            return reply
+        return await asyncio.wait_for(teacher.complete(request), 60)
+    except Exception as error:
+        return error
 
 
 @contextmanager
