@@ -10,9 +10,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import NOTHING, Attribute, fields, frozen, resolve_types
-
-from rt_framework.errors import PluginError
+from attrs import NOTHING, fields, frozen, resolve_types
 
 
 @frozen
@@ -22,8 +20,8 @@ class Option:
     name: str
     type: Any
     """The annotation, resolved."""
-    default: Any
-    """Its default, or ``attrs.NOTHING`` where one has to be given."""
+    shown: str
+    """Its default, for people; ``required`` where one has to be given."""
     help: str
     """The docstring below the field."""
 
@@ -44,32 +42,31 @@ class Option:
             return " or ".join(map(str, self.words))
         return getattr(self.type, "__name__", str(self.type)) if not typing.get_args(self.type) else str(self.type)
 
-    @property
-    def shown(self) -> str:
-        """The default, for people."""
-        if self.default is NOTHING:
-            return "required"
-        return repr(self.default.factory()) if hasattr(self.default, "factory") else repr(self.default)
-
 
 def options_of(settings: type | None) -> list[Option]:
     """The options of a settings class, in order; the first is the one that a value alone goes to.
 
     Raises:
-        PluginError: an annotation cannot be understood.
+        Exception: an annotation cannot be understood, or a default cannot be made.
     """
     if settings is None:
         return []
-    try:
-        resolved: Any = resolve_types(settings)
-    except Exception as error:
-        raise PluginError(f"settings {settings.__name__}: {type(error).__name__}: {error}") from error
+    resolved: Any = resolve_types(settings)
     told = dict(_told(settings))
-    return [_option(field, told.get(field.name, "")) for field in fields(resolved)]
+    return [
+        Option(one.name, one.type, _default(one.default), told.get(one.name, ""))
+        for one in fields(resolved)
+        if one.init
+    ]
 
 
-def _option(field: Attribute[Any], told: str) -> Option:
-    return Option(field.name, field.type, field.default, told)
+def _default(value: Any) -> str:
+    """A default, for people. One that takes the object is made of its other fields, and there is none yet."""
+    if value is NOTHING:
+        return "required"
+    if not hasattr(value, "factory"):
+        return repr(value)
+    return "by the other options" if value.takes_self else repr(value.factory())
 
 
 def _told(settings: type) -> Iterator[tuple[str, str]]:

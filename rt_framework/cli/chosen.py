@@ -5,14 +5,13 @@ They come from the plugin's settings class, so a stranger's plugin has them as a
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 from attrs import evolve
 
-from rt_framework.options import Option, options_of
+from rt_framework.options import Option
 from rt_framework.spec import Spec
 
 
@@ -29,11 +28,22 @@ class ChoosingCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find out which plugins are named; their options are options of this call."""
-        for name, kind in self._choices.items():
-            for value in _values(args, f"--{name}")[-1:]:
+        # A shell that completes words has no host.
+        for name, kind in self._choices.items() if ctx.obj else ():
+            value = self._value(args, name)
+            if value is not None:
                 entry = ctx.obj.find(kind, _spec(name, value).name)
-                ctx.meta.setdefault(_FIELDS, {})[name] = options_of(entry.settings)
+                ctx.meta.setdefault(_FIELDS, {})[name] = entry.options()
         return super().parse_args(ctx, args)
+
+    def _value(self, args: Sequence[str], name: str) -> str | None:
+        """What is given for an option before anything is parsed; its default where options of that are given."""
+        given = _values(args, f"--{name}")
+        if given:
+            return given[-1]
+        default = next(one.default for one in self.params if one.name == name)
+        asked = any(arg.startswith(f"--{name}-") for arg in args)
+        return default if asked and isinstance(default, str) else None
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Its own, and those of the plugins named."""
@@ -51,9 +61,14 @@ def chosen(name: str, text: str) -> Spec:
     spec, meta = _spec(name, text), click.get_current_context().meta
     given = meta.get(_GIVEN, {}).get(name, {})
     first = next(iter(meta.get(_FIELDS, {}).get(name, ())), None)
-    if first is not None and isinstance(spec.options, str) and (given or not first.is_text):
-        spec = evolve(spec, options={first.name: _plain(name, first, spec.options)})
-    return evolve(spec, options={**(spec.options or {}), **given}) if given else spec
+    options = spec.options
+    if first is None:
+        return spec
+    if isinstance(options, str) and (given or not first.is_text):
+        options = {first.name: _plain(name, first, options)}
+    elif given and not isinstance(options, Mapping | None):
+        options = {first.name: options}
+    return evolve(spec, options={**(options or {}), **given} if given else options)
 
 
 _FIELDS, _GIVEN = "rt_framework.fields", "rt_framework.given"
@@ -67,9 +82,13 @@ def _spec(name: str, text: str) -> Spec:
 
 
 def _values(args: Sequence[str], option: str) -> list[str]:
-    """What is given for an option, before anything is parsed."""
-    after = [value for name, value in itertools.pairwise(args) if name == option]
-    return after + [one.partition("=")[2] for one in args if one.startswith(f"{option}=")]
+    """What is given for an option, in order, before anything is parsed."""
+    found = []
+    for at, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        if name == option and (equals or at + 1 < len(args)):
+            found.append(value if equals else args[at + 1])
+    return found
 
 
 def _option(name: str, option: Option) -> click.Option:
