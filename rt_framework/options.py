@@ -12,6 +12,8 @@ from typing import Any
 
 from attrs import NOTHING, fields, frozen, resolve_types
 
+_FORMS = {str: "TEXT", int: "INTEGER", float: "FLOAT", bool: "BOOLEAN"}
+
 
 @frozen
 class Option:
@@ -26,14 +28,26 @@ class Option:
     """The docstring below the field."""
 
     @property
+    def bare(self) -> Any:
+        """The annotation without the ``None`` of an option that may be left out."""
+        rest = [one for one in typing.get_args(self.type) if one is not type(None)]
+        return rest[0] if len(rest) == 1 and type(None) in typing.get_args(self.type) else self.type
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The texts that may be given, where they are few."""
-        return typing.get_args(self.type) if typing.get_origin(self.type) is typing.Literal else ()
+        found = typing.get_args(self.bare) if typing.get_origin(self.bare) is typing.Literal else ()
+        return found if all(isinstance(word, str) for word in found) else ()
 
     @property
     def is_text(self) -> bool:
         """Whether what is given is taken word for word."""
-        return self.type is str or bool(self.words) or set(typing.get_args(self.type)) == {str, type(None)}
+        return self.bare is str or bool(self.words)
+
+    @property
+    def form(self) -> str:
+        """What is written for it on a command line: one of some words, a plain value, or YAML as in a config."""
+        return f"[{'|'.join(self.words)}]" if self.words else _FORMS.get(self.bare, "YAML")
 
     @property
     def kind(self) -> str:
@@ -65,7 +79,7 @@ def _default(value: Any) -> str:
     if value is NOTHING:
         return "required"
     if not hasattr(value, "factory"):
-        return repr(value)
+        return value if value and isinstance(value, str) else repr(value)
     return "by the other options" if value.takes_self else repr(value.factory())
 
 
@@ -81,4 +95,4 @@ def _told(settings: type) -> Iterator[tuple[str, str]]:
             if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)):
                 continue
             if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                yield line.target.id, " ".join(str(below.value.value).split())
+                yield line.target.id, " ".join(str(below.value.value).replace("``", "").split())

@@ -8,7 +8,7 @@ from tests.helpers import Cli, install, json_lines, rows, the_error, write_json
 
 STRANGER = """
 from typing import Literal
-from attrs import frozen
+from attrs import field, frozen
 from rt_framework import hookimpl, Verdict
 
 @frozen
@@ -18,7 +18,9 @@ class FirstSettings:
     \"\"\"How many are kept.\"\"\"
     side: Literal["start", "end"] = "start"
     \"\"\"Which end of the data.\"\"\"
+    mood: Literal["calm", "wild"] | None = None
     note: str | None = None
+    shares: dict[str, float] = field(factory=dict)
 
 class First:
     needs = ()
@@ -121,7 +123,7 @@ def test_a_default_that_is_made_of_other_options(select, tmp_path):
     install(tmp_path / "site", "rt-odd", {"odd_settings": ODD}, {"odd": "odd_settings"})
     assert len(select("--by", "doubled", "--by-rows", "2")) == 4
     help_ = " ".join(select.rt("select", "--by", "doubled", "--help").out.split())
-    assert "--by-twice INT [default: by the other options]" in help_
+    assert "--by-twice INTEGER [default: by the other options]" in help_
     assert "--by-made" not in help_
 
 
@@ -138,8 +140,12 @@ def test_a_strangers_settings_are_options_too(select):
     """With its types, its words and its help."""
     assert select("--by", "first:2", "--by-side", "end") == ["physics 5", "physics 6"]
     help_ = " ".join(select.rt("select", "--by", "first", "--help").out.split())
-    assert "--by-rows INT How many are kept." in help_
-    assert "--by-side [start|end] Which end of the data. [default: 'start']" in help_
+    assert "--by-rows INTEGER How many are kept." in help_
+    assert "--by-side [start|end] Which end of the data. [default: start]" in help_
+    assert "--by-mood [calm|wild] " in help_
+    assert "--by-note TEXT --by-shares YAML [default: {}]" in help_
+    assert select("--by", "first", "--by-rows", "1", "--by-mood", "calm", "--by-shares", "{a: 0.5}") == ["physics 1"]
+    assert "Invalid value for '--by-mood': 'sad'" in the_error(select("--by", "first:1", "--by-mood", "sad"))
 
 
 def test_text_is_taken_word_for_word(select):

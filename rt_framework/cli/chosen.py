@@ -1,7 +1,4 @@
-"""Options of the plugins that a command line names: ``--student hf:MODEL`` brings ``--student-dtype``.
-
-They come from the plugin's settings class, so a stranger's plugin has them as a built-in one does.
-"""
+"""Options of the plugins that a command line names, by any author: ``--student hf:M`` brings ``--student-dtype``."""
 
 from __future__ import annotations
 
@@ -30,20 +27,12 @@ class ChoosingCommand(click.Command):
         """Find out which plugins are named; their options are options of this call."""
         # A shell that completes words has no host.
         for name, kind in self._choices.items() if ctx.obj else ():
-            value = self._value(args, name)
+            default = next(one.default for one in self.params if one.name == name)
+            value = _named(args, f"--{name}", default if isinstance(default, str) else None)
             if value is not None:
                 entry = ctx.obj.find(kind, _spec(name, value).name)
                 ctx.meta.setdefault(_FIELDS, {})[name] = entry.options()
         return super().parse_args(ctx, args)
-
-    def _value(self, args: Sequence[str], name: str) -> str | None:
-        """What is given for an option before anything is parsed; its default where options of that are given."""
-        given = _values(args, f"--{name}")
-        if given:
-            return given[-1]
-        default = next(one.default for one in self.params if one.name == name)
-        asked = any(arg.startswith(f"--{name}-") for arg in args)
-        return default if asked and isinstance(default, str) else None
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Its own, and those of the plugins named."""
@@ -59,16 +48,12 @@ def chosen(name: str, text: str) -> Spec:
         ConfigError: TEXT is no name with options.
     """
     spec, meta = _spec(name, text), click.get_current_context().meta
-    given = meta.get(_GIVEN, {}).get(name, {})
-    first = next(iter(meta.get(_FIELDS, {}).get(name, ())), None)
-    options = spec.options
-    if first is None:
-        return spec
-    if isinstance(options, str) and (given or not first.is_text):
-        options = {first.name: _plain(name, first, options)}
-    elif given and not isinstance(options, Mapping | None):
-        options = {first.name: options}
-    return evolve(spec, options={**(options or {}), **given} if given else options)
+    fields, given = (meta.get(key, {}).get(name) for key in (_FIELDS, _GIVEN))
+    options = _plain(name, fields[0], spec.options) if fields and isinstance(spec.options, str) else spec.options
+    if fields and given:
+        options = options if isinstance(options, Mapping | None) else {fields[0].name: options}
+        options = {**(options or {}), **given}
+    return evolve(spec, options=options)
 
 
 _FIELDS, _GIVEN = "rt_framework.fields", "rt_framework.given"
@@ -81,14 +66,15 @@ def _spec(name: str, text: str) -> Spec:
     return spec_of(text, f"--{name}")
 
 
-def _values(args: Sequence[str], option: str) -> list[str]:
-    """What is given for an option, in order, before anything is parsed."""
-    found = []
-    for at, arg in enumerate(args):
-        name, equals, value = arg.partition("=")
-        if name == option and (equals or at + 1 < len(args)):
-            found.append(value if equals else args[at + 1])
-    return found
+def _named(args: Sequence[str], flag: str, default: str | None) -> str | None:
+    """What is given for an option, before anything is parsed; its default where options of that are given."""
+    asked = False
+    for at in reversed(range(len(args))):
+        name, equals, value = args[at].partition("=")
+        if name == flag and (equals or at + 1 < len(args)):
+            return value if equals else args[at + 1]
+        asked |= name.startswith(f"{flag}-")
+    return default if asked else None
 
 
 def _option(name: str, option: Option) -> click.Option:
@@ -96,14 +82,12 @@ def _option(name: str, option: Option) -> click.Option:
         if value is not None:
             ctx.meta.setdefault(_GIVEN, {}).setdefault(name, {})[option.name] = _plain(name, option, value)
 
-    flag = f"--{name}-{option.name.replace('_', '-')}"
-    accepted = click.Choice(option.words) if option.words else None
-    default = "" if option.shown == "required" else f"  [default: {option.shown}]"
+    default = "" if option.shown in ("required", "None") else f"  [default: {option.shown}]"
     return click.Option(
-        [flag, f"{name}__{option.name}"],
-        type=accepted,
-        metavar=None if accepted else option.kind.upper(),
-        help=option.help.replace("``", "") + default,
+        [f"--{name}-{option.name.replace('_', '-')}", f"{name}__{option.name}"],
+        type=click.Choice(option.words) if option.words else None,
+        metavar=option.form,
+        help=option.help + default,
         expose_value=False,
         callback=keep,
     )
