@@ -42,7 +42,7 @@ def _module(plugin: str) -> str:
             f"-p {plugin}: '{file.name}' is no name for a module; use letters, digits, underscores and .py"
         )
     if not _is(file):
-        raise PluginError(f"-p {plugin}: '{file.stem}' is already the name of an installed module; rename the file")
+        raise PluginError(f"-p {plugin}: '{file.stem}' is already the name of another module; rename the file")
     # Last, so that nothing else in that folder stands before a module that is installed.
     sys.path.append(str(file.parent))
     return file.stem
