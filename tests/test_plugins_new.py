@@ -38,6 +38,18 @@ def test_all_tests_of_all_kinds_pass(packages):
         assert done.returncode == 0, done.stdout
 
 
+def test_the_contract_holds_without_pytest_too(packages, monkeypatch, capfd):
+    """By the commands that each README names, with no option given."""
+    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+    for kind in KINDS:
+        file = packages / f"rt-my-{kind}" / f"rt_my_{kind}.py"
+        cli = Cli(monkeypatch, capfd)
+        assert f"{kind} my-{kind}: " in cli("-p", file, "plugins", "show", f"my-{kind}", plugin=False).out
+        done = cli("-p", file, "plugins", "check", f"my-{kind}", plugin=False)
+        assert done.out.endswith("0 checks failed, 0 of 1 parts were not checked\n"), done
+        assert done.code == 0
+
+
 def test_the_code_is_clean(packages):
     """By the usual rules of ruff."""
     rules = ("--isolated", "--select", "E,F,I,UP,B,D1", "--ignore", "D107", "--line-length", 120)
