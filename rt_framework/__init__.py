@@ -4,6 +4,7 @@ This module holds the names that plugin authors import; everything else is found
 """
 
 from rt_framework.errors import OutOfMemory, RtError, TeacherError, Unscorable
+from rt_framework.hookspecs import API as PLUGIN_API
 from rt_framework.hookspecs import hookimpl
 from rt_framework.model import (
     Choice,
@@ -28,6 +29,7 @@ from rt_framework.model import (
 from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, aligned, by_token, turns
 
 __all__ = [
+    "PLUGIN_API",
     "Choice",
     "Decision",
     "Dropped",

@@ -304,7 +304,7 @@ class Builder:
             return target(*arguments)
         except RtError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{kind[:-1]} '{name}' of plugin '{entry.plugin}' failed to start: {type(error).__name__}: {error}"
             ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +33,9 @@ BUILTIN = "rt_framework.builtin.hooks"
 API_NAME = "RT_PLUGIN_API"
 """Attribute in which a plugin says what version of :data:`rt_framework.hookspecs.API` it was written for."""
 
-_NOT_PLUGINS = (str(Path(__file__).parent), str(Path(pluggy.__file__).parent), str(Path(importlib.__file__).parent))
+_NOT_PLUGINS = tuple(
+    f"{Path(str(module)).parent}{os.sep}" for module in (__file__, pluggy.__file__, importlib.__file__)
+)
 
 _REGISTRATION = tuple(f"rt_register_{kind}" for kind in KINDS)
 _EVENTS = tuple(name for name in vars(EventHooks) if name.startswith("rt_"))
@@ -94,12 +97,7 @@ class Host:
     def discovered(self) -> list[Discovered]:
         """Installed plugin packages, in the order in which they load. Reads metadata, imports nothing."""
         found = {
-            (point.name, point.value): Discovered(
-                point.name,
-                point.dist.name if point.dist else "",
-                point.dist.version if point.dist else "",
-                point.value,
-            )
+            (point.name, point.value): Discovered(point.name, *packaged(point), point.value)
             for point in metadata.entry_points(group=GROUP)
             if self._wanted(point.name)
         }
@@ -145,7 +143,7 @@ class Host:
 
     def reporters(self, objects: Iterable[object]) -> Reporters:
         """The event side of one run, with these reporters."""
-        return Reporters(objects)
+        return Reporters(objects, self._strict)
 
     def _wanted(self, name: str) -> bool:
         return name not in self._blocked and (self._only is None or name in self._only)
@@ -161,13 +159,10 @@ class Host:
             phase = "version"
             _check_api(plugin)
             phase = "hooks"
-            _check_hooks(self._manager, plugin, _REGISTRATION, "rt_register_")
+            _check_hooks(self._manager, plugin, _REGISTRATION, "rt_register_", needed="register")
             if self._manager.has_plugin(name):
                 raise PluginError(f"another plugin is called '{name}' too; uninstall one of them")
-            for warning in _registered(self._manager, plugin, name):
-                if self._strict:
-                    raise PluginError(warning)
-                _log.warning(shown(f"plugin '{name}': {warning}"))
+            _register(self._manager, plugin, f"plugin '{name}'", name, self._strict)
             self._manager.check_pending()
             phase = "register"
             entries = self._collect(name, plugin)
@@ -199,16 +194,16 @@ class Reporters:
     """Passes events to the reporters of one run. A reporter that raises is left out, and a warning is logged.
 
     Raises:
-        PluginError: a reporter has a hook that does not exist, or with other arguments.
+        PluginError: a reporter has a hook that does not exist, or with other arguments; if *strict*, a deprecated one.
     """
 
-    def __init__(self, objects: Iterable[object]) -> None:
+    def __init__(self, objects: Iterable[object], strict: bool = False) -> None:
         self._manager = _manager(EventHooks)
         self.failed: list[str] = []
         for reporter in objects:
             try:
                 _check_hooks(self._manager, reporter, _EVENTS, "rt_")
-                self._manager.register(reporter)
+                _register(self._manager, reporter, f"reporter {type(reporter).__name__}", None, strict)
             except Exception as error:
                 raise PluginError(f"reporter {type(reporter).__name__} cannot be used: {error}") from error
 
@@ -247,8 +242,10 @@ def _manager(specs: type) -> pluggy.PluginManager:
     return manager
 
 
-def _check_hooks(manager: pluggy.PluginManager, plugin: object, known: Sequence[str], prefix: str) -> None:
-    """A hook that is misspelt, not marked or has a default is an error: pluggy would only be silent."""
+def _check_hooks(
+    manager: pluggy.PluginManager, plugin: object, known: Sequence[str], prefix: str, needed: str | None = None
+) -> None:
+    """A hook that is misspelt, not marked or does not take what it needs is an error: pluggy would only be silent."""
     marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
     meant = [name for name in dir(plugin) if name.startswith(prefix) and inspect.isroutine(getattr(plugin, name, None))]
     unknown = next((name for name in (*meant, *marked) if name not in known), None)
@@ -263,6 +260,9 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object, known: Sequence[
         defaults = with_defaults(getattr(plugin, name))
         if defaults:
             raise PluginError(f"hook '{name}': argument '{defaults[0]}' has a default and would never be passed")
+        taken = inspect.signature(getattr(plugin, name)).parameters
+        if needed and needed not in taken:
+            raise PluginError(f"hook '{name}' has to take '{needed}', and takes {', '.join(taken) or 'nothing'}")
 
 
 def with_defaults(hook: Callable[..., Any]) -> list[str]:
@@ -290,12 +290,27 @@ def _dotted(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))
 
 
-def _registered(manager: pluggy.PluginManager, plugin: object, name: str) -> list[str]:
-    """Register a plugin; gives what pluggy says of deprecated hooks and arguments that it implements."""
+def _register(manager: pluggy.PluginManager, plugin: object, who: str, name: str | None, strict: bool) -> None:
+    """Register a plugin, and log what pluggy says of deprecated hooks and arguments that it implements.
+
+    Raises:
+        PluginError: there is one, and the host is strict.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         manager.register(plugin, name=name)
-    return [str(warning.message) for warning in caught]
+    for warning in caught:
+        if strict:
+            raise PluginError(str(warning.message))
+        _log.warning(shown(f"{who}: {warning.message}"))
+
+
+def packaged(point: metadata.EntryPoint) -> tuple[str, str]:
+    """Name and version of the package that an entry point is of; empty where its metadata cannot be read."""
+    try:
+        return (point.dist.name or "", point.dist.version or "") if point.dist else ("", "")
+    except Exception:
+        return "", ""
 
 
 def _place(error: BaseException) -> str:

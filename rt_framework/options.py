@@ -10,9 +10,9 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import NOTHING, Attribute, fields, frozen, resolve_types
+from attrs import NOTHING, fields, frozen, resolve_types
 
-from rt_framework.errors import PluginError
+_FORMS = {str: "TEXT", int: "INTEGER", float: "FLOAT", bool: "BOOLEAN"}
 
 
 @frozen
@@ -22,20 +22,32 @@ class Option:
     name: str
     type: Any
     """The annotation, resolved."""
-    default: Any
-    """Its default, or ``attrs.NOTHING`` where one has to be given."""
+    shown: str
+    """Its default, for people; ``required`` where one has to be given."""
     help: str
     """The docstring below the field."""
 
     @property
+    def bare(self) -> Any:
+        """The annotation without the ``None`` of an option that may be left out."""
+        rest = [one for one in typing.get_args(self.type) if one is not type(None)]
+        return rest[0] if len(rest) == 1 and type(None) in typing.get_args(self.type) else self.type
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The texts that may be given, where they are few."""
-        return typing.get_args(self.type) if typing.get_origin(self.type) is typing.Literal else ()
+        found = typing.get_args(self.bare) if typing.get_origin(self.bare) is typing.Literal else ()
+        return found if all(isinstance(word, str) for word in found) else ()
 
     @property
     def is_text(self) -> bool:
         """Whether what is given is taken word for word."""
-        return self.type is str or bool(self.words) or set(typing.get_args(self.type)) == {str, type(None)}
+        return self.bare is str or bool(self.words)
+
+    @property
+    def form(self) -> str:
+        """What is written for it on a command line: one of some words, a plain value, or YAML as in a config."""
+        return f"[{'|'.join(self.words)}]" if self.words else _FORMS.get(self.bare, "YAML")
 
     @property
     def kind(self) -> str:
@@ -44,32 +56,31 @@ class Option:
             return " or ".join(map(str, self.words))
         return getattr(self.type, "__name__", str(self.type)) if not typing.get_args(self.type) else str(self.type)
 
-    @property
-    def shown(self) -> str:
-        """The default, for people."""
-        if self.default is NOTHING:
-            return "required"
-        return repr(self.default.factory()) if hasattr(self.default, "factory") else repr(self.default)
-
 
 def options_of(settings: type | None) -> list[Option]:
     """The options of a settings class, in order; the first is the one that a value alone goes to.
 
     Raises:
-        PluginError: an annotation cannot be understood.
+        Exception: an annotation cannot be understood, or a default cannot be made.
     """
     if settings is None:
         return []
-    try:
-        resolved: Any = resolve_types(settings)
-    except Exception as error:
-        raise PluginError(f"settings {settings.__name__}: {type(error).__name__}: {error}") from error
+    resolved: Any = resolve_types(settings)
     told = dict(_told(settings))
-    return [_option(field, told.get(field.name, "")) for field in fields(resolved)]
+    return [
+        Option(one.name, one.type, _default(one.default), told.get(one.name, ""))
+        for one in fields(resolved)
+        if one.init
+    ]
 
 
-def _option(field: Attribute[Any], told: str) -> Option:
-    return Option(field.name, field.type, field.default, told)
+def _default(value: Any) -> str:
+    """A default, for people. One that takes the object is made of its other fields, and there is none yet."""
+    if value is NOTHING:
+        return "required"
+    if not hasattr(value, "factory"):
+        return value if value and isinstance(value, str) else repr(value)
+    return "by the other options" if value.takes_self else repr(value.factory())
 
 
 def _told(settings: type) -> Iterator[tuple[str, str]]:
@@ -84,4 +95,4 @@ def _told(settings: type) -> Iterator[tuple[str, str]]:
             if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)):
                 continue
             if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                yield line.target.id, " ".join(str(below.value.value).split())
+                yield line.target.id, " ".join(str(below.value.value).replace("``", "").split())

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import KINDS
+from rt_framework.options import Option, options_of
 
 
 @frozen
@@ -26,6 +27,20 @@ class Entry:
     plugin: str
     """Name of the plugin that registered it."""
 
+    def options(self) -> list[Option]:
+        """What its settings class declares, in order.
+
+        Raises:
+            PluginError: it cannot be understood.
+        """
+        try:
+            return options_of(self.settings)
+        except Exception as error:
+            raise PluginError(
+                f"{self.kind[:-1]} '{self.name}' of plugin '{self.plugin}' has settings that cannot be read: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
     def load(self) -> Any:
         """Import the target.
 
@@ -35,7 +50,7 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind[:-1]} '{self.name}' of plugin '{self.plugin}' failed to load from "
                 f"{self.target}: {type(error).__name__}: {error}"

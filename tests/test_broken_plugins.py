@@ -16,7 +16,8 @@ BROKEN = {
     "exits": ("import sys\nsys.exit(7)", "plugin 'exits' 1.0 failed in import: SystemExit: 7"),
     "misspelt": (HOOK.replace("metrics", "metrisc") + "pass", "unknown hook 'rt_register_metrisc'. Did you mean"),
     "defaults": (HOOK.replace("(register)", "(register=None)") + "pass", "argument 'register' has a default"),
-    "arguments": (HOOK.replace("(register)", "(registry)") + "pass", "registry"),
+    "arguments": (HOOK.replace("(register)", "(registry)") + "pass", "has to take 'register', and takes registry"),
+    "nothing": (HOOK.replace("(register)", "()") + "pass", "has to take 'register', and takes nothing"),
     "old": (f"RT_PLUGIN_API = (0, 1)\n{HOOK}pass", "failed in version: PluginError: written for plugin API 0.1"),
     "newer": (f"RT_PLUGIN_API = (2, 0)\n{HOOK}pass", "this is 1.0: update rt-framework"),
     "settings": (f"{HOOK}register('odd', 'm:M', settings=dict)", "settings of 'odd' are no attrs class"),
@@ -25,6 +26,11 @@ BROKEN = {
 
 SOUND = {
     "lost": f"{HOOK}register('lost-metric', 'no_such_module_here:Metric', help='a target that does not exist')",
+    "leaver": f"{HOOK}register('leaver-metric', 'rt_broken_exits:Metric', help='a target that exits')",
+    "unclear": (
+        f"from attrs import frozen\n@frozen\nclass Unclear:\n    rows: 'NoSuchType' = 1\n\n{HOOK}"
+        "register('unclear-metric', 'rt_broken_unclear:Unclear', settings=Unclear)"
+    ),
     "clash": f"{HOOK}register('loss', 'rt_framework.builtin.metrics.plain:MeanLoss', help='the name of a built-in')",
     "one": f"{HOOK}register('both', 'rt_framework.builtin.metrics.plain:MeanLoss', help='as two does')",
     "two": f"{HOOK}register('both', 'rt_framework.builtin.metrics.plain:Length', help='as one does')",
@@ -72,6 +78,8 @@ def site(tmp_path_factory):
         install(site, f"rt-{name}", {f"rt_broken_{name}": code}, {name: f"rt_broken_{name}"})
     command = {"rt_broken_command": "raise RuntimeError('no command')"}
     install(site, "rt-command", command, {"smash": "rt_broken_command:command"}, group="rt_framework.commands")
+    late = {"rt_late_command": "import click\n@click.command()\ndef command():\n    raise RuntimeError('too late')"}
+    install(site, "rt-late", late, {"late": "rt_late_command:command"}, group="rt_framework.commands")
     return site
 
 
@@ -114,16 +122,23 @@ def test_one_that_is_used_is_named(cli, name):
 
 
 def test_what_fails_when_it_is_used_is_named(cli):
-    """A target that does not exist; a name of a built-in; a name of two plugins; a command."""
+    """A target that does not exist, or exits; unclear settings; a name of a built-in, or of two plugins; commands."""
     score = ("score", "data.json", "--student", "fake", "--out", "o.jsonl", "--metric")
     error = the_error(cli(*score, "lost-metric"))
     assert error.startswith("metric 'lost-metric' of plugin 'lost' failed to load from no_such_module_here:Metric: ")
+    error = the_error(cli(*score, "leaver-metric"))
+    assert error.startswith("metric 'leaver-metric' of plugin 'leaver' failed to load from rt_broken_exits:Metric: Sys")
+    error = the_error(cli("plugins", "show", "unclear"))
+    assert error.startswith("metric 'unclear-metric' of plugin 'unclear' has settings that cannot be read: NameError")
     error = the_error(cli(*score, "loss"))
     assert error == "metric 'loss' is offered by plugins 'builtin' and 'clash'; leave one out with -p no:NAME"
     error = the_error(cli(*score, "both"))
     assert error == "metric 'both' is offered by plugins 'one' and 'two'; leave one out with -p no:NAME"
     assert cli("-p", "no:two", *score, "both").code == 0
     assert the_error(cli("smash")).startswith("command 'smash' of package 'rt-command' failed to load from rt_broken")
+    assert cli("late", "--help").code == 0
+    error = the_error(cli("late"))
+    assert error == "command 'late' of package 'rt-late' failed: RuntimeError: too late (rt_late_command.py, line 4)"
 
 
 def test_strict_refuses_the_first(cli):

@@ -84,7 +84,12 @@ BROKEN = {
     "arguments": (
         "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(registry): ...",
         "hooks",
-        "registry",
+        "hook 'rt_register_metrics' has to take 'register', and takes registry",
+    ),
+    "no argument": (
+        "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(): ...",
+        "hooks",
+        "hook 'rt_register_metrics' has to take 'register', and takes nothing",
     ),
     "default argument": (
         "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(register=None): ...",
@@ -209,6 +214,36 @@ def test_a_target_that_raises_when_built_is_blamed(package):
     package(metric().replace("direction,", "def __init__(self): raise ValueError('no luck')\n    direction,"))
     with pytest.raises(PluginError, match="metric 'odd-metric' of plugin 'odd' failed to start: ValueError: no luck"):
         Builder(Host())("metrics", "odd-metric")
+
+
+def test_a_part_that_exits_is_blamed_and_the_program_goes_on(package, site):
+    """In its module or in its constructor: an exit would end the command without a word."""
+    (site / "odd_exit.py").write_text("raise SystemExit(0)")
+    package(metric("early", "odd_exit:Metric"), "early")
+    package(metric("late").replace("direction,", "def __init__(self): raise SystemExit(0)\n    direction,"), "late")
+    with pytest.raises(PluginError, match="'early' of plugin 'early' failed to load from odd_exit:Metric: SystemExit"):
+        Builder(Host())("metrics", "early")
+    with pytest.raises(PluginError, match="metric 'late' of plugin 'late' failed to start: SystemExit: 0"):
+        Builder(Host())("metrics", "late")
+
+
+def test_an_older_minor_api_is_fine(package, monkeypatch):
+    """Within a first number things are only added."""
+    package(f"RT_PLUGIN_API = (1, 1)\n{metric()}")
+    monkeypatch.setattr(host_module, "API", (1, 2))
+    host = Host()
+    assert host.find("metrics", "odd-metric").plugin == "odd"
+    assert host.api_of("odd") == "1.1"
+
+
+def test_a_package_whose_metadata_is_gone_is_listed_without_it(package, site, cli):
+    """What an interrupted uninstall leaves stops no command."""
+    package(metric(), "left")
+    (site / "rt_left-1.0.dist-info/METADATA").unlink()
+    package(metric("other-metric"), "other")
+    assert "left other rt-other 1.0" in cli("plugins", "list", plugin=False).words
+    assert "plugin left, package" not in cli("plugins", "show", "left", plugin=False).words
+    assert Host().find("metrics", "odd-metric").plugin == "left"
 
 
 def test_an_unknown_name_says_what_is_near_and_what_exists():
@@ -414,6 +449,37 @@ def test_a_reporter_that_would_be_told_nothing_is_refused(make, message):
     assert message in str(raised.value)
 
 
+class OldEvents:
+    """An event on its way out."""
+
+    @_spec(warn_on_impl=DeprecationWarning("rt_judged: rt_progress tells it"))
+    def rt_judged(self, event): ...
+
+
+def test_a_deprecated_event_is_told_once_and_still_sent(monkeypatch, caplog):
+    """With the reporter's name; a strict host refuses it."""
+
+    class Dated(_Noting):
+        @hookimpl
+        def rt_judged(self, event: object) -> None:
+            self.seen.append(event)
+
+    def manager(specs: type) -> pluggy.PluginManager:
+        made = make_manager(specs)
+        made.add_hookspecs(OldEvents)
+        return made
+
+    make_manager = host_module._manager
+    monkeypatch.setattr(host_module, "_manager", manager)
+    monkeypatch.setattr(host_module, "_EVENTS", (*host_module._EVENTS, "rt_judged"))
+    dated = Dated()
+    Host(only=()).reporters([dated]).send("rt_judged", 1)
+    assert dated.seen == [1]
+    assert [record.getMessage() for record in caplog.records] == ["reporter Dated: rt_judged: rt_progress tells it"]
+    with pytest.raises(PluginError, match="reporter Dated cannot be used: rt_judged: rt_progress tells it"):
+        Host(only=(), strict=True).reporters([dated])
+
+
 # --- commands of plugins ----------------------------------------------------------------------
 
 COMMAND = """
@@ -460,6 +526,16 @@ def test_a_broken_command_is_one_clear_line_and_breaks_no_other(site, cli, code,
     assert message in error
     assert cli("--help", plugin=False).code == 0
     assert cli("plugins", "list", plugin=False).code == 0
+
+
+def test_a_command_that_fails_is_named(site, cli):
+    """One line with its package and the line of its code, and a usage error stays one."""
+    code = COMMAND.replace('click.echo(f"hello {word}")', "int(word)")
+    module = _command(site, code, "hello")
+    assert cli("hello", "3", plugin=False).code == 0
+    error = the_error(cli("hello", "world", plugin=False))
+    assert error.startswith("command 'hello' of package 'rt-hello' failed: ValueError: invalid literal for int()")
+    assert error.endswith(f"({module}.py, line 7)")
 
 
 def test_a_command_that_two_packages_offer_is_an_error_when_called(site, cli):

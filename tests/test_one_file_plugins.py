@@ -46,6 +46,14 @@ def test_a_file_is_used_by_its_path(home, monkeypatch, capfd):
         assert line["metrics"]["gain"] == pytest.approx(mean["y"] - mean["y|x"])
 
 
+def test_other_files_of_its_folder_hide_no_module(home):
+    """A file that lies beside it may be called as a module that is installed."""
+    (home / "plugins/rich.py").write_text("raise RuntimeError('not this one')")
+    done = rt("-p", "../plugins/my_gain.py", "plugins", "show", "gain", cwd=home / "work")
+    assert done.code == 0, done
+    assert "metric gain: nats a token" in done.words
+
+
 def test_a_student_of_a_file_works_in_other_processes(home):
     """Worker processes find the file where this one did."""
     (home / "plugins/my_student.py").write_text(STUDENT)
@@ -59,8 +67,11 @@ def test_a_student_of_a_file_works_in_other_processes(home):
     ("file", "text", "message"),
     [
         ("no_such.py", None, "-p ../plugins/no_such.py: no such file"),
-        ("my-gain.py", "", "-p ../plugins/my-gain.py: 'my-gain' is no name for a module; use letters, digits"),
-        ("json.py", "", "-p ../plugins/json.py: 'json' is already the name of an installed module; rename the file"),
+        ("my-gain.py", "", "-p ../plugins/my-gain.py: 'my-gain.py' is no name for a module; use letters, dig"),
+        ("json.py", "", "-p ../plugins/json.py: 'json' is already the name of another module; rename the file"),
+        ("__main__.py", "", "-p ../plugins/__main__.py: '__main__' is already the name of another module; rename the"),
+        ("gain.txt", "", "-p ../plugins/gain.txt: 'gain.txt' is no name for a module; use letters, digits, underscore"),
+        ("", None, "-p ../plugins/: no such file"),
         ("broken.py", "x = 1\n\nx.y\n", "plugin 'broken' failed in import: AttributeError: 'int' object has no att"),
     ],
 )

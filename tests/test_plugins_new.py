@@ -12,7 +12,7 @@ import pytest
 
 from rt_framework.hookspecs import API
 from rt_framework.scaffold import KINDS
-from tests.helpers import PLUGIN, REPO, Cli, json_lines, rows, rt, the_error, write_json
+from tests.helpers import PLUGIN, REPO, Cli, install, json_lines, rows, rt, the_error, write_json
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,18 @@ def test_all_tests_of_all_kinds_pass(packages):
     for kind in KINDS:
         done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=packages / f"rt-my-{kind}")
         assert done.returncode == 0, done.stdout
+
+
+def test_the_contract_holds_without_pytest_too(packages, monkeypatch, capfd):
+    """By the commands that each README names, with no option given."""
+    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+    for kind in KINDS:
+        file = packages / f"rt-my-{kind}" / f"rt_my_{kind}.py"
+        cli = Cli(monkeypatch, capfd)
+        assert f"{kind} my-{kind}: " in cli("-p", file, "plugins", "show", f"my-{kind}", plugin=False).out
+        done = cli("-p", file, "plugins", "check", f"my-{kind}", plugin=False)
+        assert done.out.endswith("0 checks failed, 0 of 1 parts were not checked\n"), done
+        assert done.code == 0
 
 
 def test_the_code_is_clean(packages):
@@ -84,12 +96,28 @@ def test_installed_it_is_used_by_name(packages, tmp_path):
         (["My Metric"], "'My Metric' cannot be the name of a package: use small letters, digits and single hyphens"),
         (["../up"], "'../up' cannot be the name of a package"),
         (["class"], "'class' cannot be the name of a package"),
+        (["json"], "'json' is the name of an installed module already; choose another name"),
+        (["rt-framework"], "'rt_framework' is the name of an installed module already"),
+        (["rt-ifd"], "'ifd' is the name of a plugin or of a metric already; choose another name"),
+        (["builtin", "--kind", "stage"], "'builtin' is the name of a plugin or of a stage already"),
+        (["rt-there"], "'there' is the name of a plugin or of a metric already"),
         (["x", "--kind", "judge"], "Invalid value for '--kind': 'judge' is not one of 'metric', "),
     ],
 )
 def test_what_cannot_be_written(tmp_path, monkeypatch, capfd, arguments, message):
     """One line, and nothing is written."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "taken").mkdir()
+    install(tmp_path / "site", "rt-there", {}, {"there": "no_such_module_of_there"})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.delenv("RT_LOAD_PLUGINS", raising=False)
+    (tmp_path / "here/taken").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
     assert the_error(Cli(monkeypatch, capfd)("plugins", "new", *arguments, plugin=False)).startswith(message)
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    assert [path.name for path in Path().iterdir()] == ["taken"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, capfd):
+    """One line, and the exit code of a disk."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    done = Cli(monkeypatch, capfd)("plugins", "new", "rt-full", plugin=False)
+    assert the_error(done, 5) == "rt-full: cannot be written: No space left on device"

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import click
@@ -58,6 +59,21 @@ class _Group(click.Group):
             with formatter.section("Commands of plugins"):
                 formatter.write_dl([(point.name, f"from {_package(point)}") for point in plugins])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (RtError, click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            points = [point for point in _plugin_commands() if point.name == ctx.invoked_subcommand]
+            if not points:
+                raise
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            raise PluginError(
+                f"command '{points[0].name}' of package '{_package(points[0])}' failed: "
+                f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
+            ) from error
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from rt_framework.registry import suggestion
 
@@ -75,7 +91,9 @@ def _plugin_commands() -> list[metadata.EntryPoint]:
 
 
 def _package(point: metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist else "?"
+    from rt_framework.host import packaged
+
+    return packaged(point)[0] or "?"
 
 
 def _load(points: Sequence[metadata.EntryPoint]) -> click.Command:

@@ -1,18 +1,14 @@
-"""Options of the plugins that a command line names: ``--student hf:MODEL`` brings ``--student-dtype``.
-
-They come from the plugin's settings class, so a stranger's plugin has them as a built-in one does.
-"""
+"""Options of the plugins that a command line names, by any author: ``--student hf:M`` brings ``--student-dtype``."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 from attrs import evolve
 
-from rt_framework.options import Option, options_of
+from rt_framework.options import Option
 from rt_framework.spec import Spec
 
 
@@ -29,10 +25,13 @@ class ChoosingCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find out which plugins are named; their options are options of this call."""
-        for name, kind in self._choices.items():
-            for value in _values(args, f"--{name}")[-1:]:
+        # A shell that completes words has no host.
+        for name, kind in self._choices.items() if ctx.obj else ():
+            default = next(one.default for one in self.params if one.name == name)
+            value = _named(args, f"--{name}", default if isinstance(default, str) else None)
+            if value is not None:
                 entry = ctx.obj.find(kind, _spec(name, value).name)
-                ctx.meta.setdefault(_FIELDS, {})[name] = options_of(entry.settings)
+                ctx.meta.setdefault(_FIELDS, {})[name] = entry.options()
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -49,11 +48,12 @@ def chosen(name: str, text: str) -> Spec:
         ConfigError: TEXT is no name with options.
     """
     spec, meta = _spec(name, text), click.get_current_context().meta
-    given = meta.get(_GIVEN, {}).get(name, {})
-    first = next(iter(meta.get(_FIELDS, {}).get(name, ())), None)
-    if first is not None and isinstance(spec.options, str) and (given or not first.is_text):
-        spec = evolve(spec, options={first.name: _plain(name, first, spec.options)})
-    return evolve(spec, options={**(spec.options or {}), **given}) if given else spec
+    fields, given = (meta.get(key, {}).get(name) for key in (_FIELDS, _GIVEN))
+    options = _plain(name, fields[0], spec.options) if fields and isinstance(spec.options, str) else spec.options
+    if fields and given:
+        options = options if isinstance(options, Mapping | None) else {fields[0].name: options}
+        options = {**(options or {}), **given}
+    return evolve(spec, options=options)
 
 
 _FIELDS, _GIVEN = "rt_framework.fields", "rt_framework.given"
@@ -66,10 +66,15 @@ def _spec(name: str, text: str) -> Spec:
     return spec_of(text, f"--{name}")
 
 
-def _values(args: Sequence[str], option: str) -> list[str]:
-    """What is given for an option, before anything is parsed."""
-    after = [value for name, value in itertools.pairwise(args) if name == option]
-    return after + [one.partition("=")[2] for one in args if one.startswith(f"{option}=")]
+def _named(args: Sequence[str], flag: str, default: str | None) -> str | None:
+    """What is given for an option, before anything is parsed; its default where options of that are given."""
+    asked = False
+    for at in reversed(range(len(args))):
+        name, equals, value = args[at].partition("=")
+        if name == flag and (equals or at + 1 < len(args)):
+            return value if equals else args[at + 1]
+        asked |= name.startswith(f"{flag}-")
+    return default if asked else None
 
 
 def _option(name: str, option: Option) -> click.Option:
@@ -77,14 +82,12 @@ def _option(name: str, option: Option) -> click.Option:
         if value is not None:
             ctx.meta.setdefault(_GIVEN, {}).setdefault(name, {})[option.name] = _plain(name, option, value)
 
-    flag = f"--{name}-{option.name.replace('_', '-')}"
-    accepted = click.Choice(option.words) if option.words else None
-    default = "" if option.shown == "required" else f"  [default: {option.shown}]"
+    default = "" if option.shown in ("required", "None") else f"  [default: {option.shown}]"
     return click.Option(
-        [flag, f"{name}__{option.name}"],
-        type=accepted,
-        metavar=None if accepted else option.kind.upper(),
-        help=option.help.replace("``", "") + default,
+        [f"--{name}-{option.name.replace('_', '-')}", f"{name}__{option.name}"],
+        type=click.Choice(option.words) if option.words else None,
+        metavar=option.form,
+        help=option.help + default,
         expose_value=False,
         callback=keep,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from rt_framework.console import line, stdout, table
 from rt_framework.errors import PluginError
 from rt_framework.host import Host
-from rt_framework.options import options_of
 from rt_framework.registry import Entry, suggestion
 
 
@@ -22,7 +21,7 @@ def describe(host: Host, name: str) -> None:
     for entry in entries:
         console.print(line(f"{entry.kind[:-1]} {entry.name}: {entry.help or 'no description'}"))
         console.print(line(f"  from plugin {entry.plugin}, {entry.target}"))
-        options = [(one.name, one.kind, one.shown, one.help) for one in options_of(entry.settings)]
+        options = [(one.name, one.kind, one.shown, one.help) for one in entry.options()]
         if options:
             console.print(table("  options", ("name", "type", "default", "what it is"), options))
 
@@ -54,5 +53,5 @@ def _called(host: Host, name: str) -> list[Entry]:
 def _origin(host: Host, plugin: str) -> str:
     """Where a plugin comes from, and what it was written for."""
     found = next((one for one in host.discovered() if one.name == plugin), None)
-    package = f", package {found.package} {found.version}" if found else ""
+    package = f", package {found.package} {found.version}" if found and found.package else ""
     return f"plugin {plugin}{package}, plugin API {host.api_of(plugin)}"

@@ -32,15 +32,26 @@ def _module(plugin: str) -> str:
     Raises:
         PluginError: there is no such file, or its name stands for another module.
     """
-    if not plugin.endswith(".py"):
+    if not plugin.endswith(".py") and os.sep not in plugin:
         return plugin
     file = Path(plugin).resolve()
     if not file.is_file():
         raise PluginError(f"-p {plugin}: no such file")
-    if not file.stem.isidentifier():
-        raise PluginError(f"-p {plugin}: '{file.stem}' is no name for a module; use letters, digits and underscores")
-    found = importlib.util.find_spec(file.stem)
-    if found is not None and (found.origin is None or Path(found.origin).resolve() != file):
-        raise PluginError(f"-p {plugin}: '{file.stem}' is already the name of an installed module; rename the file")
-    sys.path.insert(0, str(file.parent))
+    if file.suffix != ".py" or not file.stem.isidentifier():
+        raise PluginError(
+            f"-p {plugin}: '{file.name}' is no name for a module; use letters, digits, underscores and .py"
+        )
+    if not _is(file):
+        raise PluginError(f"-p {plugin}: '{file.stem}' is already the name of another module; rename the file")
+    # Last, so that nothing else in that folder stands before a module that is installed.
+    sys.path.append(str(file.parent))
     return file.stem
+
+
+def _is(file: Path) -> bool:
+    """Whether the name of a file is free for it, or its own already."""
+    try:
+        found = importlib.util.find_spec(file.stem)
+    except ValueError:  # a module that was not imported from a file, such as __main__
+        return False
+    return found is None or (found.origin is not None and Path(found.origin).resolve() == file)

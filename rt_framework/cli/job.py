@@ -70,7 +70,8 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         read = read_config(config, given)
         told = [f"--run-dir {quote(str(run_dir))}"] if run_dir else []
         told += [f"--set {quote(one)}" for one in given]
-        typed = " ".join(("rt run", quote(str(config)), *told))
+        loaded = [f"-p {quote(one)}" for one in click.get_current_context().find_root().params["plugins"]]
+        typed = " ".join(("rt", *loaded, "run", quote(str(config)), *told))
         return command(
             *args,
             job=Job(host, read, run_dir or default_dir(config, read.data.shard), reporter_names, typed),

@@ -38,10 +38,12 @@ def list_(host: Host) -> None:
 @command.command()
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), default="metric", show_default=True, help="What it offers.")
-def new(name: str, kind: str) -> None:
+@click.pass_obj
+def new(host: Host, name: str, kind: str) -> None:
     """Write a complete plugin package, with its tests, into the new folder NAME."""
     folder = Path(name)
-    for path in write_package(name, kind, folder):
+    known = {"builtin", *host.registry.names(f"{kind}s"), *(plugin.name for plugin in host.discovered())}
+    for path in write_package(name, kind, folder, known):
         click.echo(path)
     click.echo(f"Next: cd {folder} && pip install -e '.[test]' && pytest")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
+from collections.abc import Container
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
 
-from rt_framework.errors import ConfigError
+from rt_framework.errors import ConfigError, DiskError
 from rt_framework.hookspecs import API
 
 KINDS = (
@@ -36,11 +38,18 @@ _FILES = {
 """What every package has, by template."""
 
 
-def write_package(name: str, kind: str, folder: Path) -> list[Path]:
+def write_package(name: str, kind: str, folder: Path, known: Container[str] = ()) -> list[Path]:
     """Write a package called *name* with one plugin of that kind into a new folder; gives its files.
 
+    Args:
+        name: of the package; of the plugin and its part too, without ``rt-`` in front.
+        kind: one of :data:`KINDS`.
+        folder: where to write it.
+        known: names of plugins and of parts of that kind that there are already.
+
     Raises:
-        ConfigError: the name cannot be that of a package, or the folder is there.
+        ConfigError: the name cannot be that of a package or means something else already, or the folder is there.
+        DiskError: the folder cannot be written.
     """
     part = name.removeprefix("rt-")
     module = name.replace("-", "_")
@@ -48,6 +57,10 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
         raise ConfigError(f"'{name}' cannot be the name of a package: use small letters, digits and single hyphens")
     if folder.exists():
         raise ConfigError(f"{folder}: is there already; choose another name, or take it away")
+    if part in known:
+        raise ConfigError(f"'{part}' is the name of a plugin or of a {kind} already; choose another name")
+    if _is_installed(module):
+        raise ConfigError(f"'{module}' is the name of an installed module already; choose another name")
     words = {
         "name": name,
         "part": part,
@@ -61,10 +74,19 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
     code, _, test = _text(kind, words).partition("# --- tests ---\n")
     texts[f"{module}.py"] = code.rstrip() + "\n"
     texts[_FILES["test"].format(module=module)] += test
-    for path, text in texts.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text, "utf-8")
+    try:
+        for path, text in texts.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, "utf-8")
+    except OSError as error:
+        raise DiskError(f"{folder}: cannot be written: {error.strerror}") from error
     return [folder / path for path in sorted(texts)]
+
+
+def _is_installed(module: str) -> bool:
+    """Whether Python finds such a module; a folder without code is none."""
+    found = importlib.util.find_spec(module)
+    return found is not None and found.origin is not None
 
 
 def _text(template: str, words: dict[str, str]) -> str:
