@@ -102,7 +102,7 @@ def twins(seed):
     ]
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_of_different_texts_with_one_vector_the_smaller_id_is_picked(seed, monkeypatch):
     """By all similarities, by those of neighbours and by distances; rounding decides nothing."""
     given = twins(seed)
