@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rt_diversity.embeddings import Places, Vectors
 from rt_diversity.facility import Picks
@@ -23,10 +24,11 @@ def k_center(vectors: Vectors, weights: Places, count: int) -> Picks:
     nearest, like = np.full(len(vectors), -ONE, np.int32), np.full(len(vectors), -1, np.int64)
     order: list[int] = []
     gains: list[float] = []
-    at = int(np.argmax(fixed(vectors @ _mean(vectors, weights)))) if len(vectors) else 0
+    wide = vectors.astype(np.float64)
+    at = int(np.argmax(fixed(wide @ _mean(wide, weights)))) if len(wide) else 0
     while len(order) < count and not (order and nearest[at] == ONE):
         gains.append(distance(int(nearest[at])) if order else 0.0)
-        now = fixed(vectors @ vectors[at])
+        now = fixed(wide @ wide[at])
         now[at] = ONE
         closer = (now > nearest) | (like < 0)
         like[closer] = len(order)
@@ -41,8 +43,7 @@ def distance(similarity: int) -> float:
     return math.sqrt(2 * (1 - similarity / ONE))
 
 
-def _mean(vectors: Vectors, weights: Places) -> Vectors:
+def _mean(wide: NDArray[np.float64], weights: Places) -> NDArray[np.float64]:
     """The direction of the mean of all samples; 0 where they cancel out."""
-    total = weights.astype(np.float64) @ vectors
-    length = float(np.linalg.norm(total))
-    return np.asarray(total / length if length else total, np.float32)
+    total: NDArray[np.float64] = weights @ wide
+    return total / (np.linalg.norm(total) or 1)

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from rt_diversity.settings import Text
+from rt_diversity.settings import EncoderSettings, Text
 from rt_framework import Pair, Scored
 from rt_framework.errors import ConfigError, ModelError
 
@@ -87,31 +87,33 @@ def _unit(found: Any, expected: int) -> Vectors:
     return np.asarray(vectors / lengths, np.float32)
 
 
-def encoder(model: str) -> Encoder:
-    """The encoder that a setting ``model`` names.
+def encoder(settings: EncoderSettings) -> Encoder:
+    """The encoder that the setting ``model`` names.
 
     Raises:
         ConfigError: ``module:function`` cannot be imported.
-        ModelError: the sentence-transformers model cannot be loaded.
+        ModelError: the sentence-transformers model cannot be loaded, or not on that device.
     """
-    module, colon, name = model.partition(":")
+    module, colon, name = settings.model.partition(":")
     if not colon:
-        return _sentence_transformer(model)
+        return _sentence_transformer(settings)
     try:
         own: Encoder = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"model '{model}': {error}") from error
+        raise ConfigError(f"model '{settings.model}': {error}") from error
     return own
 
 
-def _sentence_transformer(model: str) -> Encoder:
+def _sentence_transformer(settings: EncoderSettings) -> Encoder:
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     try:
-        loaded = SentenceTransformer(model)
-    except (OSError, ValueError) as error:
+        loaded = SentenceTransformer(settings.model, device=settings.device)
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:  # the last two: torch, of a device
         told = " ".join(str(error).split())
-        raise ModelError(f"sentence-transformers model '{model}' cannot be loaded: {told}") from error
-    return lambda texts: loaded.encode(list(texts), show_progress_bar=False, convert_to_numpy=True)
+        raise ModelError(f"sentence-transformers model '{settings.model}' cannot be loaded: {told}") from error
+    return lambda texts: loaded.encode(
+        list(texts), batch_size=settings.batch_size, show_progress_bar=False, convert_to_numpy=True
+    )

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 from attrs import frozen
-from numpy.typing import NDArray
 
 from rt_diversity.embeddings import Places, Vectors
 from rt_diversity.fixed import ONE, Fixed, fixed
 
 DENSE = 5_000
-"""Most vectors of which all similarities are kept: 100 MB, and some 300 more while they are computed."""
+"""Most vectors of which all similarities are kept: 100 MB."""
+
+_BLOCK = 256
+"""Vectors whose similarities to all are computed at a time: with :data:`DENSE` vectors 10 MB in float64."""
 
 Columns = Callable[[int], tuple[Any, Fixed]]
 """The similarities to a vector that are not 0: which vectors have them (an index), and how large they are."""
@@ -46,7 +48,9 @@ def columns(vectors: Vectors, neighbours: int) -> Columns:
 
 def dense(vectors: Vectors) -> Columns:
     """All similarities: 4 bytes for each pair."""
-    table = np.maximum(fixed(vectors @ vectors.T), 0)
+    wide, table = vectors.astype(np.float64), np.empty((len(vectors), len(vectors)), np.int32)
+    for at in range(0, len(wide), _BLOCK):
+        table[at : at + _BLOCK] = np.maximum(fixed(wide[at : at + _BLOCK] @ wide.T), 0)
     np.fill_diagonal(table, ONE)
     return lambda at: (slice(None), table[at])
 
@@ -62,22 +66,14 @@ def sparse(vectors: Vectors, neighbours: int) -> Columns:
     found = np.empty((total, width + 1), np.int32)
     found[:, :width], found[:, width] = nearest, np.arange(total)
     del nearest
-    like = np.maximum(fixed(_products(vectors, found)), 0)
+    like = np.empty(found.shape, np.int32)
+    for at, others in enumerate(found):
+        like[at] = np.maximum(fixed(vectors[others].astype(np.float64) @ vectors[at].astype(np.float64)), 0)
     like[:, width] = ONE
     rows = np.repeat(np.arange(total, dtype=np.int32), width + 1)
     table = csc_array((like.ravel(), (rows, found.ravel())), shape=(total, total))
     starts, places, values = table.indptr, table.indices, table.data
     return lambda at: (places[starts[at] : starts[at + 1]], values[starts[at] : starts[at + 1]])
-
-
-def _products(vectors: Vectors, others: NDArray[np.int32]) -> Vectors:
-    """The cosine of each vector with each of its *others*, a few rows at a time."""
-    found = np.empty(others.shape, np.float32)
-    step = max(1, 10_000 // others.shape[1])
-    for at in range(0, len(vectors), step):
-        part = others[at : at + step]
-        found[at : at + step] = np.einsum("nd,nkd->nk", vectors[at : at + step], vectors[part])
-    return found
 
 
 def greedy(column: Columns, weights: Places, count: int) -> Picks:

@@ -60,7 +60,7 @@ class FacilityLocation:
     """Superfiltering.D (arXiv 2402.00530): the best share by a metric, and of these the few that stand for all of them.
 
     Raises:
-        ConfigError: not exactly one of fraction and count, one outside its range, or a fraction above ``first``.
+        ConfigError: not exactly one of fraction and count, a number outside its range, or a fraction above ``first``.
     """
 
     settings: FacilitySettings
@@ -69,6 +69,7 @@ class FacilityLocation:
         own = self.settings
         check_size("count", own.fraction, own.count)
         check_share("first", own.first)
+        check_least("batch_size", own.batch_size)
         check_least("neighbours", own.neighbours)
         if own.fraction is not None and own.fraction > own.first:
             raise ConfigError(f"fraction {own.fraction:g} is above first {own.first:g}, the share to select from")
@@ -84,7 +85,7 @@ class FacilityLocation:
         order = ranked(rows, own.metric, own.order)
         places = by_id(rows, order.places[: size(own.first, None, len(order.places))])
         count = min(size(own.fraction, own.count, len(order.places)), len(places))
-        embedded = embed(rows, places, own.text, encoder(own.model))
+        embedded = embed(rows, places, own.text, encoder(own))
         picks = greedy(columns(embedded.vectors, own.neighbours), embedded.weights, count)
         picked = Picked.of(rows, places, embedded, picks, count)
         return Late(len(rows), lambda at: _facility(picked, order, at))
@@ -118,6 +119,7 @@ class KCenter:
 
     def __attrs_post_init__(self) -> None:
         check_size("count", self.settings.fraction, self.settings.count)
+        check_least("batch_size", self.settings.batch_size)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -128,7 +130,7 @@ class KCenter:
         """Embed all rows and pick among them."""
         own = self.settings
         places, count = by_id(rows, range(len(rows))), size(own.fraction, own.count, len(rows))
-        embedded = embed(rows, places, own.text, encoder(own.model))
+        embedded = embed(rows, places, own.text, encoder(own))
         picks = k_center(embedded.vectors, embedded.weights, count)
         picked = Picked.of(rows, places, embedded, picks, count)
         return Late(len(rows), lambda at: _center(picked, at))
@@ -159,6 +161,7 @@ class ClusterStratified:
     def __attrs_post_init__(self) -> None:
         check_size("each", self.settings.fraction, self.settings.each)
         check_least("clusters", self.settings.clusters)
+        check_least("batch_size", self.settings.batch_size)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -170,7 +173,7 @@ class ClusterStratified:
         own = self.settings
         order = ranked(rows, own.metric, own.order)
         places = by_id(rows, order.places)
-        embedded = embed(rows, places, own.text, encoder(own.model))
+        embedded = embed(rows, places, own.text, encoder(own))
         found = k_means(embedded.vectors, embedded.weights, own.clusters, own.seed)[embedded.of]
         strata = _Strata.of(order, dict(zip(places, found.tolist(), strict=True)))
         return Late(len(rows), lambda at: self._verdict(rows[at], at, order, strata))

