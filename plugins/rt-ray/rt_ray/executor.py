@@ -32,6 +32,8 @@ class RayExecutor:
         # Ray's processes end with the thread that has started them, so that one has to last.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._workers: set[Any] = set()
+        self._placed: set[Any] = set()
+        self._hiring: set[asyncio.Task[None]] = set()
         self.deaths = 0
         """Workers that have ended before their time."""
 
@@ -57,7 +59,7 @@ class RayExecutor:
 
         Raises:
             ConfigError: the cluster cannot be used.
-            RtError: workers end over this work again and again.
+            RtError: no worker gets a place, or workers end over this work again and again.
         """
         sent = pickle.dumps(work)
         async with self._connecting:
@@ -77,9 +79,12 @@ class RayExecutor:
     def close(self) -> None:
         """End the workers, and the cluster if it was started for this run."""
         if self._cluster is not None:
+            for task in self._hiring:
+                task.cancel()
             for worker in self._workers:
                 self._cluster.end(worker)
             self._workers.clear()
+            self._placed.clear()
             self._cluster.close()
             self._cluster = None
         self._thread.shutdown()
@@ -95,19 +100,52 @@ class RayExecutor:
         assert self._cluster is not None and self._student is not None, "start() comes first"
         worker = self._cluster.worker(pickle.dumps(self._student), self._student().fingerprint)
         self._workers.add(worker)
+        task = asyncio.ensure_future(self._admit(worker))
+        self._hiring.add(task)
+        task.add_done_callback(self._hiring.discard)
+
+    async def _admit(self, worker: Any) -> None:
+        """Give work to a worker once it has its place; others go on meanwhile."""
+        assert self._cluster is not None
+        try:
+            await worker.ready.remote()
+        except self._cluster.died as error:
+            self._workers.discard(worker)
+            # It never worked: another one would end the same way.
+            self._free.put_nowait(_Died.of(error))
+            return
+        self._placed.add(worker)
         self._free.put_nowait(worker)
+
+    async def _next(self) -> Any:
+        """The next free worker."""
+        while True:
+            try:
+                worker = await asyncio.wait_for(self._free.get(), self._settings.wait)
+            except TimeoutError:
+                if self._placed:
+                    continue  # they are at work
+                raise RtError(
+                    f"executor ray: no worker got a place within {self._settings.wait:g} s; the cluster is busy: wait "
+                    "for it, ask for fewer workers, or give it longer with the option `wait`"
+                ) from None
+            if not isinstance(worker, _Died):
+                return worker
+            if not self._placed:
+                raise RtError(f"executor ray: a worker cannot be started: {worker}")
 
     async def _tried(self, work: bytes) -> Any:
         """The result of one try, or :class:`_Died`."""
         assert self._cluster is not None
-        worker = await self._free.get()
+        worker = await self._next()
         try:
             found = await worker.work.remote(work)
         except self._cluster.died as error:
             self.deaths += 1
             self._workers.discard(worker)
+            self._placed.discard(worker)
             self._hire()
-            return _Died(" ".join(str(error).split())[:300])
+            return _Died.of(error)
         except BaseException:
             self._free.put_nowait(worker)
             raise
@@ -119,3 +157,8 @@ class RayExecutor:
 
 class _Died(str):
     """Why a worker has ended, as Ray tells it."""
+
+    @classmethod
+    def of(cls, error: Exception) -> _Died:
+        """In one line, and not all of it."""
+        return cls(" ".join(str(error).split())[:300])

@@ -18,3 +18,5 @@ class RaySettings:
     """GPUs of a worker; none: 1 if the cluster has any."""
     cpus: float = field(default=1.0, validator=validators.gt(0))
     """CPU cores of a worker; Ray gives its student as many threads."""
+    wait: float = field(default=300.0, validator=validators.gt(0))
+    """Seconds to wait for the first worker to get a place on a busy cluster, or one that has to grow."""

@@ -35,6 +35,9 @@ class Worker:
         self._fingerprint = fingerprint
         self._student: Student | None = None
 
+    def ready(self) -> None:
+        """Nothing: that it answers says that it has its place."""
+
     def work(self, work: bytes) -> Any:
         """Do a piece of work; gives what it gives, or :class:`Raised`."""
         try:

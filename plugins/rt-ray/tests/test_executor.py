@@ -92,6 +92,29 @@ async def test_workers_that_do_not_fit_are_refused(settings, message):
     executor.close()
 
 
+async def test_a_worker_without_a_place_ends_the_run(two):
+    """The cluster has room for two, and they are there: in one line with the way out, and then there is room again."""
+    assert await asyncio.gather(*(two.run(ray_parts.pid) for _ in range(2)))
+    late = RayExecutor(RaySettings(workers=1, wait=1.0))
+    late.start(FakeStudent)
+    with pytest.raises(RtError, match=r"no worker got a place within 1 s; the cluster is busy.*`wait`"):
+        await late.run(ray_parts.fingerprint)
+    late.close()
+    assert await two.run(ray_parts.fingerprint) == "fake-student-1"
+
+
+async def test_one_worker_without_a_place_stops_nobody(cluster):
+    """Those that have one do all the work."""
+    first = RayExecutor(RaySettings(workers=1))
+    first.start(FakeStudent)
+    assert await first.run(ray_parts.fingerprint)
+    both = RayExecutor(RaySettings(workers=2, wait=0.5))
+    both.start(FakeStudent)
+    assert len({*await asyncio.gather(*(both.run(ray_parts.pid) for _ in range(4)))}) == 1
+    both.close()
+    first.close()
+
+
 async def test_without_a_word_there_is_a_worker_a_machine(cluster):
     """Where there is no GPU."""
     executor = RayExecutor(RaySettings())
