@@ -108,7 +108,7 @@ async def test_one_worker_without_a_place_stops_nobody(cluster):
     first = RayExecutor(RaySettings(workers=1))
     first.start(FakeStudent)
     assert await first.run(ray_parts.fingerprint)
-    both = RayExecutor(RaySettings(workers=2, wait=0.5))
+    both = RayExecutor(RaySettings(workers=2, wait=20))
     both.start(FakeStudent)
     assert len({*await asyncio.gather(*(both.run(ray_parts.pid) for _ in range(4)))}) == 1
     both.close()
