@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import json
@@ -174,6 +175,33 @@ def _call(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0)
+
+
+def _command_lines() -> Iterator[tuple[Path, list[str]]]:
+    """Every ``rt …`` line of a block that is no Python, YAML or TOML, as words, without its comment."""
+    for language in ("", "sh"):
+        for block in blocks(language):
+            for line in block.text.replace("\\\n", " ").splitlines():
+                told = re.sub(r"\$\([^)]*\)", "MODEL", line.removeprefix("$ ").strip())
+                if told.startswith("rt ") and "…" not in told:
+                    yield block.page, shlex.split(told.partition(";")[0].partition(" &")[0], comments=True)[1:]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), list(_command_lines()), ids=lambda one: name_of(one) if isinstance(one, Path) else " ".join(one)
+)
+def test_commands_in_the_pages_exist(path: Path, words: list[str], examples: None) -> None:
+    """Each with its options, those of the plugins it names among them: it is parsed as it would be typed."""
+    top = click.Context(rt, obj=Host(only=()))
+    _, rest, _ = rt.make_parser(top).parse_args(list(words))
+    command: Any = rt.get_command(top, rest[0]) if rest else None
+    if isinstance(command, click.Group) and rest[1:]:
+        command, rest = command.get_command(top, rest[1]), rest[1:]
+    assert command is not None or not rest, rest[0]
+    if command is not None:
+        # A value that is missing or no file is no matter here; an option that there is not is.
+        with contextlib.suppress(click.MissingParameter, click.BadParameter, click.exceptions.Exit):
+            command.parse_args(click.Context(command, parent=top, obj=top.obj), rest[1:])
 
 
 # --- YAML and TOML in the pages ---------------------------------------------------------------
