@@ -72,7 +72,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     loads = {load for text in pages(site).values() for load in _Page(text).loads}
     assert loads
     assert [load for load in loads if "//" in load] == []
-    styles = "".join(path.read_text("utf-8") for path in site.rglob("*.css"))
+    styles = "".join(path.read_text("utf-8") for kind in ("css", "svg") for path in site.rglob(f"*.{kind}"))
     assert re.findall(r"@import[^;]*|url\(\W*(?:https?:)?//[^)]*", styles) == []
 
 
