@@ -21,6 +21,7 @@ include_patterns = ["*.md", "docs/**.md", "plugins/README.md", "plugins/*/README
 exclude_patterns = [".*", "**/.*", "runs", "site", "build", "dist"]
 myst_heading_anchors = 6
 highlight_language = "none"
+pygments_dark_style = "github-dark"
 
 html_theme = "furo"
 html_title = f"{project} {release}"
