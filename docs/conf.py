@@ -17,7 +17,8 @@ release = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 extensions = ["myst_parser"]
 root_doc = "docs/index"
 # The source is the whole repository, so that a link between two pages holds on the site as it does on a code host.
-include_patterns = ["*.md", "docs/**.md", "plugins/README.md", "plugins/*/README.md", "tests/reliability/README.md"]
+include_patterns = ["docs/**.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+include_patterns += ["plugins/README.md", "plugins/*/README.md", "tests/reliability/README.md"]
 exclude_patterns = [".*", "**/.*", "runs", "site", "build", "dist"]
 myst_heading_anchors = 6
 highlight_language = "none"
