@@ -25,7 +25,7 @@ LAYERS = (
     "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
-    "batches losses source manifest report watchdog",
+    "batches losses source manifest summary watchdog",
     "calls",
     "teaching scoring",
     "pipeline outputs selecting",
