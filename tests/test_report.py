@@ -204,6 +204,15 @@ def test_the_tables_say_what_the_run_said(tmp_path: Path) -> None:
     assert f"{summary['progress']['calls']:,} requests" in text
 
 
+def test_time_and_requests_are_those_of_all_runs(tmp_path: Path) -> None:
+    """Going on with a finished run sends nothing; what the first one did is still told."""
+    run_dir = finished(tmp_path, rows(6))
+    sent = json.loads((run_dir / "manifest.json").read_text("utf-8"))["summary"]["progress"]["calls"]
+    finished(tmp_path, rows(6))
+    text = " ".join(page(run_dir).text.split())
+    assert "2 runs took" in text and f"they sent {sent} requests" in text and "The last of them sent 0 requests" in text
+
+
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
     """To the byte, so that a page can be compared and kept in version control."""
     run_dir = finished(tmp_path, rows(8))
@@ -214,14 +223,14 @@ def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
 def test_long_texts_are_cut_where_they_do_not_fit(tmp_path: Path) -> None:
     """And marked, and the page says so; a page with room cuts none."""
     data = [
-        row | {"output": " ".join(f"w{n}{at * 7919 % 10007}" for at in range(3000))} for n, row in enumerate(rows(12))
+        row | {"output": " ".join(f"w{n}{at * 7919 % 10007}" for at in range(9000))} for n, row in enumerate(rows(40))
     ]
-    run_dir = finished(tmp_path, data, ScriptedTeacher(lambda request: "no"), [{"measure": ["ifd"]}])
-    whole, cut = page(run_dir), page(run_dir, megabytes=0.02)
+    run_dir = finished(tmp_path, data, pipeline=[{"measure": ["length"]}])
+    whole, cut = page(run_dir), page(run_dir, megabytes=0.5)
     assert "more characters]" not in whole.samples[0]["versions"][0]["response"]
     assert "more characters]" in cut.samples[0]["versions"][0]["response"]
     assert "texts are cut after" in cut.text and "texts are cut after" not in whole.text
-    assert sum(len(text) for attrs, text in cut.scripts if attrs.get("class") == "block") < 20_000
+    assert (run_dir / "report.html").stat().st_size < 550_000
 
 
 def test_nothing_in_the_page_comes_from_elsewhere(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import click
 @click.option(
     "--megabytes",
     type=click.FloatRange(min=0.1),
-    default=20.0,
+    default=24.0,
     show_default=True,
-    help="Most that the samples' texts take in the file; where they take more, long ones are cut and marked.",
+    help="About the most that the file may take; where the samples' texts take more, long ones are cut and marked.",
 )
 def command(run_dir: Path, out: Path | None, megabytes: float) -> None:
     """Show the run in RUN_DIR as one HTML page: scores, lengths, controls, cost, and every sample with its reasons.

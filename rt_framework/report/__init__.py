@@ -13,21 +13,21 @@ from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_manifest
 from rt_framework.records import whole
 from rt_framework.report.facts import facts_of
-from rt_framework.report.page import render
-from rt_framework.report.samples import pack
+from rt_framework.report.page import Page, columns
+from rt_framework.report.samples import pack, packed
 from rt_framework.report.survey import survey_of
 from rt_framework.rundir import LEDGER
 
 REPORT = "report.html"
 
 
-def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 20.0) -> Path:
+def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0) -> Path:
     """Write the report of a finished run as one HTML file that needs nothing else.
 
     Args:
         run_dir: the run.
         out: where to; ``report.html`` in *run_dir* when left out.
-        megabytes: most that the samples' texts take in the file; longer ones are cut, and marked.
+        megabytes: about the most that the file may take; where texts take more, long ones are cut, and marked.
 
     Returns:
         the file.
@@ -42,7 +42,9 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 20.0
         survey = survey_of(ledger, manifest)
         if not survey.total:
             raise DataError(f"{run_dir}: no sample came to its end; 'rt run' goes on with it")
-        html = render(facts_of(ledger, manifest, survey, run_dir), survey, pack(ledger, survey.total, megabytes))
+        numbers = packed(columns(survey))
+        page = Page(facts_of(ledger, manifest, survey, run_dir), survey.metrics, numbers)
+        html = page.render(pack(ledger, survey.total, 1e6 * megabytes - page.size))
     finally:
         ledger.close()
     path = out or run_dir / REPORT

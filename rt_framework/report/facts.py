@@ -67,7 +67,7 @@ def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, run_di
         controls_note=_controls_note(survey),
         bills=tuple(_bill(bill) for bill in paid),
         failures=tuple((kind, str(count), _meaning(kind)) for kind, count in survey.failures.items()),
-        money=_money(manifest, spent),
+        money=_money(manifest, spent, ledger.meta("runs") or ()),
         close=tuple((fit(stage), str(count)) for stage, count in survey.doubts.items()),
         noise=Doubts.of(manifest).noise,
     )
@@ -116,14 +116,15 @@ def _cautions(ledger: Ledger, survey: Survey) -> Iterator[str]:
         )
 
 
-def _money(manifest: Mapping[str, Any], spent: int) -> str:
+def _money(manifest: Mapping[str, Any], spent: int, runs: Sequence[Mapping[str, Any]]) -> str:
     progress = manifest["summary"]["progress"]
-    last = timedelta(seconds=round(progress["seconds"]))
+    took = timedelta(seconds=round(sum(run["seconds"] for run in runs)))
+    requests, tokens = (sum(run[name] for run in runs) for name in ("requests", "student_tokens"))
     return (
-        f"All runs of this directory: {dollars(spent)} paid or perhaps paid. The last run took {last} and sent "
-        f"{progress['calls']:,} requests ({progress['retries']:,} of them retries), "
-        f"took {progress['reused_calls']:,} answers and {progress['reused_losses']:,} losses from the ledger, "
-        f"and computed {progress['forward_tokens']:,} student tokens."
+        f"{dollars(spent)} paid or perhaps paid. {len(runs):,} runs took {took} in all, killed ones not counted; "
+        f"they sent {requests:,} requests and computed {tokens:,} student tokens. "
+        f"The last of them sent {progress['calls']:,} requests, {progress['retries']:,} of them retries, and found {progress['reused_calls']:,} answers and "
+        f"{progress['reused_losses']:,} losses in the ledger."
     )
 
 

@@ -7,12 +7,13 @@ from base64 import b64encode
 from importlib.resources import files
 from typing import Any
 
+from attrs import frozen
 from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from rt_framework.account import KEPT
 from rt_framework.report.facts import Facts, version_words
-from rt_framework.report.samples import BLOCK, Packed, packed
+from rt_framework.report.samples import BLOCK, Packed
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 
@@ -22,23 +23,42 @@ _SCRIPTS = ("dom.js", "data.js", "charts.js", "sample.js", "browser.js", "main.j
 """One module, in this order."""
 
 
-def render(facts: Facts, survey: Survey, texts: Packed) -> str:
-    """The page as text."""
-    style = _read("page.css")
-    scripts = (_read("vendor/vendor.js"), "\n".join(map(_read, _SCRIPTS)))
-    environment = Environment(
-        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_read("page.html.j2")).render(
-        facts=facts,
-        policy=_policy(style, scripts),
-        style=Markup(style),  # noqa: S704 - our own file
-        scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
-        columns=packed(columns(survey)),
-        blocks=texts.blocks,
-        clip=texts.clip,
-        metrics=survey.metrics,
-    )
+@frozen
+class Page:
+    """All of the page but the samples' texts.
+
+    Args:
+        facts: what it says.
+        metrics: what has numbers.
+        numbers: the packed :func:`columns`.
+    """
+
+    facts: Facts
+    metrics: tuple[str, ...]
+    numbers: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return len(self.render(Packed((), None)).encode("utf-8"))
+
+    def render(self, texts: Packed) -> str:
+        """The whole page."""
+        style = _read("page.css")
+        scripts = (_read("vendor/vendor.js"), "\n".join(map(_read, _SCRIPTS)))
+        environment = Environment(
+            autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        return environment.from_string(_read("page.html.j2")).render(
+            facts=self.facts,
+            policy=_policy(style, scripts),
+            style=Markup(style),  # noqa: S704 - our own file
+            scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
+            columns=self.numbers,
+            blocks=texts.blocks,
+            clip=texts.clip,
+            metrics=self.metrics,
+        )
 
 
 def columns(survey: Survey) -> dict[str, Any]:

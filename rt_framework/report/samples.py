@@ -19,8 +19,8 @@ from rt_framework.report.texts import clipped, fit, remarks
 BLOCK = 250
 """Samples of one block."""
 
-_PROBE = 400
-"""Samples, spread over the run, by which the size is foretold."""
+_PROBE = 4
+"""Blocks, or a few more, spread over the run, by which the size is foretold."""
 
 _CLIPS = (None, 4000, 2000, 1000, 500, 250, 120)
 """Most characters of a text that are shown, tried in this order until all fits."""
@@ -36,9 +36,9 @@ class Packed:
     """Characters after which a text is cut, if any is."""
 
 
-def pack(ledger: Ledger, total: int, megabytes: float) -> Packed:
-    """Pack the texts of all samples into about so many megabytes; where they do not fit, cut the long ones."""
-    clip = _fitting(ledger, total, megabytes * 1e6)
+def pack(ledger: Ledger, total: int, most: float) -> Packed:
+    """Pack the texts of all samples into about so many bytes; where they do not fit, cut the long ones."""
+    clip = _fitting(ledger, total, most)
     lines = (entry(ledger, story, clip) for story in ledger.stories())
     return Packed(tuple(packed(block) for block in _batched(lines, BLOCK)), clip)
 
@@ -89,13 +89,19 @@ def _score(score: Score) -> Any:
 
 
 def _fitting(ledger: Ledger, total: int, most: float) -> int | None:
-    ids = [row[0] for row in ledger.rows("SELECT id FROM samples ORDER BY row")]
-    probe = [story for at in ids[:: max(1, total // _PROBE)] if (story := ledger.story(at)) is not None]
+    """The mildest cut with which the blocks come to so many bytes, by a few of them."""
+    blocks = list(_batched((row[0] for row in ledger.rows("SELECT id FROM samples ORDER BY row")), BLOCK))
+    probe = [_stories(ledger, block) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
+    share = sum(map(len, probe)) / total
     for clip in _CLIPS:
-        size = sum(len(packed(block)) for block in _batched((entry(ledger, one, clip) for one in probe), BLOCK))
-        if size * total / len(probe) <= most:
+        size = sum(len(packed([entry(ledger, story, clip) for story in block])) for block in probe)
+        if size <= most * share:
             return clip
     return _CLIPS[-1]
+
+
+def _stories(ledger: Ledger, ids: Iterable[str]) -> list[Story]:
+    return [story for one in ids if (story := ledger.story(one)) is not None]
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -13,7 +13,7 @@ function browser(data) {
     ["gain in length", data.lengthAfter.map((value, row) => value - data.lengthBefore[row])],
   ];
   const shown = columns.filter(([name]) => !name.startsWith("gain") && name !== "row").slice(0, 6);
-  const state = { found: all, page: 0, chosen: -1, texts: null };
+  const state = { found: all, page: 0, chosen: -1, texts: data.head.map((head) => head.toLowerCase()) };
   const words = (at) => { const [outcome, end] = data.ends[data.end[at]]; return outcome === "rewritten" || outcome === "original" ? `kept: ${end}` : `${outcome}: ${end}`; };
 
   const counts = new Map();
@@ -28,7 +28,7 @@ function browser(data) {
     const [end, also] = [find("end").value, find("also").value];
     const asked = find("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     return (at) => (end === "" || data.end[at] === Number(end)) && (also !== "near" || data.near[at]) && (also !== "failed" || data.failed[at].length)
-      && asked.every((word) => (state.texts ?? data.head)[at].toLowerCase().includes(word));
+      && asked.every((word) => state.texts[at].includes(word));
   }
 
   // What has no number comes last, whichever the order.
