@@ -1,6 +1,7 @@
 """The report in a browser: every filter, order and search, without a message on its console or a request.
 
 Needs a Chromium or Chrome on the machine (``RT_CHROMIUM`` names one that is elsewhere); nothing is downloaded.
+``RT_REPORT_RUN`` names a finished run of ``tests/rewriting_teacher.py`` with another student to look at instead.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ def browser(run_dir: Path, hostile: Path) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 500 samples: real rows where they are at hand, with a student that needs no model."""
+    if given := os.environ.get("RT_REPORT_RUN"):
+        write_report(Path(given))
+        return Path(given)
     folder = tmp_path_factory.mktemp("report")
     data = json.loads(ALPACA.read_text("utf-8")) if ALPACA.exists() else rows(500)
     run_dir = folder / "run"

@@ -123,8 +123,8 @@ def _money(manifest: Mapping[str, Any], spent: int, runs: Sequence[Mapping[str, 
     return (
         f"{dollars(spent)} paid or perhaps paid. {len(runs):,} runs took {took} in all, killed ones not counted; "
         f"they sent {requests:,} requests and computed {tokens:,} student tokens. "
-        f"The last of them sent {progress['calls']:,} requests, {progress['retries']:,} of them retries, and found {progress['reused_calls']:,} answers and "
-        f"{progress['reused_losses']:,} losses in the ledger."
+        f"The last of them sent {progress['calls']:,} requests, {progress['retries']:,} of them retries, "
+        f"and found {progress['reused_calls']:,} answers and {progress['reused_losses']:,} losses in the ledger."
     )
 
 
