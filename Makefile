@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # These count objects, kill processes and measure rates: nothing may run beside them.
 ALONE := tests/reliability tests/test_memory.py tests/test_quote.py
 
-.PHONY: install demo demo-live test test-plugins test-reliability lint bench docs pictures clean
+.PHONY: install demo demo-live test test-plugins test-reliability lint bench docs pictures vendor clean
 
 install: $(STAMP)
 
@@ -22,7 +22,8 @@ demo:
 	@echo "The teacher's answers are recorded: written for this demo, some unusable on purpose. The student is live."
 	@$(MAKE) --no-print-directory -s install
 	@$(BIN)/rt run demo/config.yaml --run-dir runs/demo --set student=hf:$$($(BIN)/python demo/model.py)
-	@echo "Next: $(BIN)/rt explain runs/demo 0"
+	@$(BIN)/rt report runs/demo
+	@echo "Next: open runs/demo/report.html in a browser; $(BIN)/rt explain runs/demo 0"
 
 demo-live:
 	@echo "Everything is live: a 135M model is teacher and student. Expect bad teaching, honestly reported."
@@ -62,6 +63,10 @@ docs: install
 # Needs Graphviz (`dot`). The pictures are committed, so that whoever reads or builds the pages needs none.
 pictures:
 	@for source in docs/pictures/*.dot; do dot -Tsvg $$source -o $${source%.dot}.svg || exit 1; done
+
+# The scripts of others that the report holds, bundled anew. Needs npm; the result is committed.
+vendor:
+	@cd rt_framework/report/assets/vendor && npm ci --silent --no-audit --no-fund && npm run -s build
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache site

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import cattrs
+from attrs import frozen
 
 from rt_framework.ledger import Ledger
 from rt_framework.model import ORIGINAL, Pair, Sample
@@ -66,3 +67,35 @@ def ending(ledger: Ledger, sample_id: str) -> tuple[str, str] | None:
 def pair_of(text: str) -> Pair:
     """A pair from its JSON in the ledger."""
     return cattrs.structure(json.loads(text), Pair)
+
+
+def answer(ledger: Ledger, call: str) -> str | None:
+    """The raw text that answered a call, if it was answered."""
+    found = next(
+        ledger.rows("SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE key = ?", (call,)), None
+    )
+    return json.loads(found[0])["text"] if found else None
+
+
+@frozen
+class Bill:
+    """What one reflection's questions came to."""
+
+    reflection: str
+    calls: int
+    requests: int
+    answered: int
+    prompt_tokens: int
+    completion_tokens: int
+    nano_dollars: int
+
+
+def bills(ledger: Ledger) -> list[Bill]:
+    """What was asked and paid, by reflection."""
+    sql = (
+        "SELECT reflection, COUNT(DISTINCT key), COUNT(*), SUM(state = 'answered'), "
+        "TOTAL(json_extract(reply, '$.usage.prompt_tokens')), TOTAL(json_extract(reply, '$.usage.completion_tokens')), "
+        "TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END) "
+        "FROM calls JOIN attempts ON call = key GROUP BY reflection ORDER BY reflection"
+    )
+    return [Bill(row[0], *map(int, row[1:])) for row in ledger.rows(sql)]

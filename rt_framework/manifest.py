@@ -67,13 +67,26 @@ def read_config_of(run_dir: Path) -> Config:
     Raises:
         DataError: there is no manifest, so the run is not finished.
     """
+    try:
+        return structure(read_manifest(run_dir)["config"], Config)
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{run_dir / MANIFEST}: cannot be read: {error}") from error
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """What a finished run said of itself.
+
+    Raises:
+        DataError: there is no manifest, so the run is not finished; or it cannot be read.
+    """
     path = run_dir / MANIFEST
     try:
-        return structure(json.loads(path.read_text("utf-8"))["config"], Config)
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; only a finished run can be exported") from None
-    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: no such file; only a finished run has one: 'rt run' goes on with it") from None
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
+    return found
 
 
 def _plain() -> cattrs.Converter:

@@ -22,9 +22,9 @@ from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_config_of, write_manifest
 from rt_framework.migrations import prepare
 from rt_framework.outputs import write_outputs
-from rt_framework.report import summarise
 from rt_framework.rundir import LEDGER, MERGING, alone, open_run
 from rt_framework.shards import Shard
+from rt_framework.summary import summarise
 from rt_framework.tally import Tally
 
 _COPIES = (

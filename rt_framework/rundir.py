@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from rt_framework.disk import check_kind, check_room
 from rt_framework.errors import ConfigError, DataError, DiskError, LockedError
+from rt_framework.events import Progress
 from rt_framework.ledger import Ledger
 
 LEDGER = "ledger.sqlite"
@@ -146,6 +147,12 @@ async def identify(ledger: Ledger) -> str:
         known = uuid4().hex
         await ledger.set_meta("run_id", known)
     return str(known)
+
+
+async def remember_run(ledger: Ledger, progress: Progress) -> None:
+    """Note what a run of the directory did, however it ended; one that was killed is not among them."""
+    did = {"seconds": progress.seconds, "requests": progress.calls, "student_tokens": progress.forward_tokens}
+    await ledger.set_meta("runs", [*(ledger.meta("runs") or ()), did])
 
 
 def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:

@@ -32,9 +32,9 @@ from rt_framework.manifest import plain_config, write_manifest
 from rt_framework.outputs import write_outputs
 from rt_framework.pipeline import Run
 from rt_framework.plain import without_secrets
-from rt_framework.report import summarise
-from rt_framework.rundir import PILOT, freeze, identify, open_run
+from rt_framework.rundir import PILOT, freeze, identify, open_run, remember_run
 from rt_framework.source import Source
+from rt_framework.summary import summarise
 from rt_framework.tally import Tally
 from rt_framework.watchdog import watchdog
 
@@ -123,6 +123,7 @@ async def _run(
             waits.append(asked.calls.why)
             facts |= {"teacher": asked.teacher.identity, **reflection_facts(job.steps)}
         await freeze(ledger, run_dir, facts)
+        stack.push_async_callback(lambda: remember_run(ledger, tally.progress()))
         withdrawn = await ledger.withdraw(manner.retry)
         await ledger.forget_samples()
         notes = (*_notes(config, job.source), *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner))

@@ -21,17 +21,17 @@ LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates",
     "spans fences",
-    "answers protocols hookspecs spec options shapes shards breaker interrupt",
+    "answers protocols hookspecs matching spec options shapes shards breaker interrupt",
     "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
-    "batches losses source manifest report watchdog",
+    "batches losses source manifest summary watchdog",
     "calls",
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
     "runner score checks console quote merging",
-    "story pilot",
+    "story pilot report",
     "spending",
     "cli",
 )
@@ -53,6 +53,7 @@ PUBLIC = {
     "packing",
     "plain",
     "sequences",
+    "matching",
     "fences",
     "answers",
 }
@@ -77,7 +78,9 @@ WHO_MAY_IMPORT = {
     "pyarrow": {"builtin.formats"},
     "click": {"cli"},
     "sqlite3": {"ledger", "writer", "migrations", "merging"},
-    "yaml": {"config"},
+    "yaml": {"config", "report"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
 }
 """Modules, or packages with all that is in them, that may import a library at all."""
 

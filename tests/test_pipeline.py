@@ -20,8 +20,8 @@ from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.model import Reply
 from rt_framework.outputs import export
-from rt_framework.report import summarise
 from rt_framework.spans import SpanLoss
+from rt_framework.summary import summarise
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs, pair_of, row, rows, side, tally

@@ -26,6 +26,7 @@ _COMMANDS = {
     "merge": "Put the runs of all shards together.",
     "export": "Write the result of a run in another format.",
     "status": "Show counts, cost and failures of a run.",
+    "report": "Show a run as one HTML page.",
     "explain": "Tell one sample's whole story.",
     "plugins": "List what is installed, or show one part.",
     "doctor": "Say what works here and what is wrong.",

@@ -16,7 +16,7 @@ def command(run_dir: Path) -> None:
     from rt_framework.cli.common import reader
     from rt_framework.console import dollars, line, stdout, summary_tables, table
     from rt_framework.host import Reporters
-    from rt_framework.report import summarise
+    from rt_framework.summary import summarise
     from rt_framework.tally import Tally
 
     ledger = reader(run_dir)

@@ -17,8 +17,8 @@ from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import Decision, Pair, Sample, Score, Version
 from rt_framework.outputs import write_outputs
-from rt_framework.report import summarise
 from rt_framework.source import open_source
+from rt_framework.summary import summarise
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import GATES, SELECTIVE, go, tally
 

@@ -9,7 +9,6 @@ from fractions import Fraction
 
 from attrs import frozen
 
-from rt_framework.builtin.selectors.matching import LengthPool, draw, length
 from rt_framework.builtin.selectors.scores import lacking, shown, valid
 from rt_framework.builtin.selectors.settings import (
     LengthMatchedSettings,
@@ -18,6 +17,7 @@ from rt_framework.builtin.selectors.settings import (
     TopSettings,
 )
 from rt_framework.errors import ConfigError
+from rt_framework.matching import LengthPool, draw, length
 from rt_framework.model import Range, Scored, Verdict
 from rt_framework.sequences import Late
 

@@ -1,0 +1,28 @@
+"""``rt report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="HTML file to write; default: report.html in RUN_DIR.")
+@click.option(
+    "--megabytes",
+    type=click.FloatRange(min=0.1),
+    default=24.0,
+    show_default=True,
+    help="About the most that the file may take; where the samples' texts take more, long ones are cut and marked.",
+)
+def command(run_dir: Path, out: Path | None, megabytes: float) -> None:
+    """Show the run in RUN_DIR as one HTML page: scores, lengths, controls, cost, and every sample with its reasons.
+
+    The page is one file that loads nothing: open it in any browser, send it to anyone who may read the data.
+    """
+    from rt_framework.plain import shown
+    from rt_framework.report import write_report
+
+    click.echo(shown(f"wrote {write_report(run_dir, out, megabytes)}"))

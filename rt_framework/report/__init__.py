@@ -1,0 +1,53 @@
+"""``rt report``: one page that shows a run to whoever decides about training on it.
+
+Data flow one way: the ledger is read twice, a sample at a time; the first reading (:mod:`survey`) counts and measures,
+the second (:mod:`samples`) packs the texts; :mod:`page` puts both, with styles and scripts, into one file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rt_framework.errors import DataError
+from rt_framework.ledger import Ledger
+from rt_framework.manifest import read_manifest
+from rt_framework.records import whole
+from rt_framework.report.facts import facts_of
+from rt_framework.report.page import Page, columns
+from rt_framework.report.samples import pack, packed
+from rt_framework.report.survey import survey_of
+from rt_framework.rundir import LEDGER
+
+REPORT = "report.html"
+
+
+def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0) -> Path:
+    """Write the report of a finished run as one HTML file that needs nothing else.
+
+    Args:
+        run_dir: the run.
+        out: where to; ``report.html`` in *run_dir* when left out.
+        megabytes: about the most that the file may take; where texts take more, long ones are cut, and marked.
+
+    Returns:
+        the file.
+
+    Raises:
+        DataError: *run_dir* holds no finished run.
+        DiskError: the file cannot be written.
+    """
+    manifest = read_manifest(run_dir)
+    ledger = Ledger(run_dir / LEDGER, readonly=True)
+    try:
+        survey = survey_of(ledger, manifest)
+        if not survey.total:
+            raise DataError(f"{run_dir}: no sample came to its end; 'rt run' goes on with it")
+        numbers = packed(columns(survey))
+        page = Page(facts_of(ledger, manifest, survey, run_dir), survey.metrics, numbers)
+        html = page.render(pack(ledger, survey.total, 1e6 * megabytes - page.size))
+    finally:
+        ledger.close()
+    path = out or run_dir / REPORT
+    with whole(path) as part:
+        part.write_text(html, "utf-8")
+    return path

@@ -1,0 +1,271 @@
+"""What the page says in words and tables, computed from the survey: nothing here knows of HTML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attrs import frozen
+
+from rt_framework.account import KEPT, Bill, bills
+from rt_framework.console import VERSION_WORDS, dollars
+from rt_framework.errors import KINDS
+from rt_framework.ledger import Ledger
+from rt_framework.report.measures import auc, length_matched, middle, random_like
+from rt_framework.report.noise import Doubts
+from rt_framework.report.survey import Line, Survey
+from rt_framework.report.texts import fit
+
+_TELLS = 0.75
+"""An AUC from which the page warns that length alone explains a decision; below 0.25 it does as well."""
+
+Rows = tuple[tuple[str, ...], ...]
+"""A table's rows: the first cell says what the others are of."""
+
+
+@frozen
+class Facts:
+    """The page without its samples."""
+
+    title: str
+    sentence: str
+    cautions: tuple[str, ...]
+    ran: Rows
+    pipeline: str
+    outcomes: Rows
+    reasons: Rows
+    shifts: Rows
+    lengths: Rows
+    controls: Rows
+    controls_note: str
+    bills: Rows
+    failures: Rows
+    money: str
+    close: Rows
+    noise: float
+
+
+def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, run_dir: Path) -> Facts:
+    """Everything that the page says of a run."""
+    paid, spent = bills(ledger), ledger.spent()
+    lengths = tuple(_lengths(survey))
+    return Facts(
+        title=fit(run_dir.resolve().name),
+        sentence=_sentence(survey, spent, paid),
+        cautions=tuple(_cautions(ledger, survey)),
+        ran=tuple(_ran(manifest)),
+        pipeline=_yaml(manifest["config"].get("pipeline", {})),
+        outcomes=tuple(_outcomes(survey)),
+        reasons=_shares(Counter(f"{line.outcome}: {line.why}" for line in survey.lines if line.why), survey.total),
+        shifts=tuple(_shifts(survey)),
+        lengths=lengths,
+        controls=tuple(_controls(survey)),
+        controls_note=_controls_note(survey),
+        bills=tuple(_bill(bill) for bill in paid),
+        failures=tuple((kind, str(count), _meaning(kind)) for kind, count in survey.failures.items()),
+        money=_money(manifest, spent, ledger.meta("runs") or ()),
+        close=tuple((fit(stage), str(count)) for stage, count in survey.doubts.items()),
+        noise=Doubts.of(manifest).noise,
+    )
+
+
+def version_words(name: str) -> str:
+    """A version as people call it."""
+    return VERSION_WORDS.get(name, fit(name))
+
+
+# --- in words ---------------------------------------------------------------------------------
+
+
+def _sentence(survey: Survey, spent: int, paid: Sequence[Bill]) -> str:
+    counts = Counter(line.outcome for line in survey.lines)
+    parts = [f"{survey.total:,} samples: {counts['rewritten']:,} rewritten, {counts['original']:,} kept as they were"]
+    parts += [f"{counts[name]:,} {name}" for name in ("dropped", "failed", "waiting") if counts[name]]
+    asked = sum(bill.calls for bill in paid)
+    cost = f" {asked:,} questions to the teacher, {dollars(spent)}." if asked else ""
+    return f"{', '.join(parts)}.{cost}"
+
+
+def _cautions(ledger: Ledger, survey: Survey) -> Iterator[str]:
+    """What a reader should not overlook."""
+    yield "Nobody has trained on this yet: a better score is a reason to try, not a proof that the data is better."
+    for stage, value in _aucs(survey):
+        if not 1 - _TELLS < value < _TELLS:
+            yield (
+                f"Length alone tells {max(value, 1 - value):.0%} of the pairs apart in '{stage}' (AUC {value:.2f}): "
+                "train on the length-matched control too before you credit the score."
+            )
+    for stage, choices, _, longer, _ in _lengths(survey):
+        if longer != "–" and float(longer.rstrip("%")) >= 100 * _TELLS:
+            yield f"The longer response won {longer} of the {choices} choices in '{stage}'."
+    if survey.doubts:
+        yield f"{sum(survey.doubts.values()):,} decisions lie within the numeric noise of the student's losses."
+    if survey.unscored:
+        yield (
+            f"{survey.unscored:,} samples lack a score that a stage asked for; "
+            "a missing score wins no choice and passes no gate."
+        )
+    doubtful = len(ledger.doubtful_calls())
+    if doubtful:
+        yield (
+            f"{doubtful:,} questions were under way when a run was killed: they may have been billed without an answer."
+        )
+
+
+def _money(manifest: Mapping[str, Any], spent: int, runs: Sequence[Mapping[str, Any]]) -> str:
+    progress = manifest["summary"]["progress"]
+    took = timedelta(seconds=round(sum(run["seconds"] for run in runs)))
+    requests, tokens = (sum(run[name] for run in runs) for name in ("requests", "student_tokens"))
+    return (
+        f"{dollars(spent)} paid or perhaps paid. {len(runs):,} runs took {took} in all, killed ones not counted; "
+        f"they sent {requests:,} requests and computed {tokens:,} student tokens. "
+        f"The last of them sent {progress['calls']:,} requests, {progress['retries']:,} of them retries, "
+        f"and found {progress['reused_calls']:,} answers and {progress['reused_losses']:,} losses in the ledger."
+    )
+
+
+def _meaning(kind: str) -> str:
+    return KINDS[kind].meaning if kind in KINDS else ""
+
+
+# --- what was run -----------------------------------------------------------------------------
+
+
+def _ran(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    config, frozen_facts = manifest["config"], manifest["frozen"]
+    data = frozen_facts.get("data", {})
+    yield "data", f"{config['data']['path']}, {data.get('shape', '?')} columns, content {str(data.get('content'))[:12]}"
+    for name in ("teacher", "student"):
+        if config.get(name) is not None:
+            yield name, f"{_short(config[name])} — {frozen_facts.get(name, '')}"
+    scoring = frozen_facts.get("scoring", {})
+    if scoring:
+        most = scoring.get("max_tokens") or "the model's limit of"
+        yield "scoring", f"preset {scoring.get('preset')}, template {scoring.get('template')}, {most} tokens at most"
+    for path in manifest.get("forward_paths", ()):
+        yield "forward path", path
+    yield "versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items() if version)
+
+
+def _short(part: Any) -> str:
+    """A plugin and its options, on one line."""
+    return _yaml(part, flow=True).removesuffix(": null")
+
+
+def _yaml(value: Any, flow: bool | None = False) -> str:
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=flow, width=1000)
+    return fit(text).strip().removeprefix("{").removesuffix("}") if flow else fit(text).strip()
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def _shares(counts: Counter[str], total: int) -> Rows:
+    return tuple((name, f"{count:,}", f"{count / total:.1%}") for name, count in counts.most_common(50))
+
+
+def _outcomes(survey: Survey) -> Iterator[tuple[str, ...]]:
+    kept = Counter(line.kept for line in survey.lines if line.outcome in KEPT)
+    others = Counter(line.outcome for line in survey.lines if line.outcome not in KEPT)
+    named = Counter({f"kept: {version_words(name)}": count for name, count in kept.items()})
+    yield from _shares(named + others, survey.total)
+
+
+def _shifts(survey: Survey) -> Iterator[tuple[str, ...]]:
+    """Of the kept samples that have both numbers."""
+    for metric in survey.metrics:
+        both = [
+            line for line in survey.lines if line.outcome in KEPT and metric in line.before and metric in line.after
+        ]
+        before, after = (middle([values(line)[metric] for line in both]) for values in (_before, _after))
+        if before and after:
+            numbers = (before.mean, after.mean, before.median, after.median)
+            yield (metric, f"{before.count:,}", *(f"{number:.4g}" for number in numbers))
+
+
+def _before(line: Line) -> Mapping[str, float]:
+    return line.before
+
+
+def _after(line: Line) -> Mapping[str, float]:
+    return line.after
+
+
+def _aucs(survey: Survey) -> Iterator[tuple[str, float]]:
+    """How well length alone tells each decision."""
+    for stage in dict.fromkeys(choice.stage for choice in survey.choices):
+        own = [choice for choice in survey.choices if choice.stage == stage]
+        value = auc([c.longer for c in own if c.rewrite], [c.longer for c in own if not c.rewrite])
+        if value is not None:
+            yield fit(stage), value
+    value = auc(
+        *([line.length_after for line in survey.lines if (line.outcome in KEPT) is kept] for kept in (True, False))
+    )
+    if value is not None:
+        yield "kept or not", value
+
+
+def _lengths(survey: Survey) -> Iterator[tuple[str, ...]]:
+    found = dict(_aucs(survey))
+    for stage in dict.fromkeys(fit(choice.stage) for choice in survey.choices):
+        own = [choice for choice in survey.choices if fit(choice.stage) == stage]
+        longer = sum((choice.longer > 0) is choice.rewrite for choice in own if choice.longer)
+        uneven = sum(bool(choice.longer) for choice in own)
+        share = f"{longer / uneven:.1%}" if uneven else "–"
+        yield stage, f"{len(own):,}", f"{sum(c.rewrite for c in own):,}", share, _two(found.get(stage))
+    if "kept or not" in found:
+        kept = sum(line.outcome in KEPT for line in survey.lines)
+        yield "kept or not", f"{survey.total:,}", f"{kept:,} kept", "–", _two(found["kept or not"])
+
+
+def _two(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _controls(survey: Survey) -> Iterator[tuple[str, ...]]:
+    """The original texts of what was kept, of all, and of two subsets that no score chose."""
+    kept = _kept(survey)
+    if not 0 < len(kept) < survey.total:
+        return
+    ids, lengths = [line.id for line in survey.lines], [line.length_before for line in survey.lines]
+    groups: Mapping[str, Sequence[int]] = {
+        "all": range(survey.total),
+        "kept": kept,
+        "random control": random_like(ids, len(kept)),
+        "length-matched control": length_matched(ids, lengths, kept)[0],
+    }
+    for name, members in groups.items():
+        lines = [survey.lines[at] for at in members]
+        means = (middle([line.before[metric] for line in lines if metric in line.before]) for metric in survey.metrics)
+        length = middle([line.length_before for line in lines])
+        shown = (f"{one.mean:.4g}" if one else "–" for one in means)
+        yield name, f"{len(lines):,}", f"{length.mean:,.0f}" if length else "–", *shown
+
+
+def _kept(survey: Survey) -> list[int]:
+    return [at for at, line in enumerate(survey.lines) if line.outcome in KEPT]
+
+
+def _controls_note(survey: Survey) -> str:
+    kept = _kept(survey)
+    if len(kept) == survey.total:
+        return (
+            "Every sample was kept, so there is no selection to compare with a control; the choices were of versions."
+        )
+    if not kept:
+        return "No sample was kept."
+    outside = survey.total - len(kept)
+    scarce = max(0, len(kept) - outside)
+    note = (
+        f" Only {outside:,} samples were not kept, so {scarce:,} of the matched ones are kept ones." if scarce else ""
+    )
+    return f"Scores and lengths of the original texts, so that the selection is compared and not the rewriting.{note}"
+
+
+def _bill(bill: Bill) -> tuple[str, ...]:
+    numbers = (bill.calls, bill.requests, bill.answered, bill.prompt_tokens, bill.completion_tokens)
+    return (fit(bill.reflection), *(f"{number:,}" for number in numbers), dollars(bill.nano_dollars))

@@ -1,0 +1,120 @@
+"""The page: facts and samples, styles and scripts, in one HTML file under a policy that lets nothing in or out."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from importlib.resources import files
+from typing import Any
+
+from attrs import frozen
+from jinja2 import Environment, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from rt_framework.account import KEPT
+from rt_framework.report.facts import Facts, version_words
+from rt_framework.report.samples import BLOCK, Packed
+from rt_framework.report.survey import Survey
+from rt_framework.report.texts import fit
+
+_ASSETS = files("rt_framework.report") / "assets"
+
+_SCRIPTS = ("dom.js", "data.js", "charts.js", "sample.js", "browser.js", "main.js")
+"""One module, in this order."""
+
+
+@frozen
+class Page:
+    """All of the page but the samples' texts.
+
+    Args:
+        facts: what it says.
+        metrics: what has numbers.
+        numbers: the packed :func:`columns`.
+    """
+
+    facts: Facts
+    metrics: tuple[str, ...]
+    numbers: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return len(self.render(Packed((), None)).encode("utf-8"))
+
+    def render(self, texts: Packed) -> str:
+        """The whole page."""
+        style = _read("page.css")
+        scripts = (_read("vendor/vendor.js"), "\n".join(map(_read, _SCRIPTS)))
+        environment = Environment(
+            autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        return environment.from_string(_read("page.html.j2")).render(
+            facts=self.facts,
+            policy=_policy(style, scripts),
+            style=Markup(style),  # noqa: S704 - our own file
+            scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
+            columns=self.numbers,
+            blocks=texts.blocks,
+            clip=texts.clip,
+            metrics=self.metrics,
+        )
+
+
+def columns(survey: Survey) -> dict[str, Any]:
+    """The lines of all samples by column, as the page's scripts read them."""
+    lines = survey.lines
+    ends = [version_words(line.kept) if line.outcome in KEPT else line.why for line in lines]
+    words, became = _coded([f"{line.outcome}\t{end}" for line, end in zip(lines, ends, strict=True)])
+    return {
+        "block": BLOCK,
+        "id": [line.id for line in lines],
+        "row": [line.row for line in lines],
+        "head": [line.head for line in lines],
+        "ends": [word.split("\t") for word in words],
+        "end": became,
+        "metrics": list(survey.metrics),
+        "before": [[_short(line.before.get(metric)) for line in lines] for metric in survey.metrics],
+        "after": [[_short(line.after.get(metric)) for line in lines] for metric in survey.metrics],
+        "lengthBefore": [line.length_before for line in lines],
+        "lengthAfter": [line.length_after for line in lines],
+        "near": [int(line.near) for line in lines],
+        "failed": [list(line.failed) for line in lines],
+        "flow": {
+            "stages": [fit(stage) for stage in survey.stages],
+            "links": [[*source, *target, count] for source, target, count in _worded(survey)],
+        },
+    }
+
+
+def _worded(survey: Survey) -> Any:
+    for (at, one), (to, other), count in survey.flow:
+        yield (at, _state(one)), (to, _state(other)), count
+
+
+def _state(state: str) -> str:
+    return state if ": " in state else version_words(state)
+
+
+def _coded(values: list[str]) -> tuple[list[str], list[int]]:
+    """The distinct values, and the number of each."""
+    words = {word: number for number, word in enumerate(dict.fromkeys(values))}
+    return list(words), [words[value] for value in values]
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _policy(style: str, scripts: tuple[str, ...]) -> str:
+    """Only our own style and scripts, by their hashes: no request, no image, no form, no frame."""
+    allowed = " ".join(_hash(script) for script in scripts)
+    return f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode()}'"
+
+
+def _read(name: str) -> str:
+    return (_ASSETS / name).read_text("utf-8").strip("\n")

@@ -1,0 +1,110 @@
+"""The second reading of a run: the texts of every sample, packed into blocks that a browser unpacks one at a time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework import account
+from rt_framework.ledger import Ledger, Story
+from rt_framework.model import Score, Version
+from rt_framework.report.texts import clipped, fit, remarks
+
+BLOCK = 250
+"""Samples of one block."""
+
+_PROBE = 4
+"""Blocks, or a few more, spread over the run, by which the size is foretold."""
+
+_CLIPS = (None, 4000, 2000, 1000, 500, 250, 120)
+"""Most characters of a text that are shown, tried in this order until all fits."""
+
+
+@frozen
+class Packed:
+    """The texts, ready for the page."""
+
+    blocks: tuple[str, ...]
+    """Each base64 of gzip of a JSON list of samples."""
+    clip: int | None
+    """Characters after which a text is cut, if any is."""
+
+
+def pack(ledger: Ledger, total: int, most: float) -> Packed:
+    """Pack the texts of all samples into about so many bytes; where they do not fit, cut the long ones."""
+    clip = _fitting(ledger, total, most)
+    lines = (entry(ledger, story, clip) for story in ledger.stories())
+    return Packed(tuple(packed(block) for block in _batched(lines, BLOCK)), clip)
+
+
+def packed(value: Any) -> str:
+    """*value* as base64 of gzip of JSON, the same each time."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
+
+
+def entry(ledger: Ledger, story: Story, clip: int | None) -> dict[str, Any]:
+    """All that the page shows of a sample, as plain values."""
+    sample = story.sample
+    return {
+        "id": sample.id,
+        "row": sample.row,
+        "outcome": story.outcome,
+        "kept": sample.kept,
+        "reason": fit(story.reason or ""),
+        "versions": [_version(ledger, version, clip) for version in sample.versions],
+        "scores": {
+            fit(version): {fit(metric): _score(score) for metric, score in scores.items()}
+            for version, scores in sample.scores.items()
+        },
+        "decisions": [[fit(d.stage), [*d.candidates], d.kept, fit(d.reason)] for d in sample.decisions],
+        "failures": [[fit(f.stage), f.kind, clipped(f.reason, clip)] for f in sample.failures],
+    }
+
+
+def _version(ledger: Ledger, version: Version, clip: int | None) -> dict[str, Any]:
+    pair = version.pair
+    answer = account.answer(ledger, version.call) if version.call else None
+    said = remarks(answer, pair) if answer else []
+    return {
+        "name": version.name,
+        "parent": version.parent or "",
+        "system": clipped(pair.system or "", clip),
+        "earlier": [[turn.role, clipped(turn.content, clip)] for turn in pair.history],
+        "instruction": clipped(pair.instruction, clip),
+        "input": clipped(pair.input, clip),
+        "response": clipped(pair.response, clip),
+        "said": [[fit(name), clipped(text, clip)] for name, text in said],
+    }
+
+
+def _score(score: Score) -> Any:
+    return score.value if score.value is not None else f"{score.status}: {fit(score.reason or '')}"
+
+
+def _fitting(ledger: Ledger, total: int, most: float) -> int | None:
+    """The mildest cut with which the blocks come to so many bytes, by a few of them."""
+    blocks = list(_batched((row[0] for row in ledger.rows("SELECT id FROM samples ORDER BY row")), BLOCK))
+    probe = [_stories(ledger, block) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
+    share = sum(map(len, probe)) / total
+    for clip in _CLIPS:
+        size = sum(len(packed([entry(ledger, story, clip) for story in block])) for block in probe)
+        if size <= most * share:
+            return clip
+    return _CLIPS[-1]
+
+
+def _stories(ledger: Ledger, ids: Iterable[str]) -> list[Story]:
+    return [story for one in ids if (story := ledger.story(one)) is not None]
+
+
+def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while block := list(islice(iterator, size)):
+        yield block

@@ -1,0 +1,54 @@
+"""Text from anywhere, fit for a page: what a browser could be led astray by is made visible."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from rt_framework.answers import visible
+from rt_framework.model import Pair
+
+_UNFIT = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""Control characters, marks that change the direction of writing, lone surrogates. Joiners stay: emoji need them."""
+
+_MARKER = re.compile(r"^\[\[([a-z]+) [0-9a-f]{8}\]\]$", re.MULTILINE)
+
+
+def fit(text: str) -> str:
+    """*text* with ``�`` for each character that no page should hold; line ends are newlines."""
+    return _UNFIT.sub("�", text.replace("\r\n", "\n"))
+
+
+def clipped(text: str, most: int | None) -> str:
+    """*text*, fit for the page; of one longer than *most* characters the beginning, and how much is missing."""
+    if most is None or len(text) <= most:
+        return fit(text)
+    return f"{fit(text[:most])} […{len(text) - most} more characters]"
+
+
+def remarks(answer: str, pair: Pair) -> list[tuple[str, str]]:
+    """What a teacher said beside the rewrite: the critique, and whatever else it was asked for.
+
+    Args:
+        answer: its raw answer; JSON, or parts behind markers, or anything else.
+        pair: what was read from it.
+
+    Returns:
+        name and text of each part that is no text of the pair; the whole answer when it has no parts.
+    """
+    own = {text.strip() for text in (pair.instruction, pair.input, pair.response)}
+    return [(name, text) for name, text in _parts(answer) if text.strip() not in own and visible(text)]
+
+
+def _parts(answer: str) -> list[tuple[str, str]]:
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        return [(str(name), text) for name, text in found.items() if isinstance(text, str)]
+    before, *rest = _MARKER.split(answer)
+    parts = [(name, text.strip()) for name, text in zip(rest[::2], rest[1::2], strict=True)]
+    return parts or [("answer", before)]
