@@ -25,13 +25,13 @@ LAYERS = (
     "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
-    "batches losses source manifest report watchdog",
+    "batches losses source manifest report watchdog snapshot",
     "calls",
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
     "runner score checks console quote merging",
-    "story pilot",
+    "story pilot screen",
     "spending",
     "cli",
 )
@@ -61,7 +61,7 @@ PUBLIC = {
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf")
 
 WHO_MAY_IMPORT = {
-    "rich": {"console", "story"},
+    "rich": {"console", "screen", "story"},
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.litellm_errors", "builtin.teachers.litellm_batches"},
     "torch": {
         "builtin.models",
