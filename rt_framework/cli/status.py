@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _EVERY = 1.0
 """Seconds between two looks at a run."""
@@ -24,25 +20,24 @@ _OLD = 10.0
 def command(run_dir: Path, watch: bool) -> None:
     """Show what the run in RUN_DIR did so far: outcomes, cost, failures, scores. May be called while it runs."""
     from rt_framework.cli.common import reader
-    from rt_framework.console import stdout
 
-    reader(run_dir).close()  # no run directory is told of before anything is shown
-    console = stdout()
+    reader(run_dir).close()  # what is no run directory is told of before anything is shown
     if watch:
         try:
-            _watch(console, run_dir)
+            _watch(run_dir)
         except KeyboardInterrupt:
             return
-    _show(console, run_dir)
+    _show(run_dir)
 
 
-def _watch(console: Console, run_dir: Path) -> None:
+def _watch(run_dir: Path) -> None:
     """Draw what the run that owns the directory says of itself, as long as one does. The ledger is left alone."""
     from rt_framework import snapshot
-    from rt_framework.console import line
+    from rt_framework.console import line, stdout
     from rt_framework.rundir import owner
     from rt_framework.screen import Display
 
+    console = stdout()
     display = Display(console)
     who = owner(run_dir)
     console.print(line(f"{run_dir}: {f'in use by {who}' if who else 'no run goes on here'}"))
@@ -62,16 +57,16 @@ def _old(age: float) -> tuple[str, ...]:
     return (f"the run said this {age:.0f} s ago; it is busy, or does not go on",) if age > _OLD else ()
 
 
-def _show(console: Console, run_dir: Path) -> None:
+def _show(run_dir: Path) -> None:
     """Print the account of the directory, from its ledger."""
     from rt_framework.batchbook import BatchBook
     from rt_framework.cli.common import reader
-    from rt_framework.console import dollars, line, summary_tables, table
+    from rt_framework.console import dollars, line, stdout, summary_tables, table
     from rt_framework.host import Reporters
     from rt_framework.report import summarise
     from rt_framework.tally import Tally
 
-    ledger = reader(run_dir)
+    ledger, console = reader(run_dir), stdout()
     try:
         for made in summary_tables(summarise(ledger, Tally(Reporters([])))):
             console.print(made)

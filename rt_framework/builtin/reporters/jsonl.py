@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 from attrs import AttrsInstance, asdict
@@ -29,11 +30,9 @@ class JsonlReporter:
         self._file: TextIO | None = None
         if settings.path is not None:
             try:
-                self._file = open(settings.path, "a", encoding="ascii")  # noqa: SIM115 - open as long as the run
+                self._file = Path(settings.path).open("a", encoding="ascii")
             except OSError as error:
-                raise DiskError(
-                    f"{settings.path}: events cannot be written there: {error.strerror or error}"
-                ) from error
+                raise DiskError(f"{settings.path}: cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Close the file."""
