@@ -38,9 +38,9 @@ def screen(progress: Progress, notes: Sequence[str] = ()) -> RenderableType:
 
 def progress_text(progress: Progress) -> str:
     """A run as one line: what :func:`screen` shows, without its table."""
-    parts = [text for _, text in _told(progress)]
+    parts = [f"{name} {text}" for name, text in _told(progress)]
     if progress.stages:
-        parts.append("through each stage: " + ", ".join(str(stage.passed) for stage in progress.stages))
+        parts.append("through each stage " + ", ".join(str(stage.passed) for stage in progress.stages))
     return " · ".join(parts)
 
 
@@ -77,25 +77,26 @@ def _told(progress: Progress) -> Iterator[tuple[str, str]]:
     """What there is to say, each with the name of its row."""
     count = f"{progress.finished}/{progress.total}" if progress.total else str(progress.finished)
     ends = ", ".join(f"{number} {name}" for name, number in progress.outcomes.items())
-    yield "samples", f"{count} samples" + (f": {ends}" if ends else "")
+    yield "samples", count + (f": {ends}" if ends else "")
     if progress.calls or progress.reused_calls or progress.at_once:
         slowed = f"; {progress.held}" if progress.held else ""
         yield "teacher", f"{progress.under_way} of {progress.at_once} calls in flight{slowed}"
         yield "calls", _calls(progress)
+    if progress.spent or progress.reserved or progress.budget is not None:
         yield "cost", _cost(progress)
     if progress.decisions:
         yield "choices", _choices(progress)
     if progress.forward_tokens or progress.reused_losses:
         speed = progress.forward_tokens / max(progress.seconds, 1e-9)
         reused = f", {progress.reused_losses} losses from the ledger" if progress.reused_losses else ""
-        yield "student", f"student {progress.forward_tokens} tokens, {speed:.0f}/s{reused}"
+        yield "student", f"{progress.forward_tokens} tokens, {speed:.0f}/s{reused}"
     if progress.still >= _STILL and progress.waiting:
         yield "waits", f"nothing for {progress.still:.0f} s: {progress.waiting}"
     yield "time", _time(progress)
 
 
 def _calls(progress: Progress) -> str:
-    parts = [f"{progress.calls} calls", f"{progress.retries} retries", f"{progress.reused_calls} from the ledger"]
+    parts = [f"{progress.calls} sent", f"{progress.retries} retries", f"{progress.reused_calls} from the ledger"]
     unusable = sum(stage.unusable for stage in progress.stages)
     if unusable:
         parts.append(f"{unusable} unusable answers")
@@ -115,7 +116,7 @@ def _choices(progress: Progress) -> str:
     held, won = progress.decisions.get("held", 0), progress.decisions.get("rewrite", 0)
     gains = ", ".join(f"{metric} {gain:+.4f}" for metric, gain in progress.gains.items())
     share = f" ({100 * won / (held + won):.0f} %)" if held + won else ""
-    return f"{held + won} choices, {won} for the rewrite{share}" + (f"; mean gain {gains}" if gains else "")
+    return f"{held + won}, {won} for the rewrite{share}" + (f"; mean gain {gains}" if gains else "")
 
 
 def _time(progress: Progress) -> str:

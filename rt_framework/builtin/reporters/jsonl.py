@@ -30,7 +30,7 @@ class JsonlReporter:
         self._file: TextIO | None = None
         if settings.path is not None:
             try:
-                self._file = Path(settings.path).open("a", encoding="ascii")
+                self._file = Path(settings.path).open("a", encoding="ascii")  # noqa: SIM115 - open as long as the run
             except OSError as error:
                 raise DiskError(f"{settings.path}: cannot be written: {error.strerror or error}") from error
 
