@@ -122,7 +122,8 @@ class Calls:
         budget = self._budget
         waits = f"{budget.waiting} calls wait for what others have reserved of the budget" if budget.waiting else ""
         held = ", ".join(filter(None, (self._pace.held(), waits)))
-        return Traffic(self._pace.under_way, self._pace.at_once, held, budget.spent, budget.reserved, budget.most)
+        in_flight = max(self._pace.under_way - budget.waiting, 0)
+        return Traffic(in_flight, self._pace.at_once, held, budget.spent, budget.reserved, budget.most)
 
     async def close(self) -> None:
         """Let calls under way come to their end, since they are paid for; send nothing more."""

@@ -64,12 +64,13 @@ def _facts(progress: Progress) -> Table:
 
 def _stages(progress: Progress) -> Table:
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    made.add_column("stage", no_wrap=True, overflow="ellipsis")
+    made.add_column("stage")
     for name in ("passed", "dropped", "failed", "unusable", "reused"):
         made.add_column(name, justify="right", no_wrap=True)
     for one in progress.stages:
-        counts = (one.passed, one.dropped, one.failed, one.unusable, one.reused)
-        made.add_row(line(one.stage), *(str(count) if count else "·" for count in counts))
+        name, counts = line(one.stage), (one.passed, one.dropped, one.failed, one.unusable, one.reused)
+        name.no_wrap, name.overflow = True, "ellipsis"  # of the column it would take room from the numbers
+        made.add_row(name, *(str(count) if count else "·" for count in counts))
     return made
 
 

@@ -24,7 +24,7 @@ from rt_framework import hookimpl, snapshot
 from rt_framework.events import Progress, RunStarted, StageProgress
 from rt_framework.host import Reporters
 from rt_framework.rundir import owner
-from rt_framework.screen import progress_text, screen
+from rt_framework.screen import screen
 from rt_framework.tally import Tally, Traffic
 from rt_framework.testing import FailingTeacher, SlowTeacher
 from tests.helpers import CONFIG, REPO, json_lines, rt
@@ -106,7 +106,7 @@ def test_the_screen_needs_no_colour():
 def test_what_is_not_known_is_not_drawn():
     """A run that only scores has no teacher, no money, no choices; one that has begun no time that is left."""
     text = drawn(Progress(0, None, 0, 0, 0, 0, 0, 0, 0, {}, 0.4), 80)
-    assert text.split() == ["━" * 76, "0", "%", "samples", "0", "time", "0:00:00"]
+    assert text.split() == ["0", "%", "samples", "0", "time", "0:00:00"]
 
 
 @pytest.mark.parametrize("text", [*HOSTILE.values(), SURROGATE])
@@ -120,8 +120,6 @@ def test_hostile_text_is_harmless_on_the_screen(text):
         gains={text: 1.0},
         outcomes={text: 2},
     )
-    for shown in (drawn(hostile, 80), drawn(hostile, 60), progress_text(evolve(hostile, stages=()))):
-        shown.encode() if shown != progress_text(evolve(hostile, stages=())) else None
     for columns in (80, 60):
         shown = drawn(hostile, columns)
         assert harmless(shown)
@@ -168,7 +166,11 @@ def test_stages_add_up_to_the_outcomes(tmp_path):
 def test_a_stage_over_the_data_set_is_counted(tmp_path):
     """It passes what it keeps, and the share of work done comes to one."""
     watcher = Watcher()
-    go(job(tmp_path, rows(10), [{"select": {"top": {"metric": "ifd", "count": 4}}}]), tmp_path / "run", watchers=[watcher])
+    go(
+        job(tmp_path, rows(10), [{"select": {"top": {"metric": "ifd", "count": 4}}}]),
+        tmp_path / "run",
+        watchers=[watcher],
+    )
     progress = watcher.summary.progress
     assert [(stage.passed, stage.dropped) for stage in progress.stages] == [(4, 6)]
     assert progress.share == 1
@@ -208,9 +210,7 @@ def test_money_and_calls_are_told_while_they_are_under_way(tmp_path):
     assert {progress.budget for progress in watcher.seen[1:]} == {10**9}
     busy = [progress for progress in watcher.seen if progress.under_way]
     assert busy and all(progress.under_way <= progress.at_once == 3 and progress.reserved for progress in busy)
-    assert "teacher: 3 calls under way of 3" in {progress.waiting.partition(",")[0].partition(";")[0] for progress in busy} | {
-        part for progress in busy for part in progress.waiting.split("; ")
-    }
+    assert any("teacher: 3 calls under way of 3" in progress.waiting for progress in busy)
     end = watcher.summary.progress
     assert (end.under_way, end.reserved, end.projected) == (0, 0, end.spent)
 
@@ -225,7 +225,7 @@ def test_a_call_that_waits_for_the_budget_says_so(tmp_path):
     watcher = Watcher()
     go(job(tmp_path, rows(6), SELECTIVE[:2], limits={"budget_usd": 1}), tmp_path / "run", Slow(0.3), watchers=[watcher])
     assert any("calls wait for what others have reserved of the budget" in progress.held for progress in watcher.seen)
-    assert max(progress.under_way for progress in watcher.seen) == 3  # one has its place and waits
+    assert max(progress.under_way for progress in watcher.seen) <= 2
 
 
 def test_the_projection_goes_by_what_was_paid_for_in_this_process():
@@ -275,7 +275,9 @@ def test_a_snapshot_comes_back_as_it_was(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["progress.json"]
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[1]", '{"written": 1}', '{"written": "x", "progress": {"total": []}}'])
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "[1]", '{"written": 1}', '{"written": "x", "progress": {"total": []}}']
+)
 def test_what_is_no_snapshot_is_none(text, tmp_path):
     """Missing, half written, or of another release."""
     if text is not None:
@@ -305,7 +307,7 @@ def test_the_snapshot_is_there_while_the_run_goes_on(tmp_path):
 
     looks = Looks()
     go(job(tmp_path, rows(4), SELECTIVE), tmp_path / "run", SlowTeacher(0.7), watchers=[looks])
-    assert [stage.stage for stage in looks.seen[-1].stages][0] == "1. reflect instruction"
+    assert looks.seen[-1].stages[0].stage == "1. reflect instruction"
     assert not (tmp_path / "run" / "progress.json").exists()
     assert owner(tmp_path / "run") is None
 
@@ -377,9 +379,9 @@ def shell(tmp_path):
     made = Shell(tmp_path)
     yield made
     for process in made.started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        process.kill()
+        with process:  # closes its pipes
+            pass
 
 
 def test_a_run_is_watched_from_another_shell(shell):
@@ -387,7 +389,7 @@ def test_a_run_is_watched_from_another_shell(shell):
     run = shell.run()
     watch = shell.start("status", "--watch", "run")
     assert watch.stdout.readline() == f"run: in use by process {run.pid} on {os.uname().nodename}\n"
-    assert "samples 0/6 · teacher 6 of 6 calls in flight · calls 6 sent" in watch.stdout.readline()
+    assert "samples 0/6 · teacher 6 of 16 calls in flight · calls 6 sent" in watch.stdout.readline()
     shell.go_on()
     assert run.wait(60) == 0
     out, err = watch.communicate(timeout=60)
@@ -441,7 +443,7 @@ def test_the_live_screen_on_a_terminal(shell):
     run = shell.run(out=writer)
     os.close(writer)
     text = ""
-    while "6 of 6 calls in flight" not in text:
+    while "6 of 16 calls in flight" not in text:
         text += os.read(reader, 65536).decode()
     shell.go_on()
     try:
@@ -495,7 +497,7 @@ def test_hostile_text_is_plain_ascii_in_lines_of_json(tmp_path):
     """And comes back as it was; a number that JSON does not have is a text."""
     from rt_framework.builtin.reporters.jsonl import JsonlReporter
     from rt_framework.builtin.reporters.settings import JsonlSettings
-    from rt_framework.events import Shift, Stalled
+    from rt_framework.events import Stalled
 
     reporter = JsonlReporter(JsonlSettings(str(tmp_path / "events.jsonl")))
     reporters = Reporters([reporter], strict=True)
@@ -504,7 +506,7 @@ def test_hostile_text_is_plain_ascii_in_lines_of_json(tmp_path):
         reporters.send("rt_stalled", Stalled(float("nan"), text))
     reporters.send("rt_run_started", RunStarted("x", (), 1, config={"range": (float("inf"), Path("a"), None)}))
     reporter.close()
-    assert reporters.failed == [] and Shift
+    assert reporters.failed == []
     raw = (tmp_path / "events.jsonl").read_bytes()
     assert raw.isascii() and harmless(raw.decode())
     lines = json_lines(tmp_path / "events.jsonl")

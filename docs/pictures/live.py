@@ -1,6 +1,9 @@
-"""A reporter that draws the live screen of a run as an SVG file, in the middle of the run.
+r"""A reporter that draws the live screen of a run as an SVG file, in the middle of the run.
 
-``rt -p docs/pictures/live.py run demo/config.yaml --set student=hf:$(python demo/model.py) --reporter picture:docs/pictures/live.svg``
+``live.svg`` beside it is of this command::
+
+    rt -p docs/pictures/live.py run demo/config.yaml --run-dir runs/picture \
+      --set student=hf:$(python demo/model.py) --reporter console --reporter picture:docs/pictures/live.svg
 """
 
 from __future__ import annotations
