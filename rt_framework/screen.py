@@ -68,9 +68,9 @@ def _stages(progress: Progress) -> Table:
     for name in ("passed", "dropped", "failed", "unusable", "reused"):
         made.add_column(name, justify="right", no_wrap=True)
     for one in progress.stages:
-        name, counts = line(one.stage), (one.passed, one.dropped, one.failed, one.unusable, one.reused)
-        name.no_wrap, name.overflow = True, "ellipsis"  # of the column it would take room from the numbers
-        made.add_row(name, *(str(count) if count else "·" for count in counts))
+        stage, counts = line(one.stage), (one.passed, one.dropped, one.failed, one.unusable, one.reused)
+        stage.no_wrap, stage.overflow = True, "ellipsis"  # of the column it would take room from the numbers
+        made.add_row(stage, *(str(count) if count else "·" for count in counts))
     return made
 
 
