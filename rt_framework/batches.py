@@ -159,8 +159,7 @@ class Batches:
                 asked = [(question.key, question.request, question.price) for question in taken]
                 batch = await self._book.begin(secrets.token_hex(16), time.time(), self._identity, asked)
                 self._waiting = self._waiting[len(taken) :]
-                self._tally.calls += len(taken)
-                self._tally.retries += sum(question.retry for question in taken)
+                self._tally.sent(len(taken), sum(question.retry for question in taken))
                 self._start(self._see_through(batch, fresh=True))
         except RtError as error:
             for question in self._waiting:

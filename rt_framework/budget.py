@@ -20,11 +20,14 @@ class Budget:
     """
 
     def __init__(self, dollars: float | None, spent: int) -> None:
-        self._most = None if dollars is None else math.floor(Fraction(str(dollars)) * 10**9)
+        self.most = None if dollars is None else math.floor(Fraction(str(dollars)) * 10**9)
+        """Nano-dollars that may be spent, if there is a limit."""
         self.spent = spent
         """Nano-dollars paid, or perhaps paid."""
         self.reserved = 0
         """Nano-dollars that the attempts under way can cost."""
+        self.waiting = 0
+        """Attempts that wait until others turn out cheaper than they could have been."""
         self._open = 0
         self._freed = asyncio.Event()
 
@@ -38,12 +41,16 @@ class Budget:
         """
         while self._open and not self._affords(price):
             self._freed.clear()
-            await self._freed.wait()
+            self.waiting += 1
+            try:
+                await self._freed.wait()
+            finally:
+                self.waiting -= 1
         if not self._affords(price):
-            assert self._most is not None
+            assert self.most is not None
             raise BudgetReached(
                 f"the next call could cost ${price / 1e9:.4f}, more than what is left of the budget of "
-                f"${self._most / 1e9:g} (${self.spent / 1e9:.4f} spent); "
+                f"${self.most / 1e9:g} (${self.spent / 1e9:.4f} spent); "
                 "run again with a larger limits.budget_usd to go on"
             )
         self._open += 1
@@ -63,7 +70,7 @@ class Budget:
         self._freed.set()
 
     def _affords(self, price: int) -> bool:
-        return self._most is None or self.spent + self.reserved + price <= self._most
+        return self.most is None or self.spent + self.reserved + price <= self.most
 
 
 def price_of(teacher: object, request: Request) -> int | None:

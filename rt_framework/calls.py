@@ -26,7 +26,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, Request, digest
 from rt_framework.pace import Pace
 from rt_framework.protocols import BatchApiTeacher, BatchTeacher, Teacher
-from rt_framework.tally import Tally
+from rt_framework.tally import Tally, Traffic
 
 _TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
 """Kinds that say that the provider does not cope."""
@@ -79,17 +79,18 @@ class Calls:
         if isinstance(teacher, BatchTeacher):
             self._pace = Pace(max(limits.concurrency, 2 * teacher.batch_size), breaker, steady=True)
             self._batcher = Batcher(self._complete_many, teacher.batch_size)
-        tally.held, tally.spent = self._pace.held, lambda: self._budget.spent
+        tally.traffic = self.traffic
         self._batches: Batches | None = None
         if isinstance(teacher, BatchApiTeacher):
             self._batches = Batches(teacher, self._teacher.identity, ledger, self._budget, tally, breaker)
 
-    async def answer(self, request: Request, first: bool) -> Answer:
+    async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
         """The answer to *request*: the ledger's, else that of the provider.
 
         Args:
             request: the question.
             first: whether it is the first for its pair and reflection.
+            stage: who asks.
 
         Raises:
             RtError: nothing more can be sent.
@@ -97,7 +98,7 @@ class Calls:
         key = call_key(self._teacher.identity, request)
         known = self._ledger.reply(key)
         if known is not None:
-            self._tally.reused_calls += 1
+            self._tally.reused(stage)
             return Answer(key, known)
         if not self._ask:
             return Answer(key, None, TeacherError("no_answer", "not asked for: 'rt run' asks for what is missing"))
@@ -112,7 +113,17 @@ class Calls:
     def why(self) -> str:
         """What is being waited for, in words."""
         batches = "" if self._batches is None else self._batches.why()
-        return f"teacher: {batches or self._pace.why()}"
+        now = self.traffic()
+        calls = f"{now.under_way} calls under way of {now.at_once}"
+        return f"teacher: {batches or ', '.join(filter(None, (calls, now.held)))}"
+
+    def traffic(self) -> Traffic:
+        """How calls and money stand at this moment."""
+        budget = self._budget
+        waits = f"{budget.waiting} calls wait for what others have reserved of the budget" if budget.waiting else ""
+        held = ", ".join(filter(None, (self._pace.held(), waits)))
+        in_flight = max(self._pace.under_way - budget.waiting, 0)
+        return Traffic(in_flight, self._pace.at_once, held, budget.spent, budget.reserved, budget.most)
 
     async def close(self) -> None:
         """Let calls under way come to their end, since they are paid for; send nothing more."""
@@ -170,8 +181,7 @@ class Calls:
                 self._breaker.check()
                 number = await self._ledger.intend(key, self._teacher.identity, request, price)
                 cost = price  # what is cut off on its way may have been billed
-                self._tally.calls += 1
-                self._tally.retries += retry
+                self._tally.sent(1, retry)
                 try:
                     reply = await self._send(request)
                 except (TeacherError, RtError) as error:

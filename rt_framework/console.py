@@ -1,34 +1,18 @@
-"""What people see: live progress on a terminal, plain lines in a pipe, tables at the end."""
+"""How things are shown to people: text made harmless, tables, the account of a run."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 
 from rich import box
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from rt_framework.errors import KINDS
-from rt_framework.events import (
-    BatchChanged,
-    Progress,
-    RunFinished,
-    RunStarted,
-    RunStopping,
-    SampleFailed,
-    Stalled,
-    Summary,
-)
-from rt_framework.hookspecs import hookimpl
+from rt_framework.events import Summary
 from rt_framework.plain import shown
-
-_EVERY = 5.0
-"""Seconds between two plain progress lines."""
 
 VERSION_WORDS = {
     "original": "original",
@@ -68,100 +52,6 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], rig
     for row in rows:
         made.add_row(*(line(value) for value in row))
     return made
-
-
-class ConsoleReporter:
-    """The reporter of the command line."""
-
-    def __init__(self) -> None:
-        self._console = stdout()
-        self._live: Live | None = None
-        self._printed = time.monotonic()
-        self._failures = 0
-
-    @hookimpl
-    def rt_run_started(self, event: RunStarted) -> None:
-        """Say what runs on what."""
-        for note in event.notes:
-            self._console.print(line(note))
-        self._console.print(line(f"writing to {event.run_dir}"))
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-            self._live.start()
-
-    @hookimpl
-    def rt_progress(self, event: Progress) -> None:
-        """Draw, or print a line now and then."""
-        if self._live is not None:
-            self._live.update(safe(progress_text(event, self._failures)))
-        elif time.monotonic() - self._printed >= _EVERY:
-            self._printed = time.monotonic()
-            self._console.print(line(progress_text(event, self._failures)))
-
-    @hookimpl
-    def rt_sample_failed(self, event: SampleFailed) -> None:
-        """Count; show only what ends a sample."""
-        self._failures += 1
-        if event.fatal:
-            self._console.print(line(f"row {event.row} ({event.sample_id}) failed in {event.stage}: {event.reason}"))
-
-    @hookimpl
-    def rt_stalled(self, event: Stalled) -> None:
-        """Say what is being waited for."""
-        self._console.print(line(f"nothing has happened for {event.seconds:.0f} s: {event.why}"))
-
-    @hookimpl
-    def rt_batch_changed(self, event: BatchChanged) -> None:
-        """Say where questions are."""
-        then = "" if event.state == "collected" else "; Ctrl-C leaves it there, and the same command collects it later"
-        self._console.print(line(f"batch {event.name}: {event.questions} questions {event.state}{then}"))
-
-    @hookimpl
-    def rt_run_stopping(self, event: RunStopping) -> None:
-        """Say why the end takes a moment."""
-        self._console.print(line(event.reason))
-        if event.left:
-            self._console.print(
-                line(f"{event.left} questions stay with the provider in batches; the same command collects the answers")
-            )
-        if event.under_way:
-            calls = f"{event.under_way} calls under way, which are paid for"
-            self._console.print(line(f"waiting for {calls}; Ctrl-C leaves at once"))
-
-    @hookimpl
-    def rt_run_finished(self, event: RunFinished) -> None:
-        """Show the account."""
-        self.close()
-        show_summary(self._console, event.summary)
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-
-def progress_text(event: Progress, failures: int = 0) -> str:
-    """Progress as one line: samples, calls, tokens, cost, decisions so far, time left."""
-    share = f"{event.finished}/{event.total}" if event.total else str(event.finished)
-    parts = [f"{share} samples"]
-    if event.calls or event.reused_calls:
-        parts.append(f"{event.calls} calls, {event.retries} retries, {event.reused_calls} from the ledger")
-        parts.append(f"{event.teacher_tokens} tokens")
-        parts.append(dollars(event.nano_dollars))
-    parts.append(f"student {event.forward_tokens} tokens, {event.forward_tokens / max(event.seconds, 1e-9):.0f}/s")
-    if event.decisions:
-        held, won = event.decisions.get("held", 0), event.decisions.get("rewrite", 0)
-        parts.append(f"{held + won} choices, {won} for the rewrite")
-    parts += [f"{count} {name}" for name, count in event.outcomes.items()]
-    if failures:
-        parts.append(f"{failures} unusable answers")
-    if event.held:
-        parts.append(event.held)
-    if 0 < event.share < 1:
-        left = event.seconds / event.share * (1 - event.share)
-        parts.append(f"about {timedelta(seconds=round(left))} left")
-    return " · ".join(parts)
 
 
 def dollars(nano: int) -> str:

@@ -40,8 +40,25 @@ class StageFinished:
 
 
 @frozen
+class StageProgress:
+    """What became of the samples that reached a stage."""
+
+    stage: str
+    """Place and purpose: ``2. choose highest ifd``."""
+    passed: int = 0
+    """Samples that went on from it."""
+    dropped: int = 0
+    failed: int = 0
+    """Samples that it failed on, which is their end."""
+    unusable: int = 0
+    """Failures that a sample survived: it went on with the version it had."""
+    reused: int = 0
+    """Answers that the ledger gave it."""
+
+
+@frozen
 class Progress:
-    """Counts so far. Sent often; a reporter draws as often as it likes."""
+    """Counts so far. Sent often, once a second at least; a reporter draws as often as it likes."""
 
     finished: int
     total: int | None
@@ -66,6 +83,24 @@ class Progress:
     """Stages that samples have passed, as a share of all they have to pass."""
     spent: int = 0
     """Nano-dollars paid, or perhaps paid, by all runs of the directory; ``nano_dollars`` is this process's answers."""
+    stages: tuple[StageProgress, ...] = ()
+    """The stages, in the order of the pipeline."""
+    under_way: int = 0
+    """Teacher calls in flight; 0 for questions that a provider has in batches."""
+    at_once: int = 0
+    """How many may be in flight now; it moves between 1 and ``limits.concurrency``."""
+    reserved: int = 0
+    """Nano-dollars that the calls in flight can cost at most; no part of ``spent``."""
+    budget: int | None = None
+    """Nano-dollars that all runs of the directory may spend."""
+    projected: int | None = None
+    """Nano-dollars that the whole job will have cost if it goes on as in this process; none while that is a guess."""
+    gains: Mapping[str, float] = field(factory=dict)
+    """By metric that a choice read: mean over the choices of the kept version's value less that of the version held."""
+    still: float = 0.0
+    """Seconds since something was last answered, computed or finished."""
+    waiting: str = ""
+    """What is being waited for, in words."""
 
 
 @frozen

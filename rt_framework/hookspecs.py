@@ -105,7 +105,7 @@ class EventHooks:
 
     @hookspec
     def rt_progress(self, event: events.Progress) -> None:
-        """Something finished; sent at most a few times a second."""
+        """Something finished, at most a few times a second; and each second, whether or not."""
 
     @hookspec
     def rt_sample_failed(self, event: events.SampleFailed) -> None:

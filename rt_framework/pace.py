@@ -135,14 +135,14 @@ class Pace:
             return f"the provider asked for no calls for another {left:.1f} s"
         return "" if math.isinf(self._rate) else f"at most {self._rate:.1f} calls a second after a 429"
 
-    def why(self) -> str:
-        """What calls wait for, in words."""
-        held = self.held()
-        return f"{self.under_way} calls under way of {int(self._window)}{held and ', '}{held}"
+    @property
+    def at_once(self) -> int:
+        """Calls that may be under way now."""
+        return int(self._window)
 
     async def _place(self) -> None:
         self._breaker.check()
-        while self.under_way >= int(self._window):
+        while self.under_way >= self.at_once:
             self._freed.clear()
             await self._freed.wait()
             self._breaker.check()

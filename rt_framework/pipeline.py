@@ -198,22 +198,25 @@ class Run:
             except RtError:
                 raise
             except Exception as error:
+                self._tally.at(step.name, "failed")
                 await self._fail(sample, step.name, error)
                 return None
             if isinstance(outcome, Dropped):
+                self._tally.at(step.name, "dropped")
                 await self._end(outcome.sample, "dropped", outcome.reason)
                 return None
-            self._count(sample, outcome)
+            self._count(step, sample, outcome)
             sample = outcome
         return sample
 
-    def _count(self, before: Sample, after: Sample) -> None:
+    def _count(self, step: Step, before: Sample, after: Sample) -> None:
         """Tell what a stage did to a sample that goes on."""
-        self._tally.passed += 1
+        self._tally.at(step.name, "passed")
         for decision in after.decisions[len(before.decisions) :]:
             if len(decision.candidates) > 1:
-                self._tally.decisions["held" if decision.kept == decision.candidates[0] else "rewrite"] += 1
+                self._tally.chose(decision, after, step.stage.needs)
         for failure in after.failures[len(before.failures) :]:
+            self._tally.at(step.name, "unusable")
             self._report(after, failure, fatal=False)
         self._tally.changed()
 
@@ -260,7 +263,8 @@ class Run:
                 wave = list(islice(decided, _WAVE))
             if not wave:
                 break
-            await asyncio.gather(*(self._decided(before, _with_scores(after, ctx)) for before, after in wave))
+            await asyncio.gather(*(self._decided(step, before, _with_scores(after, ctx)) for before, after in wave))
+            self._tally.changed()
         self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
 
     async def _fit(self, step: Step) -> None:
@@ -276,8 +280,9 @@ class Run:
             for sample in wave:
                 await self._ledger.record(Story(ctx.noting(sample), WAITING, None))
 
-    async def _decided(self, before: Sample, after: Sample | Dropped) -> None:
+    async def _decided(self, step: Step, before: Sample, after: Sample | Dropped) -> None:
         """Record a barrier's word on a sample."""
+        self._tally.at(step.name, "dropped" if isinstance(after, Dropped) else "passed")
         if isinstance(after, Dropped):
             await self._end(after.sample, "dropped", after.reason)
         elif after is not before:

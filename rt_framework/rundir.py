@@ -25,6 +25,9 @@ SCORES = "scores.jsonl"
 MERGING = ".merging.sqlite"
 """The ledger of shards that are being put together, until it is whole."""
 
+PROGRESS = "progress.json"
+"""What the run that owns the directory has done so far, for who watches it from outside."""
+
 PILOT = "pilot"
 """Folder of a pilot's outputs, so that those beside the ledger are always of the whole job."""
 
@@ -81,11 +84,13 @@ def alone(path: Path, need: int = 0) -> Iterator[bool]:
         with _usable(path):
             check_room(path, need)
             unclean = (path / _OWNER).exists()
+            (path / PROGRESS).unlink(missing_ok=True)  # of a run that was killed
             _own(path)
         yield unclean
     finally:
         with suppress(OSError):  # The disk may have become read-only; what went wrong there is being told.
             (path / _OWNER).unlink(missing_ok=True)
+            (path / PROGRESS).unlink(missing_ok=True)
         lock.release()
 
 
@@ -109,15 +114,23 @@ def _own(path: Path) -> None:
 
 
 def _owner(path: Path) -> str:
-    """Who owns the directory. It locks first and says so next, and one that was killed has left its name."""
+    """Who owns the directory. It locks first and says so next."""
     deadline = time.monotonic() + _NAMING
     while time.monotonic() < deadline:
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            owner = json.loads((path / _OWNER).read_text("utf-8"))
-            if owner["host"] != platform.node() or _lives(owner["pid"]):
-                return f"process {owner['pid']} on {owner['host']}"
+        found = owner(path)
+        if found:
+            return found
         time.sleep(0.02)
     return "another process"
+
+
+def owner(path: Path) -> str | None:
+    """Who owns the directory now, in words. Only looks: to try the lock would keep a run from taking it."""
+    with suppress(OSError, OverflowError, ValueError, KeyError, TypeError):
+        found = json.loads((path / _OWNER).read_text("utf-8"))
+        if found["host"] != platform.node() or _lives(found["pid"]):  # else it was killed and has left its name
+            return f"process {found['pid']} on {found['host']}"
+    return None
 
 
 def _lives(pid: int) -> bool:

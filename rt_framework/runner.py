@@ -33,6 +33,7 @@ from rt_framework.outputs import write_outputs
 from rt_framework.pipeline import Run
 from rt_framework.plain import without_secrets
 from rt_framework.rundir import PILOT, freeze, identify, open_run, remember_run
+from rt_framework.snapshot import heartbeat
 from rt_framework.source import Source
 from rt_framework.summary import summarise
 from rt_framework.tally import Tally
@@ -79,7 +80,8 @@ async def run(
     reporters = host.reporters(watchers)
     need = room(total, job.source.size(), config.teacher is not None)
     with _told(reporters), open_run(run_dir, need) as ledger:
-        tally, breaker = Tally(reporters, total, len(job.steps)), Breaker()
+        asks = {step.name: bool(step.stage.reflections) for step in job.steps}
+        tally, breaker = Tally(reporters, total, asks), Breaker()
         work = _run(job, config, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
         out = run_dir if manner.pilot is None else run_dir / PILOT
@@ -104,7 +106,9 @@ async def _run(
     """Build what asks and scores, run the pipeline, and free it all again."""
     interrupted = await ledger.settle_interrupted()
     waits: list[Callable[[], str]] = []
+    tally.why = lambda: "; ".join(why() for why in waits)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(heartbeat(tally, run_dir))
         facts: dict[str, Any] = {"data": job.source.facts()}
         teaching = scoring = None
         batched = False
@@ -129,8 +133,8 @@ async def _run(
         notes = (*_notes(config, job.source), *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner))
         who, frozen = await identify(ledger), ledger.meta("frozen")
         started = RunStarted(str(run_dir), notes, tally.total, who, plain_config(config), frozen)
-        tally.reporters.send("rt_run_started", started)
-        await stack.enter_async_context(watchdog(tally, lambda: "; ".join(why() for why in waits)))
+        tally.begin(started)
+        await stack.enter_async_context(watchdog(tally))
         at_once = min(config.limits.at_once(batched), tally.total or 1)
         work = Run(job.steps, teaching, scoring, ledger, tally, at_once, config.pipeline.exhaustive)
         await work.go(job.source.samples())

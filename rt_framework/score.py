@@ -22,6 +22,7 @@ from rt_framework.manifest import plain_config, write_manifest
 from rt_framework.model import Sample
 from rt_framework.rundir import freeze, identify, open_run
 from rt_framework.scoring import Measured, Scoring
+from rt_framework.snapshot import heartbeat
 from rt_framework.source import Source
 from rt_framework.spans import Loss
 from rt_framework.spec import Spec
@@ -71,9 +72,10 @@ async def score_file(
             asked = {"data": str(source), "student": student, "scoring": config, "metrics": metrics}
             who, frozen = await identify(ledger), ledger.meta("frozen")
             started = RunStarted(str(out), notes, tally.total, who, plain_config(asked), frozen)
-            tally.reporters.send("rt_run_started", started)
-            await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
-            await _write(_lines(source, side.scoring, metrics), out, tally)
+            tally.begin(started)
+            async with heartbeat(tally, run_dir):
+                await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
+                await _write(_lines(source, side.scoring, metrics), out, tally)
             write_manifest(run_dir, ledger, asked, tally.progress())
             return tally.progress()
         finally:
@@ -92,7 +94,6 @@ async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) 
             async for line in lines:
                 write(json.dumps(line, allow_nan=False) + "\n")
                 tally.finished += 1
-                tally.passed += 1
                 tally.outcomes[line["status"]] += 1
                 tally.changed()
         with _writing(out):

@@ -36,7 +36,7 @@ class Teaching:
             FatalTeacherError: no further call can succeed.
             BudgetReached: the budget allows no further call.
         """
-        said, key = await self._said(reflection, version.pair)
+        said, key = await self._said(reflection, version.pair, stage)
         if isinstance(said, Unparsed):
             return Failure(stage, said.kind, said.reason, key)
         return Version(_lineage(version.name, name), said, version.name, name, key)
@@ -47,16 +47,16 @@ class Teaching:
         Raises:
             FatalTeacherError, BudgetReached: as :meth:`reflect`.
         """
-        said, key = await self._said(question, version.pair)
+        said, key = await self._said(question, version.pair, stage)
         return Failure(stage, said.kind, said.reason, key) if isinstance(said, Unparsed) else said
 
-    async def _said(self, question: Question[T], pair: Pair) -> tuple[T | Unparsed, str | None]:
+    async def _said(self, question: Question[T], pair: Pair, stage: str) -> tuple[T | Unparsed, str | None]:
         """The first usable answer of those that are allowed, or why the last one is not; and its key."""
         said: T | Unparsed = Unparsed("format", "no answer was asked for")
         key = None
         for index in range(self._answers):
             request = question.render(pair, index, self._structured)
-            answer = await self._calls.answer(request, first=index == 0)
+            answer = await self._calls.answer(request, index == 0, stage)
             said, key = _read(question, pair, request, answer), answer.key
             if not isinstance(said, Unparsed) or KINDS[said.kind].retry is not Retry.CHANGE:
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from rt_framework.events import Stalled
@@ -15,14 +15,9 @@ _PATIENCE = 60.0
 
 
 @asynccontextmanager
-async def watchdog(tally: Tally, why: Callable[[], str]) -> AsyncIterator[None]:
-    """Within, reporters are told when the run stands still.
-
-    Args:
-        tally: knows when something happened last.
-        why: what is being waited for, in words.
-    """
-    task = asyncio.create_task(_watch(tally, why))
+async def watchdog(tally: Tally) -> AsyncIterator[None]:
+    """Within, reporters are told when the run stands still; *tally* knows when something happened last."""
+    task = asyncio.create_task(_watch(tally))
     try:
         yield
     finally:
@@ -30,7 +25,7 @@ async def watchdog(tally: Tally, why: Callable[[], str]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _watch(tally: Tally, why: Callable[[], str]) -> None:
+async def _watch(tally: Tally) -> None:
     patience = _PATIENCE
     while True:
         await asyncio.sleep(_PATIENCE / 10)
@@ -38,5 +33,5 @@ async def _watch(tally: Tally, why: Callable[[], str]) -> None:
         if still < _PATIENCE:
             patience = _PATIENCE
         elif still >= patience:
-            tally.reporters.send("rt_stalled", Stalled(still, why()))
+            tally.reporters.send("rt_stalled", Stalled(still, tally.why()))
             patience = 2 * still

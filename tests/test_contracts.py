@@ -45,7 +45,7 @@ _keeps(
     ("unimproved", "drop"),
 )
 _keeps(contracts.ExecutorContract, ("local", None), ("processes", {"workers": 2}))
-_keeps(contracts.ReporterContract, ("console", None))
+_keeps(contracts.ReporterContract, ("console", None), ("jsonl", None))
 _keeps(contracts.FormatContract, ("csv", None))
 _keeps(contracts.FormatContract, *((name, None) for name in ("json", "jsonl", "parquet", "dataset")), nested=True)
 

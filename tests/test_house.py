@@ -25,13 +25,13 @@ LAYERS = (
     "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
-    "batches losses source manifest summary watchdog",
+    "batches losses source manifest summary watchdog snapshot",
     "calls",
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
     "runner score checks console quote merging",
-    "story pilot report",
+    "story pilot report screen",
     "spending",
     "cli",
 )
@@ -62,7 +62,7 @@ PUBLIC = {
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf")
 
 WHO_MAY_IMPORT = {
-    "rich": {"console", "story"},
+    "rich": {"console", "screen", "story"},
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.litellm_errors", "builtin.teachers.litellm_batches"},
     "torch": {
         "builtin.models",

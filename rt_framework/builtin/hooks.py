@@ -5,6 +5,7 @@ from __future__ import annotations
 from rt_framework import hookimpl
 from rt_framework.builtin.executors.settings import ProcessesSettings
 from rt_framework.builtin.reflections.settings import ReflectionSettings
+from rt_framework.builtin.reporters.settings import JsonlSettings
 from rt_framework.builtin.selectors import settings as selectors
 from rt_framework.builtin.stages import settings as stages
 from rt_framework.builtin.students.settings import HFSettings
@@ -121,4 +122,6 @@ def rt_register_executors(register: Register) -> None:
 @hookimpl
 def rt_register_reporters(register: Register) -> None:
     """Who watches."""
-    register("console", "rt_framework.console:ConsoleReporter", help="live progress, or plain lines in a pipe")
+    register("console", "rt_framework.screen:ConsoleReporter", help="a live screen, or plain lines in a pipe")
+    target = f"{_HERE}.reporters.jsonl:JsonlReporter"
+    register("jsonl", target, help="every event as a line of JSON", settings=JsonlSettings)

@@ -7,11 +7,58 @@ from pathlib import Path
 
 import click
 
+_EVERY = 1.0
+"""Seconds between two looks at a run."""
+
+_OLD = 10.0
+"""Seconds after which what a run said of itself is old."""
+
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-def command(run_dir: Path) -> None:
+@click.option("--watch", is_flag=True, help="Show the screen of the run that goes on there, until it ends or Ctrl-C.")
+def command(run_dir: Path, watch: bool) -> None:
     """Show what the run in RUN_DIR did so far: outcomes, cost, failures, scores. May be called while it runs."""
+    from rt_framework.cli.common import reader
+
+    reader(run_dir).close()  # what is no run directory is told of before anything is shown
+    if watch:
+        try:
+            _watch(run_dir)
+        except KeyboardInterrupt:
+            return
+    _show(run_dir)
+
+
+def _watch(run_dir: Path) -> None:
+    """Draw what the run that owns the directory says of itself, as long as one does. The ledger is left alone."""
+    from rt_framework import snapshot
+    from rt_framework.console import line, stdout
+    from rt_framework.rundir import owner
+    from rt_framework.screen import Display
+
+    console = stdout()
+    display = Display(console)
+    who = owner(run_dir)
+    console.print(line(f"{run_dir}: {f'in use by {who}' if who else 'no run goes on here'}"))
+    try:
+        while owner(run_dir):
+            said = snapshot.read(run_dir)
+            if said is not None:
+                display.show(said.progress, _old(time.time() - said.written))
+            time.sleep(_EVERY)
+    finally:
+        display.close()
+    if who:
+        console.print(line("the run has ended"))
+
+
+def _old(age: float) -> tuple[str, ...]:
+    return (f"the run said this {age:.0f} s ago; it is busy, or does not go on",) if age > _OLD else ()
+
+
+def _show(run_dir: Path) -> None:
+    """Print the account of the directory, from its ledger."""
     from rt_framework.batchbook import BatchBook
     from rt_framework.cli.common import reader
     from rt_framework.console import dollars, line, stdout, summary_tables, table
@@ -19,8 +66,7 @@ def command(run_dir: Path) -> None:
     from rt_framework.summary import summarise
     from rt_framework.tally import Tally
 
-    ledger = reader(run_dir)
-    console = stdout()
+    ledger, console = reader(run_dir), stdout()
     try:
         for made in summary_tables(summarise(ledger, Tally(Reporters([])))):
             console.print(made)
