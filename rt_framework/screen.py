@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -161,10 +162,12 @@ class ConsoleReporter:
     def __init__(self) -> None:
         self._console = stdout()
         self._display = Display(self._console)
+        self._run_dir = ""
 
     @hookimpl
     def rt_run_started(self, event: RunStarted) -> None:
         """Say what runs on what."""
+        self._run_dir = event.run_dir
         for note in event.notes:
             self._console.print(line(note))
         self._console.print(line(f"writing to {event.run_dir}"))
@@ -208,6 +211,7 @@ class ConsoleReporter:
         """Show the account."""
         self.close()
         show_summary(self._console, event.summary)
+        self._console.print(line(f"as a page: rt report {shlex.quote(self._run_dir)}"))
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -13,7 +13,7 @@ from rt_framework.events import Summary
 from rt_framework.host import Host, Reporters
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair, Reply, Request, Sample, Sampling, Usage, Version, digest
-from rt_framework.runner import run
+from rt_framework.runner import Manner, run
 from rt_framework.spans import SpanLoss
 from rt_framework.tally import Tally
 from rt_framework.testing import FakeStudent, ScriptedTeacher
@@ -114,12 +114,13 @@ def go(
     teacher: Any = None,
     student: Any = None,
     watchers: Iterable[object] = (),
+    manner: Manner = Manner(),
 ) -> Summary:
     """Run the job with these objects as teacher and student."""
     fakes_plugin.HELD["teacher"] = ScriptedTeacher(rewriting) if teacher is None else teacher
     fakes_plugin.HELD["student"] = FakeStudent() if student is None else student
     host = Host(modules=["tests.fakes_plugin"], only=[], strict=True)
-    return asyncio.run(run(host, config, run_dir, watchers))
+    return asyncio.run(run(host, config, run_dir, watchers, manner))
 
 
 def side(run_dir: Path) -> list[dict[str, Any]]:

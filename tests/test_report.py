@@ -22,6 +22,7 @@ from rt_framework.report.measures import auc, length_matched, random_like
 from rt_framework.report.noise import Doubts
 from rt_framework.report.survey import why
 from rt_framework.report.texts import clipped, fit, remarks
+from rt_framework.runner import Manner
 from rt_framework.testing import ScriptedTeacher
 from tests.reliability.jobs import Commands
 from tests.reliability.test_18_hostile_text import HOSTILE, SURROGATE, hostile_rows, rewriting
@@ -269,6 +270,18 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, rt: Any) -> None:
     assert rt("report", run_dir).out == f"wrote {run_dir / 'report.html'}\n"
     assert rt("report", run_dir, "--out", tmp_path / "x.html").out == f"wrote {tmp_path / 'x.html'}\n"
     assert (tmp_path / "x.html").read_bytes() == (run_dir / "report.html").read_bytes()
+
+
+def test_after_a_pilot_it_is_the_pilots(tmp_path: Path) -> None:
+    """Of its rows, and the title says so; after the whole run it is of all."""
+    run_dir = tmp_path / "run"
+    config = job(tmp_path, rows(20), WHOLE)
+    go(config, run_dir, RewritingTeacher(), manner=Manner(pilot=5))
+    found = page(run_dir)
+    assert (len(found.samples), "run, a pilot" in found.text) == (5, True)
+    go(config, run_dir, RewritingTeacher())
+    found = page(run_dir)
+    assert (len(found.samples), "a pilot" in found.text) == (20, False)
 
 
 def test_a_run_that_is_not_finished_is_one_line(tmp_path: Path, rt: Any) -> None:

@@ -16,7 +16,7 @@ from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
 from rt_framework.report.samples import pack, packed
 from rt_framework.report.survey import survey_of
-from rt_framework.rundir import LEDGER
+from rt_framework.rundir import LEDGER, MANIFEST, PILOT
 
 REPORT = "report.html"
 
@@ -36,14 +36,15 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         DataError: *run_dir* holds no finished run.
         DiskError: the file cannot be written.
     """
-    manifest = read_manifest(run_dir)
+    told = _last(run_dir)
+    manifest = read_manifest(told)
     ledger = Ledger(run_dir / LEDGER, readonly=True)
     try:
         survey = survey_of(ledger, manifest)
         if not survey.total:
             raise DataError(f"{run_dir}: no sample came to its end; 'rt run' goes on with it")
         numbers = packed(columns(survey))
-        page = Page(facts_of(ledger, manifest, survey, run_dir), survey.metrics, numbers)
+        page = Page(facts_of(ledger, manifest, survey, _title(run_dir, told)), survey.metrics, numbers)
         html = page.render(pack(ledger, survey.total, 1e6 * megabytes - page.size))
     finally:
         ledger.close()
@@ -51,3 +52,15 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
     with whole(path) as part:
         part.write_text(html, "utf-8")
     return path
+
+
+def _last(run_dir: Path) -> Path:
+    """Where the last run left its manifest: the ledger's account is its, be it a pilot's or of all rows."""
+    whole_run, pilot = run_dir / MANIFEST, run_dir / PILOT / MANIFEST
+    if pilot.exists() and (not whole_run.exists() or pilot.stat().st_mtime > whole_run.stat().st_mtime):
+        return run_dir / PILOT
+    return run_dir
+
+
+def _title(run_dir: Path, told: Path) -> str:
+    return run_dir.resolve().name + ("" if told == run_dir else ", a pilot")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -49,12 +48,12 @@ class Facts:
     noise: float
 
 
-def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, run_dir: Path) -> Facts:
+def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title: str) -> Facts:
     """Everything that the page says of a run."""
     paid, spent = bills(ledger), ledger.spent()
     lengths = tuple(_lengths(survey))
     return Facts(
-        title=fit(run_dir.resolve().name),
+        title=fit(title),
         sentence=_sentence(survey, spent, paid),
         cautions=tuple(_cautions(ledger, survey)),
         ran=tuple(_ran(manifest)),
