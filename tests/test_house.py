@@ -19,8 +19,8 @@ PACKAGE = REPO / "rt_framework"
 
 LAYERS = (
     "plain",
-    "errors model events batching sequences migrations estimates",
-    "spans fences",
+    "errors model events batching sequences migrations estimates refusals languages neighbours",
+    "spans fences contrasts",
     "answers protocols hookspecs spec options shapes shards breaker interrupt",
     "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
@@ -30,8 +30,8 @@ LAYERS = (
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
-    "runner score checks console quote merging",
-    "story pilot",
+    "runner score checks console quote merging compare",
+    "story pilot side_by_side",
     "spending",
     "cli",
 )
@@ -55,13 +55,17 @@ PUBLIC = {
     "sequences",
     "fences",
     "answers",
+    "refusals",
 }
 """Modules of the core that a plugin may import; the empty name is the package itself."""
 
-HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf")
+HEAVY = (
+    *("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf"),
+    *("datasketch", "scipy", "py3langid"),
+)
 
 WHO_MAY_IMPORT = {
-    "rich": {"console", "story"},
+    "rich": {"console", "story", "side_by_side"},
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.litellm_errors", "builtin.teachers.litellm_batches"},
     "torch": {
         "builtin.models",
@@ -75,6 +79,8 @@ WHO_MAY_IMPORT = {
     "numpy": {"packing", "builtin.students", "builtin.teachers.decoding"},
     "datasets": {"builtin.formats.dataset"},
     "pyarrow": {"builtin.formats"},
+    "datasketch": {"neighbours"},
+    "py3langid": {"languages"},
     "click": {"cli"},
     "sqlite3": {"ledger", "writer", "migrations", "merging"},
     "yaml": {"config"},
@@ -182,6 +188,7 @@ def test_nothing_heavy_is_imported_with_a_core_module_or_settings(module):
                 ["plugins", "show", "hf"],
                 ["run", "--help"],
                 ["pilot", "--help"],
+                ["compare", "--help"],
                 ["init", "x"],
             )
         ),
