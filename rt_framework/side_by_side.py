@@ -12,9 +12,10 @@ from rich.console import Console
 
 from rt_framework import languages, neighbours
 from rt_framework.compare import Comparison, Side
-from rt_framework.console import line, table
+from rt_framework.console import dollars, line, table
 from rt_framework.contrasts import Spread
 from rt_framework.errors import RtError
+from rt_framework.judging import Judgements
 from rt_framework.manifest import read_config_of
 from rt_framework.spec import Spec
 
@@ -169,3 +170,49 @@ def _as_typed(spec: Spec) -> str:
 
 def _scores_file(path: Path) -> str:
     return f"{path.stem}.scores.jsonl"
+
+
+# --- the judge --------------------------------------------------------------------------------
+
+
+def show_judgements(console: Console, found: Judgements) -> None:
+    """Print how the judge decided."""
+    verdicts = found.verdicts
+    named = (("A better", verdicts.wins), ("tie", verdicts.ties), ("B better", verdicts.losses))
+    rows = [(name, count, _share(count, verdicts.count) if verdicts.count else "") for name, count in named]
+    title = f"{verdicts.count} pairs of answers, each judged in both orders"
+    console.print(table(title, ("", "pairs", "share"), rows, (1, 2)))
+    for told in _judged(found):
+        console.print(line(told))
+    spent = found.progress
+    console.print(
+        line(
+            f"{spent.calls} teacher calls sent, {spent.retries} of them retries, {spent.reused_calls} answers from the "
+            f"ledger, {dollars(spent.nano_dollars)}; {spent.seconds:.1f} s"
+        )
+    )
+
+
+def _judged(found: Judgements) -> Iterator[str]:
+    verdicts, score = found.verdicts, found.verdicts.score
+    yield f"judge: {found.judge}"
+    if score is not None:
+        yield (
+            f"win score of A: {score.value:.4f}, 95 % from {score.low:.4f} to {score.high:.4f} (Tango's score "
+            f"interval; 0 … 2, above 1 A is better); of B: {2 - score.value:.4f}"
+        )
+        share = _share(verdicts.conflicts, verdicts.count)
+        yield f"order: in {verdicts.conflicts} pairs ({share}) the two orders named different winners; these are ties"
+    if verdicts.unequal:
+        share = _share(verdicts.longer, verdicts.unequal)
+        yield (
+            f"length: the longer answer won {verdicts.longer} of {verdicts.unequal} decisions ({share}). A judge that "
+            "likes length cannot be told from better answers that are longer"
+        )
+    if found.excluded:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in found.excluded.items())
+        yield f"excluded, for want of a usable answer in both orders: {sum(found.excluded.values())} pairs ({kinds})"
+    if found.errors:
+        yield f"{found.errors} of them met errors; run again, and what has no answer is asked for again"
+    left = found.shared - found.same - found.drawn
+    yield f"questions in both: {found.shared}, of which {found.same} have equal answers and {left} were not drawn"
