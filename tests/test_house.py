@@ -31,7 +31,7 @@ LAYERS = (
     "pipeline outputs selecting",
     "assembly",
     "runner score checks console quote merging compare",
-    "judging",
+    "judging sanity",
     "story pilot side_by_side",
     "spending",
     "cli",
