@@ -242,6 +242,10 @@ def test_what_cannot_be_compared_is_refused_in_a_line(cli, tmp_path):
     }
     for arguments, words in refused.items():
         assert words in the_error(cli("compare", *arguments))
+    before = (tmp_path / "data.json").read_bytes()
+    same = cli("compare", "other.json", "data.json", "--json", tmp_path / "data.json")
+    assert "would replace what is compared" in the_error(same)
+    assert (tmp_path / "data.json").read_bytes() == before
 
 
 def test_columns_of_your_own_are_read_in_both(cli, found, tmp_path):

@@ -141,7 +141,7 @@ def test_samples_without_a_score_are_told_with_their_reason(doctor, tmp_path):
     empty = [{"instruction": f"Say nothing {n} times.", "input": "", "output": ""} for n in range(40)]
     write_json(tmp_path / "data.json", rows(39) + empty[:1])
     mark, told = said(doctor("data.json", "--student", "kind"), "numbers")
-    assert (mark, told) == ("ok", "1 of 40 samples (2.5 %) lack a score: 1: empty: y|x: the target is empty")
+    assert (mark, told) == ("ok", "1 of 40 samples (2.5 %) lack a score: 1 empty (y|x: the target is empty)")
     write_json(tmp_path / "data.json", rows(20) + empty[:20])
     assert said(doctor("data.json", "--student", "kind"), "numbers")[0] == "CHECK"
     write_json(tmp_path / "data.json", empty)
@@ -266,11 +266,11 @@ def shares(done):
 def test_the_right_template_passes_and_a_deaf_one_does_not(doctor, smollm2, tmp_path):
     """On the demo's samples, with a model that was tuned for chat."""
     data = REPO / "demo" / "samples.json"
-    right = doctor(data, "--student", f"hf:{smollm2}", "-n", 20)
+    right = doctor(data, "--student", f"hf:{smollm2}")
     assert [said(right, name)[0] for name in METRICS] == ["ok", "ok"], right.out
-    wrong = doctor(data, "--student", f"hf:{smollm2}", "--template", "deaf", "-n", 20)
+    wrong = doctor(data, "--student", f"hf:{smollm2}", "--template", "deaf")
     assert said(wrong, "ifd")[0] == "CHECK", wrong.out
-    assert shares(wrong)["ifd"] > shares(right)["ifd"] + 0.2
+    assert shares(wrong)["ifd"] > shares(right)["ifd"] + 0.1
 
 
 @pytest.mark.model

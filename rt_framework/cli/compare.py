@@ -65,6 +65,8 @@ def command(
         raise click.UsageError("--sample, --budget-usd and --run-dir are for --judge")
     if judge is not None and (out or run_dir) is None:
         raise click.UsageError("--judge: say where its answers are kept, by --run-dir DIR or --json FILE")
+    if out is not None and out.resolve() in {one.resolve() for one in (a, b, scores_a, scores_b) if one is not None}:
+        raise click.UsageError(f"--json {out}: would replace what is compared")
     read = pairs(columns, "--column")
     left = open_side(host, Data(str(a), format_, shape, read), scores_a)
     right = open_side(host, Data(str(b), format_, shape, read), scores_b)
