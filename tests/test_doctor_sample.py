@@ -266,7 +266,7 @@ def shares(done):
 def test_the_right_template_passes_and_a_deaf_one_does_not(doctor, smollm2, tmp_path):
     """On the demo's samples, with a model that was tuned for chat."""
     data = REPO / "demo" / "samples.json"
-    right = doctor(data, "--student", f"hf:{smollm2}")
+    right = doctor(data, "--student", f"hf:{smollm2}", "-n", 16)
     assert [said(right, name)[0] for name in METRICS] == ["ok", "ok"], right.out
     wrong = doctor(data, "--student", f"hf:{smollm2}", "--template", "deaf")
     assert said(wrong, "ifd")[0] == "CHECK", wrong.out
