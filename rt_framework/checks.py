@@ -26,11 +26,13 @@ class Finding:
     what: str
     finding: str
     good: bool = True
+    sure: bool = True
+    """Whether it is plain, or a hint that somebody should look into."""
 
     @property
     def mark(self) -> str:
         """How it is shown."""
-        return "ok" if self.good else "WRONG"
+        return "WRONG" if not self.good else "ok" if self.sure else "CHECK"
 
 
 def check_versions() -> Iterator[Finding]:

@@ -29,7 +29,7 @@ def select_file(host: Host, source: Source, scores: Path, by: Spec, out: Path, d
     if not hasattr(selector, "select"):
         raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")
     metrics = {name: make("metrics", name) for name in selector.needs}
-    lines = _read(scores)
+    lines = read_scores(scores)
     rows = [
         Scored(sample.id, sample.row, sample.original, _scores(scores, lines, sample.id, metrics))
         for sample in source.samples()
@@ -46,7 +46,12 @@ def _records(source: Source, kept: set[str], wanted: bool) -> Iterator[Record]:
     return (record for sample, record in source if (sample.id in kept) is wanted)
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def read_scores(path: Path) -> dict[str, dict[str, Any]]:
+    """The lines of a file that ``rt score`` wrote, by sample id: the ``status``, and the value of each metric.
+
+    Raises:
+        DataError: there is no such file, or a line is none of those.
+    """
     lines = {}
     try:
         with path.open(encoding="utf-8") as file:

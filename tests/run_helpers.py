@@ -114,13 +114,13 @@ def go(
     teacher: Any = None,
     student: Any = None,
     watchers: Iterable[object] = (),
-    manner: Manner = Manner(),
+    pilot: int | None = None,
 ) -> Summary:
     """Run the job with these objects as teacher and student."""
     fakes_plugin.HELD["teacher"] = ScriptedTeacher(rewriting) if teacher is None else teacher
     fakes_plugin.HELD["student"] = FakeStudent() if student is None else student
     host = Host(modules=["tests.fakes_plugin"], only=[], strict=True)
-    return asyncio.run(run(host, config, run_dir, watchers, manner))
+    return asyncio.run(run(host, config, run_dir, watchers, Manner(pilot=pilot)))
 
 
 def side(run_dir: Path) -> list[dict[str, Any]]:

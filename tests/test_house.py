@@ -19,10 +19,10 @@ PACKAGE = REPO / "rt_framework"
 
 LAYERS = (
     "plain",
-    "errors model events batching sequences migrations estimates",
-    "spans fences",
+    "errors model events batching sequences migrations estimates refusals languages neighbours",
+    "spans fences contrasts",
     "answers protocols hookspecs matching spec options shapes shards breaker interrupt",
-    "registry records plan writer budget pace disk scaffold",
+    "pairwise registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
     "batches losses source manifest summary watchdog snapshot",
@@ -30,8 +30,9 @@ LAYERS = (
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
-    "runner score checks console quote merging",
-    "story pilot report screen",
+    "runner score checks console quote merging compare",
+    "judging sanity",
+    "story pilot report screen side_by_side",
     "spending",
     "cli",
 )
@@ -56,13 +57,17 @@ PUBLIC = {
     "matching",
     "fences",
     "answers",
+    "refusals",
 }
 """Modules of the core that a plugin may import; the empty name is the package itself."""
 
-HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf")
+HEAVY = (
+    *("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf"),
+    *("datasketch", "scipy", "py3langid"),
+)
 
 WHO_MAY_IMPORT = {
-    "rich": {"console", "screen", "story"},
+    "rich": {"console", "screen", "side_by_side", "story"},
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.litellm_errors", "builtin.teachers.litellm_batches"},
     "torch": {
         "builtin.models",
@@ -76,6 +81,8 @@ WHO_MAY_IMPORT = {
     "numpy": {"packing", "builtin.students", "builtin.teachers.decoding"},
     "datasets": {"builtin.formats.dataset"},
     "pyarrow": {"builtin.formats"},
+    "datasketch": {"neighbours"},
+    "py3langid": {"languages"},
     "click": {"cli"},
     "sqlite3": {"ledger", "writer", "migrations", "merging"},
     "yaml": {"config", "report"},
@@ -185,6 +192,7 @@ def test_nothing_heavy_is_imported_with_a_core_module_or_settings(module):
                 ["plugins", "show", "hf"],
                 ["run", "--help"],
                 ["pilot", "--help"],
+                ["compare", "--help"],
                 ["init", "x"],
             )
         ),

@@ -22,7 +22,6 @@ from rt_framework.report.measures import auc, length_matched, random_like
 from rt_framework.report.noise import Doubts
 from rt_framework.report.survey import why
 from rt_framework.report.texts import clipped, fit, remarks
-from rt_framework.runner import Manner
 from rt_framework.testing import ScriptedTeacher
 from tests.reliability.jobs import Commands
 from tests.reliability.test_18_hostile_text import HOSTILE, SURROGATE, hostile_rows, rewriting
@@ -276,7 +275,7 @@ def test_after_a_pilot_it_is_the_pilots(tmp_path: Path) -> None:
     """Of its rows, and the title says so; after the whole run it is of all."""
     run_dir = tmp_path / "run"
     config = job(tmp_path, rows(20), WHOLE)
-    go(config, run_dir, RewritingTeacher(), manner=Manner(pilot=5))
+    go(config, run_dir, RewritingTeacher(), pilot=5)
     found = page(run_dir)
     assert (len(found.samples), "run, a pilot" in found.text) == (5, True)
     go(config, run_dir, RewritingTeacher())

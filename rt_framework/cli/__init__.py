@@ -23,6 +23,7 @@ _COMMANDS = {
     "score": "Score a data set by metrics of the student.",
     "reflect": "Ask the teacher for one kind of rewrite.",
     "select": "Select samples by scores that were computed before.",
+    "compare": "Put two data sets side by side.",
     "merge": "Put the runs of all shards together.",
     "export": "Write the result of a run in another format.",
     "status": "Show counts, cost and failures of a run.",

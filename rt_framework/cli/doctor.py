@@ -2,32 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.host import Host
 
+if TYPE_CHECKING:
+    from rt_framework.checks import Finding
 
-@click.command(cls=ChoosingCommand, choices={"student": "students"})
-@click.argument("config", type=click.Path(path_type=Path), required=False)
-@click.option("--student", metavar="NAME:MODEL", help="Also load this student and score two words with it.")
+
+@click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates"})
+@click.argument("subject", metavar="[CONFIG|DATA]", type=click.Path(path_type=Path), required=False)
+@click.option("--student", metavar="NAME:MODEL", help="Also load this student and score with it.")
+@click.option("--preset", default="chat", show_default=True, help="Frozen set of rules, for DATA.")
+@click.option("--template", help="Template, for DATA; the preset's own when left out.")
+@click.option("--max-tokens", type=click.IntRange(2), help="Longest sequence in tokens; beats the preset.")
+@click.option("-n", "--sample", type=click.IntRange(1), default=64, show_default=True, help="Samples of DATA to score.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which samples are drawn.")
+@click.option("--format", "format_", metavar="NAME", help="Format of DATA; found by itself when left out.")
+@click.option("--shape", metavar="NAME", help="Shape of its columns; found by itself when left out.")
+@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column.")
 @click.pass_obj
-def command(host: Host, config: Path | None, student: str | None) -> int:
-    """Say what works here and what is wrong: versions, device, plugins, and CONFIG if one is given."""
-    from rt_framework.checks import check_config, check_device, check_plugins, check_student, check_versions
+def command(
+    host: Host,
+    subject: Path | None,
+    student: str | None,
+    preset: str,
+    template: str | None,
+    max_tokens: int | None,
+    sample: int,
+    seed: int,
+    format_: str | None,
+    shape: str | None,
+    columns: tuple[str, ...],
+) -> int:
+    """Say what works here and what is wrong: versions, device, plugins, and CONFIG if one is given.
+
+    With --student and DATA a few samples of it are scored, to see whether student, template and data fit together
+    before all of it is scored. A file that ends in .yaml or .yml is a CONFIG. Nothing is written.
+    """
+    from rt_framework import checks
+    from rt_framework.cli.common import pairs
+    from rt_framework.config import Data, ScoringConfig
+    from rt_framework.sanity import check_sample
+
+    who = None if student is None else chosen("student", student)
+    looks: list[Callable[[], Iterator[Finding]]] = [
+        checks.check_versions,
+        checks.check_device,
+        lambda: checks.check_plugins(host),
+    ]
+    is_config = subject is not None and subject.suffix in (".yaml", ".yml")
+    if subject is not None and is_config:
+        looks.append(lambda: checks.check_config(host, subject))
+    elif subject is not None:
+        data = Data(str(subject), format_, shape, pairs(columns, "--column"))
+        rules = ScoringConfig(preset, chosen("template", template) if template else None, max_tokens)
+        looks.append(lambda: check_sample(host, data, who, rules, sample, seed))
+    if who is not None and (subject is None or is_config):
+        looks.append(lambda: checks.check_student(host, who))
+    return _told([finding for look in looks for finding in look()])
+
+
+def _told(results: list[Finding]) -> int:
+    """Print what was found; gives the exit code."""
     from rt_framework.console import line, stdout, table
 
-    checks: list[Any] = [check_versions, check_device, lambda: check_plugins(host)]
-    if config is not None:
-        checks.append(lambda: check_config(host, config))
-    if student is not None:
-        checks.append(lambda: check_student(host, chosen("student", student)))
-    results = [result for check in checks for result in check()]
     console = stdout()
     console.print(table("Checks", ("", "what", "finding"), [(r.mark, r.what, r.finding) for r in results]))
-    wrong = sum(not result.good for result in results)
-    console.print(line("nothing is wrong" if not wrong else f"{wrong} wrong"))
+    wrong, doubtful = sum(not result.good for result in results), sum(result.mark == "CHECK" for result in results)
+    told = [f"{wrong} wrong"] if wrong else ["nothing is wrong"]
+    told += [f"{doubtful} to look into"] if doubtful else []
+    console.print(line(", ".join(told)))
     return 2 if wrong else 0

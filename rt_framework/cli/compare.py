@@ -1,0 +1,98 @@
+"""``rt compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rt_framework.cli.chosen import ChoosingCommand, chosen
+from rt_framework.host import Host
+
+if TYPE_CHECKING:
+    from rt_framework.judging import Job, Judgements
+
+
+@click.command(cls=ChoosingCommand, choices={"judge": "teachers"})
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--scores-a", type=click.Path(path_type=Path), help="What 'rt score' wrote for A, if A is a data file.")
+@click.option("--scores-b", type=click.Path(path_type=Path), help="The same for B.")
+@click.option("--format", "format_", metavar="NAME", help="Format of the data files; found by itself when left out.")
+@click.option("--shape", metavar="NAME", help="Shape of their columns; found by itself when left out.")
+@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Also write what is found to this file.")
+@click.option("--judge", metavar="NAME:MODEL", help="Also let a teacher judge the answers pairwise. This is paid for.")
+@click.option("-n", "--sample", type=click.IntRange(1), help="Judge only so many pairs, drawn at random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which pairs are drawn.")
+@click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Calls under way at most.")
+@click.option("--budget-usd", type=click.FloatRange(0), help="Dollars; nothing is sent that could exceed it.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the judge's answers are; default: FILE.rt.")
+@click.pass_obj
+def command(
+    host: Host,
+    a: Path,
+    b: Path,
+    scores_a: Path | None,
+    scores_b: Path | None,
+    format_: str | None,
+    shape: str | None,
+    columns: tuple[str, ...],
+    out: Path | None,
+    judge: str | None,
+    sample: int | None,
+    seed: int,
+    concurrency: int,
+    budget_usd: float | None,
+    run_dir: Path | None,
+) -> int:
+    """Put two data sets side by side: scores, lengths, duplicates, refusals, languages. Trains nothing.
+
+    A and B are data files, or run directories: of these the samples that were kept, with their scores.
+
+    With --judge a teacher marks both answers to each question that A and B share, in both orders. Its options are
+    options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
+    """
+    from rt_framework.cli.common import pairs
+    from rt_framework.compare import compare, open_side, plain, write_json
+    from rt_framework.config import Data, Limits
+    from rt_framework.console import line, stdout
+    from rt_framework.judging import Job, plain_judgements
+    from rt_framework.side_by_side import show_comparison, show_judgements
+
+    if judge is None and (sample, budget_usd, run_dir) != (None, None, None):
+        raise click.UsageError("--sample, --budget-usd and --run-dir are for --judge")
+    if judge is not None and (out or run_dir) is None:
+        raise click.UsageError("--judge: say where its answers are kept, by --run-dir DIR or --json FILE")
+    if out is not None and out.resolve() in {one.resolve() for one in (a, b, scores_a, scores_b) if one is not None}:
+        raise click.UsageError(f"--json {out}: would replace what is compared")
+    read = pairs(columns, "--column")
+    left = open_side(host, Data(str(a), format_, shape, read), scores_a)
+    right = open_side(host, Data(str(b), format_, shape, read), scores_b)
+    job = None
+    if judge is not None:
+        place = run_dir or Path(f"{out}.rt")
+        limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
+        job = Job.of(host, (left, right), chosen("judge", judge), limits, place, sample, seed)
+    found, console, errors = compare(left, right), stdout(), 0
+    told = plain(found)
+    show_comparison(console, found, left, right)
+    if job is not None:
+        judged = _judged(host, job)
+        show_judgements(console, judged)
+        told, errors = {**told, "judge": plain_judgements(judged)}, judged.errors
+    if out is not None:
+        write_json(out, told)
+        console.print(line(f"wrote {out}"))
+    return int(errors > 0)
+
+
+def _judged(host: Host, job: Job) -> Judgements:
+    import asyncio
+
+    from rt_framework.cli.common import watching
+    from rt_framework.judging import judge
+
+    with watching(host, ["console"]) as watchers:
+        return asyncio.run(judge(host, job, watchers))
