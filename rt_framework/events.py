@@ -96,7 +96,7 @@ class Progress:
     projected: int | None = None
     """Nano-dollars that the whole job will have cost if it goes on as in this process; none while that is a guess."""
     gains: Mapping[str, float] = field(factory=dict)
-    """By metric that a choice read: mean over the choices of the kept version's value less that of the version held."""
+    """By metric that a choice read: mean of the kept version's value less that of the one held, if both are valid."""
     still: float = 0.0
     """Seconds since something was last answered, computed or finished."""
     waiting: str = ""

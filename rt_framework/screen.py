@@ -33,8 +33,9 @@ def screen(progress: Progress, notes: Sequence[str] = ()) -> RenderableType:
     """
     parts: list[RenderableType] = [_bar(progress), _facts(progress)]
     if progress.stages:
-        parts.append(_stages(progress))
-    return Group(*parts, *map(line, notes))
+        parts += [line(""), _stages(progress)]
+    # An empty line at the end: the terminal echoes ^C there, which must not begin a new one.
+    return Group(*parts, *map(line, notes), line(""))
 
 
 def progress_text(progress: Progress) -> str:
@@ -64,7 +65,7 @@ def _facts(progress: Progress) -> Table:
 
 
 def _stages(progress: Progress) -> Table:
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     made.add_column("stage")
     for name in ("passed", "dropped", "failed", "unusable", "reused"):
         made.add_column(name, justify="right", no_wrap=True)

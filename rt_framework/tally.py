@@ -188,5 +188,6 @@ class Tally:
 
 
 def _value(sample: Sample, version: str, metric: str) -> float:
+    """A score that may win; one that may not is no measure of a gain."""
     score = sample.scores.get(version, {}).get(metric)
-    return math.nan if score is None or score.value is None else score.value
+    return math.nan if score is None or score.value is None or not score.eligible else score.value

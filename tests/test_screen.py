@@ -23,13 +23,14 @@ from rich.console import Console
 from rt_framework import hookimpl, snapshot
 from rt_framework.events import Progress, RunStarted, StageProgress
 from rt_framework.host import Reporters
+from rt_framework.model import Decision, Score
 from rt_framework.rundir import owner
 from rt_framework.screen import screen
 from rt_framework.tally import Tally, Traffic
 from rt_framework.testing import FailingTeacher, SlowTeacher
 from tests.helpers import CONFIG, REPO, json_lines, rt
 from tests.reliability.test_18_hostile_text import HOSTILE, SURROGATE, harmless
-from tests.run_helpers import GATES, SELECTIVE, Priced, go, job, rows, side, write_json
+from tests.run_helpers import GATES, SELECTIVE, Priced, go, job, rows, sample, side, write_json
 
 PROGRESS = Progress(
     finished=12_345,
@@ -264,6 +265,17 @@ def test_progress_is_told_after_the_start_only():
     assert len(watcher.seen) == 1
 
 
+def test_a_score_out_of_range_is_no_measure_of_a_gain():
+    """A rewrite that wins because the version held may not has gained nothing that a difference would show."""
+    tally = Tally(Reporters([]))
+    for held in (Score(1.5, "out_of_range"), Score(None, "empty"), Score(0.25)):
+        scores = {"original": {"ifd": held}, "response": {"ifd": Score(0.75)}}
+        decision = Decision("choose highest ifd", ("original", "response"), "response", "")
+        tally.chose(decision, evolve(sample(), scores=scores), ["ifd", "r-ifd"])
+    assert tally.progress().gains == {"ifd": 0.5}
+    assert tally.progress().decisions == {"rewrite": 3}
+
+
 # --- the snapshot -----------------------------------------------------------------------------
 
 
@@ -394,7 +406,7 @@ def test_a_run_is_watched_from_another_shell(shell):
     assert run.wait(60) == 0
     out, err = watch.communicate(timeout=60)
     assert watch.returncode == 0 and err == ""
-    assert out.startswith("the run has ended\n6 samples\n") or "\nthe run has ended\n6 samples\n" in out
+    assert "run: no run goes on here any more\n6 samples\n" in out
     assert "Teacher requests" in out
 
 

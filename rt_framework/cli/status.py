@@ -50,7 +50,7 @@ def _watch(run_dir: Path) -> None:
     finally:
         display.close()
     if who:
-        console.print(line("the run has ended"))
+        console.print(line(f"{run_dir}: no run goes on here any more"))
 
 
 def _old(age: float) -> tuple[str, ...]:
