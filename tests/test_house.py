@@ -25,14 +25,14 @@ LAYERS = (
     "registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
-    "batches losses source manifest report watchdog",
+    "batches losses source manifest report watchdog card",
     "calls",
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
-    "runner score checks console quote merging",
-    "story pilot",
-    "spending",
+    "runner score checks console quote merging preferences",
+    "story pilot packs",
+    "spending hub",
     "cli",
 )
 """The core, from what everything may import to what imports everything. A module imports from earlier layers only."""
@@ -77,7 +77,7 @@ WHO_MAY_IMPORT = {
     "pyarrow": {"builtin.formats"},
     "click": {"cli"},
     "sqlite3": {"ledger", "writer", "migrations", "merging"},
-    "yaml": {"config"},
+    "yaml": {"config", "card"},
 }
 """Modules, or packages with all that is in them, that may import a library at all."""
 
