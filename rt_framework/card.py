@@ -69,13 +69,13 @@ def _front(license_id: str, parts: Sequence[Part]) -> dict[str, Any]:
 def _text(manifest: Mapping[str, Any], shape: str, parts: Sequence[Part]) -> Iterator[str]:
     summary = manifest["summary"]
     yield "# Instruction data, improved by Selective Reflection-Tuning\n"
-    yield "A teacher rewrote samples; a student's own losses decided which version of each was kept. Say here what it is."
+    yield "A teacher rewrote samples; a student's own losses decided which version of each was kept."
     yield "\n## Data\n"
     yield f"Columns have the shape {shape}.\n"
     yield from _table(("part", "file", "samples", "what"), [(p.name, p.path, p.samples, p.about) for p in parts])
     yield "\n`scores.jsonl` has every score, decision and reason of every sample, by row of the input.\n"
     if len(parts) == 1:
-        yield "There are no controls of the selection: all samples were kept, or none. Compare with the data as it came in.\n"
+        yield "There are no controls of the selection: all samples were kept, or none. Compare with the input.\n"
     yield "## How it was made\n"
     yield from _table(("what", "value"), _provenance(manifest))
     yield "\n## Outcomes\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from shlex import quote
+from typing import Any
 
 from attrs import frozen
 
@@ -17,13 +19,13 @@ from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_manifest
 from rt_framework.model import Record, Score, Scored, Version
 from rt_framework.outputs import Finished, finished, results, write_side_file
-from rt_framework.packs import Readable, new_folder
+from rt_framework.packs import Readable, new_folder, replacements
 from rt_framework.protocols import DatasetSelector, Format
 from rt_framework.records import rows_of, whole
 from rt_framework.rundir import SCORES
 from rt_framework.sequences import Late, Strings
 
-_CONTROLS = {
+_CONTROLS: dict[str, tuple[str, dict[str, Any], str]] = {
     "random-control": ("random", {}, "as many samples, drawn from all"),
     "length-control": (
         "length-matched",
@@ -57,7 +59,8 @@ def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None) -> 
         write_side_file(folder / SCORES, run.ledger)
         (folder / "README.md").write_text(card(manifest, license_, run.source.shape, parts), "utf-8")
     names = ", ".join(f"{part.name} {part.samples}" for part in parts)
-    return f"wrote {out}: {names}{notes}\nnext: read its README.md, then: hf upload NAME/DATASET {out} --repo-type dataset"
+    upload = f"hf upload NAME/DATASET {quote(str(out))} . --repo-type dataset"
+    return f"wrote {out}: {names}{notes}\nnext: read its README.md, then: {upload}"
 
 
 def _licensed(license_id: str | None) -> str:
@@ -73,24 +76,24 @@ def _licensed(license_id: str | None) -> str:
 
 def _write_parts(make: Builder, form: Format, folder: Path, run: Finished) -> tuple[list[Part], str]:
     """Write the kept samples and, if some were not kept, the controls; returns them and a note on what was changed."""
-    parts, notes = [], ""
+    replaced = 0
 
     def write(name: str, about: str, records: Iterable[Record]) -> Part:
-        nonlocal notes
+        nonlocal replaced
         rows = Readable(rows_of(run.source.shape, run.source.columns, records))
         path = f"data/{name}.jsonl"
         form.write(folder / path, rows)
-        notes += rows.note
+        replaced += rows.counts["replaced"]
         return Part(name, path, about, rows.counts["rows"])
 
     kept = results(run.source, run.ledger, kept=True)
-    parts.append(write("kept", "what the run kept, in the version that it kept", kept))
+    parts = [write("kept", "what the run kept, in the version that it kept", kept)]
     pool = _Pool.of(run.ledger)
     if 0 < sum(pool.kept) < len(pool.kept):
         for name, (selector, options, about) in _CONTROLS.items():
             chosen = pool.drawn(make("selectors", selector, {**options, "count": sum(pool.kept)}))
             parts.append(write(name, f"control: {about}; as they came in", _taken(run, chosen)))
-    return parts, notes
+    return parts, replacements(replaced)
 
 
 def _taken(run: Finished, chosen: Sequence[int]) -> Iterator[Record]:

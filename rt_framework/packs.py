@@ -174,11 +174,10 @@ class Readable:
             self.counts["replaced"] += plain != row
             yield plain
 
-    @property
-    def note(self) -> str:
-        """What was changed, for the user; empty if nothing was."""
-        changed = self.counts["replaced"]
-        return f"; lone surrogates became '?' in {changed} of them" if changed else ""
+
+def replacements(rows: int) -> str:
+    """What was changed in so many rows, for the user; empty if in none."""
+    return f"; lone surrogates became '?' in {rows} of them" if rows else ""
 
 
 def _plain(value: Any) -> Any:
@@ -219,7 +218,8 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str) -> str:
         for file, text in {**pack.files, "README.md": _readme(pack, next_)}.items():
             (part / file).write_text(text, "utf-8", "replace")
     unit = "samples" if found is None else "preference pairs"
-    return f"wrote {out}: {rows.counts['rows']} {unit}{rows.note}{_left_out(found)}\nnext: {next_}"
+    notes = replacements(rows.counts["replaced"]) + _left_out(found)
+    return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\nnext: {next_}"
 
 
 def _rows(make: Builder, pack: Pack, run: Finished) -> tuple[Preferences | None, Readable]:

@@ -30,7 +30,7 @@ def command(
     hub_folder: bool,
     license_: str | None,
 ) -> None:
-    """Write the samples that the run in RUN_DIR kept, in any format and shape, or as a trainer or the hub takes them."""
+    """Write what the run in RUN_DIR kept, in any format and shape, or as a trainer or the hub takes it."""
     from rt_framework.plain import shown
 
     _check(format_ or shape or dropped, pack, hub_folder, license_)

@@ -15,14 +15,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "demo"))
 os.environ["AXOLOTL_DO_NOT_TRACK"] = "1"
 
-import yaml  # noqa: E402
-from axolotl.loaders import load_tokenizer  # noqa: E402
-from axolotl.utils.config import normalize_cfg_datasets, validate_config  # noqa: E402
-from axolotl.utils.data.rl import prepare_preference_datasets  # noqa: E402
-from axolotl.utils.data.sft import prepare_datasets  # noqa: E402
-from axolotl.utils.dict import DictDefault  # noqa: E402
-from model import find  # noqa: E402
-from transformers import AutoConfig, AutoTokenizer  # noqa: E402
+import yaml
+from axolotl.loaders import load_tokenizer
+from axolotl.utils.config import normalize_cfg_datasets, validate_config
+from axolotl.utils.data.rl import prepare_preference_datasets
+from axolotl.utils.data.sft import prepare_datasets
+from axolotl.utils.dict import DictDefault
+from model import find
+from transformers import AutoConfig, AutoTokenizer
 
 
 def check(folder: Path, base: Path, out: Path) -> None:
