@@ -92,6 +92,12 @@ def test_preferences_are_what_the_choices_said(whole_dir, tmp_path):
     assert 0 < held < 30, "both the held version and the rewrite win"
 
 
+def test_samples_that_were_dropped_give_no_preference(run_dir, tmp_path):
+    """Their choices count for nothing: what they held was not kept."""
+    got = exported(run_dir, tmp_path / "out", "trl-preference")
+    assert {row["chosen"][0]["content"] for row in got} == {row["output"] for row in kept(run_dir)}
+
+
 def test_what_is_no_preference_is_left_out_and_counted(tmp_path):
     """Another prompt, a choice that read no score, a score that could not win."""
     stages = [*SELECTIVE[:3], {"choose": "newest"}]
