@@ -61,32 +61,32 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
         part.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n", "utf-8")
 
 
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """What :func:`write_manifest` has written.
+
+    Raises:
+        DataError: there is none, so the run is not finished, or it cannot be read.
+    """
+    path = run_dir / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; the run is not finished: 'rt run' goes on with it") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    return manifest
+
+
 def read_config_of(run_dir: Path) -> Config:
     """What a finished run was asked to do.
 
     Raises:
-        DataError: there is no manifest, so the run is not finished.
+        DataError: as :func:`read_manifest`.
     """
     try:
         return structure(read_manifest(run_dir)["config"], Config)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{run_dir / MANIFEST}: cannot be read: {error}") from error
-
-
-def read_manifest(run_dir: Path) -> dict[str, Any]:
-    """What a finished run said of itself.
-
-    Raises:
-        DataError: there is no manifest, so the run is not finished; or it cannot be read.
-    """
-    path = run_dir / MANIFEST
-    try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; only a finished run has one: 'rt run' goes on with it") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    return found
 
 
 def _plain() -> cattrs.Converter:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from rt_framework.account import KEPT, WAITING, ending, pair_of
-from rt_framework.config import Builder, Output
+from rt_framework.config import Builder, Config, Output
 from rt_framework.errors import DataError
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
@@ -60,7 +61,7 @@ def write_part(path: Path, form: Format, shape: str | None, source: Source, ledg
         DataError, DiskError: as :func:`write_outputs`.
     """
     columns = source.columns if shape in (None, source.shape) else {}
-    write_records(path, form, shape or source.shape, columns, _records(source, ledger, kept))
+    write_records(path, form, shape or source.shape, columns, results(source, ledger, kept))
 
 
 def export(
@@ -77,15 +78,35 @@ def export(
         DataError: the run is not finished, or its data changed.
         DiskError: *out* cannot be written.
     """
+    with finished(host, run_dir) as run:
+        form = output_format(host, out, format_name, run.source.format_name)
+        write_part(out, form, shape, run.source, run.ledger, kept=not dropped)
+    return f"wrote {out}"
+
+
+@frozen
+class Finished:
+    """A run that has come to its end, to be read."""
+
+    config: Config
+    source: Source
+    ledger: Ledger
+
+
+@contextmanager
+def finished(host: Host, run_dir: Path) -> Iterator[Finished]:
+    """The run in *run_dir*, whose ledger is open until the block ends.
+
+    Raises:
+        DataError: there is no manifest, or its data is gone.
+    """
     config = read_config_of(run_dir)
     source = open_source(host, config.data, config.limits.samples)
     ledger = Ledger(run_dir / LEDGER, readonly=True)
     try:
-        form = output_format(host, out, format_name, source.format_name)
-        write_part(out, form, shape, source, ledger, kept=not dropped)
+        yield Finished(config, source, ledger)
     finally:
         ledger.close()
-    return f"wrote {out}"
 
 
 def write_side_file(path: Path, ledger: Ledger) -> None:
@@ -124,7 +145,12 @@ def _score(score: Any) -> Any:
     return score.value if score.value is not None else {"status": score.status, "reason": score.reason}
 
 
-def _records(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
+def results(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
+    """What became of the kept samples, or of all the others, in input order.
+
+    Raises:
+        DataError: a sample is not in the ledger, or not at its end.
+    """
     for sample, record in source:
         found = ending(ledger, sample.id)
         if found is None:

@@ -184,17 +184,26 @@ def write_records(
         DiskError: the file could not be written.
         ConfigError: the shape is unknown, or the columns do not fit it.
     """
+    rows = rows_of(shape, columns, records)
+    with whole(path) as part, _blamed(path):
+        format_object.write(part, rows)
+
+
+def rows_of(shape: str, columns: Mapping[str, str] | None, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+    """The rows of records, one at a time.
+
+    Raises:
+        DataError: a record cannot be held by this shape; names its row.
+        ConfigError: the shape is unknown, or the columns do not fit it; raised at once.
+    """
     meaning = find_shape(shape)
     names = column_names(meaning, columns or {})
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for number, record in enumerate(records):
-            with _blamed(f"row {number} (from 0)"):
-                row = to_row(meaning, record, names)
-            yield row
+    def row(number: int, record: Record) -> dict[str, Any]:
+        with _blamed(f"row {number} (from 0)"):
+            return to_row(meaning, record, names)
 
-    with whole(path) as part, _blamed(path):
-        format_object.write(part, rows())
+    return (row(number, record) for number, record in enumerate(records))
 
 
 @contextmanager

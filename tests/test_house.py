@@ -25,15 +25,15 @@ LAYERS = (
     "pairwise registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
-    "batches losses source manifest summary watchdog snapshot",
+    "batches losses source manifest summary watchdog snapshot card",
     "calls",
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",
-    "runner score checks console quote merging compare",
-    "judging sanity",
+    "runner score checks console quote merging compare preferences",
+    "judging sanity packs",
     "story pilot report screen side_by_side",
-    "spending",
+    "spending hub",
     "cli",
 )
 """The core, from what everything may import to what imports everything. A module imports from earlier layers only."""
@@ -85,7 +85,7 @@ WHO_MAY_IMPORT = {
     "py3langid": {"languages"},
     "click": {"cli"},
     "sqlite3": {"ledger", "writer", "migrations", "merging"},
-    "yaml": {"config", "report"},
+    "yaml": {"card", "config", "report"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
 }

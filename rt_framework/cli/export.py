@@ -15,10 +15,45 @@ from rt_framework.host import Host
 @click.option("--format", "format_", metavar="NAME", help="Its format; OUT's ending decides when left out.")
 @click.option("--shape", metavar="NAME", help="Shape of its columns; as the input when left out.")
 @click.option("--dropped", is_flag=True, help="The samples that were not kept.")
+@click.option("--pack", metavar="NAME", help="OUT is a new folder that a trainer takes as it is: trl, axolotl, …")
+@click.option("--hub-folder", is_flag=True, help="OUT is a new folder for the Hugging Face hub, with a data card.")
+@click.option("--license", "license_", metavar="ID", help="Licence of the data, for the card: cc-by-4.0, other, …")
 @click.pass_obj
-def command(host: Host, run_dir: Path, out: Path, format_: str | None, shape: str | None, dropped: bool) -> None:
-    """Write the samples that the run in RUN_DIR kept, in any format and shape."""
-    from rt_framework.outputs import export
+def command(
+    host: Host,
+    run_dir: Path,
+    out: Path,
+    format_: str | None,
+    shape: str | None,
+    dropped: bool,
+    pack: str | None,
+    hub_folder: bool,
+    license_: str | None,
+) -> None:
+    """Write what the run in RUN_DIR kept, in any format and shape, or as a trainer or the hub takes it."""
     from rt_framework.plain import shown
 
-    click.echo(shown(export(host, run_dir, out, format_, shape, dropped)))
+    _check(format_ or shape or dropped, pack, hub_folder, license_)
+    if pack is not None:
+        from rt_framework.packs import export_pack
+
+        done = export_pack(host, run_dir, out, pack)
+    elif hub_folder:
+        from rt_framework.hub import export_hub
+
+        done = export_hub(host, run_dir, out, license_)
+    else:
+        from rt_framework.outputs import export
+
+        done = export(host, run_dir, out, format_, shape, dropped)
+    click.echo(shown(done))
+
+
+def _check(form: object, pack: str | None, hub_folder: bool, license_: str | None) -> None:
+    """Whether the options say one thing."""
+    if pack is not None and hub_folder:
+        raise click.UsageError("--pack and --hub-folder are two folders; call it twice")
+    if form and (pack is not None or hub_folder):
+        raise click.UsageError("--format, --shape and --dropped do not go with --pack or --hub-folder")
+    if license_ is not None and not hub_folder:
+        raise click.UsageError("--license goes with --hub-folder only")

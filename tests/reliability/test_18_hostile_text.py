@@ -229,3 +229,33 @@ def test_the_side_files_are_plain_text(job, rt, tmp_path):
     for name in ("scores.jsonl", "manifest.json"):
         text = (tmp_path / "run" / name).read_bytes().decode("ascii")
         assert harmless(text)
+
+
+def test_packs_and_the_hub_folder_can_be_read_whatever_is_in_the_texts(job, rt, tmp_path):
+    """By the reader that the trainers use, which refuses a file with a lone surrogate: such a one is `?`, and told."""
+    import yaml
+    from datasets import load_dataset
+
+    from rt_framework.packs import PACKS
+
+    config = job(rewriting, pipeline=[*SELECTIVE, {"select": {"random": {"fraction": 0.9}}}])
+    assert rt("run", config, "--run-dir", "run \x1b[31m").code == 0
+    folders = [(name, ("--pack", name)) for name in PACKS] + [("hub", ("--hub-folder", "--license", "other"))]
+    for name, words in folders:
+        done = rt("export", "run \x1b[31m", "--out", f"out \x1b[31m/{name}", *words)
+        assert (done.code, done.err) == (0, "")
+        assert harmless(done.out)
+        folder = tmp_path / "out \x1b[31m" / name
+        for path in folder.rglob("*.*"):
+            path.read_text("utf-8")
+        (data,) = folder.rglob("kept.jsonl" if name == "hub" else "train.jsonl")
+        rows = [json.loads(line) for line in data.read_text("utf-8").split("\n")[:-1]]
+        assert rows and not any(0xD800 <= ord(char) <= 0xDFFF for char in json.dumps(rows, ensure_ascii=False))
+        read = load_dataset("json", data_files=str(data), split="train", cache_dir=str(tmp_path / "cache"))
+        assert list(read) == rows
+    assert "lone surrogates became '?' in" in done.out
+    assert yaml.safe_load((folder / "README.md").read_text("utf-8").split("---\n")[1])["license"] == "other"
+    kept = json.loads((tmp_path / "run \x1b[31m" / "kept.json").read_text("utf-8"))
+    told = (tmp_path / "out \x1b[31m" / "trl" / "train.jsonl").read_text("utf-8").split("\n")[:-1]
+    answers = [json.loads(line)["completion"][0]["content"] for line in told]
+    assert answers == [_without_surrogates(row["output"]) for row in kept]

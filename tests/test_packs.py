@@ -1,0 +1,232 @@
+"""Packs for trainers, preference pairs and the folder for the hub, as their files are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rt_framework.errors import ConfigError
+from rt_framework.host import Host
+from rt_framework.hub import export_hub
+from rt_framework.ledger import Ledger
+from rt_framework.packs import PACKS, export_pack
+from tests.helpers import CONFIG, Cli, write_json
+from tests.run_helpers import SELECTIVE, go, job, json_lines, rows, side
+
+HALF = [*SELECTIVE, {"select": {"top": {"metric": "ifd", "count": 4}}}]
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory) -> Path:
+    """A finished run over twelve samples, of which four are kept."""
+    folder = tmp_path_factory.mktemp("packs")
+    go(job(folder, rows(12), HALF), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def whole_dir(tmp_path_factory) -> Path:
+    """A finished run that keeps all of thirty samples."""
+    folder = tmp_path_factory.mktemp("whole")
+    go(job(folder, rows(30), SELECTIVE), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd, tmp_path):
+    """The command line, called in a directory with six samples and a config."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RT_LOAD_PLUGINS", raising=False)
+    write_json(tmp_path / "data.json", rows(6))
+    (tmp_path / "rt.yaml").write_text(CONFIG)
+    return Cli(monkeypatch, capfd)
+
+
+def exported(run_dir: Path, out: Path, pack: str) -> list[dict[str, Any]]:
+    """The rows of a pack."""
+    export_pack(Host(only=[]), run_dir, out, pack)
+    return json_lines(out / "train.jsonl")
+
+
+def kept(run_dir: Path) -> list[dict[str, str]]:
+    """What the run itself wrote."""
+    return json.loads((run_dir / "kept.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("pack", [name for name, one in PACKS.items() if one.row])
+def test_a_pack_holds_what_was_kept_and_no_other_column(pack, run_dir, tmp_path):
+    """As conversations, in input order; instruction and input in one turn."""
+    got = exported(run_dir, tmp_path / "out", pack)
+    turns = [row["messages"] if "messages" in row else row["prompt"] + row["completion"] for row in got]
+    assert [[turn["role"] for turn in one] for one in turns] == [["user", "assistant"]] * 4
+    asked = [row["instruction"] + ("\n" + row["input"] if row["input"] else "") for row in kept(run_dir)]
+    assert [one[0]["content"] for one in turns] == asked
+    assert [one[1]["content"] for one in turns] == [row["output"] for row in kept(run_dir)]
+    assert {column for row in got for column in row} <= {"messages", "prompt", "completion"}
+
+
+def test_preferences_are_what_the_choices_said(whole_dir, tmp_path):
+    """The kept response and the one it beat, of the same prompt, with the two scores of the metric that decided."""
+    got = exported(whole_dir, tmp_path / "out", "trl-preference")
+    ledger = Ledger(whole_dir / "ledger.sqlite", readonly=True)
+    wanted = []
+    for story in ledger.stories():
+        last = story.sample.decisions[-1]
+        lost = next(name for name in last.candidates if name != last.kept)
+        scores = [story.sample.scores[name]["r-ifd"].value for name in (last.kept, lost)]
+        wanted.append((story.sample.current.pair.response, story.sample.version(lost).pair.response, *scores))
+    ledger.close()
+    found = [
+        (row["chosen"][0]["content"], row["rejected"][0]["content"], row["chosen_score"], row["rejected_score"])
+        for row in got
+    ]
+    assert len(wanted) == 30
+    assert found == wanted
+    assert all(one[2] < one[3] for one in found)
+    assert {(row["stage"], row["metric"]) for row in got} == {("choose lowest r-ifd", "r-ifd")}
+    held = sum(line["decisions"][-1]["kept"] == line["decisions"][-1]["candidates"][0] for line in side(whole_dir))
+    assert 0 < held < 30, "both the held version and the rewrite win"
+
+
+def test_samples_that_were_dropped_give_no_preference(run_dir, tmp_path):
+    """Their choices count for nothing: what they held was not kept."""
+    got = exported(run_dir, tmp_path / "out", "trl-preference")
+    assert {row["chosen"][0]["content"] for row in got} == {row["output"] for row in kept(run_dir)}
+
+
+def test_what_is_no_preference_is_left_out_and_counted(tmp_path):
+    """Another prompt, a choice that read no score, a score that could not win."""
+    stages = [*SELECTIVE[:3], {"choose": "newest"}]
+    go(job(tmp_path, rows(8), stages), tmp_path / "run")
+    done = export_pack(Host(only=[]), tmp_path / "run", tmp_path / "out", "trl-preference")
+    assert "0 preference pairs; comparisons left out: 8 not decided by valid scores" in done
+    decided = [line["decisions"] for line in side(tmp_path / "run")]
+    assert {len(one) for one in decided} == {2}
+    assert (tmp_path / "out" / "train.jsonl").read_bytes() == b""
+
+    empty = [{**row, "output": ""} for row in rows(3)]
+    (tmp_path / "other").mkdir()
+    go(job(tmp_path / "other", empty, [SELECTIVE[2], SELECTIVE[1]]), tmp_path / "other" / "run")
+    done = export_pack(Host(only=[]), tmp_path / "other" / "run", tmp_path / "other" / "out", "axolotl-preference")
+    assert "0 preference pairs; comparisons left out: 3 not decided by valid scores" in done
+
+    done = export_pack(Host(only=[]), _instructions_only(tmp_path), tmp_path / "third", "llama-factory-preference")
+    assert done.startswith(
+        f"wrote {tmp_path / 'third'}: 0 preference pairs; comparisons left out: 5 with another prompt"
+    )
+
+
+def _instructions_only(tmp_path: Path) -> Path:
+    (tmp_path / "asked").mkdir()
+    go(job(tmp_path / "asked", rows(5), SELECTIVE[:2]), tmp_path / "asked" / "run")
+    return tmp_path / "asked" / "run"
+
+
+def test_the_entry_of_llama_factory_names_what_is_there(run_dir, tmp_path):
+    """Keys and formatting as its data_info page has them; every tag is one that the rows use."""
+    for pack, ranking in (("llama-factory", False), ("llama-factory-preference", True)):
+        got = exported(run_dir, tmp_path / pack, pack)
+        (entry,) = json.loads((tmp_path / pack / "dataset_info.json").read_text("utf-8")).values()
+        assert (tmp_path / pack / entry["file_name"]).is_file()
+        assert (entry["formatting"], entry["ranking"]) == ("sharegpt", ranking)
+        assert all(column in row for row in got for column in entry["columns"].values())
+        roles = {turn[entry["tags"]["role_tag"]] for row in got for turn in row["messages"]}
+        assert roles <= {entry["tags"]["user_tag"], entry["tags"]["assistant_tag"], entry["tags"]["system_tag"]}
+        assert [len(row["messages"]) % 2 for row in got] == [int(ranking)] * len(got), "it skips others"
+
+
+def test_the_stanza_of_axolotl_names_what_is_there(run_dir, tmp_path):
+    """Fields of the rows, and the chat template of the tokenizer."""
+    for pack, kind in (("axolotl", "chat_template"), ("axolotl-preference", "chat_template.default")):
+        got = exported(run_dir, tmp_path / pack, pack)
+        stanza = yaml.safe_load((tmp_path / pack / "axolotl.yaml").read_text("utf-8"))
+        (entry,) = stanza["datasets"]
+        assert (tmp_path / pack / entry["path"]).is_file()
+        assert (entry["type"], stanza["chat_template"]) == (kind, "tokenizer_default")
+        assert stanza.get("rl") == ("dpo" if pack == "axolotl-preference" else None)
+        assert all(value in row for row in got for key, value in entry.items() if key.startswith("field_"))
+
+
+def test_a_system_prompt_and_earlier_turns_are_in_the_prompt(tmp_path):
+    """Of the preference pairs too."""
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello."}]
+    chat += [{"role": "assistant", "content": "Hi."}, {"role": "user", "content": "Name a boat."}]
+    data = [{"messages": [*chat, {"role": "assistant", "content": "The Argo."}]}]
+    go(job(tmp_path, data, [SELECTIVE[2], {"choose": {"highest": "length"}}]), tmp_path / "run")
+    assert exported(tmp_path / "run", tmp_path / "sft", "trl")[0]["prompt"] == chat
+    assert exported(tmp_path / "run", tmp_path / "dpo", "trl-preference")[0]["prompt"] == chat
+
+
+# --- the folder for the hub -------------------------------------------------------------------
+
+
+def front(out: Path) -> dict[str, Any]:
+    """The card's own fields."""
+    return yaml.safe_load((out / "README.md").read_text("utf-8").split("---\n")[1])
+
+
+def test_the_folder_has_data_controls_scores_and_a_card(run_dir, tmp_path):
+    """The controls are as many samples, as they came in; those matched in length are none of the kept ones."""
+    out = tmp_path / "hub"
+    done = export_hub(Host(only=[]), run_dir, out, "cc-by-4.0")
+    assert done.startswith(f"wrote {out}: kept 4, random-control 4, length-control 4\n")
+    assert front(out)["license"] == "cc-by-4.0"
+    assert front(out)["size_categories"] == ["n<1K"]
+    paths = {one["config_name"]: out / one["data_files"][0]["path"] for one in front(out)["configs"]}
+    assert json_lines(paths["kept"]) == kept(run_dir)
+    topics = {row["topic"] for row in kept(run_dir)}
+    matched = json_lines(paths["length-control"])
+    assert len(matched) == 4 and not {row["topic"] for row in matched} & topics
+    assert all(row in rows(12) for row in (*matched, *json_lines(paths["random-control"])))
+    assert json_lines(out / "scores.jsonl") == side(run_dir)
+    text = (out / "README.md").read_text("utf-8")
+    manifest = json.loads((run_dir / "manifest.json").read_text("utf-8"))
+    for part in ("held:teacher", manifest["frozen"]["data"]["content"], "fake-student-1", "The terms of its provider"):
+        assert part.replace(":", '": "') in text or part in text
+    assert "| dropped | 8 |" in text
+    assert str(run_dir.parent) not in text, "no folder of this machine"
+
+
+def test_where_nothing_was_dropped_there_are_no_controls(whole_dir, tmp_path):
+    """The card says so."""
+    export_hub(Host(only=[]), whole_dir, tmp_path / "hub", "other")
+    assert [one["config_name"] for one in front(tmp_path / "hub")["configs"]] == ["kept"]
+    assert "no controls of the selection" in (tmp_path / "hub" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("given", [None, "Apache 2", "mit\nlicense: x"])
+def test_a_licence_is_asked_for(given, run_dir, tmp_path):
+    """It is the user's word, so there is no default; nothing is written without."""
+    with pytest.raises(ConfigError, match="--license"):
+        export_hub(Host(only=[]), run_dir, tmp_path / "hub", given)
+    assert not (tmp_path / "hub").exists()
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_it_wrote_and_what_comes_next(cli, tmp_path):
+    """And refuses in one line what does not go together, an unknown pack, and a folder that is there."""
+    cli("run", "rt.yaml")
+    done = cli("export", "runs/rt", "--pack", "trl", "--out", "packs/a pack")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[1].startswith("next: trl sft --model_name_or_path MODEL --dataset_name 'packs/a pack'")
+    assert (tmp_path / "packs/a pack/README.md").is_file()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for words, part in (
+        (["--pack", "trl", "--out", "mine"], "mine: is there already; name a new folder, or remove it"),
+        (["--pack", "tlr", "--out", "new"], "unknown pack 'tlr'. Did you mean 'trl'?"),
+        (["--pack", "trl", "--hub-folder", "--out", "new"], "call it twice"),
+        (["--pack", "trl", "--shape", "alpaca", "--out", "new"], "do not go with --pack"),
+        (["--license", "mit", "--out", "new"], "--license goes with --hub-folder only"),
+        (["--hub-folder", "--out", "new"], "--hub-folder needs --license ID"),
+    ):
+        done = cli("export", "runs/rt", *words)
+        assert done.code == 2
+        assert part in done.err
+    assert mine.is_dir() and not list(mine.iterdir()) and not (tmp_path / "new").exists()

@@ -1,0 +1,84 @@
+"""Packs in the hands of real trainers: TRL takes one step on what a run exported."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from rt_framework.host import Host
+from rt_framework.packs import export_pack
+from tests.run_helpers import SELECTIVE, go, job
+from tests.test_demo_data import DEMO
+
+pytestmark = [
+    pytest.mark.model,
+    # The trainers' own: what they import and will rename is not what is tested.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory) -> Path:
+    """A finished run on some of the demo's samples, with a fake teacher and a fake student."""
+    folder = tmp_path_factory.mktemp("trainers")
+    samples = json.loads((DEMO / "samples.json").read_text("utf-8"))
+    go(job(folder, samples[:4], SELECTIVE), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def small(smollm2, tmp_path_factory) -> str:
+    """A folder with the small model in float32: what is read from a quantised file, trainers refuse to train whole."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, (where, file) = tmp_path_factory.mktemp("model"), os.path.split(smollm2)
+    read = AutoModelForCausalLM.from_pretrained(where, gguf_file=file, dtype=torch.float32)
+    read.config.__dict__.pop("quantization_config", None)
+    model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
+    model.load_state_dict(read.state_dict())
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(where, gguf_file=file).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def trained(run_dir, tmp_path, small):
+    """Takes one step on a pack; returns the loss and whether a weight has changed."""
+    trl = pytest.importorskip("trl")
+    import torch
+    from datasets import load_dataset
+
+    def train(pack: str, name: str) -> tuple[float, bool]:
+        export_pack(Host(only=[]), run_dir, tmp_path / pack, pack)
+        data = load_dataset(str(tmp_path / pack), split="train", cache_dir=str(tmp_path / "cache"))
+        step = {"max_steps": 1, "per_device_train_batch_size": 1, "max_length": 96, "learning_rate": 1e-3}
+        here = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
+        loading = {"model_init_kwargs": {"dtype": "float32"}}
+        config = getattr(trl, f"{name}Config")(output_dir=str(tmp_path / "out"), **step, **here, **loading)
+        trainer = getattr(trl, f"{name}Trainer")(model=small, args=config, train_dataset=data)
+        weight = trainer.model.model.norm.weight
+        before = weight.detach().clone()
+        loss = trainer.train().training_loss
+        return loss, not torch.equal(before, weight)
+
+    return train
+
+
+@pytest.mark.parametrize("pack", ["trl", "trl-messages"])
+def test_sft_trainer_takes_a_step(trained, pack):
+    """On both forms that it knows."""
+    loss, changed = trained(pack, "SFT")
+    assert math.isfinite(loss) and loss > 0
+    assert changed
+
+
+def test_dpo_trainer_takes_a_step(trained):
+    """The columns that say why a pair is one are no obstacle."""
+    loss, changed = trained("trl-preference", "DPO")
+    assert loss == pytest.approx(math.log(2), abs=1e-3), "the policy is still the reference"
+    assert changed
