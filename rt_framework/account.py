@@ -58,6 +58,12 @@ def shifts(ledger: Ledger) -> Iterator[tuple[str, float, float]]:
     return ledger.rows(sql, (ORIGINAL, *KEPT))
 
 
+def original_scores(ledger: Ledger, sample_id: str) -> dict[str, float | None]:
+    """What a run knows of a sample as it was read, by metric."""
+    sql = "SELECT metric, value FROM scores WHERE sample = ? AND version = ?"
+    return dict(ledger.rows(sql, (sample_id, ORIGINAL)))
+
+
 def ending(ledger: Ledger, sample_id: str) -> tuple[str, str] | None:
     """Outcome of a sample and the JSON of the pair it has come to, or ``None`` if it is not known."""
     sql = "SELECT outcome, pair FROM samples JOIN versions ON sample = id AND name = kept WHERE id = ? ORDER BY seq"

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import asdict, evolve, field, frozen
 
-from rt_framework.account import KEPT, WAITING
+from rt_framework.account import KEPT, WAITING, original_scores
 from rt_framework.config import Data
 from rt_framework.contrasts import Spread, auc, repeats
 from rt_framework.errors import ConfigError, DataError
@@ -53,6 +53,8 @@ class Side:
     """Whether there is a place where its scores come from."""
     scored_by: Mapping[str, Any] | None
     """Student and scoring rules, as far as they are known."""
+    lender: Path | None = None
+    """The run that lends it the scores of its samples."""
 
 
 def open_side(host: Host, data: Data, scores: Path | None) -> Side:
@@ -78,6 +80,27 @@ def open_side(host: Host, data: Data, scores: Path | None) -> Side:
         raise DataError(f"{scores}: no line is about a sample of {path}; score it again with 'rt score'")
     scored_by = None if scores is None else _facts(scores.with_name(f"{scores.name}.rt"))
     return Side(path, False, rows, scores is not None, scored_by)
+
+
+def lent(side: Side, run: Side) -> Side:
+    """*side* with the scores that *run* knows of its samples as they were read; as it is if there are none.
+
+    For a file without scores beside a run that read it: only what the run has scored is known.
+    """
+    if side.scored or not run.is_run:
+        return side
+
+    def rows() -> Iterator[Row]:
+        ledger = Ledger(run.path / LEDGER, readonly=True)
+        try:
+            for row in side.rows():
+                yield evolve(row, scores=original_scores(ledger, row.id))
+        finally:
+            ledger.close()
+
+    if not any(row.scores for row in rows()):
+        return side
+    return evolve(side, rows=rows, scored=True, scored_by=run.scored_by, lender=run.path)
 
 
 def _run_side(path: Path) -> Side:

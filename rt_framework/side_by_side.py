@@ -25,10 +25,10 @@ _LANGUAGES = 5
 
 def show_comparison(console: Console, found: Comparison, a: Side, b: Side) -> None:
     """Print both sides beside each other."""
-    sides = (found.a, found.b)
-    for name, side in zip("AB", sides, strict=True):
+    for name, facts, side in (("A", found.a, a), ("B", found.b, b)):
         kind = "samples that the run kept" if side.is_run else "samples"
-        console.print(line(f"{name}: {side.path}: {side.samples} {kind}"))
+        scores = f", with the scores that {side.lender} has of them" if side.lender is not None else ""
+        console.print(line(f"{name}: {side.path}: {facts.samples} {kind}{scores}"))
     console.print(line(_common(found)))
     console.print(table("Lengths in characters", _SPREAD, list(_lengths(found)), (2, 3, 4, 5)))
     if found.metrics:

@@ -160,25 +160,38 @@ def test_two_files_are_put_side_by_side(cli, found, tmp_path):
 
 
 def test_a_run_is_compared_with_its_input(cli, found, tmp_path):
-    """Its kept samples with their scores, each with its own original, though the instruction is another."""
+    """Its kept samples, each with its own original, though the instruction is another; the run has the scores of both."""
     write_json(tmp_path / "data.json", rows(6))
     (tmp_path / "rt.yaml").write_text(CONFIG + "  - measure: [ifd, r-ifd]\n")
     assert cli("run", "rt.yaml").code == 0
     told = found("data.json", "runs/rt")
-    assert (told["by_id"], told["by_prompt"], told["b"]["is_run"]) == (6, 0, True)
-    assert [metric["a"] for metric in told["metrics"]] == [None, None]
-    done = cli("compare", "data.json", "runs/rt")
-    command, then = re.search(r"to make them: (rt score .*)\nand then: (rt compare .*)\n", done.out).groups()
-    assert "--student fake" in command and "--preset chat --metric ifd --metric r-ifd" in command
-    assert cli(*shlex.split(command)[1:]).code == 0
-    with_scores = found("data.json", "runs/rt", *shlex.split(then)[3:])
-    assert with_scores["same_scoring"] is True
+    assert (told["by_id"], told["by_prompt"], told["b"]["is_run"], told["same_scoring"]) == (6, 0, True, True)
     side = [json.loads(line) for line in (tmp_path / "runs/rt/scores.jsonl").read_text().splitlines()]
     moved = [line["scores"][line["kept"]]["ifd"] - line["scores"]["original"]["ifd"] for line in side]
-    ifd = next(metric for metric in with_scores["metrics"] if metric["name"] == "ifd")
+    ifd = next(metric for metric in told["metrics"] if metric["name"] == "ifd")
     assert ifd["paired"] == 6
     assert ifd["shift"]["value"] == pytest.approx(statistics.fmean(moved))
     assert ifd["shift"]["low"] < ifd["shift"]["value"] < ifd["shift"]["high"]
+    assert (
+        "A: data.json: 6 samples, with the scores that runs/rt has of them"
+        in cli("compare", "data.json", "runs/rt").out
+    )
+
+
+def test_a_file_without_scores_says_how_to_make_them(cli, found, tmp_path):
+    """As the run scored; the command works as it is printed, and so does the one that takes what it wrote."""
+    write_json(tmp_path / "data.json", rows(6))
+    (tmp_path / "rt.yaml").write_text(CONFIG + "  - measure: [ifd, r-ifd]\n")
+    assert cli("run", "rt.yaml").code == 0
+    write_json(tmp_path / "other.json", [row | {"output": f"{row['output']} Or so."} for row in rows(6)])
+    assert [metric["a"] for metric in found("other.json", "runs/rt")["metrics"]] == [None, None]
+    done = cli("compare", "other.json", "runs/rt")
+    command, then = re.search(r"to make them: (rt score .*)\nand then: (rt compare .*)\n", done.out).groups()
+    assert "--student fake" in command and "--preset chat --metric ifd --metric r-ifd" in command
+    assert cli(*shlex.split(command)[1:]).code == 0
+    with_scores = found("other.json", "runs/rt", *shlex.split(then)[3:])
+    assert with_scores["same_scoring"] is True
+    assert [metric["a"]["count"] for metric in with_scores["metrics"]] == [6, 6]
 
 
 def test_what_a_run_dropped_is_not_compared(found, cli, tmp_path):

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rt_framework.ledger import Story
 from rt_framework.model import Decision, Pair, Sample, Score, Version
 from rt_framework.report import write_report
-from rt_framework.report.measures import auc, length_matched, random_like
+from rt_framework.report.measures import length_matched, random_like
 from rt_framework.report.noise import Doubts
 from rt_framework.report.survey import why
 from rt_framework.report.texts import clipped, fit, remarks
@@ -91,14 +89,6 @@ def page(run_dir: Path, **options: Any) -> Page:
 
 
 # --- what it measures -------------------------------------------------------------------------
-
-
-@given(st.lists(st.integers(0, 9), min_size=1), st.lists(st.integers(0, 9), min_size=1))
-def test_auc_is_the_share_of_pairs_that_are_in_order(yes: list[int], no: list[int]) -> None:
-    """As the definition says, ties counting half."""
-    pairs = [(one > other) + (one == other) / 2 for one in yes for other in no]
-    assert auc(yes, no) == pytest.approx(sum(pairs) / len(pairs))
-    assert auc(yes, []) is None
 
 
 def test_controls_have_the_size_and_the_lengths_of_the_selection() -> None:

@@ -55,7 +55,7 @@ def command(
     options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
     """
     from rt_framework.cli.common import pairs
-    from rt_framework.compare import compare, open_side, plain, write_json
+    from rt_framework.compare import compare, lent, open_side, plain, write_json
     from rt_framework.config import Data, Limits
     from rt_framework.console import line, stdout
     from rt_framework.judging import Job, plain_judgements
@@ -70,6 +70,7 @@ def command(
     read = pairs(columns, "--column")
     left = open_side(host, Data(str(a), format_, shape, read), scores_a)
     right = open_side(host, Data(str(b), format_, shape, read), scores_b)
+    left, right = lent(left, right), lent(right, left)
     job = None
     if judge is not None:
         place = run_dir or Path(f"{out}.rt")

@@ -12,9 +12,10 @@ from attrs import frozen
 
 from rt_framework.account import KEPT, Bill, bills
 from rt_framework.console import VERSION_WORDS, dollars
+from rt_framework.contrasts import auc
 from rt_framework.errors import KINDS
 from rt_framework.ledger import Ledger
-from rt_framework.report.measures import auc, length_matched, middle, random_like
+from rt_framework.report.measures import length_matched, middle, random_like
 from rt_framework.report.noise import Doubts
 from rt_framework.report.survey import Line, Survey
 from rt_framework.report.texts import fit
@@ -198,11 +199,11 @@ def _aucs(survey: Survey) -> Iterator[tuple[str, float]]:
     """How well length alone tells each decision."""
     for stage in dict.fromkeys(choice.stage for choice in survey.choices):
         own = [choice for choice in survey.choices if choice.stage == stage]
-        value = auc([c.longer for c in own if c.rewrite], [c.longer for c in own if not c.rewrite])
+        value = auc([c.longer for c in own if not c.rewrite], [c.longer for c in own if c.rewrite])
         if value is not None:
             yield fit(stage), value
     value = auc(
-        *([line.length_after for line in survey.lines if (line.outcome in KEPT) is kept] for kept in (True, False))
+        *([line.length_after for line in survey.lines if (line.outcome in KEPT) is kept] for kept in (False, True))
     )
     if value is not None:
         yield "kept or not", value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from math import fsum
 from statistics import median
 
@@ -25,24 +24,6 @@ class Middle:
 def middle(values: Sequence[float]) -> Middle | None:
     """Mean and median; ``None`` of nothing."""
     return Middle(len(values), fsum(values) / len(values), median(values)) if values else None
-
-
-def auc(yes: Sequence[float], no: Sequence[float]) -> float | None:
-    """Chance that a number drawn from *yes* is larger than one drawn from *no*, ties counting half.
-
-    The area under the ROC curve of the number as a predictor (Mann and Whitney's U over n₁·n₂): 0.5 says nothing of the
-    class, 1 and 0 tell it for sure. ``None`` if either is empty.
-    """
-    if not yes or not no:
-        return None
-    ranked = sorted([(value, True) for value in yes] + [(value, False) for value in no])
-    below, wins = 0, 0.0
-    for _, tied in groupby(ranked, key=lambda one: one[0]):
-        group = [is_yes for _, is_yes in tied]
-        others = group.count(False)
-        wins += (len(group) - others) * (below + others / 2)
-        below += others
-    return wins / (len(yes) * len(no))
 
 
 def random_like(ids: Sequence[str], size: int, seed: int = 0) -> list[int]:
