@@ -160,7 +160,7 @@ def test_two_files_are_put_side_by_side(cli, found, tmp_path):
 
 
 def test_a_run_is_compared_with_its_input(cli, found, tmp_path):
-    """Its kept samples, each with its own original, though the instruction is another; the run has the scores of both."""
+    """Its kept samples, each with its own original, whatever was rewritten; the run has the scores of both."""
     write_json(tmp_path / "data.json", rows(6))
     (tmp_path / "rt.yaml").write_text(CONFIG + "  - measure: [ifd, r-ifd]\n")
     assert cli("run", "rt.yaml").code == 0
