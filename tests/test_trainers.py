@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 
 import pytest
 
+from demo.model import save
 from rt_framework.host import Host
 from rt_framework.packs import export_pack
 from tests.run_helpers import SELECTIVE, go, job
@@ -33,16 +33,8 @@ def run_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def small(smollm2, tmp_path_factory) -> str:
     """A folder with the small model in float32: what is read from a quantised file, trainers refuse to train whole."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder, (where, file) = tmp_path_factory.mktemp("model"), os.path.split(smollm2)
-    read = AutoModelForCausalLM.from_pretrained(where, gguf_file=file, dtype=torch.float32)
-    read.config.__dict__.pop("quantization_config", None)
-    model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
-    model.load_state_dict(read.state_dict())
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(where, gguf_file=file).save_pretrained(folder)
+    folder = tmp_path_factory.mktemp("model")
+    save(smollm2, str(folder))
     return str(folder)
 
 
