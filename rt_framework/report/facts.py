@@ -66,9 +66,9 @@ def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title:
         controls=tuple(_controls(survey)),
         controls_note=_controls_note(survey),
         bills=tuple(_bill(bill) for bill in paid),
-        failures=tuple((kind, str(count), _meaning(kind)) for kind, count in survey.failures.items()),
+        failures=tuple((kind, f"{count:,}", _meaning(kind)) for kind, count in survey.failures.items()),
         money=_money(manifest, spent, ledger.meta("runs") or ()),
-        close=tuple((fit(stage), str(count)) for stage, count in survey.doubts.items()),
+        close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
         noise=Doubts.of(manifest).noise,
     )
 

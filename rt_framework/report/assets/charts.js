@@ -66,11 +66,14 @@ function plane(data) {
   const all = [...groups.values()].flat();
   const upper = (key) => Math.max(1.05, quantile(all.map((one) => one[key]), 0.995));
   const scales = { x: { domain: [0, upper("x")], label: "IFD", clamp: true }, y: { domain: [0, upper("y")], label: "r-IFD", clamp: true, grid: true } };
-  for (const [end, points] of [...groups].sort((one, other) => other[1].length - one[1].length).slice(0, 8)) {
+  const largest = [...groups].sort((one, other) => other[1].length - one[1].length).slice(0, 8);
+  const charts = largest.map(() => make("div", { class: "chart" }));
+  place.append(...charts.map((chart) => make("figure", {}, chart, make("figcaption")))); // all, so that each knows its width
+  for (const [at, [end, points]] of largest.entries()) {
+    const chart = charts[at];
     const [outcome, words] = data.ends[end];
     const title = outcome === "rewritten" || outcome === "original" ? `kept: ${words}` : `${outcome}: ${words}`;
-    const chart = make("div", { class: "chart" });
-    place.append(make("figure", {}, chart, make("figcaption", {}, `${title} (${points.length.toLocaleString("en")})`)));
+    chart.nextSibling.textContent = `${title} (${points.length.toLocaleString("en")})`;
     const marks = points.length > 400 ? dot(points, hexbin({ fillOpacity: "count" }, { x: "x", y: "y", binWidth: 10, symbol: "hexagon", fill: colour(words) }))
       : dot(points, { x: "x", y: "y", r: 2.5, fill: colour(words), fillOpacity: 0.6 });
     show(chart, `IFD against r-IFD, ${title}`, { height: 260, ...scales, opacity: { range: [0.15, 1] }, marks: [ruleX([1], { stroke: "var(--soft)" }), ruleY([1], { stroke: "var(--soft)" }), marks] });
@@ -81,6 +84,8 @@ function quantile(values, share) {
   const sorted = [...values].sort((one, other) => one - other);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 1;
 }
+
+const short = (text, most = 36) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 // How samples moved: one column a stage that decided.
 function flow({ stages, links }) {
@@ -100,7 +105,7 @@ function flow({ stages, links }) {
     graph.links.map((link) => draw("path", { d: ribbon(link), fill: "none", stroke: colour(link.target.state), "stroke-opacity": 0.35, "stroke-width": Math.max(1, link.width) }, draw("title", {}, said(link)))),
     graph.nodes.map((node) => draw("g", {},
       draw("rect", { x: node.x0, y: node.y0, width: 12, height: Math.max(1, node.y1 - node.y0), fill: colour(node.state) }),
-      draw("text", { x: node.x1 + 6, y: (node.y0 + node.y1) / 2 - 3, fill: "currentColor", "font-size": 12 }, node.state.slice(0, 44)),
+      draw("text", { x: node.x1 + 6, y: (node.y0 + node.y1) / 2 - 3, fill: "currentColor", "font-size": 12 }, short(node.state), draw("title", {}, node.state)),
       draw("text", { x: node.x1 + 6, y: (node.y0 + node.y1) / 2 + 12, fill: "var(--soft)", "font-size": 12 }, node.value.toLocaleString("en")))));
   find("flow").replaceChildren(svg);
 }
