@@ -81,7 +81,8 @@ class Watched:
     """A page, and everything that it asked for or said on its console."""
 
     def __init__(self, browser: Browser, path: Path, **options: Any) -> None:
-        self.context = browser.new_context(**options)
+        # A page that scrolls smoothly would move away from under the pointer.
+        self.context = browser.new_context(reduced_motion="reduce", **options)
         self.page: Page = self.context.new_page()
         self.said: list[str] = []
         self.asked: list[str] = []
