@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -22,16 +25,28 @@ def command(run_dir: Path, watch: bool) -> None:
     from rt_framework.cli.common import reader
 
     reader(run_dir).close()  # what is no run directory is told of before anything is shown
-    if watch:
-        try:
-            _watch(run_dir)
-        except KeyboardInterrupt:
-            return
+    if watch and _watch(run_dir):
+        return
     _show(run_dir)
 
 
-def _watch(run_dir: Path) -> None:
-    """Draw what the run that owns the directory says of itself, as long as one does. The ledger is left alone."""
+@contextmanager
+def _ctrl_c() -> Iterator[list[int]]:
+    """Gathers the Ctrl-C of the block. As an exception one could come up where it is swallowed, and be lost."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _watch(run_dir: Path) -> bool:
+    """Draw what the run that owns the directory says of itself, as long as one does. The ledger is left alone.
+
+    Returns:
+        whether it was left by Ctrl-C.
+    """
     from rt_framework import snapshot
     from rt_framework.console import line, stdout
     from rt_framework.rundir import owner
@@ -39,18 +54,20 @@ def _watch(run_dir: Path) -> None:
 
     console = stdout()
     display = Display(console)
-    who = owner(run_dir)
-    console.print(line(f"{run_dir}: {f'in use by {who}' if who else 'no run goes on here'}"))
-    try:
-        while owner(run_dir):
-            said = snapshot.read(run_dir)
-            if said is not None:
-                display.show(said.progress, _old(time.time() - said.written))
-            time.sleep(_EVERY)
-    finally:
-        display.close()
-    if who:
+    with _ctrl_c() as pressed:
+        who = owner(run_dir)
+        console.print(line(f"{run_dir}: {f'in use by {who}' if who else 'no run goes on here'}"))
+        try:
+            while not pressed and owner(run_dir):
+                said = snapshot.read(run_dir)
+                if said is not None:
+                    display.show(said.progress, _old(time.time() - said.written))
+                time.sleep(_EVERY)
+        finally:
+            display.close()
+    if who and not pressed:
         console.print(line(f"{run_dir}: no run goes on here any more"))
+    return bool(pressed)
 
 
 def _old(age: float) -> tuple[str, ...]:
