@@ -75,3 +75,14 @@ def _handled(first: Callable[[], None], second: Callable[[], None]) -> Iterator[
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+@contextmanager
+def ctrl_c() -> Iterator[list[int]]:
+    """Gathers the Ctrl-C of the block. As an exception one could come up where it is swallowed, and be lost."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

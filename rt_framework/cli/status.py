@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -30,17 +27,6 @@ def command(run_dir: Path, watch: bool) -> None:
     _show(run_dir)
 
 
-@contextmanager
-def _ctrl_c() -> Iterator[list[int]]:
-    """Gathers the Ctrl-C of the block. As an exception one could come up where it is swallowed, and be lost."""
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _watch(run_dir: Path) -> bool:
     """Draw what the run that owns the directory says of itself, as long as one does. The ledger is left alone.
 
@@ -49,12 +35,13 @@ def _watch(run_dir: Path) -> bool:
     """
     from rt_framework import snapshot
     from rt_framework.console import line, stdout
+    from rt_framework.interrupt import ctrl_c
     from rt_framework.rundir import owner
     from rt_framework.screen import Display
 
     console = stdout()
     display = Display(console)
-    with _ctrl_c() as pressed:
+    with ctrl_c() as pressed:
         who = owner(run_dir)
         console.print(line(f"{run_dir}: {f'in use by {who}' if who else 'no run goes on here'}"))
         try:
