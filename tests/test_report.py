@@ -200,7 +200,7 @@ def test_time_and_requests_are_those_of_all_runs(tmp_path: Path) -> None:
     sent = json.loads((run_dir / "manifest.json").read_text("utf-8"))["summary"]["progress"]["calls"]
     finished(tmp_path, rows(6))
     text = " ".join(page(run_dir).text.split())
-    assert "2 runs took" in text and f"they sent {sent} requests" in text and "The last of them sent 0 requests" in text
+    assert "2 runs took" in text and f"not counted: {sent} requests" in text and "The last run sent 0 requests" in text
 
 
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:

@@ -118,14 +118,21 @@ def _cautions(ledger: Ledger, survey: Survey) -> Iterator[str]:
 
 def _money(manifest: Mapping[str, Any], spent: int, runs: Sequence[Mapping[str, Any]]) -> str:
     progress = manifest["summary"]["progress"]
-    took = timedelta(seconds=round(sum(run["seconds"] for run in runs)))
-    requests, tokens = (sum(run[name] for run in runs) for name in ("requests", "student_tokens"))
     return (
-        f"{dollars(spent)} paid or perhaps paid. {len(runs):,} runs took {took} in all, killed ones not counted; "
-        f"they sent {requests:,} requests and computed {tokens:,} student tokens. "
-        f"The last of them sent {progress['calls']:,} requests, {progress['retries']:,} of them retries, "
+        f"{dollars(spent)} paid or perhaps paid. {_runs(runs)}"
+        f"The last run sent {progress['calls']:,} requests, {progress['retries']:,} of them retries, "
         f"and found {progress['reused_calls']:,} answers and {progress['reused_losses']:,} losses in the ledger."
     )
+
+
+def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
+    """What all runs of the directory did, where that was noted: not in one put together from shards."""
+    if not runs:
+        return ""
+    took = timedelta(seconds=round(sum(run["seconds"] for run in runs)))
+    requests, tokens = (sum(run[name] for run in runs) for name in ("requests", "student_tokens"))
+    how_many = "One run took" if len(runs) == 1 else f"{len(runs):,} runs took"
+    return f"{how_many} {took}, killed ones not counted: {requests:,} requests and {tokens:,} student tokens. "
 
 
 def _meaning(kind: str) -> str:
