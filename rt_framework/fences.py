@@ -7,6 +7,7 @@ so that it does not occur in the pair: no sample can close its own fence or fake
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import count
 
 from rt_framework.model import Pair, digest
@@ -32,3 +33,21 @@ def fenced(label: str, token: str, text: str) -> str:
 def marker(part: str, token: str) -> str:
     """The line before a part of an answer; the one called ``end`` is the last line."""
     return f"[[{part} {token}]]"
+
+
+def earlier(pair: Pair, token: str) -> list[str]:
+    """What was said before the pair's instruction, system prompt first, each turn as data."""
+    turns = [("system", pair.system)] if pair.system is not None else []
+    turns += [(turn.role, turn.content) for turn in pair.history]
+    return [fenced(role, token, content) for role, content in turns]
+
+
+def json_form(parts: Mapping[str, str]) -> str:
+    """The keys of a JSON answer with what each of them means, a line each."""
+    return "\n".join(f'"{name}": {meaning}' for name, meaning in parts.items())
+
+
+def marker_form(parts: Mapping[str, str], token: str) -> str:
+    """The form of an answer in parts: behind each marker what belongs there, in angle brackets."""
+    shown = [f"{marker(name, token)}\n<{meaning}>" for name, meaning in parts.items()]
+    return "\n".join([*shown, marker(END, token)])

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from rt_framework.answers import MalformedError, json_parts, lacking, marked_parts, visible
-from rt_framework.fences import END, fenced, marker, token_of
+from rt_framework.fences import earlier, fenced, json_form, marker_form, token_of
 from rt_framework.model import Pair, Reply, Request, Sampling, Turn, Unparsed, digest
 from rt_framework.refusals import refuses
 
@@ -99,27 +99,17 @@ class Pairwise:
     def _lines(self, pair: Pair, index: int, structured: bool) -> list[str]:
         token = self._token(pair)
         answers = [fenced("first", token, pair.response), fenced("second", token, self._second.response)]
-        form = _json_form() if structured else _marker_form(token)
+        form = [_JSON_FORM, json_form(_PARTS)] if structured else [_MARKER_FORM, marker_form(_PARTS, token)]
         repair = [_REPAIR.format(attempt=index + 1)] if index else []
-        return [*_asked(pair, token), "The two answers:", *answers, _ASKED, form, *repair]
+        return [*_asked(pair, token), "The two answers:", *answers, _ASKED, "\n".join(form), *repair]
 
 
 def _asked(pair: Pair, token: str) -> list[str]:
     """The instruction as data, and what was said before it."""
-    before = [("system", pair.system)] if pair.system is not None else []
-    before += [(turn.role, turn.content) for turn in pair.history]
-    context = ["Said before, for context:", *(fenced(role, token, text) for role, text in before)] if before else []
+    before = earlier(pair, token)
+    context = ["Said before, for context:", *before] if before else []
     given = [fenced("input", token, pair.input)] if pair.input else []
     return [*context, "The instruction:", fenced("instruction", token, pair.instruction), *given]
-
-
-def _json_form() -> str:
-    return "\n".join([_JSON_FORM, *(f'"{name}": {meaning}' for name, meaning in _PARTS.items())])
-
-
-def _marker_form(token: str) -> str:
-    parts = [f"{marker(name, token)}\n<{meaning}>" for name, meaning in _PARTS.items()]
-    return "\n".join([_MARKER_FORM, *parts, marker(END, token)])
 
 
 def _numbered(parts: Mapping[str, str]) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 from rt_framework.ledger import Story
 from rt_framework.model import Decision, Pair, Sample, Score, Version
 from rt_framework.report import write_report
-from rt_framework.report.measures import length_matched, random_like
+from rt_framework.report.controls import length_matched, random_like
 from rt_framework.report.noise import Doubts
 from rt_framework.report.survey import why
 from rt_framework.report.texts import clipped, fit, remarks

@@ -12,12 +12,11 @@ from attrs import frozen
 
 from rt_framework.account import KEPT, Bill, bills
 from rt_framework.console import VERSION_WORDS, dollars
-from rt_framework.contrasts import auc
+from rt_framework.contrasts import Spread, auc
 from rt_framework.errors import KINDS
 from rt_framework.ledger import Ledger
-from rt_framework.report.measures import length_matched, middle, random_like
-from rt_framework.report.noise import Doubts
-from rt_framework.report.survey import Line, Survey
+from rt_framework.report.controls import length_matched, random_like
+from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 
 _TELLS = 0.75
@@ -49,27 +48,41 @@ class Facts:
     noise: float
 
 
+@frozen
+class Explained:
+    """How far length alone explains a decision."""
+
+    decision: str
+    count: int
+    won: int
+    """For the rewrite; of all samples, those kept."""
+    longer: float | None
+    """Share of the choices between responses of different length that the longer one won."""
+    auc: float | None
+    """Of the length that a rewrite has more than what it competes with, by whether it won; of a kept response's."""
+
+
 def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title: str) -> Facts:
     """Everything that the page says of a run."""
     paid, spent = bills(ledger), ledger.spent()
-    lengths = tuple(_lengths(survey))
+    explained = tuple(_explained(survey))
     return Facts(
         title=fit(title),
         sentence=_sentence(survey, spent, paid),
-        cautions=tuple(_cautions(ledger, survey)),
+        cautions=tuple(_cautions(ledger, survey, explained)),
         ran=tuple(_ran(manifest)),
         pipeline=_yaml(manifest["config"].get("pipeline", {})),
         outcomes=tuple(_outcomes(survey)),
         reasons=_shares(Counter(f"{line.outcome}: {line.why}" for line in survey.lines if line.why), survey.total),
         shifts=tuple(_shifts(survey)),
-        lengths=lengths,
+        lengths=tuple(map(_length, explained)),
         controls=tuple(_controls(survey)),
         controls_note=_controls_note(survey),
         bills=tuple(_bill(bill) for bill in paid),
         failures=tuple((kind, f"{count:,}", _meaning(kind)) for kind, count in survey.failures.items()),
         money=_money(manifest, spent, ledger.meta("runs") or ()),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
-        noise=Doubts.of(manifest).noise,
+        noise=survey.noise,
     )
 
 
@@ -90,18 +103,17 @@ def _sentence(survey: Survey, spent: int, paid: Sequence[Bill]) -> str:
     return f"{', '.join(parts)}.{cost}"
 
 
-def _cautions(ledger: Ledger, survey: Survey) -> Iterator[str]:
+def _cautions(ledger: Ledger, survey: Survey, explained: Sequence[Explained]) -> Iterator[str]:
     """What a reader should not overlook."""
     yield "Nobody has trained on this yet: a better score is a reason to try, not a proof that the data is better."
-    for stage, value in _aucs(survey):
-        if not 1 - _TELLS < value < _TELLS:
+    for told in explained:
+        if told.auc is not None and not 1 - _TELLS < told.auc < _TELLS:
             yield (
-                f"Length alone tells {max(value, 1 - value):.0%} of the pairs apart in '{stage}' (AUC {value:.2f}): "
-                "train on the length-matched control too before you credit the score."
+                f"Length alone tells {max(told.auc, 1 - told.auc):.0%} of the pairs apart in '{told.decision}' "
+                f"(AUC {told.auc:.2f}): train on the length-matched control too before you credit the score."
             )
-    for stage, choices, _, longer, _ in _lengths(survey):
-        if longer != "–" and float(longer.rstrip("%")) >= 100 * _TELLS:
-            yield f"The longer response won {longer} of the {choices} choices in '{stage}'."
+        if told.longer is not None and told.longer >= _TELLS:
+            yield f"The longer response won {told.longer:.1%} of the {told.count:,} choices in '{told.decision}'."
     if survey.doubts:
         yield f"{sum(survey.doubts.values()):,} decisions lie within the numeric noise of the student's losses."
     if survey.unscored:
@@ -188,49 +200,29 @@ def _shifts(survey: Survey) -> Iterator[tuple[str, ...]]:
         both = [
             line for line in survey.lines if line.outcome in KEPT and metric in line.before and metric in line.after
         ]
-        before, after = (middle([values(line)[metric] for line in both]) for values in (_before, _after))
+        before = Spread.of([line.before[metric] for line in both])
+        after = Spread.of([line.after[metric] for line in both])
         if before and after:
             numbers = (before.mean, after.mean, before.median, after.median)
             yield (metric, f"{before.count:,}", *(f"{number:.4g}" for number in numbers))
 
 
-def _before(line: Line) -> Mapping[str, float]:
-    return line.before
-
-
-def _after(line: Line) -> Mapping[str, float]:
-    return line.after
-
-
-def _aucs(survey: Survey) -> Iterator[tuple[str, float]]:
-    """How well length alone tells each decision."""
+def _explained(survey: Survey) -> Iterator[Explained]:
     for stage in dict.fromkeys(choice.stage for choice in survey.choices):
         own = [choice for choice in survey.choices if choice.stage == stage]
-        value = auc([c.longer for c in own if not c.rewrite], [c.longer for c in own if c.rewrite])
-        if value is not None:
-            yield fit(stage), value
-    value = auc(
-        *([line.length_after for line in survey.lines if (line.outcome in KEPT) is kept] for kept in (False, True))
-    )
-    if value is not None:
-        yield "kept or not", value
+        uneven = [choice for choice in own if choice.longer]
+        longer = sum((choice.longer > 0) is choice.rewrite for choice in uneven)
+        won, lost = ([c.longer for c in own if c.rewrite is rewrite] for rewrite in (True, False))
+        yield Explained(fit(stage), len(own), len(won), longer / len(uneven) if uneven else None, auc(lost, won))
+    kept = [line.length_after for line in survey.lines if line.outcome in KEPT]
+    others = [line.length_after for line in survey.lines if line.outcome not in KEPT]
+    if kept and others:
+        yield Explained("kept or not", survey.total, len(kept), None, auc(others, kept))
 
 
-def _lengths(survey: Survey) -> Iterator[tuple[str, ...]]:
-    found = dict(_aucs(survey))
-    for stage in dict.fromkeys(fit(choice.stage) for choice in survey.choices):
-        own = [choice for choice in survey.choices if fit(choice.stage) == stage]
-        longer = sum((choice.longer > 0) is choice.rewrite for choice in own if choice.longer)
-        uneven = sum(bool(choice.longer) for choice in own)
-        share = f"{longer / uneven:.1%}" if uneven else "–"
-        yield stage, f"{len(own):,}", f"{sum(c.rewrite for c in own):,}", share, _two(found.get(stage))
-    if "kept or not" in found:
-        kept = sum(line.outcome in KEPT for line in survey.lines)
-        yield "kept or not", f"{survey.total:,}", f"{kept:,} kept", "–", _two(found["kept or not"])
-
-
-def _two(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _length(told: Explained) -> tuple[str, ...]:
+    share = "–" if told.longer is None else f"{told.longer:.1%}"
+    return told.decision, f"{told.count:,}", f"{told.won:,}", share, "–" if told.auc is None else f"{told.auc:.3f}"
 
 
 def _controls(survey: Survey) -> Iterator[tuple[str, ...]]:
@@ -247,9 +239,9 @@ def _controls(survey: Survey) -> Iterator[tuple[str, ...]]:
     }
     for name, members in groups.items():
         lines = [survey.lines[at] for at in members]
-        means = (middle([line.before[metric] for line in lines if metric in line.before]) for metric in survey.metrics)
-        length = middle([line.length_before for line in lines])
-        shown = (f"{one.mean:.4g}" if one else "–" for one in means)
+        scores = ([line.before[metric] for line in lines if metric in line.before] for metric in survey.metrics)
+        length = Spread.of([line.length_before for line in lines])
+        shown = (f"{one.mean:.4g}" if one else "–" for one in map(Spread.of, scores))
         yield name, f"{len(lines):,}", f"{length.mean:,.0f}" if length else "–", *shown
 
 

@@ -44,17 +44,17 @@ class Doubts:
 
     def _close(self, sample: Sample, decision: Decision) -> bool:
         """Whether the version kept and another candidate have nearly one value of the metric that decides."""
-        for metric, value in _values(sample, decision.kept).items():
+        for metric, value in numbers(sample, decision.kept).items():
             if not re.search(rf"(?<![\w-]){re.escape(metric)}(?![\w-])", decision.stage):
                 continue
             others = (name for name in decision.candidates if name != decision.kept)
-            found = (_values(sample, name).get(metric) for name in others)
+            found = (numbers(sample, name).get(metric) for name in others)
             if any(other is not None and self._near(value, other) for other in found):
                 return True
         return False
 
     def _at_a_bound(self, sample: Sample) -> bool:
-        values = _values(sample, sample.kept)
+        values = numbers(sample, sample.kept)
         return any(
             self._near(values[metric], bound)
             for metric, bounds in self.bounds.items()
@@ -66,7 +66,8 @@ class Doubts:
         return abs(one - other) <= self.noise * max(abs(one), abs(other))
 
 
-def _values(sample: Sample, version: str) -> dict[str, float]:
+def numbers(sample: Sample, version: str) -> dict[str, float]:
+    """The scores of a version that are numbers, by metric."""
     scores = sample.scores.get(version, {})
     return {metric: score.value for metric, score in scores.items() if score.value is not None}
 

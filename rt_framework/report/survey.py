@@ -13,7 +13,7 @@ from attrs import field, frozen
 from rt_framework.account import KEPT
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import Decision, Sample
-from rt_framework.report.noise import Doubts
+from rt_framework.report.noise import Doubts, numbers
 from rt_framework.report.texts import fit
 
 _HEAD = 100
@@ -68,6 +68,8 @@ class Survey:
     stages: tuple[str, ...]
     """Their names, the first being the input and the last the end."""
     choices: tuple[Choosing, ...]
+    noise: float
+    """Relative difference between two scores that counts as none."""
     doubts: Mapping[str, int]
     """Decisions within numeric noise, by stage."""
     failures: Mapping[str, int]
@@ -104,6 +106,7 @@ def survey_of(ledger: Ledger, manifest: Mapping[str, Any]) -> Survey:
         flow=_flow(ways, stages),
         stages=stages,
         choices=tuple(choices),
+        noise=doubts.noise,
         doubts=dict(near),
         failures=dict(failures.most_common()),
         unscored=unscored,
@@ -125,18 +128,13 @@ def _line(story: Story, near: bool) -> Line:
         kept=sample.kept,
         why=why(story),
         head=" ".join(fit(sample.current.pair.instruction[: 4 * _HEAD]).split())[:_HEAD],
-        before=_numbers(sample, sample.original.name),
-        after=_numbers(sample, sample.kept),
+        before=numbers(sample, sample.original.name),
+        after=numbers(sample, sample.kept),
         length_before=len(sample.original.pair.response),
         length_after=len(sample.current.pair.response),
         failed=tuple(dict.fromkeys(failure.kind for failure in sample.failures)),
         near=near,
     )
-
-
-def _numbers(sample: Sample, version: str) -> dict[str, float]:
-    scores = sample.scores.get(version, {})
-    return {metric: score.value for metric, score in scores.items() if score.value is not None}
 
 
 # --- how samples moved ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 from rt_framework import Pair, Reply, Request, Sampling, Turn, Unparsed
 from rt_framework.answers import MalformedError, json_parts, lacking, marked_parts, visible
-from rt_framework.fences import END, fenced, marker, token_of
+from rt_framework.fences import earlier, fenced, json_form, marker_form, token_of
 
 _SYSTEM = """\
 You grade responses of an assistant.
@@ -71,28 +71,17 @@ class Judgement:
 
     def _lines(self, pair: Pair, index: int, structured: bool) -> list[str]:
         token = token_of(pair)
-        form = _json_form() if structured else _marker_form(token)
+        form = [_JSON_FORM, json_form(_PARTS)] if structured else [_MARKER_FORM, marker_form(_PARTS, token)]
         repair = [_REPAIR.format(attempt=index + 1)] if index else []
-        return [*_shown(pair, token), self._asked, _SCALE, form, *repair]
+        return [*_shown(pair, token), self._asked, _SCALE, "\n".join(form), *repair]
 
 
 def _shown(pair: Pair, token: str) -> list[str]:
     """The pair as data, and what was said before it."""
-    before = [("system", pair.system)] if pair.system is not None else []
-    before += [(turn.role, turn.content) for turn in pair.history]
-    context = [fenced(role, token, text) for role, text in before]
+    context = earlier(pair, token)
     given = [fenced("input", token, pair.input)] if pair.input else []
     graded = [fenced("instruction", token, pair.instruction), *given, fenced("response", token, pair.response)]
     return [*(["Said before, for context:"] if context else []), *context, "To be graded:", *graded]
-
-
-def _json_form() -> str:
-    return "\n".join([_JSON_FORM, *(f'"{name}": {meaning}' for name, meaning in _PARTS.items())])
-
-
-def _marker_form(token: str) -> str:
-    parts = [f"{marker(name, token)}\n<{meaning}>" for name, meaning in _PARTS.items()]
-    return "\n".join([_MARKER_FORM, *parts, marker(END, token)])
 
 
 def _numbered(parts: Mapping[str, str]) -> Mapping[str, Any]:

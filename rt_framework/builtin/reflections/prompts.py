@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from rt_framework.fences import END, fenced, marker
+from rt_framework.fences import earlier, fenced, json_form, marker_form
 from rt_framework.model import Pair
 
 
@@ -99,16 +99,15 @@ def own_texts(task: Task) -> tuple[str, ...]:
 
 def question(task: Task, pair: Pair, token: str, index: int, structured: bool) -> str:
     """The user message: the example between fences, the form of the answer, and after a failure a repair."""
-    form = _json_form(task) if structured else _marker_form(task, token)
+    parts = task.parts
+    form = _JSON_FORM + json_form(parts) if structured else _MARKER_FORM + marker_form(parts, token)
     repair = [_REPAIR.format(attempt=index + 1)] if index else []
     return "\n\n".join([*_before(pair, token), *_example(pair, token), form, *repair])
 
 
 def _before(pair: Pair, token: str) -> Sequence[str]:
     """The conversation before the example, if there is any."""
-    turns = [("system", pair.system)] if pair.system is not None else []
-    turns += [(turn.role, turn.content) for turn in pair.history]
-    shown = [fenced(role, token, content) for role, content in turns]
+    shown = earlier(pair, token)
     return ["The conversation before the example, for context:", *shown] if shown else []
 
 
@@ -116,12 +115,3 @@ def _example(pair: Pair, token: str) -> Sequence[str]:
     given = [fenced("input", token, pair.input)] if pair.input else []
     instruction = fenced("instruction", token, pair.instruction)
     return ["The example:", instruction, *given, fenced("response", token, pair.response)]
-
-
-def _json_form(task: Task) -> str:
-    return _JSON_FORM + "\n".join(f'"{name}": {meaning}' for name, meaning in task.parts.items())
-
-
-def _marker_form(task: Task, token: str) -> str:
-    parts = [f"{marker(name, token)}\n<{meaning}>" for name, meaning in task.parts.items()]
-    return _MARKER_FORM + "\n".join([*parts, marker(END, token)])

@@ -1,29 +1,11 @@
-"""The few statistics of the page, on plain sequences of numbers."""
+"""Subsets as large as a selection that no score chose: what a selection is to be compared with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum
-from statistics import median
-
-from attrs import frozen
 
 from rt_framework.matching import LengthPool
 from rt_framework.model import digest
-
-
-@frozen
-class Middle:
-    """Where a set of numbers lies."""
-
-    count: int
-    mean: float
-    median: float
-
-
-def middle(values: Sequence[float]) -> Middle | None:
-    """Mean and median; ``None`` of nothing."""
-    return Middle(len(values), fsum(values) / len(values), median(values)) if values else None
 
 
 def random_like(ids: Sequence[str], size: int, seed: int = 0) -> list[int]:
