@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import cattrs
 from attrs import frozen
 
+from rt_framework.errors import TeacherError
 from rt_framework.ledger import Ledger, intent_rows
 from rt_framework.model import Request
 from rt_framework.writer import Statement
@@ -35,6 +36,15 @@ class OpenBatch:
     name: str | None
     """The provider's name of it, once that is known."""
     questions: tuple[OpenQuestion, ...]
+    lost: bool = False
+    """Whether the provider said that it no longer has it."""
+
+
+LONGEST_BATCH = 48 * 3600.0
+"""Seconds after which a batch counts as lost: providers end one within 24 hours."""
+
+OPEN = "state IN ('intent', 'submitted', 'lost')"
+"""The condition of a batch that has neither been collected nor given up."""
 
 
 class BatchBook:
@@ -62,18 +72,39 @@ class BatchBook:
         return OpenBatch(token, created, None, tuple(OpenQuestion(number, *question) for number, question in asked))
 
     async def is_now(self, token: str, state: str, name: str | None = None) -> None:
-        """Commit that a batch is ``submitted`` under the provider's *name*, ``collected``, or ``absent`` there."""
+        """Commit that a batch is ``submitted`` under the provider's *name*, ``collected``, ``lost`` or given ``up``."""
         await self._ledger.write(
             [("UPDATE batches SET state = ?, name = COALESCE(?, name) WHERE token = ?", (state, name, token))]
         )
 
     def open(self) -> list[OpenBatch]:
         """Batches that have not been collected, with those of their questions that have no answer yet."""
-        sql = "SELECT token, created, name FROM batches WHERE state IN ('intent', 'submitted') ORDER BY created"
+        sql = f"SELECT token, created, name, state = 'lost' FROM batches WHERE {OPEN} ORDER BY created"  # noqa: S608
         return [
-            OpenBatch(token, created, name, tuple(self._questions(token)))
-            for token, created, name in list(self._ledger.rows(sql))
+            OpenBatch(token, created, name, tuple(self._questions(token)), bool(lost))
+            for token, created, name, lost in list(self._ledger.rows(sql))
         ]
+
+    async def give_up_lost(self, before: float) -> int:
+        """Give up the batches that the provider has lost, and those that it should have ended long ago.
+
+        Args:
+            before: those that were committed before this are of the latter, in seconds since 1970.
+
+        Returns:
+            the number of their questions.
+        """
+        lost = [batch for batch in self.open() if batch.lost or batch.created < before]
+        for batch in lost:
+            await self.give_up(batch)
+        return sum(len(batch.questions) for batch in lost)
+
+    async def give_up(self, batch: OpenBatch) -> None:
+        """Commit that nobody waits for a batch any more: its questions failed, and may have been billed."""
+        error = TeacherError("batch_lost", "given up")
+        for question in batch.questions:
+            await self._ledger.attempt_failed(question.attempt, error, question.reserved)
+        await self.is_now(batch.token, "up")
 
     def _questions(self, token: str) -> Iterator[OpenQuestion]:
         columns = "id, call, request, reserved FROM attempts JOIN calls ON key = call"

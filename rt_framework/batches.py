@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import Any, TypeVar
@@ -19,8 +19,8 @@ from attrs import evolve, frozen
 
 from rt_framework.batchbook import BatchBook, OpenBatch, OpenQuestion
 from rt_framework.breaker import Breaker
-from rt_framework.budget import Budget, price_of
-from rt_framework.errors import PluginError, Retry, RtError, TeacherError, fatal
+from rt_framework.budget import Budget, bounded, charged, price_of
+from rt_framework.errors import FatalTeacherError, PluginError, Retry, RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import BatchChanged
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pending, Reply, Request
@@ -103,7 +103,11 @@ class Batches:
         if not self._resumed:
             self._resumed = True
             for batch in self._book.open():
-                self._resume(batch)
+                # To ask one by one is to give up what the provider has lost.
+                if batch.lost and not self._teacher.batched:
+                    self._start(self._book.give_up(batch))
+                else:
+                    self._resume(batch)
         return self._teacher.batched or key in self._answers
 
     async def reply(self, key: str, request: Request, retry: bool) -> Reply:
@@ -119,8 +123,7 @@ class Batches:
             RtError: the run ends, perhaps before the batch has.
         """
         if key not in self._answers:
-            price = price_of(self._teacher, request) or 0
-            await self._budget.reserve(price)
+            price = await self._budget.reserve(price_of(self._teacher, request) or 0, batched=True)
             self._expect(key)
             self._waiting.append(_Question(key, request, price, retry))
             if self._gatherer is None or self._gatherer.done():
@@ -225,6 +228,8 @@ class Batches:
         try:
             name = batch.name or await self._named(batch, fresh)
         except TeacherError as error:
+            if too_long_a_pause(error):
+                self._breaker.trip(fatal(error))
             return dict.fromkeys((question.key for question in batch.questions), error)
         if batch.name is None:
             await self._book.is_now(batch.token, "submitted", name)
@@ -259,7 +264,7 @@ class Batches:
 
     async def _found(self, token: str) -> str | None:
         for look in range(_LOOKS):
-            name = await self._asked(partial(self._teacher.find, token))
+            name = await self._asked(token, partial(self._teacher.find, token))
             if name is not None:
                 return name
             if look < _LOOKS - 1:
@@ -269,7 +274,7 @@ class Batches:
     async def _collected(self, batch: OpenBatch, name: str, requests: Mapping[str, Request]) -> Ends:
         pause = _SOONEST
         while True:
-            found = await self._asked(partial(self._teacher.collect, name, requests))
+            found = await self._asked(batch.token, partial(self._teacher.collect, name, requests))
             if not isinstance(found, Pending):
                 return found
             self._with_provider[batch.token] = evolve(self._with_provider[batch.token], progress=found)
@@ -279,16 +284,21 @@ class Batches:
     async def _end(self, question: OpenQuestion, ends: Ends) -> None:
         """Commit how a question ended, then tell who asked."""
         end = ends.get(question.key) or TeacherError("paid_unreadable", "the batch came back without an answer to this")
-        if isinstance(end, Reply):
-            cost = end.nano_dollars
-            await self._ledger.answered(question.attempt, question.key, end)
-            self._tally.answered(end)
-        else:
-            cost = 0 if end.kind.billed == "no" else question.reserved
-            await self._ledger.attempt_failed(question.attempt, end.kind.name, end.message, cost)
-        self._budget.settle(question.reserved, cost)
-        answer = self._answers[question.key]
-        answer.set_result(end) if isinstance(end, Reply) else answer.set_exception(end)
+        try:
+            if isinstance(end, TeacherError):
+                raise end
+            reply = bounded(end, question.reserved)
+        except TeacherError as error:
+            cost = charged(error, question.reserved)
+            await self._ledger.attempt_failed(question.attempt, error, cost)
+            self._budget.settle(question.reserved, cost)
+            self._answers[question.key].set_exception(error)
+            return
+        await self._ledger.answered(question.attempt, question.key, reply)
+        self._tally.answered(reply)
+        self._budget.answered(question.reserved, reply.nano_dollars)
+        self._budget.settle(question.reserved, reply.nano_dollars)
+        self._answers[question.key].set_result(reply)
 
     def _tell(self, batch: OpenBatch, state: str) -> None:
         event = BatchChanged(self._with_provider[batch.token].name, len(batch.questions), state)
@@ -296,18 +306,23 @@ class Batches:
 
     # --- the provider -----------------------------------------------------------------------
 
-    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What the provider says, asked again for as long as something passing is in the way.
+    async def _asked(self, token: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The provider's word on a batch, asked again for as long as something passing is in the way.
+
+        It costs nothing, so it is cut off when the run ends.
 
         Raises:
-            FatalTeacherError: it refuses.
+            FatalTeacherError: it refuses, or no longer has the batch.
         """
         pause = _SOONEST
         while True:
             try:
-                said = await self._exchanged(ask())
+                said = await self._breaker.unless_tripped(self._exchanged(ask()))
             except TeacherError as error:
-                if error.kind.retry is not Retry.RESEND:
+                if error.kind.name == "batch_lost":
+                    await self._book.is_now(token, "lost")
+                    raise _lost(error) from error
+                if error.kind.retry is not Retry.RESEND or too_long_a_pause(error):
                     raise fatal(error) from error
                 self._trouble = f"the provider cannot be asked: {error.message}"
                 pause = min(max(pause * _GROWTH, error.retry_after or 0), _LATEST)
@@ -316,7 +331,7 @@ class Batches:
                 return said
             await self._breaker.sleep(pause)
 
-    async def _exchanged(self, exchange: Awaitable[T]) -> T:
+    async def _exchanged(self, exchange: Coroutine[Any, Any, T]) -> T:
         try:
             async with asyncio.timeout(_TRANSFER):
                 return await exchange
@@ -326,3 +341,10 @@ class Batches:
             raise TeacherError("timeout", f"no answer within {_TRANSFER:g} s") from None
         except Exception as error:
             raise PluginError(f"the teacher's batches failed: {type(error).__name__}: {error}") from error
+
+
+def _lost(error: TeacherError) -> FatalTeacherError:
+    return FatalTeacherError(
+        f"teacher: {error.message} If it is, the batch is lost, and may have been billed: 'rt retry --kind batch_lost' "
+        "gives it up and asks its questions again, and so does 'rt run' with batch: false in the teacher's settings"
+    )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from rt_framework.errors import RtError
+
+T = TypeVar("T")
 
 
 class Breaker:
@@ -39,3 +43,20 @@ class Breaker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._tripped.wait(), seconds)
         self.check()
+
+    async def unless_tripped(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of *work*, which is cut off when sending ends. For what costs nothing and may be done again.
+
+        Raises:
+            RtError: sending ended meanwhile.
+        """
+        task, end = asyncio.ensure_future(work), asyncio.ensure_future(self._tripped.wait())
+        try:
+            await asyncio.wait((task, end), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                self.check()
+            return await task
+        finally:
+            task.cancel()
+            end.cancel()
+            await asyncio.gather(task, end, return_exceptions=True)

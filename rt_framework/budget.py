@@ -6,20 +6,32 @@ import asyncio
 import math
 from fractions import Fraction
 
-from rt_framework.errors import BudgetReached, ConfigError
-from rt_framework.model import Request
+from attrs import evolve
+
+from rt_framework.errors import BudgetReached, ConfigError, TeacherError
+from rt_framework.model import Reply, Request, Usage
 from rt_framework.protocols import PricedTeacher
+
+_NEAR = 32
+"""Attempts of which a budget that has room for no more is nearly reached, at a provider that charges too much."""
+
+_MOST_TOKENS, _MOST_COST = 10**12, 10**15
+"""Most that is believed of one answer: tokens, and nano-dollars (a million dollars)."""
 
 
 class Budget:
     """What a run may still spend.
 
+    A provider may charge for more than it was asked for, which shows with its first answer. So that one is waited for
+    alone, later attempts reserve as many times their price as any has cost, and near the limit they go one by one.
+
     Args:
         dollars: most that may be spent by all runs of the directory; ``None`` for no limit.
         spent: nano-dollars that earlier runs paid or perhaps paid.
+        overrun: how many times its price an attempt of the directory has cost at most; 0 before the first answer.
     """
 
-    def __init__(self, dollars: float | None, spent: int) -> None:
+    def __init__(self, dollars: float | None, spent: int, overrun: float = 0.0) -> None:
         self.most = None if dollars is None else math.floor(Fraction(str(dollars)) * 10**9)
         """Nano-dollars that may be spent, if there is a limit."""
         self.spent = spent
@@ -28,18 +40,31 @@ class Budget:
         """Nano-dollars that the attempts under way can cost."""
         self.waiting = 0
         """Attempts that wait until others turn out cheaper than they could have been."""
+        self.overrun = overrun
+        """How many times its price an attempt has cost, at least 1; 0 while none has been answered."""
         self._open = 0
         self._freed = asyncio.Event()
 
-    async def reserve(self, price: int) -> None:
-        """Take *price* nano-dollars.
+    async def reserve(self, price: int, batched: bool = False) -> int:
+        """Take the *price* of an attempt, in nano-dollars, or as many times of it as attempts have cost.
 
         Attempts cost less than they reserve: only when none is under way is the budget really reached.
+
+        Args:
+            price: most that it can cost if the provider does as it is asked.
+            batched: whether it waits for others to be submitted with; then it cannot go alone.
+
+        Returns:
+            what was taken.
 
         Raises:
             BudgetReached: it is.
         """
-        while self._open and not self._affords(price):
+        asked = price
+        while True:
+            price = math.ceil(asked * max(self.overrun, 1.0))
+            if not self._open or (self._affords(price) and (batched or not self._alone(price))):
+                break
             self._freed.clear()
             self.waiting += 1
             try:
@@ -55,6 +80,7 @@ class Budget:
             )
         self._open += 1
         self.reserved += price
+        return price
 
     def take_over(self, price: int) -> None:
         """Count an attempt of an earlier run, whose *price* was taken for spent, as under way."""
@@ -69,6 +95,22 @@ class Budget:
         self.spent += cost
         self._freed.set()
 
+    def answered(self, price: int, cost: int) -> bool:
+        """Learn from an answer what answers cost; whether it cost more than its *price* and any before.
+
+        Called before :meth:`settle`, so that what waits there already knows.
+        """
+        before, self.overrun = self.overrun, max(self.overrun, 1.0)
+        if cost > price > 0:
+            self.overrun *= cost / price
+        return self.overrun > max(before, 1.0)
+
+    def _alone(self, price: int) -> bool:
+        """Whether an attempt has to wait for those under way, since what they will have cost may surprise."""
+        if self.most is None or price == 0 or self.overrun == 1.0:
+            return False
+        return self.overrun == 0 or self.spent + self.reserved + _NEAR * price > self.most
+
     def _affords(self, price: int) -> bool:
         return self.most is None or self.spent + self.reserved + price <= self.most
 
@@ -78,6 +120,44 @@ def price_of(teacher: object, request: Request) -> int | None:
     if not isinstance(teacher, PricedTeacher):
         return None
     return teacher.cost(request.most_prompt_tokens, request.sampling.max_tokens)
+
+
+def charged(error: TeacherError, price: int) -> int:
+    """What a failed attempt is charged for, in nano-dollars: nothing only where the provider surely bills nothing.
+
+    Args:
+        error: how it failed.
+        price: what the attempt reserved.
+    """
+    told = error.nano_dollars if _counts(error.nano_dollars) else 0
+    return 0 if error.billed == "no" else min(max(price, told), _MOST_COST)
+
+
+def bounded(reply: object, price: int) -> Reply:
+    """What a teacher gives back, as the ledger can hold it: whole numbers from 0, in bounds, and texts.
+
+    Args:
+        reply: of any teacher, which may be wrong about anything but that there was an answer.
+        price: what the attempt reserved; it is charged where the reply has no usable cost.
+
+    Raises:
+        TeacherError: it is no reply, or has no text.
+    """
+    text: object = getattr(reply, "text", None)
+    if not isinstance(reply, Reply) or not isinstance(text, str):
+        found = f"{type(reply).__name__} with a text of the type {type(text).__name__}"
+        raise TeacherError("plugin_bug", f"the teacher gave back no Reply with a text, but a {found}")
+    cost, usage = reply.nano_dollars, reply.usage
+    if not _counts(cost):
+        cost = price
+    tokens = (getattr(usage, "prompt_tokens", 0), getattr(usage, "completion_tokens", 0))
+    counts = [min(count, _MOST_TOKENS) if _counts(count) else 0 for count in tokens]
+    texts = {name: str(getattr(reply, name)) for name in ("finish_reason", "model", "note")}
+    return evolve(reply, nano_dollars=min(cost, _MOST_COST), usage=Usage(*counts), **texts)
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def is_priced(teacher: object) -> bool:

@@ -12,24 +12,28 @@ from collections.abc import AsyncIterator, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cattrs import unstructure
 
 from rt_framework.batches import Batches
 from rt_framework.batching import Batcher
 from rt_framework.breaker import Breaker
-from rt_framework.budget import Budget, check_priced, price_of
+from rt_framework.budget import Budget, bounded, charged, check_priced, price_of
 from rt_framework.config import Limits
-from rt_framework.errors import KINDS, Retry, RtError, TeacherError, fatal
+from rt_framework.errors import Retry, RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import RunStopping
 from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, Request, digest
 from rt_framework.pace import Pace
-from rt_framework.protocols import BatchApiTeacher, BatchTeacher, Teacher
+from rt_framework.protocols import BatchApiTeacher, BatchTeacher, RereadingTeacher, Teacher
 from rt_framework.tally import Tally, Traffic
 
 _TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
 """Kinds that say that the provider does not cope."""
+
+
+OVERRUN = "overrun"
+"""Under this the ledger notes how many times its price an answer has cost at most."""
 
 
 @frozen
@@ -72,7 +76,7 @@ class Calls:
         self._tally = tally
         self._breaker = breaker
         self._ask = ask
-        self._budget = Budget(limits.budget_usd, ledger.spent())
+        self._budget = Budget(limits.budget_usd, ledger.spent(), ledger.meta(OVERRUN) or 0.0)
         self._flights: dict[str, asyncio.Task[Answer]] = {}
         self._batcher: Batcher[Request, Reply] | None = None
         self._pace = Pace(limits.concurrency, breaker)
@@ -100,6 +104,10 @@ class Calls:
         if known is not None:
             self._tally.reused(stage)
             return Answer(key, known)
+        if key in self._unread:
+            read = await self._reread(key, request)
+            if read is not None:
+                return Answer(key, read)
         if not self._ask:
             return Answer(key, None, TeacherError("no_answer", "not asked for: 'rt run' asks for what is missing"))
         if key in self._held:
@@ -121,7 +129,8 @@ class Calls:
         """How calls and money stand at this moment."""
         budget = self._budget
         waits = f"{budget.waiting} calls wait for what others have reserved of the budget" if budget.waiting else ""
-        held = ", ".join(filter(None, (self._pace.held(), waits)))
+        dearer = f"answers cost up to {budget.overrun:.1f} times their price: the provider ignores max_tokens"
+        held = ", ".join(filter(None, (self._pace.held(), waits, dearer if budget.overrun > 1 else "")))
         in_flight = max(self._pace.under_way - budget.waiting, 0)
         return Traffic(in_flight, self._pace.at_once, held, budget.spent, budget.reserved, budget.most)
 
@@ -151,6 +160,23 @@ class Calls:
         """Keys of what is not asked again; looked up at the first question, since a run may have released some."""
         return frozenset(self._ledger.doubtful_calls()) if self._limits.on_ambiguous == "hold" else frozenset()
 
+    @cached_property
+    def _unread(self) -> frozenset[str]:
+        """Keys of calls with answers that could not be read when they came: a later release may read them."""
+        return self._ledger.unread_calls() if isinstance(self._teacher, RereadingTeacher) else frozenset()
+
+    async def _reread(self, key: str, request: Request) -> Reply | None:
+        """The first of the answers to a call that can be read now. It was charged for when it came."""
+        assert isinstance(self._teacher, RereadingTeacher)
+        for attempt, cost, raw in self._ledger.unread(key):
+            try:
+                reply = evolve(bounded(await self._teacher.reread(request, raw), cost), nano_dollars=cost)
+            except TeacherError:
+                continue
+            await self._ledger.answered(attempt, key, reply)
+            return reply
+        return None
+
     # --- one question -----------------------------------------------------------------------
 
     async def _pay(self, key: str, request: Request, first: bool) -> Answer:
@@ -160,7 +186,7 @@ class Calls:
                 return Answer(key, await self._attempt(key, request, retry=not first or attempt > 0))
             except TeacherError as error:
                 attempt += 1
-                if error.kind.fatal:
+                if error.kind.fatal or too_long_a_pause(error):
                     self._breaker.trip(fatal(error))
                     self._breaker.check()
                 if error.kind.retry is not Retry.RESEND or attempt >= self._limits.attempts:
@@ -174,8 +200,7 @@ class Calls:
         if self._batches is not None and self._batches.takes(key):
             return await self._batches.reply(key, request, retry)
         async with self._pace.turn() as sent:
-            price = price_of(self._teacher, request) or 0
-            await self._budget.reserve(price)
+            price = await self._budget.reserve(price_of(self._teacher, request) or 0)
             cost = 0
             try:
                 self._breaker.check()
@@ -183,28 +208,29 @@ class Calls:
                 cost = price  # what is cut off on its way may have been billed
                 self._tally.sent(1, retry)
                 try:
-                    reply = await self._send(request)
+                    reply = bounded(await self._send(request), price)
                 except (TeacherError, RtError) as error:
                     cost = await self._failed(number, error, price, sent)
                     raise
                 self._pace.accepted()
-                await self._ledger.answered(number, key, reply)
                 cost = reply.nano_dollars
+                await self._ledger.answered(number, key, reply)
+                if self._budget.answered(price, cost):
+                    await self._ledger.set_meta(OVERRUN, self._budget.overrun)
             finally:
                 self._budget.settle(price, cost)
         self._tally.answered(reply)
         return reply
 
-    async def _failed(self, number: int, error: TeacherError | RtError, price: int, sent: float) -> int:
+    async def _failed(self, number: int, failure: TeacherError | RtError, price: int, sent: float) -> int:
         """Commit how an attempt failed; returns what is charged for it."""
-        kind = error.kind if isinstance(error, TeacherError) else KINDS["plugin_bug"]
-        if kind.name == "rate_limited" or kind.name in _TOO_MUCH:
-            retry_after = error.retry_after if isinstance(error, TeacherError) else None
-            self._pace.refused(sent, kind.name == "rate_limited", retry_after)
+        error = failure if isinstance(failure, TeacherError) else TeacherError("plugin_bug", str(failure))
+        if error.kind.name == "rate_limited" or error.kind.name in _TOO_MUCH:
+            self._pace.refused(sent, error.kind.name == "rate_limited", error.retry_after)
         else:
             self._pace.accepted()
-        cost = 0 if kind.billed == "no" else price
-        await self._ledger.attempt_failed(number, kind.name, str(error), cost)
+        cost = charged(error, price)
+        await self._ledger.attempt_failed(number, error, cost)
         return cost
 
     async def _send(self, request: Request) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import ClassVar
 
 from attrs import frozen
@@ -49,11 +50,13 @@ _ALL = (
     ErrorKind("quota", "no", Retry.NO, True, "the account has no credit left"),
     ErrorKind("model_missing", "no", Retry.NO, True, "the provider does not know this model"),
     ErrorKind("bad_request", "no", Retry.NO, False, "the provider did not accept the request"),
+    ErrorKind("redirected", "maybe", Retry.NO, True, "the provider's address sends requests on to another one"),
     ErrorKind("budget", "no", Retry.NO, True, "the budget does not allow another call"),
     ErrorKind("interrupted_unknown", "maybe", Retry.RESEND, False, "the run was killed while the call was under way"),
     ErrorKind("expired", "no", Retry.RESEND, False, "a batch ended without an answer to this, or was never submitted"),
     ErrorKind("batch_failed", "no", Retry.NO, True, "the provider ended the batch without answering it"),
-    ErrorKind("plugin_bug", "no", Retry.NO, False, "a plugin raised an exception"),
+    ErrorKind("batch_lost", "maybe", Retry.NO, True, "the provider no longer has the batch or its answers"),
+    ErrorKind("plugin_bug", "maybe", Retry.NO, False, "a plugin raised an exception"),
 )
 
 KINDS: dict[str, ErrorKind] = {kind.name: kind for kind in _ALL}
@@ -122,25 +125,55 @@ class TeacherError(Exception):
         kind: a name in :data:`KINDS`.
         message: what happened, in one line. Secrets of the environment are taken out of it.
         retry_after: seconds the provider asked to wait, if it did.
+        billed: ``"no"``, ``"yes"`` or ``"maybe"``, where this attempt is not billed as its kind usually is.
+        raw: body of an answer that was paid for and cannot be read; it is kept.
+        nano_dollars: what that answer says it cost, if it does.
 
     Raises:
         KeyError: *kind* is not a known kind.
     """
 
-    def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
-        # It is stored and shown, and whoever wrote it may have quoted what a provider or library said.
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        billed: str | None = None,
+        raw: bytes | None = None,
+        nano_dollars: int | None = None,
+    ) -> None:
+        # It is stored and shown, and may quote what a provider or library said.
         self.message = without_secrets(message)
         super().__init__(self.message)
         self.kind = KINDS[kind]
-        self.retry_after = retry_after
+        # A provider may say anything; no pause is endless by accident, or negative.
+        self.retry_after = None if retry_after is None or math.isnan(retry_after) else max(0.0, retry_after)
+        self.billed = billed or self.kind.billed
+        self.raw = raw
+        self.nano_dollars = nano_dollars or 0
 
 
 class OutOfMemory(Exception):
     """A student's batch did not fit the device; core tries again with half of it."""
 
 
+LONGEST_PAUSE = 3600.0
+"""Seconds. A provider that asks for more stops the run, with its cause, instead of letting it seem to hang."""
+
+
+def too_long_a_pause(error: TeacherError) -> bool:
+    """Whether a provider asks to wait for longer than a run does."""
+    return error.retry_after is not None and error.retry_after > LONGEST_PAUSE
+
+
 def fatal(error: TeacherError) -> FatalTeacherError:
-    """What ends a run whose teacher failed in a way that no other call can escape."""
+    """The error that ends a run whose teacher failed in a way that no other call can escape."""
+    if too_long_a_pause(error) and not error.kind.fatal:
+        return FatalTeacherError(
+            f"teacher: {error.kind.meaning}: {error.message}; it asks for no calls for longer than "
+            f"{LONGEST_PAUSE:g} s (Retry-After), and a run does not wait so long: the same command goes on later"
+        )
     return FatalTeacherError(
         f"teacher: {error.kind.meaning}: {error.message}; when that is mended the same command goes on"
     )

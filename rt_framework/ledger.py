@@ -15,7 +15,7 @@ from typing import Any
 import cattrs
 from attrs import asdict, frozen
 
-from rt_framework.errors import DataError, DiskError
+from rt_framework.errors import DataError, DiskError, TeacherError
 from rt_framework.migrations import VERSION, prepare, version_of
 from rt_framework.model import Decision, Failure, Pair, Reply, Request, Sample, Score, Version
 from rt_framework.sequences import packed, unpacked
@@ -148,22 +148,34 @@ class Ledger:
 
     async def answered(self, attempt: int, key: str, reply: Reply) -> None:
         """Commit a raw answer. After this it is never asked for again."""
-        done = "UPDATE attempts SET state = 'answered', cost = ?, reply = ? WHERE id = ?"
+        done = "UPDATE attempts SET state = 'answered', kind = NULL, message = ?, cost = ?, reply = ? WHERE id = ?"
         await self.write(
             [
-                (done, (reply.nano_dollars, _json(asdict(reply)), attempt)),
+                (done, (reply.note or None, reply.nano_dollars, _json(asdict(reply)), attempt)),
                 ("UPDATE calls SET answer = ? WHERE key = ?", (attempt, key)),
             ]
         )
 
-    async def attempt_failed(self, attempt: int, kind: str, message: str, cost: int) -> None:
-        """Commit that an attempt gave no answer.
+    async def attempt_failed(self, attempt: int, error: TeacherError, cost: int) -> None:
+        """Commit that an attempt gave no answer, or none that can be read, whose body is then kept.
 
         Args:
+            attempt: its number.
+            error: how it ended.
             cost: what is charged to the budget, in nano-dollars: all that was reserved where it may be billed.
         """
-        sql = "UPDATE attempts SET state = 'failed', kind = ?, message = ?, cost = ? WHERE id = ?"
-        await self.write([(sql, (kind, message, cost, attempt))])
+        sql = "UPDATE attempts SET state = 'failed', kind = ?, message = ?, cost = ?, raw = ? WHERE id = ?"
+        await self.write([(sql, (error.kind.name, error.message, cost, error.raw, attempt))])
+
+    def unread_calls(self) -> frozenset[str]:
+        """Keys of the calls with an answer that was paid for and could not be read."""
+        sql = "SELECT DISTINCT call FROM attempts WHERE raw IS NOT NULL AND state = 'failed'"
+        return frozenset(row[0] for row in self.rows(sql))
+
+    def unread(self, key: str) -> list[tuple[int, int, bytes]]:
+        """Attempt, cost in nano-dollars and body of each answer to a call that could not be read, oldest first."""
+        sql = "SELECT id, cost, raw FROM attempts WHERE call = ? AND raw IS NOT NULL AND state = 'failed' ORDER BY id"
+        return list(self.rows(sql, (key,)))
 
     async def settle_interrupted(self) -> int:
         """Mark attempts that a killed run left open as unknown, charged in full; returns how many.

@@ -37,8 +37,8 @@ _COPIES = (
     ON CONFLICT (key) DO UPDATE SET answer = COALESCE(calls.answer, excluded.answer)
     """,
     """
-    INSERT INTO attempts (id, call, state, kind, message, reserved, cost, reply, batch)
-    SELECT id + :before, call, state, kind, message, reserved, cost, reply, batch FROM shard.attempts
+    INSERT INTO attempts (id, call, state, kind, message, reserved, cost, reply, batch, raw)
+    SELECT id + :before, call, state, kind, message, reserved, cost, reply, batch, raw FROM shard.attempts
     """,
     "INSERT INTO samples SELECT * FROM shard.samples",
     "INSERT INTO versions SELECT * FROM shard.versions",

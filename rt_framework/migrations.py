@@ -57,7 +57,10 @@ CREATE TABLE token_losses (
   key TEXT PRIMARY KEY, nll BLOB NOT NULL, ranks BLOB NOT NULL, cut INTEGER NOT NULL) WITHOUT ROWID
 """
 
-STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS)
+# Bodies of answers that were paid for and could not be read: a later release may.
+_RAW = "ALTER TABLE attempts ADD COLUMN raw BLOB"
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW)
 """Step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)

@@ -300,6 +300,8 @@ class Reply:
     """The model that answered."""
     nano_dollars: int = 0
     """Cost, rounded up."""
+    note: str = ""
+    """What was not believed of the provider's word on its tokens; empty where all was."""
 
 
 @frozen

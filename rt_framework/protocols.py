@@ -119,6 +119,18 @@ class BatchApiTeacher(Protocol):
 
 
 @runtime_checkable
+class RereadingTeacher(Protocol):
+    """A teacher whose unreadable answers are kept, and may be read by a later release of it."""
+
+    async def reread(self, request: Request, raw: bytes) -> Reply:
+        """Read the body of an answer to *request* that :meth:`Teacher.complete` could not read. Sends nothing.
+
+        Raises:
+            TeacherError: it still cannot be read.
+        """
+
+
+@runtime_checkable
 class PricedTeacher(Protocol):
     """A teacher that knows what it costs; a run with a budget needs one."""
 

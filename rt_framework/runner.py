@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from rt_framework.assembly import (
     student_side,
     teacher_side,
 )
+from rt_framework.batchbook import LONGEST_BATCH, BatchBook
 from rt_framework.breaker import Breaker
 from rt_framework.config import Config
 from rt_framework.disk import room
@@ -129,6 +131,8 @@ async def _run(
         await freeze(ledger, run_dir, facts)
         stack.push_async_callback(lambda: remember_run(ledger, tally.progress()))
         withdrawn = await ledger.withdraw(manner.retry)
+        if "batch_lost" in manner.retry:
+            withdrawn += await BatchBook(ledger).give_up_lost(time.time() - LONGEST_BATCH)
         await ledger.forget_samples()
         notes = (*_notes(config, job.source), *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner))
         who, frozen = await identify(ledger), ledger.meta("frozen")

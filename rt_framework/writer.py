@@ -85,12 +85,16 @@ class Writer:
 
     def _commit(self, db: sqlite3.Connection, jobs: list[_Job]) -> None:
         # A future that was cancelled while it waited is still written: its answer may be paid for.
+        done: list[list[int] | Exception]
         try:
             if self._broken is not None:
                 raise self._broken
-            db.execute("BEGIN IMMEDIATE")
-            done = [[_execute(db, *statement) for statement in statements] for statements, _ in jobs]
-            db.execute("COMMIT")
+            try:
+                done = _all(db, jobs)
+            except _UNFIT:
+                # One of them holds a value that SQLite does not take; the others must not be lost with it.
+                db.execute("ROLLBACK")
+                done = _each(db, jobs)
         except Exception as error:
             if db.in_transaction:
                 with suppress(sqlite3.Error):  # With the disk gone that can fail too; whoever waits must be told.
@@ -104,9 +108,44 @@ class Writer:
             _acknowledge(jobs, done)
 
 
-def _acknowledge(jobs: Sequence[_Job], results: Sequence[list[int] | DiskError]) -> None:
+_Told = tuple["asyncio.Future[list[int]]", list[int] | Exception]
+"""Who waits for a job, and how it went."""
+
+_UNFIT: tuple[type[Exception], ...]
+_UNFIT = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+_UNFIT += (OverflowError, TypeError, ValueError)
+"""Errors that are those of a value, not of the file."""
+
+
+def _all(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exception]:
+    """Commit all jobs, or none."""
+    db.execute("BEGIN IMMEDIATE")
+    done: list[list[int] | Exception] = [
+        [_execute(db, *statement) for statement in statements] for statements, _ in jobs
+    ]
+    db.execute("COMMIT")
+    return done
+
+
+def _each(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exception]:
+    """Commit every job that can be, each whole or not at all, and tell why the others cannot."""
+    done: list[list[int] | Exception] = []
+    db.execute("BEGIN IMMEDIATE")
+    for statements, _ in jobs:
+        db.execute("SAVEPOINT job")
+        try:
+            done.append([_execute(db, *statement) for statement in statements])
+        except _UNFIT as error:
+            db.execute("ROLLBACK TO job")
+            done.append(ValueError(f"the ledger cannot hold it: {type(error).__name__}: {error}"))
+        db.execute("RELEASE job")
+    db.execute("COMMIT")
+    return done
+
+
+def _acknowledge(jobs: Sequence[_Job], results: Sequence[list[int] | Exception]) -> None:
     """Tell whoever waits, each event loop once: to wake it takes as long as to write a row."""
-    told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[int]], list[int] | DiskError]]] = {}
+    told: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
     for (_, waiting), result in zip(jobs, results, strict=True):
         if isinstance(waiting, threading.Event):
             waiting.set()
@@ -117,11 +156,11 @@ def _acknowledge(jobs: Sequence[_Job], results: Sequence[list[int] | DiskError])
             loop.call_soon_threadsafe(_tell, some)
 
 
-def _tell(told: Sequence[tuple[asyncio.Future[list[int]], list[int] | DiskError]]) -> None:
+def _tell(told: Sequence[_Told]) -> None:
     for future, result in told:
         if future.done():  # nobody waits any more
             continue
-        if isinstance(result, DiskError):
+        if isinstance(result, Exception):
             future.set_exception(result)
         else:
             future.set_result(result)

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from rt_framework.batchbook import BatchBook
-from rt_framework.errors import DataError, DiskError
+from rt_framework.errors import DataError, DiskError, TeacherError
 from rt_framework.ledger import Ledger, Story
 from rt_framework.migrations import STEPS
 from rt_framework.model import Decision, Failure, Pair, Reply, Score, Turn, Usage, Version
@@ -92,7 +92,9 @@ async def test_many_writers_at_once_get_their_own_numbers(ledger):
     """Statements that are committed together are not mixed up."""
     numbers = await asyncio.gather(*(ledger.intend(f"key-{n}", "teacher", request(n), n) for n in range(300)))
     assert len(set(numbers)) == 300
-    await asyncio.gather(*(ledger.attempt_failed(at, "timeout", str(n), n) for n, at in enumerate(numbers)))
+    await asyncio.gather(
+        *(ledger.attempt_failed(at, TeacherError("timeout", str(n)), n) for n, at in enumerate(numbers))
+    )
     calls = ledger.calls([f"key-{n}" for n in range(300)])
     assert all(call.attempts == (("failed", "timeout", str(n)),) for n, call in enumerate(calls.values()))
     assert ledger.spent() == sum(range(300))
@@ -291,7 +293,7 @@ async def test_a_call_tells_what_was_asked_and_answered(ledger):
     """Request and every attempt come back; calls are found by the pair that they are about."""
     asked = request(7, schema={"type": "object"})
     first = await ledger.intend("key", "teacher", asked, 0)
-    await ledger.attempt_failed(first, "timeout", "no answer within 1 s", 0)
+    await ledger.attempt_failed(first, TeacherError("timeout", "no answer within 1 s"), 0)
     second = await ledger.intend("key", "teacher", asked, 0)
     await ledger.answered(second, "key", Reply("text"))
     call = ledger.calls(["key", "other"])["key"]

@@ -14,6 +14,7 @@ import pytest
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.litellm_errors import teacher_error
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
+from rt_framework.builtin.teachers.transport import Exchange
 from rt_framework.errors import ConfigError, TeacherError
 from rt_framework.model import Request, Sampling, Turn, Usage
 from rt_framework.testing.server import FAULTS, Fault, FaultServer
@@ -309,9 +310,8 @@ async def test_missing_key_and_unknown_provider_are_fatal(monkeypatch):
 def test_keys_are_scrubbed_from_every_message(monkeypatch):
     """Values of key variables and anything that looks like a key leave a message; the rest stays."""
     monkeypatch.setenv("ACME_TOKEN", "hunter22")
-    error = teacher_error(
-        ValueError(f"bad\x1b[2J\n hunter22, {KEY}, Bearer abc.def, AIzaSyA1234567890 for gpt-4o-mini")
-    )
+    told = ValueError(f"bad\x1b[2J\n hunter22, {KEY}, Bearer abc.def, AIzaSyA1234567890 for gpt-4o-mini")
+    error = teacher_error(told, Exchange(sent=True))
     assert error.message == "bad [2J ***, ***, *** *** for gpt-4o-mini"
 
 
@@ -348,6 +348,7 @@ def test_litellm_is_imported_late_and_quietly(tmp_path):
 import asyncio, os, sys
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
+from rt_framework.builtin.teachers.transport import Exchange
 from rt_framework import Request, Sampling, TeacherError, Turn
 teacher = LiteLLMTeacher(LiteLLMSettings("openai/fake-model", "http://127.0.0.1:1/v1"))
 assert teacher.identity and "litellm" not in sys.modules

@@ -11,13 +11,17 @@ import warnings
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rt_framework.builtin.teachers.litellm_batches import Line, OpenAIBatches
-from rt_framework.builtin.teachers.litellm_errors import teacher_error
 from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
+from rt_framework.builtin.teachers.usage import counted, told_in
 from rt_framework.errors import TeacherError
-from rt_framework.model import Pending, Reply, Request, Usage
+from rt_framework.model import Pending, Reply, Request
+
+if TYPE_CHECKING:
+    from rt_framework.builtin.teachers.channel import Channel
+    from rt_framework.builtin.teachers.litellm_batches import OpenAIBatches
+    from rt_framework.builtin.teachers.transport import Exchange
 
 _UNBOUNDED = 86_400.0
 """Seconds: the run bounds each attempt itself, and litellm's own bound must not come first."""
@@ -36,7 +40,7 @@ class LiteLLMTeacher:
 
     def __init__(self, settings: LiteLLMSettings) -> None:
         self._settings = settings
-        self._batches = OpenAIBatches(_litellm, settings.api_base)
+        self._channel: Channel | None = None
         provider = settings.model.partition("/")[0] if "/" in settings.model else "openai"
         for suffix in ("_API_BASE", "_BASE_URL"):
             name = provider.upper() + suffix
@@ -102,13 +106,43 @@ class LiteLLMTeacher:
         Raises:
             TeacherError: with the kind of failure.
         """
-        acompletion = _litellm().acompletion
-        try:
-            answer = await acompletion(**self._arguments(request))
-        except Exception as error:
-            # Without its cause: a provider's text may quote the key.
-            raise teacher_error(error) from None
-        return self._reply(request, answer)
+        return await self._asked(request, self._arguments(request), self._connected(), self._settings.batch)
+
+    async def reread(self, request: Request, raw: bytes) -> Reply:
+        """Read the body of an answer that could not be read when it came. Sends nothing.
+
+        Raises:
+            TeacherError: it still cannot be read.
+        """
+        return await self._from_memory(request, 200, raw, self._settings.batch)
+
+    async def _from_memory(self, request: Request, status: int, body: bytes, batched: bool) -> Reply:
+        """Read an answer that was received by other means, as if it came over the wire."""
+        from rt_framework.builtin.teachers.channel import memory
+
+        with memory(status, body) as (channel, _):
+            return await self._asked(request, self._nowhere(request), channel, batched)
+
+    async def _asked(self, request: Request, arguments: Mapping[str, Any], channel: Channel, batched: bool) -> Reply:
+        """Let litellm ask through a channel, and read what comes back.
+
+        Raises:
+            TeacherError: there is no answer, or none that can be read.
+        """
+        from rt_framework.builtin.teachers.litellm_errors import teacher_error
+
+        with channel.attempt() as exchange:
+            try:
+                answer = await _litellm().acompletion(**arguments, client=channel.handler)
+                return self._reply(request, answer, exchange, batched)
+            except Exception as error:
+                # Without its cause: a provider's text may quote the key.
+                raise teacher_error(error, exchange, self._unread_cost(request, exchange, batched)) from None
+
+    def _unread_cost(self, request: Request, exchange: Exchange, batched: bool) -> int:
+        """Nano-dollars of an answer that arrived and cannot be read, by what it tells of itself."""
+        charged = counted(request, None, told_in(exchange.body)).charged
+        return self._price(charged.prompt_tokens, charged.completion_tokens, batched) or 0
 
     # --- the provider's batches -------------------------------------------------------------
 
@@ -133,7 +167,7 @@ class LiteLLMTeacher:
         Raises:
             TeacherError: with the kind of failure.
         """
-        return await self._batches.submit({key: self._arguments(one) for key, one in requests.items()}, token)
+        return await self._batches.submit({key: await self._body(one) for key, one in requests.items()}, token)
 
     async def find(self, token: str) -> str | None:
         """Look through the account's batches, newest first.
@@ -154,24 +188,52 @@ class LiteLLMTeacher:
         ends = await self._batches.collect(batch, requests)
         if isinstance(ends, Pending):
             return ends
-        return {key: await self._read(requests[key], end) for key, end in ends.items()}
+        found: dict[str, Reply | TeacherError] = {}
+        for key, end in ends.items():
+            try:
+                if isinstance(end, TeacherError):
+                    raise end
+                found[key] = await self._from_memory(requests[key], end.status, end.body, batched=True)
+            except TeacherError as error:
+                found[key] = error
+        return found
 
-    async def _read(self, request: Request, end: Line | TeacherError) -> Reply | TeacherError:
-        if isinstance(end, TeacherError):
-            return end
-        try:
-            return self._reply(request, await self._batches.read(self._arguments(request), end), batched=True)
-        except TeacherError as error:
-            return error
+    async def _body(self, request: Request) -> Any:
+        """The JSON that the live path would send."""
+        from rt_framework.builtin.teachers.channel import ANYTHING, memory
+
+        with memory(200, ANYTHING) as (channel, letter):
+            await self._asked(request, self._nowhere(request), channel, batched=True)
+        if letter.sent is None:
+            raise TeacherError("bad_request", "litellm does not ask this model by chat completions; leave 'batch' out")
+        return json.loads(letter.sent)
+
+    @cached_property
+    def _batches(self) -> OpenAIBatches:
+        from rt_framework.builtin.teachers.litellm_batches import OpenAIBatches
+
+        return OpenAIBatches(lambda: self._connected().client, self._settings.api_base)
 
     # --- one request ------------------------------------------------------------------------
 
+    def _connected(self) -> Channel:
+        if self._channel is None:
+            _litellm()
+            from rt_framework.builtin.teachers.channel import Channel
+
+            self._channel = Channel()
+        return self._channel
+
     async def aclose(self) -> None:
-        """Close the connections that litellm keeps for every teacher of this process."""
-        if _litellm.cache_info().currsize:
-            litellm = _litellm()
-            await litellm.close_litellm_async_clients()
-            litellm.in_memory_llm_clients_cache.flush_cache()
+        """Close this teacher's connections."""
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close()
+
+    def _nowhere(self, request: Request) -> dict[str, Any]:
+        """The arguments of a call that must not reach the provider, whatever way litellm takes."""
+        _litellm()
+        return {**self._arguments(request), "api_base": "http://127.0.0.1:9"}
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         settings, sampling = self._settings, request.sampling
@@ -196,23 +258,35 @@ class LiteLLMTeacher:
             **asked,
         }
 
-    def _reply(self, request: Request, answer: Any, batched: bool = False) -> Reply:
+    def _reply(self, request: Request, answer: Any, exchange: Exchange, batched: bool) -> Reply:
+        """The reply in what litellm made of an answer, whose parts may be of any type."""
         text, finish = _text(answer.choices[0]) if answer.choices else ("", "stop")
-        counted = getattr(answer, "usage", None)
-        usage = Usage(getattr(counted, "prompt_tokens", 0) or 0, getattr(counted, "completion_tokens", 0) or 0)
-        # An answer that does not say what it used is taken for the dearest it can be.
-        dearest = (request.most_prompt_tokens, request.sampling.max_tokens)
-        counted = (usage.prompt_tokens, usage.completion_tokens) if usage != Usage() else dearest
-        return Reply(text, finish, usage, answer.model or "", self._price(*counted, batched) or 0)
+        # litellm rounds and reshapes a usage that it does not understand: the body says what was told.
+        told = told_in(exchange.body) or _attributes(getattr(answer, "usage", None))
+        used = counted(request, text, told)
+        model = answer.model if isinstance(answer.model, str) else ""
+        cost = self._price(used.charged.prompt_tokens, used.charged.completion_tokens, batched) or 0
+        return Reply(text, finish, used.told, model, cost, used.note)
+
+
+def _attributes(usage: Any) -> dict[str, Any]:
+    return {name: getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
 
 
 def _text(choice: Any) -> tuple[str, str]:
-    """Text and finish reason; a refusal, which OpenAI puts beside the text, is a content filter's."""
+    """Text and finish reason; a refusal, which OpenAI puts beside the text, is a content filter's.
+
+    Raises:
+        TypeError: the text is none.
+    """
     message = choice.message
+    finish = choice.finish_reason if isinstance(choice.finish_reason, str) and choice.finish_reason else "stop"
     if message.content:
-        return message.content, choice.finish_reason or "stop"
+        if not isinstance(message.content, str):
+            raise TypeError(f"its text is of the type {type(message.content).__name__}")
+        return message.content, finish
     refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
-    return (refusal, "content_filter") if refusal else ("", choice.finish_reason or "stop")
+    return (refusal, "content_filter") if isinstance(refusal, str) and refusal else ("", finish)
 
 
 def _held_to_schema(request: Request) -> dict[str, Any]:
@@ -246,18 +320,4 @@ def _litellm() -> Any:
         setattr(litellm, kind, [])
     # Its log repeats requests and answers on the terminal.
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL + 1)
-    _send_once()
     return litellm
-
-
-def _send_once() -> None:
-    """Keep litellm's own HTTP client from sending a request again when its connection breaks.
-
-    ``max_retries`` governs only the clients of the providers' libraries.
-    """
-    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
-
-    async def give_up(*_: object, **__: object) -> None:
-        raise  # Called while the connection error is handled.
-
-    AsyncHTTPHandler.single_connection_post_request = give_up

@@ -1,58 +1,38 @@
-"""OpenAI's batch API through litellm: files up, a batch, files down.
+"""OpenAI's batch API: files up, a batch, files down.
 
-A line of the file is the very body that the live path would send, and an answer is read as the live path
-would read it: both go through ``acompletion`` with a client whose transport is a piece of memory.
+A line of the file is the very body that the live path would send, and an answer is read as the live path reads it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from functools import cache
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import define, frozen
+import httpx
+from attrs import frozen
 
-from rt_framework.builtin.teachers.litellm_errors import teacher_error, told_error
+from rt_framework.builtin.teachers.litellm_errors import answer_error, line_error, teacher_error
+from rt_framework.builtin.teachers.transport import MOST_BYTES, Exchange, RecordingClient, exchanging
 from rt_framework.errors import TeacherError
 from rt_framework.model import Pending
 
-_URL = "/v1/chat/completions"
-
+_ADDRESS = "https://api.openai.com/v1"
+_CHAT = "/v1/chat/completions"
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
 _UNREAD = {"expired": "expired", "cancelled": "batch_failed"}
 """Kinds of the lines without an answer, by the batch's status; with any other they may have been answered."""
 
-_NO_PEEKING = {"batch_ignore_default_logging": True}
-"""Else litellm fetches the answers of a finished batch for itself, to log what they cost."""
+_PAGE, _MOST_PAGES = 100, 200
+"""Batches of one page of the provider's list, and pages that are looked at."""
 
-_PAGE = 100
+_GONE = (404, 410)
+"""HTTP statuses of what the provider no longer has."""
 
-_ANYTHING = json.dumps(
-    {
-        "id": "",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ""}}],
-    }
-).encode()
-
-
-@define
-class _Letter:
-    """What passes through the transport of one call: an answer in, a body out."""
-
-    status: int = 200
-    answer: bytes = _ANYTHING
-    sent: Any = None
-
-
-_LETTER: ContextVar[_Letter] = ContextVar("letter")
-_CLIENTS: ContextVar[list[Any]] = ContextVar("clients")
+_CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*"([^"\\]{1,64})"')
 
 
 @frozen
@@ -64,180 +44,209 @@ class Line:
     body: bytes
 
 
+Ends = dict[str, Line | TeacherError]
+
+
 class OpenAIBatches:
-    """The batches of one account.
+    """The batches of one account, whose key is in the environment.
 
     Args:
-        litellm: gives the module, set up.
+        client: gives the HTTP client.
         api_base: address of the server, where it is not OpenAI's own.
     """
 
-    def __init__(self, litellm: Callable[[], Any], api_base: str | None) -> None:
-        self._litellm = litellm
-        self._where = {"custom_llm_provider": "openai", "api_base": api_base, "max_retries": 0, "timeout": 86_400.0}
+    def __init__(self, client: Callable[[], RecordingClient], api_base: str | None) -> None:
+        self._client = client
+        named = (api_base, os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_BASE"))
+        self._address = next(filter(None, named), _ADDRESS).rstrip("/")
 
-    async def submit(self, requests: Mapping[str, Mapping[str, Any]], token: str) -> str:
-        """Upload a file of requests, which are arguments of ``acompletion`` by key, and make a batch of it.
+    async def submit(self, requests: Mapping[str, Any], token: str) -> str:
+        """Upload a file of requests, which are JSON bodies by key, and make a batch of it.
 
         Raises:
             TeacherError: with the kind of failure.
         """
-        lines = [await self._line(key, arguments) for key, arguments in requests.items()]
-        async with _one_call():
-            file = ("batch.jsonl", "".join(lines).encode())
-            uploaded = await self._litellm().acreate_file(file=file, purpose="batch", **self._where)
-        async with _one_call():
-            create = self._litellm().acreate_batch
-            batch = await create("24h", _URL, uploaded.id, metadata={"token": token}, **self._where)
-        return str(batch.id)
+        lines = [
+            json.dumps({"custom_id": key, "method": "POST", "url": _CHAT, "body": body}, ensure_ascii=False) + "\n"
+            for key, body in requests.items()
+        ]
+        file = {"file": ("batch.jsonl", "".join(lines).encode(), "application/jsonl")}
+        uploaded = await self._asked("POST", "/files", data={"purpose": "batch"}, files=file)
+        asked = {"input_file_id": _named(uploaded), "endpoint": _CHAT, "completion_window": "24h"}
+        return _named(await self._asked("POST", "/batches", json={**asked, "metadata": {"token": token}}))
 
     async def find(self, token: str) -> str | None:
         """The id of the batch with *token* in its metadata.
 
         Raises:
-            TeacherError: with the kind of failure.
+            TeacherError: with the kind of failure; ``batch_lost``: the list does not come to an end.
         """
-        after = None
-        while True:
-            async with _one_call():
-                page = await self._litellm().alist_batches(after=after, limit=_PAGE, **self._where)
-            for batch in page.data:
-                if (batch.metadata or {}).get("token") == token:
-                    return str(batch.id)
-            if not page.data or not page.has_more:
+        after: str | None = None
+        for _ in range(_MOST_PAGES):
+            asked = {"limit": _PAGE} if after is None else {"limit": _PAGE, "after": after}
+            page = await self._asked("GET", "/batches", params=asked)
+            data = page.get("data")
+            batches = [batch for batch in data if isinstance(batch, Mapping)] if isinstance(data, list) else []
+            for batch in batches:
+                metadata = batch.get("metadata")
+                if isinstance(metadata, Mapping) and metadata.get("token") == token:
+                    return _named(batch)
+            if not batches or page.get("has_more") is not True:
                 return None
-            after = page.data[-1].id
+            after = _named(batches[-1])
+        raise TeacherError(
+            "batch_lost", f"the provider's list of batches goes on after {_MOST_PAGES * _PAGE}, and ours is not in it"
+        )
 
-    async def collect(self, batch: str, keys: Iterable[str]) -> Pending | dict[str, Line | TeacherError]:
-        """What became of each key's request, or how far the batch has come.
+    async def collect(self, batch: str, keys: Iterable[str]) -> Pending | Ends:
+        """The end of each key's request, or how far the batch has come.
+
+        Raises:
+            TeacherError: with the kind of failure; ``batch_lost``: the batch or a file of it is not there.
+        """
+        found = await self._asked("GET", f"/batches/{batch}", gone=f"batch {batch}")
+        if found.get("status") not in _ENDED:
+            counts = found.get("request_counts")
+            done, failed, total = (_count(counts, name) for name in ("completed", "failed", "total"))
+            return Pending(done + failed, total)
+        ends: Ends = {}
+        wanted = frozenset(keys)
+        for name in ("output_file_id", "error_file_id"):
+            file = found.get(name)
+            if isinstance(file, str) and file:
+                await self._read(file, wanted, ends)
+        unread = _whole(found)
+        return {key: ends.get(key, unread) for key in wanted}
+
+    async def _read(self, file: str, keys: frozenset[str], ends: Ends) -> None:
+        """Take the ends of these keys from a file, line by line. A line that cannot be read spoils no other."""
+        request = self._request("GET", f"/files/{file}/content")
+        with exchanging() as exchange:
+            try:
+                async for text in self._client().lines(request, MOST_BYTES):
+                    _take(text, keys, ends)
+            except httpx.RequestError as error:
+                raise teacher_error(error, exchange) from None
+        _check(exchange, f"file {file}, with the answers of a batch,")
+
+    async def _asked(self, method: str, path: str, gone: str | None = None, **content: Any) -> Mapping[str, Any]:
+        """The JSON object that the provider answers.
+
+        Args:
+            method: of HTTP.
+            path: below the address.
+            gone: what is asked for, if it may have been lost.
+            content: arguments of ``httpx.Client.build_request``.
 
         Raises:
             TeacherError: with the kind of failure.
         """
-        found = await self._retrieved(batch)
-        if found.status not in _ENDED:
-            counts = found.request_counts
-            return Pending(counts.completed + counts.failed, counts.total) if counts else Pending(0, 0)
-        unread = _whole(found)
-        ends: dict[str, Line | TeacherError] = dict.fromkeys(keys, unread)
-        for file in (found.output_file_id, found.error_file_id):
-            if file:
-                async with _one_call():
-                    content = await self._litellm().afile_content(file, **self._where)
-                ends.update((key, end) for key, end in _read(content.content) if key in ends)
-        return ends
-
-    async def read(self, arguments: Mapping[str, Any], line: Line) -> Any:
-        """What ``acompletion`` makes of a line.
-
-        Raises:
-            TeacherError: the line says that the request failed.
-        """
-        return await self._posted(arguments, _Letter(line.status, line.body))
-
-    async def _retrieved(self, batch: str) -> Any:
+        request = self._request(method, path, **content)
+        with exchanging() as exchange:
+            try:
+                await self._client().send(request)
+            except httpx.RequestError as error:
+                raise teacher_error(error, exchange) from None
+        _check(exchange, gone)
         try:
-            async with _one_call():
-                return await self._litellm().aretrieve_batch(batch, **self._where, litellm_metadata=_NO_PEEKING)
-        except TeacherError as error:
-            if error.kind.name == "model_missing":  # by the status 404
-                why = f"batch {batch} is not there; is this the key and the address that it was submitted with?"
-                raise TeacherError("auth", why) from None
-            raise
+            told = json.loads(exchange.body)
+        except (ValueError, RecursionError) as error:
+            raise answer_error(exchange, ValueError(f"no JSON: {error}")) from None
+        if not isinstance(told, Mapping):
+            raise answer_error(exchange, ValueError("no JSON object"))
+        return told
 
-    async def _line(self, key: str, arguments: Mapping[str, Any]) -> str:
-        letter = _Letter()
-        await self._posted(arguments, letter)
-        line = {"custom_id": key, "method": "POST", "url": _URL, "body": letter.sent}
-        return json.dumps(line, ensure_ascii=False) + "\n"
-
-    async def _posted(self, arguments: Mapping[str, Any], letter: _Letter) -> Any:
-        token = _LETTER.set(letter)
-        try:
-            # Whatever does not go through the client is not to reach the provider.
-            nowhere = {**arguments, "api_base": "http://127.0.0.1:9"}
-            answer = await self._litellm().acompletion(**nowhere, client=_memory_client())
-        except Exception as error:
-            raise teacher_error(error) from None
-        finally:
-            _LETTER.reset(token)
-        if letter.sent is None:
-            raise TeacherError("bad_request", "litellm does not ask this model by chat completions; leave 'batch' out")
-        return answer
+    def _request(self, method: str, path: str, **content: Any) -> httpx.Request:
+        key = os.environ.get("OPENAI_API_KEY")
+        if not key:
+            raise TeacherError("auth", "OPENAI_API_KEY is not set in the environment")
+        headers = {"Authorization": f"Bearer {key}"}
+        for header, name in (("OpenAI-Organization", "OPENAI_ORG_ID"), ("OpenAI-Project", "OPENAI_PROJECT_ID")):
+            if os.environ.get(name):
+                headers[header] = os.environ[name]
+        return self._client().build_request(method, self._address + path, headers=headers, **content)
 
 
-def _whole(batch: Any) -> TeacherError:
-    """What a batch that has ended says of the lines that it has no answer to."""
-    if batch.status == "failed":
-        errors = getattr(batch.errors, "data", None) or []
-        if not errors:
-            return TeacherError("batch_failed", "the provider does not say why")
-        return told_error(errors[0].code, errors[0].message, "batch_failed")
-    kind = _UNREAD.get(batch.status, "paid_unreadable")
-    return TeacherError(kind, f"the batch is {batch.status}, and there is no answer to this")
-
-
-def _read(content: bytes) -> Iterator[tuple[str, Line | TeacherError]]:
-    """Keys and ends of the lines that can be read."""
-    for text in content.splitlines():
-        try:
-            line = json.loads(text)
-            key, response, error = line["custom_id"], line.get("response"), line.get("error")
-            if response:
-                yield key, Line(response["status_code"], json.dumps(response["body"]).encode())
-            else:
-                yield key, told_error(error["code"], error["message"], "overloaded")
-        except (ValueError, LookupError, TypeError):
-            continue
-
-
-@asynccontextmanager
-async def _one_call() -> AsyncIterator[None]:
-    """Within, one call of litellm on files or batches; the client that it makes for it is closed.
+def _check(exchange: Exchange, gone: str | None) -> None:
+    """Whether an answer is none of an error.
 
     Raises:
-        TeacherError: the call failed.
+        TeacherError: it is.
     """
-    _note_clients()
-    clients: list[Any] = []
-    token = _CLIENTS.set(clients)
+    if gone is not None and exchange.status in _GONE:
+        raise TeacherError("batch_lost", f"{gone} is not there; is this the key and the address of the submission?")
+    if exchange.status is None or not 200 <= exchange.status < 300:
+        raise answer_error(exchange)
+
+
+def _named(told: Mapping[str, Any]) -> str:
+    """The id of what the provider tells of.
+
+    Raises:
+        TeacherError: it has none.
+    """
+    name = told.get("id")
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]{1,200}", name, re.ASCII):
+        raise TeacherError("paid_unreadable", "the provider's answer has no usable id")
+    return name
+
+
+def _count(counts: Any, name: str) -> int:
+    value = counts.get(name) if isinstance(counts, Mapping) else None
+    return value if isinstance(value, int) and 0 <= value < 10**9 else 0
+
+
+def _whole(batch: Mapping[str, Any]) -> TeacherError:
+    """The end of those lines of a batch that have no answer, by the status of the batch."""
+    status = str(batch["status"])
+    if status == "failed":
+        errors = batch.get("errors")
+        data = errors.get("data") if isinstance(errors, Mapping) else None
+        first = data[0] if isinstance(data, list) and data and isinstance(data[0], Mapping) else None
+        if first is None:
+            return TeacherError("batch_failed", "the provider does not say why")
+        return line_error(first.get("code"), first.get("message"), "batch_failed")
+    kind = _UNREAD.get(status, "paid_unreadable")
+    return TeacherError(kind, f"the batch is {status}, and there is no answer to this")
+
+
+def _take(text: bytes, keys: frozenset[str], ends: Ends) -> None:
+    """Take the end that one line tells: an answer beats an error, and the first answer any other."""
+    found = _end(text)
+    if found is None or found[0] not in keys:
+        return
+    key, end = found
+    if _answers(end):
+        if not _answers(ends.get(key)):
+            ends[key] = end
+    else:
+        ends.setdefault(key, end)
+
+
+def _answers(end: Line | TeacherError | None) -> bool:
+    return isinstance(end, Line) and end.status < 400
+
+
+def _end(text: bytes) -> tuple[str, Line | TeacherError] | None:
+    """Key and end of one line; ``None`` where the line does not say whose it is."""
     try:
-        yield
-    except Exception as error:
-        raise teacher_error(error) from None
-    finally:
-        _CLIENTS.reset(token)
-        for client in clients:
-            await client.close()
-
-
-@cache
-def _note_clients() -> None:
-    """Let litellm tell of the clients that it makes for files and batches: it leaves them open."""
-    from litellm.llms.openai.openai import OpenAIBatchesAPI, OpenAIFilesAPI
-
-    def noting(make: Callable[..., Any]) -> Callable[..., Any]:
-        def made(*args: Any, **kwargs: Any) -> Any:
-            client = make(*args, **kwargs)
-            _CLIENTS.get().append(client)
-            return client
-
-        return made
-
-    for api in (OpenAIFilesAPI, OpenAIBatchesAPI):
-        api.get_openai_client = noting(api.get_openai_client)
-
-
-@cache
-def _memory_client() -> Any:
-    """A client of OpenAI's library that sends nothing: what is sent and answered lies in the letter of the call."""
-    import httpx
-    from openai import AsyncOpenAI
-
-    async def deliver(request: Any) -> Any:
-        letter = _LETTER.get()
-        letter.sent = json.loads(request.content)
-        return httpx.Response(letter.status, content=letter.answer, headers={"Content-Type": "application/json"})
-
-    http = httpx.AsyncClient(transport=httpx.MockTransport(deliver))
-    return AsyncOpenAI(api_key="none", base_url="http://127.0.0.1:9", max_retries=0, http_client=http)
+        line = json.loads(text)
+        key = line["custom_id"]
+        response, error = line.get("response"), line.get("error")
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as problem:
+        named = _CUSTOM_ID.search(text)
+        if named is None:
+            return None
+        why = f"its line in the file of answers cannot be read: {type(problem).__name__}"
+        return named[1].decode(), TeacherError("paid_unreadable", why, raw=text)
+    if not isinstance(key, str):
+        return None
+    if isinstance(response, Mapping):
+        status = response.get("status_code")
+        # Only a real error status costs nothing; anything odd in its place is none.
+        if not isinstance(status, int) or not 400 <= status < 600:
+            status = 200
+        return key, Line(status, json.dumps(response.get("body")).encode())
+    if isinstance(error, Mapping):
+        return key, line_error(error.get("code"), error.get("message"), "overloaded")
+    return key, TeacherError("paid_unreadable", "its line has neither an answer nor an error", raw=text)

@@ -1,17 +1,20 @@
-"""litellm's exceptions as kinds of teacher error.
+"""Failed attempts as kinds of teacher error.
 
-Classes are told apart by name, over their bases and causes: litellm wraps the errors of some ten
-client libraries, gives a broken connection the status 500, and is itself slow to import.
+What an attempt costs is decided by what came over the wire: only a real HTTP error status costs nothing. litellm's own
+exceptions say the rest; they wrap those of some ten client libraries, so classes are told apart by name, over their
+bases and causes.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from rt_framework.builtin.teachers.transport import Exchange
 from rt_framework.errors import TeacherError
 from rt_framework.plain import without_secrets
 
@@ -28,39 +31,35 @@ _CODES = {
 }
 """Error codes of a provider's answer that say more than its status."""
 
-_PHRASES = {
-    "credit balance is too low": "quota",
-    "Missing credentials": "auth",
-    "LLM Provider NOT provided": "model_missing",
-    "complete message body": "paid_unreadable",
-}
-"""Words of errors that have neither code nor class of their own."""
+_PHRASES = {"credit balance is too low": "quota"}
+"""Words of refusals that have neither code nor class of their own."""
+
+_UNSENT = {"Missing credentials": "auth", "LLM Provider NOT provided": "model_missing"}
+"""Words of litellm's errors about requests that it did not send."""
+
+_UNSENT_CLASSES = {"ImportError": "bad_request", "UnsupportedParamsError": "bad_request"}
+"""Classes of errors that come before anything is sent."""
 
 _NO_ANSWER = {
-    "JSONDecodeError": "paid_unreadable",
-    "ClientPayloadError": "paid_unreadable",
-    "APIResponseValidationError": "paid_unreadable",
     "APITimeoutError": "timeout",
     "TimeoutException": "timeout",
-    "ImportError": "bad_request",
     "APIConnectionError": "connection",
     "TransportError": "connection",
     "OSError": "connection",
 }
-"""Causes of a failure without a readable HTTP answer, by class; an earlier entry beats a later one."""
+"""Causes of a failure without an HTTP answer, by class; an earlier entry beats a later one."""
 
 _CLASSES = {
     "ContextWindowExceededError": "too_long",
     "ContentPolicyViolationError": "refused",
     "RateLimitError": "rate_limited",
-    "APITimeoutError": "timeout",
     "AuthenticationError": "auth",
     "PermissionDeniedError": "auth",
     "NotFoundError": "model_missing",
 }
-"""litellm's classes that say more than the status they carry."""
+"""litellm's classes that say more than the status that they carry."""
 
-_STATUSES = {200: "paid_unreadable", 401: "auth", 402: "quota", 403: "auth", 404: "model_missing"}
+_STATUSES = {401: "auth", 402: "quota", 403: "auth", 404: "model_missing"}
 _STATUSES |= {408: "timeout", 413: "too_long", 429: "rate_limited"}
 
 _PREFIX = re.compile(r"^(litellm\.)?((\w+Error|Timeout): )*(\w+Exception - )?")
@@ -68,22 +67,82 @@ _KEY_LIKE = re.compile(
     r"bearer\s+\S+|\b(?:sk|pk|rk|gsk|hf|xai)[-_][-_*\w]{6,}|\bAIza[-\w]{6,}|[-_a-z0-9]{40,}",
     re.ASCII | re.IGNORECASE,
 )
-_NUMBER = re.compile(r"\d{1,9}(\.\d+)?")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 _MAX_MESSAGE = 300
+_MAX_TOLD = 100_000
+"""Bytes of an error's body that are looked at."""
 
 
-def teacher_error(error: Exception) -> TeacherError:
-    """The teacher error for an exception of ``litellm.acompletion``; its message holds no key."""
+def teacher_error(error: Exception, exchange: Exchange, nano_dollars: int = 0) -> TeacherError:
+    """The teacher error for an attempt that ended in an exception; its message holds no key.
+
+    Args:
+        error: as litellm or the client raised it.
+        exchange: of the attempt.
+        nano_dollars: what an answer that cannot be read says it cost, if that is more than was reserved.
+    """
     chain = list(_chain(error))
-    kind = _kind(error, chain)
+    if exchange.status is None:
+        exchange = _of_another_client(chain) or exchange
+    if exchange.status is not None:
+        return answer_error(exchange, error, nano_dollars)
+    if not exchange.sent:
+        kind = _phrase(_UNSENT, str(error)) or _first(_UNSENT_CLASSES, chain)
+        if kind is not None:
+            return _told(kind, str(error))
+    # Without an HTTP status nobody knows whether the provider charges for the attempt.
+    kind = _first(_NO_ANSWER, chain) or (None if exchange.sent else _first(_CLASSES, [error])) or "paid_unreadable"
+    return _told(kind, exchange.trouble or str(error) or type(error).__name__, billed="maybe")
+
+
+def answer_error(exchange: Exchange, error: Exception | None = None, nano_dollars: int = 0) -> TeacherError:
+    """The teacher error for an HTTP answer that is a refusal, a redirect, or cannot be read.
+
+    Args:
+        exchange: with a status.
+        error: what reading it ended in, if it was read.
+        nano_dollars: as in :func:`teacher_error`.
+    """
+    status, pause = exchange.status or 0, retry_after(exchange.headers)
+    if status >= 400:
+        code, message = _refusal(exchange.body)
+        text = message or (str(error) if error else "")
+        kind = _CODES.get(code) or _phrase(_PHRASES, text) or _first(_CLASSES, [error] if error else [])
+        kind = kind or _STATUSES.get(status, "overloaded" if status >= 500 else "bad_request")
+        return _told(kind, text or f"HTTP status {status}", retry_after=pause)
+    if 300 <= status < 400:
+        place = _clean(exchange.headers.get("location", "another place"))
+        return TeacherError("redirected", f"HTTP status {status} to {place}; the prompt was not sent there", pause)
+    why = exchange.trouble or (_clean(str(error)) if error else "it has no readable form")
+    size = f"HTTP status {status} with {len(exchange.body)} bytes"
+    return TeacherError(
+        "paid_unreadable", f"{size}: {why}", pause, raw=exchange.body, nano_dollars=nano_dollars or None
+    )
+
+
+def line_error(code: object, message: object, otherwise: str) -> TeacherError:
+    """The teacher error for a code and a message without a status; *otherwise* is for codes that are not known."""
+    known = _CODES.get(code) if isinstance(code, str) else None
+    return _told(known or otherwise, str(message), billed=None if known else "maybe")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the time that the provider named: it may give seconds or an HTTP date."""
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    if _NUMBER.fullmatch(value):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _told(kind: str, text: str, billed: str | None = None, retry_after: float | None = None) -> TeacherError:
     # What a provider says about a key may quote the key in a form that no pattern knows.
-    message = "check the provider's key in the environment" if kind == "auth" else _clean(str(error))
-    return TeacherError(kind, message, _retry_after(chain))
-
-
-def told_error(code: object, message: object, otherwise: str) -> TeacherError:
-    """The teacher error for a code and a message that came without an exception; *otherwise* is for unknown codes."""
-    return TeacherError(_CODES.get(code, otherwise) if isinstance(code, str) else otherwise, _clean(str(message)))
+    message = "check the provider's key in the environment" if kind == "auth" else _clean(text)
+    return TeacherError(kind, message, retry_after, billed=billed)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -94,75 +153,46 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _kind(error: Exception, chain: list[BaseException]) -> str:
-    return _by_word(error, chain) or _by_class(error, chain) or _by_status(error)
+def _of_another_client(chain: list[BaseException]) -> Exchange | None:
+    """The exchange of a provider that litellm reaches by a client of its own, where httpx has seen an error status.
+
+    The status of any other exception may be one that litellm made up.
+    """
+    link = next((one for one in chain if any(base.__name__ == "HTTPStatusError" for base in type(one).__mro__)), None)
+    response: Any = getattr(link, "response", None)
+    status = getattr(response, "status_code", None)
+    if not isinstance(status, int) or status < 400:
+        return None
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Exchange(True, status, headers, getattr(response, "content", b""))
 
 
-def _by_word(error: Exception, chain: list[BaseException]) -> str | None:
-    text = str(error)
-    codes = [_CODES[code] for link in chain if (code := _code(link)) in _CODES]
-    phrases = [kind for phrase, kind in _PHRASES.items() if phrase in text]
-    return next(iter(codes + phrases), None)
+def _refusal(body: bytes) -> tuple[str, str]:
+    """Error code and message of a provider's refusal; empty where there is none."""
+    try:
+        told = json.loads(body[:_MAX_TOLD])
+    except (ValueError, RecursionError):
+        return "", ""
+    inner = told.get("error", told) if isinstance(told, Mapping) else None
+    if isinstance(inner, str):
+        return "", inner
+    parts = (inner.get("code"), inner.get("message")) if isinstance(inner, Mapping) else (None, None)
+    code, message = (part if isinstance(part, str) else "" for part in parts)
+    return code, message
 
 
-def _by_class(error: Exception, chain: list[BaseException]) -> str | None:
-    # An HTTP answer with an error status is what it says, whatever went wrong in reading its body.
-    answered = any(type(link).__name__ == "HTTPStatusError" for link in chain)
-    return (None if answered else _first(_NO_ANSWER, chain)) or _first(_CLASSES, [error])
+def _phrase(phrases: Mapping[str, str], text: str) -> str | None:
+    return next((kind for phrase, kind in phrases.items() if phrase in text), None)
 
 
-def _first(table: Mapping[str, str], links: list[BaseException]) -> str | None:
+def _first(table: Mapping[str, str], links: list[Any]) -> str | None:
     names = {base.__name__ for link in links for base in type(link).__mro__}
     return next((kind for name, kind in table.items() if name in names), None)
 
 
-def _by_status(error: Exception) -> str:
-    status = getattr(error, "status_code", None)
-    if not isinstance(status, int):
-        return "connection"
-    return _STATUSES.get(status, "overloaded" if status >= 500 else "bad_request")
-
-
-def _code(link: BaseException) -> str | None:
-    """The error code in the provider's answer, if there is one."""
-    body = getattr(link, "body", None)
-    if not isinstance(body, Mapping):
-        body = _json(getattr(link, "response", None))
-    inner = body.get("error", body)
-    code = inner.get("code") if isinstance(inner, Mapping) else None
-    return code if isinstance(code, str) else None
-
-
-def _json(response: Any) -> Mapping[str, Any]:
-    try:
-        body = response.json()
-    except Exception:
-        return {}
-    return body if isinstance(body, Mapping) else {}
-
-
-def _retry_after(chain: list[BaseException]) -> float | None:
-    """Seconds until the time the provider named: it may give seconds or an HTTP date."""
-    for link in chain:
-        headers = getattr(link, "litellm_response_headers", None) or {}
-        for name, value in headers.items():
-            if name.lower() == "retry-after":
-                return _seconds(str(value))
-    return None
-
-
-def _seconds(value: str) -> float | None:
-    if _NUMBER.fullmatch(value):
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
 def _clean(text: str) -> str:
     """One line without control characters or anything that looks like a key."""
-    text = without_secrets(_PREFIX.sub("", text))
+    text = without_secrets(_PREFIX.sub("", text[:_MAX_TOLD]))
     text = "".join(char if char.isprintable() else " " for char in _KEY_LIKE.sub("***", text))
     text = " ".join(text.split())
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 1] + "…"

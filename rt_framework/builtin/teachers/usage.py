@@ -1,0 +1,107 @@
+"""What an answer is charged for: what the provider tells of its tokens, within what can be true."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework.model import Request, Usage
+
+MOST_TOKENS = 10**9
+"""Most tokens of one part that are believed; no model reads or writes a thousandth of it."""
+
+_BYTES_A_TOKEN = 32
+"""Bytes of text to a token that no tokenizer reaches over a whole text: English has about four."""
+
+_PROMPT = (("prompt_tokens",), ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"))
+_COMPLETION = (("completion_tokens",), ("output_tokens",))
+"""Names of the two parts in the bodies of OpenAI's form and of Anthropic's; names of one form add up."""
+
+
+@frozen
+class Counted:
+    """The tokens of one answer."""
+
+    told: Usage
+    """As the provider tells them, for the record; 0 where it tells none."""
+    charged: Usage
+    """As they are paid for: never less than what can be true."""
+    note: str
+    """What about the provider's word was not believed; empty where all was."""
+
+
+def told_in(body: bytes) -> Mapping[str, Any]:
+    """The parts of the usage that a JSON body tells, by OpenAI's names; empty where it tells none."""
+    try:
+        answer = json.loads(body)
+        usage = answer["usage"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return {}
+    if not isinstance(usage, Mapping):
+        return {}
+    found = {"prompt_tokens": _sum(usage, _PROMPT), "completion_tokens": _sum(usage, _COMPLETION)}
+    found["total_tokens"] = usage.get("total_tokens")
+    return found if any(value is not None for value in found.values()) else {}
+
+
+def counted(request: Request, text: str | None, told: Mapping[str, Any]) -> Counted:
+    """The tokens that an answer to *request* is charged for.
+
+    A part that is missing, or is no number from 1, is taken at the dearest that it can be; so is one that is smaller
+    than what was sent or came back. A total above its parts counts, and a number that no model reaches is capped.
+
+    Args:
+        request: what was sent.
+        text: the answer; ``None`` where it cannot be read.
+        told: parts of the usage by OpenAI's names, of any type.
+    """
+    sent = sum(len(turn.content.encode("utf-8", "replace")) for turn in request.messages)
+    back = 0 if text is None else len(text.encode("utf-8", "replace"))
+    notes: list[str] = []
+    parts = (
+        ("prompt_tokens", sent, request.most_prompt_tokens),
+        ("completion_tokens", back, request.sampling.max_tokens),
+    )
+    charged = []
+    for name, size, dearest in parts:
+        number, least = _number(told.get(name)), -(-size // _BYTES_A_TOKEN)
+        nothing_back = number == 0 and name == "completion_tokens" and text == ""
+        if number is None or (number < least and not nothing_back) or (number == 0 and not nothing_back):
+            notes.append(f"{name} told as {_shown(told.get(name))}")
+            number = max(dearest, least)
+        charged.append(number)
+    total = _number(told.get("total_tokens"))
+    if total is not None and total > sum(charged):
+        charged[1] += total - sum(charged)
+    if max(charged) > MOST_TOKENS:
+        notes.append(f"more than {MOST_TOKENS} tokens told")
+    prompt, completion = (min(number, MOST_TOKENS) for number in charged)
+    believed = [min(_number(told.get(name)) or 0, MOST_TOKENS) for name, *_ in parts]
+    return Counted(Usage(*believed), Usage(prompt, completion), "; ".join(notes))
+
+
+def _sum(usage: Mapping[str, Any], forms: tuple[tuple[str, ...], ...]) -> Any:
+    """The value of the first form that is there; where several names add up, a value that is no number spoils all."""
+    for names in forms:
+        values = [usage[name] for name in names if usage.get(name) is not None]
+        if values:
+            numbers = [_number(value) for value in values]
+            return values[0] if None in numbers else sum(number or 0 for number in numbers)
+    return None
+
+
+def _number(value: Any) -> int | None:
+    """A count of tokens, if it is one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:40]
+    except ValueError:  # an integer with more digits than Python prints
+        return "an absurd number"
