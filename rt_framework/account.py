@@ -83,6 +83,17 @@ def answer(ledger: Ledger, call: str) -> str | None:
     return json.loads(found[0])["text"] if found else None
 
 
+def unread_calls(ledger: Ledger) -> frozenset[str]:
+    """Keys of the calls with an answer that was paid for and could not be read."""
+    return frozenset(row[0] for row in ledger.rows("SELECT DISTINCT call FROM attempts WHERE raw IS NOT NULL"))
+
+
+def unread_answers(ledger: Ledger, call: str) -> list[tuple[int, int, bytes]]:
+    """Attempt, cost in nano-dollars and body of each answer to a call that could not be read, oldest first."""
+    sql = "SELECT id, cost, raw FROM attempts WHERE call = ? AND raw IS NOT NULL AND state = 'failed' ORDER BY id"
+    return list(ledger.rows(sql, (call,)))
+
+
 @frozen
 class Bill:
     """What one reflection's questions came to."""

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import evolve, frozen
 from cattrs import unstructure
 
+from rt_framework import account
 from rt_framework.batches import Batches
 from rt_framework.batching import Batcher
 from rt_framework.breaker import Breaker
@@ -163,12 +164,12 @@ class Calls:
     @cached_property
     def _unread(self) -> frozenset[str]:
         """Keys of calls with answers that could not be read when they came: a later release may read them."""
-        return self._ledger.unread_calls() if isinstance(self._teacher, RereadingTeacher) else frozenset()
+        return account.unread_calls(self._ledger) if isinstance(self._teacher, RereadingTeacher) else frozenset()
 
     async def _reread(self, key: str, request: Request) -> Reply | None:
         """The first of the answers to a call that can be read now. It was charged for when it came."""
         assert isinstance(self._teacher, RereadingTeacher)
-        for attempt, cost, raw in self._ledger.unread(key):
+        for attempt, cost, raw in account.unread_answers(self._ledger, key):
             try:
                 reply = evolve(bounded(await self._teacher.reread(request, raw), cost), nano_dollars=cost)
             except TeacherError:

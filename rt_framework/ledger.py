@@ -167,16 +167,6 @@ class Ledger:
         sql = "UPDATE attempts SET state = 'failed', kind = ?, message = ?, cost = ?, raw = ? WHERE id = ?"
         await self.write([(sql, (error.kind.name, error.message, cost, error.raw, attempt))])
 
-    def unread_calls(self) -> frozenset[str]:
-        """Keys of the calls with an answer that was paid for and could not be read."""
-        sql = "SELECT DISTINCT call FROM attempts WHERE raw IS NOT NULL AND state = 'failed'"
-        return frozenset(row[0] for row in self.rows(sql))
-
-    def unread(self, key: str) -> list[tuple[int, int, bytes]]:
-        """Attempt, cost in nano-dollars and body of each answer to a call that could not be read, oldest first."""
-        sql = "SELECT id, cost, raw FROM attempts WHERE call = ? AND raw IS NOT NULL AND state = 'failed' ORDER BY id"
-        return list(self.rows(sql, (key,)))
-
     async def settle_interrupted(self) -> int:
         """Mark attempts that a killed run left open as unknown, charged in full; returns how many.
 

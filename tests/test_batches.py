@@ -64,11 +64,12 @@ def job(folder: Path, server: FaultServer, limits: object = None, **more: object
 
 @pytest.fixture
 def rt_run(tmp_path, monkeypatch, capfd):
-    """Calls `rt run` on a config, as the installed command does; gives exit code and all output."""
+    """Calls `rt run`, or another command, on a config as the installed program does; gives exit code and all output."""
 
-    def call(config: Path, run_dir: str = "run") -> tuple[int, str]:
+    def call(config: Path, run_dir: str = "run", command: str = "run", *options: str) -> tuple[int, str]:
         with monkeypatch.context() as patch:
-            told = ["rt", "-p", "tests.fakes_plugin", "run", str(config), "--run-dir", str(tmp_path / run_dir)]
+            told = ["rt", "-p", "tests.fakes_plugin", command, str(config), "--run-dir", str(tmp_path / run_dir)]
+            told += options
             patch.setattr(sys, "argv", told)
             patch.setattr(sys, "path", [*sys.path])
             with pytest.raises(SystemExit) as end:
@@ -407,8 +408,44 @@ def test_a_batch_of_another_account_is_not_asked_anew(tmp_path, rt_run):
     with FaultServer(http_answer) as server:
         code, out = rt_run(job(tmp_path, server))
         assert code == 3, out
-        assert "is this the key and the address that it was submitted with?" in out
+        assert "is this the key and the address of the submission?" in out
+        assert "'rt retry --kind batch_lost' gives it up" in out
+        assert rt_run(job(tmp_path, server))[0] == 3
         assert server.received == []
+
+
+@pytest.mark.parametrize("way", ["rt retry", "batch: false"])
+def test_a_lost_batch_can_be_given_up(way, tmp_path, rt_run, uncrashed):
+    """The provider has forgotten it: both ways out ask its questions again, and the lost ones stay charged."""
+    with FaultServer(http_answer) as server:
+        job(tmp_path, server)
+        start(tmp_path, POINTS["while it is waited for"]).wait()
+    reserved = spent(tmp_path / "run")
+    with FaultServer(http_answer) as server:
+        assert rt_run(job(tmp_path, server))[0] == 3
+        if way == "rt retry":
+            code, out = rt_run(job(tmp_path, server), "run", "retry", "--kind", "batch_lost")
+        else:
+            code, out = rt_run(job(tmp_path, server, batch=False))
+        assert code == 0, out
+        assert asked(server) == uncrashed.asked
+    assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT, ("failed", "batch_lost"): COUNT}
+    assert outputs(tmp_path / "run") == uncrashed.outputs
+    assert spent(tmp_path / "run") >= reserved + uncrashed.spent
+
+
+def test_a_batch_whose_file_is_gone_is_told_as_that(tmp_path, rt_run):
+    """Providers keep files for some weeks only: exit code 3, and the way out."""
+    with FaultServer(http_answer) as server:
+        job(tmp_path, server)
+        start(tmp_path, POINTS["before its answers are committed"]).wait()
+        server.desk._files.clear()
+        code, out = rt_run(job(tmp_path, server))
+        assert code == 3, out
+        assert "with the answers of a batch, is not there" in out
+        code, out = rt_run(job(tmp_path, server), "run", "retry", "--kind", "batch_lost")
+        assert code == 0, out
+    assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT, ("failed", "batch_lost"): COUNT}
 
 
 def test_ctrl_c_leaves_the_batch_with_the_provider(tmp_path, rt_run, uncrashed):

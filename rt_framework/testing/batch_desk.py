@@ -170,7 +170,11 @@ class BatchDesk:
         return _told(shown)
 
     def _content(self, name: str) -> Told:
-        return Told(200, self._files[name])
+        return (
+            Told(200, self._files[name])
+            if name in self._files
+            else _told({"error": {"message": f"No such File object: {name}"}}, 404)
+        )
 
     def _shown(self, batch: _Batch) -> dict[str, Any]:
         ended = batch.polls >= self.polls

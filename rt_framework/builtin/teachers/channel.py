@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -147,7 +147,17 @@ class _Memory(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         letter = _LETTER.get()
         letter.sent = await request.aread()
-        return httpx.Response(letter.status, content=letter.body, headers={"Content-Type": "application/json"})
+        return httpx.Response(letter.status, stream=_Stream(letter.body), headers={"Content-Type": "application/json"})
+
+
+class _Stream(httpx.AsyncByteStream):
+    """A body that arrives, as one from the network does."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
 
 
 @contextmanager

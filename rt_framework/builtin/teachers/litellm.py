@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache, cached_property
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
@@ -118,9 +119,7 @@ class LiteLLMTeacher:
 
     async def _from_memory(self, request: Request, status: int, body: bytes, batched: bool) -> Reply:
         """Read an answer that was received by other means, as if it came over the wire."""
-        from rt_framework.builtin.teachers.channel import memory
-
-        with memory(status, body) as (channel, _):
+        with _channels().memory(status, body) as (channel, _):
             return await self._asked(request, self._nowhere(request), channel, batched)
 
     async def _asked(self, request: Request, arguments: Mapping[str, Any], channel: Channel, batched: bool) -> Reply:
@@ -200,9 +199,7 @@ class LiteLLMTeacher:
 
     async def _body(self, request: Request) -> Any:
         """The JSON that the live path would send."""
-        from rt_framework.builtin.teachers.channel import ANYTHING, memory
-
-        with memory(200, ANYTHING) as (channel, letter):
+        with _channels().memory(200, _channels().ANYTHING) as (channel, letter):
             await self._asked(request, self._nowhere(request), channel, batched=True)
         if letter.sent is None:
             raise TeacherError("bad_request", "litellm does not ask this model by chat completions; leave 'batch' out")
@@ -218,10 +215,7 @@ class LiteLLMTeacher:
 
     def _connected(self) -> Channel:
         if self._channel is None:
-            _litellm()
-            from rt_framework.builtin.teachers.channel import Channel
-
-            self._channel = Channel()
+            self._channel = _channels().Channel()
         return self._channel
 
     async def aclose(self) -> None:
@@ -232,7 +226,6 @@ class LiteLLMTeacher:
 
     def _nowhere(self, request: Request) -> dict[str, Any]:
         """The arguments of a call that must not reach the provider, whatever way litellm takes."""
-        _litellm()
         return {**self._arguments(request), "api_base": "http://127.0.0.1:9"}
 
     def _arguments(self, request: Request) -> dict[str, Any]:
@@ -298,6 +291,14 @@ def _held_to_schema(request: Request) -> dict[str, Any]:
 def _sendable(text: str) -> str:
     """The text with lone surrogates, which have no UTF-8 form, as question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _channels() -> ModuleType:
+    """The module that knows litellm from inside, imported after litellm is set up."""
+    _litellm()
+    from rt_framework.builtin.teachers import channel
+
+    return channel
 
 
 @cache
