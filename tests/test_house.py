@@ -63,12 +63,13 @@ PUBLIC = {
 
 HEAVY = (
     *("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf"),
-    *("datasketch", "scipy", "py3langid", "httpx"),
+    *("datasketch", "scipy", "py3langid", "httpx", "aiohttp"),
 )
 
 WHO_MAY_IMPORT = {
     "rich": {"console", "screen", "side_by_side", "story"},
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.channel"},
+    "aiohttp": {"builtin.teachers.transport"},
     "httpx": {"builtin.teachers.transport", "builtin.teachers.channel", "builtin.teachers.litellm_batches"},
     "torch": {
         "builtin.models",

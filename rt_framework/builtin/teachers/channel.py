@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,7 +15,7 @@ from litellm.llms.azure.common_utils import BaseAzureLLM
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from litellm.llms.openai.openai import OpenAIChatCompletion
 
-from rt_framework.builtin.teachers.transport import Exchange, RecordingClient, exchanging
+from rt_framework.builtin.teachers.transport import Answer, Exchange, RecordingClient, exchanging
 from rt_framework.errors import PluginError
 
 _CHANNEL: ContextVar[Channel] = ContextVar("channel")
@@ -50,12 +50,12 @@ class Channel:
     """A client of ours, in the forms in which litellm takes one, for the attempts of one teacher.
 
     Args:
-        transport: carries the requests; the network where it is left out.
+        client: sends the requests; one for the network where it is left out.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, client: RecordingClient | None = None) -> None:
         _divert()
-        self.client = RecordingClient(transport)
+        self.client = client or RecordingClient()
         self.handler = _Handler(self.client)
         self._copies: dict[int, tuple[Any, Any]] = {}
 
@@ -143,21 +143,18 @@ class Letter:
 _LETTER: ContextVar[Letter] = ContextVar("letter")
 
 
-class _Memory(httpx.AsyncBaseTransport):
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+class _Memory(RecordingClient):
+    """A client that sends nothing: it answers from the letter."""
+
+    @asynccontextmanager
+    async def carry(self, request: httpx.Request) -> AsyncIterator[Answer]:
         letter = _LETTER.get()
         letter.sent = await request.aread()
-        return httpx.Response(letter.status, stream=_Stream(letter.body), headers={"Content-Type": "application/json"})
+        yield Answer(letter.status, {"content-type": "application/json"}, _whole(letter.body))
 
 
-class _Stream(httpx.AsyncByteStream):
-    """A body that arrives, as one from the network does."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._body
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 @contextmanager

@@ -7,23 +7,25 @@ attempt is judged by are those that this client has seen, never those of the exc
 from __future__ import annotations
 
 import ipaddress
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
+from functools import cache
 from typing import Any
 
+import aiohttp
 import httpx
-from attrs import define, field
+from attrs import define, field, frozen
+from yarl import URL
 
 MOST_BYTES = 8_000_000
 """Longest body that is read, decompressed; the longest answers that models give have less than a tenth of it."""
 
 _MOST_PARTS = 200_000
 """Most JSON objects and arrays of one answer. Each becomes a Python object, and reading them cannot be interrupted."""
-
-_UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
-"""The run bounds how many calls are under way."""
 
 _TIMEOUT = httpx.Timeout(86_400.0)
 """Seconds. The run bounds each attempt itself, and no other bound must come first."""
@@ -62,25 +64,28 @@ def exchanging() -> Iterator[Exchange]:
         _EXCHANGE.reset(token)
 
 
+@frozen
+class Answer:
+    """The beginning of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
+    """The body as it arrives."""
+
+
 class RecordingClient(httpx.AsyncClient):
     """A client that notes each exchange, follows no redirect, and reads no more than it should.
 
-    A proxy of the environment is used for other machines only, and ``SSL_CERT_FILE`` is obeyed.
-
-    Args:
-        transport: carries the requests; the network where it is left out.
+    To the libraries of the providers it is one of httpx; aiohttp carries the bytes, in half of the time. A proxy of
+    the environment is used for other machines only, and ``SSL_CERT_FILE`` is obeyed.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self) -> None:
         # Compressed answers could be a thousand times larger than what is read of them.
-        common: dict[str, Any] = {"timeout": _TIMEOUT, "headers": {"Accept-Encoding": "identity"}}
-        if transport is not None:
-            super().__init__(transport=transport, trust_env=False, **common)
-            self._direct: httpx.AsyncClient | None = None
-            return
-        context = httpx.create_ssl_context()
-        super().__init__(verify=context, limits=_UNLIMITED, **common)
-        self._direct = httpx.AsyncClient(verify=context, limits=_UNLIMITED, trust_env=False, **common)
+        # httpx's own transport carries nothing here; without verify it costs no time to make.
+        super().__init__(verify=False, trust_env=False, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"})
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """Send once, read the whole answer, and note both in the exchange of the attempt.
@@ -94,51 +99,89 @@ class RecordingClient(httpx.AsyncClient):
             if exchange.sent:
                 raise httpx.RequestError("an attempt is one request", request=request)
             exchange.sent = True
-        async with self._answering(request, exchange) as answer:
-            exchange.status = answer.status_code
-            exchange.headers = {name.lower(): value for name, value in answer.headers.items()}
+        async with self._noted(request, exchange) as answer:
             await _read(answer, exchange)
         kept = {name: value for name, value in exchange.headers.items() if name not in _FRAMING}
-        whole = httpx.Response(answer.status_code, headers=kept, content=exchange.body, request=request)
-        whole.elapsed = answer.elapsed
+        whole = httpx.Response(answer.status, headers=kept, content=exchange.body, request=request)
+        whole.elapsed = timedelta()
         return whole
-
-    @asynccontextmanager
-    async def _answering(self, request: httpx.Request, exchange: Exchange) -> AsyncIterator[httpx.Response]:
-        direct = self._direct if is_loopback(request.url.host) else None
-        send = super().send if direct is None else direct.send
-        try:
-            answer = await send(request, stream=True, follow_redirects=False)
-        except httpx.RequestError as error:
-            exchange.trouble = f"{type(error).__name__} {error}".strip()
-            raise
-        try:
-            yield answer
-        finally:
-            await answer.aclose()
 
     async def lines(self, request: httpx.Request, most: int) -> AsyncIterator[bytes]:
         """The lines of an answer that may be larger than memory, noted in the exchange but for its body.
 
         A line of more than *most* bytes is left out. Where the status is not 200 there are no lines, but the body.
+
+        Raises:
+            httpx.RequestError: no answer came, or it broke off.
         """
         exchange = _EXCHANGE.get()
         exchange.sent = True
-        async with self._answering(request, exchange) as answer:
-            exchange.status = answer.status_code
-            exchange.headers = {name.lower(): value for name, value in answer.headers.items()}
-            if answer.status_code != httpx.codes.OK:
+        async with self._noted(request, exchange) as answer:
+            if answer.status != httpx.codes.OK:
                 await _read(answer, exchange)
                 return
-            unpack = _unpacker(exchange.headers.get("content-encoding", "identity"))
-            async for line in _lines(_unpacked(answer, unpack), most):
+            unpack = _unpacker(answer.headers.get("content-encoding", "identity"))
+            async for line in _lines((unpack(piece, MOST_BYTES) async for piece in answer.pieces), most):
                 yield line
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._direct is not None:
-            await self._direct.aclose()
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            await session.close()
         await super().aclose()
+
+    @asynccontextmanager
+    async def _noted(self, request: httpx.Request, exchange: Exchange) -> AsyncIterator[Answer]:
+        """The answer to a request, noted in the exchange as far as it has come."""
+        try:
+            async with self.carry(request) as answer:
+                exchange.status, exchange.headers = answer.status, answer.headers
+                yield answer
+        except aiohttp.ClientError as error:
+            exchange.trouble = exchange.trouble or f"{type(error).__name__}: {error}"
+            kind = next((ours for theirs, ours in _ERRORS.items() if isinstance(error, theirs)), httpx.ReadError)
+            raise kind(exchange.trouble, request=request) from error
+
+    @asynccontextmanager
+    async def carry(self, request: httpx.Request) -> AsyncIterator[Answer]:
+        """Send a request over the network."""
+        session = self._session(proxied=not is_loopback(request.url.host))
+        asked = session.request(
+            request.method,
+            URL(str(request.url), encoded=True),
+            headers=request.headers.multi_items(),
+            data=await request.aread() or None,
+            allow_redirects=False,
+        )
+        async with asked as answer:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            yield Answer(answer.status, headers, answer.content.iter_any())
+
+    def _session(self, proxied: bool) -> aiohttp.ClientSession:
+        if proxied not in self._sessions:
+            self._sessions[proxied] = aiohttp.ClientSession(
+                # The run bounds how many calls are under way.
+                connector=aiohttp.TCPConnector(limit=0, ssl=_certificates()),
+                trust_env=proxied,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+        return self._sessions[proxied]
+
+
+_ERRORS: dict[type[Exception], type[httpx.RequestError]] = {
+    aiohttp.ClientHttpProxyError: httpx.ProxyError,
+    aiohttp.ClientConnectorError: httpx.ConnectError,
+    aiohttp.InvalidURL: httpx.UnsupportedProtocol,
+}
+"""Errors of aiohttp as those of httpx, which the providers' libraries know; any other is one of reading."""
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 _FRAMING = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -159,18 +202,19 @@ _Unpack = Callable[[bytes, int], bytes]
 """Bytes of the wire, and how many decompressed ones are wanted at most."""
 
 
-async def _read(answer: httpx.Response, exchange: Exchange) -> None:
+async def _read(answer: Answer, exchange: Exchange) -> None:
     """Read the body into the exchange, which keeps what there is of it when that fails.
 
     Raises:
-        httpx.RequestError: it broke off, or cannot be read as it is.
+        httpx.DecodingError: it cannot be read as it is.
+        aiohttp.ClientError: it broke off.
     """
     body = bytearray()
-    encoding = exchange.headers.get("content-encoding", "identity")
+    encoding = answer.headers.get("content-encoding", "identity")
     try:
         unpack = _unpacker(encoding)
-        async for raw in answer.aiter_raw():
-            body += unpack(raw, MOST_BYTES + 1 - len(body))
+        async for piece in answer.pieces:
+            body += unpack(piece, MOST_BYTES + 1 - len(body))
             if len(body) > MOST_BYTES:
                 del body[MOST_BYTES:]
                 raise httpx.DecodingError(f"its body is larger than {MOST_BYTES // 10**6} MB")
@@ -182,7 +226,7 @@ async def _read(answer: httpx.Response, exchange: Exchange) -> None:
     except httpx.DecodingError as error:
         exchange.trouble = str(error)
         raise
-    except httpx.RequestError as error:
+    except aiohttp.ClientError as error:
         exchange.trouble = f"it broke off after {len(body)} bytes: {error}"
         raise
     finally:
@@ -202,11 +246,6 @@ def _unpacker(encoding: str) -> _Unpack:
             unpacked = zlib.decompressobj(_GZIP_OR_ZLIB)
             return lambda raw, most: unpacked.decompress(raw, max(most, 1))
     raise httpx.DecodingError(f"its body is compressed as '{encoding}'")
-
-
-async def _unpacked(answer: httpx.Response, unpack: _Unpack) -> AsyncIterator[bytes]:
-    async for raw in answer.aiter_raw():
-        yield unpack(raw, MOST_BYTES)
 
 
 async def _lines(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
