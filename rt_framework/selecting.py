@@ -155,7 +155,7 @@ class _Lines:
     def _score(self, line: ScoreLine, name: str) -> tuple[float | None, str, str | None]:
         if name not in line.metrics:
             way_out = f"run 'rt score' with --metric {name}"
-            raise DataError(f"{self._path}: line {line.number}: no metric '{name}' here; {way_out}")
+            raise DataError(f"{self._path}: no metric '{name}' here; {way_out}; line {line.number} has none")
         value, valid = line.metrics[name], self._metrics[name].valid
         if value is None:
             return None, line.status, f"{name} has no value"

@@ -18,6 +18,9 @@ BATCH_ROWS = 1000
 UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError, LookupError, RecursionError, NotImplementedError)
 """What Arrow raises about values and types that it does not have."""
 
+_NANOSECONDS = "time64[ns]"
+"""The one type whose values Python cuts without a word."""
+
 Row = Mapping[str, Any]
 
 
@@ -39,19 +42,31 @@ def to_rows(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Row]:
         try:
             rows = batch.to_pylist()
         except UNFIT:
-            raise DataError(_unreadable(batch, start)) from None
-        yield from rows
-        start += len(rows)
+            rows = None
+        if rows is None or any(_NANOSECONDS in str(field.type) for field in batch.schema):
+            _check_readable(batch, start)
+        yield from rows or ()
+        start += batch.num_rows
 
 
-def _unreadable(batch: pa.RecordBatch | pa.Table, start: int) -> str:
+def _check_readable(batch: pa.RecordBatch | pa.Table, start: int) -> None:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         for number, value in enumerate(column, start):
-            try:
-                value.as_py()
-            except UNFIT as error:
-                return f"row {number} (from 0): column '{name}' cannot be read: {short(error)}; convert or remove it"
-    return "a column cannot be read; write it again"
+            problem = _unreadable(value)
+            if problem:
+                raise DataError(
+                    f"row {number} (from 0): column '{name}' cannot be read: {problem}; convert or remove it"
+                )
+
+
+def _unreadable(value: pa.Scalar) -> str:
+    """Why Python has no such value; empty if it has."""
+    try:
+        plain = value.as_py()
+        cut = _NANOSECONDS in str(value.type) and pa.scalar(plain, value.type) != value
+    except UNFIT as error:
+        return short(error)
+    return "a time of day has nanoseconds, which Python cannot hold" if cut else ""
 
 
 # --- the types of columns ---------------------------------------------------------------------
@@ -262,18 +277,31 @@ def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def settle(rows: Iterable[Row], texts: Collection[str], schema: pa.Schema | None) -> tuple[pa.Schema, pa.Table]:
-    """The schema in which all rows can be written, and the first of them in it.
+def settle(
+    rows: Iterable[Row], texts: Collection[str], schema: pa.Schema | None, write: Callable[[pa.Table], object]
+) -> pa.Schema:
+    """The schema in which all rows can be written.
+
+    Args:
+        texts: columns whose texts may be others when they are written.
+        schema: the columns as they were read, where that is known.
+        write: writes a table to nowhere; raises a DataError where a format lacks one of its types.
 
     Raises:
-        DataError: a column holds values without a common type; names row and column.
+        DataError: a column holds values without a common type, or of a type that the format lacks; names the column.
     """
     types, first = Types(texts, schema), None
     for batch in chunks(rows):
         first = first or batch
         types.add(batch)
     settled = types.schema()
-    return settled, pa.Table.from_batches(to_batches(first or [], settled), settled)
+    table = pa.Table.from_batches(to_batches(first or [], settled), settled)
+    for name in table.column_names:
+        try:
+            write(table.select([name]))
+        except DataError as error:
+            raise DataError(f"column '{name}': {error}") from None
+    return settled
 
 
 def to_batches(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

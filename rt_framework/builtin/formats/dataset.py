@@ -73,14 +73,15 @@ class DatasetFormat:
         Raises:
             DataError: as :meth:`write`; names row and column.
         """
-        from rt_framework.builtin.formats.arrow import settle
-
-        settled, first = settle(rows, texts, schema)
         import datasets
 
-        with _fitting():
-            datasets.Dataset(first)
-        return partial(_write_rows, settled)
+        from rt_framework.builtin.formats.arrow import settle
+
+        def write(table: Any) -> None:
+            with _fitting():
+                datasets.Dataset(table)
+
+        return partial(_write_rows, settle(rows, texts, schema, write))
 
 
 def _write_rows(schema: Any, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -115,7 +116,7 @@ def _fitting() -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, NotImplementedError, KeyError) as error:
-        raise DataError(f"the columns do not fit a data set: {error}; write jsonl") from error
+        raise DataError(f"does not fit a data set: {error}; remove it, or write jsonl") from error
 
 
 def _load(path: Path) -> Any:

@@ -71,9 +71,10 @@ class ParquetFormat:
 
         from rt_framework.builtin.formats.arrow import settle
 
-        settled, first = settle(rows, texts, schema)
-        _write(pa.BufferOutputStream(), first.to_batches(), settled)
-        return partial(_write_rows, settled)
+        def write(table: Any) -> None:
+            _write(pa.BufferOutputStream(), table.to_batches(), table.schema)
+
+        return partial(_write_rows, settle(rows, texts, schema, write))
 
 
 def _write_rows(schema: Any, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -98,7 +99,7 @@ def _write(place: Any, batches: Iterable[Any], schema: Any) -> None:
             if held:
                 writer.write_table(pa.Table.from_batches(held, schema))
     except pa.ArrowException as error:
-        raise DataError(f"the columns do not fit Parquet: {error}; write jsonl") from error
+        raise DataError(f"does not fit Parquet: {error}; remove it, or write jsonl") from error
 
 
 @contextmanager
