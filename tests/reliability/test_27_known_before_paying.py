@@ -1,4 +1,4 @@
-"""What can be known before paying is known before paying: odd input is refused with nothing asked, or comes out whole."""
+"""What can be known before paying is known before paying: odd input comes out whole, or nothing is asked."""
 
 from __future__ import annotations
 
@@ -121,15 +121,14 @@ def in_parquet(folder: Path, values: pa.Array) -> Path:
 
 def refusal(data: Path, form: str, run_dir: Path) -> str | None:
     """How the run of a file is refused, with nothing asked and nothing made; ``None`` if it comes to its end."""
-    teacher = ScriptedTeacher(rewriting)
+    teacher, told = ScriptedTeacher(rewriting), None
     try:
         assert go(job(data, form), run_dir, teacher).total > 0
     except RtError as error:
-        assert (error.exit_code, teacher.requests) == (2, [])
-        assert not run_dir.exists()
-        return str(error)
-    assert teacher.requests
-    return None
+        told = error
+    assert bool(teacher.requests) == run_dir.exists() == (told is None), told
+    assert told is None or told.exit_code == 2
+    return told and str(told)
 
 
 def alike(value: object, back: object) -> bool:
@@ -300,8 +299,10 @@ def test_a_type_that_widens_after_many_rows_loses_nothing(tmp_path, first, last)
     try:
         write = ParquetFormat().prepare(iter(rows), (), None)
     except DataError as error:
-        assert "row 1000 (from 0): column 'odd'" in str(error)
-        assert {type(first), type(last)} != {type(None), type(last)}
+        write, told = None, str(error)
+    if write is None:
+        assert "row 1000 (from 0): column 'odd'" in told
+        assert {type(first), type(last)} in ({int, float}, {int, dict}, {float, dict})
         return
     write(tmp_path / "rows.parquet", iter(rows))
     assert alike(rows, list(ParquetFormat().read(tmp_path / "rows.parquet")))
@@ -389,9 +390,7 @@ def test_input_that_changes_under_a_run_is_told_as_that(tmp_path, change):
 
     teacher = ScriptedTeacher(answer)
     config = job(data, limits={"concurrency": 1, "in_flight": 1})
-    with pytest.raises(
-        DataError, match=r"data\.jsonl: changed while it was in use, .* answers that were paid for are kept"
-    ):
+    with pytest.raises(DataError, match=r"data\.jsonl: changed while it was in use, .* paid for are kept"):
         go(config, tmp_path / "run", teacher)
     assert not list((tmp_path / "run").glob("kept*")) + list((tmp_path / "run").glob("dropped*"))
     data.write_text(text)

@@ -171,13 +171,17 @@ def _mapped(kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa
 
 def _for_texts(kind: pa.DataType) -> pa.DataType:
     """The type with room for any text: where all texts were null or one of a few, others may come."""
+    return _mapped(kind, lambda leaf: pa.string() if pa.types.is_null(leaf) else _without_categories(leaf))
 
-    def leaf(kind: pa.DataType) -> pa.DataType:
-        if pa.types.is_null(kind):
-            return pa.string()
-        return kind.value_type if pa.types.is_dictionary(kind) else kind
 
-    return _mapped(kind, leaf)
+def _without_categories(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def without_categories(schema: pa.Schema) -> pa.Schema:
+    """The schema with the values of categories in their place."""
+    fields = [field.with_type(_mapped(field.type, _without_categories)) for field in schema]
+    return pa.schema(fields, schema.metadata)
 
 
 def _exceeds_floats(array: pa.Array) -> bool:
@@ -278,14 +282,14 @@ def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def settle(
-    rows: Iterable[Row], texts: Collection[str], schema: pa.Schema | None, write: Callable[[pa.Table], object]
+    rows: Iterable[Row], texts: Collection[str], schema: pa.Schema | None, attempt: Callable[[pa.Table], object]
 ) -> pa.Schema:
     """The schema in which all rows can be written.
 
     Args:
         texts: columns whose texts may be others when they are written.
         schema: the columns as they were read, where that is known.
-        write: writes a table to nowhere; raises a DataError where a format lacks one of its types.
+        attempt: writes a table to nowhere and reads it again; raises a DataError where the format lacks a type.
 
     Raises:
         DataError: a column holds values without a common type, or of a type that the format lacks; names the column.
@@ -296,12 +300,22 @@ def settle(
         types.add(batch)
     settled = types.schema()
     table = pa.Table.from_batches(to_batches(first or [], settled), settled)
-    for name in table.column_names:
-        try:
-            write(table.select([name]))
-        except DataError as error:
-            raise DataError(f"column '{name}': {error}") from None
+    try:
+        _attempt(table, attempt)
+    except DataError:
+        for name in table.column_names:
+            try:
+                _attempt(table.select([name]), attempt)
+            except DataError as error:
+                raise DataError(f"column '{name}' {error}") from None
+        raise
     return settled
+
+
+def _attempt(table: pa.Table, attempt: Callable[[pa.Table], object]) -> None:
+    """With some rows, and with none, as an output may be."""
+    attempt(table)
+    attempt(table.slice(0, 0))
 
 
 def to_batches(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

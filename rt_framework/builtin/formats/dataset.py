@@ -73,15 +73,15 @@ class DatasetFormat:
         Raises:
             DataError: as :meth:`write`; names row and column.
         """
-        import datasets
+        from rt_framework.builtin.formats.arrow import settle, without_categories
 
-        from rt_framework.builtin.formats.arrow import settle
+        def attempt(table: Any) -> None:
+            with tempfile.TemporaryDirectory(prefix="rt-check-") as folder:
+                _save(Path(folder) / "rows", table, "rt-check")
+                _load(Path(folder) / "rows")
 
-        def write(table: Any) -> None:
-            with _fitting():
-                datasets.Dataset(table)
-
-        return partial(_write_rows, settle(rows, texts, schema, write))
+        known = schema and without_categories(schema)  # datasets has none of its own kind
+        return partial(_write_rows, settle(rows, texts, known, attempt))
 
 
 def _write_rows(schema: Any, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -115,7 +115,7 @@ def _save(path: Path, table: Any, fingerprint: str | None = None) -> None:
 def _fitting() -> Iterator[None]:
     try:
         yield
-    except (TypeError, ValueError, NotImplementedError, KeyError) as error:
+    except (TypeError, ValueError, NotImplementedError, KeyError, RecursionError) as error:
         raise DataError(f"does not fit a data set: {error}; remove it, or write jsonl") from error
 
 

@@ -68,13 +68,18 @@ class ParquetFormat:
             DataError: as :meth:`write`; names row and column.
         """
         import pyarrow as pa
+        import pyarrow.parquet as pq
 
         from rt_framework.builtin.formats.arrow import settle
 
-        def write(table: Any) -> None:
-            _write(pa.BufferOutputStream(), table.to_batches(), table.schema)
+        def attempt(table: Any) -> None:
+            _write(sink := pa.BufferOutputStream(), table.to_batches(), table.schema)
+            try:
+                pq.ParquetFile(pa.BufferReader(sink.getvalue())).read()
+            except (OSError, pa.ArrowException) as error:  # nested too deeply, for one
+                raise DataError(f"cannot be read again from Parquet: {error}; remove it, or write jsonl") from error
 
-        return partial(_write_rows, settle(rows, texts, schema, write))
+        return partial(_write_rows, settle(rows, texts, schema, attempt))
 
 
 def _write_rows(schema: Any, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
