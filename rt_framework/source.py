@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from attrs import evolve, frozen
 
 from rt_framework.config import Builder, Data
-from rt_framework.errors import DataError
+from rt_framework.errors import DataError, RtError
 from rt_framework.host import Host
 from rt_framework.model import Record, Sample, digest
 from rt_framework.protocols import Format
@@ -112,15 +112,17 @@ class Source:
 
     @contextmanager
     def steady(self) -> Iterator[None]:
-        """Within, an error of the data that comes from a changed file is told as that.
+        """Within, an error that may come from a changed file is told as that, if it has changed.
 
         Raises:
             DataError: as :meth:`check_unchanged`.
         """
         try:
             yield
-        except DataError:
-            self.check_unchanged()
+        except Exception as error:
+            # What a provider or a disk says is no consequence of it; a row too many somewhere may be.
+            if isinstance(error, DataError) or not isinstance(error, RtError):
+                self.check_unchanged()
             raise
 
     def count(self) -> int:
