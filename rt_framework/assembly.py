@@ -17,7 +17,7 @@ from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.losses import Losses
 from rt_framework.model import Pair, digest
-from rt_framework.outputs import check_output
+from rt_framework.outlet import Outlet, open_outlet
 from rt_framework.pipeline import Step
 from rt_framework.presets import Preset, preset
 from rt_framework.protocols import BatchApiTeacher, Executor, FittedMetric, Student, Teacher
@@ -38,6 +38,9 @@ class Opened:
     make: Builder
     steps: list[Step]
     source: Source
+    """Read through once."""
+    outlet: Outlet
+    """Where its samples go."""
 
 
 def open_job(host: Host, config: Config) -> Opened:
@@ -51,8 +54,8 @@ def open_job(host: Host, config: Config) -> Opened:
     check_parts(make, steps, config.teacher, config.student)
     check_shard(config.data.shard, steps)
     source = open_source(host, config.data, config.limits.samples)
-    check_output(make, config.output, source)
-    return Opened(make, steps, source)
+    source, outlet = open_outlet(make, source, config.output.format, config.output.shape)
+    return Opened(make, steps, source, outlet)
 
 
 @frozen

@@ -93,7 +93,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         with alone(out):
             _join(out, parts)
     with open_run(out) as ledger:
-        files = write_outputs(job.make, config.output, job.source, out, ledger)
+        files = write_outputs(job.outlet, job.source, out, ledger)
         summary = summarise(ledger, Tally(host.reporters([]), total), files)
         write_manifest(out, ledger, config, summary)
     return summary

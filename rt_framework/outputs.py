@@ -11,57 +11,30 @@ from typing import Any
 from attrs import evolve, frozen
 
 from rt_framework.account import KEPT, WAITING, ending, pair_of
-from rt_framework.config import Builder, Config, Output
+from rt_framework.config import Builder, Config
 from rt_framework.errors import DataError
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
 from rt_framework.manifest import read_config_of
 from rt_framework.model import Record
-from rt_framework.protocols import Format
-from rt_framework.records import whole, write_records
+from rt_framework.outlet import Outlet, open_outlet, write_parts
+from rt_framework.records import whole
 from rt_framework.rundir import LEDGER, SCORES
-from rt_framework.shapes import find_shape
 from rt_framework.source import Source, open_source, output_format
 
 
-def check_output(make: Builder, output: Output, source: Source) -> None:
-    """Whether what the run will write has a known form; a name that is wrong must not show after the work.
-
-    Raises:
-        PluginError: the format is unknown.
-        ConfigError: the shape is unknown.
-    """
-    make("formats", output.format or source.format_name)
-    find_shape(output.shape or source.shape)
-
-
-def write_outputs(make: Builder, output: Output, source: Source, run_dir: Path, ledger: Ledger) -> tuple[str, ...]:
+def write_outputs(outlet: Outlet, source: Source, run_dir: Path, ledger: Ledger) -> tuple[str, ...]:
     """Write the kept and the dropped samples and the side file; returns their paths.
 
     Raises:
-        DataError: a sample cannot be held by the output's shape or format.
+        DataError: the input has changed, or a plugin has made of a sample what the output cannot hold.
         DiskError: a file cannot be written.
     """
-    name = output.format or source.format_name
-    form: Format = make("formats", name)
-    suffix = form.suffixes[0] if form.suffixes else ""
-    files = []
-    for stem, kept in (("kept", True), ("dropped", False)):
-        path = run_dir / f"{stem}{suffix}"
-        write_part(path, form, output.shape, source, ledger, kept)
-        files.append(str(path))
+    kept, dropped = (run_dir / f"{stem}{outlet.suffix}" for stem in ("kept", "dropped"))
+    parts = {kept: results(source, ledger, kept=True), dropped: results(source, ledger, kept=False)}
+    write_parts(source, {path: (outlet, records) for path, records in parts.items()})
     write_side_file(run_dir / SCORES, ledger)
-    return (*files, str(run_dir / SCORES))
-
-
-def write_part(path: Path, form: Format, shape: str | None, source: Source, ledger: Ledger, kept: bool) -> None:
-    """Write the kept samples, or all the others, in input order.
-
-    Raises:
-        DataError, DiskError: as :func:`write_outputs`.
-    """
-    columns = source.columns if shape in (None, source.shape) else {}
-    write_records(path, form, shape or source.shape, columns, results(source, ledger, kept))
+    return (str(kept), str(dropped), str(run_dir / SCORES))
 
 
 def export(
@@ -79,8 +52,9 @@ def export(
         DiskError: *out* cannot be written.
     """
     with finished(host, run_dir) as run:
-        form = output_format(host, out, format_name, run.source.format_name)
-        write_part(out, form, shape, run.source, run.ledger, kept=not dropped)
+        name = format_name or output_format(host, out, run.source.format_name)
+        source, outlet = open_outlet(Builder(host), run.source, name, shape)
+        write_parts(source, {out: (outlet, results(source, run.ledger, kept=not dropped))})
     return f"wrote {out}"
 
 

@@ -81,13 +81,13 @@ async def run(
     watchers = list(watchers)
     reporters = host.reporters(watchers)
     need = room(total, job.source.size(), config.teacher is not None)
-    with _told(reporters), open_run(run_dir, need) as ledger:
+    with _told(reporters), open_run(run_dir, need) as ledger, job.source.steady():
         asks = {step.name: bool(step.stage.reflections) for step in job.steps}
         tally, breaker = Tally(reporters, total, asks), Breaker()
         work = _run(job, config, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
         out = run_dir if manner.pilot is None else run_dir / PILOT
-        files = write_outputs(job.make, config.output, job.source, out, ledger)
+        files = write_outputs(job.outlet, job.source, out, ledger)
         summary = summarise(ledger, tally, files)
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")

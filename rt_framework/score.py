@@ -55,10 +55,11 @@ async def score_file(
     make = Builder(host)
     for metric in metrics:
         make("metrics", metric)
+    source, _ = source.read_through(lambda _: None)
     total = source.count()
     tally = Tally(host.reporters(watchers), total)
     run_dir = out.with_name(out.name + ".rt")
-    with open_run(run_dir, room(total, source.size(), teacher=False)) as ledger:
+    with open_run(run_dir, room(total, source.size(), teacher=False)) as ledger, source.steady():
         side = student_side(make, student, config, ledger, tally)
         try:
             framing = Framing.of(config)
@@ -75,15 +76,15 @@ async def score_file(
             tally.begin(started)
             async with heartbeat(tally, run_dir):
                 await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
-                await _write(_lines(source, side.scoring, metrics), out, tally)
+                await _write(_lines(source, side.scoring, metrics), out, tally, source.check_unchanged)
             write_manifest(run_dir, ledger, asked, tally.progress())
             return tally.progress()
         finally:
             await side.close()
 
 
-async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) -> None:
-    """Write the lines, whole or not at all.
+async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally, check: Callable[[], None]) -> None:
+    """Write the lines, whole or not at all; *check* is asked last.
 
     Raises:
         DiskError: *out* cannot be written.
@@ -96,6 +97,7 @@ async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally) 
                 tally.finished += 1
                 tally.outcomes[line["status"]] += 1
                 tally.changed()
+        check()
         with _writing(out):
             part.replace(out)
     finally:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import tempfile
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import cached_property, partial
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from attrs import asdict, frozen
+
+from rt_framework.account import pair_of
 from rt_framework.config import Builder
-from rt_framework.errors import ConfigError, DataError
+from rt_framework.errors import ConfigError, DataError, PluginError, RtError
 from rt_framework.host import Host
-from rt_framework.model import Record, Score, Scored
+from rt_framework.manifest import read_manifest
+from rt_framework.model import ORIGINAL, Pair, Record, Score, Scored, Version
+from rt_framework.outlet import open_outlet, write_parts
+from rt_framework.presets import PRESETS
 from rt_framework.protocols import DatasetSelector, Metric
-from rt_framework.records import write_records
+from rt_framework.records import Numbers
+from rt_framework.sequences import Late, ScoreColumn, Strings
 from rt_framework.source import Source, output_format
 from rt_framework.spec import Spec
 
@@ -20,8 +32,10 @@ from rt_framework.spec import Spec
 def select_file(host: Host, source: Source, scores: Path, by: Spec, out: Path, dropped: Path | None) -> str:
     """Write the selected samples, and the others if asked to; returns what was done in one line.
 
+    Of all samples the ids and scores are held; a selector that asks for texts gets them from a temporary file.
+
     Raises:
-        DataError: a score line is broken or missing for a sample.
+        DataError: a score line is broken, there twice, or missing for a sample; a sample cannot be written.
         ConfigError: the selector is none over a data set.
     """
     make = Builder(host)
@@ -29,59 +43,195 @@ def select_file(host: Host, source: Source, scores: Path, by: Spec, out: Path, d
     if not hasattr(selector, "select"):
         raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")
     metrics = {name: make("metrics", name) for name in selector.needs}
-    lines = read_scores(scores)
-    rows = [
-        Scored(sample.id, sample.row, sample.original, _scores(scores, lines, sample.id, metrics))
-        for sample in source.samples()
-    ]
-    kept = {row.sample_id for row, verdict in zip(rows, selector.select(rows), strict=True) if verdict.keep}
-    for path, wanted in ((out, True), (dropped, False)):
-        if path is not None:
-            form = output_format(host, path, None, source.format_name)
-            write_records(path, form, source.shape, source.columns, _records(source, kept, wanted))
-    return f"{out}: {len(kept)} of {len(rows)} samples"
+    lines = _Lines(scores, metrics)
+    outlets = {}
+    for path in filter(None, (out, dropped)):
+        source, outlets[path] = open_outlet(make, source, output_format(host, path, source.format_name))
+    with source.steady(), ExitStack() as stack:
+        rows = _Rows(source, lines, stack)
+        kept = bytearray(verdict.keep for verdict in selector.select(Late(len(rows.numbers), rows.row)))
+        if len(kept) != len(rows.numbers):
+            raise PluginError(f"selector '{by.name}' decided on {len(kept)} of {len(rows.numbers)} samples")
+        write_parts(source, {path: (one, _taken(source, kept, path == out)) for path, one in outlets.items()})
+    return f"{out}: {sum(kept)} of {len(kept)} samples{lines.note}"
 
 
-def _records(source: Source, kept: set[str], wanted: bool) -> Iterator[Record]:
-    return (record for sample, record in source if (sample.id in kept) is wanted)
+def _taken(source: Source, kept: bytearray, wanted: bool) -> Iterator[Record]:
+    return (record for keep, (_, record) in zip(kept, source, strict=True) if keep == wanted)
 
 
-def read_scores(path: Path) -> dict[str, dict[str, Any]]:
-    """The lines of a file that ``rt score`` wrote, by sample id: the ``status``, and the value of each metric.
+# --- scores -----------------------------------------------------------------------------------
+
+
+@frozen
+class ScoreLine:
+    """A line of a file that ``rt score`` wrote."""
+
+    number: int
+    """From 1."""
+    id: str
+    status: str
+    metrics: Mapping[str, float | None]
+
+
+def score_lines(path: Path) -> Iterator[ScoreLine]:
+    """The lines of a file that ``rt score`` wrote, one at a time.
 
     Raises:
-        DataError: there is no such file, or a line is none of those.
+        DataError: there is no such file, a line is none of those, or two are about one sample; names the line.
     """
-    lines = {}
+    seen = Numbers()
     try:
         with path.open(encoding="utf-8") as file:
             for number, text in enumerate(file, 1):
-                try:
-                    line = json.loads(text)
-                    lines[line["id"]] = {"status": line["status"], **line["metrics"]}
-                except (ValueError, KeyError, TypeError) as error:
-                    raise DataError(f"{path}: line {number}: not a line of 'rt score': {error}") from error
+                line = _line(path, number, text)
+                if not seen.add(int.from_bytes(blake2b(line.id.encode("utf-8", "replace"), digest_size=8).digest())):
+                    raise DataError(
+                        f"{path}: line {number}: sample {line.id} has a line already; remove one of them, or score "
+                        "the data again with 'rt score'"
+                    )
+                yield line
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; 'rt score' writes it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    return lines
 
 
-def _scores(path: Path, lines: dict[str, dict[str, Any]], id_: str, metrics: dict[str, Metric]) -> dict[str, Score]:
-    if id_ not in lines:
-        raise DataError(f"{path}: no scores of sample {id_}; score the same data again with 'rt score'")
-    line = lines[id_]
-    missing: Sequence[str] = [name for name in metrics if name not in line]
-    if missing:
-        raise DataError(f"{path}: no metric '{missing[0]}' here; run 'rt score' with --metric {missing[0]}")
-    return {name: _score(line, name, metric) for name, metric in metrics.items()}
+def _line(path: Path, number: int, text: str) -> ScoreLine:
+    try:
+        line = json.loads(text, parse_constant=float)
+        found = ScoreLine(number, line["id"], line["status"], line["metrics"])
+        values = found.metrics.values()
+        numbers = all(value is None or (type(value) in (int, float) and -1e308 < value < 1e308) for value in values)
+        if not (isinstance(found.id, str) and isinstance(found.status, str) and numbers):
+            raise TypeError("id and status are texts, and the value of a metric is a finite number or null")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path}: line {number}: not a line of 'rt score': {error}") from error
+    return found
 
 
-def _score(line: dict[str, Any], name: str, metric: Metric) -> Score:
-    value = line[name]
-    if value is None:
-        return Score(None, line["status"], f"{name} has no value")
-    if value not in metric.valid:
-        return Score(value, "out_of_range", f"not {metric.valid}")
-    return Score(value)
+def read_scores(path: Path) -> dict[str, dict[str, Any]]:
+    """The ``status`` and the value of each metric by sample id, all held.
+
+    Raises:
+        DataError: as :func:`score_lines`.
+    """
+    return {line.id: {"status": line.status, **line.metrics} for line in score_lines(path)}
+
+
+def _range_binds(scores: Path) -> bool | None:
+    """Whether a value outside its metric's range can win, by the preset of the scores; ``None`` if it is not known."""
+    try:
+        found = PRESETS.get(read_manifest(scores.with_name(f"{scores.name}.rt"))["frozen"]["scoring"]["preset"])
+    except (RtError, KeyError, TypeError):
+        return None
+    return None if found is None else found.range_binds
+
+
+class _Lines:
+    """The scores of a file in a few bytes each, found by sample id."""
+
+    def __init__(self, path: Path, metrics: Mapping[str, Metric]) -> None:
+        self._path = path
+        self._metrics = metrics
+        binds = _range_binds(path)
+        self._binds = binds is not False
+        self._outside = 0
+        self._ids = Strings()
+        self._scores = {name: ScoreColumn() for name in metrics}
+        for line in score_lines(path):
+            self._ids.append(line.id)
+            for name, column in self._scores.items():
+                column.append(*self._score(line, name))
+        guessed = binds is None and self._outside
+        self.note = (
+            f"; {self._outside} values outside their metric's range cannot win: {path}.rt, which tells the preset that "
+            "they were scored with, cannot be read"
+            if guessed
+            else ""
+        )
+        """What the user should know of how the scores were read."""
+
+    def _score(self, line: ScoreLine, name: str) -> tuple[float | None, str, str | None]:
+        if name not in line.metrics:
+            way_out = f"run 'rt score' with --metric {name}"
+            raise DataError(f"{self._path}: no metric '{name}' here; {way_out}; line {line.number} has none")
+        value, valid = line.metrics[name], self._metrics[name].valid
+        if value is None:
+            return None, line.status, f"{name} has no value"
+        if value in valid:
+            return value, "ok", None
+        self._outside += 1
+        return (value, "out_of_range", f"not {valid}") if self._binds else (value, "ok", None)
+
+    def find(self, id_: str, guess: int) -> int:
+        """Where the scores of a sample are; at *guess* if the file is in the order of the data.
+
+        Raises:
+            DataError: it has none.
+        """
+        if guess < len(self._ids) and self._ids[guess] == id_:
+            return guess
+        order = self._order
+        low, high = 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self._ids[order[middle]] < id_ else (low, middle)
+        if low == len(order) or self._ids[order[low]] != id_:
+            raise DataError(f"{self._path}: no scores of sample {id_}; score the same data again with 'rt score'")
+        return order[low]
+
+    @cached_property
+    def _order(self) -> array[int]:
+        """The lines by id."""
+        return array("Q", sorted(range(len(self._ids)), key=self._ids.__getitem__))
+
+    def scores(self, at: int) -> dict[str, Score]:
+        """The scores at a place."""
+        return {name: Score(*column[at]) for name, column in self._scores.items()}
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+class _Rows:
+    """The samples as a selector sees them, without their texts."""
+
+    def __init__(self, source: Source, lines: _Lines, stack: ExitStack) -> None:
+        self._source = source
+        self._lines = lines
+        self._stack = stack
+        self._ids = Strings()
+        self.numbers = array("Q")
+        self._places = array("Q")
+        for at, sample in enumerate(source.samples()):
+            self._ids.append(sample.id)
+            self.numbers.append(sample.row)
+            self._places.append(lines.find(sample.id, at))
+
+    def row(self, at: int) -> Scored:
+        """The row at a position, without its text for the time being."""
+        scores = self._lines.scores(self._places[at])
+        return Scored(self._ids[at], self.numbers[at], partial(self._version, at), scores)
+
+    def _version(self, at: int) -> Version:
+        return Version(ORIGINAL, self._texts.pair(at))
+
+    @cached_property
+    def _texts(self) -> _Texts:
+        return _Texts(self._source, self._stack.enter_context(tempfile.TemporaryFile()))
+
+
+class _Texts:
+    """The texts of all samples on the disk, since a selector takes them in any order and the data has only one."""
+
+    def __init__(self, source: Source, file: IO[bytes]) -> None:
+        self._file = file
+        self._ends = array("Q", [0])
+        for sample in source.samples():
+            self._ends.append(self._ends[-1] + file.write(json.dumps(asdict(sample.original.pair)).encode()))
+
+    def pair(self, at: int) -> Pair:
+        """The pair at a position."""
+        self._file.seek(self._ends[at])
+        return pair_of(self._file.read(self._ends[at + 1] - self._ends[at]).decode())

@@ -75,3 +75,26 @@ class Strings:
 
     def __getitem__(self, at: int) -> str:
         return self._bytes[self._ends[at] : self._ends[at + 1]].decode("utf-8", "surrogatepass")
+
+
+class ScoreColumn:
+    """The value, status and reason of each score of one metric. Statuses and reasons are few and held once."""
+
+    def __init__(self) -> None:
+        self._values = array("d")
+        self._kinds = array("L")
+        self._places: dict[tuple[str, str | None], int] = {}
+        self._told: list[tuple[str, str | None]] = []
+
+    def append(self, value: float | None, status: str, reason: str | None) -> None:
+        """Add the next score."""
+        told = (status, reason)
+        place = self._places.setdefault(told, len(self._told))
+        if place == len(self._told):
+            self._told.append(told)
+        self._kinds.append(place)
+        self._values.append(float("nan") if value is None else value)
+
+    def __getitem__(self, at: int) -> tuple[float | None, str, str | None]:
+        value = self._values[at]
+        return (None if value != value else value, *self._told[self._kinds[at]])

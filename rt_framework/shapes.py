@@ -349,5 +349,8 @@ def to_row(shape: Shape, record: Record, names: Names) -> dict[str, Any]:
     if isinstance(record, ReadRecord) and (record.shape, record.names) == (shape.name, names):
         row = {column: value for column, value in record.row.items() if column in own or column in record.extra}
         return {**row, **record.extra, **shape.write(record.pair, row, names)}
+    lost = next((column for column, value in record.extra.items() if column in own and value not in (None, "")), None)
+    if lost is not None:
+        raise DataError(f"column '{lost}' would be lost: shape {shape.name} has a field of that name; rename it")
     others = {column: value for column, value in record.extra.items() if column not in own}
     return {**shape.write(record.pair, {}, names), **others}

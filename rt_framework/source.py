@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import heapq
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
 from rt_framework.config import Builder, Data
-from rt_framework.errors import DataError
+from rt_framework.errors import DataError, RtError
 from rt_framework.host import Host
 from rt_framework.model import Record, Sample, digest
 from rt_framework.protocols import Format
 from rt_framework.records import detect_format, read_records, read_shape, with_ids
 from rt_framework.shards import Shard
+
+T = TypeVar("T")
 
 
 @frozen
@@ -30,6 +34,15 @@ class Draw:
 
     def __contains__(self, sample: Sample) -> bool:
         return _place(self.seed, sample) <= self.most
+
+
+@frozen
+class Known:
+    """What the first read of a source has found."""
+
+    samples: int
+    content: str
+    """Hash of the file, taken before it was read: whatever changes afterwards shows in the end."""
 
 
 @frozen
@@ -46,6 +59,8 @@ class Source:
     """Which of the samples to take; all when left out."""
     shard: Shard | None = None
     """Of which part of them; of all when left out."""
+    known: Known | None = None
+    """What it holds, once it was read."""
 
     def __iter__(self) -> Iterator[tuple[Sample, Record]]:
         rows, draw = with_ids(self._records(), self.shard), self.draw
@@ -55,12 +70,69 @@ class Source:
         """The samples alone, in input order."""
         return (sample for sample, _ in self)
 
-    def count(self) -> int:
-        """Number of samples. Reads all of them, so that a bad row shows before the first paid call.
+    def read_through(self, use: Callable[[Iterator[Record]], T]) -> tuple[Source, T]:
+        """Read every record once: the source with what is known then, and what *use* makes of the records.
+
+        A bad row shows here, before the first paid call. The records are those of all shards.
 
         Raises:
             DataError: naming file, row and the way out.
         """
+        content = self.known.content if self.known else self.content_hash()
+        samples = 0
+
+        def records() -> Iterator[Record]:
+            nonlocal samples
+            for record in self._records():
+                samples += self.shard is None or self.shard.holds(record.pair)
+                yield record
+
+        reading = records()
+        made = use(reading)
+        deque(reading, maxlen=0)
+        return evolve(self, known=Known(samples, content)), made
+
+    def check_unchanged(self) -> None:
+        """Whether the file is still what it was when it was first read; asked before anything is written from it.
+
+        Raises:
+            DataError: it is not.
+        """
+        if self.known is None:
+            return
+        try:
+            same = self.content_hash() == self.known.content
+        except OSError:
+            same = False
+        if not same:
+            raise DataError(
+                f"{self.path}: changed while it was in use, so nothing was written from it; answers that were paid for "
+                "are kept: put the file back as it was and give the command again, or begin a new run with the new one"
+            )
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Within, an error that may come from a changed file is told as that, if it has changed.
+
+        Raises:
+            DataError: as :meth:`check_unchanged`.
+        """
+        try:
+            yield
+        except Exception as error:
+            # What a provider or a disk says is no consequence of it; a row too many somewhere may be.
+            if isinstance(error, DataError) or not isinstance(error, RtError):
+                self.check_unchanged()
+            raise
+
+    def count(self) -> int:
+        """Number of samples. Reads all of them if that was not done.
+
+        Raises:
+            DataError: naming file, row and the way out.
+        """
+        if self.known is not None:
+            return self.known.samples
         return sum(1 for _ in (self if self.draw or self.shard else self._records()))
 
     def drawing(self, count: int, seed: int) -> Source:
@@ -70,12 +142,14 @@ class Source:
             DataError: as :meth:`count`.
         """
         *_, most = heapq.nsmallest(count, (_place(seed, sample) for sample in self.samples()))
-        return evolve(self, draw=Draw(seed, most))
+        known = self.known and evolve(self.known, samples=min(count, self.known.samples))
+        return evolve(self, draw=Draw(seed, most), known=known)
 
     def facts(self) -> dict[str, Any]:
         """What may not change in a run directory. Which samples of them are taken may, but not the shard."""
         shard = {"shard": str(self.shard)} if self.shard else {}
-        return {"content": self.content_hash(), "shape": self.shape, "columns": self.columns, **shard}
+        content = self.known.content if self.known else self.content_hash()
+        return {"content": content, "shape": self.shape, "columns": self.columns, **shard}
 
     def content_hash(self) -> str:
         """SHA-256 of the file, or of every file of the directory with its name."""
@@ -138,16 +212,9 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
     return Source(path, name, reader, shape, data.columns, limit, shard=part)
 
 
-def output_format(host: Host, path: Path, name: str | None, default: str) -> Format:
-    """The format to write *path* in: the one named, else the one of its ending, else *default*.
-
-    Raises:
-        PluginError: the name is unknown.
-    """
+def output_format(host: Host, path: Path, default: str) -> str:
+    """The name of the format to write *path* in: the one of its ending, else *default*."""
     make = Builder(host)
-    if name is None:
-        host.load()
-        formats: dict[str, Format] = {one: make("formats", one) for one in host.registry.names("formats")}
-        name = next((one for one, form in formats.items() if path.suffix and path.suffix in form.suffixes), default)
-    form: Format = make("formats", name)
-    return form
+    host.load()
+    formats: dict[str, Format] = {one: make("formats", one) for one in host.registry.names("formats")}
+    return next((one for one, form in formats.items() if path.suffix and path.suffix in form.suffixes), default)

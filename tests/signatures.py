@@ -14,9 +14,10 @@ from rt_framework import protocols
 
 def listed() -> Iterator[tuple[str, type]]:
     """Every protocol, in the order in which they are written."""
-    for node in ast.parse(Path(inspect.getfile(protocols)).read_text("utf-8")).body:
-        if isinstance(node, ast.ClassDef):
-            yield node.name, getattr(protocols, node.name)
+    for path in sorted(Path(inspect.getfile(protocols)).parent.glob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                yield node.name, getattr(protocols, node.name)
 
 
 def shown(cls: type) -> Iterator[tuple[str, str]]:

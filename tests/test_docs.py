@@ -393,7 +393,7 @@ def test_the_layers_are_as_documented() -> None:
     layer = {name: int(number) for number, names in lines for name in re.findall(r"`(\w+)`", names)}
     package = ROOT / "rt_framework"
     files = {path: path.stem for path in package.glob("*.py") if path.stem != "__init__"}
-    files |= {path: folder for folder in ("cli", "report") for path in (package / folder).glob("*.py")}
+    files |= {path: folder for folder in ("cli", "protocols", "report") for path in (package / folder).glob("*.py")}
     assert {*files.values(), "report", "scaffold", "testing"} == set(layer)
     wrong = [
         (path.name, found)

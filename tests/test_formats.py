@@ -170,13 +170,14 @@ def test_text_formats_refuse_what_json_lacks(tmp_path, name, value):
 @pytest.mark.parametrize("rows", [[{"x": 1}, {"x": "a"}], [{"x": 1}] * 1000 + [{"x": "a"}], [{"x": 2**70}]])
 def test_arrow_formats_refuse_mixed_types(tmp_path, name, rows):
     """A column without a common type is an error that names the way out."""
-    with pytest.raises(DataError, match=r"do not fit Arrow types: .*; write jsonl"):
+    place = rf"row {len(rows) - 1} \(from 0\): column 'x' does not fit an Arrow type: .*, or write jsonl"
+    with pytest.raises(DataError, match=place):
         written(tmp_path, name, rows)
 
 
 def test_parquet_refuses_objects_without_keys(tmp_path):
     """What Parquet cannot hold is an error that names the way out."""
-    with pytest.raises(DataError, match=r"do not fit Parquet: .*; write jsonl"):
+    with pytest.raises(DataError, match=r"does not fit Parquet: .*; remove it, or write jsonl"):
         written(tmp_path, "parquet", [{"x": {}}])
 
 
@@ -186,14 +187,14 @@ BAD_FILES = [
     ("jsonl", b'{"a": 1}\n\n{"a": }\n', "line 3: broken JSON"),
     ("jsonl", b'{"a": 1}\n{"a": "tw', "line 2: broken JSON"),
     ("jsonl", b'{"a": 1}\n[1]\n', "line 2: not an object; each line is"),
-    ("jsonl", b'{"a": 1}\n{"a": NaN}\n', "line 2: broken JSON: NaN is not JSON"),
+    ("jsonl", b'{"a": 1}\n{"a": NaN}\n', "line 2: column 'a' is NaN, which is not JSON; correct or remove"),
     ("jsonl", b'{"a": 1}\n{"a": "\xff"}\n', "line 2: not UTF-8 text"),
     ("jsonl", b'{"a": ' + b"[" * 100_000, "line 1: broken JSON"),
     ("jsonl", b'[\n{"a": 1}\n]', "line 1: broken JSON"),
     ("json", b'[\n  {"a": 1},\n  {"a" 2}\n]', "line 3, column 8: broken JSON"),
     ("json", b'{"data": []}', "not an array"),
     ("json", b"[1]", "row 0 (from 0): not an object"),
-    ("json", b'[{"a": -Infinity}]', "broken JSON: -Infinity is not JSON"),
+    ("json", b'[{"a": -Infinity}]', "row 0 (from 0): column 'a' is -Infinity, which is not JSON; correct or remove"),
     ("json", b"\x80\x81", "not UTF-8 text"),
     ("csv", b"a,b,a\n1,2,3\n", "line 1: two columns are called 'a'"),
     ("csv", b"a,b\n1,2\n1,2,3\n", "line 3: 3 cells where the header has 2"),

@@ -26,7 +26,7 @@ LAYERS = (
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
     "batches losses source manifest summary watchdog snapshot card",
-    "calls",
+    "calls outlet",
     "teaching scoring",
     "pipeline outputs selecting",
     "assembly",

@@ -196,8 +196,10 @@ def test_one_shape_to_another(source, target):
 
 
 def test_an_unknown_column_does_not_become_part_of_the_pair():
-    """A column that the old shape did not read is not read by the new one either."""
-    record = record_of("messages", {"messages": chat("q", "a"), "input": "web form"})
+    """A column that the old shape did not read is not read by the new one either, and not lost without a word."""
+    with pytest.raises(DataError, match="column 'input' would be lost: shape alpaca has a field of that name; rename"):
+        row_of("alpaca", record_of("messages", {"messages": chat("q", "a"), "input": "web form"}))
+    record = record_of("messages", {"messages": chat("q", "a"), "input": None})
     assert row_of("alpaca", record) == {"instruction": "q", "output": "a"}
 
 

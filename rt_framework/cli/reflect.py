@@ -38,17 +38,21 @@ def command(
     import asyncio
 
     from rt_framework.cli.common import watching
-    from rt_framework.config import Config, Limits, Pipeline
+    from rt_framework.config import Config, Limits, Output, Pipeline
     from rt_framework.outputs import export
     from rt_framework.plain import shown
     from rt_framework.runner import run
+    from rt_framework.source import find_format, output_format
     from rt_framework.spec import Spec
 
+    # The run writes in the format of OUT, so that what OUT cannot hold is known before the first call.
+    form = output_format(host, out, find_format(host, Path(data.path), data.format)[0])
     job = Config(
         data=data,
         pipeline=Pipeline(stages=(Spec("reflect", chosen("reflection", reflection)), Spec("choose", "newest"))),
         teacher=chosen("teacher", teacher),
         limits=Limits(concurrency=concurrency, samples=limit),
+        output=Output(format=form),
     )
     run_dir = out.with_name(out.name + ".rt")
     with watching(host, ["console"]) as watchers:

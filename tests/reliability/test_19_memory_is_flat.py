@@ -12,10 +12,11 @@ import pytest
 from benchmarks import flat
 from rt_framework import pipeline
 from rt_framework.builtin.stages.filtering import Select
-from rt_framework.config import Builder, Config, Data, Output, structure
+from rt_framework.config import Builder, Config, Data, structure
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import Decision, Pair, Sample, Score, Version
+from rt_framework.outlet import open_outlet
 from rt_framework.outputs import write_outputs
 from rt_framework.source import open_source
 from rt_framework.summary import summarise
@@ -136,7 +137,8 @@ def peak(source, ledger, folder):
     make = Builder(Host(only=[]))
     tracemalloc.start()
     try:
-        write_outputs(make, Output(), source, folder, ledger)
+        known, outlet = open_outlet(make, source)
+        write_outputs(outlet, known, folder, ledger)
         assert summarise(ledger, tally()).total == source.count()
         return tracemalloc.get_traced_memory()[1]
     finally:

@@ -1,9 +1,10 @@
-"""What the Arrow-based formats share: rows to one table."""
+"""What the Arrow-based formats share: rows to batches, and the one type that each column has in all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -14,46 +15,244 @@ from rt_framework.errors import DataError
 BATCH_ROWS = 1000
 """Rows held as Python objects at a time."""
 
+UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError, LookupError, RecursionError, NotImplementedError)
+"""What Arrow raises about values and types that it does not have."""
 
-def to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """One table with the union of all columns, in the order in which they first appear.
+_NANOSECONDS = "time64[ns]"
+"""The one type whose values Python cuts without a word."""
 
-    The table is held in memory: a column has one type, and only the last row settles it. A key that
-    only some rows have is null in the others; a lone surrogate, which Arrow refuses, becomes ``?``.
+Row = Mapping[str, Any]
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def to_rows(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Row]:
+    """The rows of batches; nested columns are lists and dicts.
 
     Raises:
-        DataError: a column holds values without a common type.
+        DataError: two columns have one name, or Python has no such value; names row and column.
     """
-    tables = [_batch(batch) for batch in _batches(rows)]
-    with _fitting():
-        return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+    start = 0
+    for batch in batches:
+        names = batch.schema.names
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(f"two columns are called '{twice}'; rename one")
+        try:
+            rows = batch.to_pylist()
+        except UNFIT:
+            rows = None
+        if rows is None or any(_NANOSECONDS in str(field.type) for field in batch.schema):
+            _check_readable(batch, start)
+        yield from rows or ()
+        start += batch.num_rows
 
 
-@contextmanager
-def _fitting() -> Iterator[None]:
+def _check_readable(batch: pa.RecordBatch | pa.Table, start: int) -> None:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        for number, value in enumerate(column, start):
+            problem = _unreadable(value)
+            if problem:
+                raise DataError(
+                    f"row {number} (from 0): column '{name}' cannot be read: {problem}; convert or remove it"
+                )
+
+
+def _unreadable(value: pa.Scalar) -> str:
+    """Why Python has no such value; empty if it has."""
     try:
-        yield
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"the columns do not fit Arrow types: {error}; write jsonl") from error
+        plain = value.as_py()
+        cut = _NANOSECONDS in str(value.type) and pa.scalar(plain, value.type) != value
+    except UNFIT as error:
+        return short(error)
+    return "a time of day has nanoseconds, which Python cannot hold" if cut else ""
 
 
-def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    remaining = iter(rows)
-    while batch := list(islice(remaining, BATCH_ROWS)):
-        yield batch
+# --- the types of columns ---------------------------------------------------------------------
 
 
-def _batch(rows: list[Mapping[str, Any]]) -> pa.Table:
-    columns = dict.fromkeys(column for row in rows for column in row)
-    with _fitting():
-        return pa.table({column: _array([row.get(column) for row in rows]) for column in columns})
+class Types:
+    """The type of each column, settled batch by batch: no more than a batch is held.
+
+    A type is only widened where every value stays the same: null to anything, whole numbers to floats that hold them
+    exactly, structs to the union of their fields.
+
+    Args:
+        texts: columns whose texts may be others when they are written.
+        schema: the columns as they were read, where that is known: those that pass through keep their types.
+    """
+
+    def __init__(self, texts: Collection[str] = (), schema: pa.Schema | None = None) -> None:
+        self._texts = frozenset(texts)
+        self._metadata = None if schema is None else schema.metadata
+        self._given = {field.name: field for field in self._usable(schema or ())}
+        self._found: dict[str, pa.DataType] = {}
+        self._large: set[str] = set()
+        """Columns with a whole number that no float holds."""
+        self._rows = 0
+
+    def add(self, rows: list[Row]) -> pa.Table:
+        """Take the next rows; gives them as a table with the types that they alone would have.
+
+        Raises:
+            DataError: a column holds values without a common type; names row and column.
+        """
+        columns = dict.fromkeys(column for row in rows for column in row)
+        arrays = [self._column(column, [row.get(column) for row in rows]) for column in columns]
+        self._rows += len(rows)
+        return pa.table(arrays, names=list(columns))
+
+    def schema(self) -> pa.Schema:
+        """All columns so far, in the order in which they first appeared."""
+        fields = [self._given.get(name) or pa.field(name, self._widest(name)) for name in self._found]
+        return pa.schema(fields, self._metadata)
+
+    def _usable(self, schema: Iterable[pa.Field]) -> Iterator[pa.Field]:
+        """The fields that hold for what is written too: a text that changes needs a column that takes any text."""
+        for field in schema:
+            if field.name not in self._texts:
+                yield field
+            elif _is_text(field.type) or pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
+                yield field.with_type(_for_texts(field.type))
+
+    def _widest(self, name: str) -> pa.DataType:
+        return _for_texts(self._found[name]) if name in self._texts else self._found[name]
+
+    def _column(self, name: str, values: list[Any]) -> pa.Array:
+        try:
+            array, self._found[name] = self._fitted(name, values)
+        except UNFIT as error:
+
+            def fails(count: int) -> bool:
+                return _raises(lambda: self._fitted(name, values[:count]))
+
+            number = self._rows + bisect_left(range(1, len(values)), True, key=fails)
+            problem = f"column '{name}' does not fit an Arrow type: {short(error)}"
+            way_out = "make its values alike or remove it, or write jsonl"
+            raise DataError(f"row {number} (from 0): {problem}; {way_out}") from error
+        if _exceeds_floats(array):
+            self._large.add(name)
+        return array
+
+    def _fitted(self, name: str, values: list[Any]) -> tuple[pa.Array, pa.DataType]:
+        """The values as an array, and the type that the column then has."""
+        name.encode()
+        if name in self._given:
+            array = to_array(values, self._given[name].type)
+            return array, array.type
+        array = to_array(values)
+        exact = name in self._large or _exceeds_floats(array)
+        return array, _joined(self._found.get(name, pa.null()), array.type, exact)
 
 
-def _array(values: list[Any]) -> pa.Array:
+def _raises(work: Callable[[], object]) -> bool:
     try:
-        return pa.array(values)
+        work()
+    except UNFIT:
+        return True
+    return False
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _mapped(kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """A type with *leaf* applied to what is in its lists and structs."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_mapped(field.type, leaf)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_mapped(kind.value_type, leaf)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_mapped(kind.value_type, leaf)))
+    return leaf(kind)
+
+
+def _for_texts(kind: pa.DataType) -> pa.DataType:
+    """The type with room for any text: where all texts were null or one of a few, others may come."""
+    return _mapped(kind, lambda leaf: pa.string() if pa.types.is_null(leaf) else _without_categories(leaf))
+
+
+def _without_categories(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def without_categories(schema: pa.Schema) -> pa.Schema:
+    """The schema with the values of categories in their place."""
+    fields = [field.with_type(_mapped(field.type, _without_categories)) for field in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def _exceeds_floats(array: pa.Array) -> bool:
+    """Whether an array has a whole number that no float holds."""
+    floats = _mapped(array.type, lambda leaf: pa.float64() if pa.types.is_int64(leaf) else leaf)
+    return floats != array.type and _raises(lambda: array.cast(floats))
+
+
+def _joined(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType:
+    """The type that holds the values of both.
+
+    Args:
+        exact: whether one of them has whole numbers that no float holds.
+
+    Raises:
+        TypeError: there is none.
+    """
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if {one, other} == {pa.int64(), pa.float64()} and not exact:
+        return pa.float64()
+    if pa.types.is_decimal(one) and pa.types.is_decimal(other):
+        both = (pa.schema([("", kind)]) for kind in (one, other))
+        return pa.unify_schemas(list(both), promote_options="permissive").field(0).type
+    if pa.types.is_list(one) and pa.types.is_list(other):
+        return pa.list_(_joined(one.value_type, other.value_type, exact))
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
+        fields = {field.name: field.type for field in one}
+        for field in other:
+            fields[field.name] = _joined(fields.get(field.name, pa.null()), field.type, exact)
+        return pa.struct(list(fields.items()))
+    raise TypeError(f"{other} after {one}")
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def to_array(values: list[Any], kind: pa.DataType | None = None) -> pa.Array:
+    """Values as an array of a type, else of the type that Arrow finds. A lone surrogate, which it lacks, becomes ``?``.
+
+    Raises:
+        Exception: one of :data:`UNFIT`, if the array would not give back the same values.
+    """
+    try:
+        array = pa.array(values, kind)
     except UnicodeEncodeError:
-        return pa.array([_encodable(value) for value in values])
+        values = [_encodable(value) for value in values]
+        array = pa.array(values, kind)
+    if not _is_text(array.type):
+        # Arrow takes true for 1.0 among floats, and cuts a time to its date, without a word.
+        changed = next((one for one, back in zip(values, array.to_pylist(), strict=True) if not _same(one, back)), None)
+        if changed is not None:
+            raise TypeError(f"{array.type} cannot hold {changed!r:.80}")
+    return array
+
+
+def _same(value: Any, back: Any) -> bool:
+    """Whether an array gave back what it was given. A key that only some objects have is null in the others."""
+    if isinstance(value, Mapping):
+        if not isinstance(back, Mapping):  # a map, as pairs
+            return _same(list(value.items()), back)
+        return all(_same(value.get(key), item) for key, item in back.items()) and value.keys() <= back.keys()
+    if isinstance(value, list | tuple):
+        return len(value) == len(back) and all(map(_same, value, back))
+    if isinstance(value, float) and math.isnan(value):
+        return isinstance(back, float) and math.isnan(back)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return bool(value == back) and not isinstance(back, bool)
+    return bool(value == back) and isinstance(back, type(value))
 
 
 def _encodable(value: Any) -> Any:
@@ -64,3 +263,88 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_encodable(item) for item in value]
     return value
+
+
+def short(error: BaseException) -> str:
+    """What went wrong in one line, however long the value is that it shows."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 160 else f"{text[:159]}…"
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in lists of at most :data:`BATCH_ROWS`."""
+    remaining = iter(rows)
+    while batch := list(islice(remaining, BATCH_ROWS)):
+        yield batch
+
+
+def settle(
+    rows: Iterable[Row], texts: Collection[str], schema: pa.Schema | None, attempt: Callable[[pa.Table], object]
+) -> pa.Schema:
+    """The schema in which all rows can be written.
+
+    Args:
+        texts: columns whose texts may be others when they are written.
+        schema: the columns as they were read, where that is known.
+        attempt: writes a table to nowhere and reads it again; raises a DataError where the format lacks a type.
+
+    Raises:
+        DataError: a column holds values without a common type, or of a type that the format lacks; names the column.
+    """
+    types, first = Types(texts, schema), None
+    for batch in chunks(rows):
+        first = first or batch
+        types.add(batch)
+    settled = types.schema()
+    table = pa.Table.from_batches(to_batches(first or [], settled), settled)
+    try:
+        _attempt(table, attempt)
+    except DataError:
+        for name in table.column_names:
+            try:
+                _attempt(table.select([name]), attempt)
+            except DataError as error:
+                raise DataError(f"column '{name}' {error}") from None
+        raise
+    return settled
+
+
+def _attempt(table: pa.Table, attempt: Callable[[pa.Table], object]) -> None:
+    """With some rows, and with none, as an output may be."""
+    attempt(table)
+    attempt(table.slice(0, 0))
+
+
+def to_batches(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of one schema.
+
+    Raises:
+        DataError: a row holds what was not there when the schema was settled.
+    """
+    names = frozenset(schema.names)
+    for batch in chunks(rows):
+        new = next((column for row in batch for column in row if column not in names), None)
+        if new is not None:
+            raise DataError(f"column '{new}' is new since the input was read; write jsonl")
+        try:
+            arrays = [to_array([row.get(field.name) for row in batch], field.type) for field in schema]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        except UNFIT as error:
+            raise DataError(f"the columns do not fit Arrow types: {short(error)}; write jsonl") from error
+
+
+def to_table(rows: Iterable[Row]) -> pa.Table:
+    """One table, held in memory: without a schema only the last row settles the type of a column.
+
+    Raises:
+        DataError: a column holds values without a common type; names row and column.
+    """
+    types = Types()
+    tables = [types.add(batch) for batch in chunks(rows)]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+    except UNFIT as error:
+        raise DataError(f"the columns do not fit Arrow types: {short(error)}; write jsonl") from error

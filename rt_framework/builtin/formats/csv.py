@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from rt_framework.builtin.formats.text import cell, has_suffix, reading
 from rt_framework.errors import DataError
+from rt_framework.protocols import Write
 
 
 class CsvFormat:
@@ -54,10 +55,21 @@ class CsvFormat:
             header = _write_body(body, rows)
             body.seek(0)
             csv.field_size_limit(sys.maxsize)
-            with path.open("w", encoding="utf-8", newline="") as file:
+            with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
                 out = csv.writer(file)
                 out.writerow(header)
                 out.writerows(cells + [""] * (len(header) - len(cells)) for cells in csv.reader(body))
+
+    def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:  # noqa: ARG002
+        """Whether a cell can hold every value.
+
+        Raises:
+            DataError: as :meth:`write`.
+        """
+        for number, row in enumerate(rows):
+            for column, value in row.items():
+                _cell(value, number, column)
+        return self.write
 
 
 def _write_body(body: IO[str], rows: Iterable[Mapping[str, Any]]) -> list[str]:

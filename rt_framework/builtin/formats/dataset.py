@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rt_framework.builtin.formats.text import reading
 from rt_framework.errors import DataError
+from rt_framework.protocols import Write
 
 # datasets takes a second to import and is imported on use: to detect a format, all of them are made.
 
@@ -15,7 +20,7 @@ _MARKS = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 
 class DatasetFormat:
-    """A saved ``Dataset``, read in batches. It is held in memory, as Arrow, while it is written."""
+    """A saved ``Dataset``, read and written in batches. The columns that it has keep their types."""
 
     suffixes: Sequence[str] = ()
 
@@ -27,34 +32,91 @@ class DatasetFormat:
         """The rows, one at a time, as stored: images and audio are not decoded.
 
         Raises:
-            DataError: the directory cannot be read, or holds several splits.
+            DataError: the directory cannot be read, holds several splits, or what Python has no value for.
         """
-        from rt_framework.builtin.formats.arrow import BATCH_ROWS
+        from rt_framework.builtin.formats.arrow import BATCH_ROWS, to_rows
 
         with reading(path):
-            for batch in _load(path).with_format("arrow").iter(batch_size=BATCH_ROWS):
-                yield from batch.to_pylist()
+            try:
+                yield from to_rows(_load(path).with_format("arrow").iter(batch_size=BATCH_ROWS))
+            except DataError as error:
+                raise error if str(error).startswith(f"{path}: ") else DataError(f"{path}: {error}") from None
+
+    def schema(self, path: Path) -> Any:
+        """Its columns, and what ``datasets`` says of them: the names of classes, for one.
+
+        Raises:
+            DataError: as :meth:`read`.
+        """
+        with reading(path):
+            return _load(path).features.arrow_schema
 
     def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write a directory with the union of all columns; without rows there is one column, ``empty``.
 
+        They are held in memory, as Arrow, until the last row settles their types.
+
         Raises:
             DataError: a column holds values without a common type, or of a type that ``datasets`` lacks.
         """
-        import datasets
         import pyarrow as pa
 
         from rt_framework.builtin.formats.arrow import to_table
 
         table = to_table(rows)
-        if not table.num_columns:
-            # datasets saves a table without columns, and then cannot load it.
-            table = pa.table({"empty": pa.nulls(0)})
-        datasets.disable_progress_bars()
-        try:
-            datasets.Dataset(table).save_to_disk(path, num_shards=None if table.num_rows else 1)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise DataError(f"the columns do not fit a data set: {error}; write jsonl") from error
+        # datasets saves a table without columns, and then cannot load it.
+        _save(path, table if table.num_columns else pa.table({"empty": pa.nulls(0)}))
+
+    def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:
+        """Settle the types of all columns: those of *schema*, else what the values are.
+
+        Raises:
+            DataError: as :meth:`write`; names row and column.
+        """
+        from rt_framework.builtin.formats.arrow import settle, without_categories
+
+        def attempt(table: Any) -> None:
+            with tempfile.TemporaryDirectory(prefix="rt-check-") as folder:
+                _save(Path(folder) / "rows", table, "rt-check")
+                _load(Path(folder) / "rows")
+
+        known = schema and without_categories(schema)  # datasets has none of its own kind
+        return partial(_write_rows, settle(rows, texts, known, attempt))
+
+
+def _write_rows(schema: Any, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write batch by batch to a file of Arrow's, which ``datasets`` then copies without loading it."""
+    import pyarrow as pa
+
+    from rt_framework.builtin.formats.arrow import to_batches
+
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".arrow-") as folder:
+        file = Path(folder) / "rows.arrow"
+        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as out:
+            for batch in to_batches(rows, schema):
+                out.write_batch(batch)
+        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
+            # Without a fingerprint datasets makes one by loading the whole table into memory.
+            with file.open("rb") as written:
+                fingerprint = hashlib.file_digest(written, "sha256").hexdigest()[:16]
+            _save(path, stream.read_all(), fingerprint)
+
+
+def _save(path: Path, table: Any, fingerprint: str | None = None) -> None:
+    import datasets
+
+    datasets.disable_progress_bars()
+    with _fitting():
+        found = datasets.Dataset(table, fingerprint=fingerprint)
+        found.save_to_disk(path, num_shards=None if table.num_rows else 1)
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, NotImplementedError, KeyError, RecursionError) as error:
+        raise DataError(f"does not fit a data set: {error}; remove it, or write jsonl") from error
 
 
 def _load(path: Path) -> Any:

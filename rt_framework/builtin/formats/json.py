@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt_framework.builtin.formats.text import first_character, from_json, has_suffix, reading, row_to_json
+from rt_framework.builtin.formats.text import Unfit, first_character, from_json, has_suffix, reading, row_to_json
 from rt_framework.errors import DataError
+from rt_framework.protocols import Write
 
 
 class JsonFormat:
@@ -48,6 +49,16 @@ class JsonFormat:
                 file.write((",\n" if number else "\n") + row_to_json(row, number))
             file.write("\n]\n")
 
+    def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:  # noqa: ARG002
+        """Whether JSON can hold every row.
+
+        Raises:
+            DataError: as :meth:`write`.
+        """
+        for number, row in enumerate(rows):
+            row_to_json(row, number)
+        return self.write
+
 
 def _parsed(path: Path, text: str) -> Any:
     try:
@@ -55,5 +66,7 @@ def _parsed(path: Path, text: str) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{path}: {place}: broken JSON: {error.msg}; correct it there") from None
+    except Unfit as error:
+        raise DataError(f"{path}: {error}; correct or remove that value") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: broken JSON: {error}; correct or remove that value") from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt_framework.builtin.formats.text import first_character, from_json, has_suffix, reading, row_to_json
+from rt_framework.builtin.formats.text import Unfit, first_character, from_json, has_suffix, reading, row_to_json
 from rt_framework.errors import DataError
+from rt_framework.protocols import Write
 
 _WAY_OUT = "correct it: one object a line; an array of objects is data.format: json"
 
@@ -47,6 +48,16 @@ class JsonlFormat:
             for number, row in enumerate(rows):
                 file.write(row_to_json(row, number) + "\n")
 
+    def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:  # noqa: ARG002
+        """Whether JSON can hold every row.
+
+        Raises:
+            DataError: as :meth:`write`.
+        """
+        for number, row in enumerate(rows):
+            row_to_json(row, number)
+        return self.write
+
 
 def _object(line: bytes, place: str) -> Mapping[str, Any]:
     try:
@@ -55,6 +66,8 @@ def _object(line: bytes, place: str) -> Mapping[str, Any]:
         raise DataError(f"{place}: not UTF-8 text ({error.reason}); convert it, or set data.format") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: broken JSON: {error.msg} at column {error.colno}; {_WAY_OUT}") from None
+    except Unfit as error:
+        raise DataError(f"{place}: {error}; correct or remove that value") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place}: broken JSON: {error}; {_WAY_OUT}") from None
     if not isinstance(row, dict):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
+
+from attrs import frozen
 
 from rt_framework.errors import DataError
 
@@ -47,18 +51,85 @@ def has_suffix(path: Path, suffixes: Sequence[str]) -> bool:
     return path.name.lower().endswith(tuple(suffixes))
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
+class Unfit(ValueError):
+    """JSON that Python would read as something else than it says."""
+
+
+@frozen
+class _Fault:
+    """Stands for a value that cannot be read."""
+
+    why: str
 
 
 def from_json(text: str) -> Any:
-    """Parse strict JSON.
+    """Parse JSON, strictly: what is read is what is written there.
 
     Raises:
-        ValueError: it is broken, or holds NaN or an infinity.
+        Unfit: a number is too large for Python, is NaN or an infinity, or a key is there twice; says where.
+        ValueError: it is broken.
         RecursionError: it is nested too deeply.
     """
-    return json.loads(text, parse_constant=_refuse)
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_float, object_pairs_hook=_object)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Parsed again for the place, which a hook does not know.
+        found = json.loads(
+            text, parse_constant=_constant, parse_float=_try(_float), parse_int=_try(int), object_pairs_hook=_told
+        )
+        raise Unfit(next(_faults(found))) from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"is {constant}, which is not JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"is {text[:20]}, which is too large for a number")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("is there twice")
+    return made
+
+
+def _constant(text: str) -> _Fault:
+    return _Fault(f"is {text}, which is not JSON")
+
+
+def _try(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def tried(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            long = f"is a number of {len(text)} digits, which is too large"
+            return _Fault(long if read is int else str(error))
+
+    return tried
+
+
+def _told(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    counts = Counter(key for key, _ in pairs)
+    return {key: _Fault("is there twice") if counts[key] > 1 else value for key, value in pairs}
+
+
+def _faults(value: Any, place: str = "") -> Iterator[str]:
+    """Where in a parsed record, or array of records, the faults are: row, column, and what is wrong there."""
+    if isinstance(value, _Fault):
+        yield f"{place or 'it'} {value.why}"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _faults(item, f"{place}column '{key}'" if not place or place.endswith(": ") else place)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _faults(item, place or f"row {number} (from 0): ")
 
 
 def to_json(value: object) -> str:
@@ -80,7 +151,7 @@ def row_to_json(row: Mapping[str, Any], number: int) -> str:
     """
     try:
         return to_json(row)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         for column, value in row.items():
             cell(value, number, column)
         raise
@@ -94,7 +165,7 @@ def cell(value: object, number: int, column: str) -> str:
     """
     try:
         return to_json(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"row {number} (from 0): column '{column}' cannot be written: {error}; remove it, or write parquet"
         ) from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from rt_framework.model import Sample, Score, Scored, Version
-from rt_framework.sequences import Late, Strings
+from rt_framework.sequences import Late, ScoreColumn, Strings
 
 
 def scored_rows(samples: Sequence[Sample], metrics: Sequence[str]) -> Sequence[Scored]:
@@ -22,40 +22,18 @@ class _Held:
         self._samples = samples
         self._ids = Strings()
         self._numbers = array("Q")
-        self._scores = {metric: _Scores() for metric in metrics}
+        self._scores = {metric: ScoreColumn() for metric in metrics}
         for sample in samples:
             self._ids.append(sample.id)
             self._numbers.append(sample.row)
             for metric, column in self._scores.items():
-                column.append(sample.scores[sample.kept][metric])
+                score = sample.scores[sample.kept][metric]
+                column.append(score.value, score.status, score.reason)
 
     def row(self, at: int) -> Scored:
         """The row at a position, without its text for the time being."""
-        scores = {metric: column[at] for metric, column in self._scores.items()}
+        scores = {metric: Score(*column[at]) for metric, column in self._scores.items()}
         return Scored(self._ids[at], self._numbers[at], partial(self._version, at), scores)
 
     def _version(self, at: int) -> Version:
         return self._samples[at].current
-
-
-class _Scores:
-    """The scores of one metric. Statuses and reasons are few and held once."""
-
-    def __init__(self) -> None:
-        self._values = array("d")
-        self._kinds = array("L")
-        self._places: dict[tuple[str, str | None], int] = {}
-        self._told: list[tuple[str, str | None]] = []
-
-    def append(self, score: Score) -> None:
-        """Add the next row's score."""
-        told = (score.status, score.reason)
-        place = self._places.setdefault(told, len(self._told))
-        if place == len(self._told):
-            self._told.append(told)
-        self._kinds.append(place)
-        self._values.append(float("nan") if score.value is None else score.value)
-
-    def __getitem__(self, at: int) -> Score:
-        value = self._values[at]
-        return Score(None if value != value else value, *self._told[self._kinds[at]])

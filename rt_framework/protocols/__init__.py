@@ -6,8 +6,7 @@ nothing. A stage gets one argument more, :class:`Make`, to build the plugins tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from rt_framework.errors import TeacherError
@@ -27,6 +26,10 @@ from rt_framework.model import (
     Verdict,
     Version,
 )
+from rt_framework.protocols.formats import Format as Format
+from rt_framework.protocols.formats import PreparingFormat as PreparingFormat
+from rt_framework.protocols.formats import TypedFormat as TypedFormat
+from rt_framework.protocols.formats import Write as Write
 from rt_framework.spans import Context, EncodedSpan, Loss, Span, SpanLoss
 
 T = TypeVar("T")
@@ -300,7 +303,7 @@ class Reflection(Question[Pair], Protocol):
     """A question whose answer is a new pair."""
 
 
-# --- templates and formats --------------------------------------------------------------------
+# --- templates --------------------------------------------------------------------------------
 
 
 class Template(Protocol):
@@ -318,26 +321,6 @@ class Template(Protocol):
 
     def header(self) -> Context:
         """What stands before a response with the instruction taken out."""
-
-
-class Format(Protocol):
-    """A container of rows: a file, or a directory. What the columns mean is the shape's affair."""
-
-    suffixes: Sequence[str]
-    """File name endings, the usual one first; empty for a directory."""
-
-    def detect(self, path: Path) -> bool:
-        """Whether *path* looks like this format. Cheap."""
-
-    def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """The rows, one at a time.
-
-        Raises:
-            DataError: naming file, record and the way out.
-        """
-
-    def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write all rows to a new file or directory."""
 
 
 # --- stages and reporters ---------------------------------------------------------------------
