@@ -187,7 +187,7 @@ class Run:
         except ExceptionGroup as errors:
             raise _first(errors) from errors
         for step in steps:
-            self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
+            self._finish(step.name)
 
     async def _through(self, sample: Sample, steps: Sequence[Step]) -> Sample | None:
         """One sample through *steps*; ``None`` when that was its end."""
@@ -250,7 +250,6 @@ class Run:
         Raises:
             PluginError: it failed; no sample can go on without its word.
         """
-        self._begin(step.name)
         with _blamed(step):
             await self._fit(step)
         ctx = DatasetContext(self, step.name)
@@ -265,7 +264,7 @@ class Run:
                 break
             await asyncio.gather(*(self._decided(step, before, _with_scores(after, ctx)) for before, after in wave))
             self._tally.changed()
-        self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
+        self._finish(step.name)
 
     async def _fit(self, step: Step) -> None:
         """Now that all samples are there, score them by the metrics that are fitted to all of them."""
@@ -304,6 +303,11 @@ class Run:
         if stage not in self._started:
             self._started.add(stage)
             self._tally.reporters.send("rt_stage_started", StageStarted(stage))
+
+    def _finish(self, stage: str) -> None:
+        """Tell that the last sample has left a stage; of one that no sample reached nothing is told at all."""
+        if stage in self._started:
+            self._tally.reporters.send("rt_stage_finished", StageFinished(stage))
 
     def _report(self, sample: Sample, failure: Failure, fatal: bool) -> None:
         event = SampleFailed(sample.id, sample.row, failure.stage, failure.kind, failure.reason, fatal)
