@@ -156,9 +156,7 @@ class PluginContract:
         try:
             self.entry().options()
         except PluginError as error:
-            raise AssertionError(
-                f"{error}; a field's type has to be imported, and its default made, without anything else"
-            ) from error
+            raise AssertionError(f"{error}; the types of its fields and their defaults have to be there") from error
 
     def test_unknown_options_are_refused(self) -> None:
         """An option that is misspelt is an error that names the nearest one."""
