@@ -309,6 +309,10 @@ class Builder:
         """Build what a spec names."""
         return self(kind, spec.name, spec.options)
 
+    def settings(self, kind: str, spec: Spec) -> object | None:
+        """The options of a spec as the settings of what it names; ``None`` where that has none."""
+        return settings(self._host.find(kind, spec.name), spec.options)
+
 
 def settings(entry: Entry, options: object) -> object | None:
     """Options as the entry's settings: a mapping of fields, or the value of the first field alone.

@@ -143,6 +143,7 @@ class Decision:
     """What a choice or a gate decided about one sample, and why."""
 
     stage: str
+    """The stage that decided. A run puts its label for the stage here: its kind and options, ``choose highest ifd``."""
     candidates: tuple[str, ...]
     """Names of the versions compared, the one held so far first."""
     kept: str
