@@ -21,6 +21,9 @@ _ENDED_BADLY = {
 }
 
 
+_UNSEEN = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Cs"))
+
+
 class MalformedError(Exception):
     """The answer does not have the form asked for."""
 
@@ -73,8 +76,9 @@ def marked_parts(text: str, names: Sequence[str], token: str) -> dict[str, str]:
 
 
 def visible(text: str) -> bool:
-    """Whether there is anything but white space, control and format characters."""
-    return any(unicodedata.category(char)[0] not in "ZC" for char in text)
+    """Whether there is anything but white space, control and format characters, and lone surrogates."""
+    # A character that this Python does not know yet may be visible, the emoji of a newer Unicode for one.
+    return any(unicodedata.category(char) not in _UNSEEN for char in text)
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

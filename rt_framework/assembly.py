@@ -18,12 +18,12 @@ from rt_framework.ledger import Ledger
 from rt_framework.losses import Losses
 from rt_framework.model import Pair, digest
 from rt_framework.outlet import Outlet, open_outlet
-from rt_framework.pipeline import Step
 from rt_framework.presets import Preset, preset
 from rt_framework.protocols import BatchApiTeacher, Executor, FittedMetric, Student, Teacher
 from rt_framework.scoring import Scoring
 from rt_framework.source import Source, open_source
 from rt_framework.spec import Spec
+from rt_framework.steps import Step, apart, label
 from rt_framework.tally import Tally
 from rt_framework.teaching import Teaching
 
@@ -157,19 +157,38 @@ def teacher_side(
 
 
 def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
-    """The pipeline's stages, built; names tell place and purpose: ``2. choose highest ifd``.
+    """The pipeline's stages, built, each with its place and a label that no other one has.
 
     Raises:
         PluginError, ConfigError: one cannot be built; the message names its place.
     """
-    steps = []
-    for number, spec in enumerate(specs, 1):
+    labels, stages = [], []
+    for number, spec in enumerate(specs):
         try:
-            stage = make.spec("stages", spec)
+            stages.append(make.spec("stages", spec))
+            labels.append(label("stages", spec, make.settings))
         except (ConfigError, PluginError) as error:
-            raise type(error)(f"pipeline.{number - 1}: {error}") from error
-        steps.append(Step(f"{number}. {_label(spec)}", stage))
-    return steps
+            raise type(error)(f"pipeline.{number}: {error}") from error
+    return [Step(number, *parts) for number, parts in enumerate(zip(apart(labels), stages, strict=True), 1)]
+
+
+def stage_facts(steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """What readers of a finished run have to know of its stages: by which label decisions name each, and what it reads.
+
+    The pipeline as it was run, whatever its form in the config: by name, short or long.
+    """
+    return [
+        {
+            "label": step.label,
+            "needs": list(step.stage.needs),
+            "bounds": {metric: asdict(bounds, filter=_given_only) for metric, bounds in step.bounds.items()},
+        }
+        for step in steps
+    ]
+
+
+def _given_only(_: object, value: object) -> bool:
+    return value is not None
 
 
 def check_parts(make: Builder, steps: Iterable[Step], teacher: Spec | None, student: Spec | None) -> None:
@@ -215,10 +234,3 @@ def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
         ]
         facts[f"reflection {name}"] = digest(asked)
     return facts
-
-
-def _label(spec: Spec) -> str:
-    try:
-        return f"{spec.name} {Spec.parse(spec.options)}" if isinstance(spec.options, dict) else str(spec)
-    except ConfigError:
-        return str(spec)

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import yaml
 from attrs import Attribute, evolve, field, frozen
-from attrs import has as is_attrs
 
 from rt_framework.errors import ConfigError, PluginError, RtError
 from rt_framework.host import Host
@@ -292,11 +291,8 @@ class Builder:
             ConfigError: the options do not fit its settings.
         """
         entry = self._host.find(kind, name)
-        arguments: list[object] = []
-        if entry.settings is not None:
-            arguments.append(settings(entry, options))
-        elif options not in (None, {}):
-            raise ConfigError(f"{kind[:-1]} '{name}' takes no options, but got {options!r}")
+        given = settings(entry, options)
+        arguments: list[object] = [] if given is None else [given]
         if kind == "stages":
             arguments.append(self)
         target = entry.load()
@@ -313,21 +309,29 @@ class Builder:
         """Build what a spec names."""
         return self(kind, spec.name, spec.options)
 
+    def settings(self, kind: str, spec: Spec) -> object | None:
+        """The options of a spec as the settings of what it names; ``None`` where that has none."""
+        return settings(self._host.find(kind, spec.name), spec.options)
 
-def settings(entry: Entry, options: object) -> object:
+
+def settings(entry: Entry, options: object) -> object | None:
     """Options as the entry's settings: a mapping of fields, or the value of the first field alone.
+
+    Returns:
+        the settings; ``None`` where the entry has no settings class.
 
     Raises:
         ConfigError: they do not fit.
     """
-    assert entry.settings is not None and is_attrs(entry.settings)
-    names = field_names(entry.settings)
+    names = [] if entry.settings is None else field_names(entry.settings)
     place = f"{entry.kind[:-1]} '{entry.name}'"
     secret = secret_place(options, place)
     if secret is not None:
         raise ConfigError(f"{secret}: keys come only from the environment; take it out of the config")
     if options is None:
         options = {}
+    elif not names and options != {}:
+        raise ConfigError(f"{place} takes no options, but got {options!r}")
     elif not isinstance(options, Mapping) or (len(names) == 1 and not set(options) <= set(names)):
         options = {names[0]: options}
-    return structure(options, entry.settings, place)
+    return None if entry.settings is None else structure(options, entry.settings, place)

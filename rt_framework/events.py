@@ -27,14 +27,14 @@ class RunStarted:
 
 @frozen
 class StageStarted:
-    """The first sample reached a stage."""
+    """The first sample reached a stage. A stage that no sample reaches sends nothing."""
 
     stage: str
 
 
 @frozen
 class StageFinished:
-    """The last sample left a stage."""
+    """The last sample left a stage. Sent once, after its :class:`StageStarted`."""
 
     stage: str
 

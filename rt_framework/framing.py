@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
+from rt_framework.answers import visible
+from rt_framework.errors import Unscorable
 from rt_framework.model import Pair
 from rt_framework.presets import Preset
 from rt_framework.protocols import Template
@@ -14,7 +16,11 @@ from rt_framework.spans import Context, Span, turns
 
 @frozen
 class PresetFrame:
-    """The :class:`rt_framework.protocols.Frame` of one run."""
+    """The :class:`rt_framework.protocols.Frame` of one run.
+
+    A pair without a question or without an answer has no spans at all. One side of it could still be scored, but the
+    number would say nothing: an instruction is about as likely after no response as after any.
+    """
 
     preset: Preset
     template: Template
@@ -22,24 +28,24 @@ class PresetFrame:
 
     def response_given_instruction(self, pair: Pair) -> Sequence[Span]:
         """Y after x, one span an assistant turn."""
-        return [self._given(self.template.prompt(turn), turn.response) for turn in turns(pair)]
+        return [self._given(self.template.prompt(turn), turn.response) for turn in _scorable(pair)]
 
     def response_alone(self, pair: Pair) -> Sequence[Span]:
         """Y after nothing, or after the header."""
-        return [self._alone(self.template.prompt(turn), turn.response) for turn in turns(pair)]
+        return [self._alone(self.template.prompt(turn), turn.response) for turn in _scorable(pair)]
 
     def instruction_given_response(self, pair: Pair) -> Sequence[Span]:
         """X after g(y)."""
-        return [self._given(self.template.reverse(turn), turn.question) for turn in turns(pair)]
+        return [self._given(self.template.reverse(turn), turn.question) for turn in _scorable(pair)]
 
     def instruction_alone(self, pair: Pair) -> Sequence[Span]:
         """X after nothing, or after the header."""
-        return [self._alone(self.template.reverse(turn), turn.question) for turn in turns(pair)]
+        return [self._alone(self.template.reverse(turn), turn.question) for turn in _scorable(pair)]
 
     def response_length(self, pair: Pair) -> Sequence[Span]:
         """y, counted only."""
         return [
-            Span("", turn.response, join="ids", max_tokens=self.max_tokens, count_only=True) for turn in turns(pair)
+            Span("", turn.response, join="ids", max_tokens=self.max_tokens, count_only=True) for turn in _scorable(pair)
         ]
 
     def _given(self, context: Context, target: str) -> Span:
@@ -57,3 +63,18 @@ class PresetFrame:
 
     def _span(self, context: Context, target: str, twin: Context | None) -> Span:
         return Span(context, target, self.preset.join, twin, self.max_tokens)
+
+
+def _scorable(pair: Pair) -> Iterator[Pair]:
+    """Each assistant turn of the pair, as :func:`rt_framework.spans.turns` gives it.
+
+    Raises:
+        Unscorable: a turn has no question, or no answer besides its reasoning trace.
+    """
+    for turn in turns(pair):
+        for part, text in (("instruction", turn.question), ("response", turn.answer)):
+            if not visible(text):
+                which = "" if turn is pair else " of an earlier turn"
+                aside = ", reasoning aside" if part == "response" and visible(turn.response) else ""
+                raise Unscorable("empty", f"the {part}{which} is empty{aside}")
+        yield turn

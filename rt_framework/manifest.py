@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,13 @@ def plain_config(config: Any) -> Any:
     return _plain().unstructure(config)
 
 
-def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary | Progress) -> None:
+def write_manifest(
+    run_dir: Path,
+    ledger: Ledger,
+    config: Any,
+    summary: Summary | Progress,
+    stages: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Write ``manifest.json``.
 
     Args:
@@ -46,6 +53,7 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
         ledger: what the run stands on, and how losses were computed.
         config: what was asked for, as plain values or attrs objects.
         summary: how it ended.
+        stages: those of its pipeline, as they were run.
 
     Raises:
         DiskError: it cannot be written.
@@ -55,6 +63,7 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
         "config": plain_config(config),
         "frozen": ledger.meta("frozen"),
         "forward_paths": ledger.meta("forward_paths") or [],
+        "stages": stages,
         "summary": _plain().unstructure(summary),
     }
     with whole(run_dir / MANIFEST) as part:

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from rt_framework import account
-from rt_framework.assembly import open_job
+from rt_framework.assembly import open_job, stage_facts
 from rt_framework.config import Config
 from rt_framework.errors import ConfigError, DataError, DiskError
 from rt_framework.events import Summary
@@ -95,7 +95,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
     with open_run(out) as ledger:
         files = write_outputs(job.outlet, job.source, out, ledger)
         summary = summarise(ledger, Tally(host.reporters([]), total), files)
-        write_manifest(out, ledger, config, summary)
+        write_manifest(out, ledger, config, summary, stage_facts(job.steps))
     return summary
 
 

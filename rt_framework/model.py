@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,9 @@ def digest(value: Any) -> str:
     text = _CANONICAL.encode(value)
     # A lone surrogate cannot be encoded as UTF-8, and user data holds some.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+_THINKING = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
 
 
 @frozen
@@ -49,6 +53,11 @@ class Pair:
     def question(self) -> str:
         """The target of r-IFD: the instruction followed by its input, with no separator."""
         return self.instruction + self.input
+
+    @property
+    def answer(self) -> str:
+        """The response without reasoning traces in ``<think>`` tags, which restate the question."""
+        return _THINKING.sub("", self.response)
 
     @cached_property
     def hash(self) -> str:
@@ -134,6 +143,7 @@ class Decision:
     """What a choice or a gate decided about one sample, and why."""
 
     stage: str
+    """The stage that decided. A run puts its label for the stage here: its kind and options, ``choose highest ifd``."""
     candidates: tuple[str, ...]
     """Names of the versions compared, the one held so far first."""
     kept: str

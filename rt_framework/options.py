@@ -20,6 +20,7 @@ class Option:
     """One field of a settings class."""
 
     name: str
+    """The key that users write: what the class is called with, which has no leading underscore."""
     type: Any
     """The annotation, resolved."""
     shown: str
@@ -68,7 +69,7 @@ def options_of(settings: type | None) -> list[Option]:
     resolved: Any = resolve_types(settings)
     told = dict(_told(settings))
     return [
-        Option(one.name, one.type, _default(one.default), told.get(one.name, ""))
+        Option(one.alias, one.type, _default(one.default), told.get(one.name, ""))
         for one in fields(resolved)
         if one.init
     ]

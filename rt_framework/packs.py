@@ -219,7 +219,8 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str) -> str:
             (part / file).write_text(text, "utf-8", "replace")
     unit = "samples" if found is None else "preference pairs"
     notes = replacements(rows.counts["replaced"]) + _left_out(found)
-    return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\nnext: {next_}"
+    then = f"next: {next_}" if rows.counts["rows"] else "there is nothing in it to train on"
+    return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\n{then}"
 
 
 def _rows(make: Builder, pack: Pack, run: Finished) -> tuple[Preferences | None, Readable]:

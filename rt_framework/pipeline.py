@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from attrs import evolve, frozen
+from attrs import evolve
 from cattrs import unstructure
 
 from rt_framework.account import WAITING, waiting
@@ -18,8 +18,9 @@ from rt_framework.events import SampleFailed, SampleFinished, StageFinished, Sta
 from rt_framework.ledger import Ledger, Story
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version, digest
 from rt_framework.plain import without_secrets
-from rt_framework.protocols import DatasetStage, Question, Reflection, Stage
+from rt_framework.protocols import Question, Reflection
 from rt_framework.scoring import Scoring
+from rt_framework.steps import Step
 from rt_framework.tally import Tally
 from rt_framework.teaching import Teaching
 
@@ -27,19 +28,6 @@ T = TypeVar("T")
 
 _WAVE = 1024
 """Samples of a data-set stage that are scored or recorded together."""
-
-
-@frozen
-class Step:
-    """One stage of the pipeline, by the name that decisions and events give it."""
-
-    name: str
-    stage: Stage | DatasetStage
-
-    @property
-    def barrier(self) -> bool:
-        """Whether all samples must be there first."""
-        return isinstance(self.stage, DatasetStage)
 
 
 class Context:
@@ -187,7 +175,7 @@ class Run:
         except ExceptionGroup as errors:
             raise _first(errors) from errors
         for step in steps:
-            self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
+            self._finish(step.name)
 
     async def _through(self, sample: Sample, steps: Sequence[Step]) -> Sample | None:
         """One sample through *steps*; ``None`` when that was its end."""
@@ -227,7 +215,7 @@ class Run:
         if self.exhaustive and isinstance(outcome, Sample):
             # The published script scores every version by every metric, needed or not.
             await ctx.score(outcome.versions, self._needs)
-        return _with_scores(outcome, ctx)
+        return _noted(step, sample, outcome, ctx)
 
     async def _fail(self, sample: Sample, stage: str, error: Exception) -> None:
         failure = Failure(stage, "plugin_bug", without_secrets(f"{type(error).__name__}: {error}"))
@@ -250,7 +238,6 @@ class Run:
         Raises:
             PluginError: it failed; no sample can go on without its word.
         """
-        self._begin(step.name)
         with _blamed(step):
             await self._fit(step)
         ctx = DatasetContext(self, step.name)
@@ -263,9 +250,11 @@ class Run:
                 wave = list(islice(decided, _WAVE))
             if not wave:
                 break
-            await asyncio.gather(*(self._decided(step, before, _with_scores(after, ctx)) for before, after in wave))
+            await asyncio.gather(
+                *(self._decided(step, before, _noted(step, before, after, ctx)) for before, after in wave)
+            )
             self._tally.changed()
-        self._tally.reporters.send("rt_stage_finished", StageFinished(step.name))
+        self._finish(step.name)
 
     async def _fit(self, step: Step) -> None:
         """Now that all samples are there, score them by the metrics that are fitted to all of them."""
@@ -304,6 +293,11 @@ class Run:
         if stage not in self._started:
             self._started.add(stage)
             self._tally.reporters.send("rt_stage_started", StageStarted(stage))
+
+    def _finish(self, stage: str) -> None:
+        """Tell that the last sample has left a stage; of one that no sample reached nothing is told at all."""
+        if stage in self._started:
+            self._tally.reporters.send("rt_stage_finished", StageFinished(stage))
 
     def _report(self, sample: Sample, failure: Failure, fatal: bool) -> None:
         event = SampleFailed(sample.id, sample.row, failure.stage, failure.kind, failure.reason, fatal)
@@ -356,10 +350,14 @@ def _check(sample: Sample, outcome: Sample | Dropped) -> None:
         raise ValueError(f"version '{found.kept}' was kept, but there is none of that name")
 
 
-def _with_scores(outcome: Sample | Dropped, ctx: Context) -> Sample | Dropped:
-    if isinstance(outcome, Dropped):
-        return evolve(outcome, sample=ctx.noting(outcome.sample))
-    return ctx.noting(outcome)
+def _noted(step: Step, before: Sample, outcome: Sample | Dropped, ctx: Context) -> Sample | Dropped:
+    """The outcome of a stage with the scores that it was given, and with its label on its decisions."""
+    after = ctx.noting(outcome.sample if isinstance(outcome, Dropped) else outcome)
+    known = len(before.decisions)
+    if len(after.decisions) > known:
+        own = (evolve(decision, stage=step.label) for decision in after.decisions[known:])
+        after = evolve(after, decisions=(*after.decisions[:known], *own))
+    return evolve(outcome, sample=after) if isinstance(outcome, Dropped) else after
 
 
 def _key(version: Version) -> str:

@@ -42,7 +42,7 @@ class Preferences:
 
     ledger: Ledger
     needs: Mapping[str, Sequence[str]]
-    """Metrics that each choice reads, by its name in the ledger."""
+    """Metrics that each choice reads, by its label in the ledger."""
     left_out: Counter[str] = field(factory=Counter)
     """Comparisons that are no preference, by why; complete when all were taken."""
 
@@ -94,4 +94,4 @@ def preferences(make: Builder, config: Config, ledger: Ledger) -> Preferences:
         PluginError, ConfigError: a stage of its pipeline cannot be built.
     """
     steps = steps_of(make, config.pipeline.specs)
-    return Preferences(ledger, {step.name.partition(". ")[2]: tuple(step.stage.needs) for step in steps})
+    return Preferences(ledger, {step.label: tuple(step.stage.needs) for step in steps})

@@ -19,10 +19,10 @@ from rt_framework.errors import KINDS, Retry, RtError
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair, Reply, Request, Sample, Unparsed, digest
-from rt_framework.pipeline import Step
 from rt_framework.protocols import PricedTeacher, Question, Teacher
 from rt_framework.records import Numbers
 from rt_framework.rundir import LEDGER, check_frozen
+from rt_framework.steps import Step
 
 _BYTES_A_TOKEN = 4
 """Usual for English text, by OpenAI's rule of thumb; other scripts make more tokens of as many bytes."""

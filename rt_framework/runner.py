@@ -18,6 +18,7 @@ from rt_framework.assembly import (
     goes_in_batches,
     open_job,
     reflection_facts,
+    stage_facts,
     student_side,
     teacher_side,
 )
@@ -91,7 +92,7 @@ async def run(
         summary = summarise(ledger, tally, files)
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
-        write_manifest(out, ledger, config, summary)
+        write_manifest(out, ledger, config, summary, stage_facts(job.steps))
     reporters.send("rt_run_finished", RunFinished(summary))
     return summary
 

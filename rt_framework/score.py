@@ -157,10 +157,12 @@ async def _chunk(samples: Sequence[Sample], task: asyncio.Task[list[Measured]]) 
 
 
 def _line(sample: Sample, measured: Measured) -> dict[str, Any]:
+    lacking = next((score for score in measured.scores.values() if score.value is None), None)
     return {
         "id": sample.id,
         "row": sample.row,
         "status": status(measured),
+        **({} if lacking is None else {"reason": lacking.reason or lacking.status}),
         "metrics": {name: score.value for name, score in measured.scores.items()},
         "losses": {name: _loss(loss) for name, loss in measured.losses.items()},
     }

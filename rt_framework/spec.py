@@ -46,4 +46,6 @@ class Spec:
 
     @staticmethod
     def _short(value: object) -> str:
-        return " ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else str(value)
+        if isinstance(value, Mapping):
+            return " ".join(f"{key} {Spec._short(one)}" for key, one in value.items())
+        return str(value)

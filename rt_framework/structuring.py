@@ -39,14 +39,14 @@ def structure(value: object, cls: type[T], path: str = "") -> T:
     """
     try:
         return _converter().structure(value, cls)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin's own converter or validator may even exit
         where, message = _first(error, [path] if path else [])
         raise ConfigError(f"{'.'.join(where)}: {message}" if where else message) from error
 
 
 def field_names(cls: Any) -> list[str]:
-    """The keys of an attrs class, in order."""
-    return [attribute.name for attribute in fields(cls)]
+    """The keys of an attrs class, in order: what it is called with, so without what it computes by itself."""
+    return [attribute.alias for attribute in fields(cls) if attribute.init]
 
 
 # --- what is accepted -------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def _literal(cls: Any) -> _Hook:
 
 def _attrs(cls: Any, converter: cattrs.Converter) -> _Hook:
     shorthand = getattr(cls, "shorthand", lambda value: value)
-    whole: _Hook = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+    whole: _Hook = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_use_alias=True)
     read = _checked(whole, Mapping, f"a mapping with the keys {', '.join(field_names(cls))}")
     return lambda value, _: read(shorthand(value), cls)
 
@@ -140,10 +140,11 @@ def _first(error: BaseException, path: list[str]) -> tuple[list[str], str]:
     if isinstance(error, cattrs.BaseValidationError):
         # A key that is missing is often only one that is misspelt.
         inner = min(error.exceptions, key=lambda one: not isinstance(one, ForbiddenExtraKeysError))
+        keys = {one.name: one.alias for one in fields(error.cl)} if is_attrs(error.cl) else {}
         for note in getattr(inner, "__notes__", ()):
             step = getattr(note, "name", getattr(note, "index", None))
             if step is not None and not isinstance(inner, KeyError):
-                path = [*path, str(step)]
+                path = [*path, str(keys.get(step, step))]
         return _first(inner, path)
     if isinstance(error, ForbiddenExtraKeysError):
         key, known = min(map(str, error.extra_fields)), field_names(error.cl)

@@ -271,7 +271,7 @@ def test_explain_tells_of_answers_that_were_no_use(cli):
 def test_score_writes_one_line_a_sample_in_input_order(cli, tmp_path):
     """Exactly the promised keys; the values follow from the losses beside them."""
     data = rows(6)
-    data[1]["output"] = ""
+    data[1]["output"] = "Boats."
     data.append(data[0])
     write_json(tmp_path / "data.json", data)
     done = cli("score", "data.json", "--student", "fake", "--metric", "ifd", "--metric", "r-ifd", "--out", "s.jsonl")
@@ -279,7 +279,7 @@ def test_score_writes_one_line_a_sample_in_input_order(cli, tmp_path):
     assert done.out.splitlines()[-1] == "s.jsonl: 6 ok, 1 partial"
     lines = json_lines(tmp_path / "s.jsonl")
     assert [line["row"] for line in lines] == list(range(7))
-    assert all(list(line) == ["id", "row", "status", "metrics", "losses"] for line in lines)
+    assert all(list(line) == ["id", "row", "status", "metrics", "losses"] for line in (lines[0], *lines[2:]))
     assert all(list(line["metrics"]) == ["ifd", "r-ifd"] for line in lines)
     assert all(list(line["losses"]) == ["y|x", "y", "x|y", "x"] for line in lines)
     good = lines[0]
@@ -290,18 +290,24 @@ def test_score_writes_one_line_a_sample_in_input_order(cli, tmp_path):
     partial = lines[1]
     assert partial["status"] == "partial"
     assert partial["metrics"]["ifd"] is None
-    assert partial["losses"]["y"] == {"nll": None, "tokens": 0, "reason": "the target is empty"}
+    why = "one token with nothing before it: no prediction to score"
+    assert partial["losses"]["y"] == {"nll": None, "tokens": 0, "reason": why}
+    assert (
+        list(partial) == ["id", "row", "status", "reason", "metrics", "losses"] and partial["reason"] == f"y|x: {why}"
+    )
     # The same content twice: one id a row, the same numbers.
     assert lines[6]["id"].split("-") == [good["id"].split("-")[0], "1"]
     assert lines[6]["losses"] == good["losses"]
 
 
 def test_a_sample_without_any_loss_has_the_status_of_its_reason(cli, tmp_path):
-    """An empty response is empty, and nothing breaks."""
+    """An empty response is empty by every metric of the preset, and nothing breaks."""
     write_json(tmp_path / "data.json", [{"instruction": "Say nothing.", "output": ""}, *rows(1)])
-    done = cli("score", "data.json", "--student", "fake", "--metric", "ifd", "--out", "s.jsonl")
+    done = cli("score", "data.json", "--student", "fake", "--out", "s.jsonl")
     assert done.out.splitlines()[-1] == "s.jsonl: 1 empty, 1 ok"
-    assert [line["status"] for line in json_lines(tmp_path / "s.jsonl")] == ["empty", "ok"]
+    empty, _ = json_lines(tmp_path / "s.jsonl")
+    assert (empty["status"], empty["reason"]) == ("empty", "the response is empty")
+    assert (empty["metrics"], empty["losses"]) == ({"ifd": None, "r-ifd": None}, {})
 
 
 def test_a_count_has_no_loss_and_is_no_failure(cli, tmp_path):

@@ -141,7 +141,7 @@ def test_samples_without_a_score_are_told_with_their_reason(doctor, tmp_path):
     empty = [{"instruction": f"Say nothing {n} times.", "input": "", "output": ""} for n in range(40)]
     write_json(tmp_path / "data.json", rows(39) + empty[:1])
     mark, told = said(doctor("data.json", "--student", "kind"), "numbers")
-    assert (mark, told) == ("ok", "1 of 40 samples (2.5 %) lack a score: 1 empty (y|x: the target is empty)")
+    assert (mark, told) == ("ok", "1 of 40 samples (2.5 %) lack a score: 1 empty (the response is empty)")
     write_json(tmp_path / "data.json", rows(20) + empty[:20])
     assert said(doctor("data.json", "--student", "kind"), "numbers")[0] == "CHECK"
     write_json(tmp_path / "data.json", empty)

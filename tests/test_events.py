@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 
 from rt_framework import TeacherError, hookimpl
-from rt_framework.errors import FatalTeacherError, LockedError
+from rt_framework.errors import FatalTeacherError, LockedError, RtError
 from rt_framework.rundir import open_run
 from rt_framework.testing import ScriptedTeacher
-from tests.run_helpers import SELECTIVE, Priced, go, job, rows
+from rt_framework.testing.fakes import rewriting
+from tests.run_helpers import GATES, SELECTIVE, Priced, go, job, pair_of, rows
+
+
+def _refuse(_):
+    raise TeacherError("auth", "no such key")
+
+
+def _crash(_):
+    raise ZeroDivisionError("a teacher with a fault")
+
+
+def _interrupt(request):
+    """A first Ctrl-C; a second one would leave at once."""
+    if request.pair_hash == pair_of(rows(1)[0]).hash:
+        os.kill(os.getpid(), signal.SIGINT)
+    return rewriting(request)
 
 
 class Observer:
@@ -77,3 +95,54 @@ def test_a_run_that_ends_with_an_error_says_so(tmp_path, monkeypatch):
     with open_run(tmp_path / "run"), pytest.raises(LockedError):
         go(job(tmp_path, rows(2), SELECTIVE), tmp_path / "run", watchers=[observer])
     assert observer.seen.keys() == {"failed"}
+
+
+class Stages:
+    """Keeps the events of stages, in order."""
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    @hookimpl
+    def rt_stage_started(self, event):
+        self.seen.append(("started", event.stage))
+
+    @hookimpl
+    def rt_stage_finished(self, event):
+        self.seen.append(("finished", event.stage))
+
+
+TOP = {"select": {"top": {"metric": "ifd", "count": 2}}}
+NONE = {"gate": {"ifd": {"below": -1}}}
+"""A gate that no sample passes."""
+
+JOURNEYS = {
+    "all pass": (SELECTIVE, rewriting, 4),
+    "a gate drops all": ([NONE, *SELECTIVE], rewriting, 1),
+    "a barrier first": ([TOP, *SELECTIVE, *GATES], rewriting, 6),
+    "two barriers": ([TOP, {"select": {"random": {"count": 1}}}, {"measure": ["ifd"]}], rewriting, 3),
+    "nothing reaches the barrier": ([{"measure": ["ifd"]}, NONE, TOP, {"measure": ["ifd"]}], rewriting, 2),
+    "no answer is usable": (SELECTIVE, lambda _: "of no use", 4),
+    "the teacher refuses for good": (SELECTIVE, _refuse, None),
+    "the teacher is at fault": ([{"reflect": "instruction"}, *GATES], _crash, 2),
+    "interrupted": (SELECTIVE, _interrupt, None),
+}
+"""Pipeline, answers of the teacher, and the number of stages that a sample reaches; none where the run stops."""
+
+
+@pytest.mark.parametrize("journey", JOURNEYS)
+def test_a_stage_ends_once_and_only_if_it_began(journey, tmp_path):
+    """Of a stage that no sample reached nothing is told; stages begin and end in the order of the pipeline."""
+    pipeline, answer, reached = JOURNEYS[journey]
+    stages = Stages()
+    try:
+        go(job(tmp_path, rows(3), pipeline), tmp_path / "run", ScriptedTeacher(answer), watchers=[stages])
+        stopped = False
+    except RtError:
+        stopped = True
+    began = [stage for what, stage in stages.seen if what == "started"]
+    ended = [stage for what, stage in stages.seen if what == "finished"]
+    assert [stage.partition(".")[0] for stage in began] == [str(number + 1) for number in range(len(began))]
+    assert ended == ([] if stopped else began)
+    assert stopped is (reached is None) and (stopped or len(began) == reached)
+    assert all(stages.seen.index(("started", one)) < stages.seen.index(("finished", one)) for one in ended)

@@ -22,7 +22,7 @@ LAYERS = (
     "errors model events batching sequences migrations estimates refusals languages neighbours",
     "spans fences contrasts",
     "answers protocols hookspecs matching spec options shapes shards breaker interrupt",
-    "pairwise registry records plan writer budget pace disk scaffold",
+    "pairwise registry records steps plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",
     "batches losses source manifest summary watchdog snapshot card",

@@ -104,6 +104,7 @@ def test_what_is_no_preference_is_left_out_and_counted(tmp_path):
     go(job(tmp_path, rows(8), stages), tmp_path / "run")
     done = export_pack(Host(only=[]), tmp_path / "run", tmp_path / "out", "trl-preference")
     assert "0 preference pairs; comparisons left out: 8 not decided by valid scores" in done
+    assert done.splitlines()[1] == "there is nothing in it to train on"
     decided = [line["decisions"] for line in side(tmp_path / "run")]
     assert {len(one) for one in decided} == {2}
     assert (tmp_path / "out" / "train.jsonl").read_bytes() == b""

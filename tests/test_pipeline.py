@@ -187,13 +187,16 @@ def test_gates_drop_with_a_reason_and_keep_the_text(tmp_path):
         assert (line["kept"] is None) is (line["outcome"] == "dropped")
 
 
-def test_a_sample_without_a_score_passes_no_gate(tmp_path):
-    """An empty response: the reason names the metric and the status."""
-    data = [row(0), row(1, output="")]
-    summary = go(job(tmp_path, data, GATES, teacher=None), tmp_path / "run")
-    assert summary.outcomes["failed"] == 0
-    assert side(tmp_path / "run")[1]["reason"] == "gate ifd: not scored (empty)"
-    assert side(tmp_path / "run")[1]["scores"]["original"]["ifd"]["status"] == "empty"
+@pytest.mark.parametrize("metric", ["ifd", "r-ifd"])
+@pytest.mark.parametrize("parts", [{"output": " "}, {"output": "<think>Hm.</think>"}, {"instruction": "", "input": ""}])
+def test_a_sample_without_a_score_passes_no_gate(parts, metric, tmp_path):
+    """No response, or no instruction: in both directions the reason names the metric and the status."""
+    gate = {"gate": {metric: {"above": 0}}}
+    summary = go(job(tmp_path, [row(0), row(1, **parts)], [gate], teacher=None), tmp_path / "run")
+    assert summary.outcomes == {"rewritten": 0, "original": 1, "dropped": 1, "failed": 0}
+    assert side(tmp_path / "run")[1]["reason"] == f"gate {metric}: not scored (empty)"
+    score = side(tmp_path / "run")[1]["scores"]["original"][metric]
+    assert score["status"] == "empty" and score["reason"].endswith(("is empty", "is empty, reasoning aside"))
 
 
 def test_a_valid_rewrite_beats_an_original_without_a_score(tmp_path):

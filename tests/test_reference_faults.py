@@ -172,12 +172,11 @@ def test_a_target_is_found_by_its_place(student):
 
 
 def test_an_empty_instruction_is_a_status(tmp_path, model):
-    """Fault: an empty instruction gives NaN."""
+    """Fault: an empty instruction gives NaN, and an IFD that says nothing."""
     data = write_json(tmp_path / "data.json", [row(1, instruction=""), row(2)])
     empty, full = score(data, tmp_path / "out.jsonl", f"hf:{model}", "selective-rt", "ifd", "r-ifd")
-    assert (empty["status"], empty["metrics"]["r-ifd"]) == ("partial", None)
-    assert empty["losses"]["x"] == empty["losses"]["x|y"] == {"nll": None, "tokens": 0, "reason": "the target is empty"}
-    assert math.isfinite(empty["metrics"]["ifd"])
+    assert (empty["status"], empty["reason"]) == ("empty", "the instruction is empty")
+    assert (empty["metrics"], empty["losses"]) == ({"ifd": None, "r-ifd": None}, {})
     assert full["status"] == "ok"
 
 

@@ -104,28 +104,32 @@ def test_controls_have_the_size_and_the_lengths_of_the_selection() -> None:
 
 
 def test_close_calls_are_told_from_clear_ones() -> None:
-    """By the metric that the stage names, and at the bounds of a gate."""
-    manifest = {
-        "frozen": {"student": "hf 12ab float32"},
-        "config": {"pipeline": {"stages": [{"gate": {"ifd": {"below": 1}}}]}},
-    }
+    """By the metric that the stage reads first, and at the bounds of a gate, passed or not."""
+    choose = {"label": "by ifd", "needs": ["ifd", "r-ifd"], "bounds": {}}
+    gate = {"label": "gate", "needs": ["ifd"], "bounds": {"ifd": {"below": 1}}}
+    manifest = {"frozen": {"student": "hf 12ab float32"}, "stages": [choose, gate]}
 
-    def decided(old: float, new: float) -> list[str]:
+    def decided(old: float, new: float, outcome: str = "rewritten") -> list[str]:
         pairs = Pair("q", "", "a"), Pair("q", "", "b")
         versions = (Version("original", pairs[0]), Version("response", pairs[1], "original"))
         scores = {
             "original": {"ifd": Score(old), "r-ifd": Score(0.5)},
             "response": {"ifd": Score(new), "r-ifd": Score(0.5)},
         }
-        decision = Decision("choose highest ifd", ("original", "response"), "response", "")
+        chosen = Decision("by ifd", ("original", "response"), "response", "")
+        passed = Decision("gate", ("response",), "response", "")
+        decisions = (chosen, passed) if outcome == "rewritten" else (chosen,)
         return Doubts.of(manifest).about(
-            Story(Sample("x-0", 0, versions, "response", (decision,), (), scores), "rewritten", None)
+            Story(Sample("x-0", 0, versions, "response", decisions, (), scores), outcome, None)
         )
 
     assert decided(0.5, 0.6) == []
-    assert decided(0.5, 0.50005) == ["choose highest ifd"]
+    assert decided(0.5, 0.50005) == ["by ifd"]
     assert decided(0.5, 0.99995) == ["gate"]
-    half = {"frozen": {"student": "hf 12ab bfloat16"}, "config": {}}
+    assert decided(0.5, 1.00005, "dropped") == ["gate"]
+    assert decided(0.5, 0.99995, "dropped") == [], "the gate would have let it pass: another stage dropped it"
+    assert decided(0.5, 0.99995, "failed") == [], "the gate was never reached"
+    half = {"frozen": {"student": "hf 12ab bfloat16"}}
     assert Doubts.of(half).noise > Doubts.of(manifest).noise
 
 

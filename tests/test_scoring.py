@@ -12,9 +12,10 @@ from contextlib import closing
 import pytest
 
 from rt_framework.errors import PluginError
+from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair, Range, Turn
-from rt_framework.presets import preset
+from rt_framework.presets import PRESETS, preset
 from rt_framework.spans import SpanLoss
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import Wrong, pair
@@ -121,28 +122,75 @@ async def test_a_student_s_nan_is_a_status(value, ledger):
     assert await scores(ledger, PAIRS[:1], student=again) == [found]
 
 
+async def test_a_target_without_a_prediction_has_a_status_and_a_reason(ledger):
+    """The reason names the span."""
+    (found,) = await scores(ledger, [pair(response="Yes.")], ["ifd"])
+    assert (found["ifd"].value, found["ifd"].status) == (None, "too_short")
+    assert found["ifd"].reason.startswith("y: ")
+    assert not found["ifd"].eligible
+
+
+ZERO_WIDTH = "\u200b\ufeff"
+EMPTY = {
+    "no response": (pair(response=""), "the response is empty"),
+    "a blank response": (pair(response=" \n\t"), "the response is empty"),
+    "a response that nobody sees": (pair(response=ZERO_WIDTH), "the response is empty"),
+    "reasoning alone": (pair(response="<think>They want\na list.</think>\n"), "the response is empty, reasoning aside"),
+    "no instruction": (pair(instruction=""), "the instruction is empty"),
+    "a blank instruction": (pair(instruction="  ", input="\n"), "the instruction is empty"),
+    "a system prompt alone": (pair(instruction="", system="You list things."), "the instruction is empty"),
+    "nothing at all": (pair(instruction="", response=""), "the instruction is empty"),
+    "a follow-up without words": (
+        pair(instruction="", history=(Turn("user", "One?"), Turn("assistant", "A cork."))),
+        "the instruction is empty",
+    ),
+    "an earlier turn without an answer": (
+        pair(history=(Turn("user", "One?"), Turn("assistant", "<think>Hm.</think>"))),
+        "the response of an earlier turn is empty, reasoning aside",
+    ),
+}
+"""Pairs that have no question or no answer, and what is said of them."""
+
+
+@pytest.mark.parametrize("preset_name", PRESETS)
+@pytest.mark.parametrize("case", EMPTY)
+async def test_a_pair_without_a_question_or_an_answer_has_no_score_in_any_direction(case, preset_name, ledger):
+    """Of every built-in metric and every preset; the student is not even asked."""
+    made, reason = EMPTY[case]
+    host, student = Host(only=()), FakeStudent()
+    host.load()
+    metrics = host.registry.names("metrics")
+    async with scoring(ledger, student, preset_name) as chain:
+        (found,) = await chain.score([made], metrics)
+    assert set(found) == {"ifd", "ifd-loss", "r-ifd", "r-ifd-loss", "loss", "ppl", "length"}
+    several = made.history and preset_name != "chat"  # which the templates of the other presets do not show
+    told = {(score.value, score.status, score.reason) for score in found.values()}
+    assert several or told == {(None, "empty", reason)}
+    assert all(score.value is None for score in found.values())
+    assert student.forward_passes == 0
+
+
 @pytest.mark.parametrize(
-    ("made", "metric", "status", "span"),
+    "made",
     [
-        (pair(response=""), "ifd", "empty", "y|x"),
-        (pair(response="  \n"), "ifd", "empty", "y|x"),
-        (pair(instruction=""), "r-ifd", "empty", "x|y"),
-        (pair(response="Yes."), "ifd", "too_short", "y"),
+        pair(instruction="", input="Only an input that asks for things."),
+        pair(response="\U0001fae8 \U0001fae8"),
+        pair(response="Before. <think>Hm.</think>"),
+        pair(system=""),
     ],
+    ids=["input alone", "emoji", "an answer before the reasoning", "no system prompt"],
 )
-async def test_what_cannot_be_scored_has_a_status_and_a_reason(made, metric, status, span, ledger):
-    """Empty texts and targets without a prediction; the reason names the span."""
-    (found,) = await scores(ledger, [made], [metric])
-    assert (found[metric].value, found[metric].status) == (None, status)
-    assert found[metric].reason.startswith(f"{span}: ")
-    assert not found[metric].eligible
+async def test_what_is_short_or_odd_but_there_is_scored(made, ledger):
+    """An input is a question, and any character that is seen is an answer."""
+    (found,) = await scores(ledger, [made], BOTH)
+    assert {score.status for score in found.values()} <= {"ok", "out_of_range"}
 
 
 async def test_one_metric_without_a_number_leaves_the_others(ledger):
-    """An empty instruction has no r-IFD, and an IFD all the same."""
-    (found,) = await scores(ledger, [pair(instruction="")], BOTH)
-    assert found["r-ifd"].value is None
-    assert found["ifd"].status == "ok"
+    """A response of one word has no IFD where nothing stands before it, and an r-IFD all the same."""
+    (found,) = await scores(ledger, [pair(response="Yes.")], BOTH)
+    assert found["ifd"].value is None
+    assert found["r-ifd"].status == "ok"
 
 
 async def test_a_conversation_under_a_text_template_is_a_status(ledger):

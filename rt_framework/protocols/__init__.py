@@ -202,7 +202,8 @@ class Executor(Protocol):
 class Frame(Protocol):
     """The preset's and template's way to put a pair before the student. One a run, so names never collide.
 
-    Each method returns one span a turn of the conversation: one for a single-turn pair.
+    Each method returns one span a turn of the conversation: one for a single-turn pair. For a pair without a question
+    or an answer each raises ``Unscorable`` with the status ``empty``.
     """
 
     def response_given_instruction(self, pair: Pair) -> Sequence[Span]:

@@ -72,4 +72,4 @@ def _contract(entry: Entry, built: Any) -> type[PluginContract]:
 def _missing(entry: Entry) -> list[str]:
     """Options without a default."""
     settings: Any = entry.settings
-    return [] if settings is None else [one.name for one in fields(settings) if one.default is NOTHING]
+    return [] if settings is None else [one.alias for one in fields(settings) if one.init and one.default is NOTHING]

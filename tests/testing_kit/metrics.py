@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from rt_framework import Range, hookimpl
 from rt_framework.testing.contracts import MetricContract
@@ -93,6 +93,24 @@ class Anything:
 
 @mutant(MetricContract, "test_unknown_options_are_refused", settings=Anything)
 class Swallowing(Gain):
+    def __init__(self, settings):
+        pass
+
+
+def _no_default():
+    raise RuntimeError("this machine has none")
+
+
+@frozen
+class Unshown:
+    """Options with a default that cannot be made."""
+
+    options: int
+    depth: int = field(factory=_no_default)
+
+
+@mutant(MetricContract, "test_its_options_can_be_shown", settings=Unshown, options={"options": 1, "depth": 1})
+class Unreadable(Gain):
     def __init__(self, settings):
         pass
 

@@ -45,7 +45,7 @@ class Grading:
 
     def _asked(self, turn: Pair) -> str:
         shown = {"instruction": "\n".join(filter(None, (turn.instruction, turn.input))), "response": turn.response}
-        for part, text in shown.items():
+        for part, text in {**shown, "response": turn.answer}.items():
             if f"{{{part}}}" in self.prompt and not text.strip():
                 raise Unscorable("empty", f"the {part} is blank")
         return self.prompt.format(**shown)

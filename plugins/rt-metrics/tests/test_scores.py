@@ -178,9 +178,10 @@ def test_each_turn_is_asked_about_alone():
         assert "Rhine." not in second.context
 
 
-def test_what_is_blank_has_no_grade():
-    """An instruction without a response has a complexity, and no quality."""
-    pair = Pair("Say nothing.", "", " ")
+@pytest.mark.parametrize("response", [" ", "<think>Nothing, then.</think>"])
+def test_what_is_blank_has_no_grade(response):
+    """An instruction without a response has a complexity, and no quality; reasoning alone is no response."""
+    pair = Pair("Say nothing.", "", response)
     assert Complexity().spans(pair, None)
     with pytest.raises(Unscorable, match="the response is blank"):
         Evol().spans(pair, None)

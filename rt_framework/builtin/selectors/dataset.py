@@ -187,6 +187,11 @@ class Threshold:
         return (self.settings.metric,)
 
     @property
+    def bounds(self) -> dict[str, Range]:
+        """Those of the metric."""
+        return {self.settings.metric: self._range}
+
+    @property
     def _range(self) -> Range:
         own = self.settings
         return Range(own.below, own.at_most, own.above, own.at_least)

@@ -23,7 +23,7 @@ class Gate:
     reflections: Mapping[str, Reflection] = MappingProxyType({})
 
     def __init__(self, settings: GateSettings, make: Make) -> None:
-        self._ranges = settings.metrics
+        self.bounds = settings.metrics
         self.needs = tuple(settings.metrics)
         if not self.needs:
             raise ConfigError("gate: name at least one metric")
@@ -33,7 +33,7 @@ class Gate:
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Let the sample pass, or drop it."""
         (scores,) = await ctx.score((sample.current,), self.needs)
-        for metric, bounds in self._ranges.items():
+        for metric, bounds in self.bounds.items():
             fault = _fault(metric, scores[metric], bounds)
             if fault:
                 return Dropped(sample, fault)
@@ -79,11 +79,11 @@ class Select:
     reflections: Mapping[str, Reflection] = MappingProxyType({})
 
     def __init__(self, settings: SelectSettings, make: Make) -> None:
-        self._name = str(settings.selector)
         self._selector: DatasetSelector = make("selectors", settings.selector.name, settings.selector.options)
         if not hasattr(self._selector, "select"):
             raise ConfigError(f"selector '{settings.selector.name}' chooses between versions; use it with 'choose'")
         self.needs = tuple(self._selector.needs)
+        self.bounds = getattr(self._selector, "bounds", {})
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:  # noqa: ARG002
         """Decide on all samples at once, by the scores that they come with."""
@@ -93,7 +93,7 @@ class Select:
     def _outcome(self, sample: Sample, verdict: Verdict) -> Sample | Dropped:
         if not verdict.keep:
             return Dropped(sample, f"not selected: {verdict.reason}")
-        return sample.deciding(Decision(f"select {self._name}", (sample.kept,), sample.kept, verdict.reason))
+        return sample.deciding(Decision("select", (sample.kept,), sample.kept, verdict.reason))
 
 
 def _fault(metric: str, score: Score, bounds: Range) -> str | None:

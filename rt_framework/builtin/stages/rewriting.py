@@ -39,7 +39,6 @@ class Choose:
     reflections: Mapping[str, Reflection] = MappingProxyType({})
 
     def __init__(self, settings: ChooseSettings, make: Make) -> None:
-        self._name = str(settings.selector)
         self._selector: Selector = make("selectors", settings.selector.name, settings.selector.options)
         if not hasattr(self._selector, "choose"):
             raise ConfigError(f"selector '{settings.selector.name}' chooses between samples; use it with 'select'")
@@ -55,7 +54,7 @@ class Choose:
         candidates = [Scored(sample.id, sample.row, *pair) for pair in zip(versions, scores, strict=True)]
         choice = self._selector.choose(candidates)
         names = tuple(version.name for version in versions)
-        return sample.deciding(Decision(f"choose {self._name}", names, choice.kept, choice.reason))
+        return sample.deciding(Decision("choose", names, choice.kept, choice.reason))
 
 
 def _has_rewrite(sample: Sample, version: Version, reflection: str) -> bool:

@@ -17,7 +17,7 @@ class Chat:
 
     def reverse(self, pair: Pair) -> tuple[Turn, ...]:
         """g(y) as a user turn."""
-        return (Turn("user", guess(pair.response)),)
+        return (Turn("user", guess(pair)),)
 
     def header(self) -> tuple[Turn, ...]:
         """An empty user turn: what renders are the constants of the template, its default system prompt

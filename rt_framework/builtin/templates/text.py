@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 from attrs import frozen
 
 from rt_framework.errors import Unscorable
 from rt_framework.model import Pair
 
-_THINK = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
 
-
-def shown(response: str) -> str:
-    """The response as g(y) shows it: without a reasoning trace, which would restate the question."""
-    return _THINK.sub("", response)
-
-
-def guess(response: str) -> str:
-    """The published instruction that asks for the instruction of *response* (arXiv 2402.10110)."""
+def guess(pair: Pair) -> str:
+    """The published instruction that asks for the instruction of the pair's answer (arXiv 2402.10110)."""
     return (
         "Below is the response to an instruction, please guess the corresponding instruction for the given response.\n"
-        f"{shown(response)}\nGenerate the instruction for the above response."
+        f"{pair.answer}\nGenerate the instruction for the above response."
     )
 
 
@@ -52,7 +43,7 @@ class TextTemplate:
 
     def reverse(self, pair: Pair) -> str:
         """g(y): the request to guess, put as an instruction without input."""
-        return self._single(Pair(guess(pair.response)))
+        return self._single(Pair(guess(pair)))
 
     def header(self) -> str:
         """The response header alone."""

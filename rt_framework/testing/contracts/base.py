@@ -151,6 +151,13 @@ class PluginContract:
             raise AssertionError(f"expected a {entry.kind[:-1]} built from {self.options!r}, found: {error}") from error
         assert built is not None, f"{entry.target} gave None; return the object from it"
 
+    def test_its_options_can_be_shown(self) -> None:
+        """``rt plugins show`` and the command line can read its settings class."""
+        try:
+            self.entry().options()
+        except PluginError as error:
+            raise AssertionError(f"{error}; the types of its fields and their defaults have to be there") from error
+
     def test_unknown_options_are_refused(self) -> None:
         """An option that is misspelt is an error that names the nearest one."""
         entry = self.entry()
