@@ -8,10 +8,11 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from rt_framework.asking import rendered
 from rt_framework.breaker import Breaker
 from rt_framework.calls import Calls
 from rt_framework.config import Builder, Config, Limits, ScoringConfig
-from rt_framework.errors import ConfigError, PluginError
+from rt_framework.errors import ConfigError, PluginError, RtError
 from rt_framework.framing import PresetFrame
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
@@ -47,6 +48,9 @@ def open_job(host: Host, config: Config) -> Opened:
         RtError: something is missing, unknown, or does not fit.
     """
     make = Builder(host)
+    for kind, part in (("teachers", config.teacher), ("students", config.student)):
+        if part is not None:
+            make.check(kind, part)
     steps = steps_of(make, config.pipeline.specs)
     check_parts(make, steps, config.teacher, config.student)
     check_shard(config.data.shard, steps)
@@ -203,13 +207,22 @@ def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
 
 
 def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
-    """A fingerprint of each reflection in use: what it asks about a fixed pair."""
+    """A fingerprint of each reflection in use: what it asks about a fixed pair.
+
+    Raises:
+        PluginError: one cannot even ask about that.
+    """
     facts = {}
     reflections = {name: one for step in steps for name, one in step.stage.reflections.items()}
     for name, reflection in reflections.items():
-        asked = [
-            asdict(reflection.render(PROBE, index, structured)) for index in (0, 1) for structured in (True, False)
-        ]
+        ways = [(index, structured) for index in (0, 1) for structured in (True, False)]
+        try:
+            asked = [asdict(rendered(reflection, PROBE, *way)) for way in ways]
+        except RtError:
+            raise
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {told}") from error
         facts[f"reflection {name}"] = digest(asked)
     return facts
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from rt_framework.asking import rendered
 from rt_framework.calls import Answer, Calls
 from rt_framework.errors import KINDS, Retry
 from rt_framework.model import Failure, Pair, Request, Unparsed, Version
@@ -55,7 +56,7 @@ class Teaching:
         said: T | Unparsed = Unparsed("format", "no answer was asked for")
         key = None
         for index in range(self._answers):
-            request = question.render(pair, index, self._structured)
+            request = rendered(question, pair, index, self._structured)
             answer = await self._calls.answer(request, index == 0, stage)
             said, key = _read(question, pair, request, answer), answer.key
             if not isinstance(said, Unparsed) or KINDS[said.kind].retry is not Retry.CHANGE:

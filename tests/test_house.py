@@ -20,10 +20,10 @@ PACKAGE = REPO / "rt_framework"
 LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates refusals languages neighbours",
-    "spans fences contrasts",
+    "bounds spans fences contrasts",
     "answers protocols hookspecs matching spec options shapes shards breaker interrupt",
     "pairwise registry records plan writer budget pace disk scaffold",
-    "host presets structuring ledger packing",
+    "host presets structuring ledger packing asking",
     "config framing tally rundir account batchbook",
     "batches losses source manifest summary watchdog snapshot card",
     "calls",
@@ -42,6 +42,7 @@ LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer
 
 PUBLIC = {
     "",
+    "bounds",
     "errors",
     "events",
     "model",

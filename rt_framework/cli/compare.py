@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
+from rt_framework.cli.common import Number, Whole
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 @click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write what is found to this file.")
 @click.option("--judge", metavar="NAME:MODEL", help="Also let a teacher judge the answers pairwise. This is paid for.")
-@click.option("-n", "--sample", type=click.IntRange(1), help="Judge only so many pairs, drawn at random.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which pairs are drawn.")
-@click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Calls under way at most.")
-@click.option("--budget-usd", type=click.FloatRange(0), help="Dollars; nothing is sent that could exceed it.")
+@click.option("-n", "--sample", type=Whole(1), help="Judge only so many pairs, drawn at random.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which pairs are drawn.")
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
+@click.option("--budget-usd", type=Number(0), help="Dollars; nothing is sent that could exceed it.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the judge's answers are; default: FILE.rt.")
 @click.pass_obj
 def command(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
+from rt_framework.cli.common import Whole
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--run-dir", type=click.Path(path_type=Path), help="Ledger and outputs; default: runs/ and CONFIG's name."
         ),
-        click.option("--limit", type=click.IntRange(1), help="Read only so many samples."),
+        click.option("--limit", type=Whole(1), help="Read only so many samples."),
         click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the samples; 'rt merge' joins them."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of CONFIG."),
         click.option(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from rt_framework.cli.common import Whole
 from rt_framework.cli.job import Job, job_options
 
 
 @click.command()
 @job_options
-@click.option("-n", "--rows", type=click.IntRange(1), default=50, show_default=True, help="Rows to run.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which rows are drawn.")
+@click.option("-n", "--rows", type=Whole(1), default=50, show_default=True, help="Rows to run.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which rows are drawn.")
 def command(job: Job, rows: int, seed: int) -> int:
     """Run a few random rows of CONFIG's data, and say what all of them will cost. This is paid for.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options
+from rt_framework.cli.common import Whole, data_options
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--teacher", required=True, metavar="NAME:MODEL", help="Who answers: litellm:PROVIDER/MODEL, hf:MODEL, …")
 @click.option("--reflection", default="instruction", show_default=True, help="What to rewrite.")
-@click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Calls under way at most.")
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Rewritten data; answers stay in OUT.rt.")
 @click.pass_obj
 def command(
