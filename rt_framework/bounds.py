@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 from attrs import Attribute
@@ -34,9 +33,9 @@ def within(
     return check
 
 
-def fault(value: object, *, least: float | None = None, above: float | None = None, most: float = WHOLE) -> str | None:
+def fault(value: Any, *, least: float | None = None, above: float | None = None, most: float = WHOLE) -> str | None:
     """What is wrong with a number, to be put behind its name; ``None`` where it keeps the bounds."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return f"must be a number, not {type(value).__name__}"
     unusable = unfit(value)
     if unusable:
