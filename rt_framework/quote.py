@@ -38,7 +38,11 @@ _SHOWN = 3
 
 @frozen
 class Bounds:
-    """What is likely if all goes well, and the most that answers which arrive can make of it."""
+    """What is likely if all goes well, and the most that answers which arrive can make of it.
+
+    High holds for every choice between versions that the pipeline can make. A stage is taken to ask each of its
+    questions once about the version that a sample holds, in exhaustive mode once about every version.
+    """
 
     low: int
     high: int
