@@ -10,6 +10,7 @@ from attrs import asdict, frozen
 
 from rt_framework.asking import rendered
 from rt_framework.breaker import Breaker
+from rt_framework.budget import is_priced
 from rt_framework.calls import Calls
 from rt_framework.config import Builder, Config, Limits, ScoringConfig
 from rt_framework.errors import ConfigError, PluginError, RtError
@@ -20,6 +21,7 @@ from rt_framework.losses import Losses
 from rt_framework.model import Pair, digest
 from rt_framework.outputs import check_output
 from rt_framework.pipeline import Step
+from rt_framework.places import PlacedTeacher, cleaned
 from rt_framework.presets import Preset, preset
 from rt_framework.protocols import BatchApiTeacher, Executor, FittedMetric, Student, Teacher
 from rt_framework.scoring import Scoring
@@ -138,6 +140,22 @@ class TeacherSide:
     teaching: Teaching
 
 
+def teacher_facts(teacher: Teacher) -> dict[str, str]:
+    """What may not change about who is asked, and where.
+
+    Raises:
+        ConfigError: the teacher's address is none.
+    """
+    place = cleaned(str(teacher.place)) if isinstance(teacher, PlacedTeacher) else ""
+    return {"teacher": teacher.identity} | ({"place": place} if place else {})
+
+
+async def remember_prices(ledger: Ledger, teacher: Teacher) -> None:
+    """Note where a teacher without a price is asked: from then on what the ledger adds up is not all of the cost."""
+    if not is_priced(teacher):
+        await ledger.set_meta("unpriced", True)
+
+
 def goes_in_batches(teacher: object) -> bool:
     """Whether a teacher's questions go to the provider in batches."""
     return isinstance(teacher, BatchApiTeacher) and teacher.batched
@@ -154,6 +172,7 @@ def teacher_side(
     """
     teacher: Teacher = make.spec("teachers", spec)
     calls = Calls(teacher, ledger, limits, tally, breaker, ask)
+    tally.priced = is_priced(teacher)
     return TeacherSide(teacher, calls, Teaching(calls, teacher.structured, limits.answers))
 
 

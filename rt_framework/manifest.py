@@ -54,6 +54,7 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
         "versions": versions(),
         "config": plain_config(config),
         "frozen": ledger.meta("frozen"),
+        "places": ledger.meta("places") or [],
         "forward_paths": ledger.meta("forward_paths") or [],
         "summary": _plain().unstructure(summary),
     }

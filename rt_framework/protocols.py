@@ -369,10 +369,7 @@ class Stage(Protocol):
 
     @property
     def reflections(self) -> Mapping[str, Question[Any]]:
-        """The questions it asks: reflections by the name that their rewrites get, others by any name.
-
-        A quote counts each once about the version held, in exhaustive mode about every one.
-        """
+        """The questions it asks: reflections by the name that their rewrites get, others by any name."""
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Take the sample one step further."""

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from rt_framework.asking import rendered
-from rt_framework.assembly import open_job, reflection_facts
+from rt_framework.assembly import open_job, reflection_facts, teacher_facts
 from rt_framework.budget import check_priced, is_priced
 from rt_framework.config import Config, Limits
 from rt_framework.errors import RtError
@@ -75,8 +75,14 @@ class Quote:
     """Row and request of the first questions."""
 
 
-def quote(host: Host, config: Config, run_dir: Path) -> Quote:
+def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quote:
     """Count what *config* would ask and cost in *run_dir*. Reads only, and loads no student.
+
+    Args:
+        host: finds the plugins.
+        config: the job.
+        run_dir: where its run is, or will be.
+        moved: whether the teacher may be asked at another place than the run directory knows.
 
     Raises:
         RtError: what keeps a run from starting, as far as it shows without a student.
@@ -89,8 +95,8 @@ def quote(host: Host, config: Config, run_dir: Path) -> Quote:
     check_priced(teacher, teacher.identity, config.limits.budget_usd)
     with _looking(run_dir) as ledger:
         if ledger is not None:
-            facts = {"data": job.source.facts(), "teacher": teacher.identity, **reflection_facts(job.steps)}
-            check_frozen(ledger, run_dir, facts)
+            facts = {"data": job.source.facts(), **teacher_facts(teacher), **reflection_facts(job.steps)}
+            check_frozen(ledger, run_dir, facts, moved)
         counting = _Counting(teacher, job.steps, config.limits, config.pipeline.exhaustive, ledger)
         try:
             for sample in job.source.samples():

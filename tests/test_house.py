@@ -20,7 +20,7 @@ PACKAGE = REPO / "rt_framework"
 LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates refusals languages neighbours",
-    "bounds spans fences contrasts",
+    "bounds places spans fences contrasts",
     "answers protocols hookspecs matching spec options shapes shards breaker interrupt",
     "pairwise registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing asking",
@@ -44,6 +44,7 @@ LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer
 PUBLIC = {
     "",
     "bounds",
+    "places",
     "errors",
     "events",
     "model",

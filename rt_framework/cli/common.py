@@ -68,6 +68,12 @@ class Number(click.FloatRange):
         return number
 
 
+moved_option = click.option(
+    "--moved", is_flag=True, help="The teacher's server has moved: take the answers of its new place beside the others."
+)
+"""For every command that asks a teacher."""
+
+
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The argument DATA and how to read it; the command gets them as ``data`` and ``limit``."""
 

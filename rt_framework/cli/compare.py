@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import Number, Whole
+from rt_framework.cli.common import Number, Whole, moved_option
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
 @click.option("--budget-usd", type=Number(0), help="Dollars; nothing is sent that could exceed it.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the judge's answers are; default: FILE.rt.")
+@moved_option
 @click.pass_obj
 def command(
     host: Host,
@@ -47,6 +48,7 @@ def command(
     concurrency: int,
     budget_usd: float | None,
     run_dir: Path | None,
+    moved: bool,
 ) -> int:
     """Put two data sets side by side: scores, lengths, duplicates, refusals, languages. Trains nothing.
 
@@ -76,7 +78,7 @@ def command(
     if judge is not None:
         place = run_dir or Path(f"{out}.rt")
         limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
-        job = Job.of(host, (left, right), chosen("judge", judge), limits, place, sample, seed)
+        job = Job.of(host, (left, right), chosen("judge", judge), limits, place, sample, seed, moved)
     found, console, errors = compare(left, right), stdout(), 0
     told = plain(found)
     show_comparison(console, found, left, right)

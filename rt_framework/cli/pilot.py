@@ -25,6 +25,6 @@ def command(job: Job, rows: int, seed: int) -> int:
     from rt_framework.spending import show_forecast
 
     with watching(job.host, job.reporters) as watchers:
-        summary, forecast = asyncio.run(pilot(job.host, job.config, job.run_dir, rows, seed, watchers))
+        summary, forecast = asyncio.run(pilot(job.host, job.config, job.run_dir, rows, seed, watchers, job.moved))
     show_forecast(forecast, job.command)
     return job.exit_code(summary)
