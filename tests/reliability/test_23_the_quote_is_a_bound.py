@@ -1,4 +1,4 @@
-"""The high of a quote is a bound: whatever was run before, whatever is chosen, whatever the teacher answers."""
+"""The quote's high is a bound: whatever was run before, whatever is chosen, whatever the teacher answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a teacher was asked is a fact of its own: frozen, shown wherever the teacher is named, and never a key."""
+"""Manifest, ledger and card name where the teacher was asked, and no server of one's own passes for a provider."""
 
 from __future__ import annotations
 
