@@ -16,6 +16,9 @@ from rt_framework.protocols import Question
 from rt_framework.records import Numbers
 from rt_framework.teaching import lineage
 
+_BYTES_A_TOKEN = 4
+"""Usual for English text, by OpenAI's rule of thumb; other scripts make more tokens of as many bytes."""
+
 
 @frozen(eq=False)
 class Text:
@@ -187,3 +190,14 @@ class Highest:
                 return
         for name in ("sends", "prompt_tokens", "answer_tokens", "cost"):
             self._total[name] += sorted((one.most[name] for one in costly.values()), reverse=True)[rank]
+
+
+def told_tokens(question: Question[Any], pair: Pair) -> int:
+    """Tokens of the texts that an answer replaces."""
+    parts = {"instruction": pair.question, "response": pair.response}
+    return sum(tokens(parts.get(name, "")) for name in question.rewrites)
+
+
+def tokens(text: str) -> int:
+    """About how many tokens a text has."""
+    return -(-len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN)

@@ -19,18 +19,15 @@ from rt_framework.errors import RtError
 from rt_framework.foresight import Foresight, Known
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
-from rt_framework.model import Pair, Request, Sample
+from rt_framework.model import Request, Sample
 from rt_framework.pipeline import Step
-from rt_framework.possible import Highest, Option, Questions, Text, Texts
+from rt_framework.possible import Highest, Option, Questions, Text, Texts, tokens, told_tokens
 from rt_framework.protocols import PricedTeacher, Question, Teacher
 from rt_framework.records import Numbers
 from rt_framework.rundir import LEDGER, check_frozen
 
 _Asks = tuple[tuple[str, Question[Any]], ...]
 """The questions of one stage, by name."""
-
-_BYTES_A_TOKEN = 4
-"""Usual for English text, by OpenAI's rule of thumb; other scripts make more tokens of as many bytes."""
 
 _SHOWN = 3
 """Prompts that a quote shows."""
@@ -209,8 +206,8 @@ class _Counting:
             fresh = self._count(key, answered, guessed=not text.written)
         if chain.rest and fresh:
             request = chain.rest[0]
-            asked = sum(_tokens(turn.content) for turn in request.messages)
-            told = min(_told(question, text.pair), request.sampling.max_tokens)
+            asked = sum(tokens(turn.content) for turn in request.messages)
+            told = min(told_tokens(question, text.pair), request.sampling.max_tokens)
             cost = self._questions.price(asked, told)
             self._low.update(sends=1, prompt_tokens=asked, answer_tokens=told, cost=cost)
         texts.grow(text, name, chain)
@@ -255,14 +252,3 @@ class _Counting:
 def _pricing(teacher: object) -> Callable[[int, int], int]:
     """What so many tokens cost, in nano-dollars; nothing where that is not known."""
     return lambda asked, told: (teacher.cost(asked, told) or 0) if isinstance(teacher, PricedTeacher) else 0
-
-
-def _told(question: Question[Any], pair: Pair) -> int:
-    """Tokens of the texts that an answer replaces."""
-    parts = {"instruction": pair.question, "response": pair.response}
-    return sum(_tokens(parts.get(name, "")) for name in question.rewrites)
-
-
-def _tokens(text: str) -> int:
-    """About how many tokens a text has."""
-    return -(-len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN)

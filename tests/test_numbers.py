@@ -16,7 +16,7 @@ from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.teachers.extra import refusal
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.cli import rt
-from rt_framework.cli.common import Number, Whole
+from rt_framework.cli.numbers import Number, Whole
 from rt_framework.config import Limits, ScoringConfig
 from rt_framework.errors import BudgetReached, ConfigError, PluginError
 from rt_framework.hookspecs import KINDS

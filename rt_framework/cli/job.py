@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve, frozen
 
-from rt_framework.cli.common import Whole, moved_option
+from rt_framework.cli.common import moved_option
+from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host
 
 if TYPE_CHECKING:

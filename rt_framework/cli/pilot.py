@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.common import Whole
 from rt_framework.cli.job import Job, job_options
+from rt_framework.cli.numbers import Whole
 
 
 @click.command()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import Whole, data_options, moved_option
+from rt_framework.cli.common import data_options, moved_option
+from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rt_framework.cli.common import Number
+from rt_framework.cli.numbers import Number
 
 
 @click.command()
