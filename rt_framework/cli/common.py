@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+limit_option = click.option("--limit", type=Whole(1), help="Read only so many samples.")
+reporter_option = click.option(
+    "--reporter",
+    "reporter_names",
+    multiple=True,
+    default=("console",),
+    metavar="NAME",
+    help="Who watches; options as NAME:VALUE or '{NAME: {KEY: VALUE}}'.",
+    show_default=True,
+)
 moved_option = click.option(
     "--moved", is_flag=True, help="The teacher's server has moved: take the answers of its new place beside the others."
 )
@@ -46,7 +56,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--format", "format_", metavar="NAME", help="Format of DATA; found by itself when left out."),
         click.option("--shape", metavar="NAME", help="Shape of its columns; found by itself when left out."),
         click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column."),
-        click.option("--limit", type=Whole(1), help="Read only so many samples."),
+        limit_option,
     ):
         gathered = decorate(gathered)
     return gathered

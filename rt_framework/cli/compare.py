@@ -71,26 +71,23 @@ def command(
         raise click.UsageError("--judge: say where its answers are kept, by --run-dir DIR or --json FILE")
     if out is not None and out.resolve() in {one.resolve() for one in (a, b, scores_a, scores_b) if one is not None}:
         raise click.UsageError(f"--json {out}: would replace what is compared")
-    read = pairs(columns, "--column")
-    left = open_side(host, Data(str(a), format_, shape, read), scores_a)
-    right = open_side(host, Data(str(b), format_, shape, read), scores_b)
+    read, given = pairs(columns, "--column"), ((a, scores_a), (b, scores_b))
+    left, right = (open_side(host, Data(str(path), format_, shape, read), scores) for path, scores in given)
     left, right = lent(left, right), lent(right, left)
     job = None
     if judge is not None:
-        place = run_dir or Path(f"{out}.rt")
         limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
+        place = run_dir or Path(f"{out}.rt")
         job = Job.of(host, (left, right), chosen("judge", judge), limits, place, sample, seed, moved)
-    found, console, errors = compare(left, right), stdout(), 0
-    told = plain(found)
+    found, console = compare(left, right), stdout()
     show_comparison(console, found, left, right)
-    if job is not None:
-        judged = _judged(host, job)
+    judged = None if job is None else _judged(host, job)
+    if judged is not None:
         show_judgements(console, judged)
-        told, errors = {**told, "judge": plain_judgements(judged)}, judged.errors
     if out is not None:
-        write_json(out, told)
+        write_json(out, plain(found) | ({} if judged is None else {"judge": plain_judgements(judged)}))
         console.print(line(f"wrote {out}"))
-    return int(errors > 0)
+    return int(judged is not None and judged.errors > 0)
 
 
 def _judged(host: Host, job: Job) -> Judgements:

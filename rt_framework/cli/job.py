@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve, frozen
 
-from rt_framework.cli.common import moved_option
-from rt_framework.cli.numbers import Whole
+from rt_framework.cli.common import limit_option, moved_option, reporter_option
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -88,19 +87,11 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--run-dir", type=click.Path(path_type=Path), help="Ledger and outputs; default: runs/ and CONFIG's name."
         ),
-        click.option("--limit", type=Whole(1), help="Read only so many samples."),
+        limit_option,
         click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the samples; 'rt merge' joins them."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of CONFIG."),
         moved_option,
-        click.option(
-            "--reporter",
-            "reporter_names",
-            multiple=True,
-            default=("console",),
-            metavar="NAME",
-            help="Who watches; options as NAME:VALUE or '{NAME: {KEY: VALUE}}'.",
-            show_default=True,
-        ),
+        reporter_option,
     ):
         gathered = decorate(gathered)
     return gathered
