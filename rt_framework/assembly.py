@@ -8,16 +8,19 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from rt_framework.asking import rendered
 from rt_framework.breaker import Breaker
+from rt_framework.budget import is_priced
 from rt_framework.calls import Calls
 from rt_framework.config import Builder, Config, Limits, ScoringConfig
-from rt_framework.errors import ConfigError, PluginError
+from rt_framework.errors import ConfigError, PluginError, RtError
 from rt_framework.framing import PresetFrame
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.losses import Losses
 from rt_framework.model import Pair, digest
 from rt_framework.outlet import Outlet, open_outlet
+from rt_framework.places import PlacedTeacher, cleaned
 from rt_framework.presets import Preset, preset
 from rt_framework.protocols import BatchApiTeacher, Executor, FittedMetric, Student, Teacher
 from rt_framework.scoring import Scoring
@@ -50,6 +53,9 @@ def open_job(host: Host, config: Config) -> Opened:
         RtError: something is missing, unknown, or does not fit.
     """
     make = Builder(host)
+    for kind, part in (("teachers", config.teacher), ("students", config.student)):
+        if part is not None:
+            make.check(kind, part)
     steps = steps_of(make, config.pipeline.specs)
     check_parts(make, steps, config.teacher, config.student)
     check_shard(config.data.shard, steps)
@@ -137,6 +143,22 @@ class TeacherSide:
     teaching: Teaching
 
 
+def teacher_facts(teacher: Teacher) -> dict[str, str]:
+    """What may not change about who is asked, and where.
+
+    Raises:
+        ConfigError: the teacher's address is none.
+    """
+    place = cleaned(str(teacher.place)) if isinstance(teacher, PlacedTeacher) else ""
+    return {"teacher": teacher.identity} | ({"place": place} if place else {})
+
+
+async def remember_prices(ledger: Ledger, teacher: Teacher) -> None:
+    """Note where a teacher without a price is asked: from then on what the ledger adds up is not all of the cost."""
+    if not is_priced(teacher):
+        await ledger.set_meta("unpriced", True)
+
+
 def goes_in_batches(teacher: object) -> bool:
     """Whether a teacher's questions go to the provider in batches."""
     return isinstance(teacher, BatchApiTeacher) and teacher.batched
@@ -153,6 +175,7 @@ def teacher_side(
     """
     teacher: Teacher = make.spec("teachers", spec)
     calls = Calls(teacher, ledger, limits, tally, breaker, ask)
+    tally.priced = is_priced(teacher)
     return TeacherSide(teacher, calls, Teaching(calls, teacher.structured, limits.answers))
 
 
@@ -225,12 +248,21 @@ def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
 
 
 def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
-    """A fingerprint of each reflection in use: what it asks about a fixed pair."""
+    """A fingerprint of each reflection in use: what it asks about a fixed pair.
+
+    Raises:
+        PluginError: one cannot even ask about that.
+    """
     facts = {}
     reflections = {name: one for step in steps for name, one in step.stage.reflections.items()}
     for name, reflection in reflections.items():
-        asked = [
-            asdict(reflection.render(PROBE, index, structured)) for index in (0, 1) for structured in (True, False)
-        ]
+        ways = [(index, structured) for index in (0, 1) for structured in (True, False)]
+        try:
+            asked = [asdict(rendered(reflection, PROBE, *way)) for way in ways]
+        except RtError:
+            raise
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {told}") from error
         facts[f"reflection {name}"] = digest(asked)
     return facts

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from attrs import frozen
 
+from rt_framework.places import in_words
 from rt_framework.plain import shown, without_secrets
 
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
@@ -97,6 +98,7 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("input", PurePath(config["data"]["path"]).name),
         ("input SHA-256", (frozen_.get("data") or {}).get("content")),
         ("teacher", _asked(config["teacher"])),
+        ("teacher asked at", in_words(manifest.get("places") or ())),
         ("student", _asked(config["student"])),
         ("student fingerprint", frozen_.get("student")),
         ("scoring", _asked(config["scoring"])),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from math import floor
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from attrs import Attribute, evolve, field, frozen
+from attrs import evolve, field, frozen
 
+from rt_framework.bounds import fault, within
 from rt_framework.errors import ConfigError, PluginError, RtError
 from rt_framework.host import Host
 from rt_framework.plain import secret_place
@@ -22,15 +23,11 @@ from rt_framework.structuring import field_names, structure
 
 _MOST_BYTES = 1_000_000
 
+_MOST_AT_ONCE = 1_000_000
+"""Samples or calls at once: each is a task with memory of its own."""
 
-def _at_least(least: int) -> Callable[[object, Attribute[Any], Any], None]:
-    """Attrs validator of a number that may be left out. NaN is refused too."""
-
-    def check(_: object, attribute: Attribute[Any], value: float | None) -> None:
-        if value is not None and not value >= least:
-            raise ConfigError(f"{attribute.name} must be at least {least}, not {value}")
-
-    return check
+_MOST_DOLLARS = 1e9
+"""A budget in nano-dollars has to stay a number that the ledger can hold."""
 
 
 def _check_shard(_: object, __: object, value: str | None) -> None:
@@ -59,9 +56,9 @@ class ScoringConfig:
 
     preset: str = "chat"
     template: Spec | None = None
-    max_tokens: int | None = field(default=None, validator=_at_least(2))
+    max_tokens: int | None = field(default=None, validator=within(least=2))
     """Longest sequence in tokens."""
-    batch_tokens: int | None = field(default=None, validator=_at_least(1))
+    batch_tokens: int | None = field(default=None, validator=within(least=1))
     """Most tokens of one padded batch; the student knows what suits its device. Halved when memory runs out."""
     executor: Spec = Spec("local")
 
@@ -103,39 +100,35 @@ class Output:
     shape: str | None = None
 
 
-def _check_timeout(_: object, __: object, value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"timeout must be above 0 s, not {value:g}")
-
-
 def _check_fail_on_error(_: object, __: object, value: bool | float) -> None:
     if type(value) is float and not 0 < value < 1:
         raise ConfigError(
             f"fail_on_error as a share must lie between 0 and 1, not {value:g}; a count is a whole number"
         )
-    if value < 0:
-        raise ConfigError(f"fail_on_error must be at least 0, not {value}")
+    wrong = None if isinstance(value, bool) else fault(value, least=0)
+    if wrong:
+        raise ConfigError(f"fail_on_error {wrong}")
 
 
 @frozen
 class Limits:
     """How much at once, and how much at all. May change between two runs of one directory."""
 
-    concurrency: int = field(default=32, validator=_at_least(1))
+    concurrency: int = field(default=32, validator=within(least=1, most=_MOST_AT_ONCE))
     """Teacher calls under way at most. The run begins with fewer and finds out how many the provider takes."""
-    in_flight: int | None = field(default=None, validator=_at_least(1))
+    in_flight: int | None = field(default=None, validator=within(least=1, most=_MOST_AT_ONCE))
     """Samples under way at once; left out, 256, or 50,000 where the teacher's questions go in batches."""
-    timeout: float = field(default=120.0, validator=_check_timeout)
+    timeout: float = field(default=120.0, validator=within(above=0, most=86_400))
     """Seconds for one attempt in all, from connecting to the last byte."""
-    attempts: int = field(default=5, validator=_at_least(1))
+    attempts: int = field(default=5, validator=within(least=1, most=1000))
     """Times that one request is sent when the provider or the connection fails."""
-    answers: int = field(default=2, validator=_at_least(1))
+    answers: int = field(default=2, validator=within(least=1, most=1000))
     """Answers asked for one rewrite when they are unusable; each later request is a changed one."""
-    budget_usd: float | None = field(default=None, validator=_at_least(0))
-    """Dollars; nothing is sent that could exceed it."""
+    budget_usd: float | None = field(default=None, validator=within(least=0, most=_MOST_DOLLARS))
+    """Dollars; nothing is sent that could exceed it. With 0 only what costs nothing is sent."""
     on_ambiguous: Literal["retry", "hold"] = "retry"
     """Calls that a killed run may have paid for without an answer: ask again, or hold back until ``rt retry``."""
-    samples: int | None = field(default=None, validator=_at_least(1))
+    samples: int | None = field(default=None, validator=within(least=1))
     """Read only so many."""
     fail_on_error: bool | int | float = field(default=True, validator=_check_fail_on_error)
     """Samples with errors that end the command with exit code 1: any, none, or more than a share or a count."""

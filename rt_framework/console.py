@@ -59,6 +59,18 @@ def dollars(nano: int) -> str:
     return f"${nano / 1e9:.4f}"
 
 
+def money(nano: int, priced: bool) -> str:
+    """What was paid, in words that do not take a price that nobody knows for nothing.
+
+    Args:
+        nano: nano-dollars of the calls that had a price.
+        priced: whether all had one.
+    """
+    if priced:
+        return dollars(nano)
+    return f"{dollars(nano)} and calls without a known price" if nano else "unknown cost (no price for this teacher)"
+
+
 def show_summary(console: Console, summary: Summary) -> None:
     """The account of a run."""
     for made in summary_tables(summary):
@@ -67,11 +79,12 @@ def show_summary(console: Console, summary: Summary) -> None:
     held, won = progress.decisions.get("held", 0), progress.decisions.get("rewrite", 0)
     if held or won:
         console.print(line(f"{held + won} choices: {won} for the rewrite, {held} for the version held"))
+    cost = money(progress.nano_dollars, progress.priced or not progress.calls)
     console.print(
         line(
             f"{progress.calls} teacher calls sent, {progress.retries} of them retries, "
             f"{progress.reused_calls} answers from the ledger, "
-            f"{dollars(progress.nano_dollars)}; {progress.forward_tokens} student tokens computed, "
+            f"{cost}; {progress.forward_tokens} student tokens computed, "
             f"{progress.reused_losses} losses from the ledger; {progress.seconds:.1f} s"
         )
     )

@@ -101,6 +101,8 @@ class Progress:
     """Seconds since something was last answered, computed or finished."""
     waiting: str = ""
     """What is being waited for, in words."""
+    priced: bool = True
+    """Whether the teacher's price is known. If not, no sum of money here says what the calls cost."""
 
 
 @frozen

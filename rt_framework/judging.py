@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from rt_framework.assembly import PROBE, TeacherSide, goes_in_batches, teacher_side
+from rt_framework.assembly import PROBE, TeacherSide, goes_in_batches, remember_prices, teacher_facts, teacher_side
 from rt_framework.breaker import Breaker
 from rt_framework.budget import check_priced
 from rt_framework.compare import Row, Side, prompt_key
@@ -28,6 +28,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.manifest import plain_config, write_manifest
 from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest
 from rt_framework.pairwise import NAME, Pairwise
+from rt_framework.places import in_words
 from rt_framework.rundir import freeze, identify, open_run
 from rt_framework.snapshot import heartbeat
 from rt_framework.spec import Spec
@@ -122,6 +123,8 @@ class Job:
     drawn: Drawn
     asked: Mapping[str, Any]
     """What was asked for, for the manifest."""
+    moved: bool = False
+    """Whether the judge may be asked at another place than the run directory knows."""
 
     @classmethod
     def of(
@@ -133,6 +136,7 @@ class Job:
         run_dir: Path,
         count: int | None,
         seed: int,
+        moved: bool = False,
     ) -> Job:
         """Check what can be checked before anything is paid for, and draw.
 
@@ -146,7 +150,7 @@ class Job:
         check_priced(Builder(host).spec("teachers", teacher), str(teacher), limits.budget_usd)
         a, b = sides
         asked = {"a": str(a.path), "b": str(b.path), "judge": teacher, "sample": count, "seed": seed, "limits": limits}
-        return cls(teacher, limits, run_dir, draw(a, b, count, seed), asked)
+        return cls(teacher, limits, run_dir, draw(a, b, count, seed), asked, moved)
 
     @property
     def size(self) -> int:
@@ -181,10 +185,12 @@ async def _judge(make: Builder, job: Job, ledger: Ledger, tally: Tally, breaker:
     async with AsyncExitStack() as stack:
         side = teacher_side(make, job.teacher, ledger, job.limits, tally, breaker, ask=True)
         stack.push_async_callback(side.calls.close)
-        facts = {"teacher": side.teacher.identity, f"question {NAME}": _question_facts()}
-        await freeze(ledger, job.run_dir, facts)
+        facts = {**teacher_facts(side.teacher), f"question {NAME}": _question_facts()}
+        await freeze(ledger, job.run_dir, facts, job.moved)
+        await remember_prices(ledger, side.teacher)
         live = "recorded answers" if job.teacher.name == "replay" else "live"
-        notes = (f"judge: {job.teacher} ({live})", f"{tally.total} pairs of answers, each in both orders")
+        place = f", asked at {in_words([facts['place']])}" if "place" in facts else ""
+        notes = (f"judge: {job.teacher} ({live}){place}", f"{tally.total} pairs of answers, each in both orders")
         who, known = await identify(ledger), ledger.meta("frozen")
         started = RunStarted(str(job.run_dir), notes, tally.total, who, plain_config(job.asked), known)
         tally.begin(started)

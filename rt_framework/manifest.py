@@ -62,6 +62,7 @@ def write_manifest(
         "versions": versions(),
         "config": plain_config(config),
         "frozen": ledger.meta("frozen"),
+        "places": ledger.meta("places") or [],
         "forward_paths": ledger.meta("forward_paths") or [],
         "stages": stages,
         "summary": _plain().unstructure(summary),

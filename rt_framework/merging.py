@@ -57,6 +57,10 @@ class _Part:
     facts: Mapping[str, Any]
     """What its ledger stands on, without the shard."""
     forward_paths: tuple[str, ...]
+    places: tuple[str, ...]
+    """Where its teacher was asked."""
+    unpriced: bool
+    """Whether some of its calls had no price."""
 
 
 def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summary:
@@ -111,7 +115,14 @@ def _part(path: Path, ledger: Ledger) -> _Part:
     if shard is None:
         raise DataError(f"{path}: the run of no shard; 'rt run CONFIG --shard 1/n' makes one")
     data = {key: value for key, value in facts["data"].items() if key != "shard"}
-    return _Part(path, Shard.parse(shard), {**facts, "data": data}, tuple(ledger.meta("forward_paths") or ()))
+    return _Part(
+        path,
+        Shard.parse(shard),
+        {**facts, "data": data},
+        tuple(ledger.meta("forward_paths") or ()),
+        tuple(ledger.meta("places") or ()),
+        bool(ledger.meta("unpriced")),
+    )
 
 
 def _check_job(part: _Part, config: Config, facts: Mapping[str, Any]) -> None:
@@ -176,7 +187,10 @@ def _join(out: Path, parts: Sequence[_Part]) -> None:
             for part in parts:
                 _copy(db, part.path / LEDGER)
             paths = sorted({path for part in parts for path in part.forward_paths})
-            for key, value in (("frozen", parts[0].facts), ("forward_paths", paths), ("merged", merged)):
+            places = list(dict.fromkeys(place for part in parts for place in part.places))
+            unpriced = any(part.unpriced for part in parts)
+            asked = (("places", places), ("unpriced", unpriced))
+            for key, value in (("frozen", parts[0].facts), ("forward_paths", paths), ("merged", merged), *asked):
                 db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:

@@ -259,9 +259,16 @@ _TOKENS_A_MESSAGE = 16
 """Bound of what a provider adds around one message: role, separators, start of the answer."""
 
 
+MOST_TOKENS = 10_000_000
+"""Longest answer that may be asked for: no model gives more, and its price stays a number that can be stored."""
+
+MOST_TEMPERATURE = 100.0
+"""Largest temperature that may be asked for: long before it every token is as likely as the next."""
+
+
 @frozen
 class Sampling:
-    """How the teacher draws its answer."""
+    """How the teacher draws its answer. See :func:`rt_framework.asking.checked` for what may be sent."""
 
     temperature: float = 0.0
     top_p: float = 1.0

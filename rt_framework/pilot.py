@@ -83,7 +83,13 @@ class Stopwatch:
 
 
 async def pilot(
-    host: Host, config: Config, run_dir: Path, rows: int, seed: int = 0, watchers: Iterable[object] = ()
+    host: Host,
+    config: Config,
+    run_dir: Path,
+    rows: int,
+    seed: int = 0,
+    watchers: Iterable[object] = (),
+    moved: bool = False,
 ) -> tuple[Summary, Forecast]:
     """Run *rows* rows, drawn at random, in the directory of the whole job, and extrapolate.
 
@@ -94,6 +100,7 @@ async def pilot(
         rows: how many to run; as many as there are, or more, is the whole job.
         seed: which rows.
         watchers: reporters.
+        moved: whether the teacher may be asked at another place than the run directory knows.
 
     Raises:
         RtError: as :func:`rt_framework.runner.run`.
@@ -102,7 +109,7 @@ async def pilot(
         raise ConfigError("a pilot draws its rows from all samples: leave the shard out")
     job = open_job(host, config)
     population = job.source.count()
-    manner = Manner() if rows >= population else Manner(pilot=rows, seed=seed)
+    manner = Manner(moved=moved) if rows >= population else Manner(pilot=rows, seed=seed, moved=moved)
     watch = Stopwatch()
     summary = await run(host, config, run_dir, [*watchers, watch], manner)
     teacher = None if config.teacher is None else job.make.spec("teachers", config.teacher)

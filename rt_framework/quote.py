@@ -9,23 +9,25 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from rt_framework.assembly import open_job, reflection_facts
+from rt_framework.asking import rendered
+from rt_framework.assembly import open_job, reflection_facts, teacher_facts
 from rt_framework.budget import check_priced, is_priced
-from rt_framework.calls import call_key
 from rt_framework.config import Config, Limits
-from rt_framework.errors import KINDS, Retry, RtError
+from rt_framework.errors import RtError
+from rt_framework.foresight import Foresight, Known
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
-from rt_framework.model import Pair, Reply, Request, Sample, Unparsed, digest
+from rt_framework.model import Request, Sample
+from rt_framework.possible import Highest, Option, Questions, Text, Texts, tokens, told_tokens
 from rt_framework.protocols import PricedTeacher, Question, Teacher
 from rt_framework.records import Numbers
 from rt_framework.rundir import LEDGER, check_frozen
 from rt_framework.steps import Step
 
-_BYTES_A_TOKEN = 4
-"""Usual for English text, by OpenAI's rule of thumb; other scripts make more tokens of as many bytes."""
+_Asks = tuple[tuple[str, Question[Any]], ...]
+"""The questions of one stage, by name."""
 
 _SHOWN = 3
 """Prompts that a quote shows."""
@@ -33,7 +35,11 @@ _SHOWN = 3
 
 @frozen
 class Bounds:
-    """What is likely if all goes well, and the most that answers which arrive can make of it."""
+    """What is likely if all goes well, and the most that answers which arrive can make of it.
+
+    High holds for every choice between versions that the pipeline can make. A stage is taken to ask each of its
+    questions once about the version that a sample holds, in exhaustive mode once about every version.
+    """
 
     low: int
     high: int
@@ -66,21 +72,14 @@ class Quote:
     """Row and request of the first questions."""
 
 
-@frozen
-class _Text:
-    """A version of a sample, as far as it is known."""
-
-    pair: Pair
-    """Its own; that of the version it will be made from, where it is not written yet."""
-    written: bool = True
-    grown: int = 0
-    """Most tokens that it can have more than *pair*."""
-    asked: frozenset[str] = frozenset()
-    """Reflections that it had."""
-
-
-def quote(host: Host, config: Config, run_dir: Path) -> Quote:
+def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quote:
     """Count what *config* would ask and cost in *run_dir*. Reads only, and loads no student.
+
+    Args:
+        host: finds the plugins.
+        config: the job.
+        run_dir: where its run is, or will be.
+        moved: whether the teacher may be asked at another place than the run directory knows.
 
     Raises:
         RtError: what keeps a run from starting, as far as it shows without a student.
@@ -93,12 +92,15 @@ def quote(host: Host, config: Config, run_dir: Path) -> Quote:
     check_priced(teacher, teacher.identity, config.limits.budget_usd)
     with _looking(run_dir) as ledger:
         if ledger is not None:
-            facts = {"data": job.source.facts(), "teacher": teacher.identity, **reflection_facts(job.steps)}
-            check_frozen(ledger, run_dir, facts)
+            facts = {"data": job.source.facts(), **teacher_facts(teacher), **reflection_facts(job.steps)}
+            check_frozen(ledger, run_dir, facts, moved)
         counting = _Counting(teacher, job.steps, config.limits, config.pipeline.exhaustive, ledger)
-        for sample in job.source.samples():
-            counting.add(sample)
-        return counting.quote()
+        try:
+            for sample in job.source.samples():
+                counting.add(sample)
+            return counting.quote()
+        finally:
+            counting.close()
 
 
 @contextmanager
@@ -115,26 +117,29 @@ def _looking(run_dir: Path) -> Iterator[Ledger | None]:
 
 
 class _Counting:
-    """Goes the way of every sample through the reflections, as far as it can be known, and adds up.
-
-    Rewrites that are in the ledger are read from it. Others are taken for texts as long as what they replace.
-    """
+    """Goes the way of every sample as far as the ledger makes it certain, and from there both ways that bound it."""
 
     def __init__(
         self, teacher: Teacher, steps: Sequence[Step], limits: Limits, exhaustive: bool, ledger: Ledger | None
     ) -> None:
+        held = limits.on_ambiguous == "hold" and ledger is not None
+        known = Known(ledger, teacher, frozenset(ledger.doubtful_calls() if held and ledger else ()))
         self._teacher = teacher
-        self._structured = teacher.structured
-        self._reflections = [pair for step in steps for pair in step.stage.reflections.items()]
-        self._answers = limits.answers
-        self._exhaustive = exhaustive
         self._ledger = ledger
+        self._foresight = Foresight(known, steps, limits.answers, exhaustive)
+        self._asks = [tuple(step.stage.reflections.items()) for step in steps]
+        questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(teacher)))
+        self._questions = questions
+        self._exhaustive = exhaustive
         self._seen = Numbers()
-        self._cost = lru_cache(maxsize=1 << 16)(_pricing(teacher))
         self._counts: Counter[str] = Counter()
         self._low: Counter[str] = Counter()
-        self._high: Counter[str] = Counter()
+        self._high = Highest()
         self._prompts: list[tuple[int, Request]] = []
+
+    def close(self) -> None:
+        """Free what the counting needed."""
+        self._foresight.close()
 
     def quote(self) -> Quote:
         """What was counted."""
@@ -154,83 +159,96 @@ class _Counting:
     def add(self, sample: Sample) -> None:
         """Count one more sample."""
         self._counts["samples"] += 1
-        texts = [_Text(sample.original.pair)]
+        way = self._foresight.of(sample)
+        for one in way.asked:
+            self._count(one.key, one.answered, guessed=False)
+        self._counts["broken"] += way.broken
         try:
-            for number, (name, question) in enumerate(self._reflections):
-                if number == 0 and len(self._prompts) < _SHOWN:
-                    self._prompts.append((sample.row, question.render(texts[0].pair, 0, self._structured)))
-                for at in self._reflected(texts, name, question):
-                    new = self._rewrite(number, question, texts[at])
-                    texts[at] = evolve(texts[at], asked=texts[at].asked | {name})
-                    texts += [new] if new else []
+            self._show(sample)
+            if way.sample is not None:
+                self._likely(Texts(way.sample), self._asks[way.steps :])
         except RtError:
             raise
         except Exception:  # a run fails this sample and goes on
             self._counts["broken"] += 1
+        if way.sample is not None:
+            self._worst(Texts(way.sample), self._asks[way.steps :])
 
-    def _reflected(self, texts: Sequence[_Text], name: str, question: Question[Any]) -> list[int]:
-        """Which of a sample's versions a stage asks about.
+    def _show(self, sample: Sample) -> None:
+        first = next(((name, one) for asks in self._asks for name, one in asks), None)
+        if first is not None and len(self._prompts) < _SHOWN:
+            self._prompts.append((sample.row, rendered(first[1], sample.original.pair, 0, self._teacher.structured)))
 
-        Which one the student holds is not known here: it is the one that was asked about before, or else the newest.
-        """
-        places = [at for at, text in enumerate(texts) if name not in text.asked]
-        if self._exhaustive or len(places) < 2:
-            return places
-        if all(texts[at].written for at in places):
-            asked = {at: question.render(texts[at].pair, 0, self._structured) for at in places}
-            known = [at for at in places if self._reply(self._key(asked[at])) is not None]
-            return (known or places)[-1:]
-        return places[-1:]
+    # --- low --------------------------------------------------------------------------------
 
-    def _rewrite(self, number: int, question: Question[Any], text: _Text) -> _Text | None:
-        """Count the question about a version, and those that follow unusable answers; gives the rewrite."""
-        for index in range(self._answers):
-            request = question.render(text.pair, index, self._structured)
-            key = self._key(request) if text.written else digest([number, request.reflection, request.pair_hash])
-            reply = self._reply(key)
-            fresh = self._seen.add(int(key[:16], 16))
-            self._counts.update(
-                calls=1, unique=fresh, answered=fresh and reply is not None, guessed=fresh and not text.written
-            )
-            if reply is None:
-                if fresh:
-                    self._send(question, text, request, self._answers - index)
-                new = _Text(text.pair, False, text.grown + request.sampling.max_tokens)
-                return new if question.rewrites else None
-            read = question.parse(text.pair, request, reply)
-            if not isinstance(read, Unparsed):
-                return _Text(read) if isinstance(read, Pair) else None
-            if KINDS[read.kind].retry is not Retry.CHANGE:
-                break
-        return None
+    def _likely(self, texts: Texts, stages: Sequence[_Asks]) -> None:
+        """Count the questions of a sample if all goes well."""
+        for asks in stages:
+            if not asks:
+                texts.decided()
+            for name, question in asks:
+                for text in texts.all if self._exhaustive else self._likeliest(texts, name, question):
+                    if name not in text.asked:
+                        self._likely_ask(texts, text, name, question)
 
-    def _key(self, request: Request) -> str:
-        return call_key(self._teacher.identity, request)
+    def _likeliest(self, texts: Texts, name: str, question: Question[Any]) -> Sequence[Text]:
+        """The one that the student holds: where a choice lies between, what was asked about before, or the newest."""
+        if len(texts.held) == 1:
+            return texts.held
+        free = [text for text in texts.all if name not in text.asked]
+        if all(text.written for text in free):
+            free = [text for text in free if self._questions.chain(question, text).keys[0][1]] or free
+        return free[-1:]
 
-    def _reply(self, key: str) -> Reply | None:
-        return None if self._ledger is None else self._ledger.reply(key)
+    def _likely_ask(self, texts: Texts, text: Text, name: str, question: Question[Any]) -> None:
+        chain = self._questions.chain(question, text)
+        for key, answered in chain.keys:
+            fresh = self._count(key, answered, guessed=not text.written)
+        if chain.rest and fresh:
+            request = chain.rest[0]
+            asked = sum(tokens(turn.content) for turn in request.messages)
+            told = min(told_tokens(question, text.pair), request.sampling.max_tokens)
+            cost = self._questions.price(asked, told)
+            self._low.update(sends=1, prompt_tokens=asked, answer_tokens=told, cost=cost)
+        texts.grow(text, name, chain)
 
-    def _send(self, question: Question[Any], text: _Text, request: Request, answers: int) -> None:
-        """Add up one call that is to be paid for."""
-        longest, bound = request.sampling.max_tokens, request.most_prompt_tokens + text.grown
-        asked = sum(_tokens(turn.content) for turn in request.messages)
-        told = min(_told(question, text.pair), longest)
-        self._low.update(sends=1, prompt_tokens=asked, answer_tokens=told, cost=self._cost(asked, told))
-        high = {"sends": 1, "prompt_tokens": bound, "answer_tokens": longest, "cost": self._cost(bound, longest)}
-        self._high.update({name: answers * count for name, count in high.items()})
+    def _count(self, key: str, answered: bool, guessed: bool) -> bool:
+        """Count a question; gives whether it is the first of its kind."""
+        fresh = self._seen.add(int(key[:16], 16))
+        self._counts.update(calls=1, unique=fresh, answered=fresh and answered, guessed=fresh and guessed)
+        return fresh
+
+    # --- high -------------------------------------------------------------------------------
+
+    def _worst(self, texts: Texts, stages: Sequence[_Asks]) -> None:
+        """Count the dearest questions that a sample can lead to, whatever the choices on its way are."""
+        for asks in stages:
+            if not asks:
+                texts.decided()
+            for name, question in asks:
+                about = texts.all if self._exhaustive else texts.held
+                options = [option for text in about for option in self._option(texts, text, name, question)]
+                for chosen in [[one] for one in options] if self._exhaustive else [options]:
+                    self._high.add(chosen)
+                texts.decided()  # a stage that asks may choose as well
+            if not self._exhaustive:
+                texts.gather()
+
+    def _option(self, texts: Texts, text: Text, name: str, question: Question[Any]) -> Iterator[Option]:
+        """What a question about a text can still cost, if it can be asked at all."""
+        if name in text.asked:
+            return
+        try:
+            chain = self._questions.chain(question, text)
+            most = self._questions.most(text, chain)
+        except RtError:
+            raise
+        except Exception:  # a run that comes this way fails the sample
+            return
+        texts.grow(text, name, chain)
+        yield Option(chain.keys[-1][0], most, text.several)
 
 
 def _pricing(teacher: object) -> Callable[[int, int], int]:
     """What so many tokens cost, in nano-dollars; nothing where that is not known."""
     return lambda asked, told: (teacher.cost(asked, told) or 0) if isinstance(teacher, PricedTeacher) else 0
-
-
-def _told(question: Question[Any], pair: Pair) -> int:
-    """Tokens of the texts that an answer replaces."""
-    parts = {"instruction": pair.question, "response": pair.response}
-    return sum(_tokens(parts.get(name, "")) for name in question.rewrites)
-
-
-def _tokens(text: str) -> int:
-    """About how many tokens a text has."""
-    return -(-len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN)

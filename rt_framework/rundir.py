@@ -18,6 +18,7 @@ from rt_framework.disk import check_kind, check_room
 from rt_framework.errors import ConfigError, DataError, DiskError, LockedError
 from rt_framework.events import Progress
 from rt_framework.ledger import Ledger
+from rt_framework.places import UNRECORDED
 
 LEDGER = "ledger.sqlite"
 MANIFEST = "manifest.json"
@@ -143,14 +144,22 @@ def _lives(pid: int) -> bool:
     return True
 
 
-async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:
+async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bool = False) -> None:
     """Note what this run stands on, or refuse when the directory stands on something else.
+
+    Args:
+        moved: whether the teacher may be asked at another place than before; every place is remembered.
 
     Raises:
         ConfigError: as :func:`check_frozen`.
     """
-    check_frozen(ledger, path, facts)
-    await ledger.set_meta("frozen", {**(ledger.meta("frozen") or {}), **facts})
+    check_frozen(ledger, path, facts, moved)
+    known = ledger.meta("frozen") or {}
+    if "place" in facts:
+        before = [UNRECORDED] if "teacher" in known and "place" not in known and ledger.attempt_counts() else []
+        places = dict.fromkeys((*(ledger.meta("places") or before), facts["place"]))
+        await ledger.set_meta("places", list(places))
+    await ledger.set_meta("frozen", {**known, **facts})
 
 
 async def identify(ledger: Ledger) -> str:
@@ -168,17 +177,23 @@ async def remember_run(ledger: Ledger, progress: Progress) -> None:
     await ledger.set_meta("runs", [*(ledger.meta("runs") or ()), did])
 
 
-def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any]) -> None:
+def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bool = False) -> None:
     """Whether a run directory stands on these facts. Those that one run does not have (no teacher, say) are no change.
+
+    Args:
+        moved: whether the teacher may be asked at another place than before.
 
     Raises:
         ConfigError: with every difference.
     """
     known = ledger.meta("frozen") or {}
-    changed = [line for key in facts if key in known for line in _differences(key, known[key], facts[key])]
+    compared = [key for key in facts if key in known and not (moved and key == "place")]
+    changed = {key: lines for key in compared if (lines := list(_differences(key, known[key], facts[key])))}
     if changed:
+        told = "; ".join(line for lines in changed.values() for line in lines)
+        server = "; if only the server has moved and the model is the same, give --moved" if "place" in changed else ""
         raise ConfigError(
-            f"{path} was begun with something else; use another --run-dir, or change back: " + "; ".join(changed)
+            f"{path} was begun with something else; use another --run-dir, or change back: {told}{server}"
         )
 
 

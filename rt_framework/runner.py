@@ -18,8 +18,10 @@ from rt_framework.assembly import (
     goes_in_batches,
     open_job,
     reflection_facts,
+    remember_prices,
     stage_facts,
     student_side,
+    teacher_facts,
     teacher_side,
 )
 from rt_framework.batchbook import LONGEST_BATCH, BatchBook
@@ -34,6 +36,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.manifest import plain_config, write_manifest
 from rt_framework.outputs import write_outputs
 from rt_framework.pipeline import Run
+from rt_framework.places import in_words
 from rt_framework.plain import without_secrets
 from rt_framework.rundir import PILOT, freeze, identify, open_run, remember_run
 from rt_framework.snapshot import heartbeat
@@ -55,6 +58,8 @@ class Manner:
     """Run so many rows only, drawn at random; what they leave goes to a folder of its own."""
     seed: int = 0
     """Which rows those are."""
+    moved: bool = False
+    """Whether the teacher may be asked at another place than the run directory knows."""
 
 
 async def run(
@@ -128,14 +133,21 @@ async def _run(
             stack.push_async_callback(asked.calls.close)
             teaching, batched = asked.teaching, goes_in_batches(asked.teacher)
             waits.append(asked.calls.why)
-            facts |= {"teacher": asked.teacher.identity, **reflection_facts(job.steps)}
-        await freeze(ledger, run_dir, facts)
+            facts |= {**teacher_facts(asked.teacher), **reflection_facts(job.steps)}
+            if manner.ask:
+                await remember_prices(ledger, asked.teacher)
+            else:
+                facts.pop("place", None)  # nobody is asked, wherever the teacher is by now
+        await freeze(ledger, run_dir, facts, manner.moved)
         stack.push_async_callback(lambda: remember_run(ledger, tally.progress()))
         withdrawn = await ledger.withdraw(manner.retry)
         if "batch_lost" in manner.retry:
             withdrawn += await BatchBook(ledger).give_up_lost(time.time() - LONGEST_BATCH)
         await ledger.forget_samples()
-        notes = (*_notes(config, job.source), *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner))
+        notes = (
+            *_notes(config, job.source, facts.get("place")),
+            *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner),
+        )
         who, frozen = await identify(ledger), ledger.meta("frozen")
         started = RunStarted(str(run_dir), notes, tally.total, who, plain_config(config), frozen)
         tally.begin(started)
@@ -161,11 +173,11 @@ def _told(reporters: Reporters) -> Iterator[None]:
         raise
 
 
-def _notes(config: Config, source: Source) -> tuple[str, ...]:
+def _notes(config: Config, source: Source, place: str | None) -> tuple[str, ...]:
     notes = []
     if config.teacher is not None:
         live = "recorded answers" if config.teacher.name == "replay" else "live"
-        notes.append(f"teacher: {config.teacher} ({live})")
+        notes.append(f"teacher: {config.teacher} ({live}){f', asked at {in_words([place])}' if place else ''}")
     if config.student is not None:
         framing = Framing.of(config.scoring)
         notes.append(f"student: {config.student}, preset {framing.preset.name}, template {framing.template}")

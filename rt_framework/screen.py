@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from rt_framework.console import dollars, line, show_summary, stdout
+from rt_framework.console import dollars, line, money, show_summary, stdout
 from rt_framework.events import BatchChanged, Progress, RunFinished, RunStarted, RunStopping, SampleFailed, Stalled
 from rt_framework.hookspecs import hookimpl
 
@@ -85,7 +85,7 @@ def _told(progress: Progress) -> Iterator[tuple[str, str]]:
         slowed = f"; {progress.held}" if progress.held else ""
         yield "teacher", f"{progress.under_way} of {progress.at_once} calls in flight{slowed}"
         yield "calls", _calls(progress)
-    if progress.spent or progress.reserved or progress.budget is not None:
+    if progress.spent or progress.reserved or progress.budget is not None or (progress.calls and not progress.priced):
         yield "cost", _cost(progress)
     if progress.decisions:
         yield "choices", _choices(progress)
@@ -107,6 +107,8 @@ def _calls(progress: Progress) -> str:
 
 
 def _cost(progress: Progress) -> str:
+    if not progress.priced:
+        return money(progress.spent, priced=False)
     parts = [f"{dollars(progress.spent)} spent", f"{dollars(progress.reserved)} reserved"]
     if progress.budget is not None:
         parts.append(f"budget {dollars(progress.budget)}")

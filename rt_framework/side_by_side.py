@@ -12,7 +12,7 @@ from rich.console import Console
 
 from rt_framework import languages, neighbours
 from rt_framework.compare import Comparison, Side
-from rt_framework.console import dollars, line, table
+from rt_framework.console import line, money, table
 from rt_framework.contrasts import Spread
 from rt_framework.errors import RtError
 from rt_framework.judging import Judgements
@@ -188,7 +188,7 @@ def show_judgements(console: Console, found: Judgements) -> None:
     console.print(
         line(
             f"{spent.calls} teacher calls sent, {spent.retries} of them retries, {spent.reused_calls} answers from the "
-            f"ledger, {dollars(spent.nano_dollars)}; {spent.seconds:.1f} s"
+            f"ledger, {money(spent.nano_dollars, spent.priced or not spent.calls)}; {spent.seconds:.1f} s"
         )
     )
 

@@ -56,7 +56,9 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
         return
     yield (
         "low: each call answered at once, at 4 bytes a token, with answers as long as the texts that they replace; "
-        f"high: {config.limits.answers} answers a call (limits.answers), each at the price that is reserved for it. "
+        "high: the dearest way that the choices between versions can take, with "
+        f"{config.limits.answers} answers a call (limits.answers), each at the price that is reserved for it. "
+        "Choices that the run directory has the scores of are made as a run makes them. "
         "Attempts that break off and may have been billed come on top"
     )
     if quote.guessed:

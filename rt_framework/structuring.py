@@ -13,6 +13,7 @@ from attrs import has as is_attrs
 from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
 
+from rt_framework.bounds import unfit
 from rt_framework.errors import ConfigError
 from rt_framework.registry import suggestion
 from rt_framework.spec import Spec
@@ -33,12 +34,16 @@ def structure(value: object, cls: type[T], path: str = "") -> T:
     """*value* as an attrs object.
 
     A class may have a class method ``shorthand`` that turns what users may write for short into its mapping.
+    Numbers with which nothing can be computed are refused before the class is asked, whatever its author checks.
 
     Raises:
         ConfigError: one line with the path of the first key that is wrong.
     """
     try:
+        _check_numbers(value, [path] if path else [])
         return _converter().structure(value, cls)
+    except _Unfit as error:
+        raise ConfigError(str(error)) from None
     except (Exception, SystemExit) as error:  # a plugin's own converter or validator may even exit
         where, message = _first(error, [path] if path else [])
         raise ConfigError(f"{'.'.join(where)}: {message}" if where else message) from error
@@ -47,6 +52,28 @@ def structure(value: object, cls: type[T], path: str = "") -> T:
 def field_names(cls: Any) -> list[str]:
     """The keys of an attrs class, in order: what it is called with, so without what it computes by itself."""
     return [attribute.alias for attribute in fields(cls) if attribute.init]
+
+
+class _Unfit(Exception):
+    """A number that is refused, with its path."""
+
+
+def _check_numbers(value: object, path: list[str]) -> None:
+    """Refuse infinities, NaN and whole numbers beyond 64 bits, anywhere in plain values.
+
+    Raises:
+        _Unfit: there is one.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_numbers(inner, [*path, str(key)])
+    elif isinstance(value, (list, tuple)):
+        for at, inner in enumerate(value):
+            _check_numbers(inner, [*path, str(at)])
+    elif isinstance(value, (int, float)):
+        found = unfit(value)
+        if found:
+            raise _Unfit(f"{'.'.join(path)}: expected a finite number of at most 64 bits, not {found}".lstrip(": "))
 
 
 # --- what is accepted -------------------------------------------------------------------------

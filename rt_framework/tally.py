@@ -63,6 +63,8 @@ class Tally:
         self.scoring = 0
         """Waves of spans that the student is at work on."""
         self.outcomes: Counter[str] = Counter()
+        self.priced = True
+        """Whether the teacher's price is known."""
         self.traffic: Callable[[], Traffic] = Traffic
         """Says how calls and money stand."""
         self.why: Callable[[], str] = str
@@ -103,6 +105,7 @@ class Tally:
             gains={metric: gain.mean for metric, gain in self._gains.items()},
             still=time.monotonic() - self.moved,
             waiting=self.why(),
+            priced=self.priced,
         )
 
     # --- what happens -----------------------------------------------------------------------

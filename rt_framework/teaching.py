@@ -5,14 +5,22 @@ Nothing is read before it is committed, so a better parser costs no call.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from rt_framework.calls import Answer, Calls
+from rt_framework.asking import rendered
+from rt_framework.calls import Answer
 from rt_framework.errors import KINDS, Retry
 from rt_framework.model import Failure, Pair, Request, Unparsed, Version
 from rt_framework.protocols import Question, Reflection
 
 T = TypeVar("T")
+
+
+class Answers(Protocol):
+    """Where the answers to questions come from: those who pay for them, or the ledger alone."""
+
+    async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
+        """See :meth:`rt_framework.calls.Calls.answer`."""
 
 
 class Teaching:
@@ -24,7 +32,7 @@ class Teaching:
         answers: most answers asked for one rewrite when they are unusable.
     """
 
-    def __init__(self, calls: Calls, structured: bool, answers: int) -> None:
+    def __init__(self, calls: Answers, structured: bool, answers: int) -> None:
         self._calls = calls
         self._structured = structured
         self._answers = answers
@@ -39,7 +47,7 @@ class Teaching:
         said, key = await self._said(reflection, version.pair, stage)
         if isinstance(said, Unparsed):
             return Failure(stage, said.kind, said.reason, key)
-        return Version(_lineage(version.name, name), said, version.name, name, key)
+        return Version(lineage(version.name, name), said, version.name, name, key)
 
     async def ask(self, question: Question[T], version: Version, stage: str) -> T | Failure:
         """What the teacher says of *version*, or why nothing usable.
@@ -55,7 +63,7 @@ class Teaching:
         said: T | Unparsed = Unparsed("format", "no answer was asked for")
         key = None
         for index in range(self._answers):
-            request = question.render(pair, index, self._structured)
+            request = rendered(question, pair, index, self._structured)
             answer = await self._calls.answer(request, index == 0, stage)
             said, key = _read(question, pair, request, answer), answer.key
             if not isinstance(said, Unparsed) or KINDS[said.kind].retry is not Retry.CHANGE:
@@ -70,5 +78,6 @@ def _read(question: Question[T], pair: Pair, request: Request, answer: Answer) -
     return question.parse(pair, request, answer.reply)
 
 
-def _lineage(parent: str, reflection: str) -> str:
+def lineage(parent: str, reflection: str) -> str:
+    """The name of a rewrite."""
     return reflection if parent == "original" else f"{parent}.{reflection}"

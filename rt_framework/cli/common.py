@@ -10,12 +10,29 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host, close_reporters
 
 if TYPE_CHECKING:
     from rt_framework.ledger import Ledger
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+limit_option = click.option("--limit", type=Whole(1), help="Read only so many samples.")
+reporter_option = click.option(
+    "--reporter",
+    "reporter_names",
+    multiple=True,
+    default=("console",),
+    metavar="NAME",
+    help="Who watches; options as NAME:VALUE or '{NAME: {KEY: VALUE}}'.",
+    show_default=True,
+)
+moved_option = click.option(
+    "--moved", is_flag=True, help="The teacher's server has moved: take the answers of its new place beside the others."
+)
+"""For every command that asks a teacher."""
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +56,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--format", "format_", metavar="NAME", help="Format of DATA; found by itself when left out."),
         click.option("--shape", metavar="NAME", help="Shape of its columns; found by itself when left out."),
         click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column."),
-        click.option("--limit", type=click.IntRange(1), help="Read only so many samples."),
+        limit_option,
     ):
         gathered = decorate(gathered)
     return gathered

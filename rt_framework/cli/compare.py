@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
+from rt_framework.cli.common import moved_option
+from rt_framework.cli.numbers import Number, Whole
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -24,11 +26,12 @@ if TYPE_CHECKING:
 @click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write what is found to this file.")
 @click.option("--judge", metavar="NAME:MODEL", help="Also let a teacher judge the answers pairwise. This is paid for.")
-@click.option("-n", "--sample", type=click.IntRange(1), help="Judge only so many pairs, drawn at random.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which pairs are drawn.")
-@click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Calls under way at most.")
-@click.option("--budget-usd", type=click.FloatRange(0), help="Dollars; nothing is sent that could exceed it.")
+@click.option("-n", "--sample", type=Whole(1), help="Judge only so many pairs, drawn at random.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which pairs are drawn.")
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
+@click.option("--budget-usd", type=Number(0), help="Dollars; nothing is sent that could exceed it.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the judge's answers are; default: FILE.rt.")
+@moved_option
 @click.pass_obj
 def command(
     host: Host,
@@ -46,6 +49,7 @@ def command(
     concurrency: int,
     budget_usd: float | None,
     run_dir: Path | None,
+    moved: bool,
 ) -> int:
     """Put two data sets side by side: scores, lengths, duplicates, refusals, languages. Trains nothing.
 
@@ -67,26 +71,23 @@ def command(
         raise click.UsageError("--judge: say where its answers are kept, by --run-dir DIR or --json FILE")
     if out is not None and out.resolve() in {one.resolve() for one in (a, b, scores_a, scores_b) if one is not None}:
         raise click.UsageError(f"--json {out}: would replace what is compared")
-    read = pairs(columns, "--column")
-    left = open_side(host, Data(str(a), format_, shape, read), scores_a)
-    right = open_side(host, Data(str(b), format_, shape, read), scores_b)
+    read, given = pairs(columns, "--column"), ((a, scores_a), (b, scores_b))
+    left, right = (open_side(host, Data(str(path), format_, shape, read), scores) for path, scores in given)
     left, right = lent(left, right), lent(right, left)
     job = None
     if judge is not None:
-        place = run_dir or Path(f"{out}.rt")
         limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
-        job = Job.of(host, (left, right), chosen("judge", judge), limits, place, sample, seed)
-    found, console, errors = compare(left, right), stdout(), 0
-    told = plain(found)
+        place = run_dir or Path(f"{out}.rt")
+        job = Job.of(host, (left, right), chosen("judge", judge), limits, place, sample, seed, moved)
+    found, console = compare(left, right), stdout()
     show_comparison(console, found, left, right)
-    if job is not None:
-        judged = _judged(host, job)
+    judged = None if job is None else _judged(host, job)
+    if judged is not None:
         show_judgements(console, judged)
-        told, errors = {**told, "judge": plain_judgements(judged)}, judged.errors
     if out is not None:
-        write_json(out, told)
+        write_json(out, plain(found) | ({} if judged is None else {"judge": plain_judgements(judged)}))
         console.print(line(f"wrote {out}"))
-    return int(errors > 0)
+    return int(judged is not None and judged.errors > 0)
 
 
 def _judged(host: Host, job: Job) -> Judgements:

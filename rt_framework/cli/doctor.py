@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
+from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 @click.option("--student", metavar="NAME:MODEL", help="Also load this student and score with it.")
 @click.option("--preset", default="chat", show_default=True, help="Frozen set of rules, for DATA.")
 @click.option("--template", help="Template, for DATA; the preset's own when left out.")
-@click.option("--max-tokens", type=click.IntRange(2), help="Longest sequence in tokens; beats the preset.")
-@click.option("-n", "--sample", type=click.IntRange(1), default=64, show_default=True, help="Samples of DATA to score.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which samples are drawn.")
+@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; beats the preset.")
+@click.option("-n", "--sample", type=Whole(1), default=64, show_default=True, help="Samples of DATA to score.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which samples are drawn.")
 @click.option("--format", "format_", metavar="NAME", help="Format of DATA; found by itself when left out.")
 @click.option("--shape", metavar="NAME", help="Shape of its columns; found by itself when left out.")
 @click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column.")

@@ -9,8 +9,9 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
+from rt_framework.cli.common import limit_option, moved_option, reporter_option
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Job:
     reporters: tuple[str, ...]
     command: str
     """The command that runs it, as it would be typed."""
+    moved: bool
+    """Whether the teacher may be asked at another place than the run directory knows."""
 
     def run(self, manner: Manner) -> Summary:
         """Run it."""
@@ -38,7 +41,7 @@ class Job:
         from rt_framework.runner import run
 
         with watching(self.host, self.reporters) as watchers:
-            return asyncio.run(run(self.host, self.config, self.run_dir, watchers, manner))
+            return asyncio.run(run(self.host, self.config, self.run_dir, watchers, evolve(manner, moved=self.moved)))
 
     def exit_code(self, summary: Summary) -> int:
         """1 when more samples met errors than allowed."""
@@ -60,6 +63,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         shard: str | None,
         overrides: tuple[str, ...],
         reporter_names: tuple[str, ...],
+        moved: bool,
         **options: Any,
     ) -> Any:
         from rt_framework.config import read_config
@@ -74,7 +78,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         typed = " ".join(("rt", *loaded, "run", quote(str(config)), *told))
         return command(
             *args,
-            job=Job(host, read, run_dir or default_dir(config, read.data.shard), reporter_names, typed),
+            job=Job(host, read, run_dir or default_dir(config, read.data.shard), reporter_names, typed, moved),
             **options,
         )
 
@@ -83,18 +87,11 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--run-dir", type=click.Path(path_type=Path), help="Ledger and outputs; default: runs/ and CONFIG's name."
         ),
-        click.option("--limit", type=click.IntRange(1), help="Read only so many samples."),
+        limit_option,
         click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the samples; 'rt merge' joins them."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of CONFIG."),
-        click.option(
-            "--reporter",
-            "reporter_names",
-            multiple=True,
-            default=("console",),
-            metavar="NAME",
-            help="Who watches; options as NAME:VALUE or '{NAME: {KEY: VALUE}}'.",
-            show_default=True,
-        ),
+        moved_option,
+        reporter_option,
     ):
         gathered = decorate(gathered)
     return gathered

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from rt_framework.cli.job import Job, job_options
+from rt_framework.cli.numbers import Whole
 
 
 @click.command()
 @job_options
-@click.option("-n", "--rows", type=click.IntRange(1), default=50, show_default=True, help="Rows to run.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which rows are drawn.")
+@click.option("-n", "--rows", type=Whole(1), default=50, show_default=True, help="Rows to run.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which rows are drawn.")
 def command(job: Job, rows: int, seed: int) -> int:
     """Run a few random rows of CONFIG's data, and say what all of them will cost. This is paid for.
 
@@ -24,6 +25,6 @@ def command(job: Job, rows: int, seed: int) -> int:
     from rt_framework.spending import show_forecast
 
     with watching(job.host, job.reporters) as watchers:
-        summary, forecast = asyncio.run(pilot(job.host, job.config, job.run_dir, rows, seed, watchers))
+        summary, forecast = asyncio.run(pilot(job.host, job.config, job.run_dir, rows, seed, watchers, job.moved))
     show_forecast(forecast, job.command)
     return job.exit_code(summary)

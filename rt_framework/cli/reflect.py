@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options
+from rt_framework.cli.common import data_options, moved_option
+from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--teacher", required=True, metavar="NAME:MODEL", help="Who answers: litellm:PROVIDER/MODEL, hf:MODEL, …")
 @click.option("--reflection", default="instruction", show_default=True, help="What to rewrite.")
-@click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Calls under way at most.")
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Rewritten data; answers stay in OUT.rt.")
+@moved_option
 @click.pass_obj
 def command(
     host: Host,
@@ -30,6 +32,7 @@ def command(
     reflection: str,
     concurrency: int,
     out: Path,
+    moved: bool,
 ) -> int:
     """Ask the teacher for one rewrite of every sample of DATA. Where it fails the original is kept.
 
@@ -41,7 +44,7 @@ def command(
     from rt_framework.config import Config, Limits, Output, Pipeline
     from rt_framework.outputs import export
     from rt_framework.plain import shown
-    from rt_framework.runner import run
+    from rt_framework.runner import Manner, run
     from rt_framework.source import find_format, output_format
     from rt_framework.spec import Spec
 
@@ -56,6 +59,6 @@ def command(
     )
     run_dir = out.with_name(out.name + ".rt")
     with watching(host, ["console"]) as watchers:
-        summary = asyncio.run(run(host, job, run_dir, watchers))
+        summary = asyncio.run(run(host, job, run_dir, watchers, Manner(moved=moved)))
     click.echo(shown(export(host, run_dir, out)))
     return int(job.limits.too_many(summary.errors, summary.total))

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from rt_framework.cli.numbers import Number
+
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="HTML file to write; default: report.html in RUN_DIR.")
 @click.option(
     "--megabytes",
-    type=click.FloatRange(min=0.1),
+    type=Number(0.1),
     default=24.0,
     show_default=True,
     help="About the most that the file may take; where the samples' texts take more, long ones are cut and marked.",

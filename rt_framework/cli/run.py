@@ -20,7 +20,7 @@ def command(job: Job, dry_run: bool) -> int:
         from rt_framework.quote import quote
         from rt_framework.spending import show_quote
 
-        show_quote(quote(job.host, job.config, job.run_dir), job.config)
+        show_quote(quote(job.host, job.config, job.run_dir, job.moved), job.config)
         return 0
     from rt_framework.runner import Manner
 

@@ -9,6 +9,7 @@ import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.common import data_options
+from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--preset", default="chat", show_default=True, help="Frozen set of rules.")
 @click.option("--template", help="Template; the preset's own when left out.")
-@click.option("--max-tokens", type=click.IntRange(2), help="Longest sequence in tokens; beats the preset.")
+@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; beats the preset.")
 @click.option("--student", required=True, metavar="NAME:MODEL", help="Who scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf.")
 @click.option("--executor", default="local", show_default=True, help="Where it runs; processes: on every GPU.")
 @click.option("--metric", "metrics", multiple=True, help="May be given more than once; default: the preset's.")

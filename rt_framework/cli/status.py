@@ -65,8 +65,9 @@ def _show(run_dir: Path) -> None:
     """Print the account of the directory, from its ledger."""
     from rt_framework.batchbook import BatchBook
     from rt_framework.cli.common import reader
-    from rt_framework.console import dollars, line, stdout, summary_tables, table
+    from rt_framework.console import line, money, stdout, summary_tables, table
     from rt_framework.host import Reporters
+    from rt_framework.places import in_words
     from rt_framework.summary import summarise
     from rt_framework.tally import Tally
 
@@ -74,10 +75,13 @@ def _show(run_dir: Path) -> None:
     try:
         for made in summary_tables(summarise(ledger, Tally(Reporters([])))):
             console.print(made)
+        places = ledger.meta("places")
+        if places:
+            console.print(line(f"teacher asked at: {in_words(places)}"))
         attempts = [(state, kind, count) for (state, kind), count in ledger.attempt_counts().items()]
         if attempts:
             console.print(table("Teacher requests", ("state", "kind", "count"), attempts, (2,)))
-            console.print(line(f"spent: {dollars(ledger.spent())}"))
+            console.print(line(f"spent: {money(ledger.spent(), priced=not ledger.meta('unpriced'))}"))
         for batch in BatchBook(ledger).open():
             name = f"batch {batch.name}" if batch.name else "a batch that was perhaps not submitted"
             since = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))

@@ -11,10 +11,11 @@ import yaml
 from attrs import frozen
 
 from rt_framework.account import KEPT, Bill, bills
-from rt_framework.console import VERSION_WORDS, dollars
+from rt_framework.console import VERSION_WORDS, dollars, money
 from rt_framework.contrasts import Spread, auc
 from rt_framework.errors import KINDS
 from rt_framework.ledger import Ledger
+from rt_framework.places import in_words
 from rt_framework.report.controls import length_matched, random_like
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
@@ -64,7 +65,8 @@ class Explained:
 
 def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title: str) -> Facts:
     """Everything that the page says of a run."""
-    paid, spent = bills(ledger), ledger.spent()
+    paid, priced = bills(ledger), not ledger.meta("unpriced")
+    spent = money(ledger.spent(), priced)
     explained = tuple(_explained(survey))
     return Facts(
         title=fit(title),
@@ -78,7 +80,7 @@ def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title:
         lengths=tuple(map(_length, explained)),
         controls=tuple(_controls(survey)),
         controls_note=_controls_note(survey),
-        bills=tuple(_bill(bill) for bill in paid),
+        bills=tuple(_bill(bill, priced) for bill in paid),
         failures=tuple((kind, f"{count:,}", _meaning(kind)) for kind, count in survey.failures.items()),
         money=_money(manifest, spent, ledger.meta("runs") or ()),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
@@ -94,12 +96,12 @@ def version_words(name: str) -> str:
 # --- in words ---------------------------------------------------------------------------------
 
 
-def _sentence(survey: Survey, spent: int, paid: Sequence[Bill]) -> str:
+def _sentence(survey: Survey, spent: str, paid: Sequence[Bill]) -> str:
     counts = Counter(line.outcome for line in survey.lines)
     parts = [f"{survey.total:,} samples: {counts['rewritten']:,} rewritten, {counts['original']:,} kept as they were"]
     parts += [f"{counts[name]:,} {name}" for name in ("dropped", "failed", "waiting") if counts[name]]
     asked = sum(bill.calls for bill in paid)
-    cost = f" {asked:,} questions to the teacher, {dollars(spent)}." if asked else ""
+    cost = f" {asked:,} questions to the teacher, {spent}." if asked else ""
     return f"{', '.join(parts)}.{cost}"
 
 
@@ -128,10 +130,10 @@ def _cautions(ledger: Ledger, survey: Survey, explained: Sequence[Explained]) ->
         )
 
 
-def _money(manifest: Mapping[str, Any], spent: int, runs: Sequence[Mapping[str, Any]]) -> str:
+def _money(manifest: Mapping[str, Any], spent: str, runs: Sequence[Mapping[str, Any]]) -> str:
     progress = manifest["summary"]["progress"]
     return (
-        f"{dollars(spent)} paid or perhaps paid. {_runs(runs)}"
+        f"Paid or perhaps paid: {spent}. {_runs(runs)}"
         f"The last run sent {progress['calls']:,} requests, {progress['retries']:,} of them retries, "
         f"and found {progress['reused_calls']:,} answers and {progress['reused_losses']:,} losses in the ledger."
     )
@@ -161,6 +163,8 @@ def _ran(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("teacher", "student"):
         if config.get(name) is not None:
             yield name, f"{_short(config[name])} — {frozen_facts.get(name, '')}"
+    if manifest.get("places"):
+        yield "teacher asked at", fit(in_words(manifest["places"]))
     scoring = frozen_facts.get("scoring", {})
     if scoring:
         most = scoring.get("max_tokens") or "the model's limit of"
@@ -265,6 +269,10 @@ def _controls_note(survey: Survey) -> str:
     return f"Scores and lengths of the original texts, so that the selection is compared and not the rewriting.{note}"
 
 
-def _bill(bill: Bill) -> tuple[str, ...]:
+def _bill(bill: Bill, priced: bool) -> tuple[str, ...]:
     numbers = (bill.calls, bill.requests, bill.answered, bill.prompt_tokens, bill.completion_tokens)
-    return (fit(bill.reflection), *(f"{number:,}" for number in numbers), dollars(bill.nano_dollars))
+    return (
+        fit(bill.reflection),
+        *(f"{number:,}" for number in numbers),
+        "unknown" if not (priced or bill.nano_dollars) else dollars(bill.nano_dollars),
+    )

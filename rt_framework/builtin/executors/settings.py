@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
+
+from rt_framework.bounds import within
 
 
 @frozen
 class ProcessesSettings:
     """How many processes."""
 
-    workers: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    workers: int | None = field(default=None, validator=within(least=1))
     """Processes, each with a model of its own; none: one for each GPU that is visible."""

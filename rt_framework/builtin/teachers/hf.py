@@ -10,6 +10,7 @@ from rt_framework.builtin import models
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
 from rt_framework.errors import TeacherError, Unscorable
 from rt_framework.model import Reply, Request, Usage
+from rt_framework.places import HERE
 
 if TYPE_CHECKING:
     from rt_framework.builtin.teachers.decoding import Grammars
@@ -27,6 +28,7 @@ class HFTeacher:
     """
 
     structured = True
+    place = HERE
 
     def __init__(self, settings: HFTeacherSettings) -> None:
         self._settings = settings
@@ -39,6 +41,10 @@ class HFTeacher:
             ModelError: there is no such model.
         """
         return f"hf {models.model_identity(self._settings)}"
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:  # noqa: ARG002 - as the protocol names them
+        """Nothing: nobody sends a bill."""
+        return 0
 
     @property
     def batch_size(self) -> int:

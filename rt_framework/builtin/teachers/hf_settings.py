@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from attrs import field, frozen
-from attrs.validators import ge
 
+from rt_framework.bounds import within
 from rt_framework.builtin.students.settings import Dtype, pinned
 
 
@@ -22,5 +22,5 @@ class HFTeacherSettings:
     """Branch, tag or commit on the hub; none: the main branch."""
     trust_remote_code: bool = field(default=False, validator=pinned)
     """Run model code from the repository; needs a commit as ``revision``."""
-    batch_size: int = field(default=8, validator=ge(1))
+    batch_size: int = field(default=8, validator=within(least=1))
     """Most requests that are answered at once."""

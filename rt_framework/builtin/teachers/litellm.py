@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from rt_framework.builtin.teachers.places import place, provider_of
 from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
 from rt_framework.builtin.teachers.usage import counted, told_in
 from rt_framework.errors import TeacherError
@@ -42,7 +43,7 @@ class LiteLLMTeacher:
     def __init__(self, settings: LiteLLMSettings) -> None:
         self._settings = settings
         self._channel: Channel | None = None
-        provider = settings.model.partition("/")[0] if "/" in settings.model else "openai"
+        provider = provider_of(settings.model)
         for suffix in ("_API_BASE", "_BASE_URL"):
             name = provider.upper() + suffix
             check_address(None if settings.api_base else os.environ.get(name), name)
@@ -52,6 +53,11 @@ class LiteLLMTeacher:
         """Model and further parameters. Whether the answer is structured shows in each request's schema."""
         extra = json.dumps(self._settings.extra, sort_keys=True) if self._settings.extra else ""
         return f"litellm:{self._settings.model}{extra}"
+
+    @property
+    def place(self) -> str:
+        """The provider, or the server that setting or environment name in its stead."""
+        return place(provider_of(self._settings.model), self._settings.api_base, os.environ)
 
     @cached_property
     def structured(self) -> bool:

@@ -96,6 +96,10 @@ class ReplayTeacher:
         """As set: what the answers in the file are."""
         return self._structured
 
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:  # noqa: ARG002 - as the protocol names them
+        """Nothing: the answers are there. They have no place either, since nobody is asked for them."""
+        return 0
+
     async def complete(self, request: Request) -> Reply:
         """The answer in the file.
 

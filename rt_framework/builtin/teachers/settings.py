@@ -9,16 +9,14 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from rt_framework.bounds import within
+from rt_framework.builtin.teachers.extra import refusal
 from rt_framework.errors import ConfigError
 
-_SECRET = re.compile(r"key|secret|passw|credential|auth|token$", re.IGNORECASE)
+_MOST_PRICE = 1e6
+"""Dollars per million tokens: dearer than any model by far, and what a request costs stays a number of 64 bits."""
 
-_SENT = {"model", "messages", "temperature", "top_p", "max_tokens", "seed", "response_format", "timeout", "api_base"}
-_DEARER = {"n", "stream", "max_completion_tokens", "max_retries", "num_retries", "retry_policy", "retry_strategy"}
-_DETOURS = {"base_url", "client", "fallbacks", "default_fallbacks", "context_window_fallback_dict", "mock_response"}
-_SWITCHES = {"cache", "caching", "callbacks", "drop_params", "allowed_openai_params"}
-_OWN = _SENT | _DEARER | _DETOURS | _SWITCHES
-"""Parameters that the teacher sets itself, or that would make one attempt more than one paid answer."""
+_SECRET = re.compile(r"key|secret|passw|credential|auth|token$", re.IGNORECASE)
 
 
 def check_address(address: str | None, name: str) -> None:
@@ -51,8 +49,9 @@ def _check_extra(_: object, __: object, value: dict[str, Any]) -> None:
     for name in value:
         if _SECRET.search(name):
             raise ConfigError(f"teacher extra holds '{name}'; keys come only from the environment")
-        if name in _OWN:
-            raise ConfigError(f"teacher extra holds '{name}', which cannot be set there")
+        reason = refusal(name, value[name])
+        if reason:
+            raise ConfigError(f"teacher extra holds '{name}', which cannot be set there: {reason}")
 
 
 @frozen
@@ -71,9 +70,9 @@ class LiteLLMSettings:
     """Whether the model holds to a JSON schema; left out, litellm's model list decides."""
     extra: dict[str, str | int | float | bool] = field(factory=dict, validator=_check_extra)
     """Further provider parameters to send, such as ``reasoning_effort``. Never a key."""
-    input_price: float | None = None
+    input_price: float | None = field(default=None, validator=within(least=0, most=_MOST_PRICE))
     """Dollars per million prompt tokens, for a model that litellm has no price for."""
-    output_price: float | None = None
+    output_price: float | None = field(default=None, validator=within(least=0, most=_MOST_PRICE))
     """Dollars per million answer tokens; goes with ``input_price``."""
     batch: bool = False
     """Ask through the provider's batch API: half the price, answers within 24 hours. Models of ``openai/`` only."""
@@ -84,11 +83,8 @@ class LiteLLMSettings:
                 f"teacher batch is for models of openai/, not for '{self.model}': through litellm no other provider's "
                 "batches can be both submitted and found again after a crash"
             )
-        prices = (self.input_price, self.output_price)
-        if prices.count(None) == 1:
+        if (self.input_price, self.output_price).count(None) == 1:
             raise ConfigError("teacher input_price and output_price go together")
-        if any(price is not None and not 0 <= price < float("inf") for price in prices):
-            raise ConfigError("teacher input_price and output_price must be 0 or more")
 
 
 @frozen
