@@ -19,6 +19,7 @@ from rt_framework.presets import pipeline as named_pipeline
 from rt_framework.registry import Entry
 from rt_framework.shards import Shard
 from rt_framework.spec import Spec
+from rt_framework.stdout import others_to_stderr
 from rt_framework.structuring import field_names, structure
 
 _MOST_BYTES = 1_000_000
@@ -292,6 +293,11 @@ class Builder:
             ConfigError: the options do not fit its settings.
         """
         entry = self._host.find(kind, name)
+        with others_to_stderr():
+            return self._built(entry, options)
+
+    def _built(self, entry: Entry, options: object) -> Any:
+        kind, name = entry.kind, entry.name
         arguments: list[object] = []
         if entry.settings is not None:
             arguments.append(settings(entry, options))

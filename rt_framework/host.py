@@ -24,6 +24,7 @@ from rt_framework.errors import PluginError
 from rt_framework.hookspecs import API, GROUP, KINDS, EventHooks, RegistrationHooks
 from rt_framework.plain import shown, without_secrets
 from rt_framework.registry import Collector, Entry, Registry, suggestion
+from rt_framework.stdout import others_to_stderr
 
 _log = logging.getLogger("rt_framework")
 
@@ -117,7 +118,8 @@ class Host:
         for name, version, module in (*points, *modules):
             if only in (None, name) and (name, module) not in self._loaded:
                 self._loaded.add((name, module))
-                self._load(name, version, module)
+                with others_to_stderr():
+                    self._load(name, version, module)
 
     def find(self, kind: str, name: str) -> Entry:
         """The one entry of that kind and name.

@@ -18,7 +18,7 @@ from tests.helpers import REPO
 PACKAGE = REPO / "rt_framework"
 
 LAYERS = (
-    "plain",
+    "plain stdout",
     "errors model events batching sequences migrations estimates refusals languages neighbours",
     "spans fences contrasts",
     "answers protocols hookspecs matching spec options shapes shards breaker interrupt",
@@ -53,6 +53,7 @@ PUBLIC = {
     "shapes",
     "packing",
     "plain",
+    "stdout",
     "sequences",
     "matching",
     "fences",

@@ -17,19 +17,20 @@ from tests.helpers import REPO, rows, write_json
 from tests.reliability.jobs import litellm_at
 from tests.run_helpers import http_answer
 
-INSTALLED = """
-    accelerate attr attrs cattr cattrs click datasets datasketch filelock gguf httpx huggingface_hub jinja2 litellm
-    llguidance numpy openai packaging pluggy py3langid pyarrow requests rich safetensors tokenizers torch tqdm
-    transformers typing_extensions yaml
-""".split()
-STANDARD = """
-    asyncio base64 concurrent csv hashlib json logging multiprocessing pathlib pickle queue random selectors signal
-    socket sqlite3 ssl struct subprocess tempfile threading
-""".split()
-ABSENT = """
-    apex av bitsandbytes boto3 conftest dotenv flash_attn google h2 jax kernels numba onnxruntime orjson peft ray
-    scipy sitecustomize socksio tensorflow torchvision torch_xla usercustomize uvloop vllm wandb xformers zstandard
-""".split()
+INSTALLED = (
+    "accelerate attr attrs cattr cattrs click datasets datasketch filelock gguf httpx huggingface_hub jinja2 "
+    "litellm llguidance numpy openai packaging pluggy py3langid pyarrow requests rich safetensors tokenizers "
+    "torch tqdm transformers typing_extensions yaml"
+)
+STANDARD = (
+    "asyncio base64 concurrent csv hashlib json logging multiprocessing pathlib pickle queue random selectors "
+    "signal socket sqlite3 ssl struct subprocess tempfile threading"
+)
+ABSENT = (
+    "apex av bitsandbytes boto3 conftest dotenv flash_attn google h2 jax kernels numba onnxruntime orjson "
+    "peft ray scipy sitecustomize socksio tensorflow torchvision torch_xla usercustomize uvloop vllm wandb "
+    "xformers zstandard"
+)
 """Names that a package would import if there were one."""
 
 RUNNER = """
@@ -48,9 +49,11 @@ if __name__ == "__main__":
 
 METRIC = """
 import beside
-from rt_framework import hookimpl
+from rt_framework import Range, hookimpl
 
 class Gain:
+    direction, valid = "higher", Range(above=0)
+
     def spans(self, pair, frame):
         return {"y": frame.response_alone(pair)}
 
@@ -72,7 +75,7 @@ def model(tmp_path_factory) -> str:
 def folder(tmp_path):
     """A folder with data and a module of every name that a command may import; each leaves a mark when it runs."""
     (tmp_path / "here").mkdir()
-    for name in (*INSTALLED, *STANDARD, *ABSENT):
+    for name in f"{INSTALLED} {STANDARD} {ABSENT}".split():
         mark = f"open({str(tmp_path / 'marks')!r}, 'a').write('{name} ')\n"
         (tmp_path / "here" / f"{name}.py").write_text(mark)
     write_json(tmp_path / "here/data.json", rows(4))
@@ -136,7 +139,8 @@ def test_no_module_of_the_working_directory_runs_by_any_command(folder, model):
             ["reparse", "job.yaml", "--run-dir", "run"],
             [*score, "--out", "scores.jsonl", "--executor", "processes:2"],
             ["reflect", "data.json", *asking, "--reflection", "response", "--out", "reflected.parquet"],
-            ["select", "data.json", "--scores", "scores.jsonl", "--by", "{top: {metric: ifd, count: 2}}", "--out", "s.csv"],
+            ["select", "data.json", "--scores", "scores.jsonl", "--by", "top", "--by-metric", "ifd", "--by-count", "2",
+             "--out", "selected.csv"],
             ["compare", "data.json", "run"],
             ["run", "job.yaml", "--shard", "1/2", "--run-dir", "one"],
             ["run", "job.yaml", "--shard", "2/2", "--run-dir", "two"],
@@ -162,7 +166,7 @@ def test_the_installed_script_imports_nothing_from_there(folder, command):
 
 def test_a_module_that_is_named_hides_no_other(folder):
     """``-p metric`` imports metric.py and what it imports; a yaml.py beside it stays what it is, also in processes."""
-    for name in ABSENT:  # with -p the folder's own modules can be imported, where no other has their name
+    for name in ABSENT.split():  # with -p the folder's own modules can be imported, where no other has their name
         (folder / f"{name}.py").unlink()
     (folder / "metric.py").write_text(METRIC)
     (folder / "beside.py").write_text("")
