@@ -267,6 +267,8 @@ def _override(raw: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {text}: expected key=value, for example limits.concurrency=8")
+    if secret_place({key.rpartition(".")[2]: value}, key):
+        raise ConfigError(f"--set {key}: keys come only from the environment; take it out")
     parsed = parse_yaml(value, f"--set {text}")
     *parents, last = key.split(".")
     for parent in parents:
