@@ -282,10 +282,16 @@ def _override(raw: dict[str, Any], text: str) -> None:
 
 
 class Builder:
-    """The :class:`rt_framework.protocols.Make` of one command."""
+    """The :class:`rt_framework.protocols.Make` of one command.
 
-    def __init__(self, host: Host) -> None:
+    Args:
+        host: finds the plugins, and notes which were used.
+        looking: the parts are made only to be asked something, and are not used.
+    """
+
+    def __init__(self, host: Host, looking: bool = False) -> None:
         self._host = host
+        self._looking = looking
 
     def __call__(self, kind: str, name: str, options: object = None) -> Any:
         """Build a plugin by name.
@@ -296,7 +302,10 @@ class Builder:
         """
         entry = self._host.find(kind, name)
         with others_to_stderr():
-            return self._built(entry, options)
+            built = self._built(entry, options)
+        if not self._looking:
+            self._host.use(entry)
+        return built
 
     def _built(self, entry: Entry, options: object) -> Any:
         kind, name = entry.kind, entry.name

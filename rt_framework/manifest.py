@@ -13,6 +13,7 @@ import cattrs
 from rt_framework.config import Config
 from rt_framework.errors import DataError
 from rt_framework.events import Progress, Summary
+from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.records import whole
 from rt_framework.rundir import MANIFEST
@@ -38,11 +39,12 @@ def plain_config(config: Any) -> Any:
     return _plain().unstructure(config)
 
 
-def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary | Progress) -> None:
+def write_manifest(run_dir: Path, host: Host, ledger: Ledger, config: Any, summary: Summary | Progress) -> None:
     """Write ``manifest.json``.
 
     Args:
         run_dir: where.
+        host: knows which plugins were used.
         ledger: what the run stands on, and how losses were computed.
         config: what was asked for, as plain values or attrs objects.
         summary: how it ended.
@@ -52,6 +54,7 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
     """
     manifest = {
         "versions": versions(),
+        "plugins": host.used(),
         "config": plain_config(config),
         "frozen": ledger.meta("frozen"),
         "forward_paths": ledger.meta("forward_paths") or [],

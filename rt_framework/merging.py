@@ -95,7 +95,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
     with open_run(out) as ledger:
         files = write_outputs(job.make, config.output, job.source, out, ledger)
         summary = summarise(ledger, Tally(host.reporters([]), total), files)
-        write_manifest(out, ledger, config, summary)
+        write_manifest(out, host, ledger, config, summary)
     return summary
 
 
