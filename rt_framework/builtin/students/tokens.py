@@ -97,11 +97,13 @@ class Encoder:
         limit = min(span.max_tokens or self._window, self._window)
         twin = None if pieces.twin is None else len(tokens(pieces.twin))
         context, target = tokens(pieces.context), tokens(pieces.target)
-        met = self._foreign and next((id_ for id_ in (*context, *target) if id_ in self._foreign), None)
+        met = (
+            next((self._foreign[id_] for id_ in (*context, *target) if id_ in self._foreign), "")
+            if self._foreign
+            else ""
+        )
         if met:
-            return SpanLoss(
-                None, 0, "bad_text", f"the text holds the token {self._foreign[met]!r}, which the model lacks"
-            )
+            return SpanLoss(None, 0, "bad_text", f"the text holds the token {met!r}, which the model lacks")
         if span.join == "text":
             encoded = encode_text(target, len(context), twin, limit, span.count_only)
         else:
