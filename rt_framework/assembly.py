@@ -55,7 +55,7 @@ def open_job(host: Host, config: Config) -> Opened:
     make = Builder(host)
     for kind, part in (("teachers", config.teacher), ("students", config.student)):
         if part is not None:
-            make.check(kind, part)
+            make.settings(kind, part)
     steps = steps_of(make, config.pipeline.specs)
     check_parts(make, steps, config.teacher, config.student)
     check_shard(config.data.shard, steps)

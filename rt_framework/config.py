@@ -19,6 +19,7 @@ from rt_framework.presets import pipeline as named_pipeline
 from rt_framework.registry import Entry
 from rt_framework.shards import Shard
 from rt_framework.spec import Spec
+from rt_framework.stdout import others_to_stderr
 from rt_framework.structuring import field_names, structure
 
 _MOST_BYTES = 1_000_000
@@ -258,6 +259,8 @@ def _override(raw: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {text}: expected key=value, for example limits.concurrency=8")
+    if secret_place({key.rpartition(".")[2]: value}, key):
+        raise ConfigError(f"--set {key}: keys come only from the environment; take it out")
     parsed = parse_yaml(value, f"--set {text}")
     *parents, last = key.split(".")
     for parent in parents:
@@ -271,10 +274,16 @@ def _override(raw: dict[str, Any], text: str) -> None:
 
 
 class Builder:
-    """The :class:`rt_framework.protocols.Make` of one command."""
+    """The :class:`rt_framework.protocols.Make` of one command.
 
-    def __init__(self, host: Host) -> None:
+    Args:
+        host: finds the plugins, and notes which were used.
+        looking: the parts are made only to be asked something, and are not used.
+    """
+
+    def __init__(self, host: Host, looking: bool = False) -> None:
         self._host = host
+        self._looking = looking
 
     def __call__(self, kind: str, name: str, options: object = None) -> Any:
         """Build a plugin by name.
@@ -284,6 +293,14 @@ class Builder:
             ConfigError: the options do not fit its settings.
         """
         entry = self._host.find(kind, name)
+        with others_to_stderr():
+            built = self._built(entry, options)
+        if not self._looking:
+            self._host.use(entry)
+        return built
+
+    def _built(self, entry: Entry, options: object) -> Any:
+        kind, name = entry.kind, entry.name
         given = settings(entry, options)
         arguments: list[object] = [] if given is None else [given]
         if kind == "stages":

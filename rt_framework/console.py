@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
@@ -13,6 +12,7 @@ from rich.text import Text
 from rt_framework.errors import KINDS
 from rt_framework.events import Summary
 from rt_framework.plain import shown
+from rt_framework.stdout import own
 
 VERSION_WORDS = {
     "original": "original",
@@ -34,7 +34,9 @@ def line(text: object) -> Text:
 
 def stdout() -> Console:
     """The console of standard output; in a pipe as wide as it takes, so that no line is broken."""
-    return Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 120, highlight=False)
+    file = own()
+    terminal = file.isatty()
+    return Console(file=file, soft_wrap=not terminal, width=None if terminal else 120, highlight=False)
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> Table:

@@ -24,6 +24,7 @@ from rt_framework.errors import PluginError
 from rt_framework.hookspecs import API, GROUP, KINDS, EventHooks, RegistrationHooks
 from rt_framework.plain import shown, without_secrets
 from rt_framework.registry import Collector, Entry, Registry, suggestion
+from rt_framework.stdout import others_to_stderr
 
 _log = logging.getLogger("rt_framework")
 
@@ -90,6 +91,7 @@ class Host:
         self._modules = tuple(modules)
         self._strict = strict
         self._loaded: set[tuple[str, str]] = set()
+        self._used: dict[tuple[str, str], Entry] = {}
         self._complete = False
         self._manager = _manager(RegistrationHooks)
         self._load("builtin", "", BUILTIN)
@@ -117,7 +119,8 @@ class Host:
         for name, version, module in (*points, *modules):
             if only in (None, name) and (name, module) not in self._loaded:
                 self._loaded.add((name, module))
-                self._load(name, version, module)
+                with others_to_stderr():
+                    self._load(name, version, module)
 
     def find(self, kind: str, name: str) -> Entry:
         """The one entry of that kind and name.
@@ -136,6 +139,30 @@ class Host:
             text = f"unknown {kind[:-1]} '{name}'.{suggestion(name, known)} Known: {', '.join(known)}."
             raise PluginError(" ".join([text, *(f"Note: {failure}." for failure in self.failed)]))
         return offered[0]
+
+    def use(self, entry: Entry) -> None:
+        """Note that a part of it has been made for the work of this command."""
+        self._used[entry.kind, entry.name] = entry
+
+    def used(self) -> list[dict[str, str]]:
+        """The parts that were made: kind, name, plugin, its package and version, and target, sorted.
+
+        A plugin that is a module or a file has neither package nor version. Reporters shape no result and are left out.
+        """
+        packages = {plugin.name: (plugin.package, plugin.version) for plugin in self.discovered()}
+        packages["builtin"] = ("rt-framework", metadata.version("rt-framework"))
+        return [
+            {
+                "kind": entry.kind[:-1],
+                "name": entry.name,
+                "plugin": entry.plugin,
+                "package": packages.get(entry.plugin, ("", ""))[0],
+                "version": packages.get(entry.plugin, ("", ""))[1],
+                "target": entry.target,
+            }
+            for _, entry in sorted(self._used.items())
+            if entry.kind != "reporters"
+        ]
 
     def api_of(self, plugin: str) -> str:
         """The version of the plugin API that a loaded plugin was written for; ours, where it does not say."""

@@ -175,7 +175,7 @@ async def judge(host: Host, job: Job, watchers: Sequence[object] = ()) -> Judgem
             close_reporters(watchers)
 
         found = await interruptible(_judge(Builder(host), job, ledger, tally, breaker), breaker.trip, leave)
-        write_manifest(job.run_dir, ledger, job.asked, found.progress)
+        write_manifest(job.run_dir, host, ledger, job.asked, found.progress)
         return found
 
 

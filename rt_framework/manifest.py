@@ -14,6 +14,7 @@ import cattrs
 from rt_framework.config import Config
 from rt_framework.errors import DataError
 from rt_framework.events import Progress, Summary
+from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.records import whole
 from rt_framework.rundir import MANIFEST
@@ -41,6 +42,7 @@ def plain_config(config: Any) -> Any:
 
 def write_manifest(
     run_dir: Path,
+    host: Host,
     ledger: Ledger,
     config: Any,
     summary: Summary | Progress,
@@ -50,6 +52,7 @@ def write_manifest(
 
     Args:
         run_dir: where.
+        host: knows which plugins were used.
         ledger: what the run stands on, and how losses were computed.
         config: what was asked for, as plain values or attrs objects.
         summary: how it ended.
@@ -60,6 +63,7 @@ def write_manifest(
     """
     manifest = {
         "versions": versions(),
+        "plugins": host.used(),
         "config": plain_config(config),
         "frozen": ledger.meta("frozen"),
         "places": ledger.meta("places") or [],

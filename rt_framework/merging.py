@@ -99,7 +99,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
     with open_run(out) as ledger:
         files = write_outputs(job.outlet, job.source, out, ledger)
         summary = summarise(ledger, Tally(host.reporters([]), total), files)
-        write_manifest(out, ledger, config, summary, stage_facts(job.steps))
+        write_manifest(out, host, ledger, config, summary, stage_facts(job.steps))
     return summary
 
 

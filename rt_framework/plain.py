@@ -7,17 +7,33 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote
 
-_VARIABLE = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD)S?$")
+_VARIABLE = re.compile(
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|COOKIE)S?(_?(V?\d+|PEM|JSON|B64|BASE64|PROD|DEV|TEST))?$|"
+    r"_PWD$|(^|_)(PASS|JWT|PAT|AUTH|OAUTH|AUTHORIZATION|BEARER|HEADERS|DSN|CONNECTION_STRING)$|"
+    r"(BEARER|ACCESS|AUTH|API)_?(TOKEN|KEY)(_(?!FILE|PATH|DIR|URL|NAME|ALIAS)|$)"
+)
+"""Names of variables that hold a secret."""
+_LOGIN = re.compile(r"://[^/?#\s]*?:([^/?#\s]+)@")
+"""Password in an address such as that of a data base or a proxy."""
 _LEAST = 6
 """Characters of a secret; a shorter one would take words out of ordinary text."""
+_PARTS, _LONG = re.compile(r"""[\s,;=:"'{}]+"""), 16
+"""What stands between the parts of a value, and the characters of a part that is a secret by itself."""
 
 _OPTION = re.compile(
-    r"api[-_]?keys?$|(^|[-_])(secrets?|passwords?|passwd|credentials?|authorization)$|"
-    r"(^|(access|api|auth|bearer|hf|id|refresh|ad)[-_]?)token$",
+    r"(api|access|secret|private|service|account|subscription|auth|encryption|signing)[-_]?keys?([-_]?id)?$|"
+    r"(^|[-_])(secrets?|passwords?|passwd|passphrase|credentials?|authorization|cookie|jwt|bearer)$|"
+    r"(^|(access|api|auth|bearer|csrf|hf|id|refresh|ad|security|session)[-_]?)token$",
     re.IGNORECASE,
 )
+_IN_ADDRESS = re.compile(
+    r"key|secret|token|passw|passphrase|pwd|credential|auth(?!ors?\b)|signature|cookie|jwt|bearer|session|^(sig|code|pat)$",
+    re.IGNORECASE,
+)
+"""Names that mean a secret where nothing but addresses and headers is named: ``?key=``, ``?code=``, ``X-Key``."""
+_HEADERS = re.compile(r"headers?$", re.IGNORECASE)
 _KEY = re.compile(r"\b((sk|gsk|xai)[-_](?=[-\w]*\d)[-\w]{20,}|hf_[a-zA-Z0-9]{20,}|AIza[-\w]{20,})", re.ASCII)
 
 
@@ -30,7 +46,10 @@ def shown(text: object) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """*text* with ``***`` for every value of an environment variable that is named as a secret."""
+    """*text* with ``***`` for every secret of the environment: values of variables that are named so, and their parts.
+
+    And passwords in the addresses of other variables.
+    """
     for secret in _secrets():
         text = text.replace(secret, "***")
     return text
@@ -39,17 +58,45 @@ def without_secrets(text: str) -> str:
 def secret_place(value: object, path: str) -> str | None:
     """Path of the first option that is named as a secret or looks like a key, in nested plain values; else ``None``."""
     if isinstance(value, Mapping):
-        named = (f"{path}.{key}" for key in value if _OPTION.search(str(key)))
+        # In a mapping of headers each name is one that a server knows.
+        names = _IN_ADDRESS if _HEADERS.search(path) else _OPTION
+        named = (f"{path}.{key}" for key in value if names.search(str(key)))
         inner = (secret_place(one, f"{path}.{key}") for key, one in value.items())
         return next(named, None) or next(filter(None, inner), None)
     if isinstance(value, list | tuple):
         return next(filter(None, (secret_place(one, f"{path}.{at}") for at, one in enumerate(value))), None)
-    return path if isinstance(value, str) and _KEY.search(value) else None
+    return path if isinstance(value, str) and (_KEY.search(value) or secret_in_address(value)) else None
+
+
+def secret_in_address(text: str) -> str | None:
+    """What of an address is, or may be, a secret: user name, query or fragment; ``None`` for any other text.
+
+    Query and fragment are told by the names in them.
+    """
+    if "://" not in text or any(c.isspace() for c in text):
+        return None
+    before, _, fragment = text.partition("#")
+    before, _, query = before.partition("?")
+    scheme, _, rest = before.partition("://")
+    login, at, _ = rest.partition("/")[0].rpartition("@")
+    # abfss://container@account names no user, and https://TOKEN@host a key.
+    if at and (":" in login or scheme.lower().startswith("http")):
+        return "a user name or password"
+    if any(_IN_ADDRESS.search(name) for name, _ in parse_qsl(query.replace(";", "&"), keep_blank_values=True)):
+        return "a key in its query"
+    return "a fragment" if _IN_ADDRESS.search(fragment) else None
 
 
 def _secrets() -> Iterator[str]:
     """The secrets of the environment, longest first, as they are and as addresses and headers write them."""
-    values = {value for name, value in os.environ.items() if _VARIABLE.search(name.upper()) and len(value) >= _LEAST}
-    for value in sorted(values, key=len, reverse=True):
+    values = set()
+    for name, value in os.environ.items():
+        if _VARIABLE.search(name.upper()):
+            # Of headers or of a JSON object a provider repeats one part.
+            parts = (part for part in _PARTS.split(value) if len(part) >= _LONG)
+            values |= {value, *parts}
+        elif "://" in value:
+            values |= {unquote(password) for password in _LOGIN.findall(value)} | {*_LOGIN.findall(value)}
+    for value in sorted((one for one in values if len(one) >= _LEAST), key=len, reverse=True):
         raw = value.encode("utf-8", "surrogateescape")
         yield from (value, quote(raw, safe=""), base64.b64encode(raw).decode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from array import array
@@ -14,9 +15,12 @@ from typing import Any
 
 from rt_framework.errors import DataError, DiskError
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
+from rt_framework.plain import shown, without_secrets
 from rt_framework.protocols import Format
 from rt_framework.shapes import Row, column_names, detect_shape, find_shape, to_record, to_row
 from rt_framework.shards import Shard
+
+_log = logging.getLogger("rt_framework")
 
 # --- ids --------------------------------------------------------------------------------------
 
@@ -76,19 +80,32 @@ class SampleIds:
 
 
 def detect_format(path: Path, formats: Mapping[str, Format]) -> str:
-    """The name of the one format that takes *path* for its own.
+    """The name of the one format that takes *path* for its own. A format that raises is named and takes nothing.
 
     Raises:
         DataError: there is no such file, or no format or several take it.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file")
-    found = [name for name, format_object in formats.items() if format_object.detect(path)]
+    found, notes = [], []
+    for name, format_object in formats.items():
+        try:
+            if format_object.detect(path):
+                found.append(name)
+        except (Exception, SystemExit) as error:
+            told = without_secrets(f"{type(error).__name__}: {error}")
+            where = type(format_object).__module__
+            notes.append(" ".join(f"format '{name}' of {where} failed to look at {path}: {told}".split()))
+            _log.warning(shown(notes[-1]))
     if len(found) == 1:
         return found[0]
     if found:
         raise DataError(f"{path}: could be {' or '.join(found)}; say which with data.format")
-    raise DataError(f"{path}: unknown format; say which with data.format; known: {', '.join(formats)}")
+    raise DataError(f"{path}: unknown format; say which with data.format; known: {', '.join(formats)}{_noted(notes)}")
+
+
+def _noted(notes: Iterable[str]) -> str:
+    return "".join(f". Note: {note}" for note in notes)
 
 
 @contextmanager

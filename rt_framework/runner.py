@@ -97,7 +97,7 @@ async def run(
         summary = summarise(ledger, tally, files)
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
-        write_manifest(out, ledger, config, summary, stage_facts(job.steps))
+        write_manifest(out, host, ledger, config, summary, stage_facts(job.steps))
     reporters.send("rt_run_finished", RunFinished(summary))
     return summary
 

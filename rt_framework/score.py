@@ -77,7 +77,7 @@ async def score_file(
             async with heartbeat(tally, run_dir):
                 await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
                 await _write(_lines(source, side.scoring, metrics), out, tally, source.check_unchanged)
-            write_manifest(run_dir, ledger, asked, tally.progress())
+            write_manifest(run_dir, host, ledger, asked, tally.progress())
             return tally.progress()
         finally:
             await side.close()

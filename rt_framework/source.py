@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,11 +18,14 @@ from rt_framework.config import Builder, Data
 from rt_framework.errors import DataError, RtError
 from rt_framework.host import Host
 from rt_framework.model import Record, Sample, digest
+from rt_framework.plain import shown
 from rt_framework.protocols import Format
 from rt_framework.records import detect_format, read_records, read_shape, with_ids
 from rt_framework.shards import Shard
 
 T = TypeVar("T")
+
+_log = logging.getLogger("rt_framework")
 
 
 @frozen
@@ -193,10 +197,20 @@ def find_format(host: Host, path: Path, name: str | None) -> tuple[str, Format]:
         if not path.exists():
             raise DataError(f"{path}: no such file")
         return name, make("formats", name)
+    found = detect_format(path, _formats(host))
+    return found, make("formats", found)
+
+
+def _formats(host: Host) -> dict[str, Format]:
+    """Every format that can be made with its defaults. One that cannot is named and left out."""
     host.load()
-    formats = {one: make("formats", one) for one in host.registry.names("formats")}
-    found = detect_format(path, formats)
-    return found, formats[found]
+    make, formats = Builder(host, looking=True), dict[str, Format]()
+    for name in host.registry.names("formats"):
+        try:
+            formats[name] = make("formats", name)
+        except RtError as error:
+            _log.warning(shown(f"format '{name}' is left out: {error}"))
+    return formats
 
 
 def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
@@ -214,7 +228,5 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
 
 def output_format(host: Host, path: Path, default: str) -> str:
     """The name of the format to write *path* in: the one of its ending, else *default*."""
-    make = Builder(host)
-    host.load()
-    formats: dict[str, Format] = {one: make("formats", one) for one in host.registry.names("formats")}
-    return next((one for one, form in formats.items() if path.suffix and path.suffix in form.suffixes), default)
+    formats = _formats(host).items()
+    return next((one for one, form in formats if path.suffix and path.suffix in form.suffixes), default)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.helpers import Cli, install, rows, rt, the_error, write_json
@@ -154,3 +156,55 @@ def test_in_a_process_of_its_own(cli, site, tmp_path):
     assert "raises rt-raises 1.0" in listed.words
     done = rt("-p", "tests.helpers", "run", "rt.yaml", cwd=tmp_path, path=[site])
     assert done.code == 0, done
+
+
+CURIOUS = """
+from rt_framework import hookimpl
+
+class Curious:
+    suffixes = (".curious",)
+
+    def detect(self, path):
+        raise {error}
+
+    def read(self, path):
+        return iter([])
+
+    def write(self, path, rows): ...
+
+class Broken(Curious):
+    def __init__(self):
+        raise OSError("no such library")
+
+@hookimpl
+def rt_register_formats(register):
+    register("curious", "curious:Curious")
+    register("broken", "curious:Broken")
+"""
+
+
+@pytest.mark.parametrize("error", ["ValueError('no\\nheader')", "SystemExit(3)", "RecursionError()", "UnicodeError()"])
+def test_a_format_that_fails_to_look_at_a_file_is_named_and_skipped(error, tmp_path, monkeypatch, capfd, caplog):
+    """The others go on; where none of them takes the file, the error names it too. So is one that cannot be made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+    (tmp_path / "curious.py").write_text(CURIOUS.format(error=error))
+    write_json(tmp_path / "data.json", rows(2))
+    (tmp_path / "data.strange").write_text("?")
+    cli = Cli(monkeypatch, capfd)
+    score = ("--student", "fake", "--metric", "ppl", "--preset", "selective-rt", "--out", "s.jsonl")
+    try:
+        done = cli("-p", "curious", "score", "data.json", *score)
+        told = [record.getMessage() for record in caplog.records]
+        failed = cli("-p", "curious", "score", "data.strange", *score).error()
+    finally:
+        sys.modules.pop("curious", None)
+    assert done.code == 0, done
+    name = error.partition("(")[0]
+    assert any(line.startswith(f"format 'curious' of curious failed to look at data.json: {name}") for line in told)
+    assert any(
+        "format 'broken' is left out: format 'broken' of plugin 'curious' failed to start" in line for line in told
+    )
+    assert "\n" not in "".join(told)
+    assert failed.startswith("data.strange: unknown format")
+    assert f"Note: format 'curious' of curious failed to look at data.strange: {name}" in failed

@@ -18,7 +18,7 @@ from tests.helpers import REPO
 PACKAGE = REPO / "rt_framework"
 
 LAYERS = (
-    "plain",
+    "plain stdout",
     "errors model events batching sequences migrations estimates refusals languages neighbours",
     "bounds places spans fences contrasts",
     "answers protocols hookspecs matching spec options shapes shards breaker interrupt",
@@ -56,6 +56,7 @@ PUBLIC = {
     "shapes",
     "packing",
     "plain",
+    "stdout",
     "sequences",
     "matching",
     "fences",

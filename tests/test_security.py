@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -17,7 +18,7 @@ from attrs import field, frozen
 from packaging.requirements import Requirement
 from safetensors.torch import load_file
 
-from rt_framework import Span
+from rt_framework import Span, plain
 from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
@@ -26,6 +27,7 @@ from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
 from rt_framework.config import parse_yaml, settings, spec_of
 from rt_framework.errors import ConfigError, ModelError
+from rt_framework.plain import without_secrets
 from rt_framework.registry import Entry
 from rt_framework.testing.server import FaultServer
 from tests import tiny_models as tiny
@@ -73,6 +75,19 @@ class Loose:
         ({"options": {"token": "x"}}, "options.token"),
         ({"several": [{"access_token": "x"}]}, "several.0.access_token"),
         ({"options": {"innocent": CANARY}}, "options.innocent"),
+        ({"options": {"headers": {"X-Team-Key": "x"}}}, "options.headers.X-Team-Key"),
+        ({"options": {"extra_headers": {"Cookie": "x"}}}, "options.extra_headers.Cookie"),
+        (
+            {"options": {"default_headers": {"Ocp-Apim-Subscription-Key": "x"}}},
+            "options.default_headers.Ocp-Apim-Subscription-Key",
+        ),
+        (
+            {"options": {"extra_body": {"deep": {"aws_secret_access_key": "x"}}}},
+            "options.extra_body.deep.aws_secret_access_key",
+        ),
+        ({"options": {"aws_access_key_id": "x"}}, "options.aws_access_key_id"),
+        ({"options": {"where": "https://example.org/v1?key=x"}}, "options.where"),
+        ({"options": {"where": "postgresql://me:x@example.org/db"}}, "options.where"),
         ({"several": ["a", f"Bearer {CANARY}"]}, "several.1"),
         (CANARY, ""),
     ],
@@ -89,7 +104,9 @@ def test_a_key_in_the_options_of_any_plugin_is_refused(options, place):
 def test_options_that_are_no_keys_are_kept():
     """Tokens of a tokenizer, lengths, models that are called like a key."""
     entry = Entry("teachers", "theirs", "m:T", "", Loose, "theirs")
-    plain = {"stop_token": "</s>", "max_tokens": 3, "key_column": "a", "author": "b", "tokens": 1, "sort_key": "c"}
+    plain: dict[str, Any] = {"stop_token": "</s>", "max_tokens": 3, "key_column": "a", "author": "b", "tokens": 1}
+    plain |= {"sort_key": "c", "headers": {"X-Title": "a title", "anthropic-version": "2023-06-01"}}
+    plain |= {"where": "https://example.org/v1?api-version=2024-10-21&author=a#part", "folder": "abfss://box@account/a"}
     found: Any = settings(entry, {"model": "hf-internal-testing/tiny-random-model", "key": "q", "options": plain})
     assert found.options == plain
 
@@ -102,6 +119,12 @@ def test_options_that_are_no_keys_are_kept():
         "teacher={litellm: {model: openai/m, extra: {headers: {Authorization: CANARY}}}}",
         "teacher={litellm: {model: openai/m, extra: {extra_headers: {X: CANARY}}}}",
         "teacher={litellm: {model: openai/m, api_base: 'https://me:CANARY@example.org/v1'}}",
+        "teacher={litellm: {model: openai/m, api_base: 'https://example.org/v1?key=CANARY'}}",
+        "teacher={litellm: {model: openai/m, extra: {extra_headers: {x-api-key: CANARY}}}}",
+        "teacher={litellm: {model: openai/m, extra: {default_headers: {api-key: CANARY}}}}",
+        "teacher={litellm: {model: openai/m, extra: {extra_body: {a: {authorization: CANARY}}}}}",
+        "teacher.litellm.api_key=CANARY",
+        "teacher.litellm={api_key: CANARY",
         "teacher={litellm: openai/m, api_key: CANARY}",
         "student={hf: {model: m, token: CANARY}}",
         "pipeline=[{reflect: {instruction: {api_key: CANARY}}}]",
@@ -115,6 +138,87 @@ def test_a_key_in_a_config_is_refused_and_not_shown(change, cli, tmp_path):
     done = cli("run", "rt.yaml", "--set", change.replace("CANARY", CANARY))
     assert CANARY not in the_error(done)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.org/v1?key=hunter2hunter2",
+        "https://example.org/v1?a=b&api-key=hunter2hunter2",
+        "https://example.org/v1?a=b;token=hunter2hunter2",
+        "https://example.org/v1?X-Amz-Signature=hunter2hunter2",
+        "https://example.org/v1?code=hunter2hunter2",
+        "https://example.org/v1#access_token=hunter2hunter2",
+        "https://hunter2hunter2@example.org/v1",
+        "https://me:hunter2hunter2@example.org/v1",
+        "https:/me:hunter2hunter2@example.org/v1",
+        "me:hunter2hunter2@example.org/v1",
+        "http://example.org/v1?key=hunter2hunter2",
+        "https://me:hunter2hunter2@[example.org/v1",
+        "https://example.org/sk-hunter2hunter2hunter2hunter2/v1",
+    ],
+)
+def test_a_key_in_an_address_is_refused_and_not_shown(address, monkeypatch):
+    """In the config and in the variables that litellm reads: user name, query, fragment, and what looks like one."""
+    for use in (
+        lambda: check_address(address, "api_base"),
+        lambda: LiteLLMSettings("openai/m", address),
+    ):
+        with pytest.raises(ConfigError, match="keys come only from the environment") as caught:
+            use()
+        assert "hunter2" not in str(caught.value)
+    check_address("https://example.org/v1?api-version=2024-10-21", "api_base")
+    with pytest.raises(ConfigError, match="is no address"):
+        check_address("https://[example.org", "api_base")
+
+
+HOLDING = (
+    "OPENAI_API_KEY OPENAI_API_KEY_2 WATSONX_APIKEY WATSONX_ZENAPIKEY WATSONX_TOKEN SNOWFLAKE_JWT "
+    "GIGACHAT_CREDENTIALS VERTEXAI_CREDENTIALS GOOGLE_APPLICATION_CREDENTIALS AZURE_CREDENTIAL AZURE_AD_TOKEN "
+    "AWS_BEARER_TOKEN_BEDROCK AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN CIRCLE_OIDC_TOKEN_V2 "
+    "GITHUB_PAT SSH_PASSPHRASE NPM_AUTH MYSQL_PWD PROXY_PASS SIGNING_KEY_PEM OTEL_EXPORTER_OTLP_HEADERS "
+    "SENTRY_DSN AZURE_STORAGE_CONNECTION_STRING databricks_api_key"
+)
+"""Variables of providers and of others that hold a secret."""
+
+
+@pytest.mark.parametrize("name", HOLDING.split())
+def test_a_variable_that_holds_a_secret_is_known_by_its_name(name, monkeypatch):
+    """Also its parts, where it holds headers or a JSON object: a provider repeats the one that it refuses."""
+    monkeypatch.setenv(name, "hunter2hunter2")
+    assert without_secrets("401: hunter2hunter2!") == "401: ***!"
+    monkeypatch.setenv(name, '{"type": "a", "private_key": "q1w2e3r4t5z6u7i8o9"}')
+    assert without_secrets("401: q1w2e3r4t5z6u7i8o9, a type") == "401: ***, a type"
+
+
+@pytest.mark.parametrize("name", ["SSH_KEY_PATH", "API_KEY_FILE", "PWD", "SSH_AUTH_SOCK", "MODEL", "KEYBOARD", "PATH"])
+def test_a_variable_that_holds_none_is_left(name, monkeypatch):
+    monkeypatch.setenv(name, "an ordinary value")
+    assert without_secrets("an ordinary value") == "an ordinary value"
+
+
+def test_the_password_of_an_address_in_the_environment_is_no_text(monkeypatch):
+    """Of a data base, or of a proxy; the rest of the address may be said."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2%2Bhunter2@example.org/db")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:q1w2e3r4t5z6@proxy.example.org:3128")
+    told = "postgresql://me:hunter2%2Bhunter2@example.org/db, hunter2+hunter2, q1w2e3r4t5z6 at proxy.example.org"
+    assert without_secrets(told) == "postgresql://me:***@example.org/db, ***, *** at proxy.example.org"
+
+
+def test_every_variable_of_a_provider_that_holds_a_secret_is_masked():
+    """By what the litellm that is installed reads for providers: a name with such a word in it, but for the few that
+    hold a path, an address, a name or a number.
+    """
+    import litellm
+
+    folder = Path(litellm.__file__).parent / "llms"
+    text = "\n".join(path.read_text("utf-8") for path in folder.rglob("*.py"))
+    names = set(re.findall(r"""["']([A-Z][A-Z0-9]*_[A-Z0-9_]+)["']""", text))
+    secret = {one for one in names if re.search("KEY|TOKEN|SECRET|PASSW|CREDENTIAL|JWT|BEARER", one)}
+    read = {one for one in secret if re.search(rf"(get_secret\w*|getenv|environ(\.get)?)\W+{one}\b", text)}
+    assert len(read) > 60
+    harmless = re.compile("(FILE|DIR|PATH|URL|URI|BASE|ENDPOINT|NAME|ID|MAX_TOKENS|_TTL|_SECONDS)$")
+    assert {one for one in read if not plain._VARIABLE.search(one) and not harmless.search(one)} == set()
 
 
 # --- models -----------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,25 @@ def test_without_the_package_its_name_is_unknown(run):
     arguments = ("score", "data.json", "--student", "fake", "--metric", "loss-gap", "--out", "s.jsonl")
     assert the_error(run(*arguments, installed=False)).startswith("unknown metric 'loss-gap'.")
     assert the_error(run("-p", "no:demo", *arguments)).startswith("unknown metric 'loss-gap'.")
+
+
+def test_the_manifest_names_the_plugins_that_were_used(run, tmp_path):
+    """Those that were used and no others, with package, version and target; of a module that -p names there is none."""
+    pipeline = "pipeline=[{select: {middle: {metric: loss-gap, fraction: 0.25}}}]"
+    done = run("run", "rt.yaml", "--set", pipeline)
+    assert done.code == 0, done.err
+    plugins = json.loads((tmp_path / "runs/rt/manifest.json").read_text())["plugins"]
+    used = {(one["kind"], one["name"]): (one["plugin"], one["package"], one["version"]) for one in plugins}
+    ours = ("builtin", "rt-framework", metadata.version("rt-framework"))
+    theirs = ("demo", "rt-demo-plugin", "0.4.2")
+    assert used == {
+        ("executor", "local"): ours,
+        ("format", "json"): ours,
+        ("metric", "loss-gap"): theirs,
+        ("selector", "middle"): theirs,
+        ("stage", "select"): ours,
+        ("student", "fake"): (PLUGIN, "", ""),
+        ("teacher", "scripted"): (PLUGIN, "", ""),
+        ("template", "chat"): ours,
+    }
+    assert next(one["target"] for one in plugins if one["name"] == "fake") == f"{PLUGIN}:NotedStudent"

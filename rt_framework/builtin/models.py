@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from rt_framework.builtin.hashes import file_hashes
+from rt_framework.builtin.weights import whole_model, without_embedding
 from rt_framework.errors import ModelError, Unscorable
 from rt_framework.model import Turn
 
@@ -198,26 +199,44 @@ def load_tokenizer(settings: ModelSettings) -> Any:
         return transformers.AutoTokenizer.from_pretrained(name, **options)
 
 
+def foreign_tokens(settings: ModelSettings, tokenizer: Any) -> dict[int, str]:
+    """The special tokens of the tokenizer that the model has no embedding for, by number.
+
+    Raises:
+        ModelError: another token has none either, so that this is not the tokenizer of the model.
+    """
+    size = getattr(load_config(settings).get_text_config(), "vocab_size", None)
+    return without_embedding(settings.model, size, tokenizer)
+
+
 def load_model(settings: ModelSettings, attention: str | None = None) -> Any:
     """The model with its language head, on its device, ready for inference. Safetensors and GGUF only.
 
     A model that is teacher and student is loaded once.
 
     Raises:
-        ModelError: there is no such model, or it cannot be read.
+        ModelError: there is no such model, it cannot be read, or weights of it are missing.
     """
-    common = _Shared(
+    return _load(_shared(settings), attention)[0]
+
+
+def unused_weights(settings: ModelSettings, attention: str | None = None) -> str:
+    """What the files of the model hold besides, in words: further heads, a vision tower; empty where all is used."""
+    return _load(_shared(settings), attention)[1]
+
+
+def _shared(settings: ModelSettings) -> _Shared:
+    return _Shared(
         settings.model,
         resolved_dtype(settings),
         resolved_device(settings),
         settings.revision,
         settings.trust_remote_code,
     )
-    return _load(common, attention)
 
 
 @lru_cache(maxsize=2)
-def _load(settings: _Shared, attention: str | None) -> Any:
+def _load(settings: _Shared, attention: str | None) -> tuple[Any, str]:
     import torch
 
     with _loading(settings.model) as transformers:
@@ -228,8 +247,9 @@ def _load(settings: _Shared, attention: str | None) -> Any:
             options["attn_implementation"] = attention
         options["config"] = load_config(settings)
         options["dtype"] = getattr(torch, resolved_dtype(settings))
-        model = transformers.AutoModelForCausalLM.from_pretrained(name, **options)
-        return model.eval().requires_grad_(False).to(resolved_device(settings))
+        load = partial(transformers.AutoModelForCausalLM.from_pretrained, output_loading_info=True)
+        model, unused = whole_model(settings.model, partial(load, name, **options))
+        return model.eval().requires_grad_(False).to(resolved_device(settings)), unused
 
 
 def window(config: Any, tokenizer: Any) -> int:

@@ -14,6 +14,7 @@ import click
 
 from rt_framework.errors import PluginError, RtError
 from rt_framework.plain import shown, without_secrets
+from rt_framework.stdout import others_to_stderr
 
 _COMMANDS = {
     "run": "Run a whole job, or go on with one.",
@@ -108,7 +109,8 @@ def _load(points: Sequence[metadata.EntryPoint]) -> click.Command:
     if len(points) > 1:
         raise PluginError(f"command '{name}' is offered by packages {packages}; uninstall one of them")
     try:
-        command = points[0].load()
+        with others_to_stderr():
+            command = points[0].load()
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"command '{name}' of package {packages} failed to load from {points[0].value}: "

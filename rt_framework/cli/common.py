@@ -12,6 +12,7 @@ import click
 
 from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host, close_reporters
+from rt_framework.stdout import others_to_stderr
 
 if TYPE_CHECKING:
     from rt_framework.ledger import Ledger
@@ -88,12 +89,16 @@ def reader(run_dir: Path) -> Ledger:
 
 @contextmanager
 def watching(host: Host, names: Sequence[str]) -> Iterator[list[Any]]:
-    """The reporters that were asked for; they leave the terminal as it was, however the run ends."""
+    """The reporters that were asked for; they leave the terminal as it was, however the run ends.
+
+    They alone write to standard output meanwhile.
+    """
     from rt_framework.config import Builder, spec_of
 
     make = Builder(host)
-    watchers = [make.spec("reporters", spec_of(name, "--reporter")) for name in names]
-    try:
-        yield watchers
-    finally:
-        close_reporters(watchers)
+    with others_to_stderr():
+        watchers = [make.spec("reporters", spec_of(name, "--reporter")) for name in names]
+        try:
+            yield watchers
+        finally:
+            close_reporters(watchers)

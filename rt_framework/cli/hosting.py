@@ -14,9 +14,9 @@ from rt_framework.host import Host
 
 def make_host(plugins: Sequence[str], strict: bool) -> Host:
     """The host that the options and the environment ask for."""
-    # A plugin in the user's own repository is found where the command is called.
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    # `python -c` puts the working directory first. A yaml.py beside the data would then run with the keys of the
+    # environment: no file there is code until -p names it.
+    sys.path[:] = filter(None, sys.path)
     only = os.environ.get("RT_LOAD_PLUGINS")
     return Host(
         blocked=[name.removeprefix("no:") for name in plugins if name.startswith("no:")],
@@ -27,13 +27,22 @@ def make_host(plugins: Sequence[str], strict: bool) -> Host:
 
 
 def _module(plugin: str) -> str:
-    """The module that ``-p`` names: by its name, or by the path of a file, whose folder Python then imports from.
+    """The module that ``-p`` names, by its name or by the path of a file. Python can import it from now on.
 
     Raises:
-        PluginError: there is no such file, or its name stands for another module.
+        PluginError: there is no such file, or its name is the name of another module.
     """
-    if not plugin.endswith(".py") and os.sep not in plugin:
-        return plugin
+    if plugin.endswith(".py") or os.sep in plugin:
+        file = _file(plugin)
+        _import_from(file, plugin)
+        return file.stem
+    top = plugin.partition(".")[0]
+    if top:
+        _import_from(Path.cwd() / f"{top}.py", plugin)
+    return plugin
+
+
+def _file(plugin: str) -> Path:
     file = Path(plugin).resolve()
     if not file.is_file():
         raise PluginError(f"-p {plugin}: no such file")
@@ -41,17 +50,27 @@ def _module(plugin: str) -> str:
         raise PluginError(
             f"-p {plugin}: '{file.name}' is no name for a module; use letters, digits, underscores and .py"
         )
-    if not _is(file):
-        raise PluginError(f"-p {plugin}: '{file.stem}' is already the name of another module; rename the file")
-    # Last, so that nothing else in that folder stands before a module that is installed.
-    sys.path.append(str(file.parent))
-    return file.stem
+    return file
 
 
-def _is(file: Path) -> bool:
-    """Whether the name of a file is free for it, or its own already."""
+def _import_from(file: Path, plugin: str) -> None:
+    """Let Python find a module in the folder of *file*, unless it finds another one of that name.
+
+    The folder comes last, so that nothing else in it stands before a module that is installed. It is the folder and
+    not the one file, since a plugin imports the modules beside it and worker processes import it by its name.
+
+    Raises:
+        PluginError: the file is there, and its name is the name of another module.
+    """
+    folder = file.parent
     try:
         found = importlib.util.find_spec(file.stem)
+        # A namespace package has no origin, and may have a further part in this folder.
+        origin = found.origin if found else None
+        other = origin is not None and Path(origin).resolve().parent not in (folder, folder / file.stem)
     except ValueError:  # a module that was not imported from a file, such as __main__
-        return False
-    return found is None or (found.origin is not None and Path(found.origin).resolve() == file)
+        other = True
+    if other and file.is_file():
+        raise PluginError(f"-p {plugin}: '{file.stem}' is already the name of another module; rename the file")
+    if not other and str(folder) not in sys.path:
+        sys.path.append(str(folder))

@@ -19,8 +19,11 @@ def command(job: Job, dry_run: bool) -> int:
     if dry_run:
         from rt_framework.quote import quote
         from rt_framework.spending import show_quote
+        from rt_framework.stdout import others_to_stderr
 
-        show_quote(quote(job.host, job.config, job.run_dir, job.moved), job.config)
+        with others_to_stderr():
+            quoted = quote(job.host, job.config, job.run_dir, job.moved)
+        show_quote(quoted, job.config)
         return 0
     from rt_framework.runner import Manner
 

@@ -7,9 +7,10 @@ import multiprocessing
 import os
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cached_property
 from multiprocessing.queues import Queue
 from typing import TypeVar
@@ -21,6 +22,7 @@ from rt_framework.protocols import Student
 T = TypeVar("T")
 
 _DEVICES = "CUDA_VISIBLE_DEVICES"
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 
 class ProcessesExecutor:
@@ -58,7 +60,9 @@ class ProcessesExecutor:
             RtError: a process has ended; what it had given back is safe.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, _work, work)
+            with _without_working_directory():
+                done = asyncio.get_running_loop().run_in_executor(self._pool, _work, work)
+            return await done
         except BrokenProcessPool:
             raise RtError(
                 "a process of the student has ended, most often because the machine ran out of memory; "
@@ -90,6 +94,24 @@ class ProcessesExecutor:
             devices.put(self._devices[number] if self._devices else "")
         cores = max(1, (os.cpu_count() or 1) // self.workers)
         return ProcessPoolExecutor(self.workers, context, _begin, (self._factory, devices, cores))
+
+
+@contextmanager
+def _without_working_directory() -> Iterator[None]:
+    """Start processes that import nothing from the working directory.
+
+    Each begins as ``python -c``, which puts that directory first: a ``socket.py`` in it would run before the process
+    is given the import path of this one.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 _student: Student | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from rt_framework import hookimpl
 from rt_framework.builtin.reporters.settings import JsonlSettings
 from rt_framework.errors import DiskError
 from rt_framework.hookspecs import EventHooks
+from rt_framework.stdout import own
 
 
 class JsonlReporter:
@@ -41,7 +41,7 @@ class JsonlReporter:
 
     def _write(self, name: str, event: AttrsInstance) -> None:
         said = {"event": name, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **_plain(asdict(event))}
-        file = self._file or sys.stdout
+        file = self._file or own()
         try:
             file.write(json.dumps(said) + "\n")
             file.flush()

@@ -58,8 +58,9 @@ class HFStudent:
 
     @property
     def path(self) -> str:
-        """How losses are computed, and why not faster. Loads the model."""
-        return self._way.path
+        """How losses are computed, and why not faster; and what the files hold besides. Loads the model."""
+        unused = models.unused_weights(self._settings, self._settings.attention)
+        return f"{self._way.path}; {unused}" if unused else self._way.path
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
         """Token ids of each span, or why there are none.
@@ -96,7 +97,8 @@ class HFStudent:
     @cached_property
     def _encoder(self) -> Encoder:
         tokenizer = models.load_tokenizer(self._settings)
-        return Encoder(tokenizer, models.window(models.load_config(self._settings), tokenizer))
+        foreign = models.foreign_tokens(self._settings, tokenizer)
+        return Encoder(tokenizer, models.window(models.load_config(self._settings), tokenizer), foreign)
 
     @cached_property
     def _way(self) -> Way:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from attrs import evolve, frozen
@@ -42,11 +43,13 @@ class Encoder:
     Args:
         tokenizer: a transformers tokenizer.
         window: the model's longest sequence in tokens.
+        foreign: tokens by number that the model does not know; a text in which one stands has no loss.
     """
 
-    def __init__(self, tokenizer: Any, window: int) -> None:
+    def __init__(self, tokenizer: Any, window: int, foreign: Mapping[int, str] = MappingProxyType({})) -> None:
         self._tokenizer = tokenizer
         self._window = window
+        self._foreign = foreign
         self._leading = leading_ids(tokenizer)
         self._leading_text = tokenizer.bos_token if tokenizer.bos_token_id in self._leading else ""
 
@@ -94,6 +97,13 @@ class Encoder:
         limit = min(span.max_tokens or self._window, self._window)
         twin = None if pieces.twin is None else len(tokens(pieces.twin))
         context, target = tokens(pieces.context), tokens(pieces.target)
+        met = (
+            next((self._foreign[id_] for id_ in (*context, *target) if id_ in self._foreign), "")
+            if self._foreign
+            else ""
+        )
+        if met:
+            return SpanLoss(None, 0, "bad_text", f"the text holds the token {met!r}, which the model lacks")
         if span.join == "text":
             encoded = encode_text(target, len(context), twin, limit, span.count_only)
         else:

@@ -78,7 +78,11 @@ class HFTeacher:
     def _ids(self, text: str) -> list[int]:
         # No tokenizer reads a lone surrogate.
         clean = text.encode("utf-8", "replace").decode("utf-8")
-        return list(self._tokenizer(clean, add_special_tokens=False, verbose=False)["input_ids"])
+        ids = list(self._tokenizer(clean, add_special_tokens=False, verbose=False)["input_ids"])
+        met = self._foreign.keys() & set(ids) if self._foreign else ()
+        for id_ in met:
+            raise TeacherError("bad_request", f"the text holds the token {self._foreign[id_]!r}, which the model lacks")
+        return ids
 
     def _generate(self, requests: Sequence[Request], prompts: Sequence[Sequence[int]]) -> list[list[int]]:
         """New ids of each row, the end token included where there is one."""
@@ -126,6 +130,10 @@ class HFTeacher:
     @cached_property
     def _tokenizer(self) -> Any:
         return models.load_tokenizer(self._settings)
+
+    @cached_property
+    def _foreign(self) -> dict[int, str]:
+        return models.foreign_tokens(self._settings, self._tokenizer)
 
     @cached_property
     def _window(self) -> int:

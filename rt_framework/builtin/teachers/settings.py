@@ -12,6 +12,7 @@ from attrs import field, frozen
 from rt_framework.bounds import within
 from rt_framework.builtin.teachers.extra import refusal
 from rt_framework.errors import ConfigError
+from rt_framework.plain import secret_in_address, secret_place
 
 _MOST_PRICE = 1e6
 """Dollars per million tokens: dearer than any model by far, and what a request costs stays a number of 64 bits."""
@@ -23,13 +24,19 @@ def check_address(address: str | None, name: str) -> None:
     """Allow https, and http to this machine only.
 
     Raises:
-        ConfigError: any other address, or one that holds a password.
+        ConfigError: any other address, or one that holds a password or a key; it is not shown then.
     """
     if address is None:
         return
-    parts = urlsplit(address)
-    if parts.username or parts.password:
-        raise ConfigError(f"{name} holds a user name or password; keys come only from the environment")
+    held = secret_in_address(address)
+    if held is None and ("@" in address or secret_place(address, name)):
+        held = "what looks like a key"
+    if held is not None:
+        raise ConfigError(f"{name} holds {held}; keys come only from the environment")
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise ConfigError(f"{name} is no address: {error}") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and _loopback(parts.hostname or "")):
         raise ConfigError(f"{name} '{address}' must start with https:// (http:// is only for this machine)")
 
@@ -46,6 +53,9 @@ def _check_api_base(_: object, __: object, value: str | None) -> None:
 
 
 def _check_extra(_: object, __: object, value: dict[str, Any]) -> None:
+    secret = secret_place(value, "teacher extra")
+    if secret is not None:
+        raise ConfigError(f"{secret}: keys come only from the environment")
     for name in value:
         if _SECRET.search(name):
             raise ConfigError(f"teacher extra holds '{name}'; keys come only from the environment")

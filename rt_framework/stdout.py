@@ -1,0 +1,62 @@
+"""Standard output belongs to the command: what other code prints while it works goes to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any, TextIO
+
+_own: TextIO | None = None
+
+
+def own() -> TextIO:
+    """The standard output of the command, also inside :func:`others_to_stderr`. Reporters write to it."""
+    return sys.stdout if _own is None else _own
+
+
+@contextmanager
+def others_to_stderr() -> Iterator[None]:
+    """Send to standard error what plugins and libraries print: Python code, C code and the processes they start.
+
+    A reader of ``rt run --reporter jsonl`` then gets events and nothing else. May be nested.
+    """
+    global _own
+    if _own is not None:
+        yield
+        return
+    with _kept() as _own, redirect_stdout(sys.stderr):
+        try:
+            yield
+        finally:
+            _own = None
+
+
+@contextmanager
+def _kept() -> Iterator[Any]:
+    """Standard output under a descriptor of its own, while descriptor 1 leads to standard error."""
+    if (_descriptor(sys.stdout), _descriptor(sys.stderr)) != (1, 2):
+        yield sys.stdout  # put there by a test or an embedding program
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    encoding, errors = sys.stdout.encoding, sys.stdout.errors
+    stream = open(kept, "w", buffering=1, encoding=encoding, errors=errors)  # noqa: PTH123, SIM115 - a descriptor
+    try:
+        yield stream
+    finally:
+        import ctypes
+
+        ctypes.CDLL(None).fflush(None)  # what C code has printed is still on its way
+        os.dup2(kept, 1)
+        with suppress(BrokenPipeError):
+            stream.close()
+
+
+def _descriptor(stream: Any) -> int | None:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
