@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
+from attrs import asdict
 
 from rt_framework.config import Config
 from rt_framework.errors import DataError
@@ -54,6 +55,7 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
         "versions": versions(),
         "config": plain_config(config),
         "frozen": ledger.meta("frozen"),
+        "ledger": asdict(ledger.told()),
         "forward_paths": ledger.meta("forward_paths") or [],
         "summary": _plain().unstructure(summary),
     }

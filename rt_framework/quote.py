@@ -22,7 +22,7 @@ from rt_framework.model import Pair, Reply, Request, Sample, Unparsed, digest
 from rt_framework.pipeline import Step
 from rt_framework.protocols import PricedTeacher, Question, Teacher
 from rt_framework.records import Numbers
-from rt_framework.rundir import LEDGER, check_frozen
+from rt_framework.rundir import LEDGER, check_frozen, check_run, look
 
 _BYTES_A_TOKEN = 4
 """Usual for English text, by OpenAI's rule of thumb; other scripts make more tokens of as many bytes."""
@@ -105,9 +105,10 @@ def quote(host: Host, config: Config, run_dir: Path) -> Quote:
 def _looking(run_dir: Path) -> Iterator[Ledger | None]:
     """The ledger of a run directory, for reading, if there is one."""
     if not (run_dir / LEDGER).is_file():
+        check_run(run_dir)
         yield None
         return
-    ledger = Ledger(run_dir / LEDGER, readonly=True)
+    ledger = look(run_dir)
     try:
         yield ledger
     finally:

@@ -199,6 +199,7 @@ def test_an_unfinished_shard_is_no_whole(rt, tmp_path):
     with ledger:
         ledger.execute("DELETE FROM samples WHERE row = (SELECT MAX(row) FROM samples)")
     ledger.close()
+    (tmp_path / shards[0] / "ledger.sqlite-seal").unlink()
     assert the_error(rt("merge", "job.yaml", "merged", *shards)) == (
         "29 of 30 samples have come to their end: finish the shards first"
     )
