@@ -156,5 +156,5 @@ def damaged(path: Path, what: str, release: str = "") -> DiskError:
         f"{path}: damaged: {what}. Nothing was changed, and what was paid for is in there, so keep it: put the "
         "directory aside, let sqlite3 write what can be read into a new one, and give the same command again, which "
         f"asks only for what is lost: mv {run} {aside} && mkdir {run} && "
-        f"sqlite3 {aside}/{quote(path.name)} .recover | sqlite3 {run}/{quote(path.name)}{alone}"
+        f"sqlite3 -readonly {aside}/{quote(path.name)} .recover | sqlite3 {run}/{quote(path.name)}{alone}"
     )

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cattrs
 from filelock import FileLock, Timeout
 
 from rt_framework.damage import Told, check_ledger
@@ -104,8 +105,8 @@ def check_run(path: Path) -> None:
         DiskError: it is not.
     """
     told = None
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # there is none, or one of before
-        told = Told(**json.loads((path / MANIFEST).read_bytes())["ledger"])
+    with suppress(Exception):  # there is none, or one of before, or it is damaged itself
+        told = cattrs.structure(json.loads((path / MANIFEST).read_bytes())["ledger"], Told)
     check_ledger(path / LEDGER, told)
 
 
