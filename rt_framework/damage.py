@@ -115,7 +115,7 @@ def _check_content(path: Path, seal: Seal | None, db: sqlite3.Connection) -> Non
 def look_through(db: sqlite3.Connection) -> str | None:
     """What SQLite finds wrong in a whole file, tables and indexes; ``None`` when nothing is."""
     found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    return None if found == "ok" else str(found)
+    return None if found == "ok" else str(found).splitlines()[-1]
 
 
 def identity_in(db: sqlite3.Connection) -> tuple[str, int]:
@@ -142,19 +142,11 @@ def is_corrupt(error: Exception) -> bool:
     return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
-def damaged(path: Path, what: str, release: str = "") -> DiskError:
-    """A ledger that cannot be trusted, and the way out.
-
-    Args:
-        path: the ledger.
-        what: what is wrong.
-        release: SQL that gives up the one value that is wrong.
-    """
+def damaged(path: Path, what: str) -> DiskError:
+    """A ledger that cannot be trusted, and the way out."""
     run, aside = quote(str(path.parent)), quote(f"{path.parent}.damaged")
-    alone = f"; or, to give up this one value: sqlite3 {quote(str(path))} {quote(release)}" if release else ""
     return DiskError(
-        f"{path}: damaged: {what}. Nothing was changed, and what was paid for is in there, so keep it: put the "
-        "directory aside, let sqlite3 write what can be read into a new one, and give the same command again, which "
-        f"asks only for what is lost: mv {run} {aside} && mkdir {run} && "
-        f"sqlite3 -readonly {aside}/{quote(path.name)} .recover | sqlite3 {run}/{quote(path.name)}{alone}"
+        f"{path}: damaged: {what}. Nothing was changed, and what was paid for is in there, so keep it: "
+        f"mv {run} {aside} && rt salvage {aside} {run} reads what can be read of it into a new directory, and the same "
+        "command asks only for what is lost"
     )

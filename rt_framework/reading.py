@@ -22,14 +22,6 @@ T = TypeVar("T")
 _MOST_KEYS = 500
 """Keys of one query: SQLite takes 999 values in every build."""
 
-_GIVE_UP = {
-    "meta": "DELETE FROM meta WHERE key = '{}'",
-    "question": "DELETE FROM calls WHERE key = '{}'",
-    "answer": "UPDATE calls SET answer = NULL WHERE key = '{}'",
-    "loss": "DELETE FROM losses WHERE key = '{}'",
-}
-"""What gives up one value that cannot be read, where a run does not make it anew."""
-
 
 class Reader:
     """A connection that only looks, and makes values of what it finds.
@@ -114,8 +106,8 @@ class Reader:
             raise self._unreadable("loss", key) from error
 
     def _unreadable(self, what: str, key: str) -> DiskError:
-        return self._damaged(f"{what} {key} cannot be read", _GIVE_UP.get(what, "").format(key))
+        return self._damaged(f"{what} {key} cannot be read")
 
-    def _damaged(self, what: str, release: str = "") -> DiskError:
+    def _damaged(self, what: str) -> DiskError:
         self.sound = False
-        return damaged(self.path, what, release)
+        return damaged(self.path, what)
