@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-import cattrs
 from attrs import frozen
 
 from rt_framework.ledger import Ledger
-from rt_framework.model import ORIGINAL, Pair, Sample
+from rt_framework.model import ORIGINAL, Sample
 from rt_framework.sequences import Late, Strings
 
 WAITING = "waiting"
@@ -70,17 +68,10 @@ def ending(ledger: Ledger, sample_id: str) -> tuple[str, str] | None:
     return next(ledger.rows(sql, (sample_id,)), None)
 
 
-def pair_of(text: str) -> Pair:
-    """A pair from its JSON in the ledger."""
-    return cattrs.structure(json.loads(text), Pair)
-
-
 def answer(ledger: Ledger, call: str) -> str | None:
     """The raw text that answered a call, if it was answered."""
-    found = next(
-        ledger.rows("SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE key = ?", (call,)), None
-    )
-    return json.loads(found[0])["text"] if found else None
+    reply = ledger.reply(call)
+    return None if reply is None else reply.text
 
 
 def unread_calls(ledger: Ledger) -> frozenset[str]:

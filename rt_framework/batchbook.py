@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
-import cattrs
 from attrs import frozen
 
 from rt_framework.errors import TeacherError
@@ -110,4 +108,4 @@ class BatchBook:
         columns = "id, call, request, reserved FROM attempts JOIN calls ON key = call"
         sql = f"SELECT {columns} WHERE batch = ? AND state = 'intent' ORDER BY id"
         for attempt, key, request, reserved in self._ledger.rows(sql, (token,)):
-            yield OpenQuestion(attempt, key, cattrs.structure(json.loads(request), Request), reserved)
+            yield OpenQuestion(attempt, key, self._ledger.request(request, key), reserved)

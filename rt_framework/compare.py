@@ -19,12 +19,11 @@ from rt_framework.errors import ConfigError, DataError
 from rt_framework.estimates import Estimate, Moments
 from rt_framework.host import Host
 from rt_framework.languages import language
-from rt_framework.ledger import Ledger
 from rt_framework.model import Pair, digest
 from rt_framework.neighbours import Neighbours, Sketcher
 from rt_framework.records import whole
 from rt_framework.refusals import refuses
-from rt_framework.rundir import LEDGER
+from rt_framework.rundir import LEDGER, look
 from rt_framework.selecting import read_scores
 from rt_framework.source import open_source
 
@@ -91,7 +90,7 @@ def lent(side: Side, run: Side) -> Side:
         return side
 
     def rows() -> Iterator[Row]:
-        ledger = Ledger(run.path / LEDGER, readonly=True)
+        ledger = look(run.path)
         try:
             for row in side.rows():
                 yield evolve(row, scores=original_scores(ledger, row.id))
@@ -105,7 +104,7 @@ def lent(side: Side, run: Side) -> Side:
 
 def _run_side(path: Path) -> Side:
     def rows() -> Iterator[Row]:
-        ledger = Ledger(path / LEDGER, readonly=True)
+        ledger = look(path)
         try:
             for story in ledger.stories():
                 if story.outcome == WAITING:
@@ -126,7 +125,7 @@ def _facts(run_dir: Path) -> Mapping[str, Any] | None:
     """By what the scores of a directory were made, if it can be known."""
     if not (run_dir / LEDGER).is_file():
         return None
-    ledger = Ledger(run_dir / LEDGER, readonly=True)
+    ledger = look(run_dir)
     try:
         frozen_facts = ledger.meta("frozen") or {}
     finally:

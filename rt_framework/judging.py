@@ -29,7 +29,7 @@ from rt_framework.manifest import plain_config, write_manifest
 from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest
 from rt_framework.pairwise import NAME, Pairwise
 from rt_framework.places import in_words
-from rt_framework.rundir import freeze, identify, open_run
+from rt_framework.rundir import freeze, open_run
 from rt_framework.snapshot import heartbeat
 from rt_framework.spec import Spec
 from rt_framework.tally import Tally
@@ -191,7 +191,7 @@ async def _judge(make: Builder, job: Job, ledger: Ledger, tally: Tally, breaker:
         live = "recorded answers" if job.teacher.name == "replay" else "live"
         place = f", asked at {in_words([facts['place']])}" if "place" in facts else ""
         notes = (f"judge: {job.teacher} ({live}){place}", f"{tally.total} pairs of answers, each in both orders")
-        who, known = await identify(ledger), ledger.meta("frozen")
+        who, known = ledger.meta("run_id"), ledger.meta("frozen")
         started = RunStarted(str(job.run_dir), notes, tally.total, who, plain_config(job.asked), known)
         tally.begin(started)
         tally.why = side.calls.why

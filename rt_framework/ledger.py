@@ -7,23 +7,22 @@ writable connection and commits what has gathered; an ``await`` on a write retur
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cattrs
 from attrs import asdict, frozen
 
+from rt_framework.damage import TOLD, Told
 from rt_framework.errors import DataError, DiskError, TeacherError
-from rt_framework.migrations import VERSION, prepare, version_of
-from rt_framework.model import Decision, Failure, Pair, Reply, Request, Sample, Score, Version
-from rt_framework.sequences import packed, unpacked
+from rt_framework.model import Decision, Failure, Reply, Request, Sample, Score, Version
+from rt_framework.reading import Reader
+from rt_framework.sequences import packed
 from rt_framework.spans import SpanLoss
-from rt_framework.writer import Statement, Writer
+from rt_framework.writer import Statement, open_writer
 
-_MOST_KEYS = 500
-"""Keys of one query: SQLite takes 999 values in every build."""
+_ID_DIGITS = 16
+"""Hexadecimal digits of a sample's contents, with which its id begins."""
 
 _MOST_ROWS = 150
 """Losses of one statement."""
@@ -62,36 +61,24 @@ class Call:
     """State, kind and message of each attempt, oldest first."""
 
 
-class Ledger:
+class Ledger(Reader):
     """Reads at once, writes through one thread.
 
     Args:
         path: the file; created, or brought up to date, unless *readonly*.
         readonly: only look; never creates or changes anything.
+        beside: files that have to stay where they are while it is written to.
 
     Raises:
         DataError: the file is missing, or no ledger of this version.
-        DiskError: it cannot be written.
+        DiskError: it cannot be written, or is damaged. So does every method that reads.
     """
 
-    def __init__(self, path: Path, readonly: bool = False) -> None:
-        self.path = path
-        self._writer: Writer | None = None
+    def __init__(self, path: Path, readonly: bool = False, beside: Iterable[Path] = ()) -> None:
         if readonly and not path.is_file():
             raise DataError(f"{path}: no ledger here; is this a run directory?")
-        try:
-            if not readonly:
-                prepare(path)
-                self._writer = Writer(path)
-            # An URI keeps the reader from ever creating or changing the file.
-            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-            version = version_of(self._db)
-        except sqlite3.DatabaseError as error:
-            kind = DataError if readonly else DiskError
-            raise kind(f"{path}: cannot be opened as a ledger: {error}") from error
-        if version != VERSION:
-            way = "use the release that wrote it" if version > VERSION else "'rt run' brings it up to date"
-            raise DataError(f"{path}: a ledger of version {version}, not {VERSION}; {way}")
+        self._writer = None if readonly else open_writer(path, beside)
+        super().__init__(path)
 
     def flush(self, seconds: float) -> None:
         """Commit what is waiting, in so much time at most. May be called from a signal handler."""
@@ -100,32 +87,27 @@ class Ledger:
 
     def close(self) -> None:
         """Commit what is waiting and close the file."""
-        if self._writer is not None:
-            self._writer.close()
+        # First of the two: who reads keeps the log from being written back.
         self._db.close()
+        if self._writer is not None:
+            self._writer.close(self.sound)
 
     def check(self) -> None:
-        """Read the whole file, after a run that did not end by itself.
+        """Look through the whole file, before it is trusted with the outputs.
 
         Raises:
-            DiskError: it is damaged.
+            DiskError: it is damaged, or is not where it was.
         """
-        try:
-            found = [row[0] for row in self._db.execute("PRAGMA quick_check(1)")]
-        except sqlite3.DatabaseError as error:
-            found = [str(error)]
-        if found != ["ok"]:
-            raise DiskError(
-                f"{self.path}: damaged ({found[0]}); copy the run directory, then let "
-                f"'sqlite3 {self.path.name} .recover' write what can be read into a new file of that name"
-            )
+        if self._writer is not None:
+            self._writer.check_place()
+        self.look_through()
 
     # --- meta -------------------------------------------------------------------------------
 
     def meta(self, key: str) -> Any:
         """A value noted about the whole run, or ``None``."""
         row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
-        return None if row is None else json.loads(row[0])
+        return None if row is None else self._parsed(row[0], object, "meta", key)
 
     async def set_meta(self, key: str, value: Any) -> None:
         """Note a JSON value about the whole run."""
@@ -136,7 +118,7 @@ class Ledger:
     def reply(self, key: str) -> Reply | None:
         """The committed answer of a call."""
         row = self._one("SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE key = ?", (key,))
-        return None if row is None else cattrs.structure(json.loads(row[0]), Reply)
+        return None if row is None else self._reply(row[0], key)
 
     async def intend(self, key: str, teacher: str, request: Request, reserved: int) -> int:
         """Commit that an attempt is about to be sent; returns its number.
@@ -201,34 +183,37 @@ class Ledger:
             )
             if row is None:
                 continue
-            attempts = self._db.execute("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (key,))
-            reply = None if row[2] is None else cattrs.structure(json.loads(row[2]), Reply)
-            request = cattrs.structure(json.loads(row[1]), Request)
-            found[key] = Call(key, row[0], request, reply, tuple(attempts.fetchall()))
+            attempts = self.rows("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (key,))
+            reply = None if row[2] is None else self._reply(row[2], key)
+            found[key] = Call(key, row[0], self.request(row[1], key), reply, tuple(attempts))
         return found
 
     def calls_of(self, pairs: Iterable[str]) -> list[str]:
         """Keys of the calls that asked about these pairs, by hash, in the order asked."""
         keys = []
         for pair in pairs:
-            rows = self._db.execute("SELECT key FROM calls WHERE pair = ? ORDER BY reflection, idx", (pair,))
+            rows = self.rows("SELECT key FROM calls WHERE pair = ? ORDER BY reflection, idx", (pair,))
             keys += [row[0] for row in rows]
         return keys
 
     def attempt_counts(self) -> dict[tuple[str, str], int]:
         """How many attempts ended how: ``(state, kind)`` to count."""
-        rows = self._db.execute("SELECT state, COALESCE(kind, ''), COUNT(*) FROM attempts GROUP BY 1, 2 ORDER BY 1, 2")
+        rows = self.rows("SELECT state, COALESCE(kind, ''), COUNT(*) FROM attempts GROUP BY 1, 2 ORDER BY 1, 2")
         return {(state, kind): count for state, kind, count in rows}
+
+    def told(self) -> Told:
+        """What the ledger must still hold when it is opened next."""
+        return next(map(Told.of, self.rows(TOLD)))
 
     def unknown_calls(self) -> list[str]:
         """Keys of the calls that a killed run may have paid for without an answer."""
-        rows = self._db.execute("SELECT call FROM attempts WHERE kind = 'interrupted_unknown' ORDER BY id")
+        rows = self.rows("SELECT call FROM attempts WHERE kind = 'interrupted_unknown' ORDER BY id")
         return [row[0] for row in rows]
 
     def doubtful_calls(self) -> list[str]:
         """Those of the unknown calls that have not been answered since, nor been released to be asked again."""
         sql = "SELECT DISTINCT call FROM attempts JOIN calls ON key = call WHERE state = 'unknown' AND answer IS NULL"
-        return [row[0] for row in self._db.execute(sql)]
+        return [row[0] for row in self.rows(sql)]
 
     async def withdraw(self, kinds: Sequence[str]) -> int:
         """Let what failed so be asked again; returns how many rewrites. Answers stay, but are used no more.
@@ -236,7 +221,7 @@ class Ledger:
         Args:
             kinds: kinds of failure, as the account of the last run has them.
         """
-        found = {question for kind in kinds for question in self._db.execute(_FAILED, (kind,))}
+        found = {question for kind in kinds for question in self.rows(_FAILED, (kind,))}
         statements: list[Statement] = []
         for question in sorted(found):
             statements += [(_WITHDRAW, question), (_RELEASE, question)]
@@ -248,7 +233,7 @@ class Ledger:
     def losses(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Known losses, by key, without those of single tokens."""
         sql = "SELECT key, nll, tokens, status, reason FROM losses WHERE key IN ({marks})"
-        return {row[0]: SpanLoss(*row[1:]) for row in self._among(sql, list(keys))}
+        return {row[0]: self._loss(*row) for row in self._among(sql, list(keys))}
 
     def token_losses(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Known losses with those of single tokens, by key; what has no number needs none."""
@@ -257,8 +242,7 @@ class Ledger:
         FROM losses LEFT JOIN token_losses ON token_losses.key = losses.key
         WHERE losses.key IN ({marks}) AND (losses.nll IS NULL OR ranks IS NOT NULL)
         """
-        rows = self._among(sql, list(keys))
-        return {row[0]: SpanLoss(*row[1:5], *map(unpacked, "fI", row[5:7]), *row[7:]) for row in rows}
+        return {row[0]: self._loss(*row) for row in self._among(sql, list(keys))}
 
     async def put_losses(self, losses: Mapping[str, SpanLoss]) -> None:
         """Commit computed losses."""
@@ -287,10 +271,11 @@ class Ledger:
         await self.write([(f"DELETE FROM {table}", ()) for table in tables])  # noqa: S608 - fixed names
 
     def find_sample(self, text: str) -> list[str]:
-        """The sample whose id or row number is *text*; else the ids that begin with it."""
-        exact, prefix = "id = ?1 OR CAST(row AS TEXT) = ?1", "substr(id, 1, length(?1)) = ?1"
-        for match in (exact, prefix):
-            rows = self._db.execute(f"SELECT id FROM samples WHERE {match} ORDER BY row", (text,))  # noqa: S608 - fixed
+        """The samples that *text* names: by row number if :func:`is_row` says so, else by an id or its beginning."""
+        if is_row(text):
+            return [row[0] for row in self.rows("SELECT id FROM samples WHERE row = ?", (int(text),))]
+        for match in ("id = ?1", "substr(id, 1, length(?1)) = ?1"):
+            rows = self.rows(f"SELECT id FROM samples WHERE {match} ORDER BY row", (text,))  # noqa: S608 - fixed
             found = [row[0] for row in rows]
             if found:
                 return found
@@ -301,21 +286,21 @@ class Ledger:
         row = self._one("SELECT row, kept, outcome, reason FROM samples WHERE id = ?", (sample_id,))
         if row is None:
             return None
-        versions = self._db.execute(
+        versions = self.rows(
             "SELECT name, pair, parent, reflection, call FROM versions WHERE sample = ? ORDER BY seq", (sample_id,)
         )
-        decisions = self._db.execute(
+        decisions = self.rows(
             "SELECT stage, candidates, kept, reason FROM decisions WHERE sample = ? ORDER BY seq", (sample_id,)
         )
-        failures = self._db.execute(
+        failures = self.rows(
             "SELECT stage, kind, reason, call FROM failures WHERE sample = ? ORDER BY seq", (sample_id,)
         )
         sample = Sample(
             id=sample_id,
             row=row[0],
-            versions=tuple(Version(v[0], cattrs.structure(json.loads(v[1]), Pair), *v[2:]) for v in versions),
+            versions=tuple(Version(v[0], self.pair(v[1], sample_id), *v[2:]) for v in versions),
             kept=row[1],
-            decisions=tuple(Decision(d[0], tuple(json.loads(d[1])), d[2], d[3]) for d in decisions),
+            decisions=tuple(Decision(d[0], self._candidates(d[1], sample_id), d[2], d[3]) for d in decisions),
             failures=tuple(Failure(*f) for f in failures),
             scores=self._scores(sample_id),
         )
@@ -323,32 +308,19 @@ class Ledger:
 
     def stories(self) -> Iterator[Story]:
         """Every finished sample, by row."""
-        for row in self._db.execute("SELECT id FROM samples ORDER BY row"):
+        for row in self.rows("SELECT id FROM samples ORDER BY row"):
             story = self.story(row[0])
             if story is not None:
                 yield story
 
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
-        """What a query finds, one row at a time. End it soon: until then the file of the log cannot shrink."""
-        return iter(self._db.execute(sql, values))
-
     def _scores(self, sample_id: str) -> dict[str, dict[str, Score]]:
         scores: dict[str, dict[str, Score]] = {}
         sql = "SELECT version, metric, value, status, reason FROM scores WHERE sample = ? ORDER BY version, metric"
-        for version, metric, *score in self._db.execute(sql, (sample_id,)):
+        for version, metric, *score in self.rows(sql, (sample_id,)):
             scores.setdefault(version, {})[metric] = Score(*score)
         return scores
 
     # --- plumbing ---------------------------------------------------------------------------
-
-    def _one(self, sql: str, values: Sequence[Any]) -> Any:
-        return self._db.execute(sql, values).fetchone()
-
-    def _among(self, sql: str, keys: Sequence[str]) -> Iterator[Any]:
-        """What a query finds of so many keys, in as many queries as it takes."""
-        for at in range(0, len(keys), _MOST_KEYS):
-            some = keys[at : at + _MOST_KEYS]
-            yield from self._db.execute(sql.format(marks=",".join("?" * len(some))), some)
 
     async def write(self, statements: list[Statement]) -> list[int]:
         """Commit statements, all or none; returns the last row id of each.
@@ -361,6 +333,11 @@ class Ledger:
         if not statements:
             return []
         return await self._writer.put(statements)
+
+
+def is_row(text: str) -> bool:
+    """Whether what a user typed is the number of a row: digits only, and fewer than the 16 that an id begins with."""
+    return text.isascii() and text.isdigit() and len(text) < _ID_DIGITS
 
 
 def _json(value: Any) -> str:

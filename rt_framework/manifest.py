@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
+from attrs import asdict
 
 from rt_framework.config import Config
 from rt_framework.errors import DataError
@@ -66,6 +67,7 @@ def write_manifest(
         "plugins": host.used(),
         "config": plain_config(config),
         "frozen": ledger.meta("frozen"),
+        "ledger": asdict(ledger.told()),
         "places": ledger.meta("places") or [],
         "forward_paths": ledger.meta("forward_paths") or [],
         "stages": stages,

@@ -13,8 +13,9 @@ from typing import Any
 from attrs import frozen
 
 from rt_framework import account
-from rt_framework.assembly import open_job, stage_facts
+from rt_framework.assembly import Framing, Opened, open_job, reflection_facts, stage_facts
 from rt_framework.config import Config
+from rt_framework.damage import damaged, is_corrupt
 from rt_framework.errors import ConfigError, DataError, DiskError
 from rt_framework.events import Summary
 from rt_framework.host import Host
@@ -22,10 +23,13 @@ from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_config_of, write_manifest
 from rt_framework.migrations import prepare
 from rt_framework.outputs import write_outputs
-from rt_framework.rundir import LEDGER, MERGING, alone, open_run
+from rt_framework.protocols import Student, Teacher
+from rt_framework.rundir import LEDGER, MERGING, alone, differences, open_run
 from rt_framework.shards import Shard
 from rt_framework.summary import summarise
 from rt_framework.tally import Tally
+
+_PARTS = ("student", "scoring", "teacher")
 
 _COPIES = (
     "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
@@ -85,7 +89,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         raise ConfigError(
             f"stage '{whole}' needs all samples: merge with the config of the shards, then run all of it in {out}"
         )
-    total, facts = job.source.count(), job.source.facts()
+    total, facts = job.source.count(), _facts(job, config)
     with ExitStack() as stack:
         ledgers = [stack.enter_context(open_run(_there(path))) for path in shards]
         parts = _checked([_part(path, ledger) for path, ledger in zip(shards, ledgers, strict=True)])
@@ -101,6 +105,18 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         summary = summarise(ledger, Tally(host.reporters([]), total), files)
         write_manifest(out, host, ledger, config, summary, stage_facts(job.steps))
     return summary
+
+
+def _facts(job: Opened, config: Config) -> dict[str, Any]:
+    """What a run of this job would stand on. Nothing is loaded or asked for it."""
+    facts: dict[str, Any] = {"data": job.source.facts()}
+    if config.student is not None:
+        student: Student = job.make.spec("students", config.student)
+        facts |= {"student": student.fingerprint, "scoring": Framing.of(config.scoring).facts()}
+    if config.teacher is not None:
+        teacher: Teacher = job.make.spec("teachers", config.teacher)
+        facts |= {"teacher": teacher.identity, **reflection_facts(job.steps)}
+    return facts
 
 
 def _there(path: Path) -> Path:
@@ -133,11 +149,18 @@ def _check_job(part: _Part, config: Config, facts: Mapping[str, Any]) -> None:
     """
     was = read_config_of(part.path)
     asked = {
-        "data": (part.facts["data"], facts),
         "pipeline": (was.pipeline, config.pipeline),
         "limits.samples": (was.limits.samples, config.limits.samples),
+        **{key: (part.facts.get(key), here) for key, here in facts.items()},
     }
-    changed = [name for name, (there, here) in asked.items() if there != here]
+    # What the shards had and the config leaves out; a reflection that only an earlier pipeline used is none of that.
+    asked |= {key: (there, None) for key, there in part.facts.items() if key in _PARTS and key not in facts}
+    changed: list[str] = []
+    for name, (there, here) in asked.items():
+        if name in _PARTS:
+            changed += differences(name, there, here)
+        elif there != here:
+            changed.append(name)
     if changed:
         raise DataError(f"{part.path} was run with another config: it differs in {', '.join(changed)}")
 
@@ -182,8 +205,8 @@ def _join(out: Path, parts: Sequence[_Part]) -> None:
     for left in out.glob(f"{MERGING}*"):
         left.unlink()
     try:
-        prepare(file)
         with closing(sqlite3.connect(file, isolation_level=None)) as db:
+            prepare(db)
             for part in parts:
                 _copy(db, part.path / LEDGER)
             paths = sorted({path for part in parts for path in part.forward_paths})
@@ -202,10 +225,15 @@ def _join(out: Path, parts: Sequence[_Part]) -> None:
 
 def _copy(db: sqlite3.Connection, ledger: Path) -> None:
     """All that one ledger holds, in one transaction; attempts get new numbers."""
-    db.execute("ATTACH ? AS shard", (str(ledger),))
-    db.execute("BEGIN IMMEDIATE")
-    (before,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM attempts").fetchone()
-    for statement in _COPIES:
-        db.execute(statement, {"before": before})
-    db.execute("COMMIT")
-    db.execute("DETACH shard")
+    try:
+        db.execute("ATTACH ? AS shard", (str(ledger),))
+        db.execute("BEGIN IMMEDIATE")
+        (before,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM attempts").fetchone()
+        for statement in _COPIES:
+            db.execute(statement, {"before": before})
+        db.execute("COMMIT")
+        db.execute("DETACH shard")
+    except sqlite3.Error as error:
+        if is_corrupt(error):
+            raise damaged(ledger, str(error)) from error
+        raise

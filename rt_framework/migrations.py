@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from contextlib import closing
-from pathlib import Path
+from uuid import uuid4
 
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -74,21 +74,22 @@ def version_of(db: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def prepare(path: Path) -> None:
-    """Create the file or bring it up to date, all or nothing. A newer one than this is left alone.
+def prepare(db: sqlite3.Connection) -> None:
+    """Create what is in the file or bring it up to date, all or nothing. A newer one than this is left alone.
 
     Raises:
         sqlite3.DatabaseError: it is no SQLite file, or cannot be written.
     """
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            for step in STEPS[version_of(db) :]:
-                for statement in step.split(";"):
-                    db.execute(statement)
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(max(VERSION, version_of(db))),))
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for step in STEPS[version_of(db) :]:
+            for statement in step.split(";"):
+                db.execute(statement)
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(max(VERSION, version_of(db))),))
+        # Who the run directory is, and how often it was committed to: what its seal is compared with.
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('run_id', ?), ('commits', '0')", (json.dumps(uuid4().hex),))
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from rt_framework.account import KEPT, WAITING, ending, pair_of
+from rt_framework.account import KEPT, WAITING, ending
 from rt_framework.config import Builder, Config
 from rt_framework.errors import DataError
 from rt_framework.host import Host
@@ -19,7 +19,7 @@ from rt_framework.manifest import read_config_of
 from rt_framework.model import Record
 from rt_framework.outlet import Outlet, open_outlet, write_parts
 from rt_framework.records import whole
-from rt_framework.rundir import LEDGER, SCORES
+from rt_framework.rundir import SCORES, look
 from rt_framework.source import Source, open_source, output_format
 
 
@@ -30,6 +30,7 @@ def write_outputs(outlet: Outlet, source: Source, run_dir: Path, ledger: Ledger)
         DataError: the input has changed, or a plugin has made of a sample what the output cannot hold.
         DiskError: a file cannot be written.
     """
+    ledger.check()  # of one that is damaged, outputs that are whole would be replaced by less
     kept, dropped = (run_dir / f"{stem}{outlet.suffix}" for stem in ("kept", "dropped"))
     parts = {kept: results(source, ledger, kept=True), dropped: results(source, ledger, kept=False)}
     write_parts(source, {path: (outlet, records) for path, records in parts.items()})
@@ -76,7 +77,7 @@ def finished(host: Host, run_dir: Path) -> Iterator[Finished]:
     """
     config = read_config_of(run_dir)
     source = open_source(host, config.data, config.limits.samples)
-    ledger = Ledger(run_dir / LEDGER, readonly=True)
+    ledger = look(run_dir)
     try:
         yield Finished(config, source, ledger)
     finally:
@@ -136,4 +137,4 @@ def results(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
         if outcome == WAITING:
             raise DataError(f"{source.path}: row {sample.row} is not at its end; finish the run first")
         if (outcome in KEPT) is kept:
-            yield evolve(record, pair=pair_of(pair))
+            yield evolve(record, pair=ledger.pair(pair, sample.id))

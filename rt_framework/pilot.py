@@ -18,7 +18,7 @@ from rt_framework.events import Progress, RunStarted, SampleFinished, Summary
 from rt_framework.hookspecs import hookimpl
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
-from rt_framework.rundir import LEDGER
+from rt_framework.rundir import look
 from rt_framework.runner import Manner, run
 
 
@@ -114,7 +114,7 @@ async def pilot(
     summary = await run(host, config, run_dir, [*watchers, watch], manner)
     teacher = None if config.teacher is None else job.make.spec("teachers", config.teacher)
     barrier = any(step.barrier for step in job.steps)
-    ledger = Ledger(run_dir / LEDGER, readonly=True)
+    ledger = look(run_dir)
     try:
         found = forecast(ledger, ledger.stories(), population, is_priced(teacher))
         told = None

@@ -23,7 +23,7 @@ from rt_framework.model import Request, Sample
 from rt_framework.possible import Highest, Option, Questions, Text, Texts, tokens, told_tokens
 from rt_framework.protocols import PricedTeacher, Question, Teacher
 from rt_framework.records import Numbers
-from rt_framework.rundir import LEDGER, check_frozen
+from rt_framework.rundir import LEDGER, check_frozen, check_run, look
 from rt_framework.steps import Step
 
 _Asks = tuple[tuple[str, Question[Any]], ...]
@@ -107,9 +107,10 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quo
 def _looking(run_dir: Path) -> Iterator[Ledger | None]:
     """The ledger of a run directory, for reading, if there is one."""
     if not (run_dir / LEDGER).is_file():
+        check_run(run_dir)
         yield None
         return
-    ledger = Ledger(run_dir / LEDGER, readonly=True)
+    ledger = look(run_dir)
     try:
         yield ledger
     finally:

@@ -8,17 +8,20 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+import cattrs
 from filelock import FileLock, Timeout
 
+from rt_framework.damage import Told, check_ledger
 from rt_framework.disk import check_kind, check_room
 from rt_framework.errors import ConfigError, DataError, DiskError, LockedError
 from rt_framework.events import Progress
 from rt_framework.ledger import Ledger
 from rt_framework.places import UNRECORDED
+from rt_framework.seal import Place
 
 LEDGER = "ledger.sqlite"
 MANIFEST = "manifest.json"
@@ -33,6 +36,7 @@ PILOT = "pilot"
 """Folder of a pilot's outputs, so that those beside the ledger are always of the whole job."""
 
 
+_LOCK = "run.lock"
 _OWNER = "run.owner"
 
 _NAMING = 2.0
@@ -54,24 +58,62 @@ def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
 
     Raises:
         LockedError: another process owns it; the message names it.
-        DiskError: the directory cannot be made or written, is on a network file system, or has too little room.
+        DiskError: the directory cannot be made or written, is on a network file system, has too little room, or holds
+            a damaged ledger.
         DataError: a merge into it was killed.
     """
-    with alone(path, need) as unclean:
+    with alone(path, need):
         if (path / MERGING).exists():
             raise DataError(f"{path}: a merge into it did not come to its end; give 'rt merge' again")
-        ledger = Ledger(path / LEDGER)
+        check_run(path)
+        ledger = Ledger(path / LEDGER, beside=[path / _LOCK])
         try:
-            if unclean:
-                ledger.check()
             yield ledger
         finally:
             ledger.close()
 
 
+def look(path: Path) -> Ledger:
+    """The ledger of a run directory, for looking only: one that a run is writing to, or one that is whole.
+
+    Raises:
+        DataError: there is none, or none of this version.
+        DiskError: it is damaged.
+    """
+    if owner(path) is None:
+        files = [path / name for name in (MANIFEST, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-seal")]
+        _checked(path, tuple(map(_now, files)))
+    return Ledger(path / LEDGER, readonly=True)
+
+
+@lru_cache(maxsize=16)
+def _checked(path: Path, _files: tuple[object, ...]) -> None:
+    """Check a directory once for as long as its files stay as they are: some commands read it several times."""
+    check_run(path)
+
+
+def _now(file: Path) -> tuple[int, ...] | None:
+    with suppress(OSError):
+        found = file.stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return None
+
+
+def check_run(path: Path) -> None:
+    """Whether the ledger of a directory that nobody writes to is whole, and is that of which its manifest tells.
+
+    Raises:
+        DiskError: it is not.
+    """
+    told = None
+    with suppress(Exception):  # there is none, or one of before, or it is damaged itself
+        told = cattrs.structure(json.loads((path / MANIFEST).read_bytes())["ledger"], Told)
+    check_ledger(path / LEDGER, told)
+
+
 @contextmanager
-def alone(path: Path, need: int = 0) -> Iterator[bool]:
-    """Own a directory until the block ends; gives whether its last owner left it without a word.
+def alone(path: Path, need: int = 0) -> Iterator[None]:
+    """Own a directory until the block ends.
 
     Raises:
         LockedError, DiskError: as :func:`open_run`.
@@ -79,17 +121,19 @@ def alone(path: Path, need: int = 0) -> Iterator[bool]:
     check_kind(path)
     with _usable(path):
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / "run.lock")
+        lock = FileLock(path / _LOCK)
         lock.acquire(blocking=False)
+    place = Place([path / _LOCK])
     try:
         with _usable(path):
             check_room(path, need)
-            unclean = (path / _OWNER).exists()
             (path / PROGRESS).unlink(missing_ok=True)  # of a run that was killed
             _own(path)
-        yield unclean
+        yield
     finally:
-        with suppress(OSError):  # The disk may have become read-only; what went wrong there is being told.
+        # The disk may have become read-only, or the directory another one; what went wrong there is being told.
+        with suppress(OSError, DiskError):
+            place.check()
             (path / _OWNER).unlink(missing_ok=True)
             (path / PROGRESS).unlink(missing_ok=True)
         lock.release()
@@ -162,15 +206,6 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
     await ledger.set_meta("frozen", {**known, **facts})
 
 
-async def identify(ledger: Ledger) -> str:
-    """Who the run directory is, settled when it is begun."""
-    known = ledger.meta("run_id")
-    if known is None:
-        known = uuid4().hex
-        await ledger.set_meta("run_id", known)
-    return str(known)
-
-
 async def remember_run(ledger: Ledger, progress: Progress) -> None:
     """Note what a run of the directory did, however it ended; one that was killed is not among them."""
     did = {"seconds": progress.seconds, "requests": progress.calls, "student_tokens": progress.forward_tokens}
@@ -188,7 +223,7 @@ def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
     """
     known = ledger.meta("frozen") or {}
     compared = [key for key in facts if key in known and not (moved and key == "place")]
-    changed = {key: lines for key in compared if (lines := list(_differences(key, known[key], facts[key])))}
+    changed = {key: lines for key in compared if (lines := differences(key, known[key], facts[key]))}
     if changed:
         told = "; ".join(line for lines in changed.values() for line in lines)
         server = "; if only the server has moved and the model is the same, give --moved" if "place" in changed else ""
@@ -197,9 +232,9 @@ def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
         )
 
 
-def _differences(place: str, old: Any, new: Any) -> list[str]:
+def differences(place: str, old: Any, new: Any) -> list[str]:
     """Every value that differs, with the path that leads to it."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = dict.fromkeys((*old, *new))
-        return [line for key in keys for line in _differences(f"{place}.{key}", old.get(key), new.get(key))]
+        return [line for key in keys for line in differences(f"{place}.{key}", old.get(key), new.get(key))]
     return [] if old == new else [f"{place}: {old} → {new}"]

@@ -28,7 +28,7 @@ from rt_framework.batchbook import LONGEST_BATCH, BatchBook
 from rt_framework.breaker import Breaker
 from rt_framework.config import Config
 from rt_framework.disk import room
-from rt_framework.errors import RtError
+from rt_framework.errors import DataError, RtError
 from rt_framework.events import RunFailed, RunFinished, RunStarted, Summary
 from rt_framework.host import Host, Reporters, close_reporters
 from rt_framework.interrupt import interruptible
@@ -38,7 +38,7 @@ from rt_framework.outputs import write_outputs
 from rt_framework.pipeline import Run
 from rt_framework.places import in_words
 from rt_framework.plain import without_secrets
-from rt_framework.rundir import PILOT, freeze, identify, open_run, remember_run
+from rt_framework.rundir import LEDGER, PILOT, check_run, freeze, open_run, remember_run
 from rt_framework.snapshot import heartbeat
 from rt_framework.source import Source
 from rt_framework.summary import summarise
@@ -80,6 +80,9 @@ async def run(
     Raises:
         RtError: with an exit code; what was committed stays and running again goes on from there.
     """
+    if (manner.retry or not manner.ask) and not (run_dir / LEDGER).is_file():
+        check_run(run_dir)  # one that is lost is told as that
+        raise DataError(f"{run_dir}: there is no run here to take up; 'rt run' begins one")
     job = open_job(host, config)
     if manner.pilot is not None:
         job = evolve(job, source=job.source.drawing(manner.pilot, manner.seed))
@@ -93,10 +96,10 @@ async def run(
         work = _run(job, config, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
         out = run_dir if manner.pilot is None else run_dir / PILOT
-        files = write_outputs(job.outlet, job.source, out, ledger)
-        summary = summarise(ledger, tally, files)
+        summary = summarise(ledger, tally)
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
+        summary = evolve(summary, files=write_outputs(job.outlet, job.source, out, ledger))
         write_manifest(out, host, ledger, config, summary, stage_facts(job.steps))
     reporters.send("rt_run_finished", RunFinished(summary))
     return summary
@@ -148,7 +151,7 @@ async def _run(
             *_notes(config, job.source, facts.get("place")),
             *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner),
         )
-        who, frozen = await identify(ledger), ledger.meta("frozen")
+        who, frozen = ledger.meta("run_id"), ledger.meta("frozen")
         started = RunStarted(str(run_dir), notes, tally.total, who, plain_config(config), frozen)
         tally.begin(started)
         await stack.enter_async_context(watchdog(tally))

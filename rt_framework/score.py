@@ -20,7 +20,7 @@ from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host
 from rt_framework.manifest import plain_config, write_manifest
 from rt_framework.model import Sample
-from rt_framework.rundir import freeze, identify, open_run
+from rt_framework.rundir import freeze, open_run
 from rt_framework.scoring import Measured, Scoring
 from rt_framework.snapshot import heartbeat
 from rt_framework.source import Source
@@ -71,20 +71,24 @@ async def score_file(
                 f"data: {source}",
             )
             asked = {"data": str(source), "student": student, "scoring": config, "metrics": metrics}
-            who, frozen = await identify(ledger), ledger.meta("frozen")
+            who, frozen = ledger.meta("run_id"), ledger.meta("frozen")
             started = RunStarted(str(out), notes, tally.total, who, plain_config(asked), frozen)
             tally.begin(started)
             async with heartbeat(tally, run_dir):
                 await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
-                await _write(_lines(source, side.scoring, metrics), out, tally, source.check_unchanged)
+                # The losses of a damaged ledger, and those of input that has changed, replace nothing.
+                checks = (ledger.check, source.check_unchanged)
+                await _write(_lines(source, side.scoring, metrics), out, tally, checks)
             write_manifest(run_dir, host, ledger, asked, tally.progress())
             return tally.progress()
         finally:
             await side.close()
 
 
-async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally, check: Callable[[], None]) -> None:
-    """Write the lines, whole or not at all; *check* is asked last.
+async def _write(
+    lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally, checks: Sequence[Callable[[], None]]
+) -> None:
+    """Write the lines, whole or not at all; *checks* are asked last.
 
     Raises:
         DiskError: *out* cannot be written.
@@ -97,7 +101,8 @@ async def _write(lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally, 
                 tally.finished += 1
                 tally.outcomes[line["status"]] += 1
                 tally.changed()
-        check()
+        for check in checks:
+            check()
         with _writing(out):
             part.replace(out)
     finally:

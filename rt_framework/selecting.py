@@ -12,9 +12,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
+import cattrs
 from attrs import asdict, frozen
 
-from rt_framework.account import pair_of
 from rt_framework.config import Builder
 from rt_framework.errors import ConfigError, DataError, PluginError, RtError
 from rt_framework.host import Host
@@ -234,4 +234,4 @@ class _Texts:
     def pair(self, at: int) -> Pair:
         """The pair at a position."""
         self._file.seek(self._ends[at])
-        return pair_of(self._file.read(self._ends[at + 1] - self._ends[at]).decode())
+        return cattrs.structure(json.loads(self._file.read(self._ends[at + 1] - self._ends[at])), Pair)

@@ -6,17 +6,23 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rt_framework.damage import damaged, fault, identity_in, is_corrupt
 from rt_framework.errors import DiskError
+from rt_framework.migrations import prepare
+from rt_framework.seal import Place, Sealer
 
 Statement = tuple[str, Sequence[Any]]
 
 _MOST = 200
 """Writes of one commit: a commit costs a disk flush, whatever it holds."""
+
+LONG_LOG = 1 << 26
+"""Bytes of the log from which on it is written back into the file."""
 
 _Job = tuple[list[Statement], "asyncio.Future[list[int]] | threading.Event"]
 """What to write, and whom to tell."""
@@ -25,16 +31,27 @@ _Job = tuple[list[Statement], "asyncio.Future[list[int]] | threading.Event"]
 class Writer:
     """Takes statements from any thread and commits what has gathered.
 
-    A failed write stops all writing: nothing may be acknowledged after something was lost.
+    A failed write stops all writing: nothing may be acknowledged after something was lost. Nor may it when the file
+    is no longer where it was: what is committed there is gone when the process ends.
+
+    Args:
+        path: the file; created, or brought up to date.
+        beside: other files that have to stay where they are.
 
     Raises:
         sqlite3.DatabaseError: the file cannot be opened.
+        OSError: its seal cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, beside: Iterable[Path] = ()) -> None:
         self._path = path
-        # Opened here, where whoever asked for it is told what is wrong; used by the thread alone.
+        self._log = path.with_name(f"{path.name}-wal")
+        # Opened here, where whoever asked for it is told what is wrong; then used by the thread alone.
         self._db = _open(path)
+        prepare(self._db)
+        run, self._commits = identity_in(self._db)
+        self._sealer = Sealer(path, run, self._commits)
+        self._place = Place([path, *beside])
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._broken: DiskError | None = None
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
@@ -56,21 +73,39 @@ class Writer:
         self._jobs.put(([], done))
         done.wait(seconds)
 
-    def close(self) -> None:
-        """Commit what is waiting and end the thread."""
+    def check_place(self) -> None:
+        """Whether what was committed is where it is looked for.
+
+        Raises:
+            DiskError: a file is gone, or another one has its name.
+        """
+        self._place.check()
+
+    def close(self, sound: bool = True) -> None:
+        """Commit what is waiting, end the thread, and leave everything in the one file, sealed.
+
+        Args:
+            sound: whether nothing wrong was found in the file.
+        """
         self._jobs.put(None)
         self._thread.join()
+        whole = False
+        # What fails here leaves the files as a kill does: nothing is lost, and the next run looks through them.
+        with suppress(DiskError, OSError, sqlite3.Error):
+            self._place.check()
+            self._sealer.open()  # SQLite writes back when it closes too
+            whole = self._broken is None and self._write_back("TRUNCATE")
+        self._db.close()
+        with suppress(OSError):
+            self._sealer.close(whole and sound)
 
     def _work(self) -> None:
-        try:
-            while True:
-                jobs, last = self._gather()
-                if jobs:
-                    self._commit(self._db, jobs)
-                if last:
-                    return
-        finally:
-            self._db.close()
+        while True:
+            jobs, last = self._gather()
+            if jobs:
+                self._commit(self._db, jobs)
+            if last:
+                return
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """At least one job, more if they are there already; and whether to end."""
@@ -94,18 +129,56 @@ class Writer:
             except _UNFIT:
                 # One of them holds a value that SQLite does not take; the others must not be lost with it.
                 db.execute("ROLLBACK")
+                db.execute("BEGIN IMMEDIATE")
                 done = _each(db, jobs)
+            db.execute("UPDATE meta SET value = ? WHERE key = 'commits'", (str(self._commits + 1),))
+            db.execute("COMMIT")
+            self._commits += 1
+            self._sealer.count(self._commits)
+            self._place.hold(self._log)
+            # After the commit and before it is acknowledged: nothing is sent whose intent went into a removed file.
+            self._place.check()
         except Exception as error:
             if db.in_transaction:
                 with suppress(sqlite3.Error):  # With the disk gone that can fail too; whoever waits must be told.
                     db.execute("ROLLBACK")
-            self._broken = self._broken or DiskError(
-                f"{self._path}: cannot be written: {error}; what was committed stays: put that right (make room, or "
-                "make it writable) and give the same command again"
-            )
+            self._broken = self._broken or self._fault(error)
             _acknowledge(jobs, [self._broken] * len(jobs))
         else:
             _acknowledge(jobs, done)
+            with suppress(OSError, sqlite3.Error):  # the log holds it all
+                if self._log.stat().st_size >= LONG_LOG:
+                    self._write_back("PASSIVE")
+
+    def _write_back(self, how: str) -> bool:
+        """Write the log back into the file; whether that was all of it, with nobody reading."""
+        self._sealer.open()
+        busy: int = self._db.execute(f"PRAGMA wal_checkpoint({how})").fetchone()[0]
+        return not busy
+
+    def _fault(self, error: Exception) -> DiskError:
+        if isinstance(error, DiskError):
+            return error
+        if is_corrupt(error):
+            return damaged(self._path, str(error))
+        return DiskError(
+            f"{self._path}: cannot be written: {error}; what was committed stays: put that right (make room, or "
+            "make it writable) and give the same command again"
+        )
+
+
+def open_writer(path: Path, beside: Iterable[Path] = ()) -> Writer:
+    """A writer of a ledger.
+
+    Raises:
+        DiskError: it cannot be opened.
+    """
+    try:
+        return Writer(path, beside)
+    except sqlite3.Error as error:
+        raise fault(path, error) from error
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be opened: {error.strerror or error}") from error
 
 
 _Told = tuple["asyncio.Future[list[int]]", list[int] | Exception]
@@ -118,19 +191,17 @@ _UNFIT += (OverflowError, TypeError, ValueError)
 
 
 def _all(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exception]:
-    """Commit all jobs, or none."""
+    """Write all jobs, or none."""
     db.execute("BEGIN IMMEDIATE")
     done: list[list[int] | Exception] = [
         [_execute(db, *statement) for statement in statements] for statements, _ in jobs
     ]
-    db.execute("COMMIT")
     return done
 
 
 def _each(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exception]:
-    """Commit every job that can be, each whole or not at all, and tell why the others cannot."""
+    """Write every job that can be, each whole or not at all, and tell why the others cannot."""
     done: list[list[int] | Exception] = []
-    db.execute("BEGIN IMMEDIATE")
     for statements, _ in jobs:
         db.execute("SAVEPOINT job")
         try:
@@ -139,7 +210,6 @@ def _each(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exce
             db.execute("ROLLBACK TO job")
             done.append(ValueError(f"the ledger cannot hold it: {type(error).__name__}: {error}"))
         db.execute("RELEASE job")
-    db.execute("COMMIT")
     return done
 
 
@@ -171,7 +241,9 @@ def _open(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = FULL")
     # Keys are hashes, so every write meets a page of its own: with small caches most of the time goes there.
     db.execute("PRAGMA cache_size = -65536")
-    db.execute("PRAGMA wal_autocheckpoint = 16384")
+    # Written back by the writer, which has to open the seal first; a log that was starts small again.
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute("PRAGMA journal_size_limit = 0")
     return db
 
 

@@ -251,7 +251,11 @@ def test_explain_tells_the_whole_story_of_a_sample(cli, tmp_path):
 def test_explain_refuses_what_is_no_sample_or_several(cli):
     """And says what to give."""
     cli("run", "rt.yaml")
-    assert the_error(cli("explain", "runs/rt", "17")) == "runs/rt: no sample matches '17'; give an id or a row number"
+    assert the_error(cli("explain", "runs/rt", "x17")) == "runs/rt: no sample matches 'x17'; give an id or a row number"
+    assert (
+        the_error(cli("explain", "runs/rt", "17"))
+        == "runs/rt: row 17 (from 0) is not among the samples of the last run"
+    )
     assert the_error(cli("explain", "runs/rt", "")).startswith("runs/rt: 6 samples match ''; ")
 
 

@@ -28,7 +28,7 @@ from rt_framework.config import Builder, Config
 from rt_framework.errors import KINDS, RtError
 from rt_framework.hookspecs import GROUP, EventHooks, RegistrationHooks
 from rt_framework.host import Host
-from rt_framework.migrations import prepare
+from rt_framework.ledger import Ledger
 from rt_framework.presets import PIPELINES, PRESETS
 from rt_framework.registry import Entry
 from rt_framework.shapes import SHAPES
@@ -369,7 +369,7 @@ def test_every_command_is_documented() -> None:
 
 def test_every_table_of_the_ledger_is_documented(tmp_path: Path) -> None:
     """Each table with each column."""
-    prepare(tmp_path / "ledger.sqlite")
+    Ledger(tmp_path / "ledger.sqlite").close()
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = {table: [row[1] for row in db.execute(f"PRAGMA table_info({table})")] for table in tables}

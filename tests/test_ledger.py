@@ -187,11 +187,11 @@ async def test_looking_changes_nothing(ledger, path):
     reader.close()
 
 
-@pytest.mark.parametrize("content", [b"no database at all" * 99, b""])
-def test_a_file_that_is_no_ledger(path, content):
+@pytest.mark.parametrize(("content", "error"), [(b"no database at all" * 99, DiskError), (b"", DataError)])
+def test_a_file_that_is_no_ledger(path, content, error):
     """It is said so, and it is not touched."""
     path.write_bytes(content)
-    with pytest.raises(DataError, match="ledger"):
+    with pytest.raises(error, match="ledger"):
         Ledger(path, readonly=True)
     assert path.read_bytes() == content
 

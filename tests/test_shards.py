@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -178,6 +179,18 @@ def test_what_cannot_be_merged_is_one_line(rt, tmp_path):
     job = (tmp_path / "job.yaml").read_text().replace("data.json", "less.json")
     (tmp_path / "less.yaml").write_text(job)
     assert refused(one, two, three, config="less.yaml").endswith("was run with another config: it differs in data")
+    for key, other, told in (
+        ("teacher", "scripted:other", "differs in teacher: "),
+        ("student", "held:student", "differs in student: fake-student-1 → other-student"),
+        ("scoring", {"preset": "chat"}, "differs in scoring.preset: selective-rt → chat"),
+        ("student", None, "differs in pipeline, student: fake-student-1 → None, scoring: "),
+    ):
+        changed = json.loads((tmp_path / "job.yaml").read_text()) | {key: other}
+        if other is None:
+            changed["pipeline"] = [{"reflect": "instruction"}, {"choose": "newest"}]
+        write_json(tmp_path / "other.yaml", changed)
+        assert told in refused(one, two, three, config="other.yaml")
+        assert not (tmp_path / "merged").exists()
     plain = (tmp_path / "job.yaml").read_text().replace('{"choose": {"lowest": "r-ifd"}}', '{"choose": "newest"}')
     (tmp_path / "plain.yaml").write_text(plain)
     assert refused(one, two, three, config="plain.yaml").endswith("it differs in pipeline")
@@ -199,6 +212,7 @@ def test_an_unfinished_shard_is_no_whole(rt, tmp_path):
     with ledger:
         ledger.execute("DELETE FROM samples WHERE row = (SELECT MAX(row) FROM samples)")
     ledger.close()
+    (tmp_path / shards[0] / "ledger.sqlite-seal").unlink()
     assert the_error(rt("merge", "job.yaml", "merged", *shards)) == (
         "29 of 30 samples have come to their end: finish the shards first"
     )

@@ -26,6 +26,7 @@ _COMMANDS = {
     "select": "Select samples by scores that were computed before.",
     "compare": "Put two data sets side by side.",
     "merge": "Put the runs of all shards together.",
+    "salvage": "Read what can be read of a damaged ledger.",
     "export": "Write the result of a run in another format.",
     "status": "Show counts, cost and failures of a run.",
     "report": "Show a run as one HTML page.",

@@ -80,11 +80,11 @@ def reader(run_dir: Path) -> Ledger:
 
     Raises:
         DataError: there is none.
+        DiskError: it is damaged.
     """
-    from rt_framework.ledger import Ledger
-    from rt_framework.rundir import LEDGER
+    from rt_framework.rundir import look
 
-    return Ledger(run_dir / LEDGER, readonly=True)
+    return look(run_dir)
 
 
 @contextmanager

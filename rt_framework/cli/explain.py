@@ -11,15 +11,21 @@ import click
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.argument("sample")
 def command(run_dir: Path, sample: str) -> None:
-    """Tell the whole story of SAMPLE: its id, the beginning of its id, or its row number."""
+    """Tell the whole story of SAMPLE: its row number (from 0), its id, or the beginning of its id.
+
+    Digits alone are a row number, unless there are 16 or more of them: so many an id begins with.
+    """
     from rt_framework.cli.common import reader
     from rt_framework.errors import DataError
+    from rt_framework.ledger import is_row
     from rt_framework.story import tell
 
     ledger = reader(run_dir)
     try:
         # What was typed need not be text.
         found = ledger.find_sample(sample.encode("utf-8", "replace").decode())
+        if not found and is_row(sample):
+            raise DataError(f"{run_dir}: row {sample} (from 0) is not among the samples of the last run")
         if len(found) != 1:
             what = "no sample matches" if not found else f"{len(found)} samples match"
             raise DataError(f"{run_dir}: {what} '{sample}'; give an id or a row number")

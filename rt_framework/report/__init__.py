@@ -9,14 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from rt_framework.errors import DataError
-from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_manifest
 from rt_framework.records import whole
 from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
 from rt_framework.report.samples import pack, packed
 from rt_framework.report.survey import survey_of
-from rt_framework.rundir import LEDGER, MANIFEST, PILOT
+from rt_framework.rundir import MANIFEST, PILOT, look
 
 REPORT = "report.html"
 
@@ -38,7 +37,7 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
     """
     told = _last(run_dir)
     manifest = read_manifest(told)
-    ledger = Ledger(run_dir / LEDGER, readonly=True)
+    ledger = look(run_dir)
     try:
         survey = survey_of(ledger, manifest)
         if not survey.total:

@@ -1,0 +1,23 @@
+"""``rt salvage``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def command(run_dir: Path, out: Path) -> None:
+    """Read what can be read of the damaged ledger in RUN_DIR into the new run directory OUT. RUN_DIR stays as it is.
+
+    A run in OUT then asks and computes only what could not be read.
+    """
+    from rt_framework.plain import shown
+    from rt_framework.salvage import salvage
+
+    found = salvage(run_dir, out)
+    read = f"{found.answers} answers of {found.attempts} requests and {found.losses} losses were read"
+    click.echo(shown(f"{out}: {read}; a run there goes on with them"))
