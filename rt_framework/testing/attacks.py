@@ -98,6 +98,7 @@ _PARTS = {
     "NUL, raw": '"a\x00b"',
     "a lone surrogate": '"\\ud83d"',
 }
+_WORDS = {"a lone surrogate": '"\\ud83d"', "long": json.dumps("x" * 100_000)}
 _TOOLS = '{"role": "assistant", "content": null, "tool_calls": %s}'
 _MESSAGES = {
     "a tool call": _TOOLS % '[{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]',
@@ -124,7 +125,7 @@ _VALUES = [
         for part in ("prompt_tokens", "completion_tokens", "total_tokens")
         for attack in odd_values(f"usage.{part}", {**_ANY, **_NUMBERS})
     ),
-    *odd_values("model", {**_ANY, "a lone surrogate": '"\\ud83d"'}),
+    *odd_values("model", {**_ANY, **_WORDS}),
     *odd_values("id", _ANY),
     *odd_values("created", {**_ANY, **_NUMBERS}),
     *odd_values("object", _ANY),
@@ -257,7 +258,7 @@ _TRANSFERS = [
     Attack("header: ten thousand", _made(bytes, headers=(*JSON, *[("X-Odd", "x")] * 10_000)), "broken"),
     Attack("header: another in it", _made(bytes, headers=(*JSON, ("X-Odd", "x\r\nContent-Length: 3"))), "broken"),
     Attack("header: control characters", _made(bytes, headers=(*JSON, ("X-Odd", "a\x00b\x1b[2J"))), "broken"),
-    Attack("header: not ASCII", _made(bytes, headers=(*JSON, ("X-Odd", "\u00e9"))), "answer"),
+    Attack("header: not ASCII", _made(bytes, headers=(*JSON, ("X-Odd", "\u00e9"))), "broken"),
     Attack("header: a cookie", _made(bytes, headers=(*JSON, ("Set-Cookie", "a=b; Domain=example.org"))), "answer"),
 ]
 
