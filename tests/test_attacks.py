@@ -31,6 +31,8 @@ from tests.attack_helpers import (
     spent,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # as for a user, no error
+
 SLOW, STRAY = "transfer: a byte at a time", "transfer: an answer behind the answer"
 GROUPS = {
     group: [attack for attack in attacks if attack.name not in {SLOW, STRAY}]

@@ -20,6 +20,8 @@ from rt_framework.testing.server import FaultServer
 from rt_framework.testing.wire import RawAnswer
 from tests.attack_helpers import COMPLETION, GOOD, KEY, MOST, PROMPT, TEXT, attempts, go, job, server_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # as for a user, no error
+
 CAP = 10**9
 """Tokens that are believed at most."""
 
@@ -36,7 +38,8 @@ def _environment(monkeypatch):
 
 SCALARS = st.one_of(
     st.sampled_from(["null", "true", "false", '"12"', '"many"', '""', "NaN", "Infinity", "-Infinity", "1e400", "-0"]),
-    st.sampled_from(["0", "0.0", "12.0", "12.5", "1e3", "-1e-9", "9" * 5_000, "-" + "9" * 5_000, '"\\ud83d"']),
+    st.sampled_from(["0", "0.0", "12.0", "12.5", "1e3", "-1e-9", '"\\ud83d"']),
+    st.sampled_from(["", "-"]).map(lambda sign: sign + "9" * 5_000),
     st.integers(-(10**3), 10**4).map(str),
     st.integers(-(10**40), 10**40).map(str),
     st.sampled_from([str(sign * 2**bits + more) for bits in (31, 53, 63, 64) for sign in (1, -1) for more in (-1, 0)]),
@@ -129,16 +132,16 @@ def charge():
             try:
                 return runner.run(teacher.complete(asking())).nano_dollars, True
             except TeacherError as error:
-                assert error.kind.name == "paid_unreadable"
-                assert error.raw
-                return 0, False
+                failure = error
+            assert (failure.kind.name, bool(failure.raw)) == ("paid_unreadable", True)
+            return 0, False
 
         charged(str(MOST))
         yield charged
         runner.run(teacher.aclose())
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(usage=USAGES)
 def test_an_answer_costs_what_was_sent_or_what_was_told_whichever_is_dearer(charge, usage):
     """For any JSON value in any place of a usage; one that makes the answer unreadable is charged by core, in full."""
@@ -150,9 +153,9 @@ def test_an_answer_costs_what_was_sent_or_what_was_told_whichever_is_dearer(char
 @pytest.mark.parametrize(
     ("usage", "tokens"),
     [
-        ('{"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}', (5, 7)),
-        ('{"prompt_tokens": 5.0, "completion_tokens": 7.0}', (5, 7)),
-        ('{"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 500}', (5, 495)),
+        ('{"prompt_tokens": 5, "completion_tokens": 97, "total_tokens": 102}', (5, 97)),
+        ('{"prompt_tokens": 5, "completion_tokens": 97, "total_tokens": null}', (5, 97)),
+        ('{"prompt_tokens": 5, "completion_tokens": 97, "total_tokens": 500}', (5, 495)),
         ('{"prompt_tokens": 5, "completion_tokens": 100000}', (5, 100_000)),
     ],
 )
@@ -164,7 +167,7 @@ def test_what_can_be_true_is_believed(charge, usage, tokens):
 # --- many rows of one run ---------------------------------------------------------------------
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(usages=st.lists(USAGES, min_size=40, max_size=40, unique=True))
 def test_no_usage_spoils_the_row_of_another(tmp_path_factory, usages):
     """Forty rows with a usage of their own and some honest ones in one run: each is accounted for, none is credited."""
