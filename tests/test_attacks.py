@@ -14,6 +14,7 @@ import pytest
 from rt_framework import calls
 from rt_framework.errors import BudgetReached, FatalTeacherError, RtError
 from rt_framework.testing.attacks import ATTACKS, PAUSES, Attack, redirect, retry_after
+from rt_framework.testing.server import FaultServer
 from rt_framework.testing.wire import completion, message
 from tests.attack_helpers import (
     GOOD,
@@ -140,7 +141,7 @@ def test_whatever_follows_a_200_is_charged_and_kept(group, tmp_path):
         assert server.requests == len(questions)
         assert [(one.cost, one.raw) for one in attempts(run_dir)] == [(one.cost, one.raw) for one in before]
         calm.append(True)
-        failed = {one.question for one in before if one.state == "failed"}
+        failed = {one.question for one in attempts(run_dir) if one.state == "failed"}
         go(config, run_dir)
         assert server.requests == len(questions) + len(failed)
         assert {one.question for one in attempts(run_dir)[len(before) :]} == failed
@@ -359,8 +360,7 @@ def test_a_pause_within_an_hour_is_obeyed(value, least, most, tmp_path):
         return None if refused else refused.append(1) or attack
 
     began = time.monotonic()
-    with server_of() as server:
-        server._faults = once
+    with FaultServer(lambda _: TEXT, once) as server:
         config = job(tmp_path, server, ["Once more"], {"attempts": 2})
         waited = partial(go, config, tmp_path / "run", seconds=most)
         if least == most:

@@ -93,7 +93,7 @@ def test_one_poisoned_line_stops_no_other(group, tmp_path):
         seen = server.requests
         assert go(config, run_dir, ask=False).total == len(questions)
         assert server.requests == seen
-        failed = {text for text, one in found.items() if one.state == "failed"}
+        failed = {one.question for one in attempts(run_dir) if one.state == "failed"}
         go(job(tmp_path, server, questions), run_dir)
         assert server.requests == seen + len(failed)
         assert {one.question for one in attempts(run_dir)[len(questions) :]} == failed
@@ -263,7 +263,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("name", ENDLESS)
 def test_a_list_that_never_ends_is_bounded(name, tmp_path):
-    """The name of a batch was lost, and the list cannot be read to its end: nothing is taken for free or asked for ever.
+    """The name of a batch was lost, and the list has no end: nothing is taken for free, or asked for ever.
 
     When the list is honest again the batch is found in it.
     """
