@@ -229,7 +229,7 @@ _TRANSFERS = [
     Attack("transfer: until the connection is closed", _framed("close"), "answer"),
     Attack("transfer: closed in the middle", _framed("close", cut=True), "unreadable"),
     Attack("transfer: shorter than told", _made(bytes, length=1 << 20), "unreadable"),
-    Attack("transfer: longer than told", _made(bytes, length=20), "unreadable"),
+    Attack("transfer: longer than told", _made(bytes, length=20), "broken"),
     Attack("transfer: chunks without the last one", _framed("unfinished"), "unreadable"),
     Attack("transfer: half of the chunks", _framed("unfinished", cut=True), "unreadable"),
     Attack("transfer: a length that is none", _made(bytes, headers=(*JSON, ("Content-Length", "many"))), "broken"),
