@@ -8,8 +8,11 @@ import time
 
 import pytest
 
+from rt_framework.testing.attacks import ATTACKS, redirect
+from rt_framework.testing.batch_attacks import LINE_ATTACKS, changed
 from rt_framework.testing.batch_desk import LOST, BatchDesk
 from rt_framework.testing.server import FAULTS, PATH, Fault, FaultServer, scattered
+from rt_framework.testing.wire import completion
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "What is 1 + 1?"}], "max_tokens": 10}
 
@@ -174,4 +177,46 @@ def test_what_is_lost_is_done():
         connection = connect(server)
         assert [batch["metadata"] for batch in get(connection, "/v1/batches?limit=9")["data"]] == [{"token": "t"}]
         connection.close()
+    assert server.billed == 4
+
+
+def test_an_attack_goes_over_the_wire_as_it_is():
+    """Status, headers and body are the attack's; an answer that was made is billed, a redirect is not."""
+    script = [ATTACKS["body: HTML"], redirect(307, "http://127.0.0.1:1/x"), ATTACKS["status: 202"]]
+    with FaultServer(echo, lambda number, body: script[number]) as server:
+        connection = connect(server)
+        page, moved, made = post(connection), post(connection), post(connection)
+        connection.close()
+    assert (page[0], page[2][:15]) == (200, b"<!doctype html>")
+    assert (moved[0], moved[1]["Location"]) == (307, "http://127.0.0.1:1/x")
+    assert (made[0], json.loads(made[2])["usage"]["total_tokens"]) == (202, 10)
+    assert ([request.billed for request in server.received], server.requests) == ([True, False, True], 3)
+
+
+def test_every_attack_can_be_sent():
+    """Each is something that a socket takes, and none has the name of a fault."""
+    honest = completion(BODY, "hello")
+    for attack in ATTACKS.values():
+        answer = attack.answer(honest)
+        assert b"".join([answer.head(), *answer.pieces()]).startswith(b"HTTP/1.")
+    assert not set(ATTACKS) & set(FAULTS)
+
+
+def test_a_desk_poisons_lines_and_lies():
+    """The line that was asked has another result, the others their own; what an endpoint tells is changed."""
+    poison = LINE_ATTACKS["custom_id: a list"].line
+    desk = BatchDesk(
+        polls=0,
+        poison=lambda asked, line: poison(json.loads(line)) if asked["custom_id"] == "2" else line,
+        lie=lambda at, number, truth: changed(status="odd")(truth) if (at, number) == ("retrieve", 0) else truth,
+    )
+    with FaultServer(echo, desk=desk) as server:
+        connection = connect(server)
+        name = submit(connection)
+        assert [get(connection, f"/v1/batches/{name}")["status"] for _ in range(2)] == ["odd", "completed"]
+        file = get(connection, f"/v1/batches/{name}")["output_file_id"]
+        connection.request("GET", f"/v1/files/{file}/content")
+        lines = [json.loads(line)["custom_id"] for line in connection.getresponse().read().splitlines()]
+        connection.close()
+    assert lines == ["3", ["a"], "1", "0"]
     assert server.billed == 4

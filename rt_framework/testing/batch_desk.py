@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from rt_framework.testing.wire import RawAnswer, refused, told
 
 ENDPOINTS = ("upload", "create", "list", "retrieve", "content")
 """What can be asked of the desk."""
@@ -26,6 +28,12 @@ Trouble = Callable[[str, int], str | None]
 Line = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
 """Status and body of the answer to one line's request."""
 
+Poison = Callable[[dict[str, Any], bytes], bytes]
+"""What a file holds in place of a result, from the line that was asked and its honest result."""
+
+Lie = Callable[[str, int, RawAnswer], RawAnswer]
+"""What the desk says in place of the truth, from the endpoint, how often it was asked before, and the truth."""
+
 _FORM = re.compile(rb'name="file".*?\r\n\r\n(.*?)\r\n--', re.DOTALL)
 _PAGE = 20
 
@@ -40,14 +48,6 @@ class _Batch:
     output: dict[str, str] = field(factory=dict)
 
 
-@frozen
-class Told:
-    """An answer of the desk."""
-
-    status: int
-    body: bytes
-
-
 class BatchDesk:
     """Files and batches of one server.
 
@@ -55,6 +55,8 @@ class BatchDesk:
         polls: how often a batch is looked at before it has ended.
         endings: how each batch ends, from its number (from 0) on.
         trouble: what goes wrong at an endpoint.
+        poison: what the result files hold.
+        lie: what the desk says.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class BatchDesk:
         polls: int = 1,
         endings: Callable[[int], str] = lambda _: "completed",
         trouble: Trouble = lambda _endpoint, _number: None,
+        poison: Poison = lambda _asked, result: result,
+        lie: Lie = lambda _endpoint, _number, truth: truth,
     ) -> None:
         self.polls = polls
         self.trouble = trouble
@@ -72,6 +76,8 @@ class BatchDesk:
         self.tokens: list[str] = []
         """The ``token`` in the metadata of each batch."""
         self._endings = endings
+        self._poison = poison
+        self._lie = lie
         self._files: dict[str, bytes] = {}
         self._batches: dict[str, _Batch] = {}
         self._lock = threading.RLock()
@@ -99,29 +105,32 @@ class BatchDesk:
             self.asked[endpoint] += 1
         return self.trouble(endpoint, number)
 
-    def tell(self, endpoint: str, path: str, body: bytes, line: Line) -> Told:
+    def tell(self, endpoint: str, path: str, body: bytes, line: Line) -> RawAnswer:
         """Do what is asked; lines of a new batch are answered, and billed, at once."""
         with self._lock:
-            if endpoint == "upload":
-                return self._upload(body)
-            if endpoint == "create":
-                return self._create(json.loads(body), line)
-            if endpoint == "list":
-                return self._list(path)
-            name = path.split("/")[3]
-            return self._retrieve(name) if endpoint == "retrieve" else self._content(name)
+            return self._lie(endpoint, self.asked[endpoint] - 1, self._truth(endpoint, path, body, line))
 
-    def _upload(self, form: bytes) -> Told:
+    def _truth(self, endpoint: str, path: str, body: bytes, line: Line) -> RawAnswer:
+        if endpoint == "upload":
+            return self._upload(body)
+        if endpoint == "create":
+            return self._create(json.loads(body), line)
+        if endpoint == "list":
+            return self._list(path)
+        name = path.split("/")[3]
+        return self._retrieve(name) if endpoint == "retrieve" else self._content(name)
+
+    def _upload(self, form: bytes) -> RawAnswer:
         found = _FORM.search(form)
         assert found is not None, "a form without a file"
         name = f"file-{len(self._files)}"
         self._files[name] = found[1]
-        return _told(
+        return told(
             {"id": name, "object": "file", "bytes": len(found[1]), "created_at": 0, "filename": "batch.jsonl"}
             | {"purpose": "batch", "status": "processed"}
         )
 
-    def _create(self, asked: dict[str, Any], line: Line) -> Told:
+    def _create(self, asked: dict[str, Any], line: Line) -> RawAnswer:
         number = len(self._batches)
         batch = _Batch(f"batch_{number}", asked["input_file_id"], asked, self._endings(number))
         self._batches[batch.id] = batch
@@ -130,27 +139,27 @@ class BatchDesk:
         self.tokens.append((asked.get("metadata") or {}).get("token", ""))
         if batch.ending != "failed":
             self._answer(batch, lines, line)
-        return _told(self._shown(batch))
+        return told(self._shown(batch))
 
     def _answer(self, batch: _Batch, lines: list[dict[str, Any]], line: Line) -> None:
-        done: list[str] = []
-        wrong: list[str] = []
+        done: list[bytes] = []
+        wrong: list[bytes] = []
         for number, one in enumerate(lines):
             if batch.ending != "completed" and number % 2:
                 error = {"code": f"batch_{batch.ending}", "message": "This request was not executed in time."}
-                wrong.append(_line(one, None, error))
+                wrong.append(self._poison(one, _line(one, None, error)))
                 continue
             status, body = line(one["body"])
             response = {"status_code": status, "request_id": "", "body": body}
-            (done if status == 200 else wrong).append(_line(one, response, None))
+            (done if status == 200 else wrong).append(self._poison(one, _line(one, response, None)))
         for kind, texts in (("output", done), ("error", wrong)):
             if texts:
                 name = f"file-{len(self._files)}"
                 # No order is promised.
-                self._files[name] = "\n".join(reversed(texts)).encode()
+                self._files[name] = b"\n".join(reversed(texts))
                 batch.output[f"{kind}_file_id"] = name
 
-    def _list(self, path: str) -> Told:
+    def _list(self, path: str) -> RawAnswer:
         """Newest first, a page at a time."""
         newest = list(reversed(self._batches))
         after = re.search(r"after=(\w+)", path)
@@ -159,22 +168,18 @@ class BatchDesk:
         more = start + _PAGE < len(newest)
         data = [self._shown(self._batches[name]) for name in page]
         ends = {"first_id": page[0], "last_id": page[-1]} if page else {}
-        return _told({"object": "list", "data": data, "has_more": more, **ends})
+        return told({"object": "list", "data": data, "has_more": more, **ends})
 
-    def _retrieve(self, name: str) -> Told:
+    def _retrieve(self, name: str) -> RawAnswer:
         if name not in self._batches:
-            return _told({"error": {"message": f"No batch found with id '{name}'.", "code": None}}, 404)
+            return refused(404, f"No batch found with id '{name}'.")
         batch = self._batches[name]
         shown = self._shown(batch)
         batch.polls += 1
-        return _told(shown)
+        return told(shown)
 
-    def _content(self, name: str) -> Told:
-        return (
-            Told(200, self._files[name])
-            if name in self._files
-            else _told({"error": {"message": f"No such File object: {name}"}}, 404)
-        )
+    def _content(self, name: str) -> RawAnswer:
+        return RawAnswer(self._files[name]) if name in self._files else refused(404, f"No such File object: {name}")
 
     def _shown(self, batch: _Batch) -> dict[str, Any]:
         ended = batch.polls >= self.polls
@@ -196,9 +201,5 @@ class BatchDesk:
         return shown | (batch.output if ended else {})
 
 
-def _line(asked: dict[str, Any], response: dict[str, Any] | None, error: dict[str, Any] | None) -> str:
-    return json.dumps({"id": "", "custom_id": asked["custom_id"], "response": response, "error": error})
-
-
-def _told(value: dict[str, Any], status: int = 200) -> Told:
-    return Told(status, json.dumps(value).encode())
+def _line(asked: dict[str, Any], response: dict[str, Any] | None, error: dict[str, Any] | None) -> bytes:
+    return json.dumps({"id": "", "custom_id": asked["custom_id"], "response": response, "error": error}).encode()

@@ -19,9 +19,14 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
+from rt_framework.testing.attacks import Attack
 from rt_framework.testing.batch_desk import LOST, BatchDesk
+from rt_framework.testing.wire import RawAnswer, completion, message, refused, told
 
 PATH = "/v1/chat/completions"
+
+_MESSAGES = "/v1/messages"
+"""Where Anthropic's API takes chats."""
 
 _ERRORS = {
     "server_error": (500, "server_error", "The server had an error"),
@@ -67,8 +72,8 @@ class Fault:
     """Value of the ``Retry-After`` header of a refusal: seconds, or an HTTP date."""
 
 
-Faults = Callable[[int, dict[str, Any]], Fault | None]
-"""The fault of a request, from its number (from 0, in order of arrival) and its body."""
+Faults = Callable[[int, dict[str, Any]], Fault | Attack | None]
+"""The fault of a request, or the attack on its client, from its number (from 0, in order of arrival) and its body."""
 
 
 @frozen
@@ -106,7 +111,7 @@ class FaultServer:
 
     Args:
         answer: text of the answer to a parsed request body. Runs in a thread of its own, so it may sleep.
-        faults: fault of a request, if any; of the lines of a batch too.
+        faults: fault of a request, if any, or an attack; faults are of the lines of a batch too.
         desk: takes batches.
     """
 
@@ -120,6 +125,8 @@ class FaultServer:
         self._answer = answer
         self._faults = faults
         self._received: list[Received] = []
+        self.requests = 0
+        """Every HTTP request that arrived, whatever it asked for."""
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._http = _Server(self)
@@ -155,19 +162,25 @@ class FaultServer:
     def answer_line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and body for one line of a batch; a fault of the transfer, which a line has none of, is a 500."""
         fault = self._take(body, in_batch=True)
-        if fault is None or fault.name in _ODD:
-            return 200, _completion(body, self._answer(body), fault.name if fault else None)
-        status, code, message = _ERRORS.get(fault.name, _ERRORS["server_error"])
-        return status, json.loads(_error(code, message.format(key="")))
+        if fault is None or isinstance(fault, Attack) or fault.name in _ODD:
+            odd = fault.name if isinstance(fault, Fault) else None
+            return 200, completion(body, self._answer(body), odd)
+        status, code, text = _ERRORS.get(fault.name, _ERRORS["server_error"])
+        return status, json.loads(refused(status, text.format(key=""), code).body)
 
-    def _take(self, body: dict[str, Any], in_batch: bool = False) -> Fault | None:
-        """Note a request and decide on its fault."""
+    def _take(self, body: dict[str, Any], in_batch: bool = False) -> Fault | Attack | None:
+        """Note a request and decide on its fault. The lines of a batch are attacked in its files only."""
         with self._lock:
             fault = self._faults(len(self._received), body)
             name = fault.name if fault else None
             free = _FREE | set(_BROKEN) if in_batch else _FREE
-            self._received.append(Received(body, name, name not in free, in_batch))
+            billed = name not in free if not isinstance(fault, Attack) else fault.billed or in_batch
+            self._received.append(Received(body, name, billed, in_batch))
         return fault
+
+    def _arrived(self) -> None:
+        with self._lock:
+            self.requests += 1
 
 
 class _Server(ThreadingHTTPServer):
@@ -208,70 +221,74 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: tests read the counts."""
 
     def do_GET(self) -> None:
+        self.server.owner._arrived()
         self._desk("GET", b"")
 
     def do_POST(self) -> None:
+        owner = self.server.owner
+        owner._arrived()
         sent = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path != PATH:
+        if self.path not in {PATH, _MESSAGES}:
             return self._desk("POST", sent)
         body = json.loads(sent)
-        fault = self.server.owner._take(body)
+        fault = owner._take(body)
+        if isinstance(fault, Attack):
+            return self._send(fault.answer(self._answered(body)))
         if fault is None:
-            return self._send(200, self._answered(body, None))
+            return self._send(told(self._answered(body)))
         if fault.name in _ERRORS:
             return self._refuse(fault)
-        return self._break(fault.name, lambda odd: self._answered(body, odd))
+        return self._break(fault.name, lambda odd: told(self._answered(body, odd)))
 
     def _desk(self, method: str, sent: bytes) -> None:
         owner = self.server.owner
         endpoint = owner.desk.endpoint(method, self.path)
         if endpoint is None:
-            return self._send(404, _error("not_found", f"no such path: {self.path}"))
+            return self._send(refused(404, f"no such path: {self.path}", "not_found"))
         name = owner.desk.difficulty(endpoint)
         if name in _ERRORS:
             return self._refuse(Fault(name))
         if name is not None and name != LOST and name not in _DONE:
-            return self._break(name, lambda _: b"")
-        told = owner.desk.tell(endpoint, self.path, sent, owner.answer_line)
+            return self._break(name, lambda _: RawAnswer(b""))
+        answer = owner.desk.tell(endpoint, self.path, sent, owner.answer_line)
         if name == LOST:
             return self._reset()
         if name is not None:
-            return self._break(name, lambda _: told.body)
-        return self._send(told.status, told.body)
+            return self._break(name, lambda _: answer)
+        return self._send(answer)
 
     def _refuse(self, fault: Fault) -> None:
-        status, code, message = _ERRORS[fault.name]
+        status, code, text = _ERRORS[fault.name]
         key = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        self._send(status, _error(code, message.format(key=key)), fault.retry_after)
+        self._send(refused(status, text.format(key=key), code, fault.retry_after))
 
-    def _break(self, name: str, answered: Callable[[str | None], bytes]) -> None:
+    def _break(self, name: str, answered: Callable[[str | None], RawAnswer]) -> None:
         if name == "bad_gateway":
-            self._send(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>")
+            self._send(RawAnswer(b"<html><body><h1>502 Bad Gateway</h1></body></html>", 502))
         elif name == "hang":
             self.server.owner._closing.wait()
             self.close_connection = True
         elif name == "reset":
             self._reset()
         elif name == "truncated":
-            data = answered(None)
-            self._send(200, data[: len(data) // 2], length=len(data))
-            self.close_connection = True
+            data = answered(None).body
+            self._send(RawAnswer(data[: len(data) // 2], length=len(data)))
         elif name == "bad_json":
-            self._send(200, b'{"choices": [{"message"')
+            self._send(RawAnswer(b'{"choices": [{"message"'))
         else:
-            self._send(200, answered(name))
+            self._send(answered(name))
 
-    def _answered(self, body: dict[str, Any], odd: str | None) -> bytes:
-        return json.dumps(_completion(body, self.server.owner._answer(body), odd)).encode()
+    def _answered(self, body: dict[str, Any], odd: str | None = None) -> dict[str, Any]:
+        text = self.server.owner._answer(body)
+        return message(body, text) if self.path == _MESSAGES else completion(body, text, odd)
 
-    def _send(self, status: int, data: bytes, retry_after: str | None = None, length: int | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data) if length is None else length))
-        if retry_after is not None:
-            self.send_header("Retry-After", retry_after)
-        self.end_headers()
-        self.wfile.write(data)
+    def _send(self, answer: RawAnswer) -> None:
+        self.wfile.write(answer.head())
+        for piece in answer.pieces():
+            self.wfile.write(piece)
+            if answer.pace and self.server.owner._closing.wait(answer.pace):
+                break
+        self.close_connection = self.close_connection or answer.ends
 
     def _reset(self) -> None:
         """Close with a TCP reset, at once: a linger time of 0 does that."""
@@ -279,28 +296,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.server._open.discard(self.connection)
         os.close(self.connection.detach())
-
-
-def _error(code: str, message: str) -> bytes:
-    return json.dumps({"error": {"message": message, "type": code, "param": None, "code": code}}).encode()
-
-
-def _completion(body: dict[str, Any], text: str, odd: str | None) -> dict[str, Any]:
-    """A chat completion; tokens are counted as blocks of four bytes, never more than ``max_tokens``."""
-    content = {"empty": "", "null": None, "length": text[: len(text) // 2]}.get(odd or "", text)
-    finish = odd if odd in {"length", "content_filter"} else "stop"
-    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}
-    asked = sum(_tokens(message["content"]) for message in body["messages"])
-    told = min(_tokens(content or ""), body.get("max_tokens", 1 << 30))
-    return {
-        "id": "chatcmpl-fake",
-        "object": "chat.completion",
-        "created": 0,
-        "model": body["model"],
-        "choices": [] if odd == "no_choices" else [choice],
-        "usage": {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told},
-    }
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
