@@ -169,10 +169,10 @@ class Silent(Gain):
 
 @mutant(MetricContract, "test_a_pair_without_losses_has_no_value")
 class Padding(Gain):
-    """Scores a full stop where there is no response."""
+    """Scores words of its own where there are none."""
 
     def spans(self, pair, frame):
-        return super().spans(pair if pair.response else evolve(pair, response="a b"), frame)
+        return super().spans(pair if pair.response else evolve(pair, instruction="a", response="a b"), frame)
 
 
 @mutant(MetricContract, "test_a_missing_loss_is_never_a_number")
