@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from rt_framework.batchbook import BatchBook, OpenBatch, OpenQuestion
 from rt_framework.breaker import Breaker
-from rt_framework.budget import Budget, bounded, charged, price_of
+from rt_framework.budget import Budget, believable, bounded, charged, price_of
 from rt_framework.errors import FatalTeacherError, PluginError, Retry, RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import BatchChanged
 from rt_framework.ledger import Ledger
@@ -296,7 +296,7 @@ class Batches:
             return
         await self._ledger.answered(question.attempt, question.key, reply)
         self._tally.answered(reply)
-        self._budget.answered(question.reserved, reply.nano_dollars)
+        self._budget.answered(question.reserved, believable(reply, question.reserved))
         self._budget.settle(question.reserved, reply.nano_dollars)
         self._answers[question.key].set_result(reply)
 

@@ -133,6 +133,16 @@ def charged(error: TeacherError, price: int) -> int:
     return 0 if error.billed == "no" else min(max(price, told), _MOST_COST)
 
 
+def believable(reply: Reply, price: int) -> int:
+    """What an answer says of the cost of the next one: absurd words of a provider are no measure of it.
+
+    Args:
+        reply: the answer.
+        price: what its attempt reserved.
+    """
+    return min(reply.nano_dollars, price) if reply.note else reply.nano_dollars
+
+
 def bounded(reply: object, price: int) -> Reply:
     """What a teacher gives back, as the ledger can hold it: whole numbers from 0, in bounds, and texts.
 

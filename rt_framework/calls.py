@@ -19,7 +19,7 @@ from rt_framework import account
 from rt_framework.batches import Batches
 from rt_framework.batching import Batcher
 from rt_framework.breaker import Breaker
-from rt_framework.budget import Budget, bounded, charged, check_priced, price_of
+from rt_framework.budget import Budget, believable, bounded, charged, check_priced, price_of
 from rt_framework.config import Limits
 from rt_framework.errors import Retry, RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import RunStopping
@@ -216,7 +216,7 @@ class Calls:
                 self._pace.accepted()
                 cost = reply.nano_dollars
                 await self._ledger.answered(number, key, reply)
-                if self._budget.answered(price, cost):
+                if self._budget.answered(price, believable(reply, price)):
                     await self._ledger.set_meta(OVERRUN, self._budget.overrun)
             finally:
                 self._budget.settle(price, cost)

@@ -272,6 +272,7 @@ def test_a_better_reading_makes_answers_of_kept_bodies_for_nothing(tmp_path):
         with closing(sqlite3.connect(run_dir / "ledger.sqlite")) as db, db:
             better = sent(ATTACKS["transfer: in chunks"])
             db.execute("UPDATE attempts SET raw = ? WHERE id = (SELECT MIN(id) FROM attempts)", (better,))
+        (run_dir / "ledger.sqlite-seal").unlink()  # as one does who changes a ledger
         summary = go(config, run_dir, ask=False)
         assert (summary.total, summary.outcomes["rewritten"], server.requests) == (3, 1, 3)
         assert honest_cost(attack.name) <= spent(run_dir) <= cost

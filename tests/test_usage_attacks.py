@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
+from rt_framework.builtin.teachers.usage import MOST_TOKENS
 from rt_framework.errors import TeacherError
 from rt_framework.model import Request, Sampling, Turn
 from rt_framework.testing.attacks import Attack, placed
@@ -22,7 +23,7 @@ from tests.attack_helpers import COMPLETION, GOOD, KEY, MOST, PROMPT, TEXT, atte
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # as for a user, no error
 
-CAP = 10**9
+CAP = MOST_TOKENS
 """Tokens that are believed at most."""
 
 QUESTION = "What floats?"

@@ -104,7 +104,7 @@ def answer_error(exchange: Exchange, error: Exception | None = None, nano_dollar
         nano_dollars: as in :func:`teacher_error`.
     """
     status, pause = exchange.status or 0, retry_after(exchange.headers)
-    if status >= 400:
+    if 400 <= status < 600:
         code, message = _refusal(exchange.body)
         text = message or (str(error) if error else "")
         kind = _CODES.get(code) or _phrase(_PHRASES, text) or _first(_CLASSES, [error] if error else [])
@@ -161,7 +161,7 @@ def _of_another_client(chain: list[BaseException]) -> Exchange | None:
     link = next((one for one in chain if any(base.__name__ == "HTTPStatusError" for base in type(one).__mro__)), None)
     response: Any = getattr(link, "response", None)
     status = getattr(response, "status_code", None)
-    if not isinstance(status, int) or status < 400:
+    if not isinstance(status, int) or not 400 <= status < 600:
         return None
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Exchange(True, status, headers, getattr(response, "content", b""))

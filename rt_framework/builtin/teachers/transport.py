@@ -7,6 +7,7 @@ attempt is judged by are those that this client has seen, never those of the exc
 from __future__ import annotations
 
 import ipaddress
+import json
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -26,6 +27,9 @@ MOST_BYTES = 8_000_000
 
 _MOST_PARTS = 200_000
 """Most JSON objects and arrays of one answer. Each becomes a Python object, and reading them cannot be interrupted."""
+
+_NESTED = 300
+"""Parts of an answer up to which it cannot be nested too deep for any reader."""
 
 _TIMEOUT = httpx.Timeout(86_400.0)
 """Seconds. The run bounds each attempt itself, and no other bound must come first."""
@@ -101,7 +105,7 @@ class RecordingClient(httpx.AsyncClient):
             exchange.sent = True
         async with self._noted(request, exchange) as answer:
             await _read(answer, exchange)
-        kept = {name: value for name, value in exchange.headers.items() if name not in _FRAMING}
+        kept = {name: value for name, value in exchange.headers.items() if name not in _FRAMING and value.isascii()}
         whole = httpx.Response(answer.status, headers=kept, content=exchange.body, request=request)
         whole.elapsed = timedelta()
         return whole
@@ -121,6 +125,8 @@ class RecordingClient(httpx.AsyncClient):
                 await _read(answer, exchange)
                 return
             unpack = _unpacker(answer.headers.get("content-encoding", "identity"))
+            if unpack is None:
+                raise httpx.DecodingError("its body is compressed in an unknown way", request=request)
             async for line in _lines((unpack(piece, MOST_BYTES) async for piece in answer.pieces), most):
                 yield line
 
@@ -209,18 +215,22 @@ async def _read(answer: Answer, exchange: Exchange) -> None:
         httpx.DecodingError: it cannot be read as it is.
         aiohttp.ClientError: it broke off.
     """
-    body = bytearray()
+    body, packed = bytearray(), bytearray()
     encoding = answer.headers.get("content-encoding", "identity")
+    unpack = _unpacker(encoding)
     try:
-        unpack = _unpacker(encoding)
         async for piece in answer.pieces:
-            body += unpack(piece, MOST_BYTES + 1 - len(body))
-            if len(body) > MOST_BYTES:
-                del body[MOST_BYTES:]
+            # As it came, too: a body that is not what it says is kept so.
+            packed += piece[: MOST_BYTES - len(packed)]
+            body += b"" if unpack is None else unpack(piece, MOST_BYTES + 1 - len(body))
+            if max(len(body), len(packed)) > MOST_BYTES - (unpack is None):
                 raise httpx.DecodingError(f"its body is larger than {MOST_BYTES // 10**6} MB")
-        if body.count(b"{") + body.count(b"[") > _MOST_PARTS:
-            raise httpx.DecodingError(f"it has more than {_MOST_PARTS} parts")
+        if unpack is None:
+            raise httpx.DecodingError(f"its body is compressed as '{encoding}'")
+        if answer.status < 300:
+            _check_parts(bytes(body))
     except zlib.error as error:
+        body = packed
         exchange.trouble = f"its body is no {encoding}: {error}"
         raise httpx.DecodingError(exchange.trouble) from None
     except httpx.DecodingError as error:
@@ -230,14 +240,30 @@ async def _read(answer: Answer, exchange: Exchange) -> None:
         exchange.trouble = f"it broke off after {len(body)} bytes: {error}"
         raise
     finally:
-        exchange.body = bytes(body)
+        exchange.body = bytes(packed if unpack is None else body)[:MOST_BYTES]
 
 
-def _unpacker(encoding: str) -> _Unpack:
-    """The function that decompresses a body piece by piece.
+def _check_parts(body: bytes) -> None:
+    """Whether reading a JSON body takes no longer than a deadline can bear, which cannot interrupt it.
 
     Raises:
-        httpx.DecodingError: its compression is not known. We ask for none.
+        httpx.DecodingError: it has too many parts, or they are nested too deep.
+    """
+    parts = body.count(b"{") + body.count(b"[")
+    if parts > _MOST_PARTS:
+        raise httpx.DecodingError(f"it has more than {_MOST_PARTS} parts")
+    if parts > _NESTED:
+        try:
+            json.loads(body)
+        except RecursionError:
+            raise httpx.DecodingError("its parts are nested too deep") from None
+        except ValueError:
+            return  # told by litellm, which reads it next
+
+
+def _unpacker(encoding: str) -> _Unpack | None:
+    """The function that decompresses a body piece by piece; ``None`` where its compression, which we did not ask for,
+    is not known.
     """
     match encoding.strip().lower():
         case "identity" | "":
@@ -245,7 +271,7 @@ def _unpacker(encoding: str) -> _Unpack:
         case "gzip" | "x-gzip" | "deflate":
             unpacked = zlib.decompressobj(_GZIP_OR_ZLIB)
             return lambda raw, most: unpacked.decompress(raw, max(most, 1))
-    raise httpx.DecodingError(f"its body is compressed as '{encoding}'")
+    return None
 
 
 async def _lines(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:

@@ -10,8 +10,8 @@ from attrs import frozen
 
 from rt_framework.model import Request, Usage
 
-MOST_TOKENS = 10**9
-"""Most tokens of one part that are believed; no model reads or writes a thousandth of it."""
+MOST_TOKENS = 10**7
+"""Most tokens of one part that are believed: no model reads or writes more at once."""
 
 _BYTES_A_TOKEN = 32
 """Bytes of text to a token that no tokenizer reaches over a whole text: English has about four."""
