@@ -66,9 +66,9 @@ def job(folder: Path, server: FaultServer, limits: object = None, **more: object
 def rt_run(tmp_path, monkeypatch, capfd):
     """Calls `rt run` on a config, as the installed command does; gives exit code and all output."""
 
-    def call(config: Path, run_dir: str = "run") -> tuple[int, str]:
+    def call(config: Path, run_dir: str = "run", *more: str) -> tuple[int, str]:
         with monkeypatch.context() as patch:
-            told = ["rt", "-p", "tests.fakes_plugin", "run", str(config), "--run-dir", str(tmp_path / run_dir)]
+            told = ["rt", "-p", "tests.fakes_plugin", "run", str(config), "--run-dir", str(tmp_path / run_dir), *more]
             patch.setattr(sys, "argv", told)
             patch.setattr(sys, "path", [*sys.path])
             with pytest.raises(SystemExit) as end:
@@ -405,7 +405,7 @@ def test_a_batch_of_another_account_is_not_asked_anew(tmp_path, rt_run):
         job(tmp_path, server)
         start(tmp_path, POINTS["while it is waited for"]).wait()
     with FaultServer(http_answer) as server:
-        code, out = rt_run(job(tmp_path, server))
+        code, out = rt_run(job(tmp_path, server), "run", "--moved")
         assert code == 3, out
         assert "is this the key and the address that it was submitted with?" in out
         assert server.received == []
