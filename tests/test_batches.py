@@ -66,7 +66,7 @@ def job(folder: Path, server: FaultServer, limits: object = None, **more: object
 def rt_run(tmp_path, monkeypatch, capfd):
     """Calls `rt run`, or another command, on a config as the installed program does; gives exit code and all output."""
 
-    def call(config: Path, run_dir: str = "run", command: str = "run", *options: str) -> tuple[int, str]:
+    def call(config: Path, run_dir: str = "run", *options: str, command: str = "run") -> tuple[int, str]:
         with monkeypatch.context() as patch:
             told = ["rt", "-p", "tests.fakes_plugin", command, str(config), "--run-dir", str(tmp_path / run_dir)]
             told += options
@@ -406,7 +406,7 @@ def test_a_batch_of_another_account_is_not_asked_anew(tmp_path, rt_run):
         job(tmp_path, server)
         start(tmp_path, POINTS["while it is waited for"]).wait()
     with FaultServer(http_answer) as server:
-        code, out = rt_run(job(tmp_path, server))
+        code, out = rt_run(job(tmp_path, server), "run", "--moved")
         assert code == 3, out
         assert "is this the key and the address of the submission?" in out
         assert "'rt retry --kind batch_lost' gives it up" in out
@@ -422,9 +422,9 @@ def test_a_lost_batch_can_be_given_up(way, tmp_path, rt_run, uncrashed):
         start(tmp_path, POINTS["while it is waited for"]).wait()
     reserved = spent(tmp_path / "run")
     with FaultServer(http_answer) as server:
-        assert rt_run(job(tmp_path, server))[0] == 3
+        assert rt_run(job(tmp_path, server), "run", "--moved")[0] == 3
         if way == "rt retry":
-            code, out = rt_run(job(tmp_path, server), "run", "retry", "--kind", "batch_lost")
+            code, out = rt_run(job(tmp_path, server), "run", "--kind", "batch_lost", command="retry")
         else:
             code, out = rt_run(job(tmp_path, server, batch=False))
         assert code == 0, out
@@ -443,7 +443,7 @@ def test_a_batch_whose_file_is_gone_is_told_as_that(tmp_path, rt_run):
         code, out = rt_run(job(tmp_path, server))
         assert code == 3, out
         assert "with the answers of a batch, is not there" in out
-        code, out = rt_run(job(tmp_path, server), "run", "retry", "--kind", "batch_lost")
+        code, out = rt_run(job(tmp_path, server), "run", "--kind", "batch_lost", command="retry")
         assert code == 0, out
     assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT, ("failed", "batch_lost"): COUNT}
 
