@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import re
@@ -209,9 +210,9 @@ def test_every_variable_of_a_provider_that_holds_a_secret_is_masked():
     """By what the litellm that is installed reads for providers: a name with such a word in it, but for the few that
     hold a path, an address, a name or a number.
     """
-    import litellm
-
-    folder = Path(litellm.__file__).parent / "llms"
+    found = importlib.util.find_spec("litellm")
+    assert found is not None and found.origin is not None
+    folder = Path(found.origin).parent / "llms"
     text = "\n".join(path.read_text("utf-8") for path in folder.rglob("*.py"))
     names = set(re.findall(r"""["']([A-Z][A-Z0-9]*_[A-Z0-9_]+)["']""", text))
     secret = {one for one in names if re.search("KEY|TOKEN|SECRET|PASSW|CREDENTIAL|JWT|BEARER", one)}
