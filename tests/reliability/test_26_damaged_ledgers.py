@@ -505,6 +505,7 @@ def test_a_look_at_a_run_leaves_its_seal_right(tmp_path, bases):
     """Readers change no byte: the next run finds what the last one left."""
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
     look(run_dir).close()
+    assert sorted(path.name for path in run_dir.iterdir()) == sorted(path.name for path in bases.clean.iterdir())
     assert read_config_of(run_dir) == bases.config
     with closing(Ledger(run_dir / LEDGER, readonly=True)) as ledger:
         assert ledger.told().answers > 0
