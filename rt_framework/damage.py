@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -125,8 +126,17 @@ def identity_in(db: sqlite3.Connection) -> tuple[str, int]:
 
 
 def reading(path: Path) -> sqlite3.Connection:
-    """A connection that never creates or changes the file."""
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    """A connection that never creates or changes the file, and leaves nothing beside it after a clean end."""
+    seal, place = seal_of(path), path.resolve()
+    if seal is None or not seal.closed:
+        how = "mode=ro"  # it must not write the log back when it closes
+    elif os.access(place.parent, os.W_OK):
+        how = "mode=rw"  # else it could not take away again what SQLite needs beside the file
+    else:
+        how = "mode=ro&immutable=1"
+    db = sqlite3.connect(f"{place.as_uri()}?{how}", uri=True)
+    db.execute("PRAGMA query_only = 1")
+    return db
 
 
 def fault(path: Path, error: sqlite3.Error) -> DiskError:

@@ -378,6 +378,7 @@ def test_no_text_becomes_the_name_of_a_file(cli, tmp_path):
         "scores.jsonl",
         "manifest.json",
         "ledger.sqlite",
+        "ledger.sqlite-seal",
     }
 
 

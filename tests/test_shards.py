@@ -22,9 +22,11 @@ from rt_framework.merging import merge
 from rt_framework.model import Pair, Sample, Version
 from rt_framework.records import SampleIds
 from rt_framework.shards import Shard
+from rt_framework.testing import FakeStudent
 from rt_framework.testing.server import FaultServer
+from tests import fakes_plugin
 from tests.helpers import REPO, Cli, json_lines, the_error
-from tests.reliability.jobs import http_job, priced_at
+from tests.reliability.jobs import http_job, litellm_at, priced_at
 from tests.run_helpers import GATES, SELECTIVE, http_answer, row, write_json
 
 OUTPUTS = ("kept.json", "dropped.json", "scores.jsonl")
@@ -158,7 +160,7 @@ def test_a_dry_run_and_a_pilot(rt, server):
     assert server.received == []
 
 
-def test_what_cannot_be_merged_is_one_line(rt, tmp_path):
+def test_what_cannot_be_merged_is_one_line(rt, tmp_path, server):
     """Each with what is wrong and where."""
     one, two, three = run_all(rt, 3)
     run_all(rt, 2)
@@ -179,11 +181,13 @@ def test_what_cannot_be_merged_is_one_line(rt, tmp_path):
     job = (tmp_path / "job.yaml").read_text().replace("data.json", "less.json")
     (tmp_path / "less.yaml").write_text(job)
     assert refused(one, two, three, config="less.yaml").endswith("was run with another config: it differs in data")
+    fakes_plugin.HELD["student"] = other_student = FakeStudent()
+    other_student.fingerprint = "other-student"
     for key, other, told in (
-        ("teacher", "scripted:other", "differs in teacher: "),
+        ("teacher", litellm_at(server, model="openai/other"), "differs in teacher: "),
         ("student", "held:student", "differs in student: fake-student-1 → other-student"),
-        ("scoring", {"preset": "chat"}, "differs in scoring.preset: selective-rt → chat"),
-        ("student", None, "differs in pipeline, student: fake-student-1 → None, scoring: "),
+        ("scoring", {"preset": "chat"}, "scoring.preset: selective-rt → chat"),
+        ("student", None, ", student: fake-student-1 → None"),
     ):
         changed = json.loads((tmp_path / "job.yaml").read_text()) | {key: other}
         if other is None:

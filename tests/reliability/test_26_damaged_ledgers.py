@@ -19,6 +19,7 @@ import pytest
 from attrs import evolve, frozen
 
 from rt_framework import hookimpl, writer
+from rt_framework.assembly import open_job
 from rt_framework.config import Config
 from rt_framework.damage import identity_in
 from rt_framework.errors import DataError, DiskError
@@ -27,7 +28,8 @@ from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_config_of
 from rt_framework.merging import merge
 from rt_framework.model import Request
-from rt_framework.rundir import look
+from rt_framework.outputs import write_outputs
+from rt_framework.rundir import look, open_run
 from rt_framework.runner import Manner, run
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
@@ -501,10 +503,24 @@ def test_a_directory_that_vanishes_after_the_last_answer_gets_no_outputs(tmp_pat
     assert not (tmp_path / "run" / "kept.json").exists()
 
 
+@pytest.mark.parametrize("harm", [_remove_ledger, lambda run_dir: cut(LEDGER, 0.5)(run_dir, random.Random(), None)])
+def test_outputs_are_written_from_a_ledger_that_is_whole(tmp_path, bases, harm):
+    """What happens to it while a run is at work is found before the first output is replaced."""
+    run_dir = shutil.copytree(bases.clean, tmp_path / "run")
+    before = _files(run_dir)
+    opened = open_job(Host(modules=["tests.fakes_plugin"], only=[], strict=True), bases.config)
+    with open_run(run_dir) as ledger:
+        harm(run_dir)
+        with pytest.raises(DiskError):
+            write_outputs(opened.make, bases.config.output, opened.source, run_dir, ledger)
+    assert _files(run_dir) == before
+
+
 def test_a_look_at_a_run_leaves_its_seal_right(tmp_path, bases):
     """Readers change no byte: the next run finds what the last one left."""
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
     look(run_dir).close()
+    assert sorted(path.name for path in run_dir.iterdir()) == sorted(path.name for path in bases.clean.iterdir())
     assert read_config_of(run_dir) == bases.config
     with closing(Ledger(run_dir / LEDGER, readonly=True)) as ledger:
         assert ledger.told().answers > 0
