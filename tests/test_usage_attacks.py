@@ -25,6 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  
 CAP = 10**9
 """Tokens that are believed at most."""
 
+DEAREST = 10**15
+"""Nano-dollars that one answer is charged at most: a million dollars."""
+
 QUESTION = "What floats?"
 
 
@@ -167,9 +170,16 @@ def test_what_can_be_true_is_believed(charge, usage, tokens):
 # --- many rows of one run ---------------------------------------------------------------------
 
 
+class Many(tuple[str, ...]):
+    """Usages that are too long to be shown all together."""
+
+    def __repr__(self):
+        return f"<{len(self)} usages>"
+
+
 # To make an example smaller takes a run each time: the message names the usage that is wrong.
 @settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-@given(usages=st.lists(USAGES, min_size=40, max_size=40, unique=True))
+@given(usages=st.lists(USAGES, min_size=40, max_size=40, unique=True).map(Many))
 def test_no_usage_spoils_the_row_of_another(tmp_path_factory, usages):
     """Forty rows with a usage of their own and some honest ones in one run: each is accounted for, none is credited."""
     folder = tmp_path_factory.mktemp("usages")
@@ -185,4 +195,4 @@ def test_no_usage_spoils_the_row_of_another(tmp_path_factory, usages):
         one = found[attack.name]
         read, unread = least(asking(attack.name), usage)
         assert (one.state, one.kind) in {("answered", None), ("failed", "paid_unreadable")}, usage
-        assert one.cost >= (read if one.state == "answered" else unread), usage
+        assert one.cost >= min(read if one.state == "answered" else unread, DEAREST), usage
