@@ -101,7 +101,8 @@ def least(request: Request, usage: str) -> tuple[int, int]:
     said = said if isinstance(said, dict) else {}
     parts = [told(said.get(name)) for name in ("prompt_tokens", "completion_tokens")]
     prompt, completion = (most if part is None else part for part, most in zip(parts, dearest, strict=True))
-    above = max(0, (told(said.get("total_tokens")) or 0) - prompt - completion)
+    # A question without a token is not believed, so that a total may be of its dearest form.
+    above = max(0, (told(said.get("total_tokens")) or 0) - (prompt or dearest[0]) - completion)
     return PROMPT * prompt + COMPLETION * min(completion + above, CAP), reserved
 
 
