@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
@@ -25,6 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  
 
 CAP = MOST_TOKENS
 """Tokens that are believed at most."""
+
+DEAREST = 10**15
+"""Nano-dollars that one answer is charged at most: a million dollars."""
 
 QUESTION = "What floats?"
 
@@ -99,7 +102,8 @@ def least(request: Request, usage: str) -> tuple[int, int]:
     said = said if isinstance(said, dict) else {}
     parts = [told(said.get(name)) for name in ("prompt_tokens", "completion_tokens")]
     prompt, completion = (most if part is None else part for part, most in zip(parts, dearest, strict=True))
-    above = max(0, (told(said.get("total_tokens")) or 0) - prompt - completion)
+    # A question without a token is not believed, so that a total may be of its dearest form.
+    above = max(0, (told(said.get("total_tokens")) or 0) - (prompt or dearest[0]) - completion)
     return PROMPT * prompt + COMPLETION * min(completion + above, CAP), reserved
 
 
@@ -168,8 +172,16 @@ def test_what_can_be_true_is_believed(charge, usage, tokens):
 # --- many rows of one run ---------------------------------------------------------------------
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
-@given(usages=st.lists(USAGES, min_size=40, max_size=40, unique=True))
+class Many(tuple[str, ...]):
+    """Usages that are too long to be shown all together."""
+
+    def __repr__(self):
+        return f"<{len(self)} usages>"
+
+
+# To make an example smaller takes a run each time: the message names the usage that is wrong.
+@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(usages=st.lists(USAGES, min_size=40, max_size=40, unique=True).map(Many))
 def test_no_usage_spoils_the_row_of_another(tmp_path_factory, usages):
     """Forty rows with a usage of their own and some honest ones in one run: each is accounted for, none is credited."""
     folder = tmp_path_factory.mktemp("usages")
@@ -179,10 +191,10 @@ def test_no_usage_spoils_the_row_of_another(tmp_path_factory, usages):
         summary = go(job(folder, server, questions, {"budget_usd": None}), folder / "run")
         assert (summary.total, len(server.received)) == (len(questions), len(questions))
     found = {one.question: one for one in attempts(folder / "run")}
-    assert found.keys() == set(questions)
+    assert [text for text in questions if text not in found] == []
     assert {found[text].state for text in questions if text.startswith(GOOD)} == {"answered"}
     for attack, usage in zip(attacks, usages, strict=True):
         one = found[attack.name]
         read, unread = least(asking(attack.name), usage)
         assert (one.state, one.kind) in {("answered", None), ("failed", "paid_unreadable")}, usage
-        assert one.cost >= (read if one.state == "answered" else unread), usage
+        assert one.cost >= min(read if one.state == "answered" else unread, DEAREST), usage
