@@ -41,6 +41,9 @@ _GRACE, _LOOKS = 30.0, 6
 _TRANSFER = 600.0
 """Seconds for one exchange with the provider: files of 200 MB go either way."""
 
+_UNREADABLE = 12
+"""Answers about a batch that cannot be read, after which it counts as lost: with the pauses, about half an hour."""
+
 Ends = Mapping[str, Reply | TeacherError]
 """How questions ended, by key."""
 
@@ -296,7 +299,8 @@ class Batches:
             return
         await self._ledger.answered(question.attempt, question.key, reply)
         self._tally.answered(reply)
-        self._budget.answered(question.reserved, believable(reply, question.reserved))
+        asked = price_of(self._teacher, question.request) or 0
+        self._budget.answered(asked, believable(reply, question.reserved))
         self._budget.settle(question.reserved, reply.nano_dollars)
         self._answers[question.key].set_result(reply)
 
@@ -314,12 +318,13 @@ class Batches:
         Raises:
             FatalTeacherError: it refuses, or no longer has the batch.
         """
-        pause = _SOONEST
+        pause, unreadable = _SOONEST, 0
         while True:
             try:
                 said = await self._breaker.unless_tripped(self._exchanged(ask()))
             except TeacherError as error:
-                if error.kind.name == "batch_lost":
+                unreadable += error.kind.name == "paid_unreadable"
+                if error.kind.name == "batch_lost" or unreadable > _UNREADABLE:
                     await self._book.is_now(token, "lost")
                     raise _lost(error) from error
                 if error.kind.retry is not Retry.RESEND or too_long_a_pause(error):
@@ -345,6 +350,7 @@ class Batches:
 
 def _lost(error: TeacherError) -> FatalTeacherError:
     return FatalTeacherError(
-        f"teacher: {error.message} If it is, the batch is lost, and may have been billed: 'rt retry --kind batch_lost' "
-        "gives it up and asks its questions again, and so does 'rt run' with batch: false in the teacher's settings"
+        f"teacher: {error.message}. The same command looks again. If the batch is lost it may have been billed: "
+        "'rt retry --kind batch_lost' gives it up and asks its questions again, and so does 'rt run' with batch: false "
+        "in the teacher's settings"
     )

@@ -15,8 +15,8 @@ from rt_framework.protocols import PricedTeacher
 _NEAR = 32
 """Attempts of which a budget that has room for no more is nearly reached, at a provider that charges too much."""
 
-_MOST_TOKENS, _MOST_COST = 10**12, 10**15
-"""Most that is believed of one answer: tokens, and nano-dollars (a million dollars)."""
+_MOST_TOKENS, _MOST_COST, _MOST_OVERRUN = 10**12, 10**15, 1e6
+"""Most that is believed of one answer: tokens, nano-dollars (a million dollars), and times its price."""
 
 
 class Budget:
@@ -62,7 +62,7 @@ class Budget:
         """
         asked = price
         while True:
-            price = math.ceil(asked * max(self.overrun, 1.0))
+            price = min(math.ceil(asked * max(self.overrun, 1.0)), _MOST_COST)
             if not self._open or (self._affords(price) and (batched or not self._alone(price))):
                 break
             self._freed.clear()
@@ -95,15 +95,18 @@ class Budget:
         self.spent += cost
         self._freed.set()
 
-    def answered(self, price: int, cost: int) -> bool:
-        """Learn from an answer what answers cost; whether it cost more than its *price* and any before.
+    def answered(self, asked: int, cost: int) -> bool:
+        """Learn from an answer what answers cost; whether that is more than was known.
 
         Called before :meth:`settle`, so that what waits there already knows.
+
+        Args:
+            asked: the price of the attempt, in nano-dollars, as it was asked for.
+            cost: what the answer cost.
         """
-        before, self.overrun = self.overrun, max(self.overrun, 1.0)
-        if cost > price > 0:
-            self.overrun *= cost / price
-        return self.overrun > max(before, 1.0)
+        before = max(self.overrun, 1.0)
+        self.overrun = max(before, min(cost / asked, _MOST_OVERRUN) if asked else 1.0)
+        return self.overrun > before
 
     def _alone(self, price: int) -> bool:
         """Whether an attempt has to wait for those under way, since what they will have cost may surprise."""

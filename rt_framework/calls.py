@@ -201,7 +201,8 @@ class Calls:
         if self._batches is not None and self._batches.takes(key):
             return await self._batches.reply(key, request, retry)
         async with self._pace.turn() as sent:
-            price = await self._budget.reserve(price_of(self._teacher, request) or 0)
+            asked = price_of(self._teacher, request) or 0
+            price = await self._budget.reserve(asked)
             cost = 0
             try:
                 self._breaker.check()
@@ -216,7 +217,7 @@ class Calls:
                 self._pace.accepted()
                 cost = reply.nano_dollars
                 await self._ledger.answered(number, key, reply)
-                if self._budget.answered(price, believable(reply, price)):
+                if self._budget.answered(asked, believable(reply, price)):
                     await self._ledger.set_meta(OVERRUN, self._budget.overrun)
             finally:
                 self._budget.settle(price, cost)

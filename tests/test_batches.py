@@ -408,7 +408,7 @@ def test_a_batch_of_another_account_is_not_asked_anew(tmp_path, rt_run):
     with FaultServer(http_answer) as server:
         code, out = rt_run(job(tmp_path, server), "run", "--moved")
         assert code == 3, out
-        assert "is this the key and the address of the submission?" in out
+        assert "(is this the key and the address of the submission?)" in out
         assert "'rt retry --kind batch_lost' gives it up" in out
         assert rt_run(job(tmp_path, server))[0] == 3
         assert server.received == []

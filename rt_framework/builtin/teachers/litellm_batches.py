@@ -85,13 +85,15 @@ class OpenAIBatches:
         for _ in range(_MOST_PAGES):
             asked = {"limit": _PAGE} if after is None else {"limit": _PAGE, "after": after}
             page = await self._asked("GET", "/batches", params=asked)
-            data = page.get("data")
-            batches = [batch for batch in data if isinstance(batch, Mapping)] if isinstance(data, list) else []
+            batches, more = page.get("data"), page.get("has_more") is True
+            # A list that cannot be read is none without our batch: that would be submitted, and paid for, again.
+            if not isinstance(batches, list) or (more and not batches) or not all(map(_is_object, batches)):
+                raise TeacherError("paid_unreadable", "the provider's list of batches cannot be read")
             for batch in batches:
                 metadata = batch.get("metadata")
                 if isinstance(metadata, Mapping) and metadata.get("token") == token:
                     return _named(batch)
-            if not batches or page.get("has_more") is not True:
+            if not more:
                 return None
             after = _named(batches[-1])
         raise TeacherError(
@@ -105,7 +107,8 @@ class OpenAIBatches:
             TeacherError: with the kind of failure; ``batch_lost``: the batch or a file of it is not there.
         """
         found = await self._asked("GET", f"/batches/{batch}", gone=f"batch {batch}")
-        if found.get("status") not in _ENDED:
+        status = found.get("status")
+        if not isinstance(status, str) or status not in _ENDED:
             counts = found.get("request_counts")
             done, failed, total = (_count(counts, name) for name in ("completed", "failed", "total"))
             return Pending(done + failed, total)
@@ -174,7 +177,7 @@ def _check(exchange: Exchange, gone: str | None) -> None:
         TeacherError: it is.
     """
     if gone is not None and exchange.status in _GONE:
-        raise TeacherError("batch_lost", f"{gone} is not there; is this the key and the address of the submission?")
+        raise TeacherError("batch_lost", f"{gone} is not there (is this the key and the address of the submission?)")
     if exchange.status is None or not 200 <= exchange.status < 300:
         raise answer_error(exchange)
 
@@ -189,6 +192,10 @@ def _named(told: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]{1,200}", name, re.ASCII):
         raise TeacherError("paid_unreadable", "the provider's answer has no usable id")
     return name
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _count(counts: Any, name: str) -> int:
