@@ -160,13 +160,13 @@ def bounded(reply: object, price: int) -> Reply:
     if not isinstance(reply, Reply) or not isinstance(text, str):
         found = f"{type(reply).__name__} with a text of the type {type(text).__name__}"
         raise TeacherError("plugin_bug", f"the teacher gave back no Reply with a text, but a {found}")
-    cost, usage = reply.nano_dollars, reply.usage
-    if not _counts(cost):
-        cost = price
+    cost, usage, note = reply.nano_dollars, reply.usage, str(reply.note)
+    if not _counts(cost) or cost > _MOST_COST:
+        cost, note = price, f"{note}; no usable cost was told" if note else "no usable cost was told"
     tokens = (getattr(usage, "prompt_tokens", 0), getattr(usage, "completion_tokens", 0))
     counts = [min(count, _MOST_TOKENS) if _counts(count) else 0 for count in tokens]
-    texts = {name: str(getattr(reply, name)) for name in ("finish_reason", "model", "note")}
-    return evolve(reply, nano_dollars=min(cost, _MOST_COST), usage=Usage(*counts), **texts)
+    texts = {name: str(getattr(reply, name)) for name in ("finish_reason", "model")}
+    return evolve(reply, nano_dollars=cost, usage=Usage(*counts), note=note, **texts)
 
 
 def _counts(value: object) -> bool:

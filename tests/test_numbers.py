@@ -228,7 +228,6 @@ class Cheap(Request):
         Cheap("r", "hash", 0, (), Sampling()),
         None,
     ],
-    ids=str,
 )
 def test_a_request_of_a_plugin_that_could_be_reserved_for_too_little_is_refused(bad):
     """Before a price is computed from it."""
