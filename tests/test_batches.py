@@ -468,6 +468,24 @@ def test_ctrl_c_leaves_the_batch_with_the_provider(tmp_path, rt_run, uncrashed):
     assert outputs(tmp_path / "run") == uncrashed.outputs
 
 
+def test_ctrl_c_ends_a_look_that_hangs(tmp_path, rt_run, uncrashed):
+    """The provider does not answer how far the batch is: Ctrl-C cuts that off at once, since it costs nothing."""
+    broken = [True]
+    desk = BatchDesk(trouble=lambda at, number: "hang" if broken[0] and at == "retrieve" else None)
+    with FaultServer(http_answer, desk=desk) as server:
+        config = job(tmp_path, server)
+        forked = start(tmp_path)
+        while not desk.asked["retrieve"]:
+            time.sleep(0.05)
+        os.kill(forked.process.pid, signal.SIGINT)
+        began = time.monotonic()
+        code, out = forked.wait()
+        assert (code, time.monotonic() - began < 20) == (130, True), out
+        broken[0] = False
+        assert rt_run(config)[0] == 0
+        assert asked(server) == uncrashed.asked
+
+
 async def test_an_answer_that_comes_while_its_question_is_asked_is_taken(tmp_path):
     """A batch of an earlier run comes back between the look into the ledger and the look at the batches."""
 
