@@ -22,8 +22,9 @@ from rt_framework.languages import language
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair, digest
 from rt_framework.neighbours import Neighbours, Sketcher
-from rt_framework.records import whole
+from rt_framework.places import Place
 from rt_framework.refusals import refuses
+from rt_framework.replacing import whole
 from rt_framework.rundir import LEDGER
 from rt_framework.selecting import read_scores
 from rt_framework.source import open_source
@@ -278,13 +279,13 @@ def compare(a: Side, b: Side) -> Comparison:
     return evolve(found, cannot_say=tuple(_limits(found)))
 
 
-def write_json(path: Path, told: Mapping[str, Any]) -> None:
+def write_json(place: Place, told: Mapping[str, Any]) -> None:
     """Write what was found, whole or not at all.
 
     Raises:
         DiskError: it cannot be written.
     """
-    with whole(path) as part:
+    with whole(place) as part:
         part.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
 
 

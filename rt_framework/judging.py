@@ -25,9 +25,10 @@ from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host, close_reporters
 from rt_framework.interrupt import interruptible
 from rt_framework.ledger import Ledger
-from rt_framework.manifest import plain_config, write_manifest
+from rt_framework.manifest import manifest_place, plain_config, write_manifest
 from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest
 from rt_framework.pairwise import NAME, Pairwise
+from rt_framework.places import Place, beside, claim, paths_in
 from rt_framework.rundir import freeze, identify, open_run
 from rt_framework.snapshot import heartbeat
 from rt_framework.spec import Spec
@@ -154,6 +155,35 @@ class Job:
         return sum(
             len(pair.response.encode("utf-8", "replace")) for one in self.drawn.contests for pair in (one.a, one.b)
         )
+
+
+def claim_judged(
+    sides: Sequence[Path],
+    scores: Sequence[Path],
+    teacher: Spec | None,
+    run_dir: Path | None,
+    out: Path | None,
+    overwrite: bool,
+) -> tuple[Path, Place | None]:
+    """The run directory of the judge's answers, if there is a judge, and the place of what is found, if it is written.
+
+    Args:
+        sides: what is compared.
+        scores: files with scores of these.
+        teacher: the judge.
+        run_dir: where its answers are kept; beside *out* when left out.
+        out: where to write what is found.
+        overwrite: whether a file may go that is at *out* and is not ours.
+
+    Raises:
+        ConfigError: a place is taken.
+        DiskError: a place cannot be written.
+    """
+    answers = run_dir or (Path() if out is None else beside(out, "--json"))
+    own = [] if teacher is None else [Place(answers, "--run-dir", "run"), manifest_place(answers)]
+    found = None if out is None else Place(out, "--json", "file", answers if own else None, overwrite)
+    claim([*own, *([] if found is None else [found])], sides, [*scores, *paths_in(teacher)])
+    return answers, found
 
 
 async def judge(host: Host, job: Job, watchers: Sequence[object] = ()) -> Judgements:

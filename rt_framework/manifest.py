@@ -14,7 +14,8 @@ from rt_framework.config import Config
 from rt_framework.errors import DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.ledger import Ledger
-from rt_framework.records import whole
+from rt_framework.places import Place
+from rt_framework.replacing import whole
 from rt_framework.rundir import MANIFEST
 from rt_framework.spec import Spec
 from rt_framework.structuring import structure
@@ -57,8 +58,13 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
         "forward_paths": ledger.meta("forward_paths") or [],
         "summary": _plain().unstructure(summary),
     }
-    with whole(run_dir / MANIFEST) as part:
+    with whole(manifest_place(run_dir)) as part:
         part.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n", "utf-8")
+
+
+def manifest_place(run_dir: Path) -> Place:
+    """The place of a run directory's manifest."""
+    return Place(run_dir / MANIFEST, "--run-dir", record=run_dir)
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:

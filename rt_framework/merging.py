@@ -21,7 +21,8 @@ from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_config_of, write_manifest
 from rt_framework.migrations import prepare
-from rt_framework.outputs import write_outputs
+from rt_framework.outputs import claim_outputs, write_outputs
+from rt_framework.places import Place, claim
 from rt_framework.rundir import LEDGER, MERGING, alone, open_run
 from rt_framework.shards import Shard
 from rt_framework.summary import summarise
@@ -81,6 +82,8 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         raise ConfigError(
             f"stage '{whole}' needs all samples: merge with the config of the shards, then run all of it in {out}"
         )
+    claim([Place(out, "OUT", "run")], inputs=shards)
+    claim_outputs(job.make, config, job.source, out, out)
     total, facts = job.source.count(), job.source.facts()
     with ExitStack() as stack:
         ledgers = [stack.enter_context(open_run(_there(path))) for path in shards]

@@ -89,3 +89,12 @@ def prepare(path: Path) -> None:
         except BaseException:
             db.execute("ROLLBACK")
             raise
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file is a database that somebody else made; one that is no database at all is refused elsewhere."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            return bool(db.execute("SELECT 1 FROM sqlite_master").fetchone()) and version_of(db) == 0
+    except sqlite3.Error:
+        return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from rt_framework.config import Builder, Config, Output
 from rt_framework.errors import DataError
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
-from rt_framework.manifest import read_config_of
+from rt_framework.manifest import manifest_place, read_config_of
 from rt_framework.model import Record
+from rt_framework.places import Place, claim, paths_in
 from rt_framework.protocols import Format
-from rt_framework.records import whole, write_records
+from rt_framework.records import kind_of, write_records
+from rt_framework.replacing import whole
 from rt_framework.rundir import LEDGER, SCORES
 from rt_framework.shapes import find_shape
 from rt_framework.source import Source, open_source, output_format
@@ -35,6 +37,40 @@ def check_output(make: Builder, output: Output, source: Source) -> None:
     find_shape(output.shape or source.shape)
 
 
+def claim_outputs(
+    make: Builder, config: Config, source: Source, run_dir: Path, folder: Path, watchers: Iterable[object] = ()
+) -> None:
+    """Refuse what a run would write over.
+
+    Args:
+        make: builds the output's format.
+        config: the job; whatever its parts read is an input.
+        source: the data.
+        run_dir: the run directory.
+        folder: where the outputs go: the run directory, or the pilot's folder in it.
+        watchers: reporters of this run; those that write files say so in their attribute ``outputs``.
+
+    Raises:
+        ConfigError: a place is taken.
+        DiskError: a place cannot be written.
+    """
+    form: Format = make("formats", config.output.format or source.format_name)
+    own = [Place(run_dir, "--run-dir", "run"), *_parts(form, folder), _scores(folder), manifest_place(folder)]
+    files = [path for watcher in watchers for path in getattr(watcher, "outputs", ())]
+    appended = [Place(Path(path), "--reporter", "appended") for path in files]
+    claim([*own, *appended], [source.path], paths_in(config))
+
+
+def _parts(form: Format, folder: Path) -> list[Place]:
+    """The places of the kept and of the dropped samples."""
+    suffix = form.suffixes[0] if form.suffixes else ""
+    return [Place(folder / f"{stem}{suffix}", "--run-dir", kind_of(form), folder) for stem in ("kept", "dropped")]
+
+
+def _scores(folder: Path) -> Place:
+    return Place(folder / SCORES, "--run-dir", record=folder)
+
+
 def write_outputs(make: Builder, output: Output, source: Source, run_dir: Path, ledger: Ledger) -> tuple[str, ...]:
     """Write the kept and the dropped samples and the side file; returns their paths.
 
@@ -44,24 +80,22 @@ def write_outputs(make: Builder, output: Output, source: Source, run_dir: Path, 
     """
     name = output.format or source.format_name
     form: Format = make("formats", name)
-    suffix = form.suffixes[0] if form.suffixes else ""
-    files = []
-    for stem, kept in (("kept", True), ("dropped", False)):
-        path = run_dir / f"{stem}{suffix}"
-        write_part(path, form, output.shape, source, ledger, kept)
-        files.append(str(path))
-    write_side_file(run_dir / SCORES, ledger)
-    return (*files, str(run_dir / SCORES))
+    parts, scores = _parts(form, run_dir), _scores(run_dir)
+    for place, kept in zip(parts, (True, False), strict=True):
+        write_part(place, form, output.shape, source, ledger, kept)
+    with whole(scores) as part:
+        write_side_file(part, ledger)
+    return tuple(str(place) for place in (*parts, scores))
 
 
-def write_part(path: Path, form: Format, shape: str | None, source: Source, ledger: Ledger, kept: bool) -> None:
+def write_part(place: Place, form: Format, shape: str | None, source: Source, ledger: Ledger, kept: bool) -> None:
     """Write the kept samples, or all the others, in input order.
 
     Raises:
         DataError, DiskError: as :func:`write_outputs`.
     """
     columns = source.columns if shape in (None, source.shape) else {}
-    write_records(path, form, shape or source.shape, columns, results(source, ledger, kept))
+    write_records(place, form, shape or source.shape, columns, results(source, ledger, kept))
 
 
 def export(
@@ -71,16 +105,31 @@ def export(
     format_name: str | None = None,
     shape: str | None = None,
     dropped: bool = False,
+    overwrite: bool = False,
+    record: Path | None = None,
 ) -> str:
     """Write what a finished run kept, or what it did not, to *out*; returns what was done in one line.
 
+    Args:
+        host: finds the plugins.
+        run_dir: the run.
+        out: file or folder to write.
+        format_name: its format; its ending decides when left out, else the input's.
+        shape: of its columns; as the input when left out.
+        dropped: the samples that were not kept.
+        overwrite: whether a file may go that is there and is not ours.
+        record: a run directory of the same command, which records that the file is ours.
+
     Raises:
         DataError: the run is not finished, or its data changed.
+        ConfigError: *out* is a place that must not be written.
         DiskError: *out* cannot be written.
     """
     with finished(host, run_dir) as run:
         form = output_format(host, out, format_name, run.source.format_name)
-        write_part(out, form, shape, run.source, run.ledger, kept=not dropped)
+        place = Place(out, "--out", kind_of(form), record, overwrite)
+        claim([place], [run.source.path], paths_in(run.config))
+        write_part(place, form, shape, run.source, run.ledger, kept=not dropped)
     return f"wrote {out}"
 
 
@@ -113,9 +162,9 @@ def write_side_file(path: Path, ledger: Ledger) -> None:
     """Write one JSON line a sample, by row, keyed by id: outcome, scores, decisions and failures.
 
     Raises:
-        DiskError: it cannot be written.
+        OSError: it cannot be written.
     """
-    with whole(path) as part, part.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8") as file:
         for story in ledger.stories():
             file.write(json.dumps(side_line(story), allow_nan=False) + "\n")
 

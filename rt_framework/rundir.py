@@ -18,6 +18,8 @@ from rt_framework.disk import check_kind, check_room
 from rt_framework.errors import ConfigError, DataError, DiskError, LockedError
 from rt_framework.events import Progress
 from rt_framework.ledger import Ledger
+from rt_framework.marks import note
+from rt_framework.places import Place, check
 
 LEDGER = "ledger.sqlite"
 MANIFEST = "manifest.json"
@@ -55,6 +57,7 @@ def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
         LockedError: another process owns it; the message names it.
         DiskError: the directory cannot be made or written, is on a network file system, or has too little room.
         DataError: a merge into it was killed.
+        ConfigError: it holds files of others where a run has its own.
     """
     with alone(path, need) as unclean:
         if (path / MERGING).exists():
@@ -74,7 +77,9 @@ def alone(path: Path, need: int = 0) -> Iterator[bool]:
 
     Raises:
         LockedError, DiskError: as :func:`open_run`.
+        ConfigError: it holds files of others where a run has its own.
     """
+    check(Place(path, "--run-dir", "run"))
     check_kind(path)
     with _usable(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -83,6 +88,7 @@ def alone(path: Path, need: int = 0) -> Iterator[bool]:
     try:
         with _usable(path):
             check_room(path, need)
+            note(path)
             unclean = (path / _OWNER).exists()
             (path / PROGRESS).unlink(missing_ok=True)  # of a run that was killed
             _own(path)

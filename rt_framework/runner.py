@@ -29,7 +29,7 @@ from rt_framework.host import Host, Reporters, close_reporters
 from rt_framework.interrupt import interruptible
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import plain_config, write_manifest
-from rt_framework.outputs import write_outputs
+from rt_framework.outputs import claim_outputs, write_outputs
 from rt_framework.pipeline import Run
 from rt_framework.plain import without_secrets
 from rt_framework.rundir import PILOT, freeze, identify, open_run, remember_run
@@ -75,8 +75,10 @@ async def run(
     job = open_job(host, config)
     if manner.pilot is not None:
         job = evolve(job, source=job.source.drawing(manner.pilot, manner.seed))
-    total = job.source.count()
     watchers = list(watchers)
+    out = run_dir if manner.pilot is None else run_dir / PILOT
+    claim_outputs(job.make, config, job.source, run_dir, out, watchers)
+    total = job.source.count()
     reporters = host.reporters(watchers)
     need = room(total, job.source.size(), config.teacher is not None)
     with _told(reporters), open_run(run_dir, need) as ledger:
@@ -84,7 +86,6 @@ async def run(
         tally, breaker = Tally(reporters, total, asks), Breaker()
         work = _run(job, config, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
-        out = run_dir if manner.pilot is None else run_dir / PILOT
         files = write_outputs(job.make, config.output, job.source, out, ledger)
         summary = summarise(ledger, tally, files)
         if summary.total != total:

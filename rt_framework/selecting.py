@@ -11,20 +11,40 @@ from rt_framework.config import Builder
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.host import Host
 from rt_framework.model import Record, Score, Scored
+from rt_framework.places import Place, claim, paths_in
 from rt_framework.protocols import DatasetSelector, Metric
-from rt_framework.records import write_records
+from rt_framework.records import kind_of, write_records
 from rt_framework.source import Source, output_format
 from rt_framework.spec import Spec
 
 
-def select_file(host: Host, source: Source, scores: Path, by: Spec, out: Path, dropped: Path | None) -> str:
+def select_file(
+    host: Host,
+    source: Source,
+    scores: Path,
+    by: Spec,
+    out: Path,
+    dropped: Path | None,
+    overwrite: bool = False,
+) -> str:
     """Write the selected samples, and the others if asked to; returns what was done in one line.
 
     Raises:
         DataError: a score line is broken or missing for a sample.
-        ConfigError: the selector is none over a data set.
+        ConfigError: the selector is none over a data set, or a place must not be written.
     """
     make = Builder(host)
+    given = [("--out", out, True), ("--dropped", dropped, False)]
+    parts = [
+        (
+            form := output_format(host, path, None, source.format_name),
+            Place(path, option, kind_of(form), None, overwrite),
+            wanted,
+        )
+        for option, path, wanted in given
+        if path is not None
+    ]
+    claim([place for _, place, _ in parts], [source.path], [scores, *paths_in(by)])
     selector: DatasetSelector = make.spec("selectors", by)
     if not hasattr(selector, "select"):
         raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")
@@ -35,10 +55,8 @@ def select_file(host: Host, source: Source, scores: Path, by: Spec, out: Path, d
         for sample in source.samples()
     ]
     kept = {row.sample_id for row, verdict in zip(rows, selector.select(rows), strict=True) if verdict.keep}
-    for path, wanted in ((out, True), (dropped, False)):
-        if path is not None:
-            form = output_format(host, path, None, source.format_name)
-            write_records(path, form, source.shape, source.columns, _records(source, kept, wanted))
+    for form, place, wanted in parts:
+        write_records(place, form, source.shape, source.columns, _records(source, kept, wanted))
     return f"{out}: {len(kept)} of {len(rows)} samples"
 
 

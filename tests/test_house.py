@@ -20,8 +20,9 @@ PACKAGE = REPO / "rt_framework"
 LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates refusals languages neighbours",
-    "spans fences contrasts",
-    "answers protocols hookspecs matching spec options shapes shards breaker interrupt",
+    "spans fences contrasts marks",
+    "answers protocols hookspecs matching spec options shapes shards breaker interrupt places",
+    "replacing",
     "pairwise registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",
     "config framing tally rundir account batchbook",

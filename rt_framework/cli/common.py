@@ -45,6 +45,11 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return gathered
 
 
+def overwrite_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The flag of every command that writes where the user says; the command gets it as ``overwrite``."""
+    return click.option("--overwrite", is_flag=True, help="A file of yours that is there may go.")(command)
+
+
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:
     """``KEY=VALUE`` options as a mapping.
 

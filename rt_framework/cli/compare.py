@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
+from rt_framework.cli.common import overwrite_option
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Calls under way at most.")
 @click.option("--budget-usd", type=click.FloatRange(0), help="Dollars; nothing is sent that could exceed it.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the judge's answers are; default: FILE.rt.")
+@overwrite_option
 @click.pass_obj
 def command(
     host: Host,
@@ -46,6 +48,7 @@ def command(
     concurrency: int,
     budget_usd: float | None,
     run_dir: Path | None,
+    overwrite: bool,
 ) -> int:
     """Put two data sets side by side: scores, lengths, duplicates, refusals, languages. Trains nothing.
 
@@ -58,24 +61,24 @@ def command(
     from rt_framework.compare import compare, lent, open_side, plain, write_json
     from rt_framework.config import Data, Limits
     from rt_framework.console import line, stdout
-    from rt_framework.judging import Job, plain_judgements
+    from rt_framework.judging import Job, claim_judged, plain_judgements
     from rt_framework.side_by_side import show_comparison, show_judgements
 
     if judge is None and (sample, budget_usd, run_dir) != (None, None, None):
         raise click.UsageError("--sample, --budget-usd and --run-dir are for --judge")
     if judge is not None and (out or run_dir) is None:
         raise click.UsageError("--judge: say where its answers are kept, by --run-dir DIR or --json FILE")
-    if out is not None and out.resolve() in {one.resolve() for one in (a, b, scores_a, scores_b) if one is not None}:
-        raise click.UsageError(f"--json {out}: would replace what is compared")
+    who = None if judge is None else chosen("judge", judge)
+    scores = [path for path in (scores_a, scores_b) if path is not None]
+    answers, found_at = claim_judged((a, b), scores, who, run_dir, out, overwrite)
     read = pairs(columns, "--column")
     left = open_side(host, Data(str(a), format_, shape, read), scores_a)
     right = open_side(host, Data(str(b), format_, shape, read), scores_b)
     left, right = lent(left, right), lent(right, left)
     job = None
-    if judge is not None:
-        place = run_dir or Path(f"{out}.rt")
+    if who is not None:
         limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
-        job = Job.of(host, (left, right), chosen("judge", judge), limits, place, sample, seed)
+        job = Job.of(host, (left, right), who, limits, answers, sample, seed)
     found, console, errors = compare(left, right), stdout(), 0
     told = plain(found)
     show_comparison(console, found, left, right)
@@ -83,8 +86,8 @@ def command(
         judged = _judged(host, job)
         show_judgements(console, judged)
         told, errors = {**told, "judge": plain_judgements(judged)}, judged.errors
-    if out is not None:
-        write_json(out, told)
+    if found_at is not None:
+        write_json(found_at, told)
         console.print(line(f"wrote {out}"))
     return int(errors > 0)
 

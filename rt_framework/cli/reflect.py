@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options
+from rt_framework.cli.common import data_options, overwrite_option
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--reflection", default="instruction", show_default=True, help="What to rewrite.")
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Calls under way at most.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Rewritten data; answers stay in OUT.rt.")
+@overwrite_option
 @click.pass_obj
 def command(
     host: Host,
@@ -30,6 +31,7 @@ def command(
     reflection: str,
     concurrency: int,
     out: Path,
+    overwrite: bool,
 ) -> int:
     """Ask the teacher for one rewrite of every sample of DATA. Where it fails the original is kept.
 
@@ -40,8 +42,11 @@ def command(
     from rt_framework.cli.common import watching
     from rt_framework.config import Config, Limits, Pipeline
     from rt_framework.outputs import export
+    from rt_framework.places import Place, beside, claim, paths_in
     from rt_framework.plain import shown
+    from rt_framework.records import kind_of
     from rt_framework.runner import run
+    from rt_framework.source import open_source, output_format
     from rt_framework.spec import Spec
 
     job = Config(
@@ -50,8 +55,10 @@ def command(
         teacher=chosen("teacher", teacher),
         limits=Limits(concurrency=concurrency, samples=limit),
     )
-    run_dir = out.with_name(out.name + ".rt")
+    run_dir = beside(out)
+    form = output_format(host, out, None, open_source(host, data, limit).format_name)
+    claim([Place(out, "--out", kind_of(form), run_dir, overwrite)], [Path(data.path)], paths_in(job))
     with watching(host, ["console"]) as watchers:
         summary = asyncio.run(run(host, job, run_dir, watchers))
-    click.echo(shown(export(host, run_dir, out)))
+    click.echo(shown(export(host, run_dir, out, overwrite=overwrite, record=run_dir)))
     return int(job.limits.too_many(summary.errors, summary.total))

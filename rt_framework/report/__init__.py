@@ -11,7 +11,8 @@ from pathlib import Path
 from rt_framework.errors import DataError
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_manifest
-from rt_framework.records import whole
+from rt_framework.places import Place, claim, paths_in
+from rt_framework.replacing import whole
 from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
 from rt_framework.report.samples import pack, packed
@@ -21,23 +22,27 @@ from rt_framework.rundir import LEDGER, MANIFEST, PILOT
 REPORT = "report.html"
 
 
-def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0) -> Path:
+def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0, overwrite: bool = False) -> Path:
     """Write the report of a finished run as one HTML file that needs nothing else.
 
     Args:
         run_dir: the run.
         out: where to; ``report.html`` in *run_dir* when left out.
         megabytes: about the most that the file may take; where texts take more, long ones are cut, and marked.
+        overwrite: whether a file may go that is at *out*.
 
     Returns:
         the file.
 
     Raises:
         DataError: *run_dir* holds no finished run.
+        ConfigError: *out* is a place that must not be written.
         DiskError: the file cannot be written.
     """
     told = _last(run_dir)
     manifest = read_manifest(told)
+    place = Place(run_dir / REPORT, record=run_dir) if out is None else Place(out, overwrite=overwrite)
+    claim([place], inputs=paths_in(manifest))
     ledger = Ledger(run_dir / LEDGER, readonly=True)
     try:
         survey = survey_of(ledger, manifest)
@@ -48,10 +53,9 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         html = page.render(pack(ledger, survey.total, 1e6 * megabytes - page.size))
     finally:
         ledger.close()
-    path = out or run_dir / REPORT
-    with whole(path) as part:
+    with whole(place) as part:
         part.write_text(html, "utf-8")
-    return path
+    return place.path
 
 
 def _last(run_dir: Path) -> Path:
