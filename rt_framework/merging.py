@@ -83,7 +83,9 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
             f"stage '{whole}' needs all samples: merge with the config of the shards, then run all of it in {out}"
         )
     claim([Place(out, "OUT", "run")], inputs=shards)
-    claim_outputs(job.make, config, job.source, out, out)
+    claim_outputs(job.make, config, job.source, out)
+    for path in shards:
+        _there(path)
     total, facts = job.source.count(), job.source.facts()
     with ExitStack() as stack:
         ledgers = [stack.enter_context(open_run(_there(path))) for path in shards]

@@ -79,6 +79,8 @@ def prepare(path: Path) -> None:
     """
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = WAL")
+        if version_of(db) == VERSION:  # only looked at: another job may be refused here
+            return
         db.execute("BEGIN IMMEDIATE")
         try:
             for step in STEPS[version_of(db) :]:

@@ -21,7 +21,7 @@ from rt_framework.places import Place, claim, paths_in
 from rt_framework.protocols import Format
 from rt_framework.records import kind_of, write_records
 from rt_framework.replacing import whole
-from rt_framework.rundir import LEDGER, SCORES
+from rt_framework.rundir import LEDGER, PILOT, SCORES
 from rt_framework.shapes import find_shape
 from rt_framework.source import Source, open_source, output_format
 
@@ -38,7 +38,7 @@ def check_output(make: Builder, output: Output, source: Source) -> None:
 
 
 def claim_outputs(
-    make: Builder, config: Config, source: Source, run_dir: Path, folder: Path, watchers: Iterable[object] = ()
+    make: Builder, config: Config, source: Source, run_dir: Path, watchers: Iterable[object] = (), pilot: bool = False
 ) -> None:
     """Refuse what a run would write over.
 
@@ -47,15 +47,17 @@ def claim_outputs(
         config: the job; whatever its parts read is an input.
         source: the data.
         run_dir: the run directory.
-        folder: where the outputs go: the run directory, or the pilot's folder in it.
         watchers: reporters of this run; those that write files say so in their attribute ``outputs``.
+        pilot: whether it is one; its own outputs lie apart, but those of the whole run are to come.
 
     Raises:
         ConfigError: a place is taken.
         DiskError: a place cannot be written.
     """
     form: Format = make("formats", config.output.format or source.format_name)
-    own = [Place(run_dir, "--run-dir", "run"), *_parts(form, folder), _scores(folder), manifest_place(folder)]
+    own = [Place(run_dir, "--run-dir", "run")]
+    for folder in (run_dir, run_dir / PILOT) if pilot else (run_dir,):
+        own += (*_parts(form, folder), _scores(folder), manifest_place(folder))
     files = [path for watcher in watchers for path in getattr(watcher, "outputs", ())]
     appended = [Place(Path(path), "--reporter", "appended") for path in files]
     claim([*own, *appended], [source.path], paths_in(config))

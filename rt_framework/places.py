@@ -123,7 +123,7 @@ def check(place: Place) -> None:
     """
     with _usable(place):
         try:
-            mode = (place.path.stat() if place.kind == "run" else place.path.lstat()).st_mode
+            mode = place.real.lstat().st_mode
         except FileNotFoundError:
             _check_parent(place)
             return
@@ -148,7 +148,7 @@ def _check_name(place: Place) -> None:
 def _check_input(place: Place, path: Path, is_data: bool) -> None:
     """Whether a place is apart from something that is read."""
     real, read = place.real, path.resolve()
-    if real == read or _same(place.path, path):
+    if real == read or _same(real, path):
         raise _refused(place, "is an input of this command")
     if place.kind != "run" and read.is_relative_to(real):
         raise _refused(place, f"holds {path}, an input of this command")
@@ -162,7 +162,7 @@ def _check_other(place: Place, other: Place) -> None:
     """Whether two places are apart. What lies in the command's own run directory is looked at elsewhere."""
     one, two = place.real, other.real
     within = one.is_relative_to(two) and other.kind != "run", two.is_relative_to(one) and place.kind != "run"
-    if one == two or any(within) or _same(place.path, other.path):
+    if one == two or any(within) or _same(one, two):
         raise _refused(place, f"is, or lies in, another output of this command ({other.option})")
 
 
@@ -192,9 +192,9 @@ def is_run(folder: Path) -> bool:
 def _check_folder(place: Place) -> None:
     if place.kind != "folder":
         raise _refused(place, "is a folder, and no file")
-    if is_run(place.path):
+    if is_run(place.real):
         raise _refused(place, "is a run directory, which is never replaced")
-    why = objection(place.path)
+    why = objection(place.real)
     if why is not None and not (place.overwrite and why.startswith("was changed")):
         raise _refused(place, why)
 
@@ -203,16 +203,16 @@ def _check_run(place: Place, mode: int) -> None:
     """Whether a directory may become, or is, a run directory: nothing in it is ours until a run has marked it."""
     if not stat.S_ISDIR(mode):
         raise DiskError(f"{place}: cannot be used as a run directory: File exists")
-    mark = read_mark(place.path)
+    mark = read_mark(place.real)
     if mark is not None and mark.kind == FOLDER:
         raise _refused(place, "is a folder that rt wrote as an output, and no run directory")
-    for file in sorted(place.path.iterdir()):
+    for file in sorted(place.real.iterdir()):
         if not any(fnmatch(file.name, name) for name in (*_MACHINE, "run.lock", MARK)):
             continue
         if not stat.S_ISREG(file.lstat().st_mode):
             raise _refused(place, f"has a link, folder or device called {file.name}, where a run has a file of its own")
         # A mark is read again: another run may have begun here since.
-        if mark is None and _is_foreign(file) and read_mark(place.path) is None:
+        if mark is None and _is_foreign(file) and read_mark(place.real) is None:
             raise _refused(place, f"holds a file {file.name} that no run of rt wrote")
 
 
@@ -225,12 +225,12 @@ def _is_foreign(file: Path) -> bool:
 
 
 def _check_parent(place: Place) -> None:
-    """Whether something can be made at a place: a run directory finds that out by itself."""
+    """Whether something can be made at a place; what the disk of a run directory takes is tried there."""
     if place.kind == "run":
+        if place.path.is_symlink():
+            raise _refused(place, "is a link that leads nowhere")
         return
-    if place.path.is_symlink():
-        raise _refused(place, "is a link, and nothing is written through one")
-    above = next(parent for parent in place.path.parents if parent.exists())
+    above = next(parent for parent in place.real.parents if parent.exists())
     if not above.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     if not os.access(above, os.W_OK | os.X_OK):

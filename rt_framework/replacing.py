@@ -38,9 +38,9 @@ def whole(place: Place, lasting: bool = True, marked: bool = True) -> Iterator[P
         ConfigError: something has come there that must not be replaced.
         DiskError: the place cannot be written.
     """
-    path = place.path
+    check(place)
+    path = place.real
     try:
-        check(place)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _room(path.parent) as room:
             part = room / "new" / path.name
@@ -56,7 +56,7 @@ def whole(place: Place, lasting: bool = True, marked: bool = True) -> Iterator[P
         if lasting:
             _sync_one(path.parent)
     except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise DiskError(f"{place}: cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -76,8 +76,7 @@ async def run(
     if manner.pilot is not None:
         job = evolve(job, source=job.source.drawing(manner.pilot, manner.seed))
     watchers = list(watchers)
-    out = run_dir if manner.pilot is None else run_dir / PILOT
-    claim_outputs(job.make, config, job.source, run_dir, out, watchers)
+    claim_outputs(job.make, config, job.source, run_dir, watchers, pilot=manner.pilot is not None)
     total = job.source.count()
     reporters = host.reporters(watchers)
     need = room(total, job.source.size(), config.teacher is not None)
@@ -86,6 +85,7 @@ async def run(
         tally, breaker = Tally(reporters, total, asks), Breaker()
         work = _run(job, config, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
+        out = run_dir if manner.pilot is None else run_dir / PILOT
         files = write_outputs(job.make, config.output, job.source, out, ledger)
         summary = summarise(ledger, tally, files)
         if summary.total != total:
