@@ -159,7 +159,7 @@ class Job:
 
 def claim_judged(
     sides: Sequence[Path],
-    scores: Sequence[Path],
+    scores: Sequence[Path | None],
     teacher: Spec | None,
     run_dir: Path | None,
     out: Path | None,
@@ -180,9 +180,10 @@ def claim_judged(
         DiskError: a place cannot be written.
     """
     answers = run_dir or (Path() if out is None else beside(out, "--json"))
-    own = [] if teacher is None else [Place(answers, "--run-dir", "run"), manifest_place(answers)]
+    own = [] if teacher is None else [Place(answers, "--run-dir", "run"), manifest_place(answers, "judge")]
     found = None if out is None else Place(out, "--json", "file", answers if own else None, overwrite)
-    claim([*own, *([] if found is None else [found])], sides, [*scores, *paths_in(teacher)])
+    inputs = [*(path for path in scores if path is not None), *paths_in(teacher)]
+    claim([*own, *([] if found is None else [found])], sides, inputs)
     return answers, found
 
 

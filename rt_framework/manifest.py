@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import cattrs
 
 from rt_framework.config import Config
-from rt_framework.errors import DataError
+from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.ledger import Ledger
 from rt_framework.places import Place
@@ -62,8 +63,19 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
         part.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n", "utf-8")
 
 
-def manifest_place(run_dir: Path) -> Place:
-    """The place of a run directory's manifest."""
+def manifest_place(run_dir: Path, key: str | None = None) -> Place:
+    """The place of a run directory's manifest.
+
+    Args:
+        run_dir: the run directory.
+        key: what the command that claims it asks for and no other does; its manifest has that key.
+
+    Raises:
+        ConfigError: another command has left its manifest there.
+    """
+    with suppress(DataError, LookupError, TypeError):
+        if key is not None and key not in read_manifest(run_dir)["config"]:
+            raise ConfigError(f"{run_dir}: is the run directory of another command; name another one")
     return Place(run_dir / MANIFEST, "--run-dir", record=run_dir)
 
 

@@ -57,7 +57,7 @@ def claim_outputs(
     form: Format = make("formats", config.output.format or source.format_name)
     own = [Place(run_dir, "--run-dir", "run")]
     for folder in (run_dir, run_dir / PILOT) if pilot else (run_dir,):
-        own += (*_parts(form, folder), _scores(folder), manifest_place(folder))
+        own += (*_parts(form, folder), _scores(folder), manifest_place(folder, "pipeline"))
     files = [path for watcher in watchers for path in getattr(watcher, "outputs", ())]
     appended = [Place(Path(path), "--reporter", "appended") for path in files]
     claim([*own, *appended], [source.path], paths_in(config))

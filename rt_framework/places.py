@@ -26,7 +26,18 @@ from rt_framework.migrations import is_foreign
 _MACHINE = ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", ".merging.sqlite*", "run.owner", "progress.json")
 """Files of a run directory that whoever runs there writes and removes without asking."""
 
-_OWN = (*_MACHINE, "run.lock", MARK, "manifest.json", "scores.jsonl", "kept", "kept.*", "dropped", "dropped.*", "pilot")
+RUN_FILES = (
+    *_MACHINE,
+    "run.lock",
+    MARK,
+    "manifest.json",
+    "scores.jsonl",
+    "kept",
+    "kept.*",
+    "dropped",
+    "dropped.*",
+    "pilot",
+)
 """Names in a run directory that belong to its run, there or not."""
 
 
@@ -175,7 +186,7 @@ def _check_owner(place: Place, runs: Iterable[Place]) -> None:
             return
         inner = place.real.relative_to(folder)
         mark = read_mark(folder)
-        own = (folder in claimed or is_run(folder)) and any(fnmatch(inner.parts[0].lower(), name) for name in _OWN)
+        own = (folder in claimed or is_run(folder)) and any(fnmatch(inner.parts[0].lower(), name) for name in RUN_FILES)
         if own or (mark is not None and inner.as_posix() in mark.files):
             kind = "the run directory" if own else "what was written to"
             raise _refused(place, f"belongs to {kind} {folder}")

@@ -59,7 +59,7 @@ async def score_file(
         make("metrics", metric)
     run_dir = beside(out)
     place = Place(out, "--out", "file", run_dir, overwrite)
-    places = [Place(run_dir, "--out", "run"), manifest_place(run_dir), place]
+    places = [Place(run_dir, "--out", "run"), manifest_place(run_dir, "metrics"), place]
     claim(places, [source.path], paths_in(student, config))
     total = source.count()
     tally = Tally(host.reporters(watchers), total)

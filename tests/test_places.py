@@ -5,18 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 
 import click
 import pytest
+from filelock import FileLock
 
+from rt_framework import rundir
 from rt_framework.cli import _COMMANDS, main, rt
-from tests.helpers import CONFIG, PLUGIN, Cli, json_lines, rows, write_json
+from rt_framework.errors import ConfigError, DiskError
+from rt_framework.marks import MARK
+from rt_framework.places import RUN_FILES as RUN_PATTERNS
+from rt_framework.places import Place
+from rt_framework.records import write_records
+from rt_framework.replacing import ROOM, whole
+from tests.helpers import CONFIG, PLUGIN, REPO, Cli, json_lines, rows, write_json
 
 TOP = "{top: {metric: ifd, count: 2}}"
 LONG = "x" * 5000
@@ -147,7 +158,9 @@ def refused(stage, monkeypatch, capfd) -> Callable[[list[str]], str]:
     """Runs a command that has to be refused: one line, exit code 2 or 5, and nothing is changed by it."""
     monkeypatch.chdir(stage)
     monkeypatch.delenv("RT_LOAD_PLUGINS", raising=False)
-    monkeypatch.setattr(metadata, "entry_points", lambda **_: metadata.EntryPoints())  # to look for installed plugins takes longest
+    monkeypatch.setattr(
+        metadata, "entry_points", lambda **_: metadata.EntryPoints()
+    )  # to look for installed plugins takes longest
     cli, before = Cli(monkeypatch, capfd), tree(stage)
 
     def refuse(command: list[str]) -> str:
@@ -250,14 +263,32 @@ def test_a_run_directory_is_never_something_of_another(line, at, refused):
         ["run", "rt.yaml", "--run-dir", "shard1"],
         ["merge", "rt.yaml", "run", "shard1", "shard2"],
         ["merge", "rt.yaml", "shard1", "shard1", "shard2"],
-        [*RUNS["compare", "run_dir"]("run")],
+        ["compare", "data.json", "other.json", "--judge", "scripted", "--run-dir", "run"],
         ["compare", "run", "other.json", "--judge", "scripted", "--run-dir", "run"],
+        ["run", "rt.yaml", "--run-dir", "s.jsonl.rt"],
     ],
     ids=" ".join,
 )
-def test_the_run_directory_of_another_job_stays(command, refused):
-    """As before: what it stands on is frozen."""
-    refused(command)
+def test_the_run_directory_of_another_job_stays(command, stage, monkeypatch, capfd):
+    """It is opened to see what it stands on; every row of its ledger and every other file is as it was."""
+    monkeypatch.chdir(stage)
+
+    def state() -> dict[str, str]:
+        books = [path for path in stage.rglob("ledger.sqlite") if path.parent.name in ("run", "shard1", "shard2")]
+        files = {name: found for name, found in tree(stage).items() if "/ledger.sqlite" not in name}
+        return files | {str(book): "\n".join(_dump(book)) for book in books}
+
+    before = state()
+    Cli(monkeypatch, capfd)(*command).error()
+    assert state() == before
+
+
+def _dump(book: Path) -> list[str]:
+    db = sqlite3.connect(f"{book.as_uri()}?mode=ro", uri=True)
+    try:
+        return list(db.iterdump())
+    finally:
+        db.close()
 
 
 @pytest.mark.parametrize(
@@ -410,3 +441,102 @@ def test_a_folder_of_ours_is_replaced_and_nothing_else_in_it(cli):
         inside = cli("score", "set", "--student", "fake", "--out", out)
         assert "lies in set, an input of this command" in inside.error()
     assert "lies in set" in cli("run", "rt.yaml", "--set", "data.path=set", "--run-dir", "set/run").error()
+
+
+# --- the one way to write ----------------------------------------------------------------------
+
+
+def write(place: Place, text: str = "new") -> None:
+    """Write a file whole."""
+    with whole(place) as part:
+        part.write_text(text)
+
+
+def test_a_file_that_came_while_the_work_went_on_stays(tmp_path):
+    """What is there is looked at again before it is replaced."""
+    out = tmp_path / "out.jsonl"
+
+    def late() -> None:
+        with whole(Place(out)) as part:
+            part.write_text("new")
+            out.write_text("mine")
+
+    with pytest.raises(ConfigError, match="is there already"):
+        late()
+    assert out.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_temporary_names_are_new_and_go_with_their_writer(tmp_path):
+    """Those of a writer that was killed are removed; those of one that lives, and whatever is a user's, stay."""
+    old = time.time() - 3600
+    for name, mark in (("killed", True), ("alive", True), ("mine", False), ("torn", True)):
+        room = tmp_path / f"{ROOM}{name}"
+        (room / "new").mkdir(parents=True)
+        if mark:
+            (room / MARK).touch()
+            os.utime(room / MARK, (old, old))
+    (tmp_path / f"{ROOM}torn" / "old").mkdir()  # it was killed between two renames: the old folder is in there
+    with FileLock(tmp_path / f"{ROOM}alive" / MARK):
+        os.utime(tmp_path / f"{ROOM}alive" / MARK, (old, old))
+        write(Place(tmp_path / "out"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{ROOM}{name}" for name in ("alive", "mine", "torn")
+    ] + ["out"]
+
+
+def test_a_format_is_given_a_temporary_path_of_the_same_name(tmp_path):
+    """A format of a plugin never sees the place itself."""
+    given = []
+
+    class Format:
+        suffixes = (".x",)
+
+        def write(self, path: Path, rows: object) -> None:
+            given.append(path)
+            path.write_text("")
+
+    write_records(tmp_path / "out.x", Format(), "alpaca", None, [])  # type: ignore[arg-type]
+    assert given[0].name == "out.x" and given[0].parent.parent.name.startswith(ROOM)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.x"]
+
+
+def test_a_folder_that_cannot_come_leaves_the_old_one(tmp_path, monkeypatch):
+    """The old one has stepped aside, and comes back."""
+    place = Place(tmp_path / "out", kind="folder")
+
+    def write_folder(text: str) -> None:
+        with whole(place) as part:
+            part.mkdir()
+            (part / "data").write_text(text)
+
+    write_folder("old")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    with pytest.raises(DiskError, match="out: cannot be written: Input/output error"):
+        write_folder("new")
+    assert (tmp_path / "out" / "data").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_every_file_of_a_run_directory_is_known_as_its_own():
+    """The guard names them by patterns; a new file of a run has to be among these."""
+    for name in (rundir.LEDGER, rundir.MANIFEST, rundir.SCORES, rundir.MERGING, rundir.PROGRESS, rundir.PILOT):
+        assert any(fnmatch(name, pattern) for pattern in RUN_PATTERNS)
+
+
+def test_nothing_is_written_but_through_the_guard():
+    """Only those who own what they write open a file for writing, or rename or remove one."""
+    writes = re.compile(
+        r"""\.open\(\s*"[wax]|\.write_(text|bytes)\(|\.unlink\(|rmtree\(|\.rename\(|os\.rename|os\.replace|save_to_disk\("""
+    )
+    found = {}
+    for path in (REPO / "rt_framework").rglob("*.py"):
+        name = str(path.relative_to(REPO / "rt_framework").with_suffix(""))
+        if not name.startswith("testing/"):
+            text = path.read_text("utf-8")
+            if writes.search(text) and "whole(" not in text:
+                found[name] = len(writes.findall(text))
+    assert set(found) == {
+        *("marks", "rundir", "builtin/reporters/jsonl"),  # a mark; the lock and owner of a run; events, appended
+        *(f"builtin/formats/{name}" for name in ("csv", "dataset", "json", "jsonl")),  # to the path they are given
+    } | ({"merging"} & set(found))

@@ -69,11 +69,9 @@ def command(
     if judge is not None and (out or run_dir) is None:
         raise click.UsageError("--judge: say where its answers are kept, by --run-dir DIR or --json FILE")
     who = None if judge is None else chosen("judge", judge)
-    scores = [path for path in (scores_a, scores_b) if path is not None]
-    answers, found_at = claim_judged((a, b), scores, who, run_dir, out, overwrite)
-    read = pairs(columns, "--column")
-    left = open_side(host, Data(str(a), format_, shape, read), scores_a)
-    right = open_side(host, Data(str(b), format_, shape, read), scores_b)
+    answers, found_at = claim_judged((a, b), (scores_a, scores_b), who, run_dir, out, overwrite)
+    read = format_, shape, pairs(columns, "--column")
+    left, right = open_side(host, Data(str(a), *read), scores_a), open_side(host, Data(str(b), *read), scores_b)
     left, right = lent(left, right), lent(right, left)
     job = None
     if who is not None:
