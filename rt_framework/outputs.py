@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from rt_framework.account import KEPT, WAITING, ending, pair_of
 from rt_framework.config import Builder, Config, Output
-from rt_framework.errors import DataError
+from rt_framework.errors import DataError, PluginError
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
 from rt_framework.manifest import manifest_place, read_config_of
@@ -53,14 +53,25 @@ def claim_outputs(
     Raises:
         ConfigError: a place is taken.
         DiskError: a place cannot be written.
+        PluginError: a reporter says of itself what makes no sense.
     """
     form: Format = make("formats", config.output.format or source.format_name)
     own = [Place(run_dir, "--run-dir", "run")]
     for folder in (run_dir, run_dir / PILOT) if pilot else (run_dir,):
         own += (*_parts(form, folder), _scores(folder), manifest_place(folder, "pipeline"))
-    files = [path for watcher in watchers for path in getattr(watcher, "outputs", ())]
-    appended = [Place(Path(path), "--reporter", "appended") for path in files]
+    appended = [Place(path, "--reporter", "appended") for watcher in watchers for path in _written_by(watcher)]
     claim([*own, *appended], [source.path], paths_in(config))
+
+
+def _written_by(watcher: object) -> list[Path]:
+    """The files that a reporter says it writes."""
+    told = getattr(watcher, "outputs", ())
+    try:
+        return [Path(one) for one in told]
+    except TypeError:
+        raise PluginError(
+            f"reporter {type(watcher).__name__}: its attribute 'outputs' must be a sequence of paths, not {told!r}"
+        ) from None
 
 
 def _parts(form: Format, folder: Path) -> list[Place]:

@@ -241,6 +241,8 @@ def _check_parent(place: Place) -> None:
         if place.path.is_symlink():
             raise _refused(place, "is a link that leads nowhere")
         return
+    if place.record is not None and place.real.is_relative_to(place.record.resolve()):
+        return
     above = next(parent for parent in place.real.parents if parent.exists())
     if not above.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

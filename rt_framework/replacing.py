@@ -83,7 +83,7 @@ def _sweep(parent: Path) -> None:
             # One that was killed between its two renames holds the only copy of what it replaced.
             if room.is_symlink() or time.time() - mark.lstat().st_mtime < _FRESH or (room / "old").exists():
                 continue
-            with FileLock(mark, blocking=False):
+            with FileLock(mark).acquire(blocking=False):
                 shutil.rmtree(room, ignore_errors=True)
 
 

@@ -209,12 +209,12 @@ def forced(line: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     "at",
     [
-        *("data.json", "hard.json", "./run/../data.json", "folder-link/../data.json"),
+        *("data.json", "hard.json", "./run/../data.json"),
         *(f"run/{name}" for name in RUN_FILES),
-        *("s.jsonl.rt/ledger.sqlite", "run/pilot/x.json", "shard1/dropped.csv"),
+        *("run/pilot/x.json", "shard1/dropped.csv"),
         *("run", "theirs", "pack/README.md", "theirs.txt/x.json", "new.json/../run"),
-        *("/dev/null", "/dev/full", "pipe", "link", "dangling", "folder-link", "leading/ledger.sqlite"),
-        *(".", "..", "/", LONG, f"{LONG[:300]}/x.json", "sub/" * 1200 + "x.json"),
+        *("/dev/null", "pipe", "link", "dangling", "leading/ledger.sqlite"),
+        *(".", "..", LONG, f"{LONG[:300]}/x.json", "sub/" * 1200 + "x.json"),
     ],
     ids=lambda at: at[:30],
 )
@@ -316,11 +316,10 @@ def test_data_in_its_own_run_directory_stays(refused):
     assert "run/kept.json: is an input of this command" in refused(command)
 
 
-@pytest.mark.parametrize("at", [LONG, f"{LONG[:300]}/x"], ids=["long", "long folder"])
 @cases(INPUTS)
-def test_a_path_that_no_system_can_have_is_one_line(line, at, refused):
+def test_a_path_that_no_system_can_have_is_one_line(line, refused):
     """Wherever it is given."""
-    refused(line(at))
+    refused(line(LONG))
 
 
 def test_a_path_in_a_config_that_no_system_can_have_is_one_line(refused):
