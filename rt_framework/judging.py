@@ -18,6 +18,7 @@ from rt_framework.budget import check_priced
 from rt_framework.compare import Row, Side, prompt_key
 from rt_framework.config import Builder, Limits
 from rt_framework.contrasts import Judged, Verdicts, sign
+from rt_framework.destinations import Destination, beside, claim, paths_in
 from rt_framework.disk import room
 from rt_framework.errors import ERRORS, ConfigError, DataError
 from rt_framework.estimates import Estimate
@@ -25,10 +26,9 @@ from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host, close_reporters
 from rt_framework.interrupt import interruptible
 from rt_framework.ledger import Ledger
-from rt_framework.manifest import manifest_place, plain_config, write_manifest
+from rt_framework.manifest import manifest_destination, plain_config, write_manifest
 from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest
 from rt_framework.pairwise import NAME, Pairwise
-from rt_framework.places import Place, beside, claim, paths_in
 from rt_framework.rundir import freeze, identify, open_run
 from rt_framework.snapshot import heartbeat
 from rt_framework.spec import Spec
@@ -164,8 +164,8 @@ def claim_judged(
     run_dir: Path | None,
     out: Path | None,
     overwrite: bool,
-) -> tuple[Path, Place | None]:
-    """The run directory of the judge's answers, if there is a judge, and the place of what is found, if it is written.
+) -> tuple[Path, Destination | None]:
+    """The run directory of the judge's answers, if there is a judge, and where what is found is written, if it is.
 
     Args:
         sides: what is compared.
@@ -176,12 +176,12 @@ def claim_judged(
         overwrite: whether a file may go that is at *out* and is not ours.
 
     Raises:
-        ConfigError: a place is taken.
-        DiskError: a place cannot be written.
+        ConfigError: a destination is taken.
+        DiskError: a destination cannot be written.
     """
     answers = run_dir or (Path() if out is None else beside(out, "--json"))
-    own = [] if teacher is None else [Place(answers, "--run-dir", "run"), manifest_place(answers, "judge")]
-    found = None if out is None else Place(out, "--json", "file", answers if own else None, overwrite)
+    own = [] if teacher is None else [Destination(answers, "--run-dir", "run"), manifest_destination(answers, "judge")]
+    found = None if out is None else Destination(out, "--json", "file", answers if own else None, overwrite)
     inputs = [*(path for path in scores if path is not None), *paths_in(teacher)]
     claim([*own, *([] if found is None else [found])], sides, inputs)
     return answers, found

@@ -12,10 +12,10 @@ from typing import Any
 import cattrs
 
 from rt_framework.config import Config
+from rt_framework.destinations import Destination
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.ledger import Ledger
-from rt_framework.places import Place
 from rt_framework.replacing import whole
 from rt_framework.rundir import MANIFEST
 from rt_framework.spec import Spec
@@ -59,12 +59,12 @@ def write_manifest(run_dir: Path, ledger: Ledger, config: Any, summary: Summary 
         "forward_paths": ledger.meta("forward_paths") or [],
         "summary": _plain().unstructure(summary),
     }
-    with whole(manifest_place(run_dir)) as part:
+    with whole(manifest_destination(run_dir)) as part:
         part.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n", "utf-8")
 
 
-def manifest_place(run_dir: Path, key: str | None = None) -> Place:
-    """The place of a run directory's manifest.
+def manifest_destination(run_dir: Path, key: str | None = None) -> Destination:
+    """The destination of a run directory's manifest.
 
     Args:
         run_dir: the run directory.
@@ -76,7 +76,7 @@ def manifest_place(run_dir: Path, key: str | None = None) -> Place:
     with suppress(DataError, LookupError, TypeError):
         if key is not None and key not in read_manifest(run_dir)["config"]:
             raise ConfigError(f"{run_dir}: is the run directory of another command; name another one")
-    return Place(run_dir / MANIFEST, "--run-dir", record=run_dir)
+    return Destination(run_dir / MANIFEST, "--run-dir", record=run_dir)
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:

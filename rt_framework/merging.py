@@ -15,6 +15,7 @@ from attrs import frozen
 from rt_framework import account
 from rt_framework.assembly import open_job
 from rt_framework.config import Config
+from rt_framework.destinations import Destination, claim
 from rt_framework.errors import ConfigError, DataError, DiskError
 from rt_framework.events import Summary
 from rt_framework.host import Host
@@ -22,7 +23,6 @@ from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_config_of, write_manifest
 from rt_framework.migrations import prepare
 from rt_framework.outputs import claim_outputs, write_outputs
-from rt_framework.places import Place, claim
 from rt_framework.rundir import LEDGER, MERGING, alone, open_run
 from rt_framework.shards import Shard
 from rt_framework.summary import summarise
@@ -82,7 +82,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         raise ConfigError(
             f"stage '{whole}' needs all samples: merge with the config of the shards, then run all of it in {out}"
         )
-    claim([Place(out, "OUT", "run")], inputs=shards)
+    claim([Destination(out, "OUT", "run")], inputs=shards)
     claim_outputs(job.make, config, job.source, out)
     for path in shards:
         _there(path)

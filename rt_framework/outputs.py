@@ -12,12 +12,12 @@ from attrs import evolve, frozen
 
 from rt_framework.account import KEPT, WAITING, ending, pair_of
 from rt_framework.config import Builder, Config, Output
+from rt_framework.destinations import Destination, claim, paths_in
 from rt_framework.errors import DataError, PluginError
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
-from rt_framework.manifest import manifest_place, read_config_of
+from rt_framework.manifest import manifest_destination, read_config_of
 from rt_framework.model import Record
-from rt_framework.places import Place, claim, paths_in
 from rt_framework.protocols import Format
 from rt_framework.records import kind_of, write_records
 from rt_framework.replacing import whole
@@ -51,15 +51,15 @@ def claim_outputs(
         pilot: whether it is one; its own outputs lie apart, but those of the whole run are to come.
 
     Raises:
-        ConfigError: a place is taken.
-        DiskError: a place cannot be written.
+        ConfigError: a destination is taken.
+        DiskError: a destination cannot be written.
         PluginError: a reporter says of itself what makes no sense.
     """
     form: Format = make("formats", config.output.format or source.format_name)
-    own = [Place(run_dir, "--run-dir", "run")]
+    own = [Destination(run_dir, "--run-dir", "run")]
     for folder in (run_dir, run_dir / PILOT) if pilot else (run_dir,):
-        own += (*_parts(form, folder), _scores(folder), manifest_place(folder, "pipeline"))
-    appended = [Place(path, "--reporter", "appended") for watcher in watchers for path in _written_by(watcher)]
+        own += (*_parts(form, folder), _scores(folder), manifest_destination(folder, "pipeline"))
+    appended = [Destination(path, "--reporter", "appended") for watcher in watchers for path in _written_by(watcher)]
     claim([*own, *appended], [source.path], paths_in(config))
 
 
@@ -74,14 +74,14 @@ def _written_by(watcher: object) -> list[Path]:
         ) from None
 
 
-def _parts(form: Format, folder: Path) -> list[Place]:
-    """The places of the kept and of the dropped samples."""
+def _parts(form: Format, folder: Path) -> list[Destination]:
+    """The destinations of the kept and of the dropped samples."""
     suffix = form.suffixes[0] if form.suffixes else ""
-    return [Place(folder / f"{stem}{suffix}", "--run-dir", kind_of(form), folder) for stem in ("kept", "dropped")]
+    return [Destination(folder / f"{stem}{suffix}", "--run-dir", kind_of(form), folder) for stem in ("kept", "dropped")]
 
 
-def _scores(folder: Path) -> Place:
-    return Place(folder / SCORES, "--run-dir", record=folder)
+def _scores(folder: Path) -> Destination:
+    return Destination(folder / SCORES, "--run-dir", record=folder)
 
 
 def write_outputs(make: Builder, output: Output, source: Source, run_dir: Path, ledger: Ledger) -> tuple[str, ...]:
@@ -94,21 +94,23 @@ def write_outputs(make: Builder, output: Output, source: Source, run_dir: Path, 
     name = output.format or source.format_name
     form: Format = make("formats", name)
     parts, scores = _parts(form, run_dir), _scores(run_dir)
-    for place, kept in zip(parts, (True, False), strict=True):
-        write_part(place, form, output.shape, source, ledger, kept)
+    for destination, kept in zip(parts, (True, False), strict=True):
+        write_part(destination, form, output.shape, source, ledger, kept)
     with whole(scores) as part:
         write_side_file(part, ledger)
-    return tuple(str(place) for place in (*parts, scores))
+    return tuple(str(destination) for destination in (*parts, scores))
 
 
-def write_part(place: Place, form: Format, shape: str | None, source: Source, ledger: Ledger, kept: bool) -> None:
+def write_part(
+    destination: Destination, form: Format, shape: str | None, source: Source, ledger: Ledger, kept: bool
+) -> None:
     """Write the kept samples, or all the others, in input order.
 
     Raises:
         DataError, DiskError: as :func:`write_outputs`.
     """
     columns = source.columns if shape in (None, source.shape) else {}
-    write_records(place, form, shape or source.shape, columns, results(source, ledger, kept))
+    write_records(destination, form, shape or source.shape, columns, results(source, ledger, kept))
 
 
 def export(
@@ -135,14 +137,14 @@ def export(
 
     Raises:
         DataError: the run is not finished, or its data changed.
-        ConfigError: *out* is a place that must not be written.
+        ConfigError: *out* is a destination that must not be written.
         DiskError: *out* cannot be written.
     """
     with finished(host, run_dir) as run:
         form = output_format(host, out, format_name, run.source.format_name)
-        place = Place(out, "--out", kind_of(form), record, overwrite)
-        claim([place], [run.source.path], paths_in(run.config))
-        write_part(place, form, shape, run.source, run.ledger, kept=not dropped)
+        destination = Destination(out, "--out", kind_of(form), record, overwrite)
+        claim([destination], [run.source.path], paths_in(run.config))
+        write_part(destination, form, shape, run.source, run.ledger, kept=not dropped)
     return f"wrote {out}"
 
 

@@ -16,11 +16,11 @@ from typing import Any
 from attrs import field, frozen
 
 from rt_framework.config import Builder
+from rt_framework.destinations import Destination, claim, paths_in
 from rt_framework.errors import ConfigError
 from rt_framework.host import Host
 from rt_framework.model import Pair
 from rt_framework.outputs import Finished, finished, results
-from rt_framework.places import Place, claim, paths_in
 from rt_framework.preferences import Preference, Preferences, preferences
 from rt_framework.protocols import Format
 from rt_framework.registry import suggestion
@@ -189,15 +189,15 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def export_folder(run: Finished, out: Path, overwrite: bool) -> Place:
-    """The place of a folder that is exported from a run.
+def export_folder(run: Finished, out: Path, overwrite: bool) -> Destination:
+    """The destination of a folder that is exported from a run.
 
     Raises:
         ConfigError: something is there that an export did not write, or that was changed since.
     """
-    place = Place(out, "--out", "folder", overwrite=overwrite)
-    claim([place], [run.source.path], paths_in(run.config))
-    return place
+    destination = Destination(out, "--out", "folder", overwrite=overwrite)
+    claim([destination], [run.source.path], paths_in(run.config))
+    return destination
 
 
 def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool = False) -> str:

@@ -10,9 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
+from rt_framework.destinations import Destination
 from rt_framework.errors import DataError
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
-from rt_framework.places import Place
 from rt_framework.protocols import Format
 from rt_framework.replacing import whole
 from rt_framework.shapes import Row, column_names, detect_shape, find_shape, to_record, to_row
@@ -169,7 +169,7 @@ def with_ids(records: Iterable[Record], shard: Shard | None = None) -> Iterator[
 
 
 def write_records(
-    place: Path | Place,
+    destination: Path | Destination,
     format_object: Format,
     shape: str,
     columns: Mapping[str, str] | None,
@@ -178,8 +178,8 @@ def write_records(
     """Write all records, or nothing: a crash leaves what was there before.
 
     Args:
-        place: where. A path alone means that an ordinary file which is there may go; a folder goes only if it is one
-            that this function wrote.
+        destination: where. A path alone means that an ordinary file which is there may go; a folder goes only if it is
+            one that this function wrote.
         format_object: the format that writes it.
         shape: name of the shape of its columns.
         columns: the user's column of each field that has another name there.
@@ -191,9 +191,9 @@ def write_records(
         ConfigError: the shape is unknown, or the columns do not fit it; or what is there must not be replaced.
     """
     rows = rows_of(shape, columns, records)
-    if isinstance(place, Path):
-        place = Place(place, kind=kind_of(format_object), overwrite=True)
-    with whole(place) as part, _blamed(place):
+    if isinstance(destination, Path):
+        destination = Destination(destination, kind=kind_of(format_object), overwrite=True)
+    with whole(destination) as part, _blamed(destination):
         format_object.write(part, rows)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from rt_framework.destinations import Destination, check
 from rt_framework.errors import DiskError
 from rt_framework.marks import MARK, mark_folder, note
-from rt_framework.places import Place, check
 
 ROOM = ".rt-part-"
 """How the name of a temporary folder begins. The rest is random, and it is made only where nothing is."""
@@ -24,22 +24,22 @@ _FRESH = 60.0
 
 
 @contextmanager
-def whole(place: Place, lasting: bool = True, marked: bool = True) -> Iterator[Path]:
-    """A path to write to, of the same name; it becomes *place* when all went well, and is removed when not.
+def whole(destination: Destination, lasting: bool = True, marked: bool = True) -> Iterator[Path]:
+    """A path to write to, of the same name; it becomes *destination* when all went well, and is removed when not.
 
     Only between two renames is there nothing where a folder is replaced.
 
     Args:
-        place: a place that was claimed; what is there then is checked again.
+        destination: a destination that was claimed; what is there then is checked again.
         lasting: bring it down to the disk before it replaces what was there.
         marked: mark a folder as ours to replace; without it the folder is the user's from then on.
 
     Raises:
         ConfigError: something has come there that must not be replaced.
-        DiskError: the place cannot be written.
+        DiskError: the destination cannot be written.
     """
-    check(place)
-    path = place.real
+    check(destination)
+    path = destination.real
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _room(path.parent) as room:
@@ -49,19 +49,19 @@ def whole(place: Place, lasting: bool = True, marked: bool = True) -> Iterator[P
                 mark_folder(part)
             if lasting:
                 _sync(part)
-            check(place)
-            if place.record is not None:
-                note(place.record, place.name)
+            check(destination)
+            if destination.record is not None:
+                note(destination.record, destination.name)
             _replace(part, path, room)
         if lasting:
             _sync_one(path.parent)
     except OSError as error:
-        raise DiskError(f"{place}: cannot be written: {error.strerror or error}") from error
+        raise DiskError(f"{destination}: cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager
 def _room(parent: Path) -> Iterator[Path]:
-    """A folder of our own beside the place, on the same disk; gone when the block ends."""
+    """A folder of our own beside the destination, on the same disk; gone when the block ends."""
     _sweep(parent)
     room = Path(tempfile.mkdtemp(prefix=ROOM, dir=parent))
     lock = FileLock(room / MARK)

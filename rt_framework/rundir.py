@@ -14,12 +14,12 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from rt_framework.destinations import Destination, check
 from rt_framework.disk import check_kind, check_room
 from rt_framework.errors import ConfigError, DataError, DiskError, LockedError
 from rt_framework.events import Progress
 from rt_framework.ledger import Ledger
 from rt_framework.marks import note
-from rt_framework.places import Place, check
 
 LEDGER = "ledger.sqlite"
 MANIFEST = "manifest.json"
@@ -79,7 +79,7 @@ def alone(path: Path, need: int = 0) -> Iterator[bool]:
         LockedError, DiskError: as :func:`open_run`.
         ConfigError: it holds files of others where a run has its own.
     """
-    check(Place(path, "--run-dir", "run"))
+    check(Destination(path, "--run-dir", "run"))
     check_kind(path)
     with _usable(path):
         path.mkdir(parents=True, exist_ok=True)

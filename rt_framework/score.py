@@ -12,12 +12,12 @@ from typing import Any
 
 from rt_framework.assembly import PROBE, Framing, student_side
 from rt_framework.config import Builder, ScoringConfig
+from rt_framework.destinations import Destination, beside, claim, paths_in
 from rt_framework.disk import room
 from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host
-from rt_framework.manifest import manifest_place, plain_config, write_manifest
+from rt_framework.manifest import manifest_destination, plain_config, write_manifest
 from rt_framework.model import Sample
-from rt_framework.places import Place, beside, claim, paths_in
 from rt_framework.replacing import whole
 from rt_framework.rundir import freeze, identify, open_run
 from rt_framework.scoring import Measured, Scoring
@@ -58,9 +58,9 @@ async def score_file(
     for metric in metrics:
         make("metrics", metric)
     run_dir = beside(out)
-    place = Place(out, "--out", "file", run_dir, overwrite)
-    places = [Place(run_dir, "--out", "run"), manifest_place(run_dir, "metrics"), place]
-    claim(places, [source.path], paths_in(student, config))
+    destination = Destination(out, "--out", "file", run_dir, overwrite)
+    destinations = [Destination(run_dir, "--out", "run"), manifest_destination(run_dir, "metrics"), destination]
+    claim(destinations, [source.path], paths_in(student, config))
     total = source.count()
     tally = Tally(host.reporters(watchers), total)
     with open_run(run_dir, room(total, source.size(), teacher=False)) as ledger:
@@ -80,20 +80,20 @@ async def score_file(
             tally.begin(started)
             async with heartbeat(tally, run_dir):
                 await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
-                await _write(_lines(source, side.scoring, metrics), place, tally)
+                await _write(_lines(source, side.scoring, metrics), destination, tally)
             write_manifest(run_dir, ledger, asked, tally.progress())
             return tally.progress()
         finally:
             await side.close()
 
 
-async def _write(lines: AsyncIterator[dict[str, Any]], place: Place, tally: Tally) -> None:
+async def _write(lines: AsyncIterator[dict[str, Any]], destination: Destination, tally: Tally) -> None:
     """Write the lines, whole or not at all.
 
     Raises:
-        DiskError: the place cannot be written.
+        DiskError: the destination cannot be written.
     """
-    with whole(place) as part, part.open("w", encoding="utf-8") as file:
+    with whole(destination) as part, part.open("w", encoding="utf-8") as file:
         async for line in lines:
             file.write(json.dumps(line, allow_nan=False) + "\n")
             tally.finished += 1

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rt_framework.config import Builder
+from rt_framework.destinations import Destination, claim, paths_in
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.host import Host
 from rt_framework.model import Record, Score, Scored
-from rt_framework.places import Place, claim, paths_in
 from rt_framework.protocols import DatasetSelector, Metric
 from rt_framework.records import kind_of, write_records
 from rt_framework.source import Source, output_format
@@ -31,20 +31,20 @@ def select_file(
 
     Raises:
         DataError: a score line is broken or missing for a sample.
-        ConfigError: the selector is none over a data set, or a place must not be written.
+        ConfigError: the selector is none over a data set, or a destination must not be written.
     """
     make = Builder(host)
     given = [("--out", out, True), ("--dropped", dropped, False)]
     parts = [
         (
             form := output_format(host, path, None, source.format_name),
-            Place(path, option, kind_of(form), None, overwrite),
+            Destination(path, option, kind_of(form), None, overwrite),
             wanted,
         )
         for option, path, wanted in given
         if path is not None
     ]
-    claim([place for _, place, _ in parts], [source.path], [scores, *paths_in(by)])
+    claim([destination for _, destination, _ in parts], [source.path], [scores, *paths_in(by)])
     selector: DatasetSelector = make.spec("selectors", by)
     if not hasattr(selector, "select"):
         raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")
@@ -55,8 +55,8 @@ def select_file(
         for sample in source.samples()
     ]
     kept = {row.sample_id for row, verdict in zip(rows, selector.select(rows), strict=True) if verdict.keep}
-    for form, place, wanted in parts:
-        write_records(place, form, source.shape, source.columns, _records(source, kept, wanted))
+    for form, destination, wanted in parts:
+        write_records(destination, form, source.shape, source.columns, _records(source, kept, wanted))
     return f"{out}: {len(kept)} of {len(rows)} samples"
 
 

@@ -21,7 +21,7 @@ LAYERS = (
     "plain",
     "errors model events batching sequences migrations estimates refusals languages neighbours",
     "spans fences contrasts marks",
-    "answers protocols hookspecs matching spec options shapes shards breaker interrupt places",
+    "answers protocols hookspecs matching spec options shapes shards breaker interrupt destinations",
     "replacing",
     "pairwise registry records plan writer budget pace disk scaffold",
     "host presets structuring ledger packing",

@@ -49,12 +49,12 @@ limits:
 @click.argument("path", type=click.Path(path_type=Path), default="rt.yaml")
 def command(path: Path) -> None:
     """Write a commented config to PATH (rt.yaml)."""
-    from rt_framework.places import Place, claim
+    from rt_framework.destinations import Destination, claim
     from rt_framework.plain import shown
     from rt_framework.replacing import whole
 
-    place = Place(path, "PATH")
-    claim([place])
-    with whole(place) as part:
+    destination = Destination(path, "PATH")
+    claim([destination])
+    with whole(destination) as part:
         part.write_text(_STARTER.format(name=path), "utf-8")
     click.echo(shown(f"wrote {path}; set data, teacher and student in it, then: rt run {path}"))

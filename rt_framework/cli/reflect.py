@@ -41,8 +41,8 @@ def command(
 
     from rt_framework.cli.common import watching
     from rt_framework.config import Config, Limits, Pipeline
+    from rt_framework.destinations import Destination, beside, claim, paths_in
     from rt_framework.outputs import export
-    from rt_framework.places import Place, beside, claim, paths_in
     from rt_framework.plain import shown
     from rt_framework.records import kind_of
     from rt_framework.runner import run
@@ -57,7 +57,7 @@ def command(
     )
     run_dir = beside(out)
     form = output_format(host, out, None, open_source(host, data, limit).format_name)
-    claim([Place(out, "--out", kind_of(form), run_dir, overwrite)], [Path(data.path)], paths_in(job))
+    claim([Destination(out, "--out", kind_of(form), run_dir, overwrite)], [Path(data.path)], paths_in(job))
     with watching(host, ["console"]) as watchers:
         summary = asyncio.run(run(host, job, run_dir, watchers))
     click.echo(shown(export(host, run_dir, out, overwrite=overwrite, record=run_dir)))

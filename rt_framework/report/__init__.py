@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rt_framework.destinations import Destination, claim, paths_in
 from rt_framework.errors import DataError
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_manifest
-from rt_framework.places import Place, claim, paths_in
 from rt_framework.replacing import whole
 from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
@@ -36,13 +36,15 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
 
     Raises:
         DataError: *run_dir* holds no finished run.
-        ConfigError: *out* is a place that must not be written.
+        ConfigError: *out* is a destination that must not be written.
         DiskError: the file cannot be written.
     """
     told = _last(run_dir)
     manifest = read_manifest(told)
-    place = Place(run_dir / REPORT, record=run_dir) if out is None else Place(out, overwrite=overwrite)
-    claim([place], inputs=paths_in(manifest))
+    destination = (
+        Destination(run_dir / REPORT, record=run_dir) if out is None else Destination(out, overwrite=overwrite)
+    )
+    claim([destination], inputs=paths_in(manifest))
     ledger = Ledger(run_dir / LEDGER, readonly=True)
     try:
         survey = survey_of(ledger, manifest)
@@ -53,9 +55,9 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         html = page.render(pack(ledger, survey.total, 1e6 * megabytes - page.size))
     finally:
         ledger.close()
-    with whole(place) as part:
+    with whole(destination) as part:
         part.write_text(html, "utf-8")
-    return place.path
+    return destination.path
 
 
 def _last(run_dir: Path) -> Path:

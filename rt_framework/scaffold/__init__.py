@@ -11,9 +11,9 @@ from importlib import metadata, resources
 from pathlib import Path
 from string import Template
 
+from rt_framework.destinations import Destination
 from rt_framework.errors import ConfigError
 from rt_framework.hookspecs import API
-from rt_framework.places import Place
 from rt_framework.replacing import whole
 
 KINDS = (
@@ -77,7 +77,7 @@ def write_package(name: str, kind: str, folder: Path, known: Container[str] = ()
     code, _, test = _text(kind, words).partition("# --- tests ---\n")
     texts[f"{module}.py"] = code.rstrip() + "\n"
     texts[_FILES["test"].format(module=module)] += test
-    with whole(Place(folder, "NAME", "folder"), marked=False) as whole_folder:
+    with whole(Destination(folder, "NAME", "folder"), marked=False) as whole_folder:
         for path, text in texts.items():
             (whole_folder / path).parent.mkdir(parents=True, exist_ok=True)
             (whole_folder / path).write_text(text, "utf-8")

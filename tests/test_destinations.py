@@ -21,10 +21,10 @@ from filelock import FileLock
 
 from rt_framework import rundir
 from rt_framework.cli import _COMMANDS, main, rt
+from rt_framework.destinations import RUN_FILES as RUN_PATTERNS
+from rt_framework.destinations import Destination
 from rt_framework.errors import ConfigError, DiskError
 from rt_framework.marks import MARK
-from rt_framework.places import RUN_FILES as RUN_PATTERNS
-from rt_framework.places import Place
 from rt_framework.records import write_records
 from rt_framework.replacing import ROOM, whole
 from tests.helpers import CONFIG, PLUGIN, REPO, Cli, json_lines, rows, write_json
@@ -445,7 +445,7 @@ def test_a_folder_of_ours_is_replaced_and_nothing_else_in_it(cli):
 # --- the one way to write ----------------------------------------------------------------------
 
 
-def write(place: Place, text: str = "new") -> None:
+def write(place: Destination, text: str = "new") -> None:
     """Write a file whole."""
     with whole(place) as part:
         part.write_text(text)
@@ -456,7 +456,7 @@ def test_a_file_that_came_while_the_work_went_on_stays(tmp_path):
     out = tmp_path / "out.jsonl"
 
     def late() -> None:
-        with whole(Place(out)) as part:
+        with whole(Destination(out)) as part:
             part.write_text("new")
             out.write_text("mine")
 
@@ -478,7 +478,7 @@ def test_temporary_names_are_new_and_go_with_their_writer(tmp_path):
     (tmp_path / f"{ROOM}torn" / "old").mkdir()  # it was killed between two renames: the old folder is in there
     with FileLock(tmp_path / f"{ROOM}alive" / MARK):
         os.utime(tmp_path / f"{ROOM}alive" / MARK, (old, old))
-        write(Place(tmp_path / "out"))
+        write(Destination(tmp_path / "out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"{ROOM}{name}" for name in ("alive", "mine", "torn")
     ] + ["out"]
@@ -502,7 +502,7 @@ def test_a_format_is_given_a_temporary_path_of_the_same_name(tmp_path):
 
 def test_a_folder_that_cannot_come_leaves_the_old_one(tmp_path, monkeypatch):
     """The old one has stepped aside, and comes back."""
-    place = Place(tmp_path / "out", kind="folder")
+    place = Destination(tmp_path / "out", kind="folder")
 
     def write_folder(text: str) -> None:
         with whole(place) as part:
