@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Any
 
@@ -46,8 +46,13 @@ class Opened:
     """Where its samples go."""
 
 
-def open_job(host: Host, config: Config) -> Opened:
+def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None] | None = None) -> Opened:
     """Check everything that can be checked without a model, a ledger or the net.
+
+    Args:
+        host: finds the plugins.
+        config: the job.
+        claim: refuses what must not be written over, once it is known what is read and before that is read.
 
     Raises:
         RtError: something is missing, unknown, or does not fit.
@@ -60,6 +65,8 @@ def open_job(host: Host, config: Config) -> Opened:
     check_parts(make, steps, config.teacher, config.student)
     check_shard(config.data.shard, steps)
     source = open_source(host, config.data, config.limits.samples)
+    if claim is not None:
+        claim(make, source)
     source, outlet = open_outlet(make, source, config.output.format, config.output.shape)
     return Opened(make, steps, source, outlet)
 

@@ -15,14 +15,15 @@ from attrs import asdict, evolve, field, frozen
 from rt_framework.account import KEPT, WAITING, original_scores
 from rt_framework.config import Data
 from rt_framework.contrasts import Spread, auc, repeats
+from rt_framework.destinations import Destination
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.estimates import Estimate, Moments
 from rt_framework.host import Host
 from rt_framework.languages import language
 from rt_framework.model import Pair, digest
 from rt_framework.neighbours import Neighbours, Sketcher
-from rt_framework.records import whole
 from rt_framework.refusals import refuses
+from rt_framework.replacing import whole
 from rt_framework.rundir import LEDGER, look
 from rt_framework.selecting import read_scores
 from rt_framework.source import open_source
@@ -277,13 +278,13 @@ def compare(a: Side, b: Side) -> Comparison:
     return evolve(found, cannot_say=tuple(_limits(found)))
 
 
-def write_json(path: Path, told: Mapping[str, Any]) -> None:
+def write_json(destination: Destination, told: Mapping[str, Any]) -> None:
     """Write what was found, whole or not at all.
 
     Raises:
         DiskError: it cannot be written.
     """
-    with whole(path) as part:
+    with whole(destination) as part:
         part.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
 
 

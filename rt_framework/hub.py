@@ -19,9 +19,10 @@ from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_manifest
 from rt_framework.model import Record, Score, Scored, Version
 from rt_framework.outputs import Finished, finished, results, write_side_file
-from rt_framework.packs import Readable, new_folder, replacements
+from rt_framework.packs import Readable, export_folder, replacements
 from rt_framework.protocols import DatasetSelector, Format
-from rt_framework.records import rows_of, whole
+from rt_framework.records import rows_of
+from rt_framework.replacing import whole
 from rt_framework.rundir import SCORES
 from rt_framework.sequences import Late, Strings
 
@@ -38,14 +39,15 @@ _CONTROLS: dict[str, tuple[str, dict[str, Any], str]] = {
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
-def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None) -> str:
-    """Write the new folder *out*; returns what was done and comes next.
+def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None, overwrite: bool = False) -> str:
+    """Write the folder *out*; returns what was done and comes next.
 
     Args:
         license_id: as the hub writes it, such as ``cc-by-4.0``; ``other`` for one that it does not know.
+        overwrite: whether a folder that an export wrote may go although it was changed since.
 
     Raises:
-        ConfigError: there is no licence, or *out* is there already.
+        ConfigError: there is no licence, or *out* must not be replaced.
         DataError: the run is not finished, or its data changed.
         DiskError: *out* cannot be written.
     """
@@ -53,7 +55,7 @@ def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None) -> 
     make = Builder(host)
     manifest = read_manifest(run_dir)
     form: Format = make("formats", "jsonl")
-    with finished(host, run_dir) as run, whole(new_folder(out)) as folder:
+    with finished(host, run_dir) as run, whole(export_folder(run, out, overwrite)) as folder:
         (folder / "data").mkdir(parents=True)
         parts, notes = _write_parts(make, form, folder, run)
         write_side_file(folder / SCORES, run.ledger)

@@ -18,6 +18,7 @@ from rt_framework.budget import check_priced
 from rt_framework.compare import Row, Side, prompt_key
 from rt_framework.config import Builder, Limits
 from rt_framework.contrasts import Judged, Verdicts, sign
+from rt_framework.destinations import Destination, beside, claim, paths_in
 from rt_framework.disk import room
 from rt_framework.errors import ERRORS, ConfigError, DataError
 from rt_framework.estimates import Estimate
@@ -25,7 +26,7 @@ from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host, close_reporters
 from rt_framework.interrupt import interruptible
 from rt_framework.ledger import Ledger
-from rt_framework.manifest import plain_config, write_manifest
+from rt_framework.manifest import manifest_destination, plain_config, write_manifest
 from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest
 from rt_framework.pairwise import NAME, Pairwise
 from rt_framework.places import in_words
@@ -160,6 +161,36 @@ class Job:
         )
 
 
+def claim_judged(
+    sides: Sequence[Path],
+    scores: Sequence[Path | None],
+    teacher: Spec | None,
+    run_dir: Path | None,
+    out: Path | None,
+    overwrite: bool,
+) -> tuple[Path, Destination | None]:
+    """The run directory of the judge's answers, if there is a judge, and where what is found is written, if it is.
+
+    Args:
+        sides: what is compared.
+        scores: files with scores of these.
+        teacher: the judge.
+        run_dir: where its answers are kept; beside *out* when left out.
+        out: where to write what is found.
+        overwrite: whether a file may go that is at *out* and is not ours.
+
+    Raises:
+        ConfigError: a destination is taken.
+        DiskError: a destination cannot be written.
+    """
+    answers = run_dir or (Path() if out is None else beside(out, "--json"))
+    own = [] if teacher is None else [Destination(answers, "--run-dir", "run"), manifest_destination(answers, "judge")]
+    found = None if out is None else Destination(out, "--json", "file", answers if own else None, overwrite)
+    inputs = [*(path for path in scores if path is not None), *paths_in(teacher)]
+    claim([*own, *([] if found is None else [found])], sides, inputs)
+    return answers, found
+
+
 async def judge(host: Host, job: Job, watchers: Sequence[object] = ()) -> Judgements:
     """Ask about every pair of answers in both orders, or look the answers up.
 
@@ -180,13 +211,13 @@ async def judge(host: Host, job: Job, watchers: Sequence[object] = ()) -> Judgem
 
 
 async def _judge(make: Builder, job: Job, ledger: Ledger, tally: Tally, breaker: Breaker) -> Judgements:
-    await ledger.settle_interrupted()
     drawn = job.drawn
     async with AsyncExitStack() as stack:
         side = teacher_side(make, job.teacher, ledger, job.limits, tally, breaker, ask=True)
         stack.push_async_callback(side.calls.close)
         facts = {**teacher_facts(side.teacher), f"question {NAME}": _question_facts()}
         await freeze(ledger, job.run_dir, facts, job.moved)
+        await ledger.settle_interrupted()
         await remember_prices(ledger, side.teacher)
         live = "recorded answers" if job.teacher.name == "replay" else "live"
         place = f", asked at {in_words([facts['place']])}" if "place" in facts else ""

@@ -99,7 +99,7 @@ class Ledger(Reader):
             DiskError: it is damaged, or is not where it was.
         """
         if self._writer is not None:
-            self._writer.check_place()
+            self._writer.check_held()
         self.look_through()
 
     # --- meta -------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import cattrs
 from attrs import asdict
 
 from rt_framework.config import Config
-from rt_framework.errors import DataError
+from rt_framework.destinations import Destination
+from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
-from rt_framework.records import whole
+from rt_framework.replacing import whole
 from rt_framework.rundir import MANIFEST
 from rt_framework.spec import Spec
 from rt_framework.structuring import structure
@@ -73,8 +75,24 @@ def write_manifest(
         "stages": stages,
         "summary": _plain().unstructure(summary),
     }
-    with whole(run_dir / MANIFEST) as part:
+    with whole(manifest_destination(run_dir)) as part:
         part.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n", "utf-8")
+
+
+def manifest_destination(run_dir: Path, key: str | None = None) -> Destination:
+    """The destination of a run directory's manifest.
+
+    Args:
+        run_dir: the run directory.
+        key: what the command that claims it asks for and no other does; its manifest has that key.
+
+    Raises:
+        ConfigError: another command has left its manifest there.
+    """
+    with suppress(DataError, LookupError, TypeError):
+        if key is not None and key not in read_manifest(run_dir)["config"]:
+            raise ConfigError(f"{run_dir}: is the run directory of another command; name another one")
+    return Destination(run_dir / MANIFEST, "--run-dir", record=run_dir)
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:

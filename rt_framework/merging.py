@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from rt_framework import account
 from rt_framework.assembly import Framing, Opened, open_job, reflection_facts, stage_facts
 from rt_framework.config import Config
 from rt_framework.damage import damaged, is_corrupt
+from rt_framework.destinations import Destination, claim
 from rt_framework.errors import ConfigError, DataError, DiskError
 from rt_framework.events import Summary
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import read_config_of, write_manifest
 from rt_framework.migrations import prepare
-from rt_framework.outputs import write_outputs
+from rt_framework.outputs import claim_outputs, write_outputs
 from rt_framework.protocols import Student, Teacher
 from rt_framework.rundir import LEDGER, MERGING, alone, differences, open_run
 from rt_framework.shards import Shard
@@ -83,7 +85,10 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         LockedError: one of them is running.
         ConfigError: they are of another job than *config*.
     """
-    job = open_job(host, config)
+    claim([Destination(out, "OUT", "run")], inputs=shards)
+    for path in shards:
+        _check_there(path)
+    job = open_job(host, config, partial(claim_outputs, config, out))
     whole = next((step.name for step in job.steps if step.barrier), None)
     if whole is not None:
         raise ConfigError(
@@ -91,7 +96,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         )
     total, facts = job.source.count(), _facts(job, config)
     with ExitStack() as stack:
-        ledgers = [stack.enter_context(open_run(_there(path))) for path in shards]
+        ledgers = [stack.enter_context(open_run(path)) for path in shards]
         parts = _checked([_part(path, ledger) for path, ledger in zip(shards, ledgers, strict=True)])
         for part in parts:
             _check_job(part, config, facts)
@@ -119,10 +124,9 @@ def _facts(job: Opened, config: Config) -> dict[str, Any]:
     return facts
 
 
-def _there(path: Path) -> Path:
+def _check_there(path: Path) -> None:
     if not (path / LEDGER).is_file():
         raise DataError(f"{path}: no ledger here; is this the run directory of a shard?")
-    return path
 
 
 def _part(path: Path, ledger: Ledger) -> _Part:

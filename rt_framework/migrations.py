@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 from uuid import uuid4
 
 _FIRST = """
@@ -81,6 +83,8 @@ def prepare(db: sqlite3.Connection) -> None:
         sqlite3.DatabaseError: it is no SQLite file, or cannot be written.
     """
     db.execute("PRAGMA journal_mode = WAL")
+    if _is_current(db):  # only looked at: another job may be refused here
+        return
     db.execute("BEGIN IMMEDIATE")
     try:
         for step in STEPS[version_of(db) :]:
@@ -93,3 +97,18 @@ def prepare(db: sqlite3.Connection) -> None:
     except BaseException:
         db.execute("ROLLBACK")
         raise
+
+
+def _is_current(db: sqlite3.Connection) -> bool:
+    """Whether there is nothing to bring up to date."""
+    known = "SELECT COUNT(*) FROM meta WHERE key IN ('run_id', 'commits')"
+    return version_of(db) >= VERSION and db.execute(known).fetchone() == (2,)
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file is a database that somebody else made; one that is no database at all is refused elsewhere."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            return bool(db.execute("SELECT 1 FROM sqlite_master").fetchone()) and version_of(db) == 0
+    except sqlite3.Error:
+        return False

@@ -11,10 +11,12 @@ from typing import Any
 from attrs import frozen
 
 from rt_framework.config import Builder
+from rt_framework.destinations import Destination
 from rt_framework.errors import DataError, DiskError, PluginError, RtError
 from rt_framework.model import Record
 from rt_framework.protocols import Format, PreparingFormat, TypedFormat, Write
-from rt_framework.records import rows_of, whole
+from rt_framework.records import rows_of
+from rt_framework.replacing import whole
 from rt_framework.shapes import Row, column_names, find_shape
 from rt_framework.source import Source
 
@@ -23,8 +25,7 @@ from rt_framework.source import Source
 class Outlet:
     """A format and shape that hold every record of a source."""
 
-    suffix: str
-    """The format's usual ending."""
+    form: Format
     shape: str
     columns: dict[str, str]
     _write: Write
@@ -67,7 +68,7 @@ def open_outlet(
 
     with _blamed(source.path):
         source, write = source.read_through(tried)
-    return source, Outlet((*target.suffixes, "")[0], meaning.name, columns, write)
+    return source, Outlet(target, meaning.name, columns, write)
 
 
 def _tried(name: str, form: Format, rows: Iterator[Row], texts: Collection[str], schema: Any) -> Write:
@@ -85,17 +86,18 @@ def _tried(name: str, form: Format, rows: Iterator[Row], texts: Collection[str],
         raise PluginError(f"format '{name}' cannot write the data: {type(error).__name__}: {error}") from error
 
 
-def write_parts(source: Source, parts: Mapping[Path, tuple[Outlet, Iterable[Record]]]) -> None:
-    """Write records of a source to several places: all of them or, if the source has changed meanwhile, none.
+def write_parts(source: Source, parts: Mapping[Destination, tuple[Outlet, Iterable[Record]]]) -> None:
+    """Write records of a source to several destinations: all or, if the source has changed meanwhile, none of them.
 
     Raises:
         DataError: the source has changed, or a plugin has changed more than texts.
-        DiskError: a place cannot be written.
+        DiskError: a destination cannot be written.
+        ConfigError: something has come there that must not be replaced.
     """
     with source.steady(), ExitStack() as stack:
-        for path, (outlet, records) in parts.items():
-            part = stack.enter_context(whole(path))
-            with _blamed(path):
+        for destination, (outlet, records) in parts.items():
+            part = stack.enter_context(whole(destination))
+            with _blamed(destination.path):
                 outlet.write(part, records)
         source.check_unchanged()
 

@@ -16,14 +16,15 @@ from typing import Any
 from attrs import field, frozen
 
 from rt_framework.config import Builder
+from rt_framework.destinations import Destination, claim, paths_in
 from rt_framework.errors import ConfigError
 from rt_framework.host import Host
 from rt_framework.model import Pair
 from rt_framework.outputs import Finished, finished, results
 from rt_framework.preferences import Preference, Preferences, preferences
 from rt_framework.protocols import Format
-from rt_framework.records import whole
 from rt_framework.registry import suggestion
+from rt_framework.replacing import whole
 from rt_framework.shapes import column_names, find_shape
 
 DATA = "train.jsonl"
@@ -188,29 +189,29 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def new_folder(out: Path) -> Path:
-    """*out*, if nothing is there: a folder is written whole or not at all, and replaces nobody's files.
+def export_folder(run: Finished, out: Path, overwrite: bool) -> Destination:
+    """The destination of a folder that is exported from a run.
 
     Raises:
-        ConfigError: something is there.
+        ConfigError: something is there that an export did not write, or that was changed since.
     """
-    if out.exists():
-        raise ConfigError(f"{out}: is there already; name a new folder, or remove it")
-    return out
+    destination = Destination(out, "--out", "folder", overwrite=overwrite)
+    claim([destination], [run.source.path], paths_in(run.config))
+    return destination
 
 
-def export_pack(host: Host, run_dir: Path, out: Path, name: str) -> str:
-    """Write the pack called *name* of a finished run to the new folder *out*; returns what was done and comes next.
+def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool = False) -> str:
+    """Write the pack called *name* of a finished run to the folder *out*; returns what was done and comes next.
 
     Raises:
-        ConfigError: the pack is unknown, or *out* is there already.
+        ConfigError: the pack is unknown, or *out* must not be replaced.
         DataError: the run is not finished, its data changed, or it has nothing for this pack.
         DiskError: *out* cannot be written.
     """
     pack = find_pack(name)
     make = Builder(host)
     form: Format = make("formats", "jsonl")
-    with finished(host, run_dir) as run, whole(new_folder(out)) as part:
+    with finished(host, run_dir) as run, whole(export_folder(run, out, overwrite)) as part:
         part.mkdir()
         found, rows = _rows(make, pack, run)
         form.write(part / DATA, rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from rt_framework.account import KEPT
-from rt_framework.assembly import goes_in_batches, open_job
+from rt_framework.assembly import goes_in_batches
 from rt_framework.budget import is_priced
 from rt_framework.config import Config
 from rt_framework.errors import ConfigError
@@ -19,7 +19,7 @@ from rt_framework.hookspecs import hookimpl
 from rt_framework.host import Host
 from rt_framework.ledger import Ledger, Story
 from rt_framework.rundir import look
-from rt_framework.runner import Manner, run
+from rt_framework.runner import Manner, claimed_job, run
 
 
 @frozen
@@ -107,11 +107,12 @@ async def pilot(
     """
     if config.data.shard is not None:
         raise ConfigError("a pilot draws its rows from all samples: leave the shard out")
-    job = open_job(host, config)
+    watch = Stopwatch()
+    watchers = [*watchers, watch]
+    job = claimed_job(host, config, run_dir, watchers, pilot=True)
     population = job.source.count()
     manner = Manner(moved=moved) if rows >= population else Manner(pilot=rows, seed=seed, moved=moved)
-    watch = Stopwatch()
-    summary = await run(host, config, run_dir, [*watchers, watch], manner)
+    summary = await run(host, config, run_dir, watchers, manner)
     teacher = None if config.teacher is None else job.make.spec("teachers", config.teacher)
     barrier = any(step.barrier for step in job.steps)
     ledger = look(run_dir)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from rt_framework.errors import DataError, DiskError
+from rt_framework.destinations import Destination
+from rt_framework.errors import DataError
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
 from rt_framework.plain import shown, without_secrets
 from rt_framework.protocols import Format
+from rt_framework.replacing import whole
 from rt_framework.shapes import Row, column_names, detect_shape, find_shape, to_record, to_row
 from rt_framework.shards import Shard
 
@@ -194,16 +194,21 @@ def write_records(
 ) -> None:
     """Write all records, or nothing: a crash leaves what was there before.
 
-    A directory in the way is replaced; only between two renames is there none of that name.
+    An ordinary file that is there may go; a folder only if it is one that this function wrote.
 
     Raises:
         DataError: a record cannot be held by this shape or format.
         DiskError: the file could not be written.
-        ConfigError: the shape is unknown, or the columns do not fit it.
+        ConfigError: the shape is unknown, or the columns do not fit it; or what is there must not be replaced.
     """
     rows = rows_of(shape, columns, records)
-    with whole(path) as part, _blamed(path):
+    with whole(Destination(path, kind=kind_of(format_object), overwrite=True)) as part, _blamed(path):
         format_object.write(part, rows)
+
+
+def kind_of(format_object: Format) -> Literal["file", "folder"]:
+    """What a format writes: formats without endings for file names write folders."""
+    return "file" if format_object.suffixes else "folder"
 
 
 def rows_of(shape: str, columns: Mapping[str, str] | None, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
@@ -221,57 +226,3 @@ def rows_of(shape: str, columns: Mapping[str, str] | None, records: Iterable[Rec
             return to_row(meaning, record, names)
 
     return (row(number, record) for number, record in enumerate(records))
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path beside *path* to write to; it becomes *path* when all went well, and is removed when not.
-
-    Raises:
-        DiskError: *path* cannot be written.
-    """
-    part = path.with_name(f".part-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(part)
-        yield part
-        _sync(part)
-        _replace(part, path)
-        _sync_one(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            _remove(part)
-        if isinstance(error, OSError):
-            raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    for inner in path.rglob("*") if path.is_dir() else ():
-        _sync_one(inner)
-    _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _replace(part: Path, path: Path) -> None:
-    """Rename *part* to *path*. A directory cannot replace another one, so the old one steps aside first."""
-    aside = path.with_name(f".old-{path.name}")
-    if part.is_dir() and path.exists():
-        _remove(aside)
-        path.rename(aside)
-    part.replace(path)
-    _remove(aside)

@@ -16,12 +16,14 @@ import cattrs
 from filelock import FileLock, Timeout
 
 from rt_framework.damage import Told, check_ledger
+from rt_framework.destinations import Destination, check
 from rt_framework.disk import check_kind, check_room
 from rt_framework.errors import ConfigError, DataError, DiskError, LockedError
 from rt_framework.events import Progress
 from rt_framework.ledger import Ledger
+from rt_framework.marks import note
 from rt_framework.places import UNRECORDED
-from rt_framework.seal import Place
+from rt_framework.seal import HeldFiles
 
 LEDGER = "ledger.sqlite"
 MANIFEST = "manifest.json"
@@ -36,8 +38,8 @@ PILOT = "pilot"
 """Folder of a pilot's outputs, so that those beside the ledger are always of the whole job."""
 
 
-_LOCK = "run.lock"
-_OWNER = "run.owner"
+LOCK = "run.lock"
+OWNER = "run.owner"
 
 _NAMING = 2.0
 """Seconds in which a new owner has said who it is."""
@@ -61,12 +63,13 @@ def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
         DiskError: the directory cannot be made or written, is on a network file system, has too little room, or holds
             a damaged ledger.
         DataError: a merge into it was killed.
+        ConfigError: it holds files of others where a run has its own.
     """
     with alone(path, need):
         if (path / MERGING).exists():
             raise DataError(f"{path}: a merge into it did not come to its end; give 'rt merge' again")
         check_run(path)
-        ledger = Ledger(path / LEDGER, beside=[path / _LOCK])
+        ledger = Ledger(path / LEDGER, beside=[path / LOCK])
         try:
             yield ledger
         finally:
@@ -117,26 +120,40 @@ def alone(path: Path, need: int = 0) -> Iterator[None]:
 
     Raises:
         LockedError, DiskError: as :func:`open_run`.
+        ConfigError: it holds files of others where a run has its own.
     """
+    check(Destination(path, "--run-dir", "run"))
     check_kind(path)
     with _usable(path):
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / _LOCK)
+        lock = FileLock(path / LOCK)
         lock.acquire(blocking=False)
-    place = Place([path / _LOCK])
+    held = HeldFiles([path / LOCK])
     try:
         with _usable(path):
             check_room(path, need)
+            note(path)
             (path / PROGRESS).unlink(missing_ok=True)  # of a run that was killed
             _own(path)
         yield
     finally:
         # The disk may have become read-only, or the directory another one; what went wrong there is being told.
         with suppress(OSError, DiskError):
-            place.check()
-            (path / _OWNER).unlink(missing_ok=True)
+            held.check()
+            (path / OWNER).unlink(missing_ok=True)
             (path / PROGRESS).unlink(missing_ok=True)
         lock.release()
+
+
+def pilot_dir(path: Path) -> Path:
+    """The folder of a pilot's outputs in a run directory, made if it is not there.
+
+    Raises:
+        DiskError: it cannot be made.
+    """
+    with _usable(path):
+        (path / PILOT).mkdir(exist_ok=True)
+    return path / PILOT
 
 
 @contextmanager
@@ -152,7 +169,7 @@ def _usable(path: Path) -> Iterator[None]:
 
 def _own(path: Path) -> None:
     """Say who owns the directory, down to the disk: the first thing that is written says whether it can be."""
-    with (path / _OWNER).open("w", encoding="utf-8") as file:
+    with (path / OWNER).open("w", encoding="utf-8") as file:
         file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}))
         file.flush()
         os.fsync(file.fileno())
@@ -172,7 +189,7 @@ def _owner(path: Path) -> str:
 def owner(path: Path) -> str | None:
     """Who owns the directory now, in words. Only looks: to try the lock would keep a run from taking it."""
     with suppress(OSError, OverflowError, ValueError, KeyError, TypeError):
-        found = json.loads((path / _OWNER).read_text("utf-8"))
+        found = json.loads((path / OWNER).read_text("utf-8"))
         if found["host"] != platform.node() or _lives(found["pid"]):  # else it was killed and has left its name
             return f"process {found['pid']} on {found['host']}"
     return None

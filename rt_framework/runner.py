@@ -34,11 +34,11 @@ from rt_framework.host import Host, Reporters, close_reporters
 from rt_framework.interrupt import interruptible
 from rt_framework.ledger import Ledger
 from rt_framework.manifest import plain_config, write_manifest
-from rt_framework.outputs import write_outputs
+from rt_framework.outputs import claim_outputs, write_outputs
 from rt_framework.pipeline import Run
 from rt_framework.places import in_words
 from rt_framework.plain import without_secrets
-from rt_framework.rundir import LEDGER, PILOT, check_run, freeze, open_run, remember_run
+from rt_framework.rundir import LEDGER, check_run, freeze, open_run, pilot_dir, remember_run
 from rt_framework.snapshot import heartbeat
 from rt_framework.source import Source
 from rt_framework.summary import summarise
@@ -83,11 +83,11 @@ async def run(
     if (manner.retry or not manner.ask) and not (run_dir / LEDGER).is_file():
         check_run(run_dir)  # one that is lost is told as that
         raise DataError(f"{run_dir}: there is no run here to take up; 'rt run' begins one")
-    job = open_job(host, config)
+    watchers = list(watchers)
+    job = claimed_job(host, config, run_dir, watchers, manner.pilot is not None)
     if manner.pilot is not None:
         job = evolve(job, source=job.source.drawing(manner.pilot, manner.seed))
     total = job.source.count()
-    watchers = list(watchers)
     reporters = host.reporters(watchers)
     need = room(total, job.source.size(), config.teacher is not None)
     with _told(reporters), open_run(run_dir, need) as ledger, job.source.steady():
@@ -95,7 +95,7 @@ async def run(
         tally, breaker = Tally(reporters, total, asks), Breaker()
         work = _run(job, config, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
-        out = run_dir if manner.pilot is None else run_dir / PILOT
+        out = run_dir if manner.pilot is None else pilot_dir(run_dir)
         summary = summarise(ledger, tally)
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
@@ -103,6 +103,15 @@ async def run(
         write_manifest(out, host, ledger, config, summary, stage_facts(job.steps))
     reporters.send("rt_run_finished", RunFinished(summary))
     return summary
+
+
+def claimed_job(host: Host, config: Config, run_dir: Path, watchers: Iterable[object], pilot: bool) -> Opened:
+    """The job of a run, after what the run will write was claimed.
+
+    Raises:
+        RtError: as :func:`rt_framework.outputs.claim_outputs` and :func:`rt_framework.assembly.open_job`.
+    """
+    return open_job(host, config, partial(claim_outputs, config, run_dir, watchers=watchers, pilot=pilot))
 
 
 async def _run(
@@ -115,13 +124,12 @@ async def _run(
     manner: Manner,
 ) -> None:
     """Build what asks and scores, run the pipeline, and free it all again."""
-    interrupted = await ledger.settle_interrupted()
     waits: list[Callable[[], str]] = []
     tally.why = lambda: "; ".join(why() for why in waits)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(heartbeat(tally, run_dir))
         facts: dict[str, Any] = {"data": job.source.facts()}
-        teaching = scoring = None
+        teaching = scoring = asked = None
         batched = False
         if config.student is not None:
             side = student_side(job.make, config.student, config.scoring, ledger, tally)
@@ -137,11 +145,13 @@ async def _run(
             teaching, batched = asked.teaching, goes_in_batches(asked.teacher)
             waits.append(asked.calls.why)
             facts |= {**teacher_facts(asked.teacher), **reflection_facts(job.steps)}
-            if manner.ask:
-                await remember_prices(ledger, asked.teacher)
-            else:
+            if not manner.ask:
                 facts.pop("place", None)  # nobody is asked, wherever the teacher is by now
+        # Nothing is written before this: the directory may be another job's.
         await freeze(ledger, run_dir, facts, manner.moved)
+        interrupted = await ledger.settle_interrupted()
+        if asked is not None and manner.ask:
+            await remember_prices(ledger, asked.teacher)
         stack.push_async_callback(lambda: remember_run(ledger, tally.progress()))
         withdrawn = await ledger.withdraw(manner.retry)
         if "batch_lost" in manner.retry:

@@ -15,10 +15,13 @@ import cattrs
 from attrs import frozen
 
 from rt_framework.damage import fault, reading
+from rt_framework.destinations import Destination, claim
 from rt_framework.errors import DataError, DiskError, LockedError
+from rt_framework.marks import MARK
 from rt_framework.migrations import prepare
 from rt_framework.model import Reply, Request
-from rt_framework.rundir import LEDGER, alone, owner
+from rt_framework.plain import shown
+from rt_framework.rundir import LEDGER, LOCK, OWNER, alone, owner
 from rt_framework.seal import beside
 
 _LONGEST = 1000
@@ -85,7 +88,7 @@ UPDATE calls SET answer = NULL
 WHERE answer NOT IN (SELECT id FROM attempts WHERE reply IS NOT NULL AND call = calls.key)
 """
 
-_LENGTHENED = ".lengthened.sqlite"
+LENGTHENED = ".lengthened.sqlite"
 """A copy of a file whose end is missing: SQLite opens none that is shorter than its first page says."""
 
 
@@ -95,7 +98,8 @@ def salvage(run_dir: Path, out: Path) -> Salvaged:
     The account of the samples is left out: the next run makes it anew.
 
     Raises:
-        DataError: there is no ledger, or *out* has one.
+        DataError: there is no ledger, or *out* is not empty.
+        ConfigError: *out* is a place that must not be written.
         LockedError: a run is at work there.
         DiskError: nothing can be read, or *out* cannot be written.
     """
@@ -104,9 +108,10 @@ def salvage(run_dir: Path, out: Path) -> Salvaged:
     who = owner(run_dir)
     if who is not None:
         raise LockedError(f"{run_dir}: in use by {who}; wait for it")
-    if (out / LEDGER).exists():
-        raise DataError(f"{out}: holds a ledger already; give a new directory")
+    claim([Destination(out, "OUT", "run")], inputs=[run_dir])
+    _check_empty(out)
     with alone(out):
+        _check_empty(out)
         try:
             with closing(reading(_whole_length(run_dir / LEDGER, out))) as old, closing(_new(out / LEDGER)) as new:
                 _copy(old, new, run_dir / LEDGER)
@@ -119,8 +124,19 @@ def salvage(run_dir: Path, out: Path) -> Salvaged:
                 raise DiskError(f"{out / LEDGER}: cannot be written: {error}") from error
             raise
         finally:
-            for left in out.glob(f"{_LENGTHENED}*"):
+            for left in out.glob(f"{LENGTHENED}*"):
                 left.unlink()
+
+
+def _check_empty(out: Path) -> None:
+    """Whether nothing is where the new run directory is to be, or only what says whose it is.
+
+    Raises:
+        DataError: there is something else.
+    """
+    there = {path.name for path in out.iterdir()} - {LOCK, OWNER, MARK} if out.is_dir() else set()
+    if there:
+        raise DataError(f"{out}: holds {shown(min(there))} already; give a new directory")
 
 
 def _whole_length(ledger: Path, out: Path) -> Path:
@@ -130,7 +146,7 @@ def _whole_length(ledger: Path, out: Path) -> Path:
     length = int.from_bytes(head[16:18], "big") * int.from_bytes(head[28:32], "big")
     if not ledger.stat().st_size < length <= _LONGEST * ledger.stat().st_size:
         return ledger
-    copy = out / _LENGTHENED
+    copy = out / LENGTHENED
     shutil.copyfile(ledger, copy)
     if beside(ledger, "wal").exists():
         shutil.copyfile(beside(ledger, "wal"), beside(copy, "wal"))

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rt_framework.assembly import PROBE, Framing, student_side
 from rt_framework.config import Builder, ScoringConfig
+from rt_framework.destinations import Destination, beside, claim, paths_in
 from rt_framework.disk import room
-from rt_framework.errors import DiskError
+from rt_framework.errors import PluginError
 from rt_framework.events import Progress, RunStarted
 from rt_framework.host import Host
-from rt_framework.manifest import plain_config, write_manifest
+from rt_framework.manifest import manifest_destination, plain_config, write_manifest
 from rt_framework.model import Sample
+from rt_framework.replacing import whole
 from rt_framework.rundir import freeze, open_run
 from rt_framework.scoring import Measured, Scoring
 from rt_framework.snapshot import heartbeat
@@ -43,11 +43,14 @@ async def score_file(
     metrics: Sequence[str],
     out: Path,
     watchers: Sequence[object] = (),
+    overwrite: bool = False,
 ) -> Progress:
     """Score every sample of *source* into *out*; the losses are remembered beside it in ``OUT.rt``.
 
     Returns:
         what was done, with the number of samples by status as ``outcomes``.
+
+    A file at *out* that an earlier call wrote is replaced, another one only with *overwrite*.
 
     Raises:
         RtError: with an exit code; running again goes on from what was committed.
@@ -55,10 +58,13 @@ async def score_file(
     make = Builder(host)
     for metric in metrics:
         make("metrics", metric)
+    run_dir = beside(out)
+    destination = Destination(out, "--out", "file", run_dir, overwrite)
+    destinations = [Destination(run_dir, "--out", "run"), manifest_destination(run_dir, "metrics"), destination]
+    claim(destinations, [source.path], paths_in(student, config))
     source, _ = source.read_through(lambda _: None)
     total = source.count()
     tally = Tally(host.reporters(watchers), total)
-    run_dir = out.with_name(out.name + ".rt")
     with open_run(run_dir, room(total, source.size(), teacher=False)) as ledger, source.steady():
         side = student_side(make, student, config, ledger, tally)
         try:
@@ -78,7 +84,7 @@ async def score_file(
                 await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
                 # The losses of a damaged ledger, and those of input that has changed, replace nothing.
                 checks = (ledger.check, source.check_unchanged)
-                await _write(_lines(source, side.scoring, metrics), out, tally, checks)
+                await _write(_lines(source, side.scoring, metrics), destination, tally, checks)
             write_manifest(run_dir, host, ledger, asked, tally.progress())
             return tally.progress()
         finally:
@@ -86,56 +92,22 @@ async def score_file(
 
 
 async def _write(
-    lines: AsyncIterator[dict[str, Any]], out: Path, tally: Tally, checks: Sequence[Callable[[], None]]
+    lines: AsyncIterator[dict[str, Any]], destination: Destination, tally: Tally, checks: Sequence[Callable[[], None]]
 ) -> None:
     """Write the lines, whole or not at all; *checks* are asked last.
 
     Raises:
-        DiskError: *out* cannot be written.
+        DiskError: the destination cannot be written.
     """
-    part = out.with_name(f".part-{out.name}")
-    try:
-        with _open(part, out) as write:
+    with whole(destination) as part:
+        with part.open("w", encoding="utf-8") as file:
             async for line in lines:
-                write(json.dumps(line, allow_nan=False) + "\n")
+                file.write(json.dumps(line, allow_nan=False) + "\n")
                 tally.finished += 1
                 tally.outcomes[line["status"]] += 1
                 tally.changed()
         for check in checks:
             check()
-        with _writing(out):
-            part.replace(out)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _open(part: Path, out: Path) -> Iterator[Callable[[str], None]]:
-    """Writes to *part*, down to the disk; what fails there is told of *out*. Other errors are none of the disk's."""
-    with _writing(out):
-        file = part.open("w", encoding="utf-8")
-
-    def write(text: str) -> None:
-        with _writing(out):
-            file.write(text)
-
-    try:
-        yield write
-        with _writing(out):
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        with suppress(OSError):
-            file.close()
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DiskError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
 async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
@@ -158,7 +130,11 @@ async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> As
 
 
 async def _chunk(samples: Sequence[Sample], task: asyncio.Task[list[Measured]]) -> list[dict[str, Any]]:
-    return [_line(sample, measured) for sample, measured in zip(samples, await task, strict=True)]
+    try:
+        found = await task
+    except OSError as error:  # it is none of the file that the lines are written to
+        raise PluginError(f"the student cannot score: {type(error).__name__}: {error}") from error
+    return [_line(sample, measured) for sample, measured in zip(samples, found, strict=True)]
 
 
 def _line(sample: Sample, measured: Measured) -> dict[str, Any]:

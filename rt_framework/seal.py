@@ -101,7 +101,7 @@ class Sealer:
             os.fsync(self._file)
 
 
-class Place:
+class HeldFiles:
     """Files that have to stay where they are, and who they are, while a run pays for what goes into them."""
 
     def __init__(self, paths: Iterable[Path]) -> None:

@@ -16,6 +16,7 @@ import cattrs
 from attrs import asdict, frozen
 
 from rt_framework.config import Builder
+from rt_framework.destinations import Destination, claim, paths_in
 from rt_framework.errors import ConfigError, DataError, PluginError, RtError
 from rt_framework.host import Host
 from rt_framework.manifest import read_manifest
@@ -23,36 +24,52 @@ from rt_framework.model import ORIGINAL, Pair, Record, Score, Scored, Version
 from rt_framework.outlet import open_outlet, write_parts
 from rt_framework.presets import PRESETS
 from rt_framework.protocols import DatasetSelector, Metric
-from rt_framework.records import Numbers
+from rt_framework.records import Numbers, kind_of
 from rt_framework.sequences import Late, ScoreColumn, Strings
 from rt_framework.source import Source, output_format
 from rt_framework.spec import Spec
 
 
-def select_file(host: Host, source: Source, scores: Path, by: Spec, out: Path, dropped: Path | None) -> str:
+def select_file(
+    host: Host,
+    source: Source,
+    scores: Path,
+    by: Spec,
+    out: Path,
+    dropped: Path | None,
+    overwrite: bool = False,
+) -> str:
     """Write the selected samples, and the others if asked to; returns what was done in one line.
 
     Of all samples the ids and scores are held; a selector that asks for texts gets them from a temporary file.
 
     Raises:
         DataError: a score line is broken, there twice, or missing for a sample; a sample cannot be written.
-        ConfigError: the selector is none over a data set.
+        ConfigError: the selector is none over a data set, or a destination must not be written.
     """
     make = Builder(host)
+    parts: dict[Destination, tuple[str, bool]] = {}
+    for option, path, wanted in (("--out", out, True), ("--dropped", dropped, False)):
+        if path is not None:
+            form = output_format(host, path, source.format_name)
+            kind = kind_of(make("formats", form))
+            parts[Destination(path, option, kind, None, overwrite)] = form, wanted
+    claim(parts, [source.path], [scores, *paths_in(by)])
     selector: DatasetSelector = make.spec("selectors", by)
     if not hasattr(selector, "select"):
         raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")
     metrics = {name: make("metrics", name) for name in selector.needs}
     lines = _Lines(scores, metrics)
     outlets = {}
-    for path in filter(None, (out, dropped)):
-        source, outlets[path] = open_outlet(make, source, output_format(host, path, source.format_name))
+    for destination, (form, _) in parts.items():
+        source, outlets[destination] = open_outlet(make, source, form)
     with source.steady(), ExitStack() as stack:
         rows = _Rows(source, lines, stack)
         kept = bytearray(verdict.keep for verdict in selector.select(Late(len(rows.numbers), rows.row)))
         if len(kept) != len(rows.numbers):
             raise PluginError(f"selector '{by.name}' decided on {len(kept)} of {len(rows.numbers)} samples")
-        write_parts(source, {path: (one, _taken(source, kept, path == out)) for path, one in outlets.items()})
+        taken = {to: (outlets[to], _taken(source, kept, wanted)) for to, (_, wanted) in parts.items()}
+        write_parts(source, taken)
     return f"{out}: {sum(kept)} of {len(kept)} samples{lines.note}"
 
 

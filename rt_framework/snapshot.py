@@ -15,7 +15,10 @@ from pathlib import Path
 import cattrs
 from attrs import asdict, frozen
 
+from rt_framework.destinations import Destination
+from rt_framework.errors import RtError
 from rt_framework.events import Progress
+from rt_framework.replacing import whole
 from rt_framework.rundir import PROGRESS
 from rt_framework.tally import Tally
 
@@ -54,13 +57,8 @@ async def _beat(tally: Tally, run_dir: Path, stop: asyncio.Event) -> None:
 
 def write(run_dir: Path, snapshot: Snapshot) -> None:
     """Replace the snapshot of a run directory, if the disk takes it."""
-    part = run_dir / f".part-{PROGRESS}"
-    try:
+    with suppress(OSError, RtError), whole(Destination(run_dir / PROGRESS, record=run_dir), lasting=False) as part:
         part.write_text(json.dumps(asdict(snapshot)) + "\n", "ascii")
-        part.replace(run_dir / PROGRESS)
-    except OSError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def read(run_dir: Path) -> Snapshot | None:

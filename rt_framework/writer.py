@@ -14,7 +14,7 @@ from typing import Any
 from rt_framework.damage import damaged, fault, identity_in, is_corrupt
 from rt_framework.errors import DiskError
 from rt_framework.migrations import prepare
-from rt_framework.seal import Place, Sealer
+from rt_framework.seal import HeldFiles, Sealer
 
 Statement = tuple[str, Sequence[Any]]
 
@@ -51,7 +51,7 @@ class Writer:
         prepare(self._db)
         run, self._commits = identity_in(self._db)
         self._sealer = Sealer(path, run, self._commits)
-        self._place = Place([path, *beside])
+        self._held = HeldFiles([path, *beside])
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._broken: DiskError | None = None
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
@@ -73,13 +73,13 @@ class Writer:
         self._jobs.put(([], done))
         done.wait(seconds)
 
-    def check_place(self) -> None:
+    def check_held(self) -> None:
         """Whether what was committed is where it is looked for.
 
         Raises:
             DiskError: a file is gone, or another one has its name.
         """
-        self._place.check()
+        self._held.check()
 
     def close(self, sound: bool = True) -> None:
         """Commit what is waiting, end the thread, and leave everything in the one file, sealed.
@@ -92,7 +92,7 @@ class Writer:
         whole = False
         # What fails here leaves the files as a kill does: nothing is lost, and the next run looks through them.
         with suppress(DiskError, OSError, sqlite3.Error):
-            self._place.check()
+            self._held.check()
             self._sealer.open()  # SQLite writes back when it closes too
             whole = self._broken is None and self._write_back("TRUNCATE")
         self._db.close()
@@ -135,9 +135,9 @@ class Writer:
             db.execute("COMMIT")
             self._commits += 1
             self._sealer.count(self._commits)
-            self._place.hold(self._log)
+            self._held.hold(self._log)
             # After the commit and before it is acknowledged: nothing is sent whose intent went into a removed file.
-            self._place.check()
+            self._held.check()
         except Exception as error:
             if db.in_transaction:
                 with suppress(sqlite3.Error):  # With the disk gone that can fail too; whoever waits must be told.

@@ -379,8 +379,8 @@ def test_select_by_chance_is_repeatable(cli, tmp_path):
     chosen = []
     for seed in (1, 1, 2, 3, 4):
         by = f"{{random: {{count: 3, seed: {seed}}}}}"
-        assert cli("select", "data.json", "--scores", "s.jsonl", "--by", by, "--out", "r.json").code == 0
-        chosen.append((tmp_path / "r.json").read_text())
+        assert cli("select", "data.json", "--scores", "s.jsonl", "--by", by, "--out", f"{len(chosen)}.json").code == 0
+        chosen.append((tmp_path / f"{len(chosen)}.json").read_text())
     assert chosen[0] == chosen[1]
     assert len(set(chosen)) > 1
 

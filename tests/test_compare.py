@@ -31,7 +31,7 @@ def found(cli, tmp_path):
     """Compares, and gives what stands in the JSON file."""
 
     def make(*arguments):
-        done = cli("compare", *arguments, "--json", "found.json")
+        done = cli("compare", *arguments, "--json", "found.json", "--overwrite")
         assert (done.code, done.err) == (0, ""), done.err
         return json.loads((tmp_path / "found.json").read_text())
 
@@ -257,7 +257,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(cli, tmp_path):
         assert words in the_error(cli("compare", *arguments))
     before = (tmp_path / "data.json").read_bytes()
     same = cli("compare", "other.json", "data.json", "--json", tmp_path / "data.json")
-    assert "would replace what is compared" in the_error(same)
+    assert "data.json: is an input of this command" in the_error(same)
     assert (tmp_path / "data.json").read_bytes() == before
 
 

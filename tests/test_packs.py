@@ -219,8 +219,9 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(cli, tmp_path):
     assert (tmp_path / "packs/a pack/README.md").is_file()
     mine = tmp_path / "mine"
     mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
     for words, part in (
-        (["--pack", "trl", "--out", "mine"], "mine: is there already; name a new folder, or remove it"),
+        (["--pack", "trl", "--out", "mine"], "mine: is a folder that rt did not write; name another place with --out"),
         (["--pack", "tlr", "--out", "new"], "unknown pack 'tlr'. Did you mean 'trl'?"),
         (["--pack", "trl", "--hub-folder", "--out", "new"], "call it twice"),
         (["--pack", "trl", "--shape", "alpaca", "--out", "new"], "do not go with --pack"),
@@ -230,4 +231,4 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(cli, tmp_path):
         done = cli("export", "runs/rt", *words)
         assert done.code == 2
         assert part in done.err
-    assert mine.is_dir() and not list(mine.iterdir()) and not (tmp_path / "new").exists()
+    assert (mine / "notes.txt").read_text() == "mine" and not (tmp_path / "new").exists()

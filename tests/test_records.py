@@ -443,13 +443,14 @@ def test_interrupted_write_leaves_the_old_file(tmp_path):
 
 
 def test_write_replaces_and_makes_folders(tmp_path):
-    """A second write replaces the first; missing folders are made; a part left by a crash is no hindrance."""
+    """A second write replaces the first; missing folders are made; a user's file of a temporary name stays."""
     path = tmp_path / "new" / "out.jsonl"
     write_records(path, JsonlFormat(), "alpaca", None, records("old"))
-    path.with_name(".part-out.jsonl").mkdir()
+    mine = path.with_name(".part-out.jsonl")
+    mine.write_text("mine")
     write_records(path, JsonlFormat(), "alpaca", None, records("new"))
     assert [json.loads(line)["instruction"] for line in path.read_text().splitlines()] == ["new"]
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [mine, path] and mine.read_text() == "mine"
 
 
 def test_write_maps_columns_back(tmp_path):

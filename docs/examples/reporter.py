@@ -25,6 +25,7 @@ class LogReporter:
 
     def __init__(self, settings: LogSettings) -> None:
         self._path = Path(settings.path)
+        self.outputs = (self._path,)
 
     @hookimpl
     def rt_sample_failed(self, event: SampleFailed) -> None:

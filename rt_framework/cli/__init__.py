@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import traceback
@@ -160,10 +161,19 @@ def main() -> None:
     except RtError as error:
         _complain(str(error))
         code = error.exit_code
-    except Exception:
-        click.echo(shown(without_secrets(traceback.format_exc())), err=True)
-        code = FAULT
+    except Exception as error:
+        code = _fault(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fault(error: Exception) -> int:
+    """Tell of what is no error of ours to foresee; a path that no system can have is one of the user's."""
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        path = str(error.filename)
+        _complain(f"{path if len(path) < 300 else path[:100] + '…' + path[-100:]}: {error.strerror}; name another path")
+        return 2
+    click.echo(shown(without_secrets(traceback.format_exc())), err=True)
+    return FAULT
 
 
 def _complain(message: str) -> None:

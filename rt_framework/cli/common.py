@@ -6,16 +6,13 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host, close_reporters
 from rt_framework.stdout import others_to_stderr
-
-if TYPE_CHECKING:
-    from rt_framework.ledger import Ledger
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +31,8 @@ moved_option = click.option(
     "--moved", is_flag=True, help="The teacher's server has moved: take the answers of its new place beside the others."
 )
 """For every command that asks a teacher."""
+overwrite_option = click.option("--overwrite", is_flag=True, help="A file of yours that is there may go.")
+"""For every command that writes where the user says."""
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,18 +72,6 @@ def pairs(values: Sequence[str], option: str) -> dict[str, str]:
         if "=" not in value:
             raise click.UsageError(f"{option} {value}: expected KEY=VALUE")
     return dict(value.split("=", 1) for value in values)
-
-
-def reader(run_dir: Path) -> Ledger:
-    """The ledger of a run directory, for looking only.
-
-    Raises:
-        DataError: there is none.
-        DiskError: it is damaged.
-    """
-    from rt_framework.rundir import look
-
-    return look(run_dir)
 
 
 @contextmanager

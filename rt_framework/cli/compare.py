@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import moved_option
+from rt_framework.cli.common import moved_option, overwrite_option, pairs
 from rt_framework.cli.numbers import Number, Whole
 from rt_framework.host import Host
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
 @click.option("--budget-usd", type=Number(0), help="Dollars; nothing is sent that could exceed it.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the judge's answers are; default: FILE.rt.")
+@overwrite_option
 @moved_option
 @click.pass_obj
 def command(
@@ -49,6 +50,7 @@ def command(
     concurrency: int,
     budget_usd: float | None,
     run_dir: Path | None,
+    overwrite: bool,
     moved: bool,
 ) -> int:
     """Put two data sets side by side: scores, lengths, duplicates, refusals, languages. Trains nothing.
@@ -58,34 +60,32 @@ def command(
     With --judge a teacher marks both answers to each question that A and B share, in both orders. Its options are
     options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
     """
-    from rt_framework.cli.common import pairs
     from rt_framework.compare import compare, lent, open_side, plain, write_json
     from rt_framework.config import Data, Limits
     from rt_framework.console import line, stdout
-    from rt_framework.judging import Job, plain_judgements
+    from rt_framework.judging import Job, claim_judged, plain_judgements
     from rt_framework.side_by_side import show_comparison, show_judgements
 
     if judge is None and (sample, budget_usd, run_dir) != (None, None, None):
         raise click.UsageError("--sample, --budget-usd and --run-dir are for --judge")
     if judge is not None and (out or run_dir) is None:
         raise click.UsageError("--judge: say where its answers are kept, by --run-dir DIR or --json FILE")
-    if out is not None and out.resolve() in {one.resolve() for one in (a, b, scores_a, scores_b) if one is not None}:
-        raise click.UsageError(f"--json {out}: would replace what is compared")
+    who = None if judge is None else chosen("judge", judge)
+    answers, found_at = claim_judged((a, b), (scores_a, scores_b), who, run_dir, out, overwrite)
     read, given = pairs(columns, "--column"), ((a, scores_a), (b, scores_b))
     left, right = (open_side(host, Data(str(path), format_, shape, read), scores) for path, scores in given)
     left, right = lent(left, right), lent(right, left)
     job = None
-    if judge is not None:
+    if who is not None:
         limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
-        place = run_dir or Path(f"{out}.rt")
-        job = Job.of(host, (left, right), chosen("judge", judge), limits, place, sample, seed, moved)
+        job = Job.of(host, (left, right), who, limits, answers, sample, seed, moved)
     found, console = compare(left, right), stdout()
     show_comparison(console, found, left, right)
     judged = None if job is None else _judged(host, job)
     if judged is not None:
         show_judgements(console, judged)
-    if out is not None:
-        write_json(out, plain(found) | ({} if judged is None else {"judge": plain_judgements(judged)}))
+    if found_at is not None:
+        write_json(found_at, plain(found) | ({} if judged is None else {"judge": plain_judgements(judged)}))
         console.print(line(f"wrote {out}"))
     return int(judged is not None and judged.errors > 0)
 

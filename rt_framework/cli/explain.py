@@ -15,12 +15,12 @@ def command(run_dir: Path, sample: str) -> None:
 
     Digits alone are a row number, unless there are 16 or more of them: so many an id begins with.
     """
-    from rt_framework.cli.common import reader
     from rt_framework.errors import DataError
     from rt_framework.ledger import is_row
+    from rt_framework.rundir import look
     from rt_framework.story import tell
 
-    ledger = reader(run_dir)
+    ledger = look(run_dir)
     try:
         # What was typed need not be text.
         found = ledger.find_sample(sample.encode("utf-8", "replace").decode())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rt_framework.cli.common import overwrite_option
 from rt_framework.host import Host
 
 
@@ -15,9 +16,10 @@ from rt_framework.host import Host
 @click.option("--format", "format_", metavar="NAME", help="Its format; OUT's ending decides when left out.")
 @click.option("--shape", metavar="NAME", help="Shape of its columns; as the input when left out.")
 @click.option("--dropped", is_flag=True, help="The samples that were not kept.")
-@click.option("--pack", metavar="NAME", help="OUT is a new folder that a trainer takes as it is: trl, axolotl, …")
-@click.option("--hub-folder", is_flag=True, help="OUT is a new folder for the Hugging Face hub, with a data card.")
+@click.option("--pack", metavar="NAME", help="OUT is a folder that a trainer takes as it is: trl, axolotl, …")
+@click.option("--hub-folder", is_flag=True, help="OUT is a folder for the Hugging Face hub, with a data card.")
 @click.option("--license", "license_", metavar="ID", help="Licence of the data, for the card: cc-by-4.0, other, …")
+@overwrite_option
 @click.pass_obj
 def command(
     host: Host,
@@ -29,6 +31,7 @@ def command(
     pack: str | None,
     hub_folder: bool,
     license_: str | None,
+    overwrite: bool,
 ) -> None:
     """Write what the run in RUN_DIR kept, in any format and shape, or as a trainer or the hub takes it."""
     from rt_framework.plain import shown
@@ -37,15 +40,15 @@ def command(
     if pack is not None:
         from rt_framework.packs import export_pack
 
-        done = export_pack(host, run_dir, out, pack)
+        done = export_pack(host, run_dir, out, pack, overwrite)
     elif hub_folder:
         from rt_framework.hub import export_hub
 
-        done = export_hub(host, run_dir, out, license_)
+        done = export_hub(host, run_dir, out, license_, overwrite)
     else:
         from rt_framework.outputs import export
 
-        done = export(host, run_dir, out, format_, shape, dropped)
+        done = export(host, run_dir, out, format_, shape, dropped, overwrite)
     click.echo(shown(done))
 
 

@@ -49,14 +49,12 @@ limits:
 @click.argument("path", type=click.Path(path_type=Path), default="rt.yaml")
 def command(path: Path) -> None:
     """Write a commented config to PATH (rt.yaml)."""
-    from rt_framework.errors import ConfigError, DiskError
+    from rt_framework.destinations import Destination, claim
     from rt_framework.plain import shown
+    from rt_framework.replacing import whole
 
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(_STARTER.format(name=path))
-    except FileExistsError:
-        raise ConfigError(f"{path}: exists already and is left as it is; name another file") from None
-    except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror}") from error
+    destination = Destination(path, "PATH")
+    claim([destination])
+    with whole(destination) as part:
+        part.write_text(_STARTER.format(name=path), "utf-8")
     click.echo(shown(f"wrote {path}; set data, teacher and student in it, then: rt run {path}"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options, moved_option
+from rt_framework.cli.common import data_options, moved_option, overwrite_option
 from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--reflection", default="instruction", show_default=True, help="What to rewrite.")
 @click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Rewritten data; answers stay in OUT.rt.")
+@overwrite_option
 @moved_option
 @click.pass_obj
 def command(
@@ -32,6 +33,7 @@ def command(
     reflection: str,
     concurrency: int,
     out: Path,
+    overwrite: bool,
     moved: bool,
 ) -> int:
     """Ask the teacher for one rewrite of every sample of DATA. Where it fails the original is kept.
@@ -41,9 +43,11 @@ def command(
     import asyncio
 
     from rt_framework.cli.common import watching
-    from rt_framework.config import Config, Limits, Output, Pipeline
+    from rt_framework.config import Builder, Config, Limits, Output, Pipeline
+    from rt_framework.destinations import Destination, beside, claim, paths_in
     from rt_framework.outputs import export
     from rt_framework.plain import shown
+    from rt_framework.records import kind_of
     from rt_framework.runner import Manner, run
     from rt_framework.source import find_format, output_format
     from rt_framework.spec import Spec
@@ -57,8 +61,10 @@ def command(
         limits=Limits(concurrency=concurrency, samples=limit),
         output=Output(format=form),
     )
-    run_dir = out.with_name(out.name + ".rt")
+    run_dir = beside(out)
+    kind = kind_of(Builder(host)("formats", form))
+    claim([Destination(out, "--out", kind, run_dir, overwrite)], [Path(data.path)], paths_in(job))
     with watching(host, ["console"]) as watchers:
         summary = asyncio.run(run(host, job, run_dir, watchers, Manner(moved=moved)))
-    click.echo(shown(export(host, run_dir, out)))
+    click.echo(shown(export(host, run_dir, out, overwrite=overwrite, record=run_dir)))
     return int(job.limits.too_many(summary.errors, summary.total))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rt_framework.cli.common import overwrite_option
 from rt_framework.cli.numbers import Number
 
 
@@ -19,7 +20,8 @@ from rt_framework.cli.numbers import Number
     show_default=True,
     help="About the most that the file may take; where the samples' texts take more, long ones are cut and marked.",
 )
-def command(run_dir: Path, out: Path | None, megabytes: float) -> None:
+@overwrite_option
+def command(run_dir: Path, out: Path | None, megabytes: float, overwrite: bool) -> None:
     """Show the run in RUN_DIR as one HTML page: scores, lengths, controls, cost, and every sample with its reasons.
 
     The page is one file that loads nothing: open it in any browser, send it to anyone who may read the data.
@@ -27,4 +29,4 @@ def command(run_dir: Path, out: Path | None, megabytes: float) -> None:
     from rt_framework.plain import shown
     from rt_framework.report import write_report
 
-    click.echo(shown(f"wrote {write_report(run_dir, out, megabytes)}"))
+    click.echo(shown(f"wrote {write_report(run_dir, out, megabytes, overwrite)}"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options
+from rt_framework.cli.common import data_options, overwrite_option
 from rt_framework.cli.numbers import Whole
 from rt_framework.host import Host
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--executor", default="local", show_default=True, help="Where it runs; processes: on every GPU.")
 @click.option("--metric", "metrics", multiple=True, help="May be given more than once; default: the preset's.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON lines; losses are kept in OUT.rt.")
+@overwrite_option
 @click.pass_obj
 def command(
     host: Host,
@@ -37,6 +38,7 @@ def command(
     executor: str,
     metrics: tuple[str, ...],
     out: Path,
+    overwrite: bool,
 ) -> None:
     """Score every sample of DATA, one line each, in input order.
 
@@ -56,7 +58,8 @@ def command(
     config = ScoringConfig(preset, framed, max_tokens, executor=chosen("executor", executor))
     names = metrics or Framing.of(config).preset.metrics
     with watching(host, ["console"]) as watchers:
-        done = asyncio.run(score_file(host, source, chosen("student", student), config, names, out, watchers))
+        work = score_file(host, source, chosen("student", student), config, names, out, watchers, overwrite)
+        done = asyncio.run(work)
     click.echo(
         f"{done.forward_tokens} student tokens computed, {done.forward_tokens / done.seconds:.0f}/s, "
         f"{done.reused_losses} losses from the ledger; {done.seconds:.1f} s"

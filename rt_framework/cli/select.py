@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options
+from rt_framework.cli.common import data_options, overwrite_option
 from rt_framework.host import Host
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--by", required=True, metavar="SELECTOR", help="As in a config: '{top: {metric: ifd, fraction: 0.05}}'.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The selected samples.")
 @click.option("--dropped", type=click.Path(path_type=Path), help="The others.")
+@overwrite_option
 @click.pass_obj
 def command(
     host: Host,
@@ -30,6 +31,7 @@ def command(
     by: str,
     out: Path,
     dropped: Path | None,
+    overwrite: bool,
 ) -> None:
     """Select samples of DATA by their scores, joined by id. Loads no model.
 
@@ -40,4 +42,4 @@ def command(
     from rt_framework.source import open_source
 
     source = open_source(host, data, limit)
-    click.echo(shown(select_file(host, source, scores, chosen("by", by), out, dropped)))
+    click.echo(shown(select_file(host, source, scores, chosen("by", by), out, dropped, overwrite)))

@@ -19,9 +19,9 @@ _OLD = 10.0
 @click.option("--watch", is_flag=True, help="Show the screen of the run that goes on there, until it ends or Ctrl-C.")
 def command(run_dir: Path, watch: bool) -> None:
     """Show what the run in RUN_DIR did so far: outcomes, cost, failures, scores. May be called while it runs."""
-    from rt_framework.cli.common import reader
+    from rt_framework.rundir import look
 
-    reader(run_dir).close()  # what is no run directory is told of before anything is shown
+    look(run_dir).close()  # what is no run directory is told of before anything is shown
     if watch and _watch(run_dir):
         return
     _show(run_dir)
@@ -64,14 +64,14 @@ def _old(age: float) -> tuple[str, ...]:
 def _show(run_dir: Path) -> None:
     """Print the account of the directory, from its ledger."""
     from rt_framework.batchbook import BatchBook
-    from rt_framework.cli.common import reader
     from rt_framework.console import line, money, stdout, summary_tables, table
     from rt_framework.host import Reporters
     from rt_framework.places import in_words
+    from rt_framework.rundir import look
     from rt_framework.summary import summarise
     from rt_framework.tally import Tally
 
-    ledger, console = reader(run_dir), stdout()
+    ledger, console = look(run_dir), stdout()
     try:
         for made in summary_tables(summarise(ledger, Tally(Reporters([])))):
             console.print(made)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rt_framework.destinations import Destination, claim, paths_in
 from rt_framework.errors import DataError
 from rt_framework.manifest import read_manifest
-from rt_framework.records import whole
+from rt_framework.replacing import whole
 from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
 from rt_framework.report.samples import pack, packed
@@ -20,23 +21,29 @@ from rt_framework.rundir import MANIFEST, PILOT, look
 REPORT = "report.html"
 
 
-def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0) -> Path:
+def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0, overwrite: bool = False) -> Path:
     """Write the report of a finished run as one HTML file that needs nothing else.
 
     Args:
         run_dir: the run.
         out: where to; ``report.html`` in *run_dir* when left out.
         megabytes: about the most that the file may take; where texts take more, long ones are cut, and marked.
+        overwrite: whether a file may go that is at *out*.
 
     Returns:
         the file.
 
     Raises:
         DataError: *run_dir* holds no finished run.
+        ConfigError: *out* is a destination that must not be written.
         DiskError: the file cannot be written.
     """
     told = _last(run_dir)
     manifest = read_manifest(told)
+    destination = (
+        Destination(run_dir / REPORT, record=run_dir) if out is None else Destination(out, overwrite=overwrite)
+    )
+    claim([destination], inputs=paths_in(manifest))
     ledger = look(run_dir)
     try:
         survey = survey_of(ledger, manifest)
@@ -47,10 +54,9 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         html = page.render(pack(ledger, survey.total, 1e6 * megabytes - page.size))
     finally:
         ledger.close()
-    path = out or run_dir / REPORT
-    with whole(path) as part:
+    with whole(destination) as part:
         part.write_text(html, "utf-8")
-    return path
+    return destination.path
 
 
 def _last(run_dir: Path) -> Path:

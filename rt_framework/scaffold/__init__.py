@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+import os
 import re
 from collections.abc import Container
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
 
-from rt_framework.errors import ConfigError, DiskError
+from rt_framework.destinations import Destination
+from rt_framework.errors import ConfigError
 from rt_framework.hookspecs import API
+from rt_framework.replacing import whole
 
 KINDS = (
     "metric",
@@ -55,7 +58,7 @@ def write_package(name: str, kind: str, folder: Path, known: Container[str] = ()
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name) or keyword.iskeyword(module) or not _NAME.fullmatch(part):
         raise ConfigError(f"'{name}' cannot be the name of a package: use small letters, digits and single hyphens")
-    if folder.exists():
+    if os.path.lexists(folder):
         raise ConfigError(f"{folder}: is there already; choose another name, or take it away")
     if part in known:
         raise ConfigError(f"'{part}' is the name of a plugin or of a {kind} already; choose another name")
@@ -74,12 +77,10 @@ def write_package(name: str, kind: str, folder: Path, known: Container[str] = ()
     code, _, test = _text(kind, words).partition("# --- tests ---\n")
     texts[f"{module}.py"] = code.rstrip() + "\n"
     texts[_FILES["test"].format(module=module)] += test
-    try:
+    with whole(Destination(folder, "NAME", "folder"), marked=False) as whole_folder:
         for path, text in texts.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, "utf-8")
-    except OSError as error:
-        raise DiskError(f"{folder}: cannot be written: {error.strerror}") from error
+            (whole_folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (whole_folder / path).write_text(text, "utf-8")
     return [folder / path for path in sorted(texts)]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework import records
+from rt_framework import replacing
 from rt_framework.config import read_config
 from rt_framework.errors import RtError
 from rt_framework.host import Host
@@ -42,7 +42,7 @@ PLACES: dict[str, tuple[Any, str, bool]] = {
     "after losses are committed": (Ledger, "put_losses", True),
     "before a sample is recorded": (Ledger, "record", False),
     "after a sample is recorded": (Ledger, "record", True),
-    "before an output is renamed": (records, "_replace", False),
+    "before an output is renamed": (replacing, "_replace", False),
 }
 """Where a run can be killed: what is called there, and whether to die after it rather than before."""
 

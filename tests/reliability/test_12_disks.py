@@ -17,6 +17,7 @@ from rt_framework.builtin.reflections.reflecting import Reflecting
 from rt_framework.errors import DiskError
 from rt_framework.model import Record
 from rt_framework.records import read_records, write_records
+from rt_framework.replacing import ROOM
 from rt_framework.testing import FakeStudent
 from rt_framework.testing.server import FaultServer
 from tests import fakes_plugin
@@ -160,7 +161,7 @@ def test_a_read_only_disk_is_refused_before_anything_is_sent(tmp_path, rt, mount
             assert error == f"{place}/{name}: cannot be used as a run directory: Read-only file system"
         assert len(server.received) == before
     scored = rt("score", tmp_path / "data.json", "--student", "fake", "--out", place / "s.jsonl")
-    assert the_error(scored, code=5).endswith("s.jsonl.rt: cannot be used as a run directory: Read-only file system")
+    assert the_error(scored, code=5).endswith("/s.jsonl: cannot be written: Read-only file system")
     exported = rt("export", place / "run", "--out", place / "kept.csv")
     assert the_error(exported, code=5) == f"{place}/kept.csv: cannot be written: Read-only file system"
     assert rt("export", place / "run", "--out", tmp_path / "kept.csv").code == 0
@@ -213,7 +214,7 @@ def test_scores_on_a_full_disk(tmp_path, rt, mount, monkeypatch):
     monkeypatch.setitem(fakes_plugin.HELD, "student", Late(place))
     assert the_error(rt(*command), code=5) == f"{place}/s.jsonl: cannot be written: No space left on device"
     assert (place / "s.jsonl").read_bytes() == before
-    assert not (place / ".part-s.jsonl").exists()
+    assert not list(place.glob(f"{ROOM}*"))
 
 
 @pytest.mark.parametrize("name", ["json", "jsonl", "csv", "parquet", "dataset"])

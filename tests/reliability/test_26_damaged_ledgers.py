@@ -360,7 +360,13 @@ def test_the_way_out_that_the_message_tells_leads_out(tmp_path, bases, rt, base,
 
 def test_nothing_is_salvaged_into_a_run_or_out_of_nothing(tmp_path, bases, rt):
     """Each with one line, and nothing is left."""
-    assert "holds a ledger already" in the_error(rt("salvage", bases.clean, bases.other))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "ledger.sqlite-notes").write_text("a thesis")
+    for out, there in ((bases.other, "dropped.json"), (tmp_path / "mine", "ledger.sqlite-notes")):
+        before = sorted(out.iterdir())
+        told = the_error(rt("salvage", bases.clean, out))
+        assert told == f"{out}: holds {there} already; give a new directory"
+        assert sorted(out.iterdir()) == before
     assert "no ledger here" in the_error(rt("salvage", tmp_path / "none", tmp_path / "new"))
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
     (run_dir / LEDGER).write_bytes(b"no ledger" * 999)

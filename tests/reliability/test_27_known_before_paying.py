@@ -344,7 +344,7 @@ def test_a_format_that_only_writes_is_tried_on_a_file_that_is_removed(tmp_path, 
     data = in_json(tmp_path, ["1", "2"])
     assert refusal(data, "csv", tmp_path / "run") is None
     tried, *written = others.wrote
-    assert [path.parent for path in written] == [tmp_path / "run"] * 2
+    assert [path.parents[2] for path in written] == [tmp_path / "run"] * 2
     assert not tried.parent.exists()
 
 

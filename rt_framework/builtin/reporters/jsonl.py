@@ -14,25 +14,37 @@ from attrs import AttrsInstance, asdict
 
 from rt_framework import hookimpl
 from rt_framework.builtin.reporters.settings import JsonlSettings
-from rt_framework.errors import DiskError
+from rt_framework.errors import ConfigError, DiskError
 from rt_framework.hookspecs import EventHooks
 from rt_framework.stdout import own
+
+_MOST = 10_000_000
+"""Bytes that the first event of a file may have."""
 
 
 class JsonlReporter:
     """Writes ``{"event": NAME, "time": …, FIELD: …}`` a line, in ASCII: what a text holds, no terminal obeys.
 
     Raises:
+        ConfigError: the file holds something else than events.
         DiskError: the file cannot be opened.
     """
 
     def __init__(self, settings: JsonlSettings) -> None:
         self._file: TextIO | None = None
-        if settings.path is not None:
+        self._path = None if settings.path is None else Path(settings.path)
+        self.outputs = () if self._path is None else (self._path,)
+        """The file that this appends to; a run refuses one that it reads or writes itself."""
+        if self._path is not None:
             try:
-                self._file = Path(settings.path).open("a", encoding="ascii")  # noqa: SIM115 - open as long as the run
+                _check(self._path)
+                if self._path.exists():
+                    self._file = self._open(self._path)
             except OSError as error:
                 raise DiskError(f"{settings.path}: cannot be written: {error.strerror or error}") from error
+
+    def _open(self, path: Path) -> TextIO:
+        return path.open("a", encoding="ascii")
 
     def close(self) -> None:
         """Close the file."""
@@ -41,6 +53,8 @@ class JsonlReporter:
 
     def _write(self, name: str, event: AttrsInstance) -> None:
         said = {"event": name, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **_plain(asdict(event))}
+        if self._file is None and self._path is not None:  # made only now: a run that is refused leaves no file
+            self._file = self._open(self._path)
         file = self._file or own()
         try:
             file.write(json.dumps(said) + "\n")
@@ -49,6 +63,28 @@ class JsonlReporter:
             # Whoever read has gone. What is still to be written at exit goes nowhere, instead of failing there.
             os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
             raise
+
+
+def _check(path: Path) -> None:
+    """Whether events can be appended to a file: it is new, empty or a FIFO, or its first line is an event.
+
+    Raises:
+        ConfigError: it holds something else, or is a link.
+        OSError: its folder is not there.
+    """
+    if path.is_symlink():
+        raise ConfigError(f"{path}: is a link, and nothing is written through one; name the file itself")
+    if not path.exists():
+        path.parent.stat()
+    elif path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            first = file.readline(_MOST)
+        try:
+            known = set(json.loads(first)) >= {"event", "time"}
+        except (ValueError, RecursionError, TypeError):
+            known = False
+        if not known:
+            raise ConfigError(f"{path}: holds something else than events of a run; name another file")
 
 
 def _plain(value: Any) -> Any:
