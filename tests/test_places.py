@@ -19,7 +19,7 @@ import click
 import pytest
 from filelock import FileLock
 
-from rt_framework import rundir
+from rt_framework import checks, rundir
 from rt_framework.cli import _COMMANDS, main, rt
 from rt_framework.errors import ConfigError, DiskError, PluginError
 from rt_framework.marks import MARK
@@ -162,6 +162,7 @@ def refused(stage, monkeypatch, capfd) -> Callable[[list[str]], str]:
     monkeypatch.setattr(
         metadata, "entry_points", lambda **_: metadata.EntryPoints()
     )  # to look for installed plugins takes longest
+    monkeypatch.setattr(checks, "check_device", lambda: iter(()))  # and to import torch
     cli, before = Cli(monkeypatch, capfd), tree(stage)
 
     def refuse(command: list[str]) -> str:
