@@ -31,6 +31,7 @@ from rt_framework.records import write_records
 from rt_framework.replacing import ROOM, whole
 from rt_framework.source import Source
 from rt_framework.tally import Tally
+from rt_framework.testing import FakeStudent
 from tests.helpers import CONFIG, PLUGIN, REPO, Cli, json_lines, rows, write_json
 from tests.run_helpers import SELECTIVE, go, job
 
@@ -504,6 +505,18 @@ def test_a_file_that_came_while_the_work_went_on_stays(tmp_path):
         late()
     assert out.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_error_of_the_student_is_none_of_the_file(cli, monkeypatch):
+    """While scores are written a student may lose its network or its device; the file can be written all the same."""
+
+    def lost(*_: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(FakeStudent, "score", lost)
+    error = cli(*SCORE).error()
+    assert "the student cannot score: ConnectionResetError: " in error and "s.jsonl" not in error
+    assert not Path("s.jsonl").exists() and not list(Path().glob(f"{ROOM}*"))
 
 
 def test_temporary_names_are_new_and_go_with_their_writer(tmp_path):
