@@ -26,6 +26,7 @@ from rt_framework.destinations import RUN_FILES as RUN_PATTERNS
 from rt_framework.destinations import Destination
 from rt_framework.errors import ConfigError, DiskError, PluginError
 from rt_framework.host import Reporters
+from rt_framework.ledger import Ledger
 from rt_framework.marks import MARK
 from rt_framework.records import write_records
 from rt_framework.replacing import ROOM, whole
@@ -505,6 +506,26 @@ def test_a_file_that_came_while_the_work_went_on_stays(tmp_path):
         late()
     assert out.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_scores_of_changed_data_or_of_a_damaged_ledger_replace_nothing(cli, monkeypatch):
+    """Both are looked at last, when all lines are there."""
+    ok(cli, *SCORE)
+    before, score = Path("s.jsonl").read_bytes(), ("score", "data.json", "--student", "fake", "--out", "s.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "check", lambda _: (_ for _ in ()).throw(DiskError("damaged")))
+        assert cli(*score).error(5) == "damaged"
+    write_json(Path("data.json"), rows(7))
+    student = FakeStudent.score
+
+    def late(self: FakeStudent, batch: object) -> object:
+        Path("data.json").write_text(Path("data.json").read_text() + " ")
+        return student(self, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FakeStudent, "score", late)
+    assert "data.json: changed while it was in use" in cli(*score).error()
+    assert Path("s.jsonl").read_bytes() == before
+    assert not list(Path().glob(f"{ROOM}*"))
 
 
 def test_an_error_of_the_student_is_none_of_the_file(cli, monkeypatch):
