@@ -110,7 +110,7 @@ def test_a_run_says_what_it_does_and_accounts_for_every_sample(cli, log, tmp_pat
     assert re.search(r"r-ifd \d\.\d{4} \d\.\d{4} \d", done.words)
     noted = log()
     assert noted.count("call") == 12
-    assert "12 teacher calls sent, 0 of them retries, 0 answers from the ledger, $0.0000; " in done.words
+    assert "12 teacher calls sent, 0 of them retries, 0 answers from the ledger, unknown cost (no price " in done.words
     for name in ("kept.json", "dropped.json", "scores.jsonl"):
         assert f"runs/rt/{name}" in done.out.splitlines()
     side = json_lines(tmp_path / "runs/rt/scores.jsonl")
@@ -199,7 +199,7 @@ def test_status_shows_what_the_run_did(cli):
     assert "Rewrites that failed; the sample went on with the version it had" in done.words
     assert "format the answer did not have the form that was asked for 12" in done.words
     assert "answered 24" in done.words
-    assert "spent: $0.0000" in done.out
+    assert "spent: unknown cost (no price for this teacher)" in done.out
 
 
 def test_export_writes_what_was_kept_or_dropped_in_another_form(cli, tmp_path):

@@ -20,18 +20,21 @@ import click
 import pytest
 from filelock import FileLock
 
-from rt_framework import rundir, salvage, snapshot
+from rt_framework import checks, rundir, salvage, snapshot
 from rt_framework.cli import _COMMANDS, main, rt
 from rt_framework.destinations import RUN_FILES as RUN_PATTERNS
 from rt_framework.destinations import Destination
-from rt_framework.errors import ConfigError, DiskError
+from rt_framework.errors import ConfigError, DiskError, PluginError
 from rt_framework.host import Reporters
+from rt_framework.ledger import Ledger
 from rt_framework.marks import MARK
 from rt_framework.records import write_records
 from rt_framework.replacing import ROOM, whole
 from rt_framework.source import Source
 from rt_framework.tally import Tally
+from rt_framework.testing import FakeStudent
 from tests.helpers import CONFIG, PLUGIN, REPO, Cli, json_lines, rows, write_json
+from tests.run_helpers import SELECTIVE, go, job
 
 TOP = "{top: {metric: ifd, count: 2}}"
 LONG = "x" * 5000
@@ -169,6 +172,7 @@ def refused(stage, monkeypatch, capfd) -> Callable[[list[str]], str]:
         metadata, "entry_points", lambda **_: metadata.EntryPoints()
     )  # to look for installed plugins takes longest
     monkeypatch.setattr(Source, "read_through", lambda *_: pytest.fail("the data is read before it is refused"))
+    monkeypatch.setattr(checks, "check_device", lambda: iter(()))  # and to import torch
     cli, before = Cli(monkeypatch, capfd), tree(stage)
 
     def refuse(command: list[str]) -> str:
@@ -408,6 +412,26 @@ def test_a_reflection_a_run_a_pilot_and_a_report_are_written_again(cli):
     ok(cli, "export", "run", "--out", "kept.csv", "--overwrite")
 
 
+def test_a_run_that_was_killed_before_it_had_a_ledger_goes_on(cli):
+    """The mark is the first thing in a run directory."""
+    with rundir.alone(Path("run")):
+        owner = Path("run", "run.owner").read_bytes()
+    Path("run", "run.owner").write_bytes(owner)
+    ok(cli, "run", "rt.yaml", "--run-dir", "run")
+
+
+def test_a_reporter_that_names_no_paths_is_told_of(tmp_path):
+    """Before the run; one that names a file of the run is refused."""
+    for outputs, error, words in (
+        (3, PluginError, "reporter Odd: its attribute 'outputs' must be a sequence of paths, not 3"),
+        ([tmp_path / "run" / "kept.json"], ConfigError, "another output of this command|belongs to the run directory"),
+    ):
+        odd = type("Odd", (), {"outputs": outputs})()
+        with pytest.raises(error, match=words):
+            go(job(tmp_path, rows(2), SELECTIVE), tmp_path / "run", watchers=[odd])
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_files_beside_a_run_stay(cli):
     """A folder with files of the user may be a run directory, and a link may lead to it."""
     Path("mine").mkdir()
@@ -484,6 +508,38 @@ def test_a_file_that_came_while_the_work_went_on_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_scores_of_changed_data_or_of_a_damaged_ledger_replace_nothing(cli, monkeypatch):
+    """Both are looked at last, when all lines are there."""
+    ok(cli, *SCORE)
+    before, score = Path("s.jsonl").read_bytes(), ("score", "data.json", "--student", "fake", "--out", "s.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "check", lambda _: (_ for _ in ()).throw(DiskError("damaged")))
+        assert cli(*score).error(5) == "damaged"
+    write_json(Path("data.json"), rows(7))
+    student = FakeStudent.score
+
+    def late(self: FakeStudent, batch: object) -> object:
+        Path("data.json").write_text(Path("data.json").read_text() + " ")
+        return student(self, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FakeStudent, "score", late)
+    assert "data.json: changed while it was in use" in cli(*score).error()
+    assert Path("s.jsonl").read_bytes() == before
+    assert not list(Path().glob(f"{ROOM}*"))
+
+
+def test_an_error_of_the_student_is_none_of_the_file(cli, monkeypatch):
+    """While scores are written a student may lose its network or its device; the file can be written all the same."""
+
+    def lost(*_: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(FakeStudent, "score", lost)
+    error = cli(*SCORE).error()
+    assert "the student cannot score: ConnectionResetError: " in error and "s.jsonl" not in error
+    assert not Path("s.jsonl").exists() and not list(Path().glob(f"{ROOM}*"))
+
+
 def test_temporary_names_are_new_and_go_with_their_writer(tmp_path):
     """Those of a writer that was killed are removed; those of one that lives, and whatever is a user's, stay."""
     old = time.time() - 3600
@@ -494,12 +550,18 @@ def test_temporary_names_are_new_and_go_with_their_writer(tmp_path):
             (room / MARK).touch()
             os.utime(room / MARK, (old, old))
     (tmp_path / f"{ROOM}torn" / "old").mkdir()  # it was killed between two renames: the old folder is in there
+    told = tmp_path / f"{ROOM}alive" / "told"
+    told.mkdir()
+    (told / MARK).write_text("theirs")
+    os.utime(told / MARK, (old, old))
+    (tmp_path / f"{ROOM}link").symlink_to(told)
     with FileLock(tmp_path / f"{ROOM}alive" / MARK):
         os.utime(tmp_path / f"{ROOM}alive" / MARK, (old, old))
         write(Destination(tmp_path / "out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"{ROOM}{name}" for name in ("alive", "mine", "torn")
+        f"{ROOM}{name}" for name in ("alive", "link", "mine", "torn")
     ] + ["out"]
+    assert (told / MARK).read_text() == "theirs"
 
 
 def test_a_format_is_given_a_temporary_path_of_the_same_name(tmp_path):

@@ -29,6 +29,7 @@ from rt_framework.manifest import read_config_of
 from rt_framework.merging import merge
 from rt_framework.model import Request
 from rt_framework.outputs import write_outputs
+from rt_framework.replacing import ROOM
 from rt_framework.rundir import look, open_run
 from rt_framework.runner import Manner, run
 from rt_framework.testing import FakeStudent, ScriptedTeacher
@@ -60,7 +61,7 @@ class Copying:
             db.execute("BEGIN IMMEDIATE")
             while identity_in(db)[1] != json.loads((self._from / SEAL).read_bytes())["commits"]:
                 time.sleep(0.001)
-            shutil.copytree(self._from, self._to)
+            shutil.copytree(self._from, self._to, ignore=shutil.ignore_patterns(f"{ROOM}*"))
             db.execute("ROLLBACK")
 
 
