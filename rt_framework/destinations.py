@@ -20,7 +20,7 @@ from attrs import asdict, frozen
 from attrs import has as is_attrs
 
 from rt_framework.errors import ConfigError, DiskError
-from rt_framework.marks import FOLDER, MARK, RUN, objection, read_mark, recorded
+from rt_framework.marks import FOLDER, MARK, is_run, objection, read_mark, recorded
 from rt_framework.migrations import is_foreign
 
 _MACHINE = (
@@ -198,14 +198,6 @@ def _check_owner(destination: Destination, runs: Iterable[Destination]) -> None:
             raise _refused(destination, f"belongs to {kind} {folder}")
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a directory is a run directory of ours, finished or not."""
-    mark = read_mark(folder)
-    if mark is not None:
-        return mark.kind == RUN
-    return (folder / "ledger.sqlite").is_file()
-
-
 def _check_folder(destination: Destination) -> None:
     if destination.kind != "folder":
         raise _refused(destination, "is a folder, and no file")
@@ -238,7 +230,9 @@ def _is_foreign(file: Path) -> bool:
     """Whether a file of a directory without a mark is another's, although a run has one of that name."""
     if file.name == "ledger.sqlite":
         return is_foreign(file)
-    # An owner that was killed leaves these beside its ledger; a lock of ours is empty.
+    if file.name == "run.owner":
+        return '"pid"' not in file.read_text("utf-8", "replace")
+    # An owner that was killed leaves the others beside its ledger; a lock of ours is empty.
     return file.stat().st_size > 0 and (file.name == MARK or not (file.parent / "ledger.sqlite").is_file())
 
 

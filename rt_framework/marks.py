@@ -51,6 +51,12 @@ def read_mark(folder: Path) -> Mark | None:
     return Mark(str(kind), files)
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a directory is a run directory of ours, finished or not."""
+    mark = read_mark(folder)
+    return (folder / "ledger.sqlite").is_file() if mark is None else mark.kind == RUN
+
+
 def recorded(folder: Path) -> Mapping[str, int | None]:
     """The files that are recorded in a run directory as written for it.
 

@@ -49,7 +49,7 @@ def select(monkeypatch, capfd, tmp_path):
     assert rt("score", "data.json", "--student", "fake", "--metric", "ifd", "--out", "s.jsonl").code == 0
 
     def call(*arguments: str):
-        done = rt("select", "data.json", "--scores", "s.jsonl", "--out", "o.jsonl", *arguments)
+        done = rt("select", "data.json", "--scores", "s.jsonl", "--out", "o.jsonl", "--overwrite", *arguments)
         return [line["topic"] for line in json_lines(tmp_path / "o.jsonl")] if done.code == 0 and done.out else done
 
     call.rt = rt

@@ -23,7 +23,7 @@ from filelock import FileLock
 from rt_framework import checks, rundir, salvage, snapshot
 from rt_framework.cli import _COMMANDS, main, rt
 from rt_framework.destinations import RUN_FILES as RUN_PATTERNS
-from rt_framework.destinations import Destination
+from rt_framework.destinations import Destination, check
 from rt_framework.errors import ConfigError, DiskError, PluginError
 from rt_framework.host import Reporters
 from rt_framework.ledger import Ledger
@@ -412,12 +412,15 @@ def test_a_reflection_a_run_a_pilot_and_a_report_are_written_again(cli):
     ok(cli, "export", "run", "--out", "kept.csv", "--overwrite")
 
 
-def test_a_run_that_was_killed_before_it_had_a_ledger_goes_on(cli):
-    """The mark is the first thing in a run directory."""
-    with rundir.alone(Path("run")):
-        owner = Path("run", "run.owner").read_bytes()
-    Path("run", "run.owner").write_bytes(owner)
-    ok(cli, "run", "rt.yaml", "--run-dir", "run")
+def test_a_merge_that_was_killed_before_there_was_a_ledger_goes_on(tmp_path):
+    """The mark is the first thing in a run directory; without it the same files would be another's."""
+    for name in ("run", "mine"):
+        with rundir.alone(tmp_path / name):
+            (tmp_path / name / rundir.MERGING).write_text("half of it")
+    check(Destination(tmp_path / "run", "OUT", "run"))
+    (tmp_path / "mine" / MARK).unlink()
+    with pytest.raises(ConfigError, match="no run of rt wrote"):
+        check(Destination(tmp_path / "mine", "OUT", "run"))
 
 
 def test_a_reporter_that_names_no_paths_is_told_of(tmp_path):

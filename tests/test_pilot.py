@@ -106,6 +106,7 @@ def test_a_pilot_leaves_the_outputs_of_the_whole_job_alone(tmp_path):
     summary, _ = try_out(config, tmp_path / "run", 4)
     run_dir = tmp_path / "run"
     assert sorted(path.name for path in (run_dir / "pilot").iterdir()) == [
+        ".rt-framework",
         "dropped.json",
         "kept.json",
         "manifest.json",

@@ -411,8 +411,8 @@ def test_scores_are_joined_by_id(tmp_path):
     for order in (1, -1):
         scores.write_text("".join(json.dumps(line) + "\n" for line in lines[::order]))
         by = Spec("top", {"metric": "ifd", "count": 3})
-        select_file(host, open_source(host, Data(str(data))), scores, by, tmp_path / "top.json", None)
-        chosen.append(json.loads((tmp_path / "top.json").read_text()))
+        select_file(host, open_source(host, Data(str(data))), scores, by, tmp_path / f"top{order}.json", None)
+        chosen.append(json.loads((tmp_path / f"top{order}.json").read_text()))
     values = sorted((line["metrics"]["ifd"], line["row"]) for line in lines if line["metrics"]["ifd"] < 1)
     assert chosen[0] == chosen[1] == [rows(9)[number] for number in sorted(number for _, number in values[-3:])]
 

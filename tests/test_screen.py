@@ -284,7 +284,7 @@ def test_a_snapshot_comes_back_as_it_was(tmp_path):
     said = snapshot.Snapshot(1.5, evolve(PROGRESS, held=SURROGATE, gains={SURROGATE: 1.0}))
     snapshot.write(tmp_path, said)
     assert snapshot.read(tmp_path) == said
-    assert [file.name for file in tmp_path.iterdir()] == ["progress.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".rt-framework", "progress.json"]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_a_run_goes_on_though_no_snapshot_can_be_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", full)
     snapshot.write(tmp_path, snapshot.Snapshot(0.0, PROGRESS))
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == [".rt-framework"]
 
 
 def test_the_snapshot_is_there_while_the_run_goes_on(tmp_path):

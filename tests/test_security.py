@@ -372,7 +372,10 @@ def test_no_text_becomes_the_name_of_a_file(cli, tmp_path):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["rt"]
     written = {path.name for path in (tmp_path / "runs" / "rt").iterdir()}
     assert written >= {"kept.json", "dropped.json", "scores.jsonl", "manifest.json", "ledger.sqlite"}
-    assert {name.removesuffix("-wal").removesuffix("-shm") for name in written} - {"run.lock"} == written & {
+    assert {name.removesuffix("-wal").removesuffix("-shm") for name in written} - {
+        "run.lock",
+        ".rt-framework",
+    } == written & {
         "kept.json",
         "dropped.json",
         "scores.jsonl",
@@ -382,16 +385,16 @@ def test_no_text_becomes_the_name_of_a_file(cli, tmp_path):
     }
 
 
-def test_a_link_in_the_place_of_an_output_is_replaced_and_not_followed(cli, tmp_path):
+@pytest.mark.parametrize("name", ["kept.json", "dropped.json", "scores.jsonl", "manifest.json"])
+def test_a_link_in_the_place_of_an_output_is_refused(name, cli, tmp_path):
     """What it points to stays as it is."""
     outside = tmp_path / "outside"
     outside.write_text("mine")
     (tmp_path / "runs/rt").mkdir(parents=True)
-    for name in ("kept.json", "dropped.json", "scores.jsonl", "manifest.json"):
-        (tmp_path / "runs/rt" / name).symlink_to(outside)
-    assert cli("run", "rt.yaml").code == 0
+    (tmp_path / "runs/rt" / name).symlink_to(outside)
+    assert f"runs/rt/{name}: is a link" in the_error(cli("run", "rt.yaml"))
     assert outside.read_text() == "mine"
-    assert not any(path.is_symlink() for path in (tmp_path / "runs/rt").iterdir())
+    assert [path.name for path in (tmp_path / "runs/rt").iterdir()] == [name]
 
 
 # --- where requests go ------------------------------------------------------------------------
