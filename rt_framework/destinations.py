@@ -8,6 +8,7 @@ did not write. :func:`rt_framework.replacing.whole` asks again before it replace
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -238,6 +239,9 @@ def _is_foreign(file: Path) -> bool:
     """Whether a file of a directory without a mark is another's, although a run has one of that name."""
     if file.name == "ledger.sqlite":
         return is_foreign(file)
+    if file.name == "run.owner":  # an earlier release says who it is before it has a ledger
+        with suppress(OSError, ValueError, TypeError):
+            return set(json.loads(file.read_text("utf-8"))) != {"pid", "host"}
     # An owner that was killed leaves these beside its ledger; a lock of ours is empty.
     return file.stat().st_size > 0 and (file.name == MARK or not (file.parent / "ledger.sqlite").is_file())
 
