@@ -8,6 +8,7 @@ did not write. :func:`rt_framework.replacing.whole` asks again before it replace
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -231,7 +232,8 @@ def _is_foreign(file: Path) -> bool:
     if file.name == "ledger.sqlite":
         return is_foreign(file)
     if file.name == "run.owner":
-        return '"pid"' not in file.read_text("utf-8", "replace")
+        with suppress(OSError, ValueError, TypeError):
+            return set(json.loads(file.read_text("utf-8"))) != {"pid", "host"}
     # An owner that was killed leaves the others beside its ledger; a lock of ours is empty.
     return file.stat().st_size > 0 and (file.name == MARK or not (file.parent / "ledger.sqlite").is_file())
 

@@ -195,7 +195,7 @@ def test_a_command_that_cannot_work(cli, arguments, message):
 
 def test_a_ledger_that_is_none(cli, tmp_path):
     """Neither a foreign file nor one of another version is taken for one, and neither is changed."""
-    for name, content in (("text", b"not a database at all, but long enough to be one" * 20), ("other", None)):
+    for name, content, code in (("text", b"not a database at all, but long enough" * 20, 5), ("other", None, 2)):
         run_dir = tmp_path / name
         run_dir.mkdir()
         if content is None:
@@ -206,7 +206,7 @@ def test_a_ledger_that_is_none(cli, tmp_path):
         else:
             (run_dir / "ledger.sqlite").write_bytes(content)
         before = (run_dir / "ledger.sqlite").read_bytes()
-        assert f"{name}/ledger.sqlite: " in the_error(cli("status", name))
+        assert f"{name}/ledger.sqlite: " in the_error(cli("status", name), code)
         assert (run_dir / "ledger.sqlite").read_bytes() == before
 
 

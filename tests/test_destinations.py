@@ -136,8 +136,9 @@ def _fill(place: Path) -> None:
     (place / "taken").mkdir()
     for name in ("kept.json", "scores.jsonl", "manifest.json"):
         (place / "taken" / name).write_text("a thesis")
-    (place / "locked").mkdir()
-    (place / "locked" / "run.lock").write_text("a thesis")
+    for name in ("run.lock", "run.owner", "ledger.sqlite-seal", ".merging.sqlite-notes", ".lengthened.sqlite"):
+        (place / f"with {name}").mkdir()
+        (place / f"with {name}" / name).write_text("a thesis")
     (place / "leading").mkdir()
     (place / "leading" / "ledger.sqlite").symlink_to("../theirs.txt")
     (place / "books").mkdir()
@@ -258,7 +259,8 @@ def test_scores_that_are_read_stay(line, refused):
     "at",
     [
         *("data.json", "s.jsonl", "run/ledger.sqlite", "theirs.txt", "link", "dangling", "pipe", "/dev/null"),
-        *("taken", "locked", "leading", "books", "pack", "run/pilot", "run/kept", "shard1/dropped"),
+        *("taken", "with run.lock", "with run.owner", "with ledger.sqlite-seal", "with .merging.sqlite-notes"),
+        *("with .lengthened.sqlite", "leading", "books", "pack", "run/pilot", "run/kept", "shard1/dropped"),
         *(LONG, f"{LONG[:300]}/run", "theirs.txt/run"),
     ],
     ids=lambda at: at[:30],

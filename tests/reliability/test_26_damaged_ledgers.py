@@ -519,7 +519,7 @@ def test_outputs_are_written_from_a_ledger_that_is_whole(tmp_path, bases, harm):
     with open_run(run_dir) as ledger:
         harm(run_dir)
         with pytest.raises(DiskError):
-            write_outputs(opened.make, bases.config.output, opened.source, run_dir, ledger)
+            write_outputs(opened.outlet, opened.source, run_dir, ledger)
     assert _files(run_dir) == before
 
 
