@@ -195,6 +195,7 @@ def test_calls_that_are_held_back_cost_nothing(tmp_path):
         )
     finally:
         ledger.close()
+    (tmp_path / "run" / "manifest.json").unlink()  # as after a kill
     assert dry(config, tmp_path / "run").sends == Bounds(0, 0)
     teacher = Priced()
     go(config, tmp_path / "run", teacher)
