@@ -150,6 +150,7 @@ def test_no_module_of_the_working_directory_runs_by_any_command(folder, model):
             ["status", "run"],
             ["report", "run"],
             ["explain", "run", "0"],
+            ["salvage", "run", "saved"],
         ]  # fmt: skip
         ended = in_one_process(folder, commands)
     assert marks(folder) == set()
