@@ -184,7 +184,7 @@ def test_settings_are_checked():
     """Remote code needs a revision; a batch holds at least one request."""
     with pytest.raises(ConfigError, match="revision"):
         HFTeacherSettings("some/model", trust_remote_code=True)
-    with pytest.raises(ValueError, match="batch_size"):
+    with pytest.raises(ConfigError, match="batch_size"):
         HFTeacherSettings("some/model", batch_size=0)
 
 

@@ -72,7 +72,8 @@ def _numeric(settings: type) -> Iterator[str]:
     """Names of the fields of a settings class that hold one number."""
     for field in fields(settings):
         kinds = str(field.type)
-        if ("int" in kinds or "float" in kinds) and not any(word in kinds for word in ("dict", "tuple", "Spec", "str")):
+        others = ("dict", "tuple", "Spec", "str", "Literal")
+        if ("int" in kinds or "float" in kinds) and not any(word in kinds for word in others):
             yield field.name
 
 
