@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 # These count objects, kill processes and measure rates: nothing may run beside them.
-ALONE := tests/reliability tests/test_memory.py tests/test_quote.py
+PROMISES := 01_acknowledged_answers 02_calls_in_doubt 03_the_same_data_set 06_the_allowed_rate 10_nothing_hangs 13_ctrl_c \
+	19_memory_is_flat a_users_view
+ALONE := $(PROMISES:%=tests/reliability/test_%.py) tests/test_memory.py tests/test_quote.py
 
 .PHONY: install demo demo-live test test-plugins test-reliability lint bench docs pictures vendor clean
 
@@ -32,7 +34,7 @@ demo-live:
 		--set student=hf:$$MODEL --set teacher.hf.model=$$MODEL
 
 test: install
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ALONE:%=--ignore %)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" $(ALONE:%=--ignore %)
 	@$(BIN)/python -m pytest -m "not slow" $(ALONE)
 
 # The plugin packages, each by its own settings, with what they need beside ours. None may bring another torch.

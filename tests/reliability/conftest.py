@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -28,7 +29,8 @@ def rt(monkeypatch, capfd) -> Commands:
 def kills(tmp_path_factory, size) -> list[Killed]:
     """Runs killed at so many points, every other one by the clock, and taken to their end."""
     folder = tmp_path_factory.mktemp("kills")
-    return [killed(folder / str(seed), Point.draw(seed)) for seed in range(size(50, 1000))]
+    with ThreadPoolExecutor(2) as two:  # each run is a process of its own, with a server of its own
+        return list(two.map(lambda seed: killed(folder / str(seed), Point.draw(seed)), range(size(50, 1000))))
 
 
 @pytest.fixture(scope="session")
