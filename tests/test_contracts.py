@@ -103,8 +103,8 @@ class TestSmolLM2(Builtin, contracts.StudentContract):
     name = "hf"
 
     @pytest.fixture(autouse=True)
-    def model(self, smollm2):
-        type(self).options = {"model": smollm2}
+    def model(self, smollm2_saved):
+        type(self).options = {"model": smollm2_saved}
 
 
 @pytest.mark.model
@@ -113,5 +113,5 @@ class TestHFTeacher(Builtin, contracts.TeacherContract):
     free = True
 
     @pytest.fixture(autouse=True)
-    def model(self, smollm2):
-        type(self).options = {"model": smollm2, "batch_size": 2}
+    def model(self, smollm2_saved):
+        type(self).options = {"model": smollm2_saved, "batch_size": 2}

@@ -263,30 +263,30 @@ def shares(done):
 
 
 @pytest.mark.model
-def test_the_right_template_passes_and_a_deaf_one_does_not(doctor, smollm2, tmp_path):
+def test_the_right_template_passes_and_a_deaf_one_does_not(doctor, smollm2_saved, tmp_path):
     """On the demo's samples, with a model that was tuned for chat."""
     data = REPO / "demo" / "samples.json"
-    right = doctor(data, "--student", f"hf:{smollm2}", "-n", 16)
+    right = doctor(data, "--student", f"hf:{smollm2_saved}", "-n", 16)
     assert [said(right, name)[0] for name in METRICS] == ["ok", "ok"], right.out
-    wrong = doctor(data, "--student", f"hf:{smollm2}", "--template", "deaf", "-n", 16)
+    wrong = doctor(data, "--student", f"hf:{smollm2_saved}", "--template", "deaf", "-n", 16)
     assert said(wrong, "ifd")[0] == "CHECK", wrong.out
     assert shares(wrong)["ifd"] > shares(right)["ifd"] + 0.1
 
 
 @pytest.mark.model
 @pytest.mark.slow
-def test_real_rows_pass_and_those_of_others_do_not(doctor, smollm2, tmp_path):
+def test_real_rows_pass_and_those_of_others_do_not(doctor, smollm2_saved, tmp_path):
     """On Alpaca's rows, which are not part of the repository: RT_TEST_ALPACA names the file."""
     path = Path(os.environ.get("RT_TEST_ALPACA", "none"))
     if not path.is_file():
         pytest.skip("needs Alpaca's rows: RT_TEST_ALPACA names their file")
-    right = doctor(path, "--student", f"hf:{smollm2}", "-n", 64)
+    right = doctor(path, "--student", f"hf:{smollm2_saved}", "-n", 64)
     assert [said(right, name)[0] for name in METRICS] == ["ok", "ok"], right.out
-    deaf = doctor(path, "--student", f"hf:{smollm2}", "--template", "deaf", "-n", 64)
+    deaf = doctor(path, "--student", f"hf:{smollm2_saved}", "--template", "deaf", "-n", 64)
     assert said(deaf, "ifd")[0] == "CHECK", deaf.out
     data = json.loads(path.read_text("utf-8"))
     answers = [row["output"] for row in data]
     random.Random(1).shuffle(answers)
     write_json(tmp_path / "mixed.json", [row | {"output": text} for row, text in zip(data, answers, strict=True)])
-    mixed = doctor("mixed.json", "--student", f"hf:{smollm2}", "-n", 64)
+    mixed = doctor("mixed.json", "--student", f"hf:{smollm2_saved}", "-n", 64)
     assert said(mixed, "ifd")[0] == "CHECK", mixed.out

@@ -189,9 +189,9 @@ def test_settings_are_checked():
 
 
 @pytest.mark.model
-def test_the_real_model_answers_in_json(smollm2):
+def test_the_real_model_answers_in_json(smollm2_saved):
     """SmolLM2 from a GGUF file: a schema over its tokenizer, a free answer beside it, both as when alone."""
-    teacher = HFTeacher(HFTeacherSettings(smollm2, device="cpu"))
+    teacher = HFTeacher(HFTeacherSettings(smollm2_saved, device="cpu"))
     schema = {
         "type": "object",
         "properties": {"capital": {"type": "string", "maxLength": 40}},

@@ -17,8 +17,8 @@ from rt_framework.builtin.students.probe import choose
 from rt_framework.spans import EncodedSpan
 from tests.tiny_models import family
 
-model = family("Gemma3Text", vocab_size=262144, hidden_size=640, intermediate_size=2048, num_hidden_layers=18,
-    num_attention_heads=4, num_key_value_heads=1, head_dim=256, sliding_window=512, max_position_embeddings=4096)
+model = family("Gemma3Text", vocab_size=262144, hidden_size=256, intermediate_size=1024, num_hidden_layers=4,
+    num_attention_heads=4, num_key_value_heads=1, head_dim=64, sliding_window=512, max_position_embeddings=4096)
 way = choose(model, None)
 span = EncodedSpan(tuple(at * 97 % 262144 for at in range(2048)), 1)
 before = loaded_memory()
@@ -32,7 +32,7 @@ print(peak_memory() - before)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's account of memory")
 @pytest.mark.timeout(300)
 def test_a_large_vocabulary_needs_little_memory():
-    """A model of Gemma's shape, 262,144 tokens: 2,048 tokens of text within 1.5 GB over the loaded model.
+    """A small model with the vocabulary of Gemma, 262,144 tokens: 2,048 tokens of text within 1.5 GB over the loaded model.
 
     Their logits alone would be 2.1 GB in float32, and a published forward pass keeps several copies.
     """

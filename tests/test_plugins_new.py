@@ -31,11 +31,26 @@ def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(list(map(str, command)), cwd=cwd, env=told, capture_output=True, text=True, timeout=120)
 
 
+def test_the_tests_of_a_package_pass(packages):
+    """In its own folder, by its own settings."""
+    done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=packages / "rt-my-stage")
+    assert done.returncode == 0, done.stdout
+
+
 def test_all_tests_of_all_kinds_pass(packages):
-    """Each package's own, its contract among them."""
-    for kind in KINDS:
-        done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=packages / f"rt-my-{kind}")
-        assert done.returncode == 0, done.stdout
+    """Each package's own, its contract among them. In one process: to start pytest takes longer than most of them."""
+    folders = [packages / f"rt-my-{kind}" for kind in KINDS]
+    options = (
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "--import-mode=importlib",
+        "-o",
+        f"pythonpath={' '.join(map(str, folders))}",
+    )
+    done = run(sys.executable, "-m", "pytest", *options, *folders, cwd=packages)
+    assert done.returncode == 0, done.stdout
+    assert [kind for kind in KINDS if f"test_rt_my_{kind}.py::" not in done.stdout] == []
 
 
 def test_the_contract_holds_without_pytest_too(packages, monkeypatch, capfd):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from demo.model import save
 from rt_framework.host import Host
 from rt_framework.packs import export_pack
 from tests.run_helpers import SELECTIVE, go, job
@@ -30,16 +29,8 @@ def run_dir(tmp_path_factory) -> Path:
     return folder / "run"
 
 
-@pytest.fixture(scope="module")
-def small(smollm2, tmp_path_factory) -> str:
-    """A folder with the small model in float32: what is read from a quantised file, trainers refuse to train whole."""
-    folder = tmp_path_factory.mktemp("model")
-    save(smollm2, str(folder))
-    return str(folder)
-
-
 @pytest.fixture
-def trained(run_dir, tmp_path, small):
+def trained(run_dir, tmp_path, smollm2_saved):
     """Takes one step on a pack; returns the loss and whether a weight has changed."""
     trl = pytest.importorskip("trl")
     import torch
@@ -52,7 +43,7 @@ def trained(run_dir, tmp_path, small):
         here = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
         loading = {"model_init_kwargs": {"dtype": "float32"}}
         config = getattr(trl, f"{name}Config")(output_dir=str(tmp_path / "out"), **step, **here, **loading)
-        trainer = getattr(trl, f"{name}Trainer")(model=small, args=config, train_dataset=data)
+        trainer = getattr(trl, f"{name}Trainer")(model=smollm2_saved, args=config, train_dataset=data)
         weight = trainer.model.model.norm.weight
         before = weight.detach().clone()
         loss = trainer.train().training_loss
