@@ -32,7 +32,7 @@ print(peak_memory() - before)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's account of memory")
 @pytest.mark.timeout(300)
 def test_a_large_vocabulary_needs_little_memory():
-    """A small model with the vocabulary of Gemma, 262,144 tokens: 2,048 tokens of text within 1.5 GB over the loaded model.
+    """262,144 tokens, as Gemma has them: 2,048 tokens of text take 1.5 GB at most over the loaded model.
 
     Their logits alone would be 2.1 GB in float32, and a published forward pass keeps several copies.
     """
