@@ -26,15 +26,14 @@ from typing import Any
 import click
 
 from benchmarks.measure import Works, alternate, machine
-from rt_framework.breaker import Breaker
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher, _litellm
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
-from rt_framework.calls import Calls
+from rt_framework.concurrency import Breaker
 from rt_framework.config import Limits
-from rt_framework.host import Reporters
 from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sampling, Turn
-from rt_framework.tally import Tally
+from rt_framework.plugin import Reporters, Tally
+from rt_framework.teacher import Calls
 from rt_framework.testing.server import FaultServer
 
 _TEXT = "Explain how a cork, a leaf and a boat float on water. " * 12

@@ -23,11 +23,10 @@ from attrs import asdict, frozen
 
 from rt_framework import hookimpl
 from rt_framework.config import Config
-from rt_framework.host import Host
+from rt_framework.jobs.running import run
 from rt_framework.model import Reply, Request
-from rt_framework.runner import run
+from rt_framework.plugin import Host, structure
 from rt_framework.spans import EncodedSpan, SpanLoss
-from rt_framework.structuring import structure
 from rt_framework.testing import FakeStudent
 from rt_framework.testing.fakes import rewriting
 

@@ -21,7 +21,7 @@ from rt_framework.builtin.students.attention import RunAttention
 from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
-from rt_framework.plan import Batch, plan
+from rt_framework.scoring import Batch, plan
 from rt_framework.spans import EncodedSpan
 
 SHAPES = {

@@ -14,17 +14,15 @@ from benchmarks.published import mean_loss
 from rt_framework import hookimpl
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.config import Builder, Config, Data, Pipeline, ScoringConfig
+from rt_framework.data import open_source
 from rt_framework.events import Summary
-from rt_framework.framing import PresetFrame
-from rt_framework.host import Host
+from rt_framework.jobs.running import run
+from rt_framework.jobs.scoring import score_file
+from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Request
-from rt_framework.plan import Batch
-from rt_framework.presets import preset
-from rt_framework.runner import run
-from rt_framework.score import score_file
-from rt_framework.source import open_source
+from rt_framework.plugin import Host
+from rt_framework.scoring import Batch, PresetFrame, preset
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
-from rt_framework.spec import Spec
 from rt_framework.testing import ScriptedTeacher
 
 PRESET = "selective-rt"

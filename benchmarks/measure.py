@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from attrs import field, frozen
 
-from rt_framework.packing import Row
-from rt_framework.plan import Batch
+from rt_framework.kit.packing import Row
+from rt_framework.scoring import Batch
 from rt_framework.spans import EncodedSpan
 
 Works = dict[str, Callable[[], Any]]

@@ -22,7 +22,7 @@ from benchmarks.measure import Works, alternate, machine, run_batches, show_rati
 from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.plan import plan
+from rt_framework.scoring import plan
 from rt_framework.spans import EncodedSpan
 
 

@@ -21,10 +21,9 @@ import click
 from playwright.sync_api import sync_playwright
 
 from rt_framework.config import Config
-from rt_framework.host import Host
+from rt_framework.jobs.running import run
+from rt_framework.plugin import Host, structure
 from rt_framework.report import write_report
-from rt_framework.runner import run
-from rt_framework.structuring import structure
 
 WORDS = ("coffee", "why", "the", "stops early begins", "zzzz", "item 4242", "e")
 """What is searched: rare, common, several words, nothing, one sample, nearly all."""

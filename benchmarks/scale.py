@@ -17,13 +17,13 @@ from benchmarks.flat import write_samples
 from benchmarks.jobs import HELD
 from benchmarks.measure import loaded_memory, peak_memory, seconds
 from rt_framework.config import Data, ScoringConfig
+from rt_framework.data import open_source
 from rt_framework.events import Progress
-from rt_framework.host import Host
-from rt_framework.packing import Row
-from rt_framework.score import score_file
-from rt_framework.source import open_source
+from rt_framework.jobs.scoring import score_file
+from rt_framework.kit.packing import Row
+from rt_framework.kit.parts import Spec
+from rt_framework.plugin import Host
 from rt_framework.spans import EncodedSpan, SpanLoss
-from rt_framework.spec import Spec
 from rt_framework.testing import FakeStudent
 
 

@@ -37,8 +37,8 @@ from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.products import OneDnnProducts
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.packing import Row
-from rt_framework.plan import Batch
+from rt_framework.kit.packing import Row
+from rt_framework.scoring import Batch
 
 METRICS = {
     "speedup_one_version": "IFD of one version of each sample, `rt score`: published seconds ÷ ours",

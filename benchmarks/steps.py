@@ -19,7 +19,7 @@ from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.products import OneDnnProducts
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.plan import plan
+from rt_framework.scoring import plan
 from rt_framework.spans import EncodedSpan
 
 KINDS = {

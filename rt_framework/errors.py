@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from rt_framework.plain import without_secrets
+from rt_framework.text import without_secrets
 
 
 class Retry(enum.Enum):

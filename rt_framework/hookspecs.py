@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GROUP = "rt_framework"
 """Entry-point group, pluggy project name and prefix of everything that finds plugins."""
 
-API = (1, 0)
+API = (2, 0)
 """Version of what plugins see: hooks, protocols and the data they hand over. The first number changes when a plugin
 could break, the second when something is added."""
 

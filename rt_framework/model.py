@@ -268,7 +268,7 @@ MOST_TEMPERATURE = 100.0
 
 @frozen
 class Sampling:
-    """How the teacher draws its answer. See :func:`rt_framework.asking.checked` for what may be sent."""
+    """How the teacher draws its answer. See :func:`rt_framework.teacher.asking.checked` for what may be sent."""
 
     temperature: float = 0.0
     top_p: float = 1.0

@@ -155,3 +155,16 @@ def turns(pair: Pair) -> Iterator[Pair]:
         asked = pair.history[position - 1].content
         yield evolve(pair, instruction=asked, input="", response=turn.content, history=pair.history[: position - 1])
     yield pair
+
+
+def shared(one: EncodedSpan, other: EncodedSpan) -> int:
+    """Tokens at the start that are fed for both."""
+    low, high = 0, min(len(one.ids), len(other.ids)) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        # Slices are compared in C: for prompts of some hundred tokens that is much faster than a loop.
+        if one.ids[low:middle] == other.ids[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

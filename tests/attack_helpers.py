@@ -16,11 +16,11 @@ from typing import Any
 from attrs import evolve, frozen
 
 from rt_framework import hookimpl
-from rt_framework.config import Config, structure
+from rt_framework.config.schema import Config, structure
 from rt_framework.events import Summary
-from rt_framework.host import Host
+from rt_framework.jobs.running import Manner, run
 from rt_framework.model import Pair, Reply, Request, Sampling, Turn, Unparsed
-from rt_framework.runner import Manner, run
+from rt_framework.plugin.host import Host
 from rt_framework.testing.attacks import Attack
 from rt_framework.testing.batch_desk import BatchDesk
 from rt_framework.testing.server import FaultServer

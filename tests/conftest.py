@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo.model import save
-from rt_framework.ledger import Ledger
+from rt_framework.ledger.ledger import Ledger
 
 
 @pytest.fixture

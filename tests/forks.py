@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework import batches
+from rt_framework.teacher import provider_batches as batches
 
 KEY = "sk-canary-0123456789abcdef"
 
@@ -70,7 +70,7 @@ class Forked:
 
 
 def start(folder: Path, die: str = "") -> Forked:
-    """`rt run job.yaml` in *folder*, killed at *die*: ``before rt_framework.ledger Ledger.answered 3``."""
+    """`rt run job.yaml` in *folder*, killed at *die*: ``before rt_framework.ledger.ledger Ledger.answered 3``."""
     return Forked(forked(_work, folder, die), folder / "out.txt")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 
 from rt_framework.builtin.executors.local import LocalExecutor
-from rt_framework.config import Builder
-from rt_framework.framing import PresetFrame
-from rt_framework.host import Host
-from rt_framework.losses import Losses
-from rt_framework.presets import preset
-from rt_framework.scoring import Scoring
+from rt_framework.config.schema import Builder
+from rt_framework.plugin.host import Host
+from rt_framework.scoring.losses import Losses
+from rt_framework.scoring.presets import preset
+from rt_framework.scoring.scores import Scoring
+from rt_framework.scoring.spans_of import PresetFrame
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import pair, tally
 

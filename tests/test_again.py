@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from rt_framework.config import Limits
-from rt_framework.ledger import Ledger
-from rt_framework.migrations import STEPS, VERSION
+from rt_framework.config.schema import Limits
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.schema import STEPS, VERSION
 from rt_framework.testing.server import Fault, FaultServer
 from tests.helpers import the_error
 from tests.reliability.jobs import Commands, http_job

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rt_framework import calls
 from rt_framework.errors import BudgetReached, FatalTeacherError, RtError
+from rt_framework.teacher import calls
 from rt_framework.testing.attacks import ATTACKS, PAUSES, Attack, redirect, retry_after
 from rt_framework.testing.server import FaultServer
 from rt_framework.testing.wire import completion, message

@@ -12,11 +12,11 @@ from transformers import AutoTokenizer
 from benchmarks.published import mean_loss
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.config import Builder
-from rt_framework.framing import PresetFrame
-from rt_framework.host import Host
+from rt_framework.config.schema import Builder
 from rt_framework.model import Pair
-from rt_framework.presets import preset
+from rt_framework.plugin.host import Host
+from rt_framework.scoring.presets import preset
+from rt_framework.scoring.spans_of import PresetFrame
 from rt_framework.spans import EncodedSpan, Span
 
 pytestmark = pytest.mark.model

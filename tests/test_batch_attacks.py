@@ -9,8 +9,9 @@ from itertools import groupby
 
 import pytest
 
-from rt_framework import batches, calls
 from rt_framework.errors import BudgetReached, FatalTeacherError, RtError
+from rt_framework.teacher import calls
+from rt_framework.teacher import provider_batches as batches
 from rt_framework.testing.batch_attacks import HTML, LINE_ATTACKS, changed, gone, moved
 from rt_framework.testing.batch_desk import LOST, BatchDesk
 from rt_framework.testing.wire import told

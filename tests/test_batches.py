@@ -15,19 +15,20 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from rt_framework import batches, calls
-from rt_framework.batchbook import BatchBook
-from rt_framework.breaker import Breaker
-from rt_framework.budget import Budget
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.cli import main
-from rt_framework.config import Config, Limits, structure
+from rt_framework.concurrency.stop import Breaker
+from rt_framework.config.schema import Config, Limits, structure
 from rt_framework.errors import ConfigError, RtError, TeacherError
-from rt_framework.ledger import Ledger
+from rt_framework.ledger.batches import BatchBook
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pending, Reply
+from rt_framework.teacher import calls
+from rt_framework.teacher import provider_batches as batches
+from rt_framework.teacher.budget import Budget
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.batch_desk import ENDPOINTS, LOST, BatchDesk
 from rt_framework.testing.server import FaultServer, scattered
@@ -328,10 +329,10 @@ POINTS = {
     "before its name is committed": f"after {OURS}.submit 1",
     "while it is waited for": f"before {OURS}.collect 2",
     "before its answers are committed": f"after {OURS}.collect 2",
-    "before its last answers are committed": "before rt_framework.ledger Ledger.answered 5",
+    "before its last answers are committed": "before rt_framework.ledger.ledger Ledger.answered 5",
     "before the second is submitted": f"before {OURS}.submit 2",
     "before the name of the second is committed": f"after {OURS}.submit 2",
-    "before it is marked as collected": "before rt_framework.batchbook BatchBook.is_now 2",
+    "before it is marked as collected": "before rt_framework.ledger.batches BatchBook.is_now 2",
 }
 
 

@@ -15,12 +15,12 @@ from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
 from rt_framework.builtin.students.tokens import Encoder
-from rt_framework.config import Builder
-from rt_framework.framing import PresetFrame
-from rt_framework.host import Host
-from rt_framework.losses import Losses
+from rt_framework.config.schema import Builder
 from rt_framework.model import Pair, Range
-from rt_framework.presets import preset
+from rt_framework.plugin.host import Host
+from rt_framework.scoring.losses import Losses
+from rt_framework.scoring.presets import preset
+from rt_framework.scoring.spans_of import PresetFrame
 from rt_framework.spans import EncodedSpan, SpanLoss, total
 from rt_framework.testing import FakeStudent
 from tests import tiny_models as tiny

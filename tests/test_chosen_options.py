@@ -187,6 +187,6 @@ def test_a_shell_that_completes_words_is_not_stopped():
 
 def test_help_without_a_choice_loads_no_plugin(monkeypatch, capfd):
     """And so stays instant."""
-    monkeypatch.setattr("rt_framework.host.Host.find", lambda *_: pytest.fail("looked up"))
+    monkeypatch.setattr("rt_framework.plugin.host.Host.find", lambda *_: pytest.fail("looked up"))
     for command in ("score", "select", "reflect"):
         assert Cli(monkeypatch, capfd)(command, "--help", plugin=False).code == 0

@@ -10,10 +10,10 @@ import statistics
 
 import pytest
 
-from rt_framework.contrasts import Spread, auc, quantile, repeats
-from rt_framework.languages import UNSURE, language
-from rt_framework.neighbours import Neighbours, Sketcher
-from rt_framework.refusals import refuses
+from rt_framework.compare.languages import UNSURE, language
+from rt_framework.compare.neighbours import Neighbours, Sketcher
+from rt_framework.kit.refusals import refuses
+from rt_framework.kit.spread import Spread, auc, quantile, repeats
 from tests.helpers import CONFIG, Cli, rows, the_error, write_json
 from tests.reliability.test_18_hostile_text import NAMES, harmless, hostile_rows
 

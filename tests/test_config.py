@@ -5,14 +5,24 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from rt_framework.assembly import check_parts, steps_of
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
-from rt_framework.config import Builder, Config, Data, Limits, Pipeline, parse_yaml, read_config, settings, spec_of
+from rt_framework.config.pipelines import PIPELINES
+from rt_framework.config.schema import (
+    Builder,
+    Config,
+    Data,
+    Limits,
+    Pipeline,
+    parse_yaml,
+    read_config,
+    settings,
+    spec_of,
+)
 from rt_framework.errors import ConfigError, PluginError
-from rt_framework.host import Host
-from rt_framework.presets import PIPELINES
-from rt_framework.spec import Spec
-from rt_framework.structuring import structure
+from rt_framework.kit.parts import Spec
+from rt_framework.pipeline.assembly import check_parts, steps_of
+from rt_framework.plugin.host import Host
+from rt_framework.plugin.structuring import structure
 from tests.helpers import CONFIG
 
 SMALL = "data: {path: data.json}\npipeline: selective-rt\n"

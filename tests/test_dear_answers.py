@@ -8,12 +8,12 @@ import math
 import pytest
 from attrs import evolve
 
-from rt_framework.breaker import Breaker
-from rt_framework.budget import Budget, bounded
-from rt_framework.calls import Calls
-from rt_framework.config import Limits
+from rt_framework.concurrency.stop import Breaker
+from rt_framework.config.schema import Limits
 from rt_framework.errors import BudgetReached, FatalTeacherError, TeacherError
 from rt_framework.model import Reply, Usage
+from rt_framework.teacher.budget import Budget, bounded
+from rt_framework.teacher.calls import Calls
 from rt_framework.testing import ScriptedTeacher
 from tests.run_helpers import request, tally
 

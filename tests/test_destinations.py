@@ -20,18 +20,21 @@ import click
 import pytest
 from filelock import FileLock
 
-from rt_framework import checks, rundir, salvage, snapshot
 from rt_framework.cli import _COMMANDS, main, rt
-from rt_framework.destinations import RUN_FILES as RUN_PATTERNS
-from rt_framework.destinations import Destination, check
+from rt_framework.data.destinations import RUN_FILES as RUN_PATTERNS
+from rt_framework.data.destinations import Destination, check
+from rt_framework.data.marks import MARK
+from rt_framework.data.replacing import ROOM, whole
+from rt_framework.data.rows import write_records
+from rt_framework.data.source import Source
 from rt_framework.errors import ConfigError, DiskError, PluginError
-from rt_framework.host import Reporters
-from rt_framework.ledger import Ledger
-from rt_framework.marks import MARK
-from rt_framework.records import write_records
-from rt_framework.replacing import ROOM, whole
-from rt_framework.source import Source
-from rt_framework.tally import Tally
+from rt_framework.jobs import install_checks as checks
+from rt_framework.jobs import salvaging as salvage
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.plugin.host import Reporters
+from rt_framework.plugin.progress import Tally
+from rt_framework.rundir import directory as rundir
+from rt_framework.rundir import live_state as snapshot
 from rt_framework.testing import FakeStudent
 from tests.helpers import CONFIG, PLUGIN, REPO, Cli, json_lines, rows, write_json
 from tests.run_helpers import SELECTIVE, go, job
@@ -626,7 +629,7 @@ def test_nothing_is_written_but_through_the_guard():
         name = str(path.relative_to(REPO / "rt_framework").with_suffix(""))
         if not name.startswith("testing/"):
             text = path.read_text("utf-8")
-            if writes.search(text) and "from rt_framework.replacing import whole" not in text:
+            if writes.search(text) and "from rt_framework.data.replacing import whole" not in text:
                 found[name] = len(writes.findall(text))
     assert set(found) == {
         *("marks", "replacing"),  # the guard itself

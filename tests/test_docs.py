@@ -22,18 +22,20 @@ import yaml
 from attrs import NOTHING, fields, frozen, resolve_types
 from attrs import has as is_attrs
 
-from rt_framework import config, events, testing
+from rt_framework import events, testing
 from rt_framework.cli import _COMMANDS, FAULT, main, rt
-from rt_framework.config import Builder, Config
+from rt_framework.config import schema as config
+from rt_framework.config.pipelines import PIPELINES
+from rt_framework.config.schema import Builder, Config
+from rt_framework.data.shapes import SHAPES
 from rt_framework.errors import KINDS, RtError
 from rt_framework.hookspecs import GROUP, EventHooks, RegistrationHooks
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger
-from rt_framework.presets import PIPELINES, PRESETS
-from rt_framework.registry import Entry
-from rt_framework.shapes import SHAPES
-from rt_framework.spec import Spec
-from rt_framework.structuring import structure
+from rt_framework.kit.parts import Spec
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.plugin.host import Host
+from rt_framework.plugin.registry import Entry
+from rt_framework.plugin.structuring import structure
+from rt_framework.scoring.presets import PRESETS
 from rt_framework.testing import contracts
 from rt_framework.testing.checking import check
 from tests import signatures

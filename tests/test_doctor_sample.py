@@ -13,12 +13,12 @@ import pytest
 from attrs import evolve
 
 from rt_framework import hookimpl
-from rt_framework.assembly import Framing
-from rt_framework.config import ScoringConfig
+from rt_framework.config.schema import ScoringConfig
+from rt_framework.jobs.sample_checks import METRICS, Looked, findings
+from rt_framework.kit.parts import Spec
 from rt_framework.model import Turn
-from rt_framework.sanity import METRICS, Looked, findings
+from rt_framework.pipeline.assembly import Framing
 from rt_framework.spans import SpanLoss
-from rt_framework.spec import Spec
 from rt_framework.testing.fakes import FakeStudent
 from tests import tiny_models
 from tests.helpers import REPO, Cli, rows, write_json

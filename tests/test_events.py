@@ -10,7 +10,7 @@ import pytest
 
 from rt_framework import TeacherError, hookimpl
 from rt_framework.errors import FatalTeacherError, LockedError, RtError
-from rt_framework.rundir import open_run
+from rt_framework.rundir.directory import open_run
 from rt_framework.testing import ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests.run_helpers import GATES, SELECTIVE, Priced, go, job, pair_of, rows

@@ -18,8 +18,8 @@ from rt_framework.builtin.formats.dataset import DatasetFormat
 from rt_framework.builtin.formats.json import JsonFormat
 from rt_framework.builtin.formats.jsonl import JsonlFormat
 from rt_framework.builtin.formats.parquet import ParquetFormat
+from rt_framework.data.rows import detect_format, read_records, with_ids, write_records
 from rt_framework.errors import DataError
-from rt_framework.records import detect_format, read_records, with_ids, write_records
 
 FORMATS = {
     "json": JsonFormat(),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from rt_framework import turns
-from rt_framework.assembly import Framing
-from rt_framework.config import Builder, ScoringConfig
+from rt_framework.config.pipelines import pipeline
+from rt_framework.config.schema import Builder, ScoringConfig
 from rt_framework.errors import ConfigError, Unscorable
-from rt_framework.framing import PresetFrame
-from rt_framework.host import Host
+from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Turn
-from rt_framework.presets import pipeline
+from rt_framework.pipeline.assembly import Framing
+from rt_framework.plugin.host import Host
+from rt_framework.scoring.spans_of import PresetFrame
 from rt_framework.spans import Span
-from rt_framework.spec import Spec
 
 WITHOUT = Pair("Name a colour.", "", "Blue.")
 WITH = Pair("Name a colour.", "One word.", "Blue.")

@@ -19,11 +19,11 @@ from rt_framework.builtin.reflections.response import ResponseReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
-from rt_framework.calls import call_key
-from rt_framework.losses import Losses
+from rt_framework.data.rows import SampleIds
 from rt_framework.model import Pair, Request, Sampling, Turn
-from rt_framework.records import SampleIds
+from rt_framework.scoring.losses import Losses
 from rt_framework.spans import Span
+from rt_framework.teacher.calls import call_key
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from tests.helpers import REPO
 from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs, tally

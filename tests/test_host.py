@@ -9,11 +9,11 @@ import pluggy
 import pytest
 
 from rt_framework import hookimpl
-from rt_framework import host as host_module
-from rt_framework.config import Builder
+from rt_framework.config.schema import Builder
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import GROUP, KINDS
-from rt_framework.host import Host
+from rt_framework.plugin import host as host_module
+from rt_framework.plugin.host import Host
 from tests.helpers import Cli, install, rt, the_error
 
 _unique = itertools.count()
@@ -97,14 +97,14 @@ BROKEN = {
         "hook 'rt_register_metrics': argument 'register' has a default and would never be passed",
     ),
     "newer API": (
-        f"RT_PLUGIN_API = (1, 99)\n{HOOK}pass",
+        f"RT_PLUGIN_API = (2, 99)\n{HOOK}pass",
         "version",
-        "written for plugin API 1.99, this is 1.0: update rt",
+        "written for plugin API 2.99, this is 2.0: update rt",
     ),
     "older API": (
-        f"RT_PLUGIN_API = (0, 9)\n{HOOK}pass",
+        f"RT_PLUGIN_API = (1, 9)\n{HOOK}pass",
         "version",
-        "written for plugin API 0.9, this is 1.0: update the",
+        "written for plugin API 1.9, this is 2.0: update the",
     ),
     "odd API": (
         f"RT_PLUGIN_API = '1'\n{HOOK}pass",
@@ -229,7 +229,7 @@ def test_a_part_that_exits_is_blamed_and_the_program_goes_on(package, site):
 
 def test_an_older_minor_api_is_fine(package, monkeypatch):
     """Within a first number things are only added."""
-    package(f"RT_PLUGIN_API = (1, 1)\n{metric()}")
+    package(f"RT_PLUGIN_API = (2, 1)\n{metric()}")
     monkeypatch.setattr(host_module, "API", (1, 2))
     host = Host()
     assert host.find("metrics", "odd-metric").plugin == "odd"

@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from statistics import median
 
@@ -17,53 +18,57 @@ from tests.helpers import REPO
 
 PACKAGE = REPO / "rt_framework"
 
-LAYERS = (
-    "plain stdout",
-    "errors model events batching sequences migrations estimates refusals languages neighbours",
-    "bounds places spans fences contrasts seal marks",
-    "answers protocols hookspecs matching spec options shapes shards breaker interrupt damage destinations",
-    "replacing",
-    "pairwise registry records steps plan writer reading budget pace disk scaffold",
-    "host presets structuring ledger packing asking",
-    "config framing tally rundir account batchbook",
-    "batches losses source manifest summary watchdog snapshot card",
-    "calls outlet",
-    "teaching scoring",
-    "pipeline outputs selecting assembly foresight",
-    "possible",
-    "runner score checks console quote merging salvage compare preferences",
-    "judging sanity packs",
-    "story pilot report screen side_by_side",
-    "spending hub",
-    "cli",
+LAYERS: tuple[dict[str, str], ...] = (
+    {"text": "text that may come from anywhere, made fit to be shown: no control characters, no secrets"},
+    {
+        "errors": "what can go wrong, and what each failure of a teacher costs",
+        "model": "frozen data: pairs, samples, scores, requests, replies",
+        "events": "what reporters are told",
+    },
+    {
+        "spans": "targets after contexts, for which a student gives losses",
+        "hookspecs": "how a plugin says what it offers",
+    },
+    {
+        "protocols": "what each kind of plugin promises",
+        "kit": "what an author of a plugin may use besides: fences, reading of answers, packed rows, statistics",
+        "concurrency": "gathering into batches, the stop signal, signals of the system",
+    },
+    {
+        "plugin": "plugins: discovery with blame, names to lazy targets, options",
+        "ledger": "every answer and loss that was paid for",
+    },
+    {"config": "what a user writes: YAML to frozen objects, named pipelines, shards"},
+    {
+        "data": "files to samples and back, and the guard of everything that is written",
+        "teacher": "each question paid for once: look-up, budget, rate limit, sending, reading",
+        "scoring": "each loss computed once: presets, spans, planning, the forward pass, scores",
+    },
+    {"rundir": "a run directory: lock, frozen facts, outputs, manifest, summary, heartbeat"},
+    {"pipeline": "samples through the stages of a job"},
+    {"export": "what leaves a finished run: packs, preferences, the folder for the hub, its card"},
+    {"jobs": "what people do, as plain functions: run, score, select, quote, pilot, merge, salvage, check"},
+    {"compare": "two data sets side by side: statistics, near duplicates, languages, a judge"},
+    {"terminal": "everything that is drawn on a terminal"},
+    {"testing": "the conformance kit and its fakes", "report": "the report of a run as one page"},
+    {"cli": "a thin module a command"},
 )
-"""The core, from what everything may import to what imports everything. A module imports from earlier layers only."""
+"""What stands in the package, from the bottom up, and what each holds.
 
-LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer.split()}
+A room or module imports from lower layers only; never from its own layer, but for what is inside the same room.
+"""
+
+LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 
 PUBLIC = {
-    "",
-    "bounds",
-    "places",
-    "errors",
-    "events",
-    "model",
-    "spans",
-    "protocols",
-    "hookspecs",
-    "spec",
-    "records",
-    "shapes",
-    "packing",
-    "plain",
-    "stdout",
-    "sequences",
-    "matching",
-    "fences",
-    "answers",
-    "refusals",
+    *(name for name in LEVEL if (PACKAGE / f"{name}.py").is_file()),
+    *("", "protocols", "kit", "jobs", "testing"),
 }
-"""Modules of the core that a plugin may import; the empty name is the package itself."""
+"""What plugins and other programs may import: the package itself, its top modules, and rooms of which each module
+is public. Every other room speaks through its ``__init__`` to the rooms above it."""
+
+UPWARDS = {("testing", "cli")}
+"""Imports from a higher layer that are meant: the kit's fixture calls commands as the installed program does."""
 
 HEAVY = (
     *("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf"),
@@ -71,7 +76,7 @@ HEAVY = (
 )
 
 WHO_MAY_IMPORT = {
-    "rich": {"console", "screen", "side_by_side", "story"},
+    "rich": {"terminal"},
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.channel"},
     "aiohttp": {"builtin.teachers.transport"},
     "httpx": {"builtin.teachers.transport", "builtin.teachers.channel", "builtin.teachers.litellm_batches"},
@@ -81,17 +86,17 @@ WHO_MAY_IMPORT = {
         "builtin.executors.processes",
         "builtin.teachers.hf",
         "builtin.teachers.decoding",
-        "checks",
+        "jobs.install_checks",
     },
     "transformers": {"builtin.models", "builtin.students", "builtin.teachers.hf"},
-    "numpy": {"packing", "builtin.students", "builtin.teachers.decoding"},
+    "numpy": {"kit.packing", "builtin.students", "builtin.teachers.decoding"},
     "datasets": {"builtin.formats.dataset"},
     "pyarrow": {"builtin.formats"},
-    "datasketch": {"neighbours"},
-    "py3langid": {"languages"},
+    "datasketch": {"compare.neighbours"},
+    "py3langid": {"compare.languages"},
     "click": {"cli"},
-    "sqlite3": {"damage", "reading", "writer", "migrations", "merging", "salvage"},
-    "yaml": {"card", "config", "report"},
+    "sqlite3": {"ledger", "jobs.merging", "jobs.salvaging"},
+    "yaml": {"export.card", "config", "report"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
 }
@@ -106,16 +111,21 @@ def _name(path: Path) -> str:
 TREES = {_name(path): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
-    """Full names of the modules that a tree imports, anywhere in it."""
+def _imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """The modules that a tree imports, anywhere in it, with the name that is taken from each; empty for itself."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import"
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}".removeprefix("rt_framework.")
-                yield f"rt_framework.{inner}" if inner in TREES else str(node.module)
+                yield (f"rt_framework.{inner}", "") if inner in TREES else (str(node.module), alias.name)
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of the modules that a tree imports."""
+    yield from (module for module, _ in _imported(tree))
 
 
 def _own(tree: ast.AST) -> set[str]:
@@ -128,33 +138,74 @@ def _inside(module: str, places: set[str]) -> bool:
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
-CORE = {name: tree for name, tree in TREES.items() if name and not _inside(name, {"builtin", "testing"})}
+def _top(module: str) -> str:
+    return module.split(".")[0]
+
+
+def _is_public(module: str) -> bool:
+    return module in PUBLIC or (_top(module) in PUBLIC and _top(module) != "")
+
+
+CORE = {name: tree for name, tree in TREES.items() if name and not _inside(name, {"builtin"})}
 
 
 # --- imports ----------------------------------------------------------------------------------
 
 
-def test_every_module_of_the_core_has_a_layer():
-    """And every layer is made of modules that exist."""
-    assert {name.split(".")[0] for name in CORE} == set(LEVEL)
+def test_every_room_of_the_core_has_a_layer():
+    """And every layer is made of rooms and modules that exist: at most 27 of them, with the reference plugins."""
+    assert {_top(name) for name in CORE} == set(LEVEL)
+    assert len(LEVEL) + len(["__init__", "builtin"]) <= 27
 
 
 @pytest.mark.parametrize("module", sorted(CORE))
-def test_a_module_of_the_core_imports_from_earlier_layers_only(module):
-    """Never from a later one, nor from its own, nor from the built-in plugins."""
-    top = module.split(".")[0]
+def test_a_module_imports_from_lower_layers_only(module):
+    """Never from a higher one or from its own, nor from the built-in plugins."""
+    top = _top(module)
     for imported in _own(CORE[module]):
-        target = imported.split(".")[0]
-        if target != top and (top, target) != ("cli", "testing"):  # `rt plugins check` runs the contracts
-            assert target in LEVEL, f"{module} imports {imported}"
-            assert LEVEL[target] < LEVEL[top], f"{module} imports {imported}"
+        target = _top(imported)
+        if target != top and (top, target) not in UPWARDS:
+            assert target in LEVEL or target == "", f"{module} imports {imported}"
+            assert LEVEL.get(target, -1) < LEVEL[top], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", sorted(CORE))
+def test_rooms_speak_through_their_face(module):
+    """From outside, a room that is not public is its ``__init__`` and the names that are listed there."""
+    for imported, name in _imported(CORE[module]):
+        room, _, inner = imported.removeprefix("rt_framework.").partition(".")
+        if not imported.startswith("rt_framework.") or room in {_top(module), ""} or room in PUBLIC:
+            continue
+        assert not inner or inner in _face(room), f"{module} reaches past {room} to {imported}"
+        assert inner or name in _face(room), f"{room} does not list {name}, which {module} imports"
+
+
+@cache
+def _face(room: str) -> set[str]:
+    """The names that a room lists in ``__all__``."""
+    for node in TREES[room].body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+def test_nothing_imports_itself_by_way_of_another():
+    """The modules have an order; a room's ``__init__``, which imports the room's own modules, stands above these."""
+    graph: dict[str, set[str]] = {}
+    for name, tree in TREES.items():
+        graph[name] = {one for one in _own(tree) if one != name and one in TREES and not _is_above(one, name)}
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(TREES)
+
+
+def _is_above(package: str, module: str) -> bool:
+    return package == "" or module.startswith(f"{package}.")
 
 
 @pytest.mark.parametrize("module", sorted(name for name in TREES if _inside(name, {"builtin"})))
 def test_a_builtin_plugin_imports_public_names_only(module):
     """As a stranger's would."""
     for imported in _own(TREES[module]):
-        assert imported in PUBLIC or _inside(imported, {"builtin"}), imported
+        assert _is_public(imported) or _inside(imported, {"builtin"}), imported
 
 
 @pytest.mark.parametrize("place", ["plugins", "tests/third_party"])
@@ -162,7 +213,7 @@ def test_a_plugin_package_imports_public_names_only(place):
     """And nothing of the built-in plugins but what it names by text."""
     for path in (REPO / place).rglob("*.py"):
         for imported in _own(ast.parse(path.read_text("utf-8"))):
-            assert imported in PUBLIC | {"testing"}, f"{path} imports {imported}"
+            assert _is_public(imported), f"{path} imports {imported}"
 
 
 @pytest.mark.parametrize("library", WHO_MAY_IMPORT)
@@ -174,7 +225,8 @@ def test_a_library_is_imported_where_it_belongs(library):
 
 
 @pytest.mark.parametrize(
-    "module", sorted([*(CORE.keys() - {"packing"}), *(name for name in TREES if name.endswith(("settings", "hooks")))])
+    "module",
+    sorted([*(CORE.keys() - {"kit.packing"}), *(name for name in TREES if name.endswith(("settings", "hooks")))]),
 )
 def test_nothing_heavy_is_imported_with_a_core_module_or_settings(module):
     """Only inside a function, if at all; ``packing`` is for students, which have loaded more than numpy."""
@@ -183,12 +235,25 @@ def test_nothing_heavy_is_imported_with_a_core_module_or_settings(module):
             assert not {one.split(".")[0] for one in _imports(ast.Module([node], []))} & set(HEAVY)
 
 
+def layers_table() -> str:
+    """The layers as the page on the architecture shows them."""
+    lines = ["| layer | room or module | holds |", "|---|---|---|"]
+    for level, layer in enumerate(LAYERS):
+        lines += [f"| {level} | `{name}` | {holds} |" for name, holds in layer.items()]
+    return "\n".join(lines)
+
+
+def test_the_page_shows_these_layers():
+    """``python -m tests.test_house`` prints the table."""
+    assert layers_table() in (REPO / "docs" / "explanation" / "architecture.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     "code",
     [
         "import rt_framework",
         "import rt_framework.testing",
-        "from rt_framework.host import Host; Host().load()",
+        "from rt_framework.plugin.host import Host; Host().load()",
         *(
             f"import sys; sys.argv = {['rt', *arguments]}\nfrom rt_framework.cli import main\n"
             "try: main()\nexcept SystemExit as end: assert not end.code"
@@ -270,10 +335,76 @@ def test_commands_are_sorted_into_modules_of_their_own():
     assert all(len((PACKAGE / "cli" / f"{name}.py").read_text().splitlines()) <= 100 for name in modules)
 
 
-def test_layers_are_written_from_the_bottom_up():
-    """Each layer is needed: something in it imports from the one before it."""
-    for below, above in pairwise(LAYERS):
-        imported = {
-            one.split(".")[0] for name in CORE if name.split(".")[0] in above.split() for one in _own(CORE[name])
-        }
-        assert imported & set(below.split()), above
+# --- numbers ----------------------------------------------------------------------------------
+
+
+def _private_used_once() -> float:
+    """Share of the private functions of a module that are named once in it, besides where they are defined."""
+    counts = []
+    for tree in TREES.values():
+        named = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        named += [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and re.match("_[^_]", node.name):
+                counts.append(named.count(node.name))
+    return sum(count == 1 for count in counts) / len(counts)
+
+
+def _attributes() -> Iterator[tuple[int, str]]:
+    """How many attributes each class that is no frozen data sets on itself."""
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.decorator_list:
+                sets = {
+                    target.attr
+                    for inner in ast.walk(node)
+                    if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store)
+                    for target in [inner]
+                    if isinstance(target.value, ast.Name) and target.value.id == "self"
+                }
+                yield len(sets), f"{module}.{node.name}"
+
+
+def _comments(paths: list[Path]) -> tuple[int, int]:
+    """Comments, those for tools left out, and all lines."""
+    lines = [line.strip() for path in paths for line in path.read_text("utf-8").splitlines()]
+    return sum(line.startswith("# ") and not line.startswith(("# ---", "# noqa", "# type:")) for line in lines), len(
+        lines
+    )
+
+
+def numbers() -> Iterator[tuple[str, object]]:
+    """What there is to see of the house in numbers. A number is a place to look, not a verdict."""
+    kernel = [path for path in PACKAGE.rglob("*.py") if _in_kernel(path.relative_to(PACKAGE))]
+    core = [path for path in PACKAGE.rglob("*.py") if not _inside(_name(path), {"builtin", "testing"})]
+    sizes = sorted(len(path.read_text("utf-8").splitlines()) for path in core)
+    functions = sorted(size for _, size in _functions())
+    fan_out = sorted((len(_own(tree)), name) for name, tree in TREES.items() if name.split(".")[-1] != "__init__")
+    comments, lines = _comments(list(PACKAGE.rglob("*.py")))
+    yield "entries at the top", len({_top(name) for name in TREES})
+    yield "kernel, lines", sum(len(path.read_text("utf-8").splitlines()) for path in kernel)
+    yield "core file, median and longest", (median(sizes), sizes[-1])
+    yield (
+        "functions, median, p99 and longest",
+        (median(functions), functions[len(functions) * 99 // 100], functions[-1]),
+    )
+    yield "private functions used once", f"{_private_used_once():.0%}"
+    yield "attributes of a class, most", sorted(_attributes())[-5:]
+    yield "modules that a module imports, most", fan_out[-5:]
+    yield (
+        "rooms that import sqlite3",
+        sorted({_top(name) for name, tree in TREES.items() if "sqlite3" in _imports(tree)}),
+    )
+    yield "comments in 100 lines", f"{100 * comments / lines:.1f}"
+
+
+def _in_kernel(path: Path) -> bool:
+    """The face up to the pipeline: what every run goes through."""
+    top = path.parts[0].removesuffix(".py")
+    return top in LEVEL and LEVEL[top] <= LEVEL["pipeline"] and top != "kit"
+
+
+if __name__ == "__main__":
+    print(layers_table())
+    for name, value in numbers():
+        print(f"{name}: {value}")

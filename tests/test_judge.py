@@ -12,11 +12,11 @@ from statistics import NormalDist
 
 import pytest
 
-from rt_framework.contrasts import Judged, Verdicts, win_score
+from rt_framework.compare.pairwise import NAME, Pairwise
 from rt_framework.errors import TeacherError
-from rt_framework.ledger import Ledger
+from rt_framework.kit.spread import Judged, Verdicts, win_score
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Reply, Request, Turn, Unparsed, digest
-from rt_framework.pairwise import NAME, Pairwise
 from rt_framework.testing.fakes import ScriptedTeacher
 from tests import fakes_plugin
 from tests.helpers import Cli, the_error, write_json

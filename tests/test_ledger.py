@@ -9,10 +9,10 @@ from contextlib import closing
 
 import pytest
 
-from rt_framework.batchbook import BatchBook
 from rt_framework.errors import DataError, DiskError, TeacherError
-from rt_framework.ledger import Ledger, Story
-from rt_framework.migrations import STEPS
+from rt_framework.ledger.batches import BatchBook
+from rt_framework.ledger.ledger import Ledger, Story
+from rt_framework.ledger.schema import STEPS
 from rt_framework.model import Decision, Failure, Pair, Reply, Score, Turn, Usage, Version
 from rt_framework.spans import SpanLoss
 from tests.run_helpers import pair, request, sample

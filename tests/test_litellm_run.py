@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rt_framework import calls
 from rt_framework.cli import main
+from rt_framework.teacher import calls
 from rt_framework.testing.server import FaultServer
 from tests.reliability.jobs import http_job, litellm_at, priced_at
 from tests.run_helpers import attempts, http_answer, rows, side

@@ -8,8 +8,8 @@ import pytest
 
 from rt_framework.builtin.metrics.plain import Length, MeanLoss, Perplexity
 from rt_framework.builtin.metrics.ratios import IFD, RIFD, IFDLoss, RIFDLoss
-from rt_framework.config import Builder
-from rt_framework.host import Host
+from rt_framework.config.schema import Builder
+from rt_framework.plugin.host import Host
 from rt_framework.spans import Loss
 
 LOSSES = {"y|x": Loss(6.0, 3), "y": Loss(12.0, 4), "x|y": Loss(3.0, 2), "x": Loss(8.0, 4), "len(y)": Loss(None, 17)}

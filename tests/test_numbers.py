@@ -11,20 +11,20 @@ import pytest
 from attrs import evolve, fields, frozen
 from attrs import has as is_attrs
 
-from rt_framework.asking import checked
-from rt_framework.bounds import WHOLE, within
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.teachers.extra import refusal
 from rt_framework.builtin.teachers.litellm import _litellm
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.cli import rt
 from rt_framework.cli.numbers import Number, Whole
-from rt_framework.config import Limits, ScoringConfig
+from rt_framework.config.schema import Limits, ScoringConfig
 from rt_framework.errors import BudgetReached, ConfigError, PluginError
 from rt_framework.hookspecs import KINDS
-from rt_framework.host import Host
+from rt_framework.kit.bounds import WHOLE, within
 from rt_framework.model import Request, Sampling
-from rt_framework.structuring import structure
+from rt_framework.plugin.host import Host
+from rt_framework.plugin.structuring import structure
+from rt_framework.teacher.asking import checked
 from tests.helpers import Cli
 from tests.run_helpers import Priced, go, job, rows
 

@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-from rt_framework.breaker import Breaker
+from rt_framework.concurrency.stop import Breaker
 from rt_framework.errors import RtError
-from rt_framework.pace import Pace
+from rt_framework.teacher.rate_limit import Pace
 
 
 class Clock(asyncio.SelectorEventLoop):

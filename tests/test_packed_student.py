@@ -15,7 +15,7 @@ from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
 from rt_framework.builtin.students.products import OneDnnProducts, worthwhile
-from rt_framework.plan import plan
+from rt_framework.scoring.planning import plan
 from tests import tiny_models as tiny
 from tests.tiny_models import FAMILIES, means, sequences
 

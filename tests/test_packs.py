@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from rt_framework.errors import ConfigError
-from rt_framework.host import Host
-from rt_framework.hub import export_hub
-from rt_framework.ledger import Ledger
-from rt_framework.packs import PACKS, export_pack
+from rt_framework.export.hub import export_hub
+from rt_framework.export.packs import PACKS, export_pack
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.plugin.host import Host
 from tests.helpers import CONFIG, Cli, write_json
 from tests.run_helpers import SELECTIVE, go, job, json_lines, rows, side
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from rt_framework.config import Data
-from rt_framework.estimates import Estimate, Moments, _t, share
+from rt_framework.config.schema import Data
+from rt_framework.data.source import Draw, Source, open_source
 from rt_framework.events import RunStarted, SampleFinished
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger, Story
+from rt_framework.jobs.piloting import Stopwatch, forecast, pilot
+from rt_framework.kit.estimates import Estimate, Moments, _t, share
+from rt_framework.ledger.ledger import Ledger, Story
 from rt_framework.model import Reply, Sample, Usage, Version
-from rt_framework.pilot import Stopwatch, forecast, pilot
-from rt_framework.source import Draw, Source, open_source
+from rt_framework.plugin.host import Host
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 from tests import fakes_plugin
 from tests.helpers import CONFIG, Cli, json_lines
@@ -187,7 +187,7 @@ def test_time_is_left_open_where_it_says_nothing(tmp_path):
 def test_the_pace_is_that_of_the_gaps(monkeypatch):
     """The time to the first sample is kept apart."""
     now = [100.0]
-    monkeypatch.setattr("rt_framework.pilot.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("rt_framework.jobs.piloting.time.monotonic", lambda: now[0])
     pace = Stopwatch()
     now[0] = 110
     pace.rt_run_started(RunStarted("run", (), 4))
@@ -264,7 +264,7 @@ def test_the_whole_is_never_less_than_what_was_paid(synthetic):
 
 def hash_of(seed: int, story: Story) -> str:
     """Where the source's draw puts a sample, from what it takes in."""
-    from rt_framework.source import _place
+    from rt_framework.data.source import _place
 
     assert story.sample in Draw(seed, _place(seed, story.sample))
     return _place(seed, story.sample)

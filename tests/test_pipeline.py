@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt_framework import hookimpl
-from rt_framework import pipeline as pipeline_module
-from rt_framework.console import summary_tables
 from rt_framework.errors import ConfigError, DataError, FatalTeacherError, PluginError, TeacherError
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Reply
-from rt_framework.outputs import export
+from rt_framework.pipeline import engine as pipeline_module
+from rt_framework.plugin.host import Host
+from rt_framework.rundir.outputs import export
+from rt_framework.rundir.summary import summarise
 from rt_framework.spans import SpanLoss
-from rt_framework.summary import summarise
+from rt_framework.terminal.console import summary_tables
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs, pair_of, row, rows, side, tally

@@ -7,8 +7,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt_framework.packing import Row
-from rt_framework.plan import plan
+from rt_framework.kit.packing import Row
+from rt_framework.scoring.planning import plan
 from rt_framework.spans import EncodedSpan
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rt_framework.hookspecs import API
-from rt_framework.scaffold import KINDS
+from rt_framework.jobs.scaffold import KINDS
 from tests.helpers import PLUGIN, REPO, Cli, install, json_lines, rows, rt, the_error, write_json
 
 

@@ -15,8 +15,8 @@ from rt_framework.builtin.executors.settings import ProcessesSettings
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.errors import ConfigError, OutOfMemory, PluginError, RtError
-from rt_framework.ledger import Ledger
-from rt_framework.losses import Losses
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.scoring.losses import Losses
 from rt_framework.spans import Span
 from rt_framework.testing import FakeStudent
 from tests import tiny_models as tiny

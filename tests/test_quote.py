@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from rt_framework.budget import price_of
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
-from rt_framework.config import Data
+from rt_framework.config.schema import Data
 from rt_framework.errors import ConfigError, DataError
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger
+from rt_framework.jobs.quoting import Bounds, Quote, quote
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Sample
-from rt_framework.quote import Bounds, Quote, quote
+from rt_framework.plugin.host import Host
+from rt_framework.teacher.budget import price_of
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 from rt_framework.testing.server import FaultServer
 from tests import fakes_plugin

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rt_framework.builtin.formats.csv import CsvFormat
 from rt_framework.builtin.formats.json import JsonFormat
 from rt_framework.builtin.formats.jsonl import JsonlFormat
+from rt_framework.data.rows import SampleIds, detect_format, read_records, read_shape, with_ids, write_records
+from rt_framework.data.shapes import column_names, detect_shape, find_shape, to_record, to_row
 from rt_framework.errors import ConfigError, DataError, DiskError
 from rt_framework.model import Pair, Record, Turn
-from rt_framework.records import SampleIds, detect_format, read_records, read_shape, with_ids, write_records
-from rt_framework.shapes import column_names, detect_shape, find_shape, to_record, to_row
 
 
 def record_of(shape, row, columns=None):

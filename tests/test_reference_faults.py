@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from rt_framework import Reply, Score, Scored, Span, SpanLoss, TeacherError, Turn, Unparsed, Version, calls
+from rt_framework import Reply, Score, Scored, Span, SpanLoss, TeacherError, Turn, Unparsed, Version
 from rt_framework.builtin.metrics.ratios import IFD, RIFD, IFDLoss, RIFDLoss
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.prompts import INSTRUCTION
@@ -28,17 +28,19 @@ from rt_framework.builtin.students import head
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.templates.chat import Chat
-from rt_framework.config import Data, ScoringConfig
+from rt_framework.config.pipelines import PIPELINES
+from rt_framework.config.schema import Data, ScoringConfig
+from rt_framework.data.source import open_source
 from rt_framework.errors import ConfigError, ModelError, PluginError
-from rt_framework.fences import END, marker, token_of
-from rt_framework.framing import PresetFrame
-from rt_framework.host import Host
-from rt_framework.presets import PIPELINES, PRESETS, preset
-from rt_framework.score import score_file
-from rt_framework.selecting import select_file
-from rt_framework.source import open_source
+from rt_framework.jobs.scoring import score_file
+from rt_framework.jobs.selecting import select_file
+from rt_framework.kit.fences import END, marker, token_of
+from rt_framework.kit.parts import Spec
+from rt_framework.plugin.host import Host
+from rt_framework.scoring.presets import PRESETS, preset
+from rt_framework.scoring.spans_of import PresetFrame
 from rt_framework.spans import EncodedSpan, Loss
-from rt_framework.spec import Spec
+from rt_framework.teacher import calls
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests import tiny_models as tiny

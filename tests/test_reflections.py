@@ -11,7 +11,6 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt_framework import fences
 from rt_framework.builtin.reflections.guards import refuses
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.parsing import read
@@ -19,7 +18,8 @@ from rt_framework.builtin.reflections.prompts import INSTRUCTION, RESPONSE
 from rt_framework.builtin.reflections.response import ResponseReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.errors import KINDS
-from rt_framework.fences import token_of
+from rt_framework.kit import fences
+from rt_framework.kit.fences import token_of
 from rt_framework.model import Pair, Reply, Turn, Unparsed
 
 PAIR = Pair("Name a gas.", "noble ones only", "Helium is a noble gas.")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rt_framework.ledger import Story
+from rt_framework.ledger.ledger import Story
 from rt_framework.model import Decision, Pair, Sample, Score, Version
 from rt_framework.report import write_report
 from rt_framework.report.controls import length_matched, random_like

@@ -19,7 +19,7 @@ import pytest
 
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
-from rt_framework.ledger import Ledger
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Reply
 from rt_framework.testing.fakes import rewriting
 from rt_framework.testing.server import FaultServer

@@ -12,10 +12,10 @@ from contextlib import closing
 import pytest
 
 from rt_framework.errors import PluginError
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Range, Turn
-from rt_framework.presets import PRESETS, preset
+from rt_framework.plugin.host import Host
+from rt_framework.scoring.presets import PRESETS, preset
 from rt_framework.spans import SpanLoss
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import Wrong, pair

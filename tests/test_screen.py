@@ -20,13 +20,14 @@ import pytest
 from attrs import evolve
 from rich.console import Console
 
-from rt_framework import hookimpl, snapshot
+from rt_framework import hookimpl
 from rt_framework.events import Progress, RunStarted, StageProgress
-from rt_framework.host import Reporters
 from rt_framework.model import Decision, Score
-from rt_framework.rundir import owner
-from rt_framework.screen import screen
-from rt_framework.tally import Tally, Traffic
+from rt_framework.plugin.host import Reporters
+from rt_framework.plugin.progress import Tally, Traffic
+from rt_framework.rundir import live_state as snapshot
+from rt_framework.rundir.directory import owner
+from rt_framework.terminal.live import screen
 from rt_framework.testing import FailingTeacher, SlowTeacher
 from tests.helpers import CONFIG, REPO, json_lines, rt
 from tests.reliability.test_18_hostile_text import HOSTILE, SURROGATE, harmless
@@ -435,8 +436,9 @@ def test_a_directory_without_a_run_is_told(shell):
 
 def test_an_old_snapshot_is_told(tmp_path, monkeypatch, capfd):
     """The run may be busy with something that lets nothing else be done, or be stopped."""
-    from rt_framework import rundir, screen
     from rt_framework.cli import status
+    from rt_framework.rundir import directory as rundir
+    from rt_framework.terminal import live as screen
 
     owners = iter(["process 7 on here", "process 7 on here", None])
     monkeypatch.setattr(rundir, "owner", lambda _: next(owners))

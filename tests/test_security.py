@@ -19,18 +19,19 @@ from attrs import field, frozen
 from packaging.requirements import Requirement
 from safetensors.torch import load_file
 
-from rt_framework import Span, plain
+from rt_framework import Span
+from rt_framework import text as plain
 from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
-from rt_framework.config import parse_yaml, settings, spec_of
+from rt_framework.config.schema import parse_yaml, settings, spec_of
 from rt_framework.errors import ConfigError, ModelError
-from rt_framework.plain import without_secrets
-from rt_framework.registry import Entry
+from rt_framework.plugin.registry import Entry
 from rt_framework.testing.server import FaultServer
+from rt_framework.text import without_secrets
 from tests import tiny_models as tiny
 from tests.helpers import CONFIG, REPO, Cli, rows, the_error, write_json
 

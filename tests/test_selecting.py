@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from rt_framework.builtin.selectors.dataset import Top
-from rt_framework.config import Data
+from rt_framework.config.schema import Data
+from rt_framework.data.source import open_source
 from rt_framework.errors import DataError, PluginError
-from rt_framework.host import Host
+from rt_framework.jobs.selecting import select_file
+from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Sample
-from rt_framework.selecting import select_file
-from rt_framework.source import open_source
-from rt_framework.spec import Spec
+from rt_framework.plugin.host import Host
 from tests.run_helpers import json_lines, row, rows, write_json
 
 

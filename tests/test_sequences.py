@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt_framework.builtin.stages.rows import scored_rows
+from rt_framework.kit.compact import Late, Strings
 from rt_framework.model import Pair, Sample, Score, Version
-from rt_framework.sequences import Late, Strings
-from rt_framework.summary import _Sum
+from rt_framework.rundir.summary import _Sum
 
 
 @given(st.lists(st.integers(), max_size=9), st.slices(9), st.integers(-12, 12))

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt_framework.config import read_config
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger
-from rt_framework.merging import merge
+from rt_framework.config.schema import read_config
+from rt_framework.config.shards import Shard
+from rt_framework.data.rows import SampleIds
+from rt_framework.jobs.merging import merge
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Sample, Version
-from rt_framework.records import SampleIds
-from rt_framework.shards import Shard
+from rt_framework.plugin.host import Host
 from rt_framework.testing import FakeStudent
 from rt_framework.testing.server import FaultServer
 from tests import fakes_plugin
@@ -238,7 +238,7 @@ def test_a_merge_that_was_killed_is_done_again(rt, tmp_path, monkeypatch):
 
     for name in ("_copy", "write_outputs"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"rt_framework.merging.{name}", die)
+            patch.setattr(f"rt_framework.jobs.merging.{name}", die)
             with pytest.raises(Killed):
                 merge(host, config, tmp_path / "merged", shards)
         if name == "_copy":

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from rt_framework.assembly import steps_of
-from rt_framework.config import Builder, Config
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger
-from rt_framework.manifest import read_manifest
-from rt_framework.preferences import preferences
-from rt_framework.presets import PIPELINES
+from rt_framework.config.pipelines import PIPELINES
+from rt_framework.config.schema import Builder, Config
+from rt_framework.export.preferences import preferences
+from rt_framework.kit.parts import Spec
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.pipeline.assembly import steps_of
+from rt_framework.plugin.host import Host
 from rt_framework.report.noise import Doubts
 from rt_framework.report.survey import survey_of
-from rt_framework.spec import Spec
+from rt_framework.rundir.manifest import read_manifest
 from tests.run_helpers import go, job, outputs, rows, side
 
 REWRITE = {"reflect": "response"}

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from rt_framework.stdout import others_to_stderr, own
+from rt_framework.kit.stdout import others_to_stderr, own
 from tests.helpers import REPO, Cli, install, rows, rt, write_json
 
 NOISY = """

@@ -11,15 +11,15 @@ from contextlib import asynccontextmanager
 import pytest
 from attrs import frozen
 
-from rt_framework import calls
-from rt_framework.breaker import Breaker
-from rt_framework.calls import Calls, call_key
-from rt_framework.config import Limits
+from rt_framework.concurrency.stop import Breaker
+from rt_framework.config.schema import Limits
 from rt_framework.errors import KINDS, BudgetReached, ConfigError, DataError, FatalTeacherError, Retry, TeacherError
-from rt_framework.ledger import Ledger
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Failure, Reply, Request, Version
-from rt_framework.tally import Tally
-from rt_framework.teaching import Teaching
+from rt_framework.plugin.progress import Tally
+from rt_framework.teacher import calls
+from rt_framework.teacher.calls import Calls, call_key
+from rt_framework.teacher.client import Teaching
 from rt_framework.testing import ScriptedTeacher
 from tests.run_helpers import Rewriting, pair, tally
 

@@ -102,7 +102,12 @@ def test_a_project_that_goes_wrong_says_how(rt_project):
 
 def test_pytest_pays_little_for_the_fixture():
     """Every test run of whoever has this package imports it: no command line, no contract, nothing heavy with it."""
-    heavy = ("rt_framework.cli", "rt_framework.host", "rt_framework.testing.contracts", "rt_framework.testing.project")
+    heavy = (
+        "rt_framework.cli",
+        "rt_framework.plugin.host",
+        "rt_framework.testing.contracts",
+        "rt_framework.testing.project",
+    )
     heavy += ("click", "rich", "yaml", "numpy", "torch", "transformers", "litellm", "datasets", "pyarrow", "sqlite3")
     look = "import json, sys, rt_framework.testing.pytest_plugin\nprint(json.dumps([*{*sys.argv} & {*sys.modules}]))"
     done = python(look, *heavy, env=environment())

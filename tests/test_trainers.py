@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rt_framework.host import Host
-from rt_framework.packs import export_pack
+from rt_framework.export.packs import export_pack
+from rt_framework.plugin.host import Host
 from tests.run_helpers import SELECTIVE, go, job
 from tests.test_demo_data import DEMO
 

@@ -14,9 +14,9 @@ from typing import Any
 from attrs import asdict
 
 from rt_framework.config import Builder, Data
-from rt_framework.host import Host
+from rt_framework.data import open_source
+from rt_framework.plugin import Host
 from rt_framework.protocols import Reflection
-from rt_framework.source import open_source
 
 
 def ask(data: str, name: str) -> Iterator[dict[str, Any]]:

@@ -10,9 +10,8 @@ from typing import Any
 from rt_framework import hookimpl
 from rt_framework.config import Config
 from rt_framework.hookspecs import Register
-from rt_framework.host import Host
-from rt_framework.runner import run
-from rt_framework.structuring import structure
+from rt_framework.jobs.running import run
+from rt_framework.plugin import Host, structure
 from rt_framework.testing import ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 

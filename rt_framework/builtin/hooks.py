@@ -122,6 +122,6 @@ def rt_register_executors(register: Register) -> None:
 @hookimpl
 def rt_register_reporters(register: Register) -> None:
     """Who watches."""
-    register("console", "rt_framework.screen:ConsoleReporter", help="a live screen, or plain lines in a pipe")
+    register("console", "rt_framework.terminal.live:ConsoleReporter", help="a live screen, or plain lines in a pipe")
     target = f"{_HERE}.reporters.jsonl:JsonlReporter"
     register("jsonl", target, help="every event as a line of JSON", settings=JsonlSettings)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from rt_framework.errors import ModelError
-from rt_framework.plain import shown
+from rt_framework.text import shown
 
 _log = logging.getLogger("rt_framework")
 

@@ -14,8 +14,10 @@ from typing import Any
 import click
 
 from rt_framework.errors import PluginError, RtError
-from rt_framework.plain import shown, without_secrets
-from rt_framework.stdout import others_to_stderr
+from rt_framework.kit.stdout import others_to_stderr
+from rt_framework.text import shown, without_secrets
+
+__all__ = ["main", "rt"]
 
 _COMMANDS = {
     "run": "Run a whole job, or go on with one.",
@@ -80,7 +82,7 @@ class _Group(click.Group):
             ) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        from rt_framework.registry import suggestion
+        from rt_framework.plugin import suggestion
 
         try:
             return super().resolve_command(ctx, args)
@@ -96,7 +98,7 @@ def _plugin_commands() -> list[metadata.EntryPoint]:
 
 
 def _package(point: metadata.EntryPoint) -> str:
-    from rt_framework.host import packaged
+    from rt_framework.plugin import packaged
 
     return packaged(point)[0] or "?"
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rt_framework.cli.describe import found
-from rt_framework.console import line, stdout, table
 from rt_framework.errors import PluginError
-from rt_framework.host import Host
-from rt_framework.registry import Entry
+from rt_framework.plugin import Entry, Host
+from rt_framework.terminal import line, stdout, table
 from rt_framework.testing.checking import Checked, check
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 from attrs import evolve
 
-from rt_framework.options import Option
-from rt_framework.spec import Spec
+from rt_framework.kit.parts import Spec
+from rt_framework.plugin import Option
 
 
 class ChoosingCommand(click.Command):

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from rt_framework.cli.numbers import Whole
-from rt_framework.host import Host, close_reporters
-from rt_framework.stdout import others_to_stderr
+from rt_framework.kit.stdout import others_to_stderr
+from rt_framework.plugin import Host, close_reporters
 
 F = TypeVar("F", bound=Callable[..., Any])
 

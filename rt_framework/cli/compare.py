@@ -10,10 +10,10 @@ import click
 from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.common import moved_option, overwrite_option, pairs
 from rt_framework.cli.numbers import Number, Whole
-from rt_framework.host import Host
+from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
-    from rt_framework.judging import Job, Judgements
+    from rt_framework.compare import Job, Judgements
 
 
 @click.command(cls=ChoosingCommand, choices={"judge": "teachers"})
@@ -60,11 +60,9 @@ def command(
     With --judge a teacher marks both answers to each question that A and B share, in both orders. Its options are
     options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
     """
-    from rt_framework.compare import compare, lent, open_side, plain, write_json
+    from rt_framework.compare import Job, claim_judged, compare, lent, open_side, plain, plain_judgements, write_json
     from rt_framework.config import Data, Limits
-    from rt_framework.console import line, stdout
-    from rt_framework.judging import Job, claim_judged, plain_judgements
-    from rt_framework.side_by_side import show_comparison, show_judgements
+    from rt_framework.terminal import line, show_comparison, show_judgements, stdout
 
     if judge is None and (sample, budget_usd, run_dir) != (None, None, None):
         raise click.UsageError("--sample, --budget-usd and --run-dir are for --judge")
@@ -94,7 +92,7 @@ def _judged(host: Host, job: Job) -> Judgements:
     import asyncio
 
     from rt_framework.cli.common import watching
-    from rt_framework.judging import judge
+    from rt_framework.compare import judge
 
     with watching(host, ["console"]) as watchers:
         return asyncio.run(judge(host, job, watchers))

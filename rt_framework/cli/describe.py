@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rt_framework.console import line, stdout, table
 from rt_framework.errors import PluginError
-from rt_framework.host import Host
-from rt_framework.registry import Entry, suggestion
+from rt_framework.plugin import Entry, Host, suggestion
+from rt_framework.terminal import line, stdout, table
 
 
 def describe(host: Host, name: str) -> None:

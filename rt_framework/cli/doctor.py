@@ -10,10 +10,10 @@ import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.numbers import Whole
-from rt_framework.host import Host
+from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
-    from rt_framework.checks import Finding
+    from rt_framework.jobs.install_checks import Finding
 
 
 @click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates"})
@@ -46,10 +46,10 @@ def command(
     With --student and DATA a few samples of it are scored, to see whether student, template and data fit together
     before all of it is scored. A file that ends in .yaml or .yml is a CONFIG. Nothing is written.
     """
-    from rt_framework import checks
     from rt_framework.cli.common import pairs
     from rt_framework.config import Data, ScoringConfig
-    from rt_framework.sanity import check_sample
+    from rt_framework.jobs import install_checks as checks
+    from rt_framework.jobs.sample_checks import check_sample
 
     who = None if student is None else chosen("student", student)
     looks: list[Callable[[], Iterator[Finding]]] = [
@@ -71,7 +71,7 @@ def command(
 
 def _told(results: list[Finding]) -> int:
     """Print what was found; gives the exit code."""
-    from rt_framework.console import line, stdout, table
+    from rt_framework.terminal import line, stdout, table
 
     console = stdout()
     console.print(table("Checks", ("", "what", "finding"), [(r.mark, r.what, r.finding) for r in results]))

@@ -18,7 +18,7 @@ def command(run_dir: Path, sample: str) -> None:
     from rt_framework.errors import DataError
     from rt_framework.ledger import is_row
     from rt_framework.rundir import look
-    from rt_framework.story import tell
+    from rt_framework.terminal import tell
 
     ledger = look(run_dir)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rt_framework.cli.common import overwrite_option
-from rt_framework.host import Host
+from rt_framework.plugin import Host
 
 
 @click.command()
@@ -34,19 +34,19 @@ def command(
     overwrite: bool,
 ) -> None:
     """Write what the run in RUN_DIR kept, in any format and shape, or as a trainer or the hub takes it."""
-    from rt_framework.plain import shown
+    from rt_framework.text import shown
 
     _check(format_ or shape or dropped, pack, hub_folder, license_)
     if pack is not None:
-        from rt_framework.packs import export_pack
+        from rt_framework.export import export_pack
 
         done = export_pack(host, run_dir, out, pack, overwrite)
     elif hub_folder:
-        from rt_framework.hub import export_hub
+        from rt_framework.export import export_hub
 
         done = export_hub(host, run_dir, out, license_, overwrite)
     else:
-        from rt_framework.outputs import export
+        from rt_framework.rundir import export
 
         done = export(host, run_dir, out, format_, shape, dropped, overwrite)
     click.echo(shown(done))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rt_framework.errors import PluginError
-from rt_framework.host import Host
+from rt_framework.plugin import Host
 
 
 def make_host(plugins: Sequence[str], strict: bool) -> Host:

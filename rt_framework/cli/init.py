@@ -49,9 +49,8 @@ limits:
 @click.argument("path", type=click.Path(path_type=Path), default="rt.yaml")
 def command(path: Path) -> None:
     """Write a commented config to PATH (rt.yaml)."""
-    from rt_framework.destinations import Destination, claim
-    from rt_framework.plain import shown
-    from rt_framework.replacing import whole
+    from rt_framework.data import Destination, claim, whole
+    from rt_framework.text import shown
 
     destination = Destination(path, "PATH")
     claim([destination])

@@ -12,12 +12,12 @@ import click
 from attrs import evolve, frozen
 
 from rt_framework.cli.common import limit_option, moved_option, reporter_option
-from rt_framework.host import Host
+from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
     from rt_framework.config import Config
     from rt_framework.events import Summary
-    from rt_framework.runner import Manner
+    from rt_framework.jobs.running import Manner
 
 
 @frozen
@@ -38,7 +38,7 @@ class Job:
         import asyncio
 
         from rt_framework.cli.common import watching
-        from rt_framework.runner import run
+        from rt_framework.jobs.running import run
 
         with watching(self.host, self.reporters) as watchers:
             return asyncio.run(run(self.host, self.config, self.run_dir, watchers, evolve(manner, moved=self.moved)))

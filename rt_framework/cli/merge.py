@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rt_framework.host import Host
+from rt_framework.plugin import Host
 
 
 @click.command()
@@ -21,9 +21,9 @@ def command(host: Host, config: Path, out: Path, shards: tuple[Path, ...]) -> No
     again, with stages over the whole data set too.
     """
     from rt_framework.config import read_config
-    from rt_framework.console import stdout, summary_tables
-    from rt_framework.merging import merge
-    from rt_framework.plain import shown
+    from rt_framework.jobs.merging import merge
+    from rt_framework.terminal import stdout, summary_tables
+    from rt_framework.text import shown
 
     summary = merge(host, read_config(config), out, shards)
     for made in summary_tables(summary):

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rt_framework.bounds import unfit
+from rt_framework.kit.bounds import unfit
 
 
 class Whole(click.IntRange):

@@ -21,8 +21,8 @@ def command(job: Job, rows: int, seed: int) -> int:
     import asyncio
 
     from rt_framework.cli.common import watching
-    from rt_framework.pilot import pilot
-    from rt_framework.spending import show_forecast
+    from rt_framework.jobs.piloting import pilot
+    from rt_framework.terminal import show_forecast
 
     with watching(job.host, job.reporters) as watchers:
         summary, forecast = asyncio.run(pilot(job.host, job.config, job.run_dir, rows, seed, watchers, job.moved))

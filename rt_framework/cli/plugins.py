@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from rt_framework.host import Host
-from rt_framework.scaffold import KINDS, write_package
+from rt_framework.jobs.scaffold import KINDS, write_package
+from rt_framework.plugin import Host
 
 
 @click.group(invoke_without_command=True)
@@ -22,7 +22,7 @@ def command(ctx: click.Context) -> None:
 @click.pass_obj
 def list_(host: Host) -> None:
     """List plugin packages, and the names that the built-in plugin offers. Imports no other plugin."""
-    from rt_framework.console import stdout, table
+    from rt_framework.terminal import stdout, table
 
     console = stdout()
     entries = [(entry.kind[:-1], entry.name, entry.help) for entry in host.registry.entries()]

@@ -10,7 +10,7 @@ import click
 from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.common import data_options, moved_option, overwrite_option
 from rt_framework.cli.numbers import Whole
-from rt_framework.host import Host
+from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
     from rt_framework.config import Data
@@ -44,13 +44,11 @@ def command(
 
     from rt_framework.cli.common import watching
     from rt_framework.config import Builder, Config, Limits, Output, Pipeline
-    from rt_framework.destinations import Destination, beside, claim, paths_in
-    from rt_framework.outputs import export
-    from rt_framework.plain import shown
-    from rt_framework.records import kind_of
-    from rt_framework.runner import Manner, run
-    from rt_framework.source import find_format, output_format
-    from rt_framework.spec import Spec
+    from rt_framework.data import Destination, beside, claim, find_format, kind_of, output_format, paths_in
+    from rt_framework.jobs.running import Manner, run
+    from rt_framework.kit.parts import Spec
+    from rt_framework.rundir import export
+    from rt_framework.text import shown
 
     # The run writes in the format of OUT, so that what OUT cannot hold is known before the first call.
     form = output_format(host, out, find_format(host, Path(data.path), data.format)[0])

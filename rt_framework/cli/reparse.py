@@ -14,6 +14,6 @@ def command(job: Job) -> int:
 
     For a parser, selector or gate that has changed. What has no answer yet keeps the version it has.
     """
-    from rt_framework.runner import Manner
+    from rt_framework.jobs.running import Manner
 
     return job.exit_code(job.run(Manner(ask=False)))

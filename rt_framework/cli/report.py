@@ -26,7 +26,7 @@ def command(run_dir: Path, out: Path | None, megabytes: float, overwrite: bool) 
 
     The page is one file that loads nothing: open it in any browser, send it to anyone who may read the data.
     """
-    from rt_framework.plain import shown
     from rt_framework.report import write_report
+    from rt_framework.text import shown
 
     click.echo(shown(f"wrote {write_report(run_dir, out, megabytes, overwrite)}"))

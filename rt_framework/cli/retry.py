@@ -23,8 +23,8 @@ def command(job: Job, kinds: tuple[str, ...]) -> int:
     'rt status' lists the kinds. Without this only what never got an answer is asked again by 'rt run'.
     """
     from rt_framework.errors import KINDS
-    from rt_framework.registry import suggestion
-    from rt_framework.runner import Manner
+    from rt_framework.jobs.running import Manner
+    from rt_framework.plugin import suggestion
 
     for kind in kinds:
         if kind not in KINDS:

@@ -17,14 +17,14 @@ def command(job: Job, dry_run: bool) -> int:
     a second one leaves at once.
     """
     if dry_run:
-        from rt_framework.quote import quote
-        from rt_framework.spending import show_quote
-        from rt_framework.stdout import others_to_stderr
+        from rt_framework.jobs.quoting import quote
+        from rt_framework.kit.stdout import others_to_stderr
+        from rt_framework.terminal import show_quote
 
         with others_to_stderr():
             quoted = quote(job.host, job.config, job.run_dir, job.moved)
         show_quote(quoted, job.config)
         return 0
-    from rt_framework.runner import Manner
+    from rt_framework.jobs.running import Manner
 
     return job.exit_code(job.run(Manner()))

@@ -15,8 +15,8 @@ def command(run_dir: Path, out: Path) -> None:
 
     A run in OUT then asks and computes only what could not be read.
     """
-    from rt_framework.plain import shown
-    from rt_framework.salvage import salvage
+    from rt_framework.jobs.salvaging import salvage
+    from rt_framework.text import shown
 
     found = salvage(run_dir, out)
     read = f"{found.answers} answers of {found.attempts} requests and {found.losses} losses were read"

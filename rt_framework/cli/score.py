@@ -10,7 +10,7 @@ import click
 from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.common import data_options, overwrite_option
 from rt_framework.cli.numbers import Whole
-from rt_framework.host import Host
+from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
     from rt_framework.config import Data
@@ -46,12 +46,12 @@ def command(
     """
     import asyncio
 
-    from rt_framework.assembly import Framing
     from rt_framework.cli.common import watching
     from rt_framework.config import ScoringConfig
-    from rt_framework.plain import shown
-    from rt_framework.score import score_file
-    from rt_framework.source import open_source
+    from rt_framework.data import open_source
+    from rt_framework.jobs.scoring import score_file
+    from rt_framework.pipeline import Framing
+    from rt_framework.text import shown
 
     source = open_source(host, data, limit)
     framed = chosen("template", template) if template else None

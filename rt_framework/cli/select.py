@@ -9,7 +9,7 @@ import click
 
 from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.common import data_options, overwrite_option
-from rt_framework.host import Host
+from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
     from rt_framework.config import Data
@@ -37,9 +37,9 @@ def command(
 
     The options of the selector are options too: 'rt select --by top --help' lists --by-metric and others.
     """
-    from rt_framework.plain import shown
-    from rt_framework.selecting import select_file
-    from rt_framework.source import open_source
+    from rt_framework.data import open_source
+    from rt_framework.jobs.selecting import select_file
+    from rt_framework.text import shown
 
     source = open_source(host, data, limit)
     click.echo(shown(select_file(host, source, scores, chosen("by", by), out, dropped, overwrite)))

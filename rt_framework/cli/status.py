@@ -33,11 +33,9 @@ def _watch(run_dir: Path) -> bool:
     Returns:
         whether it was left by Ctrl-C.
     """
-    from rt_framework import snapshot
-    from rt_framework.console import line, stdout
-    from rt_framework.interrupt import ctrl_c
-    from rt_framework.rundir import owner
-    from rt_framework.screen import Display
+    from rt_framework.concurrency import ctrl_c
+    from rt_framework.rundir import live_state, owner
+    from rt_framework.terminal import Display, line, stdout
 
     console = stdout()
     display = Display(console)
@@ -46,7 +44,7 @@ def _watch(run_dir: Path) -> bool:
         console.print(line(f"{run_dir}: {f'in use by {who}' if who else 'no run goes on here'}"))
         try:
             while not pressed and owner(run_dir):
-                said = snapshot.read(run_dir)
+                said = live_state.read(run_dir)
                 if said is not None:
                     display.show(said.progress, _old(time.time() - said.written))
                 time.sleep(_EVERY)
@@ -63,13 +61,11 @@ def _old(age: float) -> tuple[str, ...]:
 
 def _show(run_dir: Path) -> None:
     """Print the account of the directory, from its ledger."""
-    from rt_framework.batchbook import BatchBook
-    from rt_framework.console import line, money, stdout, summary_tables, table
-    from rt_framework.host import Reporters
-    from rt_framework.places import in_words
-    from rt_framework.rundir import look
-    from rt_framework.summary import summarise
-    from rt_framework.tally import Tally
+    from rt_framework.kit.places import in_words
+    from rt_framework.ledger import BatchBook
+    from rt_framework.plugin import Reporters, Tally
+    from rt_framework.rundir import look, summarise
+    from rt_framework.terminal import line, money, stdout, summary_tables, table
 
     ledger, console = look(run_dir), stdout()
     try:

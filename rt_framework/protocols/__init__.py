@@ -172,7 +172,7 @@ class ShapedStudent(Protocol):
 
     @property
     def packs(self) -> bool:
-        """Whether it feeds a batch as one row, shared prefixes once, as :mod:`rt_framework.packing` lays it out."""
+        """Whether it feeds a batch as one row, shared prefixes once, as :mod:`rt_framework.kit.packing` lays it out."""
 
     @property
     def path(self) -> str:
@@ -280,7 +280,7 @@ class DatasetSelector(Protocol):
         """Decide on every sample, in the order given.
 
         *rows* are made when they are taken: ids and scores are at hand, a version is read from the disk. The
-        verdicts may be as late, see :class:`rt_framework.sequences.Late`.
+        verdicts may be as late, see :class:`rt_framework.kit.compact.Late`.
         """
 
 

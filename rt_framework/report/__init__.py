@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rt_framework.destinations import Destination, claim, paths_in
+from rt_framework.data import Destination, claim, paths_in, whole
 from rt_framework.errors import DataError
-from rt_framework.manifest import read_manifest
-from rt_framework.replacing import whole
 from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
 from rt_framework.report.samples import pack, packed
 from rt_framework.report.survey import survey_of
-from rt_framework.rundir import MANIFEST, PILOT, look
+from rt_framework.rundir import MANIFEST, PILOT, look, read_manifest
+
+__all__ = ["REPORT", "write_report"]
 
 REPORT = "report.html"
 

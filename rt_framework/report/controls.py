@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rt_framework.matching import LengthPool
+from rt_framework.kit.length_pool import LengthPool
 from rt_framework.model import digest
 
 

@@ -10,15 +10,14 @@ from typing import Any
 import yaml
 from attrs import frozen
 
-from rt_framework.account import KEPT, Bill, bills
-from rt_framework.console import VERSION_WORDS, dollars, money
-from rt_framework.contrasts import Spread, auc
 from rt_framework.errors import KINDS
-from rt_framework.ledger import Ledger
-from rt_framework.places import in_words
+from rt_framework.kit.places import in_words
+from rt_framework.kit.spread import Spread, auc
+from rt_framework.ledger import KEPT, Bill, Ledger, bills
 from rt_framework.report.controls import length_matched, random_like
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
+from rt_framework.terminal import VERSION_WORDS, dollars, money
 
 _TELLS = 0.75
 """An AUC from which the page warns that length alone explains a decision; below 0.25 it does as well."""

@@ -11,7 +11,7 @@ from attrs import frozen
 from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from rt_framework.account import KEPT
+from rt_framework.ledger import KEPT
 from rt_framework.report.facts import Facts, version_words
 from rt_framework.report.samples import BLOCK, Packed
 from rt_framework.report.survey import Survey

@@ -11,8 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework import account
-from rt_framework.ledger import Ledger, Story
+from rt_framework.ledger import Ledger, Story, queries
 from rt_framework.model import Score, Version
 from rt_framework.report.texts import clipped, fit, remarks
 
@@ -70,7 +69,7 @@ def entry(ledger: Ledger, story: Story, clip: int | None) -> dict[str, Any]:
 
 def _version(ledger: Ledger, version: Version, clip: int | None) -> dict[str, Any]:
     pair = version.pair
-    answer = account.answer(ledger, version.call) if version.call else None
+    answer = queries.answer(ledger, version.call) if version.call else None
     said = remarks(answer, pair) if answer else []
     return {
         "name": version.name,

@@ -10,8 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from rt_framework.account import KEPT
-from rt_framework.ledger import Ledger, Story
+from rt_framework.ledger import KEPT, Ledger, Story
 from rt_framework.model import Decision, Sample
 from rt_framework.report.noise import Doubts, numbers
 from rt_framework.report.texts import fit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from rt_framework.answers import visible
+from rt_framework.kit.parsing import visible
 from rt_framework.model import Pair
 
 _UNFIT = re.compile(

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rt_framework.config import Builder
-from rt_framework.framing import PresetFrame
-from rt_framework.host import Host, Reporters
 from rt_framework.ledger import Ledger
-from rt_framework.losses import Losses
 from rt_framework.model import Pair
-from rt_framework.presets import preset
+from rt_framework.plugin import Host, Reporters, Tally
 from rt_framework.protocols import Student
-from rt_framework.scoring import Measured, Scoring
-from rt_framework.tally import Tally
+from rt_framework.scoring import Losses, Measured, PresetFrame, Scoring, preset
 from rt_framework.testing.fakes import FakeStudent
 
 

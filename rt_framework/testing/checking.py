@@ -10,8 +10,7 @@ from attrs import NOTHING, fields, frozen
 
 from rt_framework.config import Builder
 from rt_framework.errors import RtError
-from rt_framework.host import Host
-from rt_framework.registry import Entry
+from rt_framework.plugin import Entry, Host
 from rt_framework.testing import contracts
 from rt_framework.testing.contracts import Outcome, PluginContract, run_checks
 

@@ -13,7 +13,7 @@ from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.probe import choose
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.errors import OutOfMemory
-from rt_framework.plan import plan
+from rt_framework.scoring.planning import plan
 from rt_framework.spans import EncodedSpan, Span
 from tests import tiny_models as tiny
 from tests.run_helpers import as_it_is

@@ -19,15 +19,15 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework import replacing
-from rt_framework.config import read_config
+from rt_framework.config.schema import read_config
+from rt_framework.data import replacing
 from rt_framework.errors import RtError
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger
-from rt_framework.rundir import PROGRESS
-from rt_framework.runner import run
+from rt_framework.jobs.running import run
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.writer import Writer
+from rt_framework.plugin.host import Host
+from rt_framework.rundir.directory import PROGRESS
 from rt_framework.testing.server import FaultServer
-from rt_framework.writer import Writer
 from tests.forks import arm, deadly, forked
 from tests.reliability.jobs import http_job, questions
 from tests.run_helpers import http_answer, outputs, rows

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from rt_framework import calls
+from rt_framework.teacher import calls
 from rt_framework.testing.server import FaultServer, scattered
 from tests.reliability.jobs import KINDS, ODD, http_job
 from tests.run_helpers import attempts, http_answer, rows, side

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from rt_framework import watchdog
+from rt_framework.rundir import stalls as watchdog
 from rt_framework.testing.server import Fault, FaultServer
 from tests.reliability.jobs import http_job
 from tests.run_helpers import attempts, http_answer, rows

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from rt_framework.errors import LockedError
-from rt_framework.rundir import open_run
+from rt_framework.rundir.directory import open_run
 from tests.helpers import REPO
 from tests.run_helpers import SELECTIVE, go, job, rows, write_json
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from rt_framework import disk
 from rt_framework.builtin.reflections.reflecting import Reflecting
+from rt_framework.data.replacing import ROOM
+from rt_framework.data.rows import read_records, write_records
 from rt_framework.errors import DiskError
 from rt_framework.model import Record
-from rt_framework.records import read_records, write_records
-from rt_framework.replacing import ROOM
+from rt_framework.rundir import disk
 from rt_framework.testing import FakeStudent
 from rt_framework.testing.server import FaultServer
 from tests import fakes_plugin
@@ -220,8 +220,8 @@ def test_scores_on_a_full_disk(tmp_path, rt, mount, monkeypatch):
 @pytest.mark.parametrize("name", ["json", "jsonl", "csv", "parquet", "dataset"])
 def test_an_output_that_does_not_fit_leaves_the_old_one(name, mount):
     """Every format: an error of the disk, and the file that was there before is whole."""
-    from rt_framework.config import Builder
-    from rt_framework.host import Host
+    from rt_framework.config.schema import Builder
+    from rt_framework.plugin.host import Host
 
     place, form = mount(12), Builder(Host(only=[]))("formats", name)
     out = place / f"kept.{name}"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from rt_framework.config import Data
+from rt_framework.config.schema import Data
 from rt_framework.errors import ConfigError
-from rt_framework.ledger import Ledger
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests.helpers import CONFIG, the_error

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from rt_framework.errors import OutOfMemory
-from rt_framework.ledger import Ledger
-from rt_framework.packing import Row
+from rt_framework.kit.packing import Row
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import GATES, SELECTIVE, go, job, outputs, pair, rows, side
 from tests.scoring_helpers import BOTH, PAIRS, scores

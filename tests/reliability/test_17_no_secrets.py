@@ -13,10 +13,10 @@ import pytest
 from rt_framework import TeacherError, hookimpl
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
-from rt_framework.plain import without_secrets
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from rt_framework.testing.server import FAULTS, Fault, FaultServer
+from rt_framework.text import without_secrets
 from tests import fakes_plugin
 from tests.reliability.jobs import http_job
 from tests.run_helpers import SELECTIVE, http_answer, request, rows, write_json
@@ -142,7 +142,7 @@ def test_a_plugin_that_quotes_a_key_does_not_spread_it(teacher, student, tmp_pat
 def test_a_fault_of_ours_shows_no_key(tmp_path, rt, monkeypatch):
     """A traceback is cleaned too; so is the one line of an error, and what is said of a reporter that is left out."""
     from rt_framework.errors import ConfigError
-    from rt_framework.host import Reporters
+    from rt_framework.plugin.host import Reporters
 
     def fail(error):
         def raising(*_):
@@ -151,7 +151,7 @@ def test_a_fault_of_ours_shows_no_key(tmp_path, rt, monkeypatch):
         return raising
 
     for error in (quoting(), ConfigError(str(quoting()))):
-        monkeypatch.setattr("rt_framework.config.read_config", fail(error))
+        monkeypatch.setattr("rt_framework.config.schema.read_config", fail(error))
         done = rt("run", tmp_path / "job.yaml")
         assert "401 for *** and ***" in done.err
         assert KEY not in done.err and OTHER not in done.err

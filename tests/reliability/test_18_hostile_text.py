@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from rt_framework import TeacherError
-from rt_framework.config import Builder
-from rt_framework.host import Host
+from rt_framework.config.schema import Builder
+from rt_framework.data.rows import read_records
 from rt_framework.model import Reply
-from rt_framework.records import read_records
+from rt_framework.plugin.host import Host
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from tests import fakes_plugin
 from tests.run_helpers import SELECTIVE, write_json
@@ -180,7 +180,7 @@ def test_texts_come_back_as_they_were_in_every_format(name, job, rt, tmp_path):
     """Originals and rewrites, each character: exported and read again. Only lone surrogates, which UTF-8 cannot hold,
     are `?` where a format has no escape for them.
     """
-    from rt_framework.ledger import Ledger
+    from rt_framework.ledger.ledger import Ledger
 
     config = job(rewriting)
     assert rt("run", config, "--run-dir", "run").code == 0
@@ -236,7 +236,7 @@ def test_packs_and_the_hub_folder_can_be_read_whatever_is_in_the_texts(job, rt, 
     import yaml
     from datasets import load_dataset
 
-    from rt_framework.packs import PACKS
+    from rt_framework.export.packs import PACKS
 
     config = job(rewriting, pipeline=[*SELECTIVE, {"select": {"random": {"fraction": 0.9}}}])
     assert rt("run", config, "--run-dir", "run \x1b[31m").code == 0

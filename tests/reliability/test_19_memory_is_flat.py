@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks import flat
-from rt_framework import pipeline
 from rt_framework.builtin.stages.filtering import Select
-from rt_framework.config import Builder, Config, Data, structure
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger, Story
+from rt_framework.config.schema import Builder, Config, Data, structure
+from rt_framework.data.source import open_source
+from rt_framework.ledger.ledger import Ledger, Story
 from rt_framework.model import Decision, Pair, Sample, Score, Version
-from rt_framework.outlet import open_outlet
-from rt_framework.outputs import write_outputs
-from rt_framework.source import open_source
-from rt_framework.summary import summarise
+from rt_framework.pipeline import engine as pipeline
+from rt_framework.plugin.host import Host
+from rt_framework.rundir.outlet import open_outlet
+from rt_framework.rundir.outputs import write_outputs
+from rt_framework.rundir.summary import summarise
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import GATES, SELECTIVE, go, tally
 
-OWN = {"rt_framework.model", "rt_framework.ledger", "_asyncio", "concurrent.futures._base"}
+OWN = {"rt_framework.model", "rt_framework.ledger.ledger", "_asyncio", "concurrent.futures._base"}
 """Modules of the classes that the data of a run is made of."""
 
 

@@ -13,11 +13,11 @@ import pytest
 from attrs import evolve
 
 from rt_framework import Choice, Decision
-from rt_framework.foresight import Foresight, Known
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger
+from rt_framework.jobs.quoting import Bounds, Quote, quote
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Request, digest
-from rt_framework.quote import Bounds, Quote, quote
+from rt_framework.pipeline.foresight import Foresight, Known
+from rt_framework.plugin.host import Host
 from rt_framework.testing.fakes import FakeStudent, rewriting
 from tests import fakes_plugin
 from tests.run_helpers import SELECTIVE, Priced, go, job, rows

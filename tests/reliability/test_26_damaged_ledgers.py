@@ -18,20 +18,21 @@ from pathlib import Path
 import pytest
 from attrs import evolve, frozen
 
-from rt_framework import hookimpl, writer
-from rt_framework.assembly import open_job
-from rt_framework.config import Config
-from rt_framework.damage import identity_in
+from rt_framework import hookimpl
+from rt_framework.config.schema import Config
+from rt_framework.data.replacing import ROOM
 from rt_framework.errors import DataError, DiskError
-from rt_framework.host import Host
-from rt_framework.ledger import Ledger
-from rt_framework.manifest import read_config_of
-from rt_framework.merging import merge
+from rt_framework.jobs.merging import merge
+from rt_framework.jobs.running import Manner, run
+from rt_framework.ledger import writer
+from rt_framework.ledger.damage import identity_in
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Request
-from rt_framework.outputs import write_outputs
-from rt_framework.replacing import ROOM
-from rt_framework.rundir import look, open_run
-from rt_framework.runner import Manner, run
+from rt_framework.pipeline.assembly import open_job
+from rt_framework.plugin.host import Host
+from rt_framework.rundir.directory import look, open_run
+from rt_framework.rundir.manifest import read_config_of
+from rt_framework.rundir.outputs import write_outputs
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests import fakes_plugin
@@ -429,7 +430,7 @@ def test_a_dry_run_and_a_retry_see_it_too(tmp_path, bases, rt):
     for manner in (Manner(retry=("refused",)), Manner(ask=False)):
         with pytest.raises(DiskError, match="it is gone"):
             _run(bases.config, run_dir, manner)
-    from rt_framework.quote import quote
+    from rt_framework.jobs.quoting import quote
 
     with pytest.raises(DiskError, match="it is gone"):
         quote(Host(modules=["tests.fakes_plugin"], only=[], strict=True), bases.config, run_dir)

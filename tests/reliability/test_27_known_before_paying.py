@@ -20,7 +20,7 @@ from rt_framework.builtin.formats.dataset import DatasetFormat
 from rt_framework.builtin.formats.json import JsonFormat
 from rt_framework.builtin.formats.jsonl import JsonlFormat
 from rt_framework.builtin.formats.parquet import ParquetFormat
-from rt_framework.config import Config, structure
+from rt_framework.config.schema import Config, structure
 from rt_framework.errors import DataError, PluginError, RtError
 from rt_framework.protocols import PreparingFormat
 from rt_framework.testing import ScriptedTeacher

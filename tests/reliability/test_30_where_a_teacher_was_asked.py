@@ -14,13 +14,13 @@ from rt_framework.builtin.teachers.litellm import LiteLLMTeacher, _litellm
 from rt_framework.builtin.teachers.places import place, provider_of, variables
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.errors import ConfigError
-from rt_framework.host import Host
-from rt_framework.hub import export_hub
-from rt_framework.ledger import Ledger
-from rt_framework.places import PlacedTeacher, cleaned, in_words, origin
-from rt_framework.quote import quote
+from rt_framework.export.hub import export_hub
+from rt_framework.jobs.quoting import quote
+from rt_framework.jobs.running import Manner, run
+from rt_framework.kit.places import PlacedTeacher, cleaned, in_words, origin
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.plugin.host import Host
 from rt_framework.report import write_report
-from rt_framework.runner import Manner, run
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 from rt_framework.testing.server import FaultServer
 from tests import fakes_plugin

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from rt_framework import hookimpl
-from rt_framework.registry import Entry
+from rt_framework.plugin.registry import Entry
 
 MUTANTS: dict[str, type] = {}
 """Contract of each mutant, by ``check`` of it: ``MetricContract.test_direction_is_known`` or with ``/more`` behind."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rt_diversity.selectors import ClusterStratified, FacilityLocation, KCenter
 from rt_diversity.settings import ClusterSettings, FacilitySettings, KCenterSettings
 from rt_framework import Pair, Score, Scored, Version
+from rt_framework.kit.compact import Late
 from rt_framework.protocols import DatasetSelector
-from rt_framework.sequences import Late
 
 WIDTH, CLUSTERS = 384, 200
 CENTERS = np.random.default_rng(0).standard_normal((CLUSTERS, WIDTH), np.float32)

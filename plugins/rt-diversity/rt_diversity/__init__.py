@@ -6,7 +6,7 @@ from rt_diversity.settings import ClusterSettings, FacilitySettings, KCenterSett
 from rt_framework import hookimpl
 from rt_framework.hookspecs import Register
 
-RT_PLUGIN_API = (1, 0)
+RT_PLUGIN_API = (2, 0)
 
 
 @hookimpl

@@ -15,7 +15,7 @@ from rt_diversity.ranking import Ranked, by_id, check_least, check_share, check_
 from rt_diversity.settings import ClusterSettings, FacilitySettings, KCenterSettings
 from rt_framework import Scored, Verdict
 from rt_framework.errors import ConfigError
-from rt_framework.sequences import Late
+from rt_framework.kit.compact import Late
 
 
 @frozen

@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from rt_framework import Pair, Score, Scored, Version
-from rt_framework.sequences import Late
+from rt_framework.kit.compact import Late
 
 NOUNS = ["river", "bridge", "spice", "boat", "dance", "metal", "planet", "insect", "song", "castle", "cheese", "engine"]
 VERBS = ["name", "count", "praise", "compare", "draw", "sell", "repair", "explain"]

@@ -6,7 +6,7 @@ from rt_framework import hookimpl
 from rt_framework.hookspecs import Register
 from rt_metrics.settings import AlpaGasusSettings
 
-RT_PLUGIN_API = (1, 0)
+RT_PLUGIN_API = (2, 0)
 
 
 @hookimpl

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rt_framework import Pair, Reply, Request, Sampling, Turn, Unparsed
-from rt_framework.answers import MalformedError, json_parts, lacking, marked_parts, visible
-from rt_framework.fences import earlier, fenced, json_form, marker_form, token_of
+from rt_framework.kit.fences import earlier, fenced, json_form, marker_form, token_of
+from rt_framework.kit.parsing import MalformedError, json_parts, lacking, marked_parts, visible
 
 _SYSTEM = """\
 You grade responses of an assistant.

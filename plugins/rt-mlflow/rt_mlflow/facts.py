@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rt_framework.events import Progress, RunStarted, Summary
-from rt_framework.plain import shown, without_secrets
+from rt_framework.text import shown, without_secrets
 
 _MOST = 5000
 """Characters of a param or tag; MLflow takes 6000."""

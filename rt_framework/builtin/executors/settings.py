@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from rt_framework.bounds import within
+from rt_framework.kit.bounds import within
 
 
 @frozen

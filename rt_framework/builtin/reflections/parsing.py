@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rt_framework.answers import MalformedError, json_parts, lacking, marked_parts, visible
 from rt_framework.builtin.reflections.prompts import Task
+from rt_framework.kit.parsing import MalformedError, json_parts, lacking, marked_parts, visible
+from rt_framework.kit.refusals import refuses
 from rt_framework.model import Reply, Unparsed
-from rt_framework.refusals import refuses
 
 _PLACEHOLDER_WORDS = re.compile(r"<[a-z]+(?: [a-z]+)+>|<(?:critique|instruction|response|answer)>", re.IGNORECASE)
 

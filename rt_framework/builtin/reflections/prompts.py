@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from rt_framework.fences import earlier, fenced, json_form, marker_form
+from rt_framework.kit.fences import earlier, fenced, json_form, marker_form
 from rt_framework.model import Pair
 
 

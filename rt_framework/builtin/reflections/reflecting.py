@@ -11,7 +11,7 @@ from rt_framework.builtin.reflections.guards import Rewrite, objection
 from rt_framework.builtin.reflections.parsing import read
 from rt_framework.builtin.reflections.prompts import Task, own_texts, question
 from rt_framework.builtin.reflections.settings import ReflectionSettings
-from rt_framework.fences import token_of
+from rt_framework.kit.fences import token_of
 from rt_framework.model import Pair, Reply, Request, Sampling, Turn, Unparsed
 
 

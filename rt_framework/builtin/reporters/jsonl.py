@@ -16,7 +16,7 @@ from rt_framework import hookimpl
 from rt_framework.builtin.reporters.settings import JsonlSettings
 from rt_framework.errors import ConfigError, DiskError
 from rt_framework.hookspecs import EventHooks
-from rt_framework.stdout import own
+from rt_framework.kit.stdout import own
 
 _MOST = 10_000_000
 """Bytes that the first event of a file may have."""

@@ -17,9 +17,9 @@ from rt_framework.builtin.selectors.settings import (
     TopSettings,
 )
 from rt_framework.errors import ConfigError
-from rt_framework.matching import LengthPool, draw, length
+from rt_framework.kit.compact import Late
+from rt_framework.kit.length_pool import LengthPool, draw, length
 from rt_framework.model import Range, Scored, Verdict
-from rt_framework.sequences import Late
 
 
 def _check_size(fraction: float | None, count: int | None) -> None:

@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Sequence
 from functools import partial
 
+from rt_framework.kit.compact import Late, ScoreColumn, Strings
 from rt_framework.model import Sample, Score, Scored, Version
-from rt_framework.sequences import Late, ScoreColumn, Strings
 
 
 def scored_rows(samples: Sequence[Sample], metrics: Sequence[str]) -> Sequence[Scored]:

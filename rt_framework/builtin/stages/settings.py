@@ -6,8 +6,8 @@ from typing import Literal
 
 from attrs import frozen
 
+from rt_framework.kit.parts import Spec
 from rt_framework.model import Range
-from rt_framework.spec import Spec
 
 
 @frozen

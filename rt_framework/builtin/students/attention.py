@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from rt_framework.packing import Row
+from rt_framework.kit.packing import Row
 
 _NAME = "rt_packed"
 

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from rt_framework.builtin.students.attention import RowAttention, packed
 from rt_framework.builtin.students.head import TargetHead, nll_of_logits, ranks_of_logits
-from rt_framework.packing import Row
+from rt_framework.kit.packing import Row
 from rt_framework.spans import EncodedSpan, SpanLoss
 
 _MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")

@@ -16,7 +16,7 @@ from rt_framework.builtin.students.attention import RowAttention, RunAttention, 
 from rt_framework.builtin.students.forward import Attention, TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.products import OneDnnProducts, worthwhile
-from rt_framework.packing import Row
+from rt_framework.kit.packing import Row
 from rt_framework.spans import EncodedSpan
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"

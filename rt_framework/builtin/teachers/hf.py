@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rt_framework.builtin import models
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
 from rt_framework.errors import TeacherError, Unscorable
+from rt_framework.kit.places import HERE
 from rt_framework.model import Reply, Request, Usage
-from rt_framework.places import HERE
 
 if TYPE_CHECKING:
     from rt_framework.builtin.teachers.decoding import Grammars

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from rt_framework.bounds import within
 from rt_framework.builtin.students.settings import Dtype, pinned
+from rt_framework.kit.bounds import within
 
 
 @frozen

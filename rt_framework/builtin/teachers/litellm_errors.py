@@ -16,7 +16,7 @@ from typing import Any
 
 from rt_framework.builtin.teachers.transport import Exchange
 from rt_framework.errors import TeacherError
-from rt_framework.plain import without_secrets
+from rt_framework.text import without_secrets
 
 _CODES = {
     "insufficient_quota": "quota",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from rt_framework.places import origin
+from rt_framework.kit.places import origin
 
 _ENDINGS = ("API_BASE", "BASE_URL")
 """How the variables end by which litellm lets an environment name a provider's address."""

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from rt_framework.bounds import within
 from rt_framework.builtin.teachers.extra import refusal
 from rt_framework.errors import ConfigError
-from rt_framework.plain import secret_in_address, secret_place
+from rt_framework.kit.bounds import within
+from rt_framework.text import secret_in_address, secret_place
 
 _MOST_PRICE = 1e6
 """Dollars per million tokens: dearer than any model by far, and what a request costs stays a number of 64 bits."""

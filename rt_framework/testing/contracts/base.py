@@ -16,9 +16,7 @@ from attrs import frozen
 
 from rt_framework.config import Builder
 from rt_framework.errors import ConfigError, PluginError, RtError
-from rt_framework.host import Host, with_defaults
-from rt_framework.registry import Entry
-from rt_framework.structuring import field_names
+from rt_framework.plugin import Entry, Host, field_names, with_defaults
 from rt_framework.testing.processes import environment, python
 
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "sentence_transformers", "ray")

@@ -10,7 +10,7 @@ from unittest import SkipTest
 
 from rt_framework import events
 from rt_framework.errors import PluginError
-from rt_framework.host import Host, Reporters
+from rt_framework.plugin import Host, Reporters
 from rt_framework.testing.contracts.base import PluginContract
 
 _PROGRESS = events.Progress(3, 4, 9, 1, 0, 120, 5_000_000, 400, 2, {"rewritten": 2, "original": 1}, 1.5)

@@ -11,8 +11,8 @@ from unittest import SkipTest
 
 from attrs import frozen
 
+from rt_framework.kit.compact import Late
 from rt_framework.model import ORIGINAL, Choice, Pair, Score, Scored, Verdict, Version
-from rt_framework.sequences import Late
 from rt_framework.testing.contracts.base import PluginContract, outcome
 
 _ROUNDS = 12

@@ -12,8 +12,8 @@ from unittest import SkipTest
 
 from rt_framework.config import Config
 from rt_framework.errors import RtError
-from rt_framework.runner import run
-from rt_framework.structuring import structure
+from rt_framework.jobs.running import run
+from rt_framework.plugin import structure
 from rt_framework.testing.contracts.base import PluginContract, load
 from rt_framework.testing.parts import KILL_AT_CALL, KILL_AT_END, Deadly
 from rt_framework.testing.processes import environment, python

@@ -1,0 +1,297 @@
+"""The pairwise judge: each question that two data sets share, both answers, in both orders, each paid for once."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, frozen
+
+from rt_framework.compare.pairwise import NAME, Pairwise
+from rt_framework.compare.samples import Row, Side, prompt_key
+from rt_framework.concurrency import Breaker, interruptible
+from rt_framework.config import Builder, Limits
+from rt_framework.data import Destination, beside, claim, paths_in
+from rt_framework.errors import ERRORS, ConfigError, DataError
+from rt_framework.events import Progress, RunStarted
+from rt_framework.kit.estimates import Estimate
+from rt_framework.kit.parts import Spec
+from rt_framework.kit.places import in_words
+from rt_framework.kit.spread import Judged, Verdicts, sign
+from rt_framework.ledger import Ledger
+from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest
+from rt_framework.pipeline import PROBE, TeacherSide, goes_in_batches, remember_prices, teacher_facts, teacher_side
+from rt_framework.plugin import Host, Tally, close_reporters
+from rt_framework.rundir import (
+    freeze,
+    heartbeat,
+    manifest_destination,
+    open_run,
+    plain_config,
+    room,
+    watchdog,
+    write_manifest,
+)
+from rt_framework.teacher import check_priced
+
+_WORDS = {1: "A better", 0: "tie", -1: "B better"}
+
+
+@frozen
+class Contest:
+    """A question with the answers of both sides."""
+
+    a: Pair
+    b: Pair
+
+
+@frozen
+class Drawn:
+    """What there is to judge."""
+
+    contests: tuple[Contest, ...]
+    """In the order of A."""
+    shared: int
+    """Questions that both sides hold."""
+    same: int
+    """Of these, those that both answer in the same words: there is nothing to judge, and nothing is asked."""
+
+
+@frozen
+class Judgements:
+    """How the judge decided."""
+
+    judge: str
+    """The teacher's identity."""
+    drawn: int
+    """Pairs of answers that were put before it."""
+    shared: int
+    same: int
+    verdicts: Verdicts
+    excluded: dict[str, int]
+    """Pairs without a usable answer in both orders, by kind of failure: they count for nobody, not as ties."""
+    progress: Progress
+
+    @property
+    def errors(self) -> int:
+        """Pairs that are excluded because something did not work: asked again by the same command."""
+        return sum(count for kind, count in self.excluded.items() if kind in ERRORS)
+
+
+def draw(a: Side, b: Side, count: int | None, seed: int) -> Drawn:
+    """The questions that both sides hold, or some of them; a question that stands there twice counts twice.
+
+    Args:
+        a: one side.
+        b: the other.
+        count: how many to draw, at random among those with different answers; all when left out.
+        seed: which ones. They do not depend on the order of the rows.
+
+    Raises:
+        DataError: there is nothing to judge.
+    """
+    known = {key: row.pair.hash for key, row in _questions(a)}
+    shared = {key: known[key] == row.pair.hash for key, row in _questions(b) if key in known}
+    if not shared:
+        raise DataError(f"{a.path} and {b.path} share no question: a judge compares answers to the same instruction")
+    differ = [key for key, same in shared.items() if not same]
+    if not differ:
+        raise DataError(f"{a.path} and {b.path} answer every question that they share in the same words")
+    wanted = set(heapq.nsmallest(len(differ) if count is None else count, differ, lambda key: digest([seed, key])))
+    answers = {key: row.pair for key, row in _questions(b) if key in wanted}
+    contests = tuple(Contest(row.pair, answers[key]) for key, row in _questions(a) if key in wanted)
+    return Drawn(contests, len(shared), len(shared) - len(differ))
+
+
+def _questions(side: Side) -> Iterator[tuple[str, Row]]:
+    """Each row with a key of its question: a hash of it, and how often it was asked before."""
+    asked: Counter[str] = Counter()
+    for row in side.rows():
+        prompt = prompt_key(row.pair)
+        yield f"{prompt}-{asked[prompt]}", row
+        asked[prompt] += 1
+
+
+@frozen
+class Job:
+    """What is to be judged, by whom, and where the answers are kept."""
+
+    teacher: Spec
+    limits: Limits
+    run_dir: Path
+    drawn: Drawn
+    asked: Mapping[str, Any]
+    """What was asked for, for the manifest."""
+    moved: bool = False
+    """Whether the judge may be asked at another place than the run directory knows."""
+
+    @classmethod
+    def of(
+        cls,
+        host: Host,
+        sides: tuple[Side, Side],
+        teacher: Spec,
+        limits: Limits,
+        run_dir: Path,
+        count: int | None,
+        seed: int,
+        moved: bool = False,
+    ) -> Job:
+        """Check what can be checked before anything is paid for, and draw.
+
+        Raises:
+            ConfigError: the directory is one of those that are compared.
+            DataError: there is nothing to judge.
+            PluginError: the teacher is unknown or broken.
+        """
+        if any(run_dir.resolve() == side.path.resolve() for side in sides):
+            raise ConfigError(f"{run_dir} is what is compared: choose another --run-dir for the judge's answers")
+        check_priced(Builder(host).spec("teachers", teacher), str(teacher), limits.budget_usd)
+        a, b = sides
+        asked = {"a": str(a.path), "b": str(b.path), "judge": teacher, "sample": count, "seed": seed, "limits": limits}
+        return cls(teacher, limits, run_dir, draw(a, b, count, seed), asked, moved)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all answers."""
+        return sum(
+            len(pair.response.encode("utf-8", "replace")) for one in self.drawn.contests for pair in (one.a, one.b)
+        )
+
+
+def claim_judged(
+    sides: Sequence[Path],
+    scores: Sequence[Path | None],
+    teacher: Spec | None,
+    run_dir: Path | None,
+    out: Path | None,
+    overwrite: bool,
+) -> tuple[Path, Destination | None]:
+    """The run directory of the judge's answers, if there is a judge, and where what is found is written, if it is.
+
+    Args:
+        sides: what is compared.
+        scores: files with scores of these.
+        teacher: the judge.
+        run_dir: where its answers are kept; beside *out* when left out.
+        out: where to write what is found.
+        overwrite: whether a file may go that is at *out* and is not ours.
+
+    Raises:
+        ConfigError: a destination is taken.
+        DiskError: a destination cannot be written.
+    """
+    answers = run_dir or (Path() if out is None else beside(out, "--json"))
+    own = [] if teacher is None else [Destination(answers, "--run-dir", "run"), manifest_destination(answers, "judge")]
+    found = None if out is None else Destination(out, "--json", "file", answers if own else None, overwrite)
+    inputs = [*(path for path in scores if path is not None), *paths_in(teacher)]
+    claim([*own, *([] if found is None else [found])], sides, inputs)
+    return answers, found
+
+
+async def judge(host: Host, job: Job, watchers: Sequence[object] = ()) -> Judgements:
+    """Ask about every pair of answers in both orders, or look the answers up.
+
+    Raises:
+        RtError: with an exit code; what was committed stays and the same command goes on from there.
+    """
+    total = len(job.drawn.contests)
+    tally, breaker = Tally(host.reporters(watchers), total), Breaker()
+    with open_run(job.run_dir, room(2 * total, 2 * job.size, teacher=True)) as ledger:
+
+        def leave() -> None:
+            ledger.flush(1.0)
+            close_reporters(watchers)
+
+        found = await interruptible(_judge(Builder(host), job, ledger, tally, breaker), breaker.trip, leave)
+        write_manifest(job.run_dir, host, ledger, job.asked, found.progress)
+        return found
+
+
+async def _judge(make: Builder, job: Job, ledger: Ledger, tally: Tally, breaker: Breaker) -> Judgements:
+    drawn = job.drawn
+    async with AsyncExitStack() as stack:
+        side = teacher_side(make, job.teacher, ledger, job.limits, tally, breaker, ask=True)
+        stack.push_async_callback(side.calls.close)
+        facts = {**teacher_facts(side.teacher), f"question {NAME}": _question_facts()}
+        await freeze(ledger, job.run_dir, facts, job.moved)
+        await ledger.settle_interrupted()
+        await remember_prices(ledger, side.teacher)
+        live = "recorded answers" if job.teacher.name == "replay" else "live"
+        place = f", asked at {in_words([facts['place']])}" if "place" in facts else ""
+        notes = (f"judge: {job.teacher} ({live}){place}", f"{tally.total} pairs of answers, each in both orders")
+        who, known = ledger.meta("run_id"), ledger.meta("frozen")
+        started = RunStarted(str(job.run_dir), notes, tally.total, who, plain_config(job.asked), known)
+        tally.begin(started)
+        tally.why = side.calls.why
+        await stack.enter_async_context(watchdog(tally))
+        await stack.enter_async_context(heartbeat(tally, job.run_dir))
+        results = await _all(drawn.contests, side, job.limits.at_once(goes_in_batches(side.teacher)), tally)
+        return Judgements(
+            judge=side.teacher.identity,
+            drawn=len(drawn.contests),
+            shared=drawn.shared,
+            same=drawn.same,
+            verdicts=Verdicts.of(one for one in results if isinstance(one, Judged)),
+            excluded=dict(Counter(one.kind for one in results if isinstance(one, Failure)).most_common()),
+            progress=tally.progress(),
+        )
+
+
+async def _all(contests: Sequence[Contest], side: TeacherSide, at_once: int, tally: Tally) -> list[Judged | Failure]:
+    """Every contest, a bounded number at once. The first error that ends the sending is raised."""
+    coming, results = iter(contests), []
+
+    async def worker() -> None:
+        for contest in coming:
+            found = await _one(contest, side)
+            results.append(found)
+            tally.finished += 1
+            tally.outcomes[_WORDS[found.verdict] if isinstance(found, Judged) else "excluded"] += 1
+            tally.changed()
+
+    workers = [asyncio.create_task(worker()) for _ in range(min(at_once, len(contests)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return results
+
+
+async def _one(contest: Contest, side: TeacherSide) -> Judged | Failure:
+    """Both orders at once; without both there is no verdict."""
+    a, b = contest.a, contest.b
+    ab, ba = await asyncio.gather(*(_ask(first, second, side) for first, second in ((a, b), (b, a))))
+    if isinstance(ab, Failure):
+        return ab
+    if isinstance(ba, Failure):
+        return ba
+    lengths = len(a.response), len(b.response)
+    return Judged(sign(ab[0] - ab[1]), sign(ba[1] - ba[0]), lengths)
+
+
+async def _ask(first: Pair, second: Pair, side: TeacherSide) -> tuple[float, float] | Failure:
+    return await side.teaching.ask(Pairwise(second), Version(ORIGINAL, first), NAME)
+
+
+def _question_facts() -> str:
+    """A fingerprint of the question: another wording asks something else."""
+    question = Pairwise(PROBE)
+    return digest(
+        [asdict(question.render(PROBE, index, structured)) for index in (0, 1) for structured in (True, False)]
+    )
+
+
+def plain_judgements(found: Judgements) -> dict[str, Any]:
+    """What was found as plain values, with what follows from the counts."""
+    told = asdict(found)
+    del told["progress"]
+    score: Estimate | None = found.verdicts.score
+    return {**told, "win_score": None if score is None else asdict(score)}

@@ -1,0 +1,360 @@
+"""Two data sets side by side, without training: scores, lengths, duplicates, refusals, languages."""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve, field, frozen
+
+from rt_framework.compare.languages import language
+from rt_framework.compare.neighbours import Neighbours, Sketcher
+from rt_framework.config import Data
+from rt_framework.data import Destination, open_source, whole
+from rt_framework.errors import ConfigError, DataError
+from rt_framework.jobs.selecting import read_scores
+from rt_framework.kit.estimates import Estimate, Moments
+from rt_framework.kit.refusals import refuses
+from rt_framework.kit.spread import Spread, auc, repeats
+from rt_framework.ledger import KEPT, WAITING, original_scores
+from rt_framework.model import Pair, digest
+from rt_framework.plugin import Host
+from rt_framework.rundir import LEDGER, look
+
+# --- the two sides ----------------------------------------------------------------------------
+
+
+@frozen
+class Row:
+    """One sample of a side."""
+
+    id: str
+    """Of the original sample, also where a rewrite of it was kept."""
+    pair: Pair
+    scores: Mapping[str, float | None]
+
+
+@frozen
+class Side:
+    """A data set that is compared."""
+
+    path: Path
+    is_run: bool
+    rows: Callable[[], Iterator[Row]]
+    """Reads the samples, as often as it is asked."""
+    scored: bool
+    """Whether there is a place where its scores come from."""
+    scored_by: Mapping[str, Any] | None
+    """Student and scoring rules, as far as they are known."""
+    lender: Path | None = None
+    """The run that lends it the scores of its samples."""
+
+
+def open_side(host: Host, data: Data, scores: Path | None) -> Side:
+    """A data file with the scores that ``rt score`` wrote for it, if any, or what a run kept.
+
+    Raises:
+        DataError: it cannot be read, or is a run that is not at its end.
+        ConfigError: a run is given scores, which it has.
+    """
+    path = Path(data.path)
+    if (path / LEDGER).is_file():
+        if scores is not None:
+            raise ConfigError(f"{path} is a run directory, which has its scores: give none for it")
+        return _run_side(path)
+    source = open_source(host, data)
+    lines = {} if scores is None else read_scores(scores)
+
+    def rows() -> Iterator[Row]:
+        for sample in source.samples():
+            yield Row(sample.id, sample.original.pair, _numbers(lines.get(sample.id, {})))
+
+    if scores is not None and not any(sample.id in lines for sample in source.samples()):
+        raise DataError(f"{scores}: no line is about a sample of {path}; score it again with 'rt score'")
+    scored_by = None if scores is None else _facts(scores.with_name(f"{scores.name}.rt"))
+    return Side(path, False, rows, scores is not None, scored_by)
+
+
+def lent(side: Side, run: Side) -> Side:
+    """*side* with the scores that *run* knows of its samples as they were read; as it is if there are none.
+
+    For a file without scores beside a run that read it: only what the run has scored is known.
+    """
+    if side.scored or not run.is_run:
+        return side
+
+    def rows() -> Iterator[Row]:
+        ledger = look(run.path)
+        try:
+            for row in side.rows():
+                yield evolve(row, scores=original_scores(ledger, row.id))
+        finally:
+            ledger.close()
+
+    if not any(row.scores for row in rows()):
+        return side
+    return evolve(side, rows=rows, scored=True, scored_by=run.scored_by, lender=run.path)
+
+
+def _run_side(path: Path) -> Side:
+    def rows() -> Iterator[Row]:
+        ledger = look(path)
+        try:
+            for story in ledger.stories():
+                if story.outcome == WAITING:
+                    raise DataError(f"{path}: row {story.sample.row} is not at its end; finish the run first")
+                if story.outcome in KEPT:
+                    sample = story.sample
+                    scores = sample.scores.get(sample.kept, {})
+                    yield Row(sample.id, sample.current.pair, {name: one.value for name, one in scores.items()})
+        finally:
+            ledger.close()
+
+    if next(rows(), None) is None:
+        raise DataError(f"{path}: a run directory in which no sample was kept")
+    return Side(path, True, rows, True, _facts(path))
+
+
+def _facts(run_dir: Path) -> Mapping[str, Any] | None:
+    """By what the scores of a directory were made, if it can be known."""
+    if not (run_dir / LEDGER).is_file():
+        return None
+    ledger = look(run_dir)
+    try:
+        frozen_facts = ledger.meta("frozen") or {}
+    finally:
+        ledger.close()
+    found = {key: frozen_facts[key] for key in ("student", "scoring") if key in frozen_facts}
+    return found or None
+
+
+def _numbers(line: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in line.items() if name != "status"}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def prompt_key(pair: Pair) -> str:
+    """A hash of all that the response answers."""
+    return digest([pair.instruction, pair.input, pair.system, [[turn.role, turn.content] for turn in pair.history]])
+
+
+# --- one side by itself -----------------------------------------------------------------------
+
+
+class _Gathered:
+    """What is kept of the samples of a side: numbers and hashes, about 200 bytes each, no text."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.prompts = array("Q")
+        self.pairs = array("Q")
+        self.instructions = array("I")
+        self.responses = array("I")
+        self.refusals = 0
+        self.languages: Counter[str] = Counter()
+        self.scores: dict[str, array[float]] = {}
+
+    def add(self, row: Row) -> None:
+        """Take one sample."""
+        for name, value in row.scores.items():
+            column = self.scores.setdefault(name, array("d", [math.nan] * len(self.ids)))
+            column.append(math.nan if value is None else value)
+        self.ids.append(row.id)
+        for column in self.scores.values():
+            if len(column) < len(self.ids):
+                column.append(math.nan)
+        pair = row.pair
+        self.prompts.append(int(prompt_key(pair)[:16], 16))
+        self.pairs.append(int(pair.hash[:16], 16))
+        self.instructions.append(len(pair.question))
+        self.responses.append(len(pair.response))
+        self.refusals += refuses(pair.response)
+        self.languages[language(pair.response)] += 1
+
+
+@frozen
+class SideFacts:
+    """What one side is by itself. Lengths are in characters."""
+
+    path: str
+    is_run: bool
+    samples: int
+    instruction: Spread
+    """Length of the instruction with its input."""
+    response: Spread
+    exact: int
+    """Samples that are an earlier one again, all of it."""
+    same_prompt: int
+    """Samples that ask what an earlier one asks."""
+    near: int
+    """Samples that are a near-duplicate of an earlier one, exact ones included."""
+    refusals: int
+    """Responses that begin as a refusal."""
+    languages: dict[str, int]
+    """Responses by language, most common first."""
+
+
+@frozen
+class MetricFacts:
+    """One metric on both sides."""
+
+    name: str
+    a: Spread | None
+    b: Spread | None
+    shift: Estimate | None = None
+    """Mean of B − A over the samples that are in both and have two numbers, with Student's t interval."""
+    paired: int = 0
+    """How many these are."""
+
+
+@frozen
+class Comparison:
+    """Both sides, and what they have in common."""
+
+    a: SideFacts
+    b: SideFacts
+    by_id: int
+    """Samples of both sides that come from the same original sample."""
+    by_prompt: int
+    """Samples besides that ask the same: same instruction, input, system prompt and conversation before."""
+    equal: int
+    """Of all these, samples that are the same in every character."""
+    longer: int
+    """And samples whose response is longer in B."""
+    shorter: int
+    near: int
+    """Samples of B that are near-duplicates of one of A, exact ones included."""
+    length_auc: float
+    """Probability that a response of B drawn at random is longer than one of A, ties counted half."""
+    metrics: tuple[MetricFacts, ...]
+    same_scoring: bool | None
+    """Whether both sides were scored by the same student and rules; ``None`` where that is not known."""
+    cannot_say: tuple[str, ...] = field(factory=tuple)
+
+
+def compare(a: Side, b: Side) -> Comparison:
+    """Read both sides once, and put them side by side.
+
+    Raises:
+        DataError: a side cannot be read.
+    """
+    sketch = Sketcher()
+    near_a, near_b = Neighbours(), Neighbours()
+    repeated = [0, 0, 0]
+    left, right = _Gathered(), _Gathered()
+    for row in a.rows():
+        left.add(row)
+        repeated[0] += near_a.add(sketch(_text(row.pair)))
+    for row in b.rows():
+        right.add(row)
+        made = sketch(_text(row.pair))
+        repeated[1] += near_b.add(made)
+        repeated[2] += near_a.has(made)
+    both, by_id = _matched(left, right)
+    facts = (a.scored_by, b.scored_by)
+    found = Comparison(
+        a=_facts_of(a, left, repeated[0]),
+        b=_facts_of(b, right, repeated[1]),
+        by_id=by_id,
+        by_prompt=len(both) - by_id,
+        equal=sum(left.pairs[i] == right.pairs[j] for i, j in both),
+        longer=sum(right.responses[j] > left.responses[i] for i, j in both),
+        shorter=sum(right.responses[j] < left.responses[i] for i, j in both),
+        near=repeated[2],
+        length_auc=auc(left.responses, right.responses) or 0.0,
+        metrics=tuple(_metric(name, left, right, both) for name in sorted({*left.scores, *right.scores})),
+        same_scoring=None if None in facts else facts[0] == facts[1],
+    )
+    return evolve(found, cannot_say=tuple(_limits(found)))
+
+
+def write_json(destination: Destination, told: Mapping[str, Any]) -> None:
+    """Write what was found, whole or not at all.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    with whole(destination) as part:
+        part.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def plain(found: Comparison) -> dict[str, Any]:
+    """What was found as plain values."""
+    return asdict(found)
+
+
+def _text(pair: Pair) -> str:
+    return f"{pair.instruction}\n{pair.input}\n{pair.response}"
+
+
+def _facts_of(side: Side, found: _Gathered, near: int) -> SideFacts:
+    instruction, response = Spread.of(found.instructions), Spread.of(found.responses)
+    if instruction is None or response is None:
+        raise DataError(f"{side.path}: no samples")
+    return SideFacts(
+        path=str(side.path),
+        is_run=side.is_run,
+        samples=len(found.ids),
+        instruction=instruction,
+        response=response,
+        exact=repeats(found.pairs),
+        same_prompt=repeats(found.prompts),
+        near=near,
+        refusals=found.refusals,
+        languages=dict(found.languages.most_common()),
+    )
+
+
+def _matched(left: _Gathered, right: _Gathered) -> tuple[list[tuple[int, int]], int]:
+    """Places of the samples that are in both: first those with the same id, then those that ask the same, in order."""
+    places = {id_: place for place, id_ in enumerate(left.ids)}
+    both = [(places[id_], place) for place, id_ in enumerate(right.ids) if id_ in places]
+    taken = ({i for i, _ in both}, {j for _, j in both})
+    asking: dict[int, list[int]] = {}
+    for place in reversed(range(len(left.ids))):
+        if place not in taken[0]:
+            asking.setdefault(left.prompts[place], []).append(place)
+    free = (place for place in range(len(right.ids)) if place not in taken[1])
+    more = [(asking[right.prompts[j]].pop(), j) for j in free if asking.get(right.prompts[j])]
+    return both + more, len(both)
+
+
+def _metric(name: str, left: _Gathered, right: _Gathered, both: Sequence[tuple[int, int]]) -> MetricFacts:
+    a, b = (side.scores.get(name, array("d")) for side in (left, right))
+    moved = Moments()
+    for i, j in both if a and b else ():
+        if not math.isnan(b[j] - a[i]):
+            moved.add(b[j] - a[i])
+    spread_a, spread_b = (Spread.of(value for value in column if not math.isnan(value)) for column in (a, b))
+    return MetricFacts(name, spread_a, spread_b, moved.interval(), moved.count)
+
+
+# --- what it cannot say -----------------------------------------------------------------------
+
+
+def _limits(found: Comparison) -> Iterator[str]:
+    yield (
+        "a shift of scores is no proof of a better model. Only training on A and on B, with the same number of "
+        "samples, and judging the two models says that; train on a random and on a length-matched choice of the same "
+        "size too ('rt select --by random', '--by length-matched')"
+    )
+    yield (
+        f"length alone: a response of B drawn at random is longer than one of A in {100 * found.length_auc:.1f} % of "
+        f"all pairs, equal lengths counted half (AUC {found.length_auc:.3f}; 0.5 is no difference). Scores and judges "
+        "move with length"
+    )
+    beside = any(metric.a and metric.b for metric in found.metrics)
+    if beside and found.same_scoring is False:
+        yield "the scores of A and B were made by different students or rules: they must not be compared"
+    elif beside and found.same_scoring is None:
+        yield "it is not known whether the scores of A and B were made by the same student and rules"
+    if beside and not any(metric.paired for metric in found.metrics):
+        yield "no sample is in both: the difference of the means is one between different samples"

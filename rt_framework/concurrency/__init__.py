@@ -1,0 +1,7 @@
+"""What coroutines of a run share: gathering into batches, the stop signal, signals of the system."""
+
+from rt_framework.concurrency.batcher import Batcher
+from rt_framework.concurrency.signals import ctrl_c, interruptible
+from rt_framework.concurrency.stop import Breaker
+
+__all__ = ["Batcher", "Breaker", "ctrl_c", "interruptible"]

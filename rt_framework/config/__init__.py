@@ -1,0 +1,29 @@
+"""What a user writes: YAML to frozen objects, named pipelines, shards of a job."""
+
+from rt_framework.config.schema import (
+    Builder,
+    Config,
+    Data,
+    Limits,
+    Output,
+    Pipeline,
+    ScoringConfig,
+    parse_yaml,
+    read_config,
+    spec_of,
+)
+from rt_framework.config.shards import Shard
+
+__all__ = [
+    "Builder",
+    "Config",
+    "Data",
+    "Limits",
+    "Output",
+    "Pipeline",
+    "ScoringConfig",
+    "Shard",
+    "parse_yaml",
+    "read_config",
+    "spec_of",
+]

@@ -1,0 +1,29 @@
+"""Files to samples and back: formats, shapes, ids, and the guard of everything that is written."""
+
+from rt_framework.data.destinations import Destination, beside, check, claim, paths_in
+from rt_framework.data.marks import MARK, note
+from rt_framework.data.replacing import whole
+from rt_framework.data.rows import Numbers, kind_of, rows_of
+from rt_framework.data.shapes import Row, column_names, find_shape
+from rt_framework.data.source import Source, find_format, open_source, output_format
+
+__all__ = [
+    "MARK",
+    "Destination",
+    "Numbers",
+    "Row",
+    "Source",
+    "beside",
+    "check",
+    "claim",
+    "column_names",
+    "find_format",
+    "find_shape",
+    "kind_of",
+    "note",
+    "open_source",
+    "output_format",
+    "paths_in",
+    "rows_of",
+    "whole",
+]

@@ -1,0 +1,228 @@
+"""From files to samples and back: sample ids, detection, reading, and writing that is all or nothing."""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+from rt_framework.config import Shard
+from rt_framework.data.destinations import Destination
+from rt_framework.data.replacing import whole
+from rt_framework.data.shapes import Row, column_names, detect_shape, find_shape, to_record, to_row
+from rt_framework.errors import DataError
+from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
+from rt_framework.protocols import Format
+from rt_framework.text import shown, without_secrets
+
+_log = logging.getLogger("rt_framework")
+
+# --- ids --------------------------------------------------------------------------------------
+
+
+class Numbers:
+    """A set of 64-bit hashes, open addressing, 16 to 32 bytes a member; a Python set takes about 90."""
+
+    def __init__(self) -> None:
+        self._slots = array("Q", [0]) * 1024
+        self._used = 0
+
+    def add(self, number: int) -> bool:
+        """Take *number*; whether it is new."""
+        number = number or 1  # 0 marks a free slot
+        at = self._slot(number)
+        if self._slots[at] == number:
+            return False
+        self._slots[at] = number
+        self._used += 1
+        if self._used * 2 > len(self._slots):
+            self._grow()
+        return True
+
+    def _slot(self, number: int) -> int:
+        slots, mask = self._slots, len(self._slots) - 1
+        at = number & mask
+        while slots[at] and slots[at] != number:
+            at = (at + 1) & mask
+        return at
+
+    def _grow(self) -> None:
+        old = self._slots
+        self._slots = array("Q", [0]) * (2 * len(old))
+        for number in filter(None, old):
+            self._slots[self._slot(number)] = number
+
+
+class SampleIds:
+    """Gives ids of the form ``CONTENT-OCCURRENCE``: 16 hexadecimal digits, and a count from 0.
+
+    A row inserted elsewhere changes no id. One object a file, asked once a row, in order.
+    """
+
+    def __init__(self) -> None:
+        self._seen = Numbers()
+        self._repeats: Counter[str] = Counter()
+
+    def __call__(self, pair: Pair) -> str:
+        """The id of the next sample, which holds *pair*."""
+        content = pair.hash[:16]
+        if not self._seen.add(int(content, 16)):
+            self._repeats[content] += 1
+        return f"{content}-{self._repeats.get(content, 0)}"
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def detect_format(path: Path, formats: Mapping[str, Format]) -> str:
+    """The name of the one format that takes *path* for its own. A format that raises is named and takes nothing.
+
+    Raises:
+        DataError: there is no such file, or no format or several take it.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    found, notes = [], []
+    for name, format_object in formats.items():
+        try:
+            if format_object.detect(path):
+                found.append(name)
+        except (Exception, SystemExit) as error:
+            told = without_secrets(f"{type(error).__name__}: {error}")
+            where = type(format_object).__module__
+            notes.append(" ".join(f"format '{name}' of {where} failed to look at {path}: {told}".split()))
+            _log.warning(shown(notes[-1]))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(f"{path}: could be {' or '.join(found)}; say which with data.format")
+    raise DataError(f"{path}: unknown format; say which with data.format; known: {', '.join(formats)}{_noted(notes)}")
+
+
+def _noted(notes: Iterable[str]) -> str:
+    return "".join(f". Note: {note}" for note in notes)
+
+
+@contextmanager
+def _blamed(place: object) -> Iterator[None]:
+    """Put the place before the message of a data error."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error
+
+
+def _rows(path: Path, format_object: Format) -> tuple[Row, Iterator[Row]]:
+    """The first row, and all rows."""
+    rows = iter(format_object.read(path))
+    first = next(rows, None)
+    if first is None:
+        raise DataError(f"{path}: no records")
+    return first, chain([first], rows)
+
+
+def read_shape(path: Path, format_object: Format, columns: Mapping[str, str] | None = None) -> str:
+    """The name of the shape that the first row of a file fits.
+
+    Raises:
+        DataError: the file cannot be read, has no records, or fits none or several.
+    """
+    first, _ = _rows(path, format_object)
+    with _blamed(path):
+        return detect_shape(first, columns)
+
+
+def read_records(
+    path: Path,
+    format_object: Format,
+    shape: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Iterator[Record]:
+    """The records of a file, one at a time.
+
+    Args:
+        path: file or directory.
+        format_object: the format that reads it.
+        shape: name of its shape; the first row decides when left out.
+        columns: the user's column of each field that has another name there.
+        limit: most records to read.
+
+    Raises:
+        DataError: at the first row that cannot be read, naming file and row (from 0), or when the
+            file has no records. Raised while iterating.
+        ConfigError: the shape is unknown, or the columns do not fit it.
+    """
+    first, rows = _rows(path, format_object)
+    with _blamed(path):
+        meaning = find_shape(shape or detect_shape(first, columns))
+    names = column_names(meaning, columns or {})
+    for number, row in enumerate(islice(rows, limit)):
+        with _blamed(f"{path}: row {number} (from 0)"):
+            record = to_record(meaning, row, names)
+        yield record
+
+
+def with_ids(records: Iterable[Record], shard: Shard | None = None) -> Iterator[tuple[Sample, Record]]:
+    """The sample of each record of a file, with the record.
+
+    Args:
+        records: all of them, in order, since ids count what was before.
+        shard: only those of this part; equal ones are in one part, so what is passed over changes no id.
+    """
+    ids = SampleIds()
+    for number, record in enumerate(records):
+        if shard is not None and not shard.holds(record.pair):
+            continue
+        yield Sample(ids(record.pair), number, (Version(ORIGINAL, record.pair),)), record
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def write_records(
+    path: Path,
+    format_object: Format,
+    shape: str,
+    columns: Mapping[str, str] | None,
+    records: Iterable[Record],
+) -> None:
+    """Write all records, or nothing: a crash leaves what was there before.
+
+    An ordinary file that is there may go; a folder only if it is one that this function wrote.
+
+    Raises:
+        DataError: a record cannot be held by this shape or format.
+        DiskError: the file could not be written.
+        ConfigError: the shape is unknown, or the columns do not fit it; or what is there must not be replaced.
+    """
+    rows = rows_of(shape, columns, records)
+    with whole(Destination(path, kind=kind_of(format_object), overwrite=True)) as part, _blamed(path):
+        format_object.write(part, rows)
+
+
+def kind_of(format_object: Format) -> Literal["file", "folder"]:
+    """What a format writes: formats without endings for file names write folders."""
+    return "file" if format_object.suffixes else "folder"
+
+
+def rows_of(shape: str, columns: Mapping[str, str] | None, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+    """The rows of records, one at a time.
+
+    Raises:
+        DataError: a record cannot be held by this shape; names its row.
+        ConfigError: the shape is unknown, or the columns do not fit it; raised at once.
+    """
+    meaning = find_shape(shape)
+    names = column_names(meaning, columns or {})
+
+    def row(number: int, record: Record) -> dict[str, Any]:
+        with _blamed(f"row {number} (from 0)"):
+            return to_row(meaning, record, names)
+
+    return (row(number, record) for number, record in enumerate(records))

@@ -1,0 +1,6 @@
+"""What leaves a finished run: packs for trainers, preference pairs, the folder for the hub, its card."""
+
+from rt_framework.export.hub import export_hub
+from rt_framework.export.packs import export_pack
+
+__all__ = ["export_hub", "export_pack"]

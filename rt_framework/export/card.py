@@ -1,0 +1,136 @@
+"""The data card of a folder for the hub: what was run, how it ended, and what the numbers do not say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+from attrs import frozen
+
+from rt_framework.kit.places import in_words
+from rt_framework.text import shown, without_secrets
+
+_SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
+_LARGEST = "n>10M"
+
+_LIMITS = """\
+- Scores are those of the one student named above. Another model may prefer other versions.
+- A better score is no proof of a better answer: nobody has checked the texts for truth, safety or personal data.
+- Whether training on this data helps is not measured by these numbers. Train on the controls too, and compare.
+"""
+_TERMS = """\
+The responses and instructions that were rewritten are text of the teacher. The terms of its provider may bind whoever
+uses or trains on them, whatever the licence of this data set says.
+"""
+
+
+@frozen
+class Part:
+    """One file of the data set."""
+
+    name: str
+    path: str
+    about: str
+    samples: int
+
+
+def card(manifest: Mapping[str, Any], license_id: str, shape: str, parts: Sequence[Part]) -> str:
+    """``README.md``: the hub's own fields as YAML, then the text.
+
+    Args:
+        manifest: that of the run.
+        license_id: as the hub writes it.
+        shape: what the columns mean.
+        parts: the files, the one that a loader takes by default first.
+    """
+    front = yaml.safe_dump(_front(license_id, parts), sort_keys=False)
+    return f"---\n{front}---\n\n" + "\n".join(_text(manifest, shape, parts))
+
+
+def _front(license_id: str, parts: Sequence[Part]) -> dict[str, Any]:
+    first, *_ = parts
+    size = next((name for most, name in _SIZES if first.samples < most), _LARGEST)
+    configs = [
+        {"config_name": part.name, "data_files": [{"split": "train", "path": part.path}]}
+        | ({"default": True} if part is first else {})
+        for part in parts
+    ]
+    return {
+        "license": license_id,
+        "task_categories": ["text-generation"],
+        "size_categories": [size],
+        "tags": ["instruction-tuning", "reflection-tuning", "rt-framework"],
+        "configs": configs,
+    }
+
+
+def _text(manifest: Mapping[str, Any], shape: str, parts: Sequence[Part]) -> Iterator[str]:
+    summary = manifest["summary"]
+    yield "# Instruction data, improved by Selective Reflection-Tuning\n"
+    yield "A teacher rewrote samples; a student's own losses decided which version of each was kept."
+    yield "\n## Data\n"
+    yield f"Columns have the shape {shape}.\n"
+    yield from _table(("part", "file", "samples", "what"), [(p.name, p.path, p.samples, p.about) for p in parts])
+    yield "\n`scores.jsonl` has every score, decision and reason of every sample, by row of the input.\n"
+    if len(parts) == 1:
+        yield "There are no controls of the selection: all samples were kept, or none. Compare with the input.\n"
+    yield "## How it was made\n"
+    yield from _table(("what", "value"), _provenance(manifest))
+    yield "\n## Outcomes\n"
+    yield from _table(("outcome", "samples"), list(summary["outcomes"].items()))
+    yield "\nReasons of those dropped:\n" if summary["drops"] else ""
+    yield from _table(("reason", "samples"), list(summary["drops"].items()))
+    yield "\n## Scores of the kept samples, before and after\n"
+    yield from _table(
+        ("metric", "before (mean)", "after (mean)", "samples"),
+        [(s["metric"], f"{s['before']:.4g}", f"{s['after']:.4g}", s["samples"]) for s in summary["shifts"]],
+    )
+    yield f"\n## Limits\n\n{_LIMITS}"
+    yield f"## Terms of the teacher\n\n{_TERMS}"
+
+
+def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
+    config, frozen_ = manifest["config"], manifest["frozen"] or {}
+    rows = [
+        ("input", PurePath(config["data"]["path"]).name),
+        ("input SHA-256", (frozen_.get("data") or {}).get("content")),
+        ("teacher", _asked(config["teacher"])),
+        ("teacher asked at", in_words(manifest.get("places") or ())),
+        ("student", _asked(config["student"])),
+        ("student fingerprint", frozen_.get("student")),
+        ("scoring", _asked(config["scoring"])),
+        ("pipeline", _asked(config["pipeline"])),
+        ("versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items() if version)),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _asked(value: object) -> str | None:
+    """Plain values on one line, without the folders of paths on the machine of the run."""
+    return None if value is None else json.dumps(_short(value), ensure_ascii=False)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _short(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list):
+        return [_short(one) for one in value]
+    return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    if rows:
+        yield from (_line(header), _line(["---"] * len(header)), *(_line(map(_cell, row)) for row in rows))
+
+
+def _line(cells: Any) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(value: object) -> str:
+    """A value that stays in its cell, whatever it is made of: nothing of it is markup, and no secret is in it."""
+    text = " ".join(without_secrets(shown(value)).split())
+    return "".join(f"&#{ord(char)};" if char in "|<>&`*_[]\\~$" else char for char in text)

@@ -1,0 +1,130 @@
+"""A folder for the Hugging Face hub: what a run kept, controls for the selection, every score, and a data card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework.config import Builder
+from rt_framework.data import rows_of, whole
+from rt_framework.errors import ConfigError
+from rt_framework.export.card import Part, card
+from rt_framework.export.packs import Readable, export_folder, replacements
+from rt_framework.kit.compact import Late, Strings
+from rt_framework.ledger import KEPT, Ledger
+from rt_framework.model import Record, Score, Scored, Version
+from rt_framework.plugin import Host
+from rt_framework.protocols import DatasetSelector, Format
+from rt_framework.rundir import SCORES, Finished, finished, read_manifest, results, write_side_file
+
+_CONTROLS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "random-control": ("random", {}, "as many samples, drawn from all"),
+    "length-control": (
+        "length-matched",
+        {"metric": "kept"},
+        "as many samples with responses as long as the kept ones, from those not kept while there are enough",
+    ),
+}
+"""Selector, its options and what it draws, by part of the data set."""
+
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None, overwrite: bool = False) -> str:
+    """Write the folder *out*; returns what was done and comes next.
+
+    Args:
+        license_id: as the hub writes it, such as ``cc-by-4.0``; ``other`` for one that it does not know.
+        overwrite: whether a folder that an export wrote may go although it was changed since.
+
+    Raises:
+        ConfigError: there is no licence, or *out* must not be replaced.
+        DataError: the run is not finished, or its data changed.
+        DiskError: *out* cannot be written.
+    """
+    license_ = _licensed(license_id)
+    make = Builder(host)
+    manifest = read_manifest(run_dir)
+    form: Format = make("formats", "jsonl")
+    with finished(host, run_dir) as run, whole(export_folder(run, out, overwrite)) as folder:
+        (folder / "data").mkdir(parents=True)
+        parts, notes = _write_parts(make, form, folder, run)
+        write_side_file(folder / SCORES, run.ledger)
+        (folder / "README.md").write_text(card(manifest, license_, run.source.shape, parts), "utf-8")
+    names = ", ".join(f"{part.name} {part.samples}" for part in parts)
+    upload = f"hf upload NAME/DATASET {quote(str(out))} . --repo-type dataset"
+    return f"wrote {out}: {names}{notes}\nnext: read its README.md, then: {upload}"
+
+
+def _licensed(license_id: str | None) -> str:
+    if license_id is None:
+        raise ConfigError(
+            "--hub-folder needs --license ID, such as cc-by-4.0, or other: only you know under what licence the data "
+            "came, and whether the teacher's terms let its text be passed on"
+        )
+    if not _LICENSE.fullmatch(license_id):
+        raise ConfigError(f"--license {license_id!r}: the hub writes licences in small letters, such as cc-by-4.0")
+    return license_id
+
+
+def _write_parts(make: Builder, form: Format, folder: Path, run: Finished) -> tuple[list[Part], str]:
+    """Write the kept samples and, if some were not kept, the controls; returns them and a note on what was changed."""
+    replaced = 0
+
+    def write(name: str, about: str, records: Iterable[Record]) -> Part:
+        nonlocal replaced
+        rows = Readable(rows_of(run.source.shape, run.source.columns, records))
+        path = f"data/{name}.jsonl"
+        form.write(folder / path, rows)
+        replaced += rows.counts["replaced"]
+        return Part(name, path, about, rows.counts["rows"])
+
+    kept = results(run.source, run.ledger, kept=True)
+    parts = [write("kept", "what the run kept, in the version that it kept", kept)]
+    pool = _Pool.of(run.ledger)
+    if 0 < sum(pool.kept) < len(pool.kept):
+        for name, (selector, options, about) in _CONTROLS.items():
+            chosen = pool.drawn(make("selectors", selector, {**options, "count": sum(pool.kept)}))
+            parts.append(write(name, f"control: {about}; as they came in", _taken(run, chosen)))
+    return parts, replacements(replaced)
+
+
+def _taken(run: Finished, chosen: Sequence[int]) -> Iterator[Record]:
+    """The chosen samples as they were read."""
+    return (record for take, (_, record) in zip(chosen, run.source, strict=True) if take)
+
+
+@frozen
+class _Pool:
+    """All samples of a run, as a selector sees them, and which of them were kept."""
+
+    ledger: Ledger
+    ids: Strings
+    kept: bytearray
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> _Pool:
+        ids, kept = Strings(), bytearray()
+        for sample_id, outcome in ledger.rows("SELECT id, outcome FROM samples ORDER BY row"):
+            ids.append(sample_id)
+            kept.append(outcome in KEPT)
+        return cls(ledger, ids, kept)
+
+    def drawn(self, selector: DatasetSelector) -> bytearray:
+        """1 for each sample that a control takes, else 0. Its metric is whether a sample was kept."""
+        rows = Late(len(self.ids), self._row)
+        return bytearray(verdict.keep for verdict in selector.select(rows))
+
+    def _row(self, at: int) -> Scored:
+        return Scored(self.ids[at], at, lambda: self._version(at), {"kept": Score(float(self.kept[at]))})
+
+    def _version(self, at: int) -> Version:
+        story = self.ledger.story(self.ids[at])
+        assert story is not None
+        # A control is the data as it came in: only the length of what was kept is that of the kept version.
+        return story.sample.current if self.kept[at] else story.sample.original

@@ -1,0 +1,240 @@
+"""Packs: what a run kept, or what its student preferred, as a trainer takes it. Named data, not code.
+
+All packs hold conversations, so that the trainer puts the chat template of its own model around the texts. A pack
+has the trainer's columns only: a column of the input with values of several types would stop its loader.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from attrs import field, frozen
+
+from rt_framework.config import Builder
+from rt_framework.data import Destination, claim, column_names, find_shape, paths_in, whole
+from rt_framework.errors import ConfigError
+from rt_framework.export.preferences import Preference, Preferences, preferences
+from rt_framework.model import Pair
+from rt_framework.plugin import Host, suggestion
+from rt_framework.protocols import Format
+from rt_framework.rundir import Finished, finished, results
+
+DATA = "train.jsonl"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_DATASET = "reflected"
+"""Name of the data set for a trainer that wants one."""
+
+
+@frozen
+class Pack:
+    """What a trainer takes: the rows of ``train.jsonl``, and the file that tells the trainer how to read them."""
+
+    name: str
+    row: Callable[[Pair], dict[str, Any]] | None
+    """The row of a kept sample; none in a pack of preferences."""
+    preference: Callable[[Preference], dict[str, Any]] | None
+    usage: str
+    """How to use it, with the next command; ``{folder}`` is where it lies."""
+    files: Mapping[str, str] = field(factory=dict)
+    """Text of the files beside the data, by name."""
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+def _turns(pair: Pair) -> list[dict[str, str]]:
+    shape = find_shape("messages")
+    turns: list[dict[str, str]] = shape.write(pair, {}, column_names(shape, {}))["messages"]
+    return turns
+
+
+def _messages(pair: Pair) -> dict[str, Any]:
+    return {"messages": _turns(pair)}
+
+
+def _prompt_completion(pair: Pair) -> dict[str, Any]:
+    *prompt, answer = _turns(pair)
+    return {"prompt": prompt, "completion": [answer]}
+
+
+def _why(found: Preference) -> dict[str, Any]:
+    scores = {"chosen_score": found.chosen_score, "rejected_score": found.rejected_score}
+    return {"stage": found.stage, "metric": found.metric, **scores}
+
+
+def _trl_preference(found: Preference) -> dict[str, Any]:
+    *prompt, chosen = _turns(found.chosen)
+    return {"prompt": prompt, "chosen": [chosen], "rejected": _turns(found.rejected)[-1:], **_why(found)}
+
+
+def _preference(found: Preference) -> dict[str, Any]:
+    *prompt, chosen = _turns(found.chosen)
+    return {"messages": prompt, "chosen": chosen, "rejected": _turns(found.rejected)[-1], **_why(found)}
+
+
+# --- what the trainers are told ---------------------------------------------------------------
+
+_TAGS = {
+    "role_tag": "role",
+    "content_tag": "content",
+    "user_tag": "user",
+    "assistant_tag": "assistant",
+    "system_tag": "system",
+}
+
+
+def _dataset_info(ranking: bool) -> Mapping[str, str]:
+    columns = {"messages": "messages"} | ({"chosen": "chosen", "rejected": "rejected"} if ranking else {})
+    entry = {"file_name": DATA, "formatting": "sharegpt", "ranking": ranking, "columns": columns, "tags": _TAGS}
+    return {"dataset_info.json": json.dumps({_DATASET: entry}, indent=2) + "\n"}
+
+
+_AXOLOTL = f"""\
+chat_template: tokenizer_default
+datasets:
+  - path: {DATA}
+    ds_type: json
+    type: chat_template
+    field_messages: messages
+    message_property_mappings:
+      role: role
+      content: content
+    roles_to_train: [assistant]
+"""
+
+_AXOLOTL_DPO = f"""\
+rl: dpo
+chat_template: tokenizer_default
+datasets:
+  - path: {DATA}
+    ds_type: json
+    split: train
+    type: chat_template.default
+    field_messages: messages
+    field_chosen: chosen
+    field_rejected: rejected
+"""
+
+_TRL = "trl {how} --model_name_or_path MODEL --dataset_name {{folder}} --output_dir trained"
+_LLAMA_FACTORY = (
+    "llamafactory-cli train --stage {how} --do_train true --model_name_or_path MODEL --template TEMPLATE "
+    f"--finetuning_type lora --dataset_dir {{{{folder}}}} --dataset {_DATASET} --output_dir trained"
+)
+_AXOLOTL_USAGE = "put axolotl.yaml into your config.yaml in {folder}, and there: axolotl train config.yaml"
+
+_PACKS = (
+    Pack("trl", _prompt_completion, None, _TRL.format(how="sft")),
+    Pack("trl-messages", _messages, None, _TRL.format(how="sft")),
+    Pack("trl-preference", None, _trl_preference, _TRL.format(how="dpo")),
+    Pack("llama-factory", _messages, None, _LLAMA_FACTORY.format(how="sft"), _dataset_info(ranking=False)),
+    Pack("llama-factory-preference", None, _preference, _LLAMA_FACTORY.format(how="dpo"), _dataset_info(ranking=True)),
+    Pack("axolotl", _messages, None, _AXOLOTL_USAGE, {"axolotl.yaml": _AXOLOTL}),
+    Pack("axolotl-preference", None, _preference, _AXOLOTL_USAGE, {"axolotl.yaml": _AXOLOTL_DPO}),
+)
+
+PACKS: dict[str, Pack] = {pack.name: pack for pack in _PACKS}
+
+
+def find_pack(name: str) -> Pack:
+    """The pack called *name*.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in PACKS:
+        raise ConfigError(f"unknown pack '{name}'.{suggestion(name, PACKS)} Known: {', '.join(PACKS)}.")
+    return PACKS[name]
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+@frozen
+class Readable:
+    """Rows that every loader can read: a lone surrogate, which UTF-8 cannot hold, becomes ``?``, as in CSV and Parquet.
+
+    The JSON that escapes it is valid, and the loaders refuse the whole file for it.
+    """
+
+    rows: Iterable[Mapping[str, Any]]
+    counts: dict[str, int] = field(factory=lambda: {"rows": 0, "replaced": 0})
+    """Rows given so far, and how many of them were changed."""
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        for row in self.rows:
+            plain = _plain(row)
+            self.counts["rows"] += 1
+            self.counts["replaced"] += plain != row
+            yield plain
+
+
+def replacements(rows: int) -> str:
+    """What was changed in so many rows, for the user; empty if in none."""
+    return f"; lone surrogates became '?' in {rows} of them" if rows else ""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("?", value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def export_folder(run: Finished, out: Path, overwrite: bool) -> Destination:
+    """The destination of a folder that is exported from a run.
+
+    Raises:
+        ConfigError: something is there that an export did not write, or that was changed since.
+    """
+    destination = Destination(out, "--out", "folder", overwrite=overwrite)
+    claim([destination], [run.source.path], paths_in(run.config))
+    return destination
+
+
+def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool = False) -> str:
+    """Write the pack called *name* of a finished run to the folder *out*; returns what was done and comes next.
+
+    Raises:
+        ConfigError: the pack is unknown, or *out* must not be replaced.
+        DataError: the run is not finished, its data changed, or it has nothing for this pack.
+        DiskError: *out* cannot be written.
+    """
+    pack = find_pack(name)
+    make = Builder(host)
+    form: Format = make("formats", "jsonl")
+    with finished(host, run_dir) as run, whole(export_folder(run, out, overwrite)) as part:
+        part.mkdir()
+        found, rows = _rows(make, pack, run)
+        form.write(part / DATA, rows)
+        next_ = pack.usage.format(folder=quote(str(out)))
+        for file, text in {**pack.files, "README.md": _readme(pack, next_)}.items():
+            (part / file).write_text(text, "utf-8", "replace")
+    unit = "samples" if found is None else "preference pairs"
+    notes = replacements(rows.counts["replaced"]) + _left_out(found)
+    then = f"next: {next_}" if rows.counts["rows"] else "there is nothing in it to train on"
+    return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\n{then}"
+
+
+def _rows(make: Builder, pack: Pack, run: Finished) -> tuple[Preferences | None, Readable]:
+    """The rows of a pack, and the preferences that they come from."""
+    if pack.preference is not None:
+        found = preferences(make, run.config, run.ledger)
+        return found, Readable(map(pack.preference, found))
+    assert pack.row is not None
+    kept = (record.pair for record in results(run.source, run.ledger, kept=True))
+    return None, Readable(map(pack.row, kept))
+
+
+def _left_out(found: Preferences | None) -> str:
+    reasons = [] if found is None else [f"{count} {why}" for why, count in sorted(found.left_out.items())]
+    return f"; comparisons left out: {', '.join(reasons)}" if reasons else ""
+
+
+def _readme(pack: Pack, usage: str) -> str:
+    return f"# Pack {pack.name}, written by rt-framework\n\nNext:\n\n    {usage}\n"

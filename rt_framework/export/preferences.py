@@ -1,0 +1,96 @@
+"""Preference pairs out of a run's choices: two responses to one prompt, of which the student's scores kept one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import evolve, field, frozen
+
+from rt_framework.config import Builder, Config
+from rt_framework.ledger import KEPT, Ledger
+from rt_framework.model import Decision, Pair, Sample, Version
+from rt_framework.pipeline import steps_of
+
+OTHER_PROMPT = "with another prompt"
+UNDECIDED = "not decided by valid scores"
+EQUAL = "with equal responses"
+
+
+@frozen
+class Preference:
+    """One prompt, the response that was kept, and one that it beat."""
+
+    chosen: Pair
+    rejected: Pair
+    stage: str
+    """The choice that decided."""
+    metric: str
+    """The first metric that its selector reads."""
+    chosen_score: float
+    rejected_score: float
+
+
+@frozen
+class Preferences:
+    """Every preference of a finished run, read from the ledger as they are taken.
+
+    What was kept at the end is the chosen one. A version that it beat is the rejected one if both answer the same
+    prompt and both had a valid score in that choice: one that could not win says nothing about which is better.
+    """
+
+    ledger: Ledger
+    needs: Mapping[str, Sequence[str]]
+    """Metrics that each choice reads, by its label in the ledger."""
+    left_out: Counter[str] = field(factory=Counter)
+    """Comparisons that are no preference, by why; complete when all were taken."""
+
+    def __iter__(self) -> Iterator[Preference]:
+        for story in self.ledger.stories():
+            if story.outcome in KEPT:
+                yield from self._of(story.sample)
+
+    def _of(self, sample: Sample) -> Iterator[Preference]:
+        won = [decision for decision in sample.decisions if decision.kept == sample.kept]
+        for decision in won:
+            for name in decision.candidates:
+                if name != sample.kept:
+                    found = self._compared(sample, decision, sample.version(name))
+                    if isinstance(found, Preference):
+                        yield found
+                    else:
+                        self.left_out[found] += 1
+
+    def _compared(self, sample: Sample, decision: Decision, loser: Version) -> Preference | str:
+        """The preference, or why it is none."""
+        chosen, rejected = sample.current.pair, loser.pair
+        if evolve(rejected, response=chosen.response) != chosen:
+            return OTHER_PROMPT
+        if rejected.response == chosen.response:
+            return EQUAL
+        scores = self._scores(sample, decision, loser)
+        metric = next(iter(scores), None)
+        if metric is None or scores[metric][0] == scores[metric][1]:
+            return UNDECIDED
+        return Preference(chosen, rejected, decision.stage, metric, *scores[metric])
+
+    def _scores(self, sample: Sample, decision: Decision, loser: Version) -> dict[str, tuple[float, float]]:
+        """Both values of each metric that the choice reads; empty if one of them could not win with its own."""
+        found: dict[str, tuple[float, float]] = {}
+        for metric in self.needs.get(decision.stage, ()):
+            two = [sample.scores.get(name, {}).get(metric) for name in (sample.kept, loser.name)]
+            values = [score.value for score in two if score is not None and score.eligible and score.value is not None]
+            if len(values) < len(two):
+                return {}
+            found[metric] = (values[0], values[1])
+        return found
+
+
+def preferences(make: Builder, config: Config, ledger: Ledger) -> Preferences:
+    """The preferences of the run that *config* describes.
+
+    Raises:
+        PluginError, ConfigError: a stage of its pipeline cannot be built.
+    """
+    steps = steps_of(make, config.pipeline.specs)
+    return Preferences(ledger, {step.label: tuple(step.stage.needs) for step in steps})

@@ -1,0 +1,105 @@
+"""What ``rt doctor`` looks at. Each check gives findings and never raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from rt_framework.config import Builder, read_config
+from rt_framework.data import open_source
+from rt_framework.errors import RtError
+from rt_framework.kit.parts import Spec
+from rt_framework.pipeline import check_parts, steps_of
+from rt_framework.plugin import Host
+from rt_framework.protocols import Student
+from rt_framework.rundir import versions
+from rt_framework.scoring import Shape
+from rt_framework.spans import EncodedSpan, Span
+
+
+@frozen
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    finding: str
+    good: bool = True
+    sure: bool = True
+    """Whether it is plain, or a hint that somebody should look into."""
+
+    @property
+    def mark(self) -> str:
+        """How it is shown."""
+        return "WRONG" if not self.good else "ok" if self.sure else "CHECK"
+
+
+def check_versions() -> Iterator[Finding]:
+    """Installed packages."""
+    for package, version in versions().items():
+        yield Finding(package, version or "not installed", good=version is not None)
+
+
+def check_device() -> Iterator[Finding]:
+    """Where a student would run."""
+    try:
+        import torch
+    except ImportError as error:
+        yield Finding("torch", f"cannot be imported: {error}", good=False)
+        return
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            name, memory = torch.cuda.get_device_name(number), torch.cuda.get_device_properties(number).total_memory
+            yield Finding(f"cuda:{number}", f"{name}, {memory / 2**30:.0f} GiB")
+    else:
+        yield Finding("device", f"CPU, {torch.get_num_threads()} threads; no CUDA device")
+
+
+def check_plugins(host: Host) -> Iterator[Finding]:
+    """Every plugin loads, and no name is offered twice."""
+    try:
+        host.load()
+    except RtError as error:
+        yield Finding("plugins", str(error), good=False)
+        return
+    broken = {failure.plugin for failure in host.failed}
+    for plugin in host.discovered():
+        if plugin.name not in broken:
+            yield Finding(f"plugin {plugin.name}", f"{plugin.package} {plugin.version}")
+    for failure in host.failed:
+        yield Finding(f"plugin {failure.plugin}", str(failure), good=False)
+    for kind, name, plugins in host.registry.clashes():
+        yield Finding(f"{kind[:-1]} {name}", f"offered by {' and '.join(plugins)}", good=False)
+
+
+def check_config(host: Host, path: Path) -> Iterator[Finding]:
+    """A config can be read, its data too, and its parts exist. Loads no model and asks no teacher."""
+    make = Builder(host)
+    try:
+        config = read_config(path)
+        steps = steps_of(make, config.pipeline.specs)
+        check_parts(make, steps, config.teacher, config.student)
+        yield Finding(str(path), f"{len(steps)} stages")
+        source = open_source(host, config.data, config.limits.samples)
+        yield Finding(str(source), f"{source.count()} samples")
+    except RtError as error:
+        yield Finding(str(path), str(error), good=False)
+
+
+def check_student(host: Host, spec: Spec) -> Iterator[Finding]:
+    """A student loads and scores."""
+    try:
+        student: Student = Builder(host).spec("students", spec)
+        (encoded,) = student.encode([Span("Hello", " world")])
+        if not isinstance(encoded, EncodedSpan):
+            yield Finding(str(spec), f"does not encode: {encoded.reason}", good=False)
+            return
+        (loss,) = student.score([encoded])
+    except RtError as error:
+        yield Finding(str(spec), str(error), good=False)
+        return
+    good = loss.nll is not None
+    yield Finding(str(spec), f"loss {loss.nll:.4f} over {loss.tokens} tokens" if good else str(loss.reason), good)
+    shape = Shape.of(student)
+    yield Finding("forward path", f"{shape.path}; {shape.batch_tokens} tokens a batch")

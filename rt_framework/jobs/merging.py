@@ -1,0 +1,246 @@
+"""The runs of all shards as one run: their ledgers in one, and the outputs that a single run would have left."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework.config import Config, Shard
+from rt_framework.data import Destination, claim
+from rt_framework.errors import ConfigError, DataError, DiskError
+from rt_framework.events import Summary
+from rt_framework.ledger import Ledger, damaged, is_corrupt, prepare, queries
+from rt_framework.pipeline import Framing, Opened, open_job, reflection_facts, stage_facts
+from rt_framework.plugin import Host, Tally
+from rt_framework.protocols import Student, Teacher
+from rt_framework.rundir import (
+    LEDGER,
+    MERGING,
+    alone,
+    claim_outputs,
+    differences,
+    open_run,
+    read_config_of,
+    summarise,
+    write_manifest,
+    write_outputs,
+)
+
+_PARTS = ("student", "scoring", "teacher")
+
+_COPIES = (
+    "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
+    "INSERT OR IGNORE INTO losses SELECT * FROM shard.losses",
+    "INSERT OR IGNORE INTO token_losses SELECT * FROM shard.token_losses",
+    # A question that two shards asked was paid for twice: both answers stay, one is in use.
+    """
+    INSERT INTO calls SELECT key, reflection, pair, idx, teacher, request, answer + :before FROM shard.calls WHERE true
+    ON CONFLICT (key) DO UPDATE SET answer = COALESCE(calls.answer, excluded.answer)
+    """,
+    """
+    INSERT INTO attempts (id, call, state, kind, message, reserved, cost, reply, batch, raw)
+    SELECT id + :before, call, state, kind, message, reserved, cost, reply, batch, raw FROM shard.attempts
+    """,
+    "INSERT INTO samples SELECT * FROM shard.samples",
+    "INSERT INTO versions SELECT * FROM shard.versions",
+    "INSERT INTO scores SELECT * FROM shard.scores",
+    "INSERT INTO decisions SELECT * FROM shard.decisions",
+    "INSERT INTO failures SELECT * FROM shard.failures",
+)
+
+
+@frozen
+class _Part:
+    """The run directory of one shard."""
+
+    path: Path
+    shard: Shard
+    facts: Mapping[str, Any]
+    """What its ledger stands on, without the shard."""
+    forward_paths: tuple[str, ...]
+    places: tuple[str, ...]
+    """Where its teacher was asked."""
+    unpriced: bool
+    """Whether some of its calls had no price."""
+
+
+def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summary:
+    """Put the runs of all shards of a job together in *out*.
+
+    Safe to repeat: a merge that was killed is done again, one that is done only writes its outputs again.
+
+    Args:
+        host: finds the plugins.
+        config: the whole job, without a shard.
+        out: run directory of the whole.
+        shards: run directories of the shards, all of them, in any order.
+
+    Raises:
+        DataError: they are not all the shards of one job, or *out* holds something else.
+        LockedError: one of them is running.
+        ConfigError: they are of another job than *config*.
+    """
+    claim([Destination(out, "OUT", "run")], inputs=shards)
+    for path in shards:
+        _check_there(path)
+    job = open_job(host, config, partial(claim_outputs, config, out))
+    whole = next((step.name for step in job.steps if step.barrier), None)
+    if whole is not None:
+        raise ConfigError(
+            f"stage '{whole}' needs all samples: merge with the config of the shards, then run all of it in {out}"
+        )
+    total, facts = job.source.count(), _facts(job, config)
+    with ExitStack() as stack:
+        ledgers = [stack.enter_context(open_run(path)) for path in shards]
+        parts = _checked([_part(path, ledger) for path, ledger in zip(shards, ledgers, strict=True)])
+        for part in parts:
+            _check_job(part, config, facts)
+        ended = sum(1 for ledger in ledgers for _ in queries.ends(ledger))
+        if ended != total:
+            raise DataError(f"{ended} of {total} samples have come to their end: finish the shards first")
+        with alone(out):
+            _join(out, parts)
+    with open_run(out) as ledger:
+        files = write_outputs(job.outlet, job.source, out, ledger)
+        summary = summarise(ledger, Tally(host.reporters([]), total), files)
+        write_manifest(out, host, ledger, config, summary, stage_facts(job.steps))
+    return summary
+
+
+def _facts(job: Opened, config: Config) -> dict[str, Any]:
+    """What a run of this job would stand on. Nothing is loaded or asked for it."""
+    facts: dict[str, Any] = {"data": job.source.facts()}
+    if config.student is not None:
+        student: Student = job.make.spec("students", config.student)
+        facts |= {"student": student.fingerprint, "scoring": Framing.of(config.scoring).facts()}
+    if config.teacher is not None:
+        teacher: Teacher = job.make.spec("teachers", config.teacher)
+        facts |= {"teacher": teacher.identity, **reflection_facts(job.steps)}
+    return facts
+
+
+def _check_there(path: Path) -> None:
+    if not (path / LEDGER).is_file():
+        raise DataError(f"{path}: no ledger here; is this the run directory of a shard?")
+
+
+def _part(path: Path, ledger: Ledger) -> _Part:
+    facts = ledger.meta("frozen") or {}
+    shard = facts.get("data", {}).get("shard")
+    if shard is None:
+        raise DataError(f"{path}: the run of no shard; 'rt run CONFIG --shard 1/n' makes one")
+    data = {key: value for key, value in facts["data"].items() if key != "shard"}
+    return _Part(
+        path,
+        Shard.parse(shard),
+        {**facts, "data": data},
+        tuple(ledger.meta("forward_paths") or ()),
+        tuple(ledger.meta("places") or ()),
+        bool(ledger.meta("unpriced")),
+    )
+
+
+def _check_job(part: _Part, config: Config, facts: Mapping[str, Any]) -> None:
+    """Whether a shard was run as *config* says.
+
+    Raises:
+        DataError: it was not, and in what.
+    """
+    was = read_config_of(part.path)
+    asked = {
+        "pipeline": (was.pipeline, config.pipeline),
+        "limits.samples": (was.limits.samples, config.limits.samples),
+        **{key: (part.facts.get(key), here) for key, here in facts.items()},
+    }
+    # What the shards had and the config leaves out; a reflection that only an earlier pipeline used is none of that.
+    asked |= {key: (there, None) for key, there in part.facts.items() if key in _PARTS and key not in facts}
+    changed: list[str] = []
+    for name, (there, here) in asked.items():
+        if name in _PARTS:
+            changed += differences(name, there, here)
+        elif there != here:
+            changed.append(name)
+    if changed:
+        raise DataError(f"{part.path} was run with another config: it differs in {', '.join(changed)}")
+
+
+def _checked(parts: Sequence[_Part]) -> list[_Part]:
+    """The shards in order.
+
+    Raises:
+        DataError: one is missing, there twice, or of another job.
+    """
+    first = parts[0]
+    found: dict[int, Path] = {}
+    for part in parts:
+        if part.shard.of != first.shard.of:
+            raise DataError(f"{part.path} is shard {part.shard}, but {first.path} is shard {first.shard}")
+        if part.shard.number in found:
+            raise DataError(f"{part.path} and {found[part.shard.number]} are both shard {part.shard}")
+        if part.facts != first.facts:
+            changed = sorted(key for key in {*part.facts, *first.facts} if part.facts.get(key) != first.facts.get(key))
+            raise DataError(f"{part.path} and {first.path} are of different jobs: they differ in {', '.join(changed)}")
+        found[part.shard.number] = part.path
+    missing = [str(Shard(number, first.shard.of)) for number in range(1, first.shard.of + 1) if number not in found]
+    if missing:
+        raise DataError(f"shards are missing: {', '.join(missing)}")
+    return sorted(parts, key=lambda part: part.shard.number)
+
+
+def _join(out: Path, parts: Sequence[_Part]) -> None:
+    """Their ledgers as one in *out*, whole or not at all.
+
+    Raises:
+        DataError: there is a ledger that was not merged from them.
+        DiskError: it cannot be written.
+    """
+    merged = [str(part.path.resolve()) for part in parts]
+    if (out / LEDGER).exists():
+        with closing(Ledger(out / LEDGER, readonly=True)) as there:
+            if there.meta("merged") != merged:
+                raise DataError(f"{out}: holds another run; merge into a new directory")
+        return
+    file = out / MERGING
+    for left in out.glob(f"{MERGING}*"):
+        left.unlink()
+    try:
+        with closing(sqlite3.connect(file, isolation_level=None)) as db:
+            prepare(db)
+            for part in parts:
+                _copy(db, part.path / LEDGER)
+            paths = sorted({path for part in parts for path in part.forward_paths})
+            places = list(dict.fromkeys(place for part in parts for place in part.places))
+            unpriced = any(part.unpriced for part in parts)
+            asked = (("places", places), ("unpriced", unpriced))
+            for key, value in (("frozen", parts[0].facts), ("forward_paths", paths), ("merged", merged), *asked):
+                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise DiskError(f"{file}: cannot be written: {error}") from error
+    with file.open("rb") as whole:
+        os.fsync(whole.fileno())
+    file.rename(out / LEDGER)
+
+
+def _copy(db: sqlite3.Connection, ledger: Path) -> None:
+    """All that one ledger holds, in one transaction; attempts get new numbers."""
+    try:
+        db.execute("ATTACH ? AS shard", (str(ledger),))
+        db.execute("BEGIN IMMEDIATE")
+        (before,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM attempts").fetchone()
+        for statement in _COPIES:
+            db.execute(statement, {"before": before})
+        db.execute("COMMIT")
+        db.execute("DETACH shard")
+    except sqlite3.Error as error:
+        if is_corrupt(error):
+            raise damaged(ledger, str(error)) from error
+        raise

@@ -1,0 +1,265 @@
+"""What a run will ask and cost, before anything is sent: every prompt is rendered, none leaves this machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework.config import Config, Limits
+from rt_framework.data import Numbers
+from rt_framework.errors import RtError
+from rt_framework.ledger import Ledger
+from rt_framework.model import Request, Sample
+from rt_framework.pipeline import (
+    Foresight,
+    Highest,
+    Known,
+    Option,
+    Questions,
+    Step,
+    Text,
+    Texts,
+    open_job,
+    reflection_facts,
+    teacher_facts,
+    tokens,
+    told_tokens,
+)
+from rt_framework.plugin import Host
+from rt_framework.protocols import PricedTeacher, Question, Teacher
+from rt_framework.rundir import LEDGER, check_frozen, check_run, look
+from rt_framework.teacher import check_priced, is_priced, rendered
+
+_Asks = tuple[tuple[str, Question[Any]], ...]
+"""The questions of one stage, by name."""
+
+_SHOWN = 3
+"""Prompts that a quote shows."""
+
+
+@frozen
+class Bounds:
+    """What is likely if all goes well, and the most that answers which arrive can make of it.
+
+    High holds for every choice between versions that the pipeline can make. A stage is taken to ask each of its
+    questions once about the version that a sample holds, in exhaustive mode once about every version.
+    """
+
+    low: int
+    high: int
+
+
+@frozen
+class Quote:
+    """The calls of a run, and what is still to be paid for them."""
+
+    samples: int
+    calls: int
+    """Questions of a run without further failures."""
+    unique: int
+    """Those of the calls that are left when equal ones are asked once."""
+    answered: int
+    """Those of the unique calls that the run directory has the answer of."""
+    guessed: int
+    """Those of the unique calls that are about texts which are not written yet."""
+    broken: int
+    """Samples that a reflection raises on."""
+    sends: Bounds
+    """Calls without an answer: asked once each, and as often as ``limits.answers`` allows."""
+    prompt_tokens: Bounds
+    answer_tokens: Bounds
+    cost: Bounds | None
+    """Nano-dollars still to be paid; ``None`` when the price is not known."""
+    spent: int
+    """Nano-dollars that the run directory has cost so far."""
+    prompts: tuple[tuple[int, Request], ...]
+    """Row and request of the first questions."""
+
+
+def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quote:
+    """Count what *config* would ask and cost in *run_dir*. Reads only, and loads no student.
+
+    Args:
+        host: finds the plugins.
+        config: the job.
+        run_dir: where its run is, or will be.
+        moved: whether the teacher may be asked at another place than the run directory knows.
+
+    Raises:
+        RtError: what keeps a run from starting, as far as it shows without a student.
+    """
+    job = open_job(host, config)
+    if config.teacher is None:
+        nothing = Bounds(0, 0)
+        return Quote(job.source.count(), 0, 0, 0, 0, 0, nothing, nothing, nothing, nothing, 0, ())
+    teacher: Teacher = job.make.spec("teachers", config.teacher)
+    check_priced(teacher, teacher.identity, config.limits.budget_usd)
+    with _looking(run_dir) as ledger:
+        if ledger is not None:
+            facts = {"data": job.source.facts(), **teacher_facts(teacher), **reflection_facts(job.steps)}
+            check_frozen(ledger, run_dir, facts, moved)
+        counting = _Counting(teacher, job.steps, config.limits, config.pipeline.exhaustive, ledger)
+        try:
+            for sample in job.source.samples():
+                counting.add(sample)
+            return counting.quote()
+        finally:
+            counting.close()
+
+
+@contextmanager
+def _looking(run_dir: Path) -> Iterator[Ledger | None]:
+    """The ledger of a run directory, for reading, if there is one."""
+    if not (run_dir / LEDGER).is_file():
+        check_run(run_dir)
+        yield None
+        return
+    ledger = look(run_dir)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+class _Counting:
+    """Goes the way of every sample as far as the ledger makes it certain, and from there both ways that bound it."""
+
+    def __init__(
+        self, teacher: Teacher, steps: Sequence[Step], limits: Limits, exhaustive: bool, ledger: Ledger | None
+    ) -> None:
+        held = limits.on_ambiguous == "hold" and ledger is not None
+        known = Known(ledger, teacher, frozenset(ledger.doubtful_calls() if held and ledger else ()))
+        self._teacher = teacher
+        self._ledger = ledger
+        self._foresight = Foresight(known, steps, limits.answers, exhaustive)
+        self._asks = [tuple(step.stage.reflections.items()) for step in steps]
+        questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(teacher)))
+        self._questions = questions
+        self._exhaustive = exhaustive
+        self._seen = Numbers()
+        self._counts: Counter[str] = Counter()
+        self._low: Counter[str] = Counter()
+        self._high = Highest()
+        self._prompts: list[tuple[int, Request]] = []
+
+    def close(self) -> None:
+        """Free what the counting needed."""
+        self._foresight.close()
+
+    def quote(self) -> Quote:
+        """What was counted."""
+        names = ("sends", "prompt_tokens", "answer_tokens", "cost")
+        sends, prompts, answers, cost = (Bounds(self._low[name], self._high[name]) for name in names)
+        counted = ("samples", "calls", "unique", "answered", "guessed", "broken")
+        return Quote(
+            **{name: self._counts[name] for name in counted},
+            sends=sends,
+            prompt_tokens=prompts,
+            answer_tokens=answers,
+            cost=cost if is_priced(self._teacher) else None,
+            spent=0 if self._ledger is None else self._ledger.spent(),
+            prompts=tuple(self._prompts),
+        )
+
+    def add(self, sample: Sample) -> None:
+        """Count one more sample."""
+        self._counts["samples"] += 1
+        way = self._foresight.of(sample)
+        for one in way.asked:
+            self._count(one.key, one.answered, guessed=False)
+        self._counts["broken"] += way.broken
+        try:
+            self._show(sample)
+            if way.sample is not None:
+                self._likely(Texts(way.sample), self._asks[way.steps :])
+        except RtError:
+            raise
+        except Exception:  # a run fails this sample and goes on
+            self._counts["broken"] += 1
+        if way.sample is not None:
+            self._worst(Texts(way.sample), self._asks[way.steps :])
+
+    def _show(self, sample: Sample) -> None:
+        first = next(((name, one) for asks in self._asks for name, one in asks), None)
+        if first is not None and len(self._prompts) < _SHOWN:
+            self._prompts.append((sample.row, rendered(first[1], sample.original.pair, 0, self._teacher.structured)))
+
+    # --- low --------------------------------------------------------------------------------
+
+    def _likely(self, texts: Texts, stages: Sequence[_Asks]) -> None:
+        """Count the questions of a sample if all goes well."""
+        for asks in stages:
+            if not asks:
+                texts.decided()
+            for name, question in asks:
+                for text in texts.all if self._exhaustive else self._likeliest(texts, name, question):
+                    if name not in text.asked:
+                        self._likely_ask(texts, text, name, question)
+
+    def _likeliest(self, texts: Texts, name: str, question: Question[Any]) -> Sequence[Text]:
+        """The one that the student holds: where a choice lies between, what was asked about before, or the newest."""
+        if len(texts.held) == 1:
+            return texts.held
+        free = [text for text in texts.all if name not in text.asked]
+        if all(text.written for text in free):
+            free = [text for text in free if self._questions.chain(question, text).keys[0][1]] or free
+        return free[-1:]
+
+    def _likely_ask(self, texts: Texts, text: Text, name: str, question: Question[Any]) -> None:
+        chain = self._questions.chain(question, text)
+        for key, answered in chain.keys:
+            fresh = self._count(key, answered, guessed=not text.written)
+        if chain.rest and fresh:
+            request = chain.rest[0]
+            asked = sum(tokens(turn.content) for turn in request.messages)
+            told = min(told_tokens(question, text.pair), request.sampling.max_tokens)
+            cost = self._questions.price(asked, told)
+            self._low.update(sends=1, prompt_tokens=asked, answer_tokens=told, cost=cost)
+        texts.grow(text, name, chain)
+
+    def _count(self, key: str, answered: bool, guessed: bool) -> bool:
+        """Count a question; gives whether it is the first of its kind."""
+        fresh = self._seen.add(int(key[:16], 16))
+        self._counts.update(calls=1, unique=fresh, answered=fresh and answered, guessed=fresh and guessed)
+        return fresh
+
+    # --- high -------------------------------------------------------------------------------
+
+    def _worst(self, texts: Texts, stages: Sequence[_Asks]) -> None:
+        """Count the dearest questions that a sample can lead to, whatever the choices on its way are."""
+        for asks in stages:
+            if not asks:
+                texts.decided()
+            for name, question in asks:
+                about = texts.all if self._exhaustive else texts.held
+                options = [option for text in about for option in self._option(texts, text, name, question)]
+                for chosen in [[one] for one in options] if self._exhaustive else [options]:
+                    self._high.add(chosen)
+                texts.decided()  # a stage that asks may choose as well
+            if not self._exhaustive:
+                texts.gather()
+
+    def _option(self, texts: Texts, text: Text, name: str, question: Question[Any]) -> Iterator[Option]:
+        """What a question about a text can still cost, if it can be asked at all."""
+        if name in text.asked:
+            return
+        try:
+            chain = self._questions.chain(question, text)
+            most = self._questions.most(text, chain)
+        except RtError:
+            raise
+        except Exception:  # a run that comes this way fails the sample
+            return
+        texts.grow(text, name, chain)
+        yield Option(chain.keys[-1][0], most, text.several)
+
+
+def _pricing(teacher: object) -> Callable[[int, int], int]:
+    """What so many tokens cost, in nano-dollars; nothing where that is not known."""
+    return lambda asked, told: (teacher.cost(asked, told) or 0) if isinstance(teacher, PricedTeacher) else 0

@@ -1,0 +1,38 @@
+"""The ledger of a run directory: every answer and loss that was paid for, and the only SQL there is."""
+
+from rt_framework.ledger import queries
+from rt_framework.ledger.batches import LONGEST_BATCH, BatchBook, OpenBatch, OpenQuestion
+from rt_framework.ledger.damage import Told, check_ledger, damaged, fault, is_corrupt, reading
+from rt_framework.ledger.ledger import Call, Ledger, Story, is_row
+from rt_framework.ledger.queries import KEPT, WAITING, Bill, bills, ending, original_scores, waiting
+from rt_framework.ledger.schema import is_foreign, prepare
+from rt_framework.ledger.seal import HeldFiles, beside
+
+__all__ = [
+    "KEPT",
+    "LONGEST_BATCH",
+    "WAITING",
+    "BatchBook",
+    "Bill",
+    "Call",
+    "HeldFiles",
+    "Ledger",
+    "OpenBatch",
+    "OpenQuestion",
+    "Story",
+    "Told",
+    "beside",
+    "bills",
+    "check_ledger",
+    "damaged",
+    "ending",
+    "fault",
+    "is_corrupt",
+    "is_foreign",
+    "is_row",
+    "original_scores",
+    "prepare",
+    "queries",
+    "reading",
+    "waiting",
+]

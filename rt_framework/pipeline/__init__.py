@@ -1,0 +1,52 @@
+"""Samples through the stages of a job."""
+
+from rt_framework.pipeline.assembly import (
+    PROBE,
+    Framing,
+    Opened,
+    StudentSide,
+    TeacherSide,
+    check_parts,
+    goes_in_batches,
+    open_job,
+    reflection_facts,
+    remember_prices,
+    stage_facts,
+    steps_of,
+    student_side,
+    teacher_facts,
+    teacher_side,
+)
+from rt_framework.pipeline.engine import Run
+from rt_framework.pipeline.foresight import Foresight, Known
+from rt_framework.pipeline.possible import Highest, Option, Questions, Text, Texts, tokens, told_tokens
+from rt_framework.pipeline.steps import Step
+
+__all__ = [
+    "PROBE",
+    "Foresight",
+    "Framing",
+    "Highest",
+    "Known",
+    "Opened",
+    "Option",
+    "Questions",
+    "Run",
+    "Step",
+    "StudentSide",
+    "TeacherSide",
+    "Text",
+    "Texts",
+    "check_parts",
+    "goes_in_batches",
+    "open_job",
+    "reflection_facts",
+    "remember_prices",
+    "stage_facts",
+    "steps_of",
+    "student_side",
+    "teacher_facts",
+    "teacher_side",
+    "tokens",
+    "told_tokens",
+]

@@ -1,0 +1,376 @@
+"""Takes every sample through the stages: thousands under way at once, data-set stages as barriers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+from attrs import evolve
+from cattrs import unstructure
+
+from rt_framework.errors import PluginError, RtError
+from rt_framework.events import SampleFailed, SampleFinished, StageFinished, StageStarted
+from rt_framework.ledger import WAITING, Ledger, Story, waiting
+from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version, digest
+from rt_framework.pipeline.steps import Step
+from rt_framework.plugin import Tally
+from rt_framework.protocols import Question, Reflection
+from rt_framework.scoring import Scoring
+from rt_framework.teacher import Teaching
+from rt_framework.text import without_secrets
+
+T = TypeVar("T")
+
+_WAVE = 1024
+"""Samples of a data-set stage that are scored or recorded together."""
+
+
+class Context:
+    """The :class:`rt_framework.protocols.StageContext` of one stage of one run."""
+
+    def __init__(self, run: Run, stage: str) -> None:
+        self._run = run
+        self._stage = stage
+        self._scored: dict[Version, dict[str, Score]] = {}
+
+    def noting(self, sample: Sample) -> Sample:
+        """The sample with the scores that this stage was given of its versions."""
+        return sample.scoring(self._scored)
+
+    @property
+    def exhaustive(self) -> bool:
+        """See the protocol."""
+        return self._run.exhaustive
+
+    async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
+        """See the protocol."""
+        return await self._run.require_teaching().reflect(name, reflection, version, self._stage)
+
+    async def ask(self, question: Question[T], version: Version) -> T | Failure:
+        """See the protocol."""
+        return await self._run.require_teaching().ask(question, version, self._stage)
+
+    async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
+        """See the protocol."""
+        if not metrics:
+            return [{} for _ in versions]
+        scores = await self._run.require_scoring().score([version.pair for version in versions], metrics)
+        for version, found in zip(versions, scores, strict=True):
+            self._scored.setdefault(version, {}).update(found)
+        return scores
+
+
+class DatasetContext(Context):
+    """That of a data-set stage, which may ask for any number of scores: in waves, and no text is kept."""
+
+    def __init__(self, run: Run, stage: str) -> None:
+        super().__init__(run, stage)
+        self._known: dict[str, dict[str, Score]] = {}
+
+    def noting(self, sample: Sample) -> Sample:
+        """The sample with the scores that this stage was given of its versions."""
+        keys = {version: _key(version) for version in sample.versions} if self._known else {}
+        return sample.scoring({version: self._known[key] for version, key in keys.items() if key in self._known})
+
+    async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
+        """See the protocol."""
+        scores = []
+        for at in range(0, len(versions), _WAVE):
+            scores += await super().score(list(versions[at : at + _WAVE]), metrics)
+            for version, found in self._scored.items():
+                self._known.setdefault(_key(version), {}).update(found)
+            self._scored.clear()
+        return scores
+
+
+class Run:
+    """One run over one data set.
+
+    Args:
+        steps: the pipeline.
+        teaching: the teacher's chain, if a stage reflects.
+        scoring: the student's chain, if a stage scores.
+        ledger: where finished samples are recorded.
+        tally: counts and events.
+        in_flight: samples under way at once.
+        exhaustive: reflect on every version and score every metric.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        teaching: Teaching | None,
+        scoring: Scoring | None,
+        ledger: Ledger,
+        tally: Tally,
+        in_flight: int,
+        exhaustive: bool,
+    ) -> None:
+        self.exhaustive = exhaustive
+        self._steps = tuple(steps)
+        self._teaching = teaching
+        self._scoring = scoring
+        self._ledger = ledger
+        self._tally = tally
+        self._in_flight = in_flight
+        self._started: set[str] = set()
+        self._needs = tuple(dict.fromkeys(metric for step in steps for metric in step.stage.needs))
+
+    def require_teaching(self) -> Teaching:
+        """The teacher's chain.
+
+        Raises:
+            RtError: no teacher is configured.
+        """
+        if self._teaching is None:
+            raise RtError("the pipeline reflects but no teacher is configured; add 'teacher:' to the config")
+        return self._teaching
+
+    def require_scoring(self) -> Scoring:
+        """The student's chain.
+
+        Raises:
+            RtError: no student is configured.
+        """
+        if self._scoring is None:
+            raise RtError("the pipeline reads scores but no student is configured; add 'student:' to the config")
+        return self._scoring
+
+    async def go(self, samples: Iterator[Sample]) -> None:
+        """Take every sample to its end and record it.
+
+        Raises:
+            RtError: the run cannot go on; what was committed stays.
+        """
+        coming: Iterable[Sample] = samples
+        for steps, barrier in _segments(self._steps):
+            await self._segment(coming, steps, self._keep if barrier is None else partial(self._wait, barrier))
+            if barrier is not None:
+                await self._barrier(barrier)
+                coming = waiting(self._ledger)
+
+    # --- per sample -------------------------------------------------------------------------
+
+    async def _segment(
+        self, samples: Iterable[Sample], steps: Sequence[Step], passed: Callable[[Sample], Awaitable[None]]
+    ) -> None:
+        """Every sample through *steps*, a bounded number at once; the first error that stops the run is raised."""
+        source = iter(samples)
+
+        async def worker() -> None:
+            for sample in source:
+                outcome = await self._through(sample, steps)
+                if outcome is not None:
+                    await passed(outcome)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._in_flight):
+                    group.create_task(worker())
+        except ExceptionGroup as errors:
+            raise _first(errors) from errors
+        for step in steps:
+            self._finish(step.name)
+
+    async def _through(self, sample: Sample, steps: Sequence[Step]) -> Sample | None:
+        """One sample through *steps*; ``None`` when that was its end."""
+        for step in steps:
+            self._begin(step.name)
+            try:
+                outcome = await self._step(sample, step)
+            except RtError:
+                raise
+            except Exception as error:
+                self._tally.at(step.name, "failed")
+                await self._fail(sample, step.name, error)
+                return None
+            if isinstance(outcome, Dropped):
+                self._tally.at(step.name, "dropped")
+                await self._end(outcome.sample, "dropped", outcome.reason)
+                return None
+            self._count(step, sample, outcome)
+            sample = outcome
+        return sample
+
+    def _count(self, step: Step, before: Sample, after: Sample) -> None:
+        """Tell what a stage did to a sample that goes on."""
+        self._tally.at(step.name, "passed")
+        for decision in after.decisions[len(before.decisions) :]:
+            if len(decision.candidates) > 1:
+                self._tally.chose(decision, after, step.stage.needs)
+        for failure in after.failures[len(before.failures) :]:
+            self._tally.at(step.name, "unusable")
+            self._report(after, failure, fatal=False)
+        self._tally.changed()
+
+    async def _step(self, sample: Sample, step: Step) -> Sample | Dropped:
+        ctx = Context(self, step.name)
+        outcome = await step.stage.run(sample, ctx)  # type: ignore[union-attr]
+        _check(sample, outcome)
+        if self.exhaustive and isinstance(outcome, Sample):
+            # The published script scores every version by every metric, needed or not.
+            await ctx.score(outcome.versions, self._needs)
+        return _noted(step, sample, outcome, ctx)
+
+    async def _fail(self, sample: Sample, stage: str, error: Exception) -> None:
+        failure = Failure(stage, "plugin_bug", without_secrets(f"{type(error).__name__}: {error}"))
+        self._report(sample, failure, fatal=True)
+        await self._end(sample.failing(failure), "failed", failure.reason)
+
+    # --- the whole data set -----------------------------------------------------------------
+
+    async def _wait(self, step: Step, sample: Sample) -> None:
+        """Score a sample that has reached a barrier, and put it down in the ledger until all others have."""
+        self._begin(step.name)
+        ctx = Context(self, step.name)
+        with _blamed(step):
+            await ctx.score((sample.current,), step.stage.needs)
+        await self._ledger.record(Story(ctx.noting(sample), WAITING, None))
+
+    async def _barrier(self, step: Step) -> None:
+        """Let a data-set stage decide on all that wait; what it keeps goes on waiting.
+
+        Raises:
+            PluginError: it failed; no sample can go on without its word.
+        """
+        with _blamed(step):
+            await self._fit(step)
+        ctx = DatasetContext(self, step.name)
+        samples = waiting(self._ledger)
+        with _blamed(step):
+            outcomes = await step.stage.run_all(samples, ctx)  # type: ignore[union-attr]
+            decided = _checked(samples, outcomes)
+        while True:
+            with _blamed(step):
+                wave = list(islice(decided, _WAVE))
+            if not wave:
+                break
+            await asyncio.gather(
+                *(self._decided(step, before, _noted(step, before, after, ctx)) for before, after in wave)
+            )
+            self._tally.changed()
+        self._finish(step.name)
+
+    async def _fit(self, step: Step) -> None:
+        """Now that all samples are there, score them by the metrics that are fitted to all of them."""
+        samples = waiting(self._ledger)
+        if self._scoring is None or not step.stage.needs:
+            return
+        fitted = await self._scoring.fit(step.stage.needs, lambda: (sample.current.pair for sample in samples))
+        every = iter(samples if fitted else ())
+        while wave := list(islice(every, _WAVE)):
+            ctx = Context(self, step.name)
+            await ctx.score([sample.current for sample in wave], fitted)
+            for sample in wave:
+                await self._ledger.record(Story(ctx.noting(sample), WAITING, None))
+
+    async def _decided(self, step: Step, before: Sample, after: Sample | Dropped) -> None:
+        """Record a barrier's word on a sample."""
+        self._tally.at(step.name, "dropped" if isinstance(after, Dropped) else "passed")
+        if isinstance(after, Dropped):
+            await self._end(after.sample, "dropped", after.reason)
+        elif after is not before:
+            await self._ledger.record(Story(after, WAITING, None))
+
+    # --- the end of a sample ----------------------------------------------------------------
+
+    async def _keep(self, sample: Sample) -> None:
+        await self._end(sample, "original" if sample.kept == ORIGINAL else "rewritten", None)
+
+    async def _end(self, sample: Sample, outcome: str, reason: str | None) -> None:
+        await self._ledger.record(Story(sample, outcome, reason))
+        self._tally.finished += 1
+        self._tally.outcomes[outcome] += 1
+        self._tally.reporters.send("rt_sample_finished", SampleFinished(sample.id, sample.row, outcome))
+        self._tally.changed()
+
+    def _begin(self, stage: str) -> None:
+        if stage not in self._started:
+            self._started.add(stage)
+            self._tally.reporters.send("rt_stage_started", StageStarted(stage))
+
+    def _finish(self, stage: str) -> None:
+        """Tell that the last sample has left a stage; of one that no sample reached nothing is told at all."""
+        if stage in self._started:
+            self._tally.reporters.send("rt_stage_finished", StageFinished(stage))
+
+    def _report(self, sample: Sample, failure: Failure, fatal: bool) -> None:
+        event = SampleFailed(sample.id, sample.row, failure.stage, failure.kind, failure.reason, fatal)
+        self._tally.reporters.send("rt_sample_failed", event)
+
+
+def _segments(steps: Sequence[Step]) -> list[tuple[tuple[Step, ...], Step | None]]:
+    """Runs of per-sample steps, each with the barrier that ends it; the last has none."""
+    segments: list[tuple[tuple[Step, ...], Step | None]] = []
+    current: tuple[Step, ...] = ()
+    for step in steps:
+        if step.barrier:
+            segments.append((current, step))
+            current = ()
+        else:
+            current = (*current, step)
+    return [*segments, (current, None)]
+
+
+@contextmanager
+def _blamed(step: Step) -> Iterator[None]:
+    """Name the stage whose failure stops the run.
+
+    Raises:
+        PluginError: in place of whatever a plugin raises.
+    """
+    try:
+        yield
+    except RtError:
+        raise
+    except Exception as error:
+        raise PluginError(f"stage '{step.name}' failed: {type(error).__name__}: {error}") from error
+
+
+def _checked(
+    samples: Iterable[Sample], outcomes: Iterable[Sample | Dropped]
+) -> Iterator[tuple[Sample, Sample | Dropped]]:
+    """Each sample with what became of it."""
+    for sample, outcome in zip(samples, outcomes, strict=True):
+        _check(sample, outcome)
+        yield sample, outcome
+
+
+def _check(sample: Sample, outcome: Sample | Dropped) -> None:
+    """Whether a stage gave back the sample that it was given, with a version that exists."""
+    found = outcome.sample if isinstance(outcome, Dropped) else outcome
+    if found.id != sample.id:
+        raise ValueError(f"the stage was given sample {sample.id} and gave back {found.id}")
+    if all(version.name != found.kept for version in found.versions):
+        raise ValueError(f"version '{found.kept}' was kept, but there is none of that name")
+
+
+def _noted(step: Step, before: Sample, outcome: Sample | Dropped, ctx: Context) -> Sample | Dropped:
+    """The outcome of a stage with the scores that it was given, and with its label on its decisions."""
+    after = ctx.noting(outcome.sample if isinstance(outcome, Dropped) else outcome)
+    known = len(before.decisions)
+    if len(after.decisions) > known:
+        own = (evolve(decision, stage=step.label) for decision in after.decisions[known:])
+        after = evolve(after, decisions=(*after.decisions[:known], *own))
+    return evolve(outcome, sample=after) if isinstance(outcome, Dropped) else after
+
+
+def _key(version: Version) -> str:
+    return digest(unstructure(version))
+
+
+def _first(errors: ExceptionGroup[Exception]) -> Exception:
+    """The error to show: one that the user can act on before any other."""
+    flat: list[Exception] = []
+    stack: list[Exception] = [errors]
+    while stack:
+        error = stack.pop()
+        if isinstance(error, ExceptionGroup):
+            stack += error.exceptions
+        else:
+            flat.append(error)
+    return next((error for error in flat if isinstance(error, RtError)), flat[0])

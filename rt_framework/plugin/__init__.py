@@ -1,0 +1,22 @@
+"""Plugins: found with blame, named to lazy targets, given their options, built."""
+
+from rt_framework.plugin.host import Host, Reporters, close_reporters, packaged, with_defaults
+from rt_framework.plugin.options import Option
+from rt_framework.plugin.progress import Tally, Traffic
+from rt_framework.plugin.registry import Entry, suggestion
+from rt_framework.plugin.structuring import field_names, structure
+
+__all__ = [
+    "Entry",
+    "Host",
+    "Option",
+    "Reporters",
+    "Tally",
+    "Traffic",
+    "close_reporters",
+    "field_names",
+    "packaged",
+    "structure",
+    "suggestion",
+    "with_defaults",
+]

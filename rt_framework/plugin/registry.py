@@ -1,0 +1,117 @@
+"""Names to lazy targets: what exists, who offers it, and a clear word when something does not."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from rt_framework.errors import PluginError
+from rt_framework.hookspecs import KINDS
+from rt_framework.plugin.options import Option, options_of
+
+
+@frozen
+class Entry:
+    """One name that a plugin offers."""
+
+    kind: str
+    name: str
+    target: str
+    help: str
+    settings: type | None
+    plugin: str
+    """Name of the plugin that registered it."""
+
+    def options(self) -> list[Option]:
+        """What its settings class declares, in order.
+
+        Raises:
+            PluginError: it cannot be understood.
+        """
+        try:
+            return options_of(self.settings)
+        except Exception as error:
+            raise PluginError(
+                f"{self.kind[:-1]} '{self.name}' of plugin '{self.plugin}' has settings that cannot be read: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def load(self) -> Any:
+        """Import the target.
+
+        Raises:
+            PluginError: it cannot be imported, or has no such attribute.
+        """
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{self.kind[:-1]} '{self.name}' of plugin '{self.plugin}' failed to load from "
+                f"{self.target}: {type(error).__name__}: {error}"
+            ) from error
+
+
+class Collector:
+    """The ``register`` argument of one hook of one plugin. Collects; the host commits all or nothing."""
+
+    def __init__(self, kind: str, plugin: str) -> None:
+        self.kind = kind
+        self.plugin = plugin
+        self.entries: list[Entry] = []
+
+    def __call__(self, name: str, target: str, *, help: str = "", settings: type | None = None) -> None:
+        """See :class:`rt_framework.hookspecs.Register`."""
+        if not isinstance(name, str) or not name or name != name.strip():
+            raise PluginError(f"{self.kind[:-1]} name {name!r} is not a non-empty string")
+        if not isinstance(target, str) or not all(target.partition(":")):
+            raise PluginError(f"target {target!r} of '{name}' is not of the form 'package.module:Attribute'")
+        if settings is not None and not attrs.has(settings):
+            raise PluginError(f"settings of '{name}' are no attrs class: {settings!r}")
+        if any(entry.name == name for entry in self.entries):
+            raise PluginError(f"{self.kind[:-1]} '{name}' is registered twice")
+        self.entries.append(Entry(self.kind, name, target, help, settings, self.plugin))
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` when a known name is near, else nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+class Registry:
+    """All entries, by kind and name. Two plugins may offer one name: that is an error when it is used."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in KINDS}
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take the entries of one plugin."""
+        for entry in entries:
+            self._entries[entry.kind].setdefault(entry.name, []).append(entry)
+
+    def names(self, kind: str) -> list[str]:
+        """Known names of a kind, sorted."""
+        return sorted(self._entries[kind])
+
+    def entries(self) -> list[Entry]:
+        """Every entry, sorted by kind as declared and by name."""
+        return [entry for names in self._entries.values() for name in sorted(names) for entry in names[name]]
+
+    def offered(self, kind: str, name: str) -> list[Entry]:
+        """Every entry of that name, perhaps none."""
+        return list(self._entries[kind].get(name, ()))
+
+    def clashes(self) -> list[tuple[str, str, list[str]]]:
+        """Kind, name and plugins of every name that more than one plugin offers."""
+        return [
+            (kind, name, [entry.plugin for entry in found])
+            for kind, names in self._entries.items()
+            for name, found in sorted(names.items())
+            if len(found) > 1
+        ]

@@ -1,0 +1,181 @@
+"""Plain values to attrs objects, strictly: an error names the path of the key, and what was expected there."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import cattrs
+from attrs import fields
+from attrs import has as is_attrs
+from cattrs.errors import ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
+
+from rt_framework.errors import ConfigError
+from rt_framework.kit.bounds import unfit
+from rt_framework.kit.parts import Spec
+from rt_framework.plugin.registry import suggestion
+
+T = TypeVar("T")
+_Hook = Callable[[Any, Any], Any]
+
+_KINDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "nothing",
+}
+
+
+def structure(value: object, cls: type[T], path: str = "") -> T:
+    """*value* as an attrs object.
+
+    A class may have a class method ``shorthand`` that turns what users may write for short into its mapping.
+    Numbers with which nothing can be computed are refused before the class is asked, whatever its author checks.
+
+    Raises:
+        ConfigError: one line with the path of the first key that is wrong.
+    """
+    try:
+        _check_numbers(value, [path] if path else [])
+        return _converter().structure(value, cls)
+    except _Unfit as error:
+        raise ConfigError(str(error)) from None
+    except (Exception, SystemExit) as error:  # a plugin's own converter or validator may even exit
+        where, message = _first(error, [path] if path else [])
+        raise ConfigError(f"{'.'.join(where)}: {message}" if where else message) from error
+
+
+def field_names(cls: Any) -> list[str]:
+    """The keys of an attrs class, in order: what it is called with, so without what it computes by itself."""
+    return [attribute.alias for attribute in fields(cls) if attribute.init]
+
+
+class _Unfit(Exception):
+    """A number that is refused, with its path."""
+
+
+def _check_numbers(value: object, path: list[str]) -> None:
+    """Refuse infinities, NaN and whole numbers beyond 64 bits, anywhere in plain values.
+
+    Raises:
+        _Unfit: there is one.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_numbers(inner, [*path, str(key)])
+    elif isinstance(value, (list, tuple)):
+        for at, inner in enumerate(value):
+            _check_numbers(inner, [*path, str(at)])
+    elif isinstance(value, (int, float)):
+        found = unfit(value)
+        if found:
+            raise _Unfit(f"{'.'.join(path)}: expected a finite number of at most 64 bits, not {found}".lstrip(": "))
+
+
+# --- what is accepted -------------------------------------------------------------------------
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    read_tuple = converter.get_structure_hook(tuple[str, ...], cache_result=False)
+    factories: tuple[tuple[Callable[[Any], bool], Callable[[Any], _Hook]], ...] = (
+        (lambda cls: typing.get_origin(cls) is tuple, lambda _: _checked(read_tuple, (list, tuple), "a list")),
+        (
+            lambda cls: typing.get_origin(cls) is dict,
+            lambda cls: _checked(make_mapping_structure_fn(cls, converter), Mapping, "a mapping"),
+        ),
+        (lambda cls: typing.get_origin(cls) is typing.Literal, _literal),
+        (_is_scalar_union, lambda cls: _scalar(*typing.get_args(cls))),
+        (is_attrs, lambda cls: _attrs(cls, converter)),
+    )
+    for accepts, make in factories:
+        converter.register_structure_hook_factory(accepts, make)
+    for kind in (str, int, float, bool):
+        converter.register_structure_hook(kind, _scalar(kind))
+    converter.register_structure_hook(Spec, lambda value, _: Spec.parse(value))
+    return converter
+
+
+def _shown(value: object) -> str:
+    """A value in a message. What is in a mapping or list stays out: it may be long, or a key."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, (list, tuple)) else repr(value)
+
+
+def _checked(read: _Hook, accepted: type | tuple[type, ...], what: str) -> _Hook:
+    """*read*, for values of the accepted types only."""
+
+    def check(value: object, cls: object) -> object:
+        if not isinstance(value, accepted):
+            raise ConfigError(f"expected {what}, not {_shown(value)}")
+        return read(value, cls)
+
+    return check
+
+
+def _scalar(*kinds: type) -> _Hook:
+    """Exactly one of these types: YAML has told them apart, and ``true`` is no number."""
+    what = " or ".join(_KINDS[kind] for kind in kinds)
+
+    def check(value: object, _: object) -> object:
+        if type(value) in kinds:
+            return value
+        if type(value) is int and float in kinds:
+            return float(value)
+        raise ConfigError(f"expected {what}, not {_shown(value)}")
+
+    return check
+
+
+def _is_scalar_union(cls: Any) -> bool:
+    """``int | str`` and the like; one type or nothing is cattrs' own affair."""
+    if typing.get_origin(cls) not in (types.UnionType, typing.Union):
+        return False
+    kinds = set(typing.get_args(cls))
+    return kinds <= set(_KINDS) and len(kinds - {type(None)}) > 1
+
+
+def _literal(cls: Any) -> _Hook:
+    words = typing.get_args(cls)
+
+    def check(value: object, _: object) -> object:
+        if value in words:
+            return value
+        near = suggestion(value, words) if isinstance(value, str) else ""
+        raise ConfigError(f"expected {' or '.join(map(str, words))}, not {_shown(value)}{near and '.'}{near}")
+
+    return check
+
+
+def _attrs(cls: Any, converter: cattrs.Converter) -> _Hook:
+    shorthand = getattr(cls, "shorthand", lambda value: value)
+    whole: _Hook = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_use_alias=True)
+    read = _checked(whole, Mapping, f"a mapping with the keys {', '.join(field_names(cls))}")
+    return lambda value, _: read(shorthand(value), cls)
+
+
+# --- what went wrong --------------------------------------------------------------------------
+
+
+def _first(error: BaseException, path: list[str]) -> tuple[list[str], str]:
+    """The first real cause inside cattrs' nested groups, and the path that leads to it."""
+    if isinstance(error, cattrs.BaseValidationError):
+        # A key that is missing is often only one that is misspelt.
+        inner = min(error.exceptions, key=lambda one: not isinstance(one, ForbiddenExtraKeysError))
+        keys = {one.name: one.alias for one in fields(error.cl)} if is_attrs(error.cl) else {}
+        for note in getattr(inner, "__notes__", ()):
+            step = getattr(note, "name", getattr(note, "index", None))
+            if step is not None and not isinstance(inner, KeyError):
+                path = [*path, str(keys.get(step, step))]
+        return _first(inner, path)
+    if isinstance(error, ForbiddenExtraKeysError):
+        key, known = min(map(str, error.extra_fields)), field_names(error.cl)
+        return [*path, key], f"unknown key '{key}'.{suggestion(key, known)} Known: {', '.join(known)}."
+    if isinstance(error, KeyError):
+        return path, f"key '{error.args[0]}' is missing"
+    return path, str(error) or type(error).__name__

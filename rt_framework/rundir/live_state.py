@@ -1,0 +1,68 @@
+"""Where a run stands, written once a second for who watches it from another process.
+
+The file is a convenience: it is replaced as a whole, never synced, and a run that cannot write it goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import cattrs
+from attrs import asdict, frozen
+
+from rt_framework.data import Destination, whole
+from rt_framework.errors import RtError
+from rt_framework.events import Progress
+from rt_framework.plugin import Tally
+from rt_framework.rundir.directory import PROGRESS
+
+_EVERY = 1.0
+"""Seconds between two snapshots."""
+
+
+@frozen
+class Snapshot:
+    """What a run last said of itself."""
+
+    written: float
+    """Seconds since 1970."""
+    progress: Progress
+
+
+@asynccontextmanager
+async def heartbeat(tally: Tally, run_dir: Path) -> AsyncIterator[None]:
+    """Within, reporters are told of progress each second though nothing happens, and a snapshot is written."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(_beat(tally, run_dir, stop))
+    try:
+        yield
+    finally:
+        stop.set()  # not cancelled: a file that is being written would come after the run
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _beat(tally: Tally, run_dir: Path, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        tally.tell()
+        await asyncio.to_thread(write, run_dir, Snapshot(time.time(), tally.progress()))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _EVERY)
+
+
+def write(run_dir: Path, snapshot: Snapshot) -> None:
+    """Replace the snapshot of a run directory, if the disk takes it."""
+    with suppress(OSError, RtError), whole(Destination(run_dir / PROGRESS, record=run_dir), lasting=False) as part:
+        part.write_text(json.dumps(asdict(snapshot)) + "\n", "ascii")
+
+
+def read(run_dir: Path) -> Snapshot | None:
+    """The snapshot of a run directory; ``None`` if there is none, or none that this release understands."""
+    try:
+        return cattrs.structure(json.loads((run_dir / PROGRESS).read_text("utf-8")), Snapshot)
+    except Exception:  # whatever is in the file, to look at it is harmless
+        return None

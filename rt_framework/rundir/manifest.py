@@ -1,0 +1,127 @@
+"""What was run, with what: enough to repeat it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cattrs
+from attrs import asdict
+
+from rt_framework.config import Config
+from rt_framework.data import Destination, whole
+from rt_framework.errors import ConfigError, DataError
+from rt_framework.events import Progress, Summary
+from rt_framework.kit.parts import Spec
+from rt_framework.ledger import Ledger
+from rt_framework.plugin import Host, structure
+from rt_framework.rundir.directory import MANIFEST
+
+PACKAGES = ("rt-framework", "torch", "transformers", "litellm", "llguidance", "numpy", "pluggy", "attrs", "datasets")
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions of what shapes a result, from metadata; nothing is imported."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def plain_config(config: Any) -> Any:
+    """What was asked for, from plain values or attrs objects, as plain values."""
+    return _plain().unstructure(config)
+
+
+def write_manifest(
+    run_dir: Path,
+    host: Host,
+    ledger: Ledger,
+    config: Any,
+    summary: Summary | Progress,
+    stages: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write ``manifest.json``.
+
+    Args:
+        run_dir: where.
+        host: knows which plugins were used.
+        ledger: what the run stands on, and how losses were computed.
+        config: what was asked for, as plain values or attrs objects.
+        summary: how it ended.
+        stages: those of its pipeline, as they were run.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    manifest = {
+        "versions": versions(),
+        "plugins": host.used(),
+        "config": plain_config(config),
+        "frozen": ledger.meta("frozen"),
+        "ledger": asdict(ledger.told()),
+        "places": ledger.meta("places") or [],
+        "forward_paths": ledger.meta("forward_paths") or [],
+        "stages": stages,
+        "summary": _plain().unstructure(summary),
+    }
+    with whole(manifest_destination(run_dir)) as part:
+        part.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n", "utf-8")
+
+
+def manifest_destination(run_dir: Path, key: str | None = None) -> Destination:
+    """The destination of a run directory's manifest.
+
+    Args:
+        run_dir: the run directory.
+        key: what the command that claims it asks for and no other does; its manifest has that key.
+
+    Raises:
+        ConfigError: another command has left its manifest there.
+    """
+    with suppress(DataError, LookupError, TypeError):
+        if key is not None and key not in read_manifest(run_dir)["config"]:
+            raise ConfigError(f"{run_dir}: is the run directory of another command; name another one")
+    return Destination(run_dir / MANIFEST, "--run-dir", record=run_dir)
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """What :func:`write_manifest` has written.
+
+    Raises:
+        DataError: there is none, so the run is not finished, or it cannot be read.
+    """
+    path = run_dir / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; the run is not finished: 'rt run' goes on with it") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    return manifest
+
+
+def read_config_of(run_dir: Path) -> Config:
+    """What a finished run was asked to do.
+
+    Raises:
+        DataError: as :func:`read_manifest`.
+    """
+    try:
+        return structure(read_manifest(run_dir)["config"], Config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{run_dir / MANIFEST}: cannot be read: {error}") from error
+
+
+def _plain() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_unstructure_hook(Spec, lambda spec: {spec.name: spec.options})
+    return converter

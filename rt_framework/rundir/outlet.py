@@ -1,0 +1,107 @@
+"""The form in which samples are written: settled and tried on every record before anything is paid for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from rt_framework.config import Builder
+from rt_framework.data import Destination, Row, Source, column_names, find_shape, rows_of, whole
+from rt_framework.errors import DataError, DiskError, PluginError, RtError
+from rt_framework.model import Record
+from rt_framework.protocols import Format, PreparingFormat, TypedFormat, Write
+
+
+@frozen
+class Outlet:
+    """A format and shape that hold every record of a source."""
+
+    form: Format
+    shape: str
+    columns: dict[str, str]
+    _write: Write
+
+    def write(self, part: Path, records: Iterable[Record]) -> None:
+        """Write records of the source, whose texts may be others by now.
+
+        Raises:
+            DataError: one cannot be held after all: a plugin has changed more than texts.
+        """
+        self._write(part, rows_of(self.shape, self.columns, records))
+
+
+def open_outlet(
+    make: Builder, source: Source, form: str | None = None, shape: str | None = None
+) -> tuple[Source, Outlet]:
+    """Read a source through, and see on the way that what is written from it can be written.
+
+    Args:
+        form: name of the format; that of the source when left out.
+        shape: likewise.
+
+    Returns:
+        the source with what is known of it then, and where its records go.
+
+    Raises:
+        DataError: a record cannot be read, or not be written so; names file, row, column and the way out.
+        PluginError: the format is unknown or broken.
+        ConfigError: the shape is unknown.
+    """
+    name = form or source.format_name
+    target: Format = make("formats", name)
+    meaning = find_shape(shape or source.shape)
+    columns = source.columns if meaning.name == source.shape else {}
+    texts = column_names(meaning, columns).values()
+    schema = source.format.schema(source.path) if isinstance(source.format, TypedFormat) else None
+
+    def tried(records: Iterator[Record]) -> Write:
+        return _tried(name, target, rows_of(meaning.name, columns, records), frozenset(texts), schema)
+
+    with _blamed(source.path):
+        source, write = source.read_through(tried)
+    return source, Outlet(target, meaning.name, columns, write)
+
+
+def _tried(name: str, form: Format, rows: Iterator[Row], texts: Collection[str], schema: Any) -> Write:
+    try:
+        if isinstance(form, PreparingFormat):
+            return form.prepare(rows, texts, schema)
+        with tempfile.TemporaryDirectory(prefix="rt-check-") as folder:
+            form.write(Path(folder) / f"rows{(*form.suffixes, '')[0]}", rows)
+        return form.write
+    except RtError:
+        raise
+    except OSError as error:
+        raise DiskError(f"{tempfile.gettempdir()}: format '{name}' cannot be tried there: {error}") from error
+    except Exception as error:
+        raise PluginError(f"format '{name}' cannot write the data: {type(error).__name__}: {error}") from error
+
+
+def write_parts(source: Source, parts: Mapping[Destination, tuple[Outlet, Iterable[Record]]]) -> None:
+    """Write records of a source to several destinations: all or, if the source has changed meanwhile, none of them.
+
+    Raises:
+        DataError: the source has changed, or a plugin has changed more than texts.
+        DiskError: a destination cannot be written.
+        ConfigError: something has come there that must not be replaced.
+    """
+    with source.steady(), ExitStack() as stack:
+        for destination, (outlet, records) in parts.items():
+            part = stack.enter_context(whole(destination))
+            with _blamed(destination.path):
+                outlet.write(part, records)
+        source.check_unchanged()
+
+
+@contextmanager
+def _blamed(path: Path) -> Iterator[None]:
+    """Name a file in errors of its data that do not."""
+    try:
+        yield
+    except DataError as error:
+        raise error if str(error).startswith(f"{path}: ") else DataError(f"{path}: {error}") from None

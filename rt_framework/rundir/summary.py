@@ -1,0 +1,102 @@
+"""The account of a finished run, from the ledger alone."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from math import fsum
+
+from rt_framework.errors import ERRORS
+from rt_framework.events import Shift, Summary
+from rt_framework.ledger import Ledger, queries
+from rt_framework.plugin import Tally
+
+OUTCOMES = ("rewritten", "original", "dropped", "failed")
+
+_REASONS = 50
+"""Reasons that are told apart. A selector gives each sample one of its own, with its rank or value."""
+
+_COUNTED = 10_000
+"""Reasons that are counted apart; what is met later than so many others is not among the most common ones."""
+
+REST = "other reasons"
+
+
+def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summary:
+    """Count outcomes, kept versions, reasons and failures, and compare scores before and after."""
+    outcomes: Counter[str] = Counter()
+    versions: Counter[str] = Counter()
+    drops: Counter[str] = Counter()
+    for outcome, kept, reason in queries.ends(ledger):
+        outcomes[outcome] += 1
+        if outcome == "dropped":
+            words = reason or ""
+            drops[words if words in drops or len(drops) < _COUNTED else REST] += 1
+        elif outcome in queries.KEPT:
+            versions[kept] += 1
+    failures, errors = _failures(ledger)
+    return Summary(
+        total=sum(outcomes[name] for name in OUTCOMES),
+        outcomes={name: outcomes[name] for name in OUTCOMES},
+        versions=dict(versions.most_common()),
+        drops=_most_common(drops),
+        failures=dict(failures.most_common()),
+        errors=errors,
+        shifts=_shifts(ledger),
+        progress=tally.progress(),
+        files=tuple(files),
+        waiting=outcomes[queries.WAITING],
+    )
+
+
+def _failures(ledger: Ledger) -> tuple[Counter[str], int]:
+    """Failures by kind, and how many samples met an error."""
+    failures: Counter[str] = Counter()
+    errors, last = 0, -1
+    for row, kind in queries.failures(ledger):
+        failures[kind] += 1
+        if kind in ERRORS and row != last:
+            errors, last = errors + 1, row
+    return failures, errors
+
+
+def _most_common(drops: Counter[str]) -> Mapping[str, int]:
+    """The most common reasons first, and the others as one."""
+    rest = drops.pop(REST, 0)
+    shown = dict(drops.most_common(_REASONS))
+    rest += drops.total() - sum(shown.values())
+    return {**shown, REST: rest} if rest else shown
+
+
+class _Sum:
+    """The exact sum of any number of floats, as :func:`math.fsum` gives it: parts that do not overlap."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._parts: list[float] = []
+
+    def add(self, value: float) -> None:
+        """Take one more number."""
+        self.count += 1
+        parts = []
+        for part in self._parts:
+            large, small = (value, part) if abs(value) >= abs(part) else (part, value)
+            value = large + small
+            lost = small - (value - large)
+            if lost:
+                parts.append(lost)
+        self._parts = [*parts, value]
+
+    @property
+    def mean(self) -> float:
+        """The sum, rounded once, by the count."""
+        return fsum(self._parts) / self.count
+
+
+def _shifts(ledger: Ledger) -> tuple[Shift, ...]:
+    """Means over the kept samples whose original and kept version both have a number."""
+    sums: dict[str, tuple[_Sum, _Sum]] = defaultdict(lambda: (_Sum(), _Sum()))
+    for metric, *values in queries.shifts(ledger):
+        for own, value in zip(sums[metric], values, strict=True):
+            own.add(value)
+    return tuple(Shift(metric, old.mean, new.mean, old.count) for metric, (old, new) in sorted(sums.items()))

@@ -1,0 +1,8 @@
+"""Each question paid for once: look-up, budget, rate limit, sending, reading."""
+
+from rt_framework.teacher.asking import rendered
+from rt_framework.teacher.budget import check_priced, is_priced
+from rt_framework.teacher.calls import Answer, Calls, call_key
+from rt_framework.teacher.client import Teaching, lineage
+
+__all__ = ["Answer", "Calls", "Teaching", "call_key", "check_priced", "is_priced", "lineage", "rendered"]

@@ -1,0 +1,143 @@
+"""Shows what a run will cost before it is paid for: the quote of a dry run, the forecast of a pilot."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from rt_framework.config import Config
+from rt_framework.jobs.piloting import Forecast
+from rt_framework.jobs.quoting import Bounds, Quote
+from rt_framework.kit.estimates import Estimate
+from rt_framework.model import Request
+from rt_framework.terminal.console import dollars, line, safe, stdout, table
+
+
+def show_quote(quote: Quote, config: Config) -> None:
+    """Print a quote, the first prompts whole, and whether the budget covers it."""
+    console = stdout()
+    for number, (row, request) in enumerate(quote.prompts, 1):
+        console.print(line(f"--- prompt {number}: row {row}, reflection {request.reflection}"))
+        for text in _sent(request):
+            console.print(safe(text))
+    rows = [
+        ("calls", quote.calls),
+        ("unique calls", quote.unique),
+        ("answered in the run directory", quote.answered),
+        ("to send", quote.unique - quote.answered),
+    ]
+    console.print(table(f"{quote.samples} samples", ("teacher calls", "count"), rows, (1,)))
+    console.print(table("Still to be paid", ("", "low", "high"), _still(quote), (1, 2)))
+    for note in _notes(quote, config):
+        console.print(line(note))
+    console.print(line("nothing was sent or written"))
+
+
+def _sent(request: Request) -> Iterator[str]:
+    """All that a request holds, one text a part."""
+    yield from (f"{turn.role}: {turn.content}" for turn in request.messages)
+    if request.schema is not None:
+        yield f"schema: {json.dumps(request.schema)}"
+    yield f"at most {request.sampling.max_tokens} tokens, temperature {request.sampling.temperature:g}"
+
+
+def _still(quote: Quote) -> Iterator[tuple[object, ...]]:
+    named = (("calls", quote.sends), ("prompt tokens", quote.prompt_tokens), ("answer tokens", quote.answer_tokens))
+    yield from ((name, bounds.low, bounds.high) for name, bounds in named)
+    cost = quote.cost
+    yield ("cost", "unknown", "unknown") if cost is None else ("cost", dollars(cost.low), dollars(cost.high))
+
+
+def _notes(quote: Quote, config: Config) -> Iterator[str]:
+    if config.teacher is None:
+        yield "no teacher: nothing is paid for"
+        return
+    yield (
+        "low: each call answered at once, at 4 bytes a token, with answers as long as the texts that they replace; "
+        "high: the dearest way that the choices between versions can take, with "
+        f"{config.limits.answers} answers a call (limits.answers), each at the price that is reserved for it. "
+        "Choices that the run directory has the scores of are made as a run makes them. "
+        "Attempts that break off and may have been billed come on top"
+    )
+    if quote.guessed:
+        yield (
+            f"{quote.guessed} calls are about rewrites that do not exist yet: estimated from the texts there are, "
+            "as if no stage dropped a sample and no rewrite failed; high adds the longest rewrite"
+        )
+    if quote.broken:
+        yield f"{quote.broken} samples have no prompt: a reflection raises on them, and a run counts them as failed"
+    if quote.cost is None:
+        yield f"the price of teacher '{config.teacher}' is not known: give input_price and output_price in its settings"
+    elif config.limits.budget_usd is not None:
+        yield _covered(quote.cost, quote.spent, config.limits.budget_usd)
+    elif quote.spent:
+        yield f"spent in this run directory so far: {dollars(quote.spent)}"
+
+
+def _covered(cost: Bounds, spent: int, budget: float) -> str:
+    """Whether a budget covers what is still to be paid."""
+    said = f"limits.budget_usd of ${budget:g}, of which {dollars(spent)} is spent,"
+    if spent + cost.high <= budget * 1e9:
+        return f"{said} covers the high cost"
+    covers = spent + cost.low <= budget * 1e9
+    return f"{said} covers the low cost but not the high one" if covers else f"{said} does not cover even the low cost"
+
+
+def show_forecast(forecast: Forecast, again: str) -> None:
+    """Print what a pilot says of all rows.
+
+    Args:
+        forecast: what it says.
+        again: the command that runs all rows.
+    """
+    console = stdout()
+    rows = [
+        ("samples with a rewrite kept", *_shown(forecast.rewritten, _percent)),
+        ("samples kept at all", *_shown(forecast.kept, _percent)),
+        ("cost", *_shown(forecast.cost, lambda nano: dollars(round(nano)))),
+        ("time", *_shown(forecast.seconds, _duration)),
+    ]
+    title = f"All {forecast.population} rows, from {forecast.rows} of them"
+    console.print(table(title, ("", "estimate", "95 % from", "to"), rows, (1, 2, 3)))
+    for note in _about(forecast):
+        console.print(line(note))
+    needed = "" if not forecast.budget else f" --set limits.budget_usd={_cents(forecast.budget)}"
+    console.print(line(f"to go on: {again}{needed}"))
+
+
+def _about(forecast: Forecast) -> Iterator[str]:
+    if forecast.rows < forecast.population:
+        yield "the rows were drawn at random; what was paid for them is part of the cost and is not paid again"
+    else:
+        yield "these were all rows: the shares and the cost are counted, not estimated"
+    if forecast.seconds is None:
+        yield (
+            "time: not known. Too few rows, most answers were in the run directory already, or a stage over the "
+            "whole data set finished them all at once"
+        )
+    else:
+        yield (
+            "time: from the gaps between finished samples. It leaves out loading the student and the start of the "
+            f"calls (the first sample took {_duration(forecast.first)}); with fewer rows than limits.in_flight it is "
+            "rough, and its upper end counts the start"
+        )
+
+
+def _shown(estimate: Estimate | None, form: Callable[[float], str]) -> tuple[str, str, str]:
+    return ("unknown", "", "") if estimate is None else (form(estimate.value), form(estimate.low), form(estimate.high))
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+
+
+def _cents(nano: int) -> str:
+    """Dollars rounded up to whole cents, or finer where a cent is much."""
+    digits = max(2, 2 - math.floor(math.log10(nano / 1e9)))
+    return f"{math.ceil(nano / 1e9 * 10**digits) / 10**digits:.{digits}f}"

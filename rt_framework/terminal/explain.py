@@ -1,0 +1,99 @@
+"""One sample's whole story, from prompt to decision."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.rule import Rule
+
+from rt_framework.ledger import Call, Ledger, Story
+from rt_framework.model import Pair, Sample, Version
+from rt_framework.terminal.console import line, safe, stdout, table
+
+
+def tell(ledger: Ledger, sample_id: str) -> None:
+    """Print the story of a sample.
+
+    Raises:
+        KeyError: the ledger has no such sample.
+    """
+    story = ledger.story(sample_id)
+    if story is None:
+        raise KeyError(sample_id)
+    console = stdout()
+    sample = story.sample
+    kept = f", kept: {sample.kept}" if story.outcome in ("rewritten", "original") else ""
+    console.print(line(f"sample {sample.id}, row {sample.row}: {story.outcome}{kept}"))
+    if story.reason:
+        console.print(line(f"reason: {story.reason}"))
+    for version in sample.versions:
+        _version(console, version)
+    calls = ledger.calls(ledger.calls_of(v.pair.hash for v in sample.versions)).values()
+    again = {_question(call, call.request.index - 1) for call in calls}
+    for call in calls:
+        _call(console, call, sample, _question(call, call.request.index) in again)
+    _judgement(console, story)
+
+
+def _version(console: Console, version: Version) -> None:
+    origin = f", rewritten from {version.parent}" if version.parent else ""
+    console.print(Rule(line(f"version {version.name}{origin}"), align="left"))
+    _pair(console, version.pair)
+
+
+def _pair(console: Console, pair: Pair) -> None:
+    parts = (
+        ("system", pair.system),
+        ("instruction", pair.instruction),
+        ("input", pair.input),
+        ("response", pair.response),
+    )
+    for turn in pair.history:
+        console.print(safe(f"earlier {turn.role}: {turn.content}"))
+    for name, text in parts:
+        if text or name == "response":
+            console.print(safe(f"{name}: {text}"))
+
+
+def _question(call: Call, index: int) -> tuple[str, str, int]:
+    """The question of a call about its pair, for the *index*-th time."""
+    return call.request.reflection, call.request.pair_hash, index
+
+
+def _call(console: Console, call: Call, sample: Sample, again: bool) -> None:
+    request = call.request
+    console.print(Rule(line(f"call {call.key}: reflection {request.reflection}, answer {request.index}"), align="left"))
+    for turn in request.messages:
+        console.print(safe(f"{turn.role}: {turn.content}"))
+    for state, kind, message in call.attempts:
+        console.print(line(f"attempt: {state}" + (f" ({kind}) {message or ''}" if kind else "")))
+    if call.reply is not None:
+        reply = call.reply
+        usage = f"{reply.usage.prompt_tokens} + {reply.usage.completion_tokens} tokens"
+        console.print(line(f"raw answer of {reply.model or call.teacher}, {reply.finish_reason}, {usage}:"))
+        console.print(safe(reply.text))
+    read = next((version.name for version in sample.versions if version.call == call.key), None)
+    fault = next((failure for failure in sample.failures if failure.call == call.key), None)
+    if read:
+        console.print(line(f"parsed: version {read}"))
+    elif fault:
+        console.print(line(f"not used: {fault.kind}: {fault.reason}"))
+    elif again:
+        console.print(line("not used: unusable, and asked again"))
+    elif call.reply is not None:
+        console.print(line("read by the stage, which made no version of it"))
+
+
+def _judgement(console: Console, story: Story) -> None:
+    sample = story.sample
+    rows = [
+        (version, metric, "–" if score.value is None else f"{score.value:.4f}", score.status, score.reason or "")
+        for version, scores in sample.scores.items()
+        for metric, score in scores.items()
+    ]
+    if rows:
+        console.print(table("Scores", ("version", "metric", "value", "status", "why"), rows, (2,)))
+    decisions = [(d.stage, " / ".join(d.candidates), d.kept, d.reason) for d in sample.decisions]
+    if decisions:
+        console.print(table("Decisions", ("stage", "between", "kept", "why"), decisions))
+    for failure in sample.failures:
+        console.print(line(f"failed in {failure.stage}: {failure.kind}: {failure.reason}"))

@@ -1,0 +1,221 @@
+"""The live screen: where a run stands, on a terminal; the same as plain lines in a pipe."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from rt_framework.events import BatchChanged, Progress, RunFinished, RunStarted, RunStopping, SampleFailed, Stalled
+from rt_framework.hookspecs import hookimpl
+from rt_framework.terminal.console import dollars, line, money, show_summary, stdout
+
+_EVERY = 5.0
+"""Seconds between two plain progress lines."""
+
+_STILL = 10.0
+"""Seconds in which nothing happened after which the screen says what is being waited for."""
+
+
+def screen(progress: Progress, notes: Sequence[str] = ()) -> RenderableType:
+    """A run as one picture, for terminals of 60 columns or more.
+
+    Args:
+        progress: where it stands.
+        notes: lines to show beneath.
+    """
+    parts: list[RenderableType] = [_bar(progress), _facts(progress)]
+    if progress.stages:
+        parts += [line(""), _stages(progress)]
+    # An empty line at the end: the terminal echoes ^C there, which must not begin a new one.
+    return Group(*parts, *map(line, notes), line(""))
+
+
+def progress_text(progress: Progress) -> str:
+    """A run as one line: what :func:`screen` shows, without its table."""
+    parts = [f"{name} {text}" for name, text in _told(progress)]
+    if progress.stages:
+        parts.append("through each stage " + ", ".join(str(stage.passed) for stage in progress.stages))
+    return " · ".join(parts)
+
+
+def _bar(progress: Progress) -> Table:
+    """Share of the work, as a bar that a terminal without colours shows too, and as a number."""
+    made = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    made.add_column(ratio=1)
+    made.add_column(no_wrap=True)
+    made.add_row(ProgressBar(completed=100 * progress.share), line(f"{100 * progress.share:.0f} %"))
+    return made
+
+
+def _facts(progress: Progress) -> Table:
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(no_wrap=True, style="bold")
+    made.add_column(overflow="fold")
+    for name, text in _told(progress):
+        made.add_row(name, line(text))
+    return made
+
+
+def _stages(progress: Progress) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    made.add_column("stage")
+    for name in ("passed", "dropped", "failed", "unusable", "reused"):
+        made.add_column(name, justify="right", no_wrap=True)
+    for one in progress.stages:
+        stage, counts = line(one.stage), (one.passed, one.dropped, one.failed, one.unusable, one.reused)
+        stage.no_wrap, stage.overflow = True, "ellipsis"  # of the column it would take room from the numbers
+        made.add_row(stage, *(str(count) if count else "·" for count in counts))
+    return made
+
+
+def _told(progress: Progress) -> Iterator[tuple[str, str]]:
+    """What there is to say, each with the name of its row."""
+    count = f"{progress.finished}/{progress.total}" if progress.total else str(progress.finished)
+    ends = ", ".join(f"{number} {name}" for name, number in progress.outcomes.items())
+    yield "samples", count + (f": {ends}" if ends else "")
+    if progress.calls or progress.reused_calls or progress.at_once:
+        slowed = f"; {progress.held}" if progress.held else ""
+        yield "teacher", f"{progress.under_way} of {progress.at_once} calls in flight{slowed}"
+        yield "calls", _calls(progress)
+    if progress.spent or progress.reserved or progress.budget is not None or (progress.calls and not progress.priced):
+        yield "cost", _cost(progress)
+    if progress.decisions:
+        yield "choices", _choices(progress)
+    if progress.forward_tokens or progress.reused_losses:
+        speed = progress.forward_tokens / max(progress.seconds, 1e-9)
+        reused = f", {progress.reused_losses} losses from the ledger" if progress.reused_losses else ""
+        yield "student", f"{progress.forward_tokens} tokens, {speed:.0f}/s{reused}"
+    if progress.still >= _STILL and progress.waiting:
+        yield "waits", f"nothing for {progress.still:.0f} s: {progress.waiting}"
+    yield "time", _time(progress)
+
+
+def _calls(progress: Progress) -> str:
+    parts = [f"{progress.calls} sent", f"{progress.retries} retries", f"{progress.reused_calls} from the ledger"]
+    unusable = sum(stage.unusable for stage in progress.stages)
+    if unusable:
+        parts.append(f"{unusable} unusable answers")
+    return ", ".join([*parts, f"{progress.teacher_tokens} tokens"])
+
+
+def _cost(progress: Progress) -> str:
+    if not progress.priced:
+        return money(progress.spent, priced=False)
+    parts = [f"{dollars(progress.spent)} spent", f"{dollars(progress.reserved)} reserved"]
+    if progress.budget is not None:
+        parts.append(f"budget {dollars(progress.budget)}")
+    if progress.projected is not None:
+        parts.append(f"projected {dollars(progress.projected)}")
+    return ", ".join(parts)
+
+
+def _choices(progress: Progress) -> str:
+    held, won = progress.decisions.get("held", 0), progress.decisions.get("rewrite", 0)
+    gains = ", ".join(f"{metric} {gain:+.4f}" for metric, gain in progress.gains.items())
+    share = f" ({100 * won / (held + won):.0f} %)" if held + won else ""
+    return f"{held + won}, {won} for the rewrite{share}" + (f"; mean gain {gains}" if gains else "")
+
+
+def _time(progress: Progress) -> str:
+    """Time gone, and the rest at the speed of this process so far."""
+    gone = str(timedelta(seconds=round(progress.seconds)))
+    if not 0 < progress.share < 1:
+        return gone
+    left = progress.seconds / progress.share * (1 - progress.share)
+    return f"{gone}, about {timedelta(seconds=round(left))} left"
+
+
+class Display:
+    """Shows progress on a console: drawn in one place on a terminal, a line now and then in a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live: Live | None = None
+        self._printed = time.monotonic()
+
+    def show(self, progress: Progress, notes: Sequence[str] = ()) -> None:
+        """Draw, or print a line unless one was printed a moment ago."""
+        if self.console.is_terminal:
+            if self._live is None:
+                self._live = Live(console=self.console, refresh_per_second=4, transient=True)
+                self._live.start()
+            self._live.update(screen(progress, notes))
+        elif time.monotonic() - self._printed >= _EVERY:
+            self._printed = time.monotonic()
+            self.console.print(line(" · ".join((progress_text(progress), *notes))))
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+class ConsoleReporter:
+    """The reporter of the command line."""
+
+    def __init__(self) -> None:
+        self._console = stdout()
+        self._display = Display(self._console)
+        self._run_dir = ""
+
+    @hookimpl
+    def rt_run_started(self, event: RunStarted) -> None:
+        """Say what runs on what."""
+        self._run_dir = event.run_dir
+        for note in event.notes:
+            self._console.print(line(note))
+        self._console.print(line(f"writing to {event.run_dir}"))
+
+    @hookimpl
+    def rt_progress(self, event: Progress) -> None:
+        """Draw, or print a line now and then."""
+        self._display.show(event)
+
+    @hookimpl
+    def rt_sample_failed(self, event: SampleFailed) -> None:
+        """Show only what ends a sample."""
+        if event.fatal:
+            self._console.print(line(f"row {event.row} ({event.sample_id}) failed in {event.stage}: {event.reason}"))
+
+    @hookimpl
+    def rt_stalled(self, event: Stalled) -> None:
+        """Say what is being waited for."""
+        self._console.print(line(f"nothing has happened for {event.seconds:.0f} s: {event.why}"))
+
+    @hookimpl
+    def rt_batch_changed(self, event: BatchChanged) -> None:
+        """Say where questions are."""
+        then = "" if event.state == "collected" else "; Ctrl-C leaves it there, and the same command collects it later"
+        self._console.print(line(f"batch {event.name}: {event.questions} questions {event.state}{then}"))
+
+    @hookimpl
+    def rt_run_stopping(self, event: RunStopping) -> None:
+        """Say why the end takes a moment."""
+        self._console.print(line(event.reason))
+        if event.left:
+            self._console.print(
+                line(f"{event.left} questions stay with the provider in batches; the same command collects the answers")
+            )
+        if event.under_way:
+            calls = f"{event.under_way} calls under way, which are paid for"
+            self._console.print(line(f"waiting for {calls}; Ctrl-C leaves at once"))
+
+    @hookimpl
+    def rt_run_finished(self, event: RunFinished) -> None:
+        """Show the account."""
+        self.close()
+        show_summary(self._console, event.summary)
+        self._console.print(line(f"as a page: rt report {shlex.quote(self._run_dir)}"))
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._display.close()
