@@ -29,7 +29,7 @@ from rt_framework.data.rows import write_records
 from rt_framework.data.source import Source
 from rt_framework.errors import ConfigError, DiskError, PluginError
 from rt_framework.jobs import install_checks as checks
-from rt_framework.jobs import salvaging as salvage
+from rt_framework.ledger import salvage
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.plugin.host import Reporters
 from rt_framework.plugin.progress import Tally

@@ -95,7 +95,7 @@ WHO_MAY_IMPORT = {
     "datasketch": {"compare.neighbours"},
     "py3langid": {"compare.languages"},
     "click": {"cli"},
-    "sqlite3": {"ledger", "jobs.merging", "jobs.salvaging"},
+    "sqlite3": {"ledger"},
     "yaml": {"export.card", "config", "report"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
@@ -222,6 +222,17 @@ def test_a_library_is_imported_where_it_belongs(library):
     users = {name for name, tree in TREES.items() if any(one.split(".")[0] == library for one in _imports(tree))}
     assert users, "nobody imports it any more"
     assert {user for user in users if not _inside(user, WHO_MAY_IMPORT[library])} == set()
+
+
+def test_sql_is_written_in_one_room():
+    """Every other room asks the ledger by functions and methods with names."""
+    sql = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE)\b.*\b(FROM|INTO|SET)\b", re.DOTALL)
+    texts = {
+        name: [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        for name, tree in TREES.items()
+        if not _inside(name, {"ledger"})
+    }
+    assert [name for name, found in texts.items() if any(map(sql.search, found))] == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from rt_framework.config.schema import read_config
 from rt_framework.config.shards import Shard
 from rt_framework.data.rows import SampleIds
+from rt_framework.jobs import merging
 from rt_framework.jobs.merging import merge
+from rt_framework.ledger import merge as ledger_merge
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Sample, Version
 from rt_framework.plugin.host import Host
@@ -236,9 +238,9 @@ def test_a_merge_that_was_killed_is_done_again(rt, tmp_path, monkeypatch):
     def die(*_):
         raise Killed
 
-    for name in ("_copy", "write_outputs"):
+    for place, name in ((ledger_merge, "_copy"), (merging, "write_outputs")):
         with monkeypatch.context() as patch:
-            patch.setattr(f"rt_framework.jobs.merging.{name}", die)
+            patch.setattr(place, name, die)
             with pytest.raises(Killed):
                 merge(host, config, tmp_path / "merged", shards)
         if name == "_copy":

@@ -16,7 +16,7 @@ from rt_framework.errors import ConfigError
 from rt_framework.export.card import Part, card
 from rt_framework.export.packs import Readable, export_folder, replacements
 from rt_framework.kit.compact import Late, Strings
-from rt_framework.ledger import KEPT, Ledger
+from rt_framework.ledger import KEPT, Ledger, queries
 from rt_framework.model import Record, Score, Scored, Version
 from rt_framework.plugin import Host
 from rt_framework.protocols import DatasetSelector, Format
@@ -110,7 +110,7 @@ class _Pool:
     @classmethod
     def of(cls, ledger: Ledger) -> _Pool:
         ids, kept = Strings(), bytearray()
-        for sample_id, outcome in ledger.rows("SELECT id, outcome FROM samples ORDER BY row"):
+        for sample_id, outcome in queries.outcomes(ledger):
             ids.append(sample_id)
             kept.append(outcome in KEPT)
         return cls(ledger, ids, kept)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -15,9 +12,9 @@ from attrs import frozen
 
 from rt_framework.config import Config, Shard
 from rt_framework.data import Destination, claim
-from rt_framework.errors import ConfigError, DataError, DiskError
+from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Summary
-from rt_framework.ledger import Ledger, damaged, is_corrupt, prepare, queries
+from rt_framework.ledger import Ledger, join_ledgers, queries
 from rt_framework.pipeline import Framing, Opened, open_job, reflection_facts, stage_facts
 from rt_framework.plugin import Host, Tally
 from rt_framework.protocols import Student, Teacher
@@ -35,26 +32,6 @@ from rt_framework.rundir import (
 )
 
 _PARTS = ("student", "scoring", "teacher")
-
-_COPIES = (
-    "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
-    "INSERT OR IGNORE INTO losses SELECT * FROM shard.losses",
-    "INSERT OR IGNORE INTO token_losses SELECT * FROM shard.token_losses",
-    # A question that two shards asked was paid for twice: both answers stay, one is in use.
-    """
-    INSERT INTO calls SELECT key, reflection, pair, idx, teacher, request, answer + :before FROM shard.calls WHERE true
-    ON CONFLICT (key) DO UPDATE SET answer = COALESCE(calls.answer, excluded.answer)
-    """,
-    """
-    INSERT INTO attempts (id, call, state, kind, message, reserved, cost, reply, batch, raw)
-    SELECT id + :before, call, state, kind, message, reserved, cost, reply, batch, raw FROM shard.attempts
-    """,
-    "INSERT INTO samples SELECT * FROM shard.samples",
-    "INSERT INTO versions SELECT * FROM shard.versions",
-    "INSERT INTO scores SELECT * FROM shard.scores",
-    "INSERT INTO decisions SELECT * FROM shard.decisions",
-    "INSERT INTO failures SELECT * FROM shard.failures",
-)
 
 
 @frozen
@@ -208,39 +185,16 @@ def _join(out: Path, parts: Sequence[_Part]) -> None:
             if there.meta("merged") != merged:
                 raise DataError(f"{out}: holds another run; merge into a new directory")
         return
-    file = out / MERGING
+    paths = sorted({path for part in parts for path in part.forward_paths})
+    places = list(dict.fromkeys(place for part in parts for place in part.places))
+    notes = {
+        "frozen": parts[0].facts,
+        "forward_paths": paths,
+        "merged": merged,
+        "places": places,
+        "unpriced": any(part.unpriced for part in parts),
+    }
     for left in out.glob(f"{MERGING}*"):
         left.unlink()
-    try:
-        with closing(sqlite3.connect(file, isolation_level=None)) as db:
-            prepare(db)
-            for part in parts:
-                _copy(db, part.path / LEDGER)
-            paths = sorted({path for part in parts for path in part.forward_paths})
-            places = list(dict.fromkeys(place for part in parts for place in part.places))
-            unpriced = any(part.unpriced for part in parts)
-            asked = (("places", places), ("unpriced", unpriced))
-            for key, value in (("frozen", parts[0].facts), ("forward_paths", paths), ("merged", merged), *asked):
-                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error as error:
-        raise DiskError(f"{file}: cannot be written: {error}") from error
-    with file.open("rb") as whole:
-        os.fsync(whole.fileno())
-    file.rename(out / LEDGER)
-
-
-def _copy(db: sqlite3.Connection, ledger: Path) -> None:
-    """All that one ledger holds, in one transaction; attempts get new numbers."""
-    try:
-        db.execute("ATTACH ? AS shard", (str(ledger),))
-        db.execute("BEGIN IMMEDIATE")
-        (before,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM attempts").fetchone()
-        for statement in _COPIES:
-            db.execute(statement, {"before": before})
-        db.execute("COMMIT")
-        db.execute("DETACH shard")
-    except sqlite3.Error as error:
-        if is_corrupt(error):
-            raise damaged(ledger, str(error)) from error
-        raise
+    join_ledgers(out / MERGING, [part.path / LEDGER for part in parts], notes)
+    (out / MERGING).rename(out / LEDGER)

@@ -1,4 +1,4 @@
-"""What the ledger says of all samples together, read as it lies there: what is not counted is not held."""
+"""Queries over the whole ledger. Rows are streamed; only counts are kept in memory."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def waiting(ledger: Ledger) -> Sequence[Sample]:
         return story.sample
 
     return Late(len(ids), sample)
+
+
+def outcomes(ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """Id and outcome of each sample, by row."""
+    return ledger.rows("SELECT id, outcome FROM samples ORDER BY row")
 
 
 def ends(ledger: Ledger) -> Iterator[tuple[str, str, str | None]]:

@@ -89,7 +89,7 @@ def _score(score: Score) -> Any:
 
 def _fitting(ledger: Ledger, total: int, most: float) -> int | None:
     """The mildest cut with which the blocks come to so many bytes, by a few of them."""
-    blocks = list(_batched((row[0] for row in ledger.rows("SELECT id FROM samples ORDER BY row")), BLOCK))
+    blocks = list(_batched((sample_id for sample_id, _ in queries.outcomes(ledger)), BLOCK))
     probe = [_stories(ledger, block) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
     share = sum(map(len, probe)) / total
     for clip in _CLIPS:

@@ -1,0 +1,76 @@
+"""Several ledgers as one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from rt_framework.errors import DiskError
+from rt_framework.ledger.damage import damaged, is_corrupt
+from rt_framework.ledger.schema import prepare
+
+_COPIES = (
+    "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
+    "INSERT OR IGNORE INTO losses SELECT * FROM shard.losses",
+    "INSERT OR IGNORE INTO token_losses SELECT * FROM shard.token_losses",
+    # A question that two shards asked was paid for twice: both answers stay, one is in use.
+    """
+    INSERT INTO calls SELECT key, reflection, pair, idx, teacher, request, answer + :before FROM shard.calls WHERE true
+    ON CONFLICT (key) DO UPDATE SET answer = COALESCE(calls.answer, excluded.answer)
+    """,
+    """
+    INSERT INTO attempts (id, call, state, kind, message, reserved, cost, reply, batch, raw)
+    SELECT id + :before, call, state, kind, message, reserved, cost, reply, batch, raw FROM shard.attempts
+    """,
+    "INSERT INTO samples SELECT * FROM shard.samples",
+    "INSERT INTO versions SELECT * FROM shard.versions",
+    "INSERT INTO scores SELECT * FROM shard.scores",
+    "INSERT INTO decisions SELECT * FROM shard.decisions",
+    "INSERT INTO failures SELECT * FROM shard.failures",
+)
+
+
+def join_ledgers(file: Path, ledgers: Iterable[Path], notes: Mapping[str, Any]) -> None:
+    """Write everything that *ledgers* hold into the new ledger *file*, which is on the disk when this returns.
+
+    Args:
+        file: the ledger to make.
+        ledgers: of the shards, in order. No sample is in two of them.
+        notes: what the new ledger says of its run, by name.
+
+    Raises:
+        DiskError: one of them is damaged, or *file* cannot be written.
+    """
+    try:
+        with closing(sqlite3.connect(file, isolation_level=None)) as db:
+            prepare(db)
+            for ledger in ledgers:
+                _copy(db, ledger)
+            for key, value in notes.items():
+                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise DiskError(f"{file}: cannot be written: {error}") from error
+    with file.open("rb") as whole:
+        os.fsync(whole.fileno())
+
+
+def _copy(db: sqlite3.Connection, ledger: Path) -> None:
+    """All that one ledger holds, in one transaction; attempts get new numbers."""
+    try:
+        db.execute("ATTACH ? AS shard", (str(ledger),))
+        db.execute("BEGIN IMMEDIATE")
+        (before,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM attempts").fetchone()
+        for statement in _COPIES:
+            db.execute(statement, {"before": before})
+        db.execute("COMMIT")
+        db.execute("DETACH shard")
+    except sqlite3.Error as error:
+        if is_corrupt(error):
+            raise damaged(ledger, str(error)) from error
+        raise
