@@ -28,7 +28,7 @@ import click
 from benchmarks.measure import Works, alternate, machine
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher, _litellm
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
-from rt_framework.concurrency import Breaker
+from rt_framework.concurrency import StopSignal
 from rt_framework.config import Limits
 from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sampling, Turn
@@ -142,7 +142,7 @@ def ours(url: str, count: int, concurrency: int) -> None:
 
 async def _ours(asked: LiteLLMTeacher, ledger: Ledger, count: int, concurrency: int) -> None:
     limits = Limits(concurrency=concurrency, budget_usd=1e6)
-    calls = Calls(asked, ledger, limits, Tally(Reporters([])), Breaker())
+    calls = Calls(asked, ledger, limits, Tally(Reporters([])), StopSignal())
     waiting = iter(requests(count))
 
     async def worker() -> None:

@@ -21,7 +21,7 @@ from rt_framework.builtin.students.attention import RunAttention
 from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
-from rt_framework.scoring import Batch, plan
+from rt_framework.scoring import ForwardBatch, plan
 from rt_framework.spans import EncodedSpan
 
 SHAPES = {
@@ -118,14 +118,14 @@ def _rate(
     name: str,
     took: float,
     cost: Cost,
-    plans: dict[int, list[Batch]],
+    plans: dict[int, list[ForwardBatch]],
     spans: list[EncodedSpan],
     published: int,
     samples: int,
     rate: float,
 ) -> Rate:
     if name == "published":
-        single = [Batch((span,), (), True) for span in spans[: 2 * published]]
+        single = [ForwardBatch((span,), (), True) for span in spans[: 2 * published]]
         fed = sum(len(span.ids) for span in spans[: 2 * published])
         return Rate(published / took, fed / took, cost.needed(single) / took / rate)
     batches = plans[int(name.split()[-1])]

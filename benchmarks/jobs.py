@@ -21,7 +21,7 @@ from rt_framework.jobs.scoring import score_file
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Request
 from rt_framework.plugin import Host
-from rt_framework.scoring import Batch, PresetFrame, preset
+from rt_framework.scoring import ForwardBatch, PresetSpans, preset
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 from rt_framework.testing import ScriptedTeacher
 
@@ -66,7 +66,7 @@ class Counted:
         self.batch_tokens = student.batch_tokens
         self.packs = student.packs
         self.path = student.path
-        self.batches: list[Batch] = []
+        self.batches: list[ForwardBatch] = []
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
         """As the student."""
@@ -74,7 +74,7 @@ class Counted:
 
     def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
         """As the student."""
-        self.batches.append(Batch(tuple(batch), (), self.packs))
+        self.batches.append(ForwardBatch(tuple(batch), (), self.packs))
         return self._student.score(batch)
 
 
@@ -97,9 +97,9 @@ class Published:
 
     def _loss(self, span: Span) -> float:
         assert isinstance(span.context, str)
-        assert span.twin is None or isinstance(span.twin, str)
+        assert span.paired_context is None or isinstance(span.paired_context, str)
         limit = span.max_tokens or self.tokenizer.model_max_length
-        return mean_loss(self.model, self.tokenizer, span.context, span.target, limit, span.twin)
+        return mean_loss(self.model, self.tokenizer, span.context, span.target, limit, span.paired_context)
 
 
 def pair_of(row: Row) -> Pair:
@@ -121,9 +121,9 @@ def all_spans(pairs: Sequence[Pair]) -> tuple[Span, ...]:
     return ifd_spans(pairs) + tuple(span for pair in pairs for way in ways for span in way(pair))
 
 
-def _frame() -> PresetFrame:
+def _frame() -> PresetSpans:
     chosen = preset(PRESET)
-    return PresetFrame(chosen, Builder(Host(only=[]))("templates", TEMPLATE), chosen.limit(TEMPLATE))
+    return PresetSpans(chosen, Builder(Host(only=[]))("templates", TEMPLATE), chosen.limit(TEMPLATE))
 
 
 # --- one version of each sample ---------------------------------------------------------------

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from attrs import field, frozen
 
-from rt_framework.kit.packing import Row
-from rt_framework.scoring import Batch
+from rt_framework.kit.packing import PrefixRow
+from rt_framework.scoring import ForwardBatch
 from rt_framework.spans import EncodedSpan
 
 Works = dict[str, Callable[[], Any]]
@@ -65,7 +65,7 @@ def alternate(works: Works, rounds: int, warm_up: bool = False) -> dict[str, Rou
     return found
 
 
-def run_batches(score: Callable[[Sequence[EncodedSpan]], object], batches: Iterable[Batch]) -> None:
+def run_batches(score: Callable[[Sequence[EncodedSpan]], object], batches: Iterable[ForwardBatch]) -> None:
     """All batches, one after the other."""
     for batch in batches:
         score(batch.spans)
@@ -116,11 +116,11 @@ class Cost:
             2.0 * weights, 4.0 * config.num_hidden_layers * config.num_attention_heads * width, 2.0 * head.numel()
         )
 
-    def needed(self, batches: Sequence[Batch]) -> float:
+    def needed(self, batches: Sequence[ForwardBatch]) -> float:
         """FLOP that packed batches need: shared prefixes once, no padding, the head on targets only."""
         total = 0.0
         for batch in batches:
-            row = Row.of(batch.spans)
+            row = PrefixRow.of(batch.spans)
             targets = sum(len(span.ids) - span.start for span in batch.spans)
             attended = float(np.sum(row.positions + 1))
             total += self.body * len(row.ids) + self.attention * attended + self.head * targets

@@ -11,13 +11,15 @@ from typing import Any
 import torch
 
 
-def mean_loss(model: Any, tokenizer: Any, context: str, target: str, max_length: int, twin: str | None = None) -> float:
+def mean_loss(
+    model: Any, tokenizer: Any, context: str, target: str, max_length: int, paired_context: str | None = None
+) -> float:
     """Mean token loss in nats of *target* after *context*, encoded as one text and truncated.
 
-    With *twin*, the other pass's prompt, the text is cut so that the target would fit behind that one.
+    With *paired_context*, the other pass's prompt, the text is cut so that the target would fit behind that one.
     """
-    if twin is not None:
-        max_length = max_length - len(tokenizer.encode(twin)) + 1
+    if paired_context is not None:
+        max_length = max_length - len(tokenizer.encode(paired_context)) + 1
     ids = tokenizer(context + target, truncation=True, max_length=max_length, return_tensors="pt")["input_ids"]
     labels = ids.clone()
     labels[:, : len(tokenizer.encode(context))] = -100

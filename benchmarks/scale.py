@@ -20,7 +20,7 @@ from rt_framework.config import Data, ScoringConfig
 from rt_framework.data import open_source
 from rt_framework.events import Progress
 from rt_framework.jobs.scoring import score_file
-from rt_framework.kit.packing import Row
+from rt_framework.kit.packing import PrefixRow
 from rt_framework.kit.parts import Spec
 from rt_framework.plugin import Host
 from rt_framework.spans import EncodedSpan, SpanLoss
@@ -36,7 +36,7 @@ class Packing(FakeStudent):
 
     def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
         """A loss for each sequence, from the row that holds it."""
-        row = Row.of(batch)
+        row = PrefixRow.of(batch)
         _, targets, lengths = row.predicting(batch)
         assert len(targets) == sum(lengths)
         return [SpanLoss(float(length), length) for length in lengths]

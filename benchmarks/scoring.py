@@ -37,8 +37,8 @@ from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.products import OneDnnProducts
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.kit.packing import Row
-from rt_framework.scoring import Batch
+from rt_framework.kit.packing import PrefixRow
+from rt_framework.scoring import ForwardBatch
 
 METRICS = {
     "speedup_one_version": "IFD of one version of each sample, `rt score`: published seconds ÷ ours",
@@ -100,7 +100,9 @@ def compare(settings: HFSettings, rows: list[dict[str, str]], groups: int, round
     return figures(found, Cost.of(model), *published_tokens) | {"path": student.path}
 
 
-def one_version(counted: Counted, rows: list[dict[str, str]], folder: Path) -> tuple[list[dict[str, Any]], list[Batch]]:
+def one_version(
+    counted: Counted, rows: list[dict[str, str]], folder: Path
+) -> tuple[list[dict[str, Any]], list[ForwardBatch]]:
     """The lines of `rt score`, and the batches that the student was given for them."""
     counted.batches.clear()
     return score_rows(rows, folder), list(counted.batches)
@@ -122,7 +124,7 @@ def figures(found: dict[str, Rounds], cost: Cost, one_tokens: int, whole_tokens:
         "speedup_lazy_job": found["whole published"].median / found["whole"].median,
         "token_ratio_one_version": fed / one_tokens,
         "token_ratio_lazy_job": found["whole"].results[-1].progress.forward_tokens / whole_tokens,
-        "token_floor_one_version": fed / len(Row.of([span for batch in batches for span in batch.spans]).ids),
+        "token_floor_one_version": fed / len(PrefixRow.of([span for batch in batches for span in batch.spans]).ids),
         "gemm_share": needed / found["one"].median / rate,
         "gemm_share_onednn": needed / found["one"].median / statistics.median(found["rate by oneDNN"].results),
         "gemm_share_published": needed / found["one published"].median / rate,

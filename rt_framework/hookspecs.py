@@ -46,7 +46,7 @@ class RegistrationHooks:
 
     @hookspec
     def rt_register_teachers(self, register: Register) -> None:
-        """Offer teachers: see :class:`rt_framework.protocols.Teacher` and ``BatchTeacher``."""
+        """Offer teachers: see :class:`rt_framework.protocols.Teacher` and ``LocalTeacher``."""
 
     @hookspec
     def rt_register_students(self, register: Register) -> None:

@@ -23,9 +23,9 @@ class Span:
     join: str = "text"
     """``text``: context and target are one string, encoded whole, and the boundary is the length of
     the encoded context. ``ids``: both are encoded apart and their token ids are joined."""
-    twin: Context | None = None
+    paired_context: Context | None = None
     """The context of the other pass that this one is compared with. With ``text`` the target is cut
-    so that the twin still fits; with ``ids`` both passes score the same target tokens."""
+    so that the paired context still fits; with ``ids`` both passes score the same target tokens."""
     max_tokens: int | None = None
     """Longest sequence in tokens; ``None`` is the model's own limit."""
     count_only: bool = False

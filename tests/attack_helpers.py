@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from rt_framework import hookimpl
 from rt_framework.config.schema import Config, structure
 from rt_framework.events import Summary
-from rt_framework.jobs.running import Manner, run
+from rt_framework.jobs.running import RunMode, run
 from rt_framework.model import Pair, Reply, Request, Sampling, Turn, Unparsed
 from rt_framework.plugin.host import Host
 from rt_framework.testing.attacks import Attack
@@ -97,7 +97,7 @@ def go(config: Config, run_dir: Path, seconds: float = 60.0, **manner: Any) -> S
 
     async def bounded() -> Summary:
         async with asyncio.timeout(seconds):
-            return await run(Host(modules=[PLUGIN], only=[], strict=True), config, run_dir, (), Manner(**manner))
+            return await run(Host(modules=[PLUGIN], only=[], strict=True), config, run_dir, (), RunMode(**manner))
 
     return asyncio.run(bounded())
 

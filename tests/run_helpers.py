@@ -10,7 +10,7 @@ from typing import Any
 
 from rt_framework.config.schema import Config, structure
 from rt_framework.events import Summary
-from rt_framework.jobs.running import Manner, run
+from rt_framework.jobs.running import RunMode, run
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Reply, Request, Sample, Sampling, Usage, Version, digest
 from rt_framework.plugin.host import Host, Reporters
@@ -120,7 +120,7 @@ def go(
     fakes_plugin.HELD["teacher"] = ScriptedTeacher(rewriting) if teacher is None else teacher
     fakes_plugin.HELD["student"] = FakeStudent() if student is None else student
     host = Host(modules=["tests.fakes_plugin"], only=[], strict=True)
-    return asyncio.run(run(host, config, run_dir, watchers, Manner(pilot=pilot)))
+    return asyncio.run(run(host, config, run_dir, watchers, RunMode(pilot=pilot)))
 
 
 def side(run_dir: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from rt_framework.plugin.host import Host
 from rt_framework.scoring.losses import Losses
 from rt_framework.scoring.presets import preset
 from rt_framework.scoring.scores import Scoring
-from rt_framework.scoring.spans_of import PresetFrame
+from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import pair, tally
 
@@ -29,7 +29,7 @@ async def scoring(ledger, student=None, preset_name="selective-rt", metrics=None
     losses = Losses(student.fingerprint, executor, ledger, tally(), batch_tokens)
     chain = Scoring(
         metrics=lambda name: (metrics or {}).get(name) or make("metrics", name),
-        frame=PresetFrame(chosen, make("templates", chosen.template), chosen.limit(chosen.template)),
+        frame=PresetSpans(chosen, make("templates", chosen.template), chosen.limit(chosen.template)),
         losses=losses,
         range_binds=range_binds,
     )

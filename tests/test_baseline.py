@@ -16,7 +16,7 @@ from rt_framework.config.schema import Builder
 from rt_framework.model import Pair
 from rt_framework.plugin.host import Host
 from rt_framework.scoring.presets import preset
-from rt_framework.scoring.spans_of import PresetFrame
+from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.spans import EncodedSpan, Span
 
 pytestmark = pytest.mark.model
@@ -43,7 +43,9 @@ def plain(student, smollm2_saved):
     tokens = AutoTokenizer.from_pretrained(smollm2_saved)
 
     def loss(span: Span) -> float:
-        return mean_loss(student._way.losses._model, tokens, span.context, span.target, span.max_tokens, span.twin)
+        return mean_loss(
+            student._way.losses._model, tokens, span.context, span.target, span.max_tokens, span.paired_context
+        )
 
     return loss
 
@@ -57,9 +59,9 @@ def oracle_spans(file: dict[str, Any], row: dict[str, str]) -> dict[str, Span]:
 
     def both(names: tuple[str, str], context: str, target: str) -> dict[str, Span]:
         header, limit = file.get("response_header"), file["max_length"]
-        alone = Span(header, target) if header else Span("", target, twin=context)
+        alone = Span(header, target) if header else Span("", target, paired_context=context)
         return {
-            name: Span(span.context, span.target, twin=span.twin, max_tokens=limit)
+            name: Span(span.context, span.target, paired_context=span.paired_context, max_tokens=limit)
             for name, span in zip(names, (alone, Span(context, target)), strict=True)
         }
 
@@ -86,7 +88,7 @@ def test_the_baseline_gives_the_published_losses(name, plain):
 def test_every_preset_gives_the_baselines_losses_on_the_demos_rows(preset_name, template, student, plain):
     """Framing, encoding, batching and the forward pass together, in one batch against one at a time."""
     chosen = preset(preset_name)
-    frame = PresetFrame(chosen, Builder(Host(only=[]))("templates", template), chosen.limit(template))
+    frame = PresetSpans(chosen, Builder(Host(only=[]))("templates", template), chosen.limit(template))
     rows = json.loads((REPO / "demo" / "samples.json").read_text("utf-8"))
     pairs = [Pair(row["instruction"], row["input"], row["output"]) for row in rows[:2]]
     asked = [frame.response_given_instruction, frame.response_alone]

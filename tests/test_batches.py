@@ -20,10 +20,10 @@ from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.cli import main
-from rt_framework.concurrency.stop import Breaker
+from rt_framework.concurrency.stop import StopSignal
 from rt_framework.config.schema import Config, Limits, structure
 from rt_framework.errors import ConfigError, RtError, TeacherError
-from rt_framework.ledger.batches import BatchBook
+from rt_framework.ledger.batches import BatchTable
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pending, Reply
 from rt_framework.teacher import calls
@@ -332,7 +332,7 @@ POINTS = {
     "before its last answers are committed": "before rt_framework.ledger.ledger Ledger.answered 5",
     "before the second is submitted": f"before {OURS}.submit 2",
     "before the name of the second is committed": f"after {OURS}.submit 2",
-    "before it is marked as collected": "before rt_framework.ledger.batches BatchBook.is_now 2",
+    "before it is marked as collected": "before rt_framework.ledger.batches BatchTable.is_now 2",
 }
 
 
@@ -504,8 +504,8 @@ async def test_an_answer_that_comes_while_its_question_is_asked_is_taken(tmp_pat
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
     teacher = Prompt(lambda _: "asked anew")
-    await BatchBook(ledger).begin("token", 0.0, teacher.identity, [("key", request(1), 5)])
-    held = batches.Batches(teacher, teacher.identity, ledger, Budget(None, 5), tally(), Breaker())
+    await BatchTable(ledger).begin("token", 0.0, teacher.identity, [("key", request(1), 5)])
+    held = batches.ProviderBatches(teacher, teacher.identity, ledger, Budget(None, 5), tally(), StopSignal())
     assert held.takes("key")
     await held.close()
     assert ledger.reply("key") is not None
@@ -536,7 +536,9 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
             return told
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    held = batches.Batches(Slow(lambda _: ""), "slow", ledger, Budget(None, 0), tally(), breaker := Breaker())
+    held = batches.ProviderBatches(
+        Slow(lambda _: ""), "slow", ledger, Budget(None, 0), tally(), breaker := StopSignal()
+    )
     assert held.takes("key")
     assert held.why() == ""
     answer = asyncio.create_task(held.reply("key", request(1), retry=False))

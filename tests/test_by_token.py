@@ -20,7 +20,7 @@ from rt_framework.model import Pair, Range
 from rt_framework.plugin.host import Host
 from rt_framework.scoring.losses import Losses
 from rt_framework.scoring.presets import preset
-from rt_framework.scoring.spans_of import PresetFrame
+from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.spans import EncodedSpan, SpanLoss, total
 from rt_framework.testing import FakeStudent
 from tests import tiny_models as tiny
@@ -167,7 +167,7 @@ async def test_they_are_the_same_tokens_where_texts_are_cut(ledger, bos, name, m
     template = Builder(Host(only=[]))("templates", chosen.template)
     pair = Pair("Name the rainbow.", "", "Red, orange, yellow, green, blue, indigo and violet: seven of them.")
     whole = len(tokenizer(template.prompt(pair) + pair.response)["input_ids"])
-    frame = PresetFrame(chosen, template, whole - missing)
+    frame = PresetSpans(chosen, template, whole - missing)
     spans = [by_token(one(pair)) for one in (frame.response_given_instruction, frame.response_alone)]
     for _ in range(2):
         async with losses_of(ledger, Telling(tokenizer)) as losses:

@@ -8,7 +8,7 @@ import math
 import pytest
 from attrs import evolve
 
-from rt_framework.concurrency.stop import Breaker
+from rt_framework.concurrency.stop import StopSignal
 from rt_framework.config.schema import Limits
 from rt_framework.errors import BudgetReached, FatalTeacherError, TeacherError
 from rt_framework.model import Reply, Usage
@@ -45,7 +45,7 @@ class Dear(ScriptedTeacher):
 
 async def asked(ledger, teacher, count, dollars, start=0):
     """Ask so many questions at once; gives the calls, and how each ended."""
-    calls = Calls(teacher, ledger, Limits(budget_usd=dollars, attempts=1), tally(), Breaker())
+    calls = Calls(teacher, ledger, Limits(budget_usd=dollars, attempts=1), tally(), StopSignal())
     numbers = range(start, start + count)
     ends = await asyncio.gather(*(calls.answer(request(n), True) for n in numbers), return_exceptions=True)
     held = calls.traffic().held
@@ -128,7 +128,7 @@ async def test_impossible_numbers_of_a_teacher_harm_no_other_answer(ledger, odd)
     for start, strange in enumerate(
         ({"nano_dollars": odd}, {"usage": Usage(odd, odd)}, {"usage": odd}, {"model": odd})
     ):
-        calls = Calls(Priced(answer), ledger, Limits(budget_usd=1e6), tally(), Breaker())
+        calls = Calls(Priced(answer), ledger, Limits(budget_usd=1e6), tally(), StopSignal())
         before = ledger.spent()
         ends = await asyncio.gather(*(calls.answer(request(n, start), True) for n in range(6)))
         await calls.close()
@@ -153,7 +153,7 @@ async def test_a_pause_of_more_than_an_hour_stops_the_run(ledger, kind, seconds)
     def refuse(_):
         raise TeacherError(kind, "later, please", retry_after=seconds)
 
-    calls = Calls(ScriptedTeacher(refuse), ledger, Limits(), tally(), Breaker())
+    calls = Calls(ScriptedTeacher(refuse), ledger, Limits(), tally(), StopSignal())
     with pytest.raises(FatalTeacherError, match=r"later, please; it asks for no calls for longer than 3600 s"):
         await asyncio.wait_for(calls.answer(request(), True), 5)
     await calls.close()

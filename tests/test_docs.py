@@ -388,24 +388,6 @@ def test_every_key_of_a_side_file_line_is_documented(examples: None, tmp_path: P
     assert set(rows(section(page("files.md"), "`manifest.json`"))) == set(manifest)
 
 
-def test_the_layers_are_as_documented() -> None:
-    """No module imports from a layer below its own in the table, and every module is in it."""
-    text = section((DOCS / "explanation" / "architecture.md").read_text("utf-8"), "Layers")
-    lines = [line.split("|")[1:3] for line in text.splitlines() if re.match(r"\| \d", line)]
-    layer = {name: int(number) for number, names in lines for name in re.findall(r"`(\w+)`", names)}
-    package = ROOT / "rt_framework"
-    files = {path: path.stem for path in package.glob("*.py") if path.stem != "__init__"}
-    files |= {path: folder for folder in ("cli", "protocols", "report") for path in (package / folder).glob("*.py")}
-    assert {*files.values(), "report", "scaffold", "testing"} == set(layer)
-    wrong = [
-        (path.name, found)
-        for path, name in files.items()
-        for found in re.findall(r"(?:from|import) rt_framework\.(\w+)", path.read_text("utf-8"))
-        if layer.get(found, 99) > layer[name]
-    ]
-    assert wrong == []
-
-
 # --- links ------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from rt_framework.config.schema import ScoringConfig
 from rt_framework.jobs.sample_checks import METRICS, Looked, findings
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Turn
-from rt_framework.pipeline.assembly import Framing
+from rt_framework.pipeline.assembly import ScoringRules
 from rt_framework.spans import SpanLoss
 from rt_framework.testing.fakes import FakeStudent
 from tests import tiny_models
@@ -212,7 +212,7 @@ def looked(**changes):
     """What was seen of 64 good samples, or of others."""
     config = ScoringConfig()
     whole = Looked(
-        framing=Framing.of(config),
+        framing=ScoringRules.of(config),
         total=10_000,
         drawn=64,
         leads=True,
@@ -249,7 +249,7 @@ def test_the_pace_is_that_of_the_sample():
 
 def test_an_unknown_template_is_named():
     """As the config has it."""
-    framing = Framing.of(ScoringConfig("cherry", Spec("wizardlm")))
+    framing = ScoringRules.of(ScoringConfig("cherry", Spec("wizardlm")))
     assert looked(framing=framing)["scored by"].finding == "preset cherry, template wizardlm"
     assert "max_tokens 1024" in looked(framing=framing)["length"].finding
 

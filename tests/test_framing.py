@@ -10,9 +10,9 @@ from rt_framework.config.schema import Builder, ScoringConfig
 from rt_framework.errors import ConfigError, Unscorable
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Turn
-from rt_framework.pipeline.assembly import Framing
+from rt_framework.pipeline.assembly import ScoringRules
 from rt_framework.plugin.host import Host
-from rt_framework.scoring.spans_of import PresetFrame
+from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.spans import Span
 
 WITHOUT = Pair("Name a colour.", "", "Blue.")
@@ -56,12 +56,12 @@ PROMPTS = {"alpaca": alpaca, "vicuna": vicuna, "wizardlm": wizardlm, "none": non
 HEADERS = {"alpaca": "### Response:", "vicuna": "ASSISTANT:", "wizardlm": "### Response:", "none": ""}
 
 
-def frame(preset: str, template: str | None = None, max_tokens: int | None = None) -> PresetFrame:
-    framing = Framing.of(ScoringConfig(preset, Spec(template) if template else None, max_tokens))
-    return PresetFrame(framing.preset, Builder(Host()).spec("templates", framing.template), framing.max_tokens)
+def frame(preset: str, template: str | None = None, max_tokens: int | None = None) -> PresetSpans:
+    framing = ScoringRules.of(ScoringConfig(preset, Spec(template) if template else None, max_tokens))
+    return PresetSpans(framing.preset, Builder(Host()).spec("templates", framing.template), framing.max_tokens)
 
 
-def spans(made: PresetFrame, pair: Pair) -> dict[str, Span]:
+def spans(made: PresetSpans, pair: Pair) -> dict[str, Span]:
     """The four spans of a single-turn pair."""
     found = {
         "y|x": made.response_given_instruction(pair),
@@ -105,7 +105,7 @@ def test_cherry_puts_its_header_before_the_response(template, limit, pair):
 )
 def test_default_templates(preset, template):
     """A preset alone names everything."""
-    assert Framing.of(ScoringConfig(preset)).facts()["template"] == template
+    assert ScoringRules.of(ScoringConfig(preset)).facts()["template"] == template
 
 
 def test_a_length_of_the_config_beats_the_preset():
@@ -180,7 +180,7 @@ def test_every_turn_of_a_conversation_is_scored_on_what_came_before_it():
     alone = made.response_alone(CONVERSATION)
     assert [span.target for span in alone] == ["Blue.", "Red.", "Plum."]
     assert {span.context for span in alone} == {(Turn("user", ""),)}
-    assert [span.twin for span in alone] == [span.context for span in given]
+    assert [span.paired_context for span in alone] == [span.context for span in given]
     assert [span.target for span in made.instruction_alone(CONVERSATION)] == [
         "Name a colour.",
         "Another.",

@@ -92,9 +92,9 @@ def test_the_direct_pass_leaves_room_for_the_prompt(bos, max_tokens, tmp_path):
     """The alone text is cut to the limit less the prompt plus one; the model's own window holds as well."""
     student, model, tokens = loaded(tiny.save(tmp_path, tiny.llama(40), tiny.tokenizer(bos=bos)))
     prompt, limit = "12 times 7? ", min(max_tokens or 40, 40)
-    (span,) = encoded(student, Span("", RAINBOW, twin=prompt, max_tokens=max_tokens))
+    (span,) = encoded(student, Span("", RAINBOW, paired_context=prompt, max_tokens=max_tokens))
     assert means(student.score([span])) == pytest.approx(
-        [mean_loss(model, tokens, "", RAINBOW, limit, twin=prompt)], rel=2e-5
+        [mean_loss(model, tokens, "", RAINBOW, limit, paired_context=prompt)], rel=2e-5
     )
     assert len(span.ids) == limit - len(tokens.encode(prompt)) + 1
 
@@ -182,12 +182,12 @@ def test_spans_without_a_loss_say_why(tmp_path):
     assert status(student, Span(long, "yes")) == "no_room"
     assert status(student, Span(long, "yes", join="ids")) == "no_room"
     assert status(student, Span("Say:", "yes", max_tokens=2)) == "no_room"
-    assert status(student, Span("", "yes please", twin=long)) == "no_room"
-    assert status(student, Span("Say:", "yes please", join="ids", twin=long)) == "no_room"
+    assert status(student, Span("", "yes please", paired_context=long)) == "no_room"
+    assert status(student, Span("Say:", "yes please", join="ids", paired_context=long)) == "no_room"
     assert status(student, Span("", "a")) == "too_short"
-    assert status(student, Span("Say:", "a", join="ids", twin="")) == "too_short"
+    assert status(student, Span("Say:", "a", join="ids", paired_context="")) == "too_short"
     assert status(student, Span(ASK, RAINBOW)) == "no_template"
-    assert status(student, Span("", RAINBOW, join="ids", twin=ASK)) == "no_template"
+    assert status(student, Span("", RAINBOW, join="ids", paired_context=ASK)) == "no_template"
     assert status(student, Span("Say:", "lone \ud800 surrogate")) == "bad_text"
 
 

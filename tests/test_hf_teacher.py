@@ -16,7 +16,7 @@ from rt_framework.builtin.teachers import decoding
 from rt_framework.builtin.teachers.hf import HFTeacher
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
 from rt_framework.errors import ConfigError
-from rt_framework.protocols import BatchTeacher
+from rt_framework.protocols import LocalTeacher
 from tests import tiny_models as tiny
 
 SCHEMA = {
@@ -46,7 +46,7 @@ def teacher(tmp_path, monkeypatch) -> HFTeacher:
 
 def test_it_is_a_batch_teacher(teacher):
     """Core recognises it; the identity is the content's and needs no model."""
-    assert isinstance(teacher, BatchTeacher)
+    assert isinstance(teacher, LocalTeacher)
     assert teacher.structured
     assert teacher.batch_size == 8
     assert teacher.identity == HFTeacher(teacher._settings).identity

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from rt_framework.errors import DataError, DiskError, TeacherError
-from rt_framework.ledger.batches import BatchBook
+from rt_framework.ledger.batches import BatchTable
 from rt_framework.ledger.ledger import Ledger, Story
 from rt_framework.ledger.schema import STEPS
 from rt_framework.model import Decision, Failure, Pair, Reply, Score, Turn, Usage, Version
@@ -205,7 +205,7 @@ async def test_a_ledger_from_before_batches_is_brought_up_to_date(path):
         db.execute("INSERT INTO attempts (call, state, reserved) VALUES ('key', 'intent', 7)")
         db.commit()
     ledger = Ledger(path)
-    assert BatchBook(ledger).open() == []
+    assert BatchTable(ledger).open() == []
     assert await ledger.settle_interrupted() == 1
     assert ledger.spent() == 7
     ledger.close()
@@ -213,7 +213,7 @@ async def test_a_ledger_from_before_batches_is_brought_up_to_date(path):
 
 async def test_the_calls_of_a_batch_are_not_in_doubt(ledger):
     """They are open until the provider has said what became of them, and their cost counts as spent."""
-    book = BatchBook(ledger)
+    book = BatchTable(ledger)
     batch = await book.begin("token", 1.0, "teacher", [("a", request(1), 5), ("b", request(2), 6)])
     alone = await ledger.intend("c", "teacher", request(3), 7)
     await book.is_now("token", "submitted", "batch_1")

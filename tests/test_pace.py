@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-from rt_framework.concurrency.stop import Breaker
+from rt_framework.concurrency.stop import StopSignal
 from rt_framework.errors import RtError
-from rt_framework.teacher.rate_limit import Pace
+from rt_framework.teacher.rate_limit import AdaptiveLimiter
 
 
 class Clock(asyncio.SelectorEventLoop):
@@ -63,7 +63,7 @@ class Bucket:
 async def use(bucket, seconds, most, seed=1):
     """Ask without end, as the calls of a run do, for so long."""
     random.seed(seed)
-    pace = Pace(most, Breaker())
+    pace = AdaptiveLimiter(most, StopSignal())
 
     async def call():
         attempt = 0
@@ -134,7 +134,7 @@ def test_errors_and_refusals_together_slow_nobody():
 
     async def use_it():
         random.seed(3)
-        pace = Pace(16, Breaker())
+        pace = AdaptiveLimiter(16, StopSignal())
 
         async def worker():
             while True:
@@ -158,7 +158,7 @@ def test_errors_and_refusals_together_slow_nobody():
 
 async def test_calls_under_way_double_up_to_the_limit_and_halve_under_errors():
     """From sixteen, as answers come; once for all the calls that an outage hits, and not below one."""
-    pace = Pace(20, Breaker())
+    pace = AdaptiveLimiter(20, StopSignal())
 
     async def round_of(count, ok):
         async with asyncio.TaskGroup() as group:
@@ -185,8 +185,8 @@ async def test_calls_under_way_double_up_to_the_limit_and_halve_under_errors():
 
 async def test_who_waits_is_woken_when_sending_ends():
     """By a fatal error, the budget or the user: no one waits for a place or a time that nobody will give."""
-    breaker = Breaker()
-    pace = Pace(1, breaker)
+    breaker = StopSignal()
+    pace = AdaptiveLimiter(1, breaker)
     entered = asyncio.Event()
 
     async def hold():

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt_framework.kit.packing import Row
+from rt_framework.kit.packing import PrefixRow
 from rt_framework.scoring.planning import plan
 from rt_framework.spans import EncodedSpan
 
@@ -54,7 +54,7 @@ def test_a_batch_stays_within_the_budget(asked, budget, packed):
     """Only a single sequence may be larger."""
     for batch in planned(asked, budget, packed):
         longest = max(len(span.ids) for span in batch.spans)
-        size = len(Row.of(batch.spans).ids) if packed else longest * len(batch.spans)
+        size = len(PrefixRow.of(batch.spans).ids) if packed else longest * len(batch.spans)
         assert batch.size == size
         assert len(batch.spans) == 1 or size <= budget
 
@@ -108,7 +108,7 @@ def test_halves_are_the_whole():
 @given(st.lists(spans(), min_size=1, max_size=30))
 def test_each_path_spells_its_sequence(asked):
     """Following a path gives the tokens that are fed, at the positions that they have in the sequence."""
-    row = Row.of(asked)
+    row = PrefixRow.of(asked)
     for at, path in zip(row.order, row.paths, strict=True):
         assert tuple(row.ids[path.nodes]) == asked[at].ids[:-1]
         assert list(row.positions[path.nodes]) == list(range(len(asked[at].ids) - 1))
@@ -117,7 +117,7 @@ def test_each_path_spells_its_sequence(asked):
 @given(st.lists(spans(), min_size=1, max_size=30))
 def test_what_is_shared_stands_once(asked):
     """The row has one node for each distinct start of a fed sequence, and its own nodes follow each other."""
-    row = Row.of(asked)
+    row = PrefixRow.of(asked)
     starts = {span.ids[:end] for span in asked for end in range(1, len(span.ids))}
     assert len(row.ids) == len(starts)
     own = [list(path.nodes[len(path.nodes) - path.own :]) for path in row.paths]
@@ -127,7 +127,7 @@ def test_what_is_shared_stands_once(asked):
 @given(st.lists(spans(), min_size=1, max_size=30))
 def test_targets_are_predicted_from_the_token_before(asked):
     """In the order of the batch, whatever the order of the row."""
-    row = Row.of(asked)
+    row = PrefixRow.of(asked)
     nodes, targets, lengths = row.predicting(asked)
     assert lengths == [len(span.ids) - span.start for span in asked]
     assert list(targets) == [token for span in asked for token in span.ids[span.start :]]

@@ -38,7 +38,7 @@ from rt_framework.kit.fences import END, marker, token_of
 from rt_framework.kit.parts import Spec
 from rt_framework.plugin.host import Host
 from rt_framework.scoring.presets import PRESETS, preset
-from rt_framework.scoring.spans_of import PresetFrame
+from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.spans import EncodedSpan, Loss
 from rt_framework.teacher import calls
 from rt_framework.testing import FakeStudent, ScriptedTeacher
@@ -143,7 +143,7 @@ def test_both_passes_score_the_same_tokens(student):
     `chat` is free of it, for turns of conversations too, and where nothing at all stands before the target. The
     frozen presets count as published.
     """
-    frame = PresetFrame(preset("chat"), Chat(), None)
+    frame = PresetSpans(preset("chat"), Chat(), None)
     talk = pair(1, history=(Turn("user", "Hi."), Turn("assistant", "Good morning.")))
     for one in (OLD, talk):
         both = (
@@ -156,7 +156,7 @@ def test_both_passes_score_the_same_tokens(student):
     left, right = encoded(student, Span(ASK, "It is 84.", "ids", ""), Span("", "It is 84.", "ids", ASK))
     assert left.ids[left.start :] == right.ids[right.start :]
     ask = "What is 12 times 7?\n"
-    left, right = encoded(student, Span(ask, "It is 84."), Span("", "It is 84.", twin=ask))
+    left, right = encoded(student, Span(ask, "It is 84."), Span("", "It is 84.", paired_context=ask))
     assert len(left.ids) - left.start == len(right.ids) - right.start + 1
 
 

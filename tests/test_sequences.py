@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt_framework.builtin.stages.rows import scored_rows
-from rt_framework.kit.compact import Late, Strings
+from rt_framework.kit.compact import CompactStrings, LazySequence
 from rt_framework.model import Pair, Sample, Score, Version
 from rt_framework.rundir.summary import _Sum
 
@@ -17,7 +17,7 @@ from rt_framework.rundir.summary import _Sum
 @given(st.lists(st.integers(), max_size=9), st.slices(9), st.integers(-12, 12))
 def test_a_late_sequence_is_like_a_list(items, part, at):
     """Length, order, positions from either end and slices of slices."""
-    late = Late(len(items), items.__getitem__)
+    late = LazySequence(len(items), items.__getitem__)
     assert list(late) == items
     assert list(late[part]) == items[part]
     assert list(late[part][::-1]) == items[part][::-1]
@@ -32,7 +32,7 @@ def test_a_late_sequence_is_like_a_list(items, part, at):
 def test_items_are_made_when_they_are_taken():
     """And made again, since they are not kept."""
     made = []
-    late = Late(1000, lambda at: made.append(at) or at)[10:20]
+    late = LazySequence(1000, lambda at: made.append(at) or at)[10:20]
     assert made == []
     assert (late[3], late[3], made) == (13, 13, [13, 13])
 
@@ -40,7 +40,7 @@ def test_items_are_made_when_they_are_taken():
 @given(st.lists(st.text(st.characters(), max_size=5)))
 def test_strings_come_back_as_they_were(texts):
     """Empty ones and lone surrogates included."""
-    held = Strings(texts)
+    held = CompactStrings(texts)
     assert [held[at] for at in range(len(held))] == texts
 
 
@@ -54,7 +54,7 @@ def test_rows_hold_ids_and_scores_and_read_texts_when_asked():
         version = Version("original", Pair(f"q{at}"))
         return Sample(f"id{at}", 10 + at, (version,), scores={"original": {"ifd": scores[at], "other": Score(1.0)}})
 
-    rows = scored_rows(Late(4, sample), ["ifd"])
+    rows = scored_rows(LazySequence(4, sample), ["ifd"])
     assert taken == [0, 1, 2, 3]
     assert [(row.sample_id, row.row, dict(row.scores)) for row in rows] == [
         (f"id{at}", 10 + at, {"ifd": scores[at]}) for at in range(4)

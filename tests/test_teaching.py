@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from attrs import frozen
 
-from rt_framework.concurrency.stop import Breaker
+from rt_framework.concurrency.stop import StopSignal
 from rt_framework.config.schema import Limits
 from rt_framework.errors import KINDS, BudgetReached, ConfigError, DataError, FatalTeacherError, Retry, TeacherError
 from rt_framework.ledger.ledger import Ledger
@@ -19,7 +19,7 @@ from rt_framework.model import Failure, Reply, Request, Version
 from rt_framework.plugin.progress import Tally
 from rt_framework.teacher import calls
 from rt_framework.teacher.calls import Calls, call_key
-from rt_framework.teacher.client import Teaching
+from rt_framework.teacher.client import TeacherClient
 from rt_framework.testing import ScriptedTeacher
 from tests.run_helpers import Rewriting, pair, tally
 
@@ -58,7 +58,7 @@ class Chain:
     """The teacher's chain and what it counts."""
 
     calls: Calls
-    teaching: Teaching
+    teaching: TeacherClient
     tally: Tally
 
     @property
@@ -70,9 +70,9 @@ class Chain:
 async def asking(teacher, ledger, **limits):
     """The chain, freed at the end."""
     settings, counts = Limits(**limits), tally()
-    asked = Calls(teacher, ledger, settings, counts, Breaker())
+    asked = Calls(teacher, ledger, settings, counts, StopSignal())
     try:
-        yield Chain(asked, Teaching(asked, teacher.structured, settings.answers), counts)
+        yield Chain(asked, TeacherClient(asked, teacher.structured, settings.answers), counts)
     finally:
         await asked.close()
 

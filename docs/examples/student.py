@@ -34,10 +34,10 @@ def _encode(span: Span) -> EncodedSpan | SpanLoss:
     context = _bytes(span.context)
     # Both passes score the same tokens: the target is cut to fit behind the longer context, and
     # where one pass has nothing before the target, its first token is left out of both.
-    twin = context if span.twin is None else _bytes(span.twin)
+    paired_context = context if span.paired_context is None else _bytes(span.paired_context)
     limit = min(span.max_tokens or _WINDOW, _WINDOW)
-    kept = target[: max(limit - max(len(context), len(twin)), 0)]
-    start = len(context) + (0 if context and twin else 1)
+    kept = target[: max(limit - max(len(context), len(paired_context)), 0)]
+    start = len(context) + (0 if context and paired_context else 1)
     if not kept:
         return SpanLoss(None, 0, "no_room", f"the context fills the window of {limit} tokens")
     if start >= len(context) + len(kept):

@@ -13,7 +13,7 @@ from rt_framework.cli.numbers import Number, Whole
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
-    from rt_framework.compare import Job, Judgements
+    from rt_framework.compare import JudgeJob, Judgements
 
 
 @click.command(cls=ChoosingCommand, choices={"judge": "teachers"})
@@ -60,7 +60,16 @@ def command(
     With --judge a teacher marks both answers to each question that A and B share, in both orders. Its options are
     options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
     """
-    from rt_framework.compare import Job, claim_judged, compare, lent, open_side, plain, plain_judgements, write_json
+    from rt_framework.compare import (
+        JudgeJob,
+        claim_judged,
+        compare,
+        lent,
+        open_side,
+        plain,
+        plain_judgements,
+        write_json,
+    )
     from rt_framework.config import Data, Limits
     from rt_framework.terminal import line, show_comparison, show_judgements, stdout
 
@@ -76,7 +85,7 @@ def command(
     job = None
     if who is not None:
         limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
-        job = Job.of(host, (left, right), who, limits, answers, sample, seed, moved)
+        job = JudgeJob.of(host, (left, right), who, limits, answers, sample, seed, moved)
     found, console = compare(left, right), stdout()
     show_comparison(console, found, left, right)
     judged = None if job is None else _judged(host, job)
@@ -88,7 +97,7 @@ def command(
     return int(judged is not None and judged.errors > 0)
 
 
-def _judged(host: Host, job: Job) -> Judgements:
+def _judged(host: Host, job: JudgeJob) -> Judgements:
     import asyncio
 
     from rt_framework.cli.common import watching

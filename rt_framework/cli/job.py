@@ -17,11 +17,11 @@ from rt_framework.plugin import Host
 if TYPE_CHECKING:
     from rt_framework.config import Config
     from rt_framework.events import Summary
-    from rt_framework.jobs.running import Manner
+    from rt_framework.jobs.running import RunMode
 
 
 @frozen
-class Job:
+class RunRequest:
     """What the command line asks for."""
 
     host: Host
@@ -33,7 +33,7 @@ class Job:
     moved: bool
     """Whether the teacher may be asked at another place than the run directory knows."""
 
-    def run(self, manner: Manner) -> Summary:
+    def run(self, manner: RunMode) -> Summary:
         """Run it."""
         import asyncio
 
@@ -78,7 +78,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         typed = " ".join(("rt", *loaded, "run", quote(str(config)), *told))
         return command(
             *args,
-            job=Job(host, read, run_dir or default_dir(config, read.data.shard), reporter_names, typed, moved),
+            job=RunRequest(host, read, run_dir or default_dir(config, read.data.shard), reporter_names, typed, moved),
             **options,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.job import Job, job_options
+from rt_framework.cli.job import RunRequest, job_options
 from rt_framework.cli.numbers import Whole
 
 
@@ -12,7 +12,7 @@ from rt_framework.cli.numbers import Whole
 @job_options
 @click.option("-n", "--rows", type=Whole(1), default=50, show_default=True, help="Rows to run.")
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Which rows are drawn.")
-def command(job: Job, rows: int, seed: int) -> int:
+def command(job: RunRequest, rows: int, seed: int) -> int:
     """Run a few random rows of CONFIG's data, and say what all of them will cost. This is paid for.
 
     What was paid for is in the run directory, and 'rt run CONFIG' goes on from there. Files of the pilot itself are in

@@ -45,7 +45,7 @@ def command(
     from rt_framework.cli.common import watching
     from rt_framework.config import Builder, Config, Limits, Output, Pipeline
     from rt_framework.data import Destination, beside, claim, find_format, kind_of, output_format, paths_in
-    from rt_framework.jobs.running import Manner, run
+    from rt_framework.jobs.running import RunMode, run
     from rt_framework.kit.parts import Spec
     from rt_framework.rundir import export
     from rt_framework.text import shown
@@ -63,6 +63,6 @@ def command(
     kind = kind_of(Builder(host)("formats", form))
     claim([Destination(out, "--out", kind, run_dir, overwrite)], [Path(data.path)], paths_in(job))
     with watching(host, ["console"]) as watchers:
-        summary = asyncio.run(run(host, job, run_dir, watchers, Manner(moved=moved)))
+        summary = asyncio.run(run(host, job, run_dir, watchers, RunMode(moved=moved)))
     click.echo(shown(export(host, run_dir, out, overwrite=overwrite, record=run_dir)))
     return int(job.limits.too_many(summary.errors, summary.total))

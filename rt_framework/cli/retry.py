@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.job import Job, job_options
+from rt_framework.cli.job import RunRequest, job_options
 
 
 @click.command()
@@ -17,16 +17,16 @@ from rt_framework.cli.job import Job, job_options
     metavar="KIND",
     help="Kind of failure; may be given more than once.",
 )
-def command(job: Job, kinds: tuple[str, ...]) -> int:
+def command(job: RunRequest, kinds: tuple[str, ...]) -> int:
     """Ask again for the rewrites of CONFIG's run that failed so, and go on with the run. This is paid for.
 
     'rt status' lists the kinds. Without this only what never got an answer is asked again by 'rt run'.
     """
     from rt_framework.errors import KINDS
-    from rt_framework.jobs.running import Manner
+    from rt_framework.jobs.running import RunMode
     from rt_framework.plugin import suggestion
 
     for kind in kinds:
         if kind not in KINDS:
             raise click.UsageError(f"--kind {kind}: no such kind.{suggestion(kind, list(KINDS))}")
-    return job.exit_code(job.run(Manner(retry=kinds)))
+    return job.exit_code(job.run(RunMode(retry=kinds)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.job import Job, job_options
+from rt_framework.cli.job import RunRequest, job_options
 
 
 @click.command()
 @job_options
 @click.option("--dry-run", is_flag=True, help="Only say what it would ask and cost; send and write nothing.")
-def command(job: Job, dry_run: bool) -> int:
+def command(job: RunRequest, dry_run: bool) -> int:
     """Run the job that CONFIG describes. The same command again goes on where it stopped.
 
     Paths in CONFIG are relative to the current directory. Ctrl-C waits for calls under way, since they are paid for;
@@ -25,6 +25,6 @@ def command(job: Job, dry_run: bool) -> int:
             quoted = quote(job.host, job.config, job.run_dir, job.moved)
         show_quote(quoted, job.config)
         return 0
-    from rt_framework.jobs.running import Manner
+    from rt_framework.jobs.running import RunMode
 
-    return job.exit_code(job.run(Manner()))
+    return job.exit_code(job.run(RunMode()))

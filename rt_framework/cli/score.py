@@ -50,13 +50,13 @@ def command(
     from rt_framework.config import ScoringConfig
     from rt_framework.data import open_source
     from rt_framework.jobs.scoring import score_file
-    from rt_framework.pipeline import Framing
+    from rt_framework.pipeline import ScoringRules
     from rt_framework.text import shown
 
     source = open_source(host, data, limit)
     framed = chosen("template", template) if template else None
     config = ScoringConfig(preset, framed, max_tokens, executor=chosen("executor", executor))
-    names = metrics or Framing.of(config).preset.metrics
+    names = metrics or ScoringRules.of(config).preset.metrics
     with watching(host, ["console"]) as watchers:
         work = score_file(host, source, chosen("student", student), config, names, out, watchers, overwrite)
         done = asyncio.run(work)

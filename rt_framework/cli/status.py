@@ -62,7 +62,7 @@ def _old(age: float) -> tuple[str, ...]:
 def _show(run_dir: Path) -> None:
     """Print the account of the directory, from its ledger."""
     from rt_framework.kit.places import in_words
-    from rt_framework.ledger import BatchBook
+    from rt_framework.ledger import BatchTable
     from rt_framework.plugin import Reporters, Tally
     from rt_framework.rundir import look, summarise
     from rt_framework.terminal import line, money, stdout, summary_tables, table
@@ -78,7 +78,7 @@ def _show(run_dir: Path) -> None:
         if attempts:
             console.print(table("Teacher requests", ("state", "kind", "count"), attempts, (2,)))
             console.print(line(f"spent: {money(ledger.spent(), priced=not ledger.meta('unpriced'))}"))
-        for batch in BatchBook(ledger).open():
+        for batch in BatchTable(ledger).open():
             name = f"batch {batch.name}" if batch.name else "a batch that was perhaps not submitted"
             since = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
             console.print(

@@ -13,8 +13,8 @@ from typing import Any
 from attrs import asdict, frozen
 
 from rt_framework.compare.pairwise import NAME, Pairwise
-from rt_framework.compare.samples import Row, Side, prompt_key
-from rt_framework.concurrency import Breaker, interruptible
+from rt_framework.compare.samples import ComparedSample, Side, prompt_key
+from rt_framework.concurrency import StopSignal, interruptible
 from rt_framework.config import Builder, Limits
 from rt_framework.data import Destination, beside, claim, paths_in
 from rt_framework.errors import ERRORS, ConfigError, DataError
@@ -108,7 +108,7 @@ def draw(a: Side, b: Side, count: int | None, seed: int) -> Drawn:
     return Drawn(contests, len(shared), len(shared) - len(differ))
 
 
-def _questions(side: Side) -> Iterator[tuple[str, Row]]:
+def _questions(side: Side) -> Iterator[tuple[str, ComparedSample]]:
     """Each row with a key of its question: a hash of it, and how often it was asked before."""
     asked: Counter[str] = Counter()
     for row in side.rows():
@@ -118,7 +118,7 @@ def _questions(side: Side) -> Iterator[tuple[str, Row]]:
 
 
 @frozen
-class Job:
+class JudgeJob:
     """What is to be judged, by whom, and where the answers are kept."""
 
     teacher: Spec
@@ -141,7 +141,7 @@ class Job:
         count: int | None,
         seed: int,
         moved: bool = False,
-    ) -> Job:
+    ) -> JudgeJob:
         """Check what can be checked before anything is paid for, and draw.
 
         Raises:
@@ -194,14 +194,14 @@ def claim_judged(
     return answers, found
 
 
-async def judge(host: Host, job: Job, watchers: Sequence[object] = ()) -> Judgements:
+async def judge(host: Host, job: JudgeJob, watchers: Sequence[object] = ()) -> Judgements:
     """Ask about every pair of answers in both orders, or look the answers up.
 
     Raises:
         RtError: with an exit code; what was committed stays and the same command goes on from there.
     """
     total = len(job.drawn.contests)
-    tally, breaker = Tally(host.reporters(watchers), total), Breaker()
+    tally, breaker = Tally(host.reporters(watchers), total), StopSignal()
     with open_run(job.run_dir, room(2 * total, 2 * job.size, teacher=True)) as ledger:
 
         def leave() -> None:
@@ -213,7 +213,7 @@ async def judge(host: Host, job: Job, watchers: Sequence[object] = ()) -> Judgem
         return found
 
 
-async def _judge(make: Builder, job: Job, ledger: Ledger, tally: Tally, breaker: Breaker) -> Judgements:
+async def _judge(make: Builder, job: JudgeJob, ledger: Ledger, tally: Tally, breaker: StopSignal) -> Judgements:
     drawn = job.drawn
     async with AsyncExitStack() as stack:
         side = teacher_side(make, job.teacher, ledger, job.limits, tally, breaker, ask=True)

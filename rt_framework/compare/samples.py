@@ -30,7 +30,7 @@ from rt_framework.rundir import LEDGER, look
 
 
 @frozen
-class Row:
+class ComparedSample:
     """One sample of a side."""
 
     id: str
@@ -45,7 +45,7 @@ class Side:
 
     path: Path
     is_run: bool
-    rows: Callable[[], Iterator[Row]]
+    rows: Callable[[], Iterator[ComparedSample]]
     """Reads the samples, as often as it is asked."""
     scored: bool
     """Whether there is a place where its scores come from."""
@@ -70,9 +70,9 @@ def open_side(host: Host, data: Data, scores: Path | None) -> Side:
     source = open_source(host, data)
     lines = {} if scores is None else read_scores(scores)
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[ComparedSample]:
         for sample in source.samples():
-            yield Row(sample.id, sample.original.pair, _numbers(lines.get(sample.id, {})))
+            yield ComparedSample(sample.id, sample.original.pair, _numbers(lines.get(sample.id, {})))
 
     if scores is not None and not any(sample.id in lines for sample in source.samples()):
         raise DataError(f"{scores}: no line is about a sample of {path}; score it again with 'rt score'")
@@ -88,7 +88,7 @@ def lent(side: Side, run: Side) -> Side:
     if side.scored or not run.is_run:
         return side
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[ComparedSample]:
         ledger = look(run.path)
         try:
             for row in side.rows():
@@ -102,7 +102,7 @@ def lent(side: Side, run: Side) -> Side:
 
 
 def _run_side(path: Path) -> Side:
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[ComparedSample]:
         ledger = look(path)
         try:
             for story in ledger.stories():
@@ -111,7 +111,9 @@ def _run_side(path: Path) -> Side:
                 if story.outcome in KEPT:
                     sample = story.sample
                     scores = sample.scores.get(sample.kept, {})
-                    yield Row(sample.id, sample.current.pair, {name: one.value for name, one in scores.items()})
+                    yield ComparedSample(
+                        sample.id, sample.current.pair, {name: one.value for name, one in scores.items()}
+                    )
         finally:
             ledger.close()
 
@@ -162,7 +164,7 @@ class _Gathered:
         self.languages: Counter[str] = Counter()
         self.scores: dict[str, array[float]] = {}
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ComparedSample) -> None:
         """Take one sample."""
         for name, value in row.scores.items():
             column = self.scores.setdefault(name, array("d", [math.nan] * len(self.ids)))

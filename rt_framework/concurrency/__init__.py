@@ -2,6 +2,6 @@
 
 from rt_framework.concurrency.batcher import Batcher
 from rt_framework.concurrency.signals import ctrl_c, interruptible
-from rt_framework.concurrency.stop import Breaker
+from rt_framework.concurrency.stop import StopSignal
 
-__all__ = ["Batcher", "Breaker", "ctrl_c", "interruptible"]
+__all__ = ["Batcher", "StopSignal", "ctrl_c", "interruptible"]

@@ -12,7 +12,7 @@ from rt_framework.errors import RtError
 T = TypeVar("T")
 
 
-class Breaker:
+class StopSignal:
     """Closed until something ends the sending for good: a fatal refusal, the budget, the user."""
 
     def __init__(self) -> None:

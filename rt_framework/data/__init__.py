@@ -3,15 +3,15 @@
 from rt_framework.data.destinations import Destination, beside, check, claim, paths_in
 from rt_framework.data.marks import MARK, note
 from rt_framework.data.replacing import whole
-from rt_framework.data.rows import Numbers, kind_of, rows_of
-from rt_framework.data.shapes import Row, column_names, find_shape
+from rt_framework.data.rows import HashSet64, kind_of, rows_of
+from rt_framework.data.shapes import RawRow, column_names, find_shape
 from rt_framework.data.source import Source, find_format, open_source, output_format
 
 __all__ = [
     "MARK",
     "Destination",
-    "Numbers",
-    "Row",
+    "HashSet64",
+    "RawRow",
     "Source",
     "beside",
     "check",

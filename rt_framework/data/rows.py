@@ -14,7 +14,7 @@ from typing import Any, Literal
 from rt_framework.config import Shard
 from rt_framework.data.destinations import Destination
 from rt_framework.data.replacing import whole
-from rt_framework.data.shapes import Row, column_names, detect_shape, find_shape, to_record, to_row
+from rt_framework.data.shapes import RawRow, column_names, detect_shape, find_shape, to_record, to_row
 from rt_framework.errors import DataError
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
 from rt_framework.protocols import Format
@@ -25,7 +25,7 @@ _log = logging.getLogger("rt_framework")
 # --- ids --------------------------------------------------------------------------------------
 
 
-class Numbers:
+class HashSet64:
     """A set of 64-bit hashes, open addressing, 16 to 32 bytes a member; a Python set takes about 90."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class SampleIds:
     """
 
     def __init__(self) -> None:
-        self._seen = Numbers()
+        self._seen = HashSet64()
         self._repeats: Counter[str] = Counter()
 
     def __call__(self, pair: Pair) -> str:
@@ -117,7 +117,7 @@ def _blamed(place: object) -> Iterator[None]:
         raise DataError(f"{place}: {error}") from error
 
 
-def _rows(path: Path, format_object: Format) -> tuple[Row, Iterator[Row]]:
+def _rows(path: Path, format_object: Format) -> tuple[RawRow, Iterator[RawRow]]:
     """The first row, and all rows."""
     rows = iter(format_object.read(path))
     first = next(rows, None)

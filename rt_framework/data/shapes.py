@@ -17,7 +17,7 @@ from attrs import field, frozen
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.model import Pair, Record, Turn
 
-Row = Mapping[str, Any]
+RawRow = Mapping[str, Any]
 """A row as a format reads and writes it."""
 
 Names = Mapping[str, str]
@@ -25,16 +25,16 @@ Names = Mapping[str, str]
 
 
 @frozen
-class Shape:
+class ColumnShape:
     """A meaning of columns."""
 
     name: str
     required: tuple[str, ...]
     """Fields that every row has."""
     optional: tuple[str, ...]
-    read: Callable[[Row, Names], Pair]
+    read: Callable[[RawRow, Names], Pair]
     """The pair of a row. Raises DataError without the place, which the caller adds."""
-    write: Callable[[Pair, Row, Names], dict[str, Any]]
+    write: Callable[[Pair, RawRow, Names], dict[str, Any]]
     """The columns of a row that must change so that it holds the pair."""
 
     @property
@@ -50,14 +50,14 @@ def _kind(value: object) -> str:
     return "null" if value is None else f"a value of type {type(value).__name__}"
 
 
-def _text(row: Row, column: str) -> str:
+def _text(row: RawRow, column: str) -> str:
     value = row.get(column)
     if value is not None and not isinstance(value, str):
         raise DataError(f"column '{column}' holds {_kind(value)}, not text; make it a string")
     return value or ""
 
 
-def _list(row: Row, column: str) -> list[Any]:
+def _list(row: RawRow, column: str) -> list[Any]:
     """A nested value. Containers without nesting, such as CSV, hold it as JSON text."""
     value = row.get(column)
     if isinstance(value, str) and value:
@@ -85,7 +85,7 @@ def _asked(pair: Pair) -> str:
 # --- alpaca and prompt-completion: one column a part ------------------------------------------
 
 
-def _history(row: Row, column: str | None) -> tuple[Turn, ...]:
+def _history(row: RawRow, column: str | None) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     for item in _list(row, column) if column else ():
         if not isinstance(item, list | tuple) or len(item) != 2 or not all(isinstance(text, str) for text in item):
@@ -101,7 +101,7 @@ def _rounds(history: Sequence[Turn]) -> list[list[str]]:
     return [[user.content, assistant.content] for user, assistant in zip(history[::2], history[1::2], strict=True)]
 
 
-def _read_flat(ask: str, answer: str, row: Row, names: Names) -> Pair:
+def _read_flat(ask: str, answer: str, row: RawRow, names: Names) -> Pair:
     texts = {field: _text(row, column) for field, column in names.items() if field != "history"}
     return Pair(
         texts[ask],
@@ -112,7 +112,7 @@ def _read_flat(ask: str, answer: str, row: Row, names: Names) -> Pair:
     )
 
 
-def _write_flat(ask: str, answer: str, pair: Pair, row: Row, names: Names) -> dict[str, Any]:
+def _write_flat(ask: str, answer: str, pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
     instruction = pair.instruction if "input" in names else _asked(pair)
     texts = {ask: instruction, "input": pair.input, answer: pair.response, "system": pair.system or ""}
     changed: dict[str, Any] = {
@@ -180,7 +180,7 @@ def _conversation(dialect: _Dialect, turns: Sequence[Turn]) -> Pair:
     return Pair(rest[-2].content, "", rest[-1].content, system, rest[:-2])
 
 
-def _read_turns(dialect: _Dialect, row: Row, names: Names) -> Pair:
+def _read_turns(dialect: _Dialect, row: RawRow, names: Names) -> Pair:
     messages = _list(row, names[dialect.field])
     apart = _text(row, names["system"]) if "system" in names else ""
     turns = [_turn(dialect, message, number) for number, message in enumerate(messages, 1)]
@@ -189,7 +189,7 @@ def _read_turns(dialect: _Dialect, row: Row, names: Names) -> Pair:
     return _conversation(dialect, [Turn("system", apart), *turns] if apart else turns)
 
 
-def _write_turns(dialect: _Dialect, pair: Pair, row: Row, names: Names) -> dict[str, Any]:
+def _write_turns(dialect: _Dialect, pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     apart = "system" in names and bool(_text(row, names["system"]))
     if apart and pair.system != _text(row, names["system"]):
@@ -214,15 +214,17 @@ def _merged(dialect: _Dialect, old: Sequence[Any], turns: Sequence[Turn]) -> lis
     ]
 
 
-def _flat(name: str, ask: str, answer: str, *optional: str) -> Shape:
-    return Shape(name, (ask, answer), optional, partial(_read_flat, ask, answer), partial(_write_flat, ask, answer))
+def _flat(name: str, ask: str, answer: str, *optional: str) -> ColumnShape:
+    return ColumnShape(
+        name, (ask, answer), optional, partial(_read_flat, ask, answer), partial(_write_flat, ask, answer)
+    )
 
 
-def _chat(name: str, dialect: _Dialect, *optional: str) -> Shape:
-    return Shape(name, (dialect.field,), optional, partial(_read_turns, dialect), partial(_write_turns, dialect))
+def _chat(name: str, dialect: _Dialect, *optional: str) -> ColumnShape:
+    return ColumnShape(name, (dialect.field,), optional, partial(_read_turns, dialect), partial(_write_turns, dialect))
 
 
-SHAPES: dict[str, Shape] = {
+SHAPES: dict[str, ColumnShape] = {
     shape.name: shape
     for shape in (
         _flat("alpaca", "instruction", "output", "input", "system", "history"),
@@ -237,7 +239,7 @@ SHAPES: dict[str, Shape] = {
 # --- columns ----------------------------------------------------------------------------------
 
 
-def find_shape(name: str) -> Shape:
+def find_shape(name: str) -> ColumnShape:
     """The shape called *name*.
 
     Raises:
@@ -248,13 +250,13 @@ def find_shape(name: str) -> Shape:
     return SHAPES[name]
 
 
-def _names(shape: Shape, columns: Mapping[str, str]) -> Names:
+def _names(shape: ColumnShape, columns: Mapping[str, str]) -> Names:
     """A column that the user gives to one field is not read as the field of its own name."""
     taken = set(columns.values())
     return {field: columns.get(field, field) for field in shape.fields if field in columns or field not in taken}
 
 
-def column_names(shape: Shape, columns: Mapping[str, str]) -> Names:
+def column_names(shape: ColumnShape, columns: Mapping[str, str]) -> Names:
     """The column of each field, from the user's map of field to column.
 
     Raises:
@@ -274,7 +276,7 @@ def column_names(shape: Shape, columns: Mapping[str, str]) -> Names:
     return names
 
 
-def detect_shape(row: Row, columns: Mapping[str, str] | None = None) -> str:
+def detect_shape(row: RawRow, columns: Mapping[str, str] | None = None) -> str:
     """The name of the one shape that the columns of *row* fit, with the user's map applied.
 
     Raises:
@@ -298,11 +300,11 @@ def detect_shape(row: Row, columns: Mapping[str, str] | None = None) -> str:
     return fitting[0]
 
 
-def _has_required(shape: Shape, row: Row, names: Names) -> bool:
+def _has_required(shape: ColumnShape, row: RawRow, names: Names) -> bool:
     return all(names.get(field) in row for field in shape.required)
 
 
-def _no_shape(row: Row, columns: Mapping[str, str]) -> str:
+def _no_shape(row: RawRow, columns: Mapping[str, str]) -> str:
     asked = any(columns.get(field, field) in row for field in ("instruction", "prompt"))
     answered = any(columns.get(field, field) in row for field in ("output", "completion"))
     problem = "no response column" if asked and not answered else "the columns fit no shape"
@@ -318,12 +320,12 @@ def _no_shape(row: Row, columns: Mapping[str, str]) -> str:
 class ReadRecord(Record):
     """A record with the row it was read from, and how that was read."""
 
-    row: Row = field(factory=dict, repr=False)
+    row: RawRow = field(factory=dict, repr=False)
     shape: str = ""
     names: Names = field(factory=dict, repr=False)
 
 
-def to_record(shape: Shape, row: Row, names: Names) -> Record:
+def to_record(shape: ColumnShape, row: RawRow, names: Names) -> Record:
     """The record of a row.
 
     Raises:
@@ -339,7 +341,7 @@ def to_record(shape: Shape, row: Row, names: Names) -> Record:
     return ReadRecord(shape.read(row, names), extra, row, shape.name, names)
 
 
-def to_row(shape: Shape, record: Record, names: Names) -> dict[str, Any]:
+def to_row(shape: ColumnShape, record: Record, names: Names) -> dict[str, Any]:
     """The row of a record, under the user's column names. Unknown columns are kept.
 
     Raises:

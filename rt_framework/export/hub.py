@@ -15,7 +15,7 @@ from rt_framework.data import rows_of, whole
 from rt_framework.errors import ConfigError
 from rt_framework.export.card import Part, card
 from rt_framework.export.packs import Readable, export_folder, replacements
-from rt_framework.kit.compact import Late, Strings
+from rt_framework.kit.compact import CompactStrings, LazySequence
 from rt_framework.ledger import KEPT, Ledger, queries
 from rt_framework.model import Record, Score, Scored, Version
 from rt_framework.plugin import Host
@@ -104,12 +104,12 @@ class _Pool:
     """All samples of a run, as a selector sees them, and which of them were kept."""
 
     ledger: Ledger
-    ids: Strings
+    ids: CompactStrings
     kept: bytearray
 
     @classmethod
     def of(cls, ledger: Ledger) -> _Pool:
-        ids, kept = Strings(), bytearray()
+        ids, kept = CompactStrings(), bytearray()
         for sample_id, outcome in queries.outcomes(ledger):
             ids.append(sample_id)
             kept.append(outcome in KEPT)
@@ -117,7 +117,7 @@ class _Pool:
 
     def drawn(self, selector: DatasetSelector) -> bytearray:
         """1 for each sample that a control takes, else 0. Its metric is whether a sample was kept."""
-        rows = Late(len(self.ids), self._row)
+        rows = LazySequence(len(self.ids), self._row)
         return bytearray(verdict.keep for verdict in selector.select(rows))
 
     def _row(self, at: int) -> Scored:

@@ -15,7 +15,7 @@ from rt_framework.pipeline import check_parts, steps_of
 from rt_framework.plugin import Host
 from rt_framework.protocols import Student
 from rt_framework.rundir import versions
-from rt_framework.scoring import Shape
+from rt_framework.scoring import BatchLimits
 from rt_framework.spans import EncodedSpan, Span
 
 
@@ -101,5 +101,5 @@ def check_student(host: Host, spec: Spec) -> Iterator[Finding]:
         return
     good = loss.nll is not None
     yield Finding(str(spec), f"loss {loss.nll:.4f} over {loss.tokens} tokens" if good else str(loss.reason), good)
-    shape = Shape.of(student)
+    shape = BatchLimits.of(student)
     yield Finding("forward path", f"{shape.path}; {shape.batch_tokens} tokens a batch")

@@ -15,7 +15,7 @@ from rt_framework.data import Destination, claim
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Summary
 from rt_framework.ledger import Ledger, join_ledgers, queries
-from rt_framework.pipeline import Framing, Opened, open_job, reflection_facts, stage_facts
+from rt_framework.pipeline import Opened, ScoringRules, open_job, reflection_facts, stage_facts
 from rt_framework.plugin import Host, Tally
 from rt_framework.protocols import Student, Teacher
 from rt_framework.rundir import (
@@ -97,7 +97,7 @@ def _facts(job: Opened, config: Config) -> dict[str, Any]:
     facts: dict[str, Any] = {"data": job.source.facts()}
     if config.student is not None:
         student: Student = job.make.spec("students", config.student)
-        facts |= {"student": student.fingerprint, "scoring": Framing.of(config.scoring).facts()}
+        facts |= {"student": student.fingerprint, "scoring": ScoringRules.of(config.scoring).facts()}
     if config.teacher is not None:
         teacher: Teacher = job.make.spec("teachers", config.teacher)
         facts |= {"teacher": teacher.identity, **reflection_facts(job.steps)}

@@ -12,7 +12,7 @@ from rt_framework.config import Config
 from rt_framework.errors import ConfigError
 from rt_framework.events import Progress, RunStarted, SampleFinished, Summary
 from rt_framework.hookspecs import hookimpl
-from rt_framework.jobs.running import Manner, claimed_job, run
+from rt_framework.jobs.running import RunMode, claimed_job, run
 from rt_framework.kit.estimates import Estimate, Moments, share
 from rt_framework.ledger import KEPT, Ledger, Story
 from rt_framework.pipeline import goes_in_batches
@@ -110,7 +110,7 @@ async def pilot(
     watchers = [*watchers, watch]
     job = claimed_job(host, config, run_dir, watchers, pilot=True)
     population = job.source.count()
-    manner = Manner(moved=moved) if rows >= population else Manner(pilot=rows, seed=seed, moved=moved)
+    manner = RunMode(moved=moved) if rows >= population else RunMode(pilot=rows, seed=seed, moved=moved)
     summary = await run(host, config, run_dir, watchers, manner)
     teacher = None if config.teacher is None else job.make.spec("teachers", config.teacher)
     barrier = any(step.barrier for step in job.steps)

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from rt_framework.config import Config, Limits
-from rt_framework.data import Numbers
+from rt_framework.data import HashSet64
 from rt_framework.errors import RtError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sample
@@ -142,7 +142,7 @@ class _Counting:
         questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(teacher)))
         self._questions = questions
         self._exhaustive = exhaustive
-        self._seen = Numbers()
+        self._seen = HashSet64()
         self._counts: Counter[str] = Counter()
         self._low: Counter[str] = Counter()
         self._high = Highest()

@@ -11,18 +11,18 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from rt_framework.concurrency import Breaker, interruptible
+from rt_framework.concurrency import StopSignal, interruptible
 from rt_framework.config import Config
 from rt_framework.data import Source
 from rt_framework.errors import DataError, RtError
 from rt_framework.events import RunFailed, RunFinished, RunStarted, Summary
 from rt_framework.kit.places import in_words
-from rt_framework.ledger import LONGEST_BATCH, BatchBook, Ledger
+from rt_framework.ledger import LONGEST_BATCH, BatchTable, Ledger
 from rt_framework.pipeline import (
     PROBE,
-    Framing,
     Opened,
     Run,
+    ScoringRules,
     goes_in_batches,
     open_job,
     reflection_facts,
@@ -53,7 +53,7 @@ from rt_framework.text import without_secrets
 
 
 @frozen
-class Manner:
+class RunMode:
     """How a run differs from an ordinary one."""
 
     ask: bool = True
@@ -69,7 +69,7 @@ class Manner:
 
 
 async def run(
-    host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = (), manner: Manner = Manner()
+    host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = (), manner: RunMode = RunMode()
 ) -> Summary:
     """Run, or go on with, the job of a run directory.
 
@@ -98,7 +98,7 @@ async def run(
     need = room(total, job.source.size(), config.teacher is not None)
     with _told(reporters), open_run(run_dir, need) as ledger, job.source.steady():
         asks = {step.name: bool(step.stage.reflections) for step in job.steps}
-        tally, breaker = Tally(reporters, total, asks), Breaker()
+        tally, breaker = Tally(reporters, total, asks), StopSignal()
         work = _run(job, config, run_dir, ledger, tally, breaker, manner)
         await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
         out = run_dir if manner.pilot is None else pilot_dir(run_dir)
@@ -126,8 +126,8 @@ async def _run(
     run_dir: Path,
     ledger: Ledger,
     tally: Tally,
-    breaker: Breaker,
-    manner: Manner,
+    breaker: StopSignal,
+    manner: RunMode,
 ) -> None:
     """Build what asks and scores, run the pipeline, and free it all again."""
     waits: list[Callable[[], str]] = []
@@ -144,7 +144,7 @@ async def _run(
             waits.append(side.why)
             if ledger.meta("frozen") is None:  # later the losses in the ledger are proof enough
                 await scoring.check(PROBE, sorted({metric for step in job.steps for metric in step.stage.needs}))
-            facts |= {"student": side.student.fingerprint, "scoring": Framing.of(config.scoring).facts()}
+            facts |= {"student": side.student.fingerprint, "scoring": ScoringRules.of(config.scoring).facts()}
         if config.teacher is not None:
             asked = teacher_side(job.make, config.teacher, ledger, config.limits, tally, breaker, manner.ask)
             stack.push_async_callback(asked.calls.close)
@@ -161,7 +161,7 @@ async def _run(
         stack.push_async_callback(lambda: remember_run(ledger, tally.progress()))
         withdrawn = await ledger.withdraw(manner.retry)
         if "batch_lost" in manner.retry:
-            withdrawn += await BatchBook(ledger).give_up_lost(time.time() - LONGEST_BATCH)
+            withdrawn += await BatchTable(ledger).give_up_lost(time.time() - LONGEST_BATCH)
         await ledger.forget_samples()
         notes = (
             *_notes(config, job.source, facts.get("place")),
@@ -198,12 +198,12 @@ def _notes(config: Config, source: Source, place: str | None) -> tuple[str, ...]
         live = "recorded answers" if config.teacher.name == "replay" else "live"
         notes.append(f"teacher: {config.teacher} ({live}){f', asked at {in_words([place])}' if place else ''}")
     if config.student is not None:
-        framing = Framing.of(config.scoring)
+        framing = ScoringRules.of(config.scoring)
         notes.append(f"student: {config.student}, preset {framing.preset.name}, template {framing.template}")
     return (*notes, f"data: {source}")
 
 
-def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, manner: Manner) -> Iterator[str]:
+def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, manner: RunMode) -> Iterator[str]:
     """What this run takes up of an earlier one."""
     if interrupted:
         then = {

@@ -21,11 +21,11 @@ from rt_framework.kit.parts import Spec
 from rt_framework.kit.spread import Spread
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair
-from rt_framework.pipeline import PROBE, Framing, StudentSide, student_side
+from rt_framework.pipeline import PROBE, ScoringRules, StudentSide, student_side
 from rt_framework.plugin import Host, Tally
 from rt_framework.protocols import Student
 from rt_framework.rundir import LEDGER
-from rt_framework.scoring import PresetFrame, Shape
+from rt_framework.scoring import BatchLimits, PresetSpans
 from rt_framework.spans import EncodedSpan, Span
 
 METRICS = ("ifd", "r-ifd")
@@ -59,7 +59,7 @@ _USUAL_LACKING = 0.1
 class Looked:
     """What was seen of some samples."""
 
-    framing: Framing
+    framing: ScoringRules
     total: int
     """Samples of the data."""
     drawn: int
@@ -94,7 +94,7 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
     Raises:
         RtError: the data cannot be read, or the student cannot score it at all.
     """
-    make, framing = Builder(host), Framing.of(config)
+    make, framing = Builder(host), ScoringRules.of(config)
     total, letters = 0, 0
     for sample in source.samples():
         total, letters = total + 1, letters + _letters(sample.original.pair)
@@ -105,12 +105,12 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
         side = student_side(make, student, config, ledger, tally)
         try:
             await side.scoring.check(PROBE, METRICS)
-            frame = PresetFrame(framing.preset, make.spec("templates", framing.template), framing.max_tokens)
+            frame = PresetSpans(framing.preset, make.spec("templates", framing.template), framing.max_tokens)
             fits = [_fit(side.student, frame, pair) for pair in pairs]
             # The first forward pass loads the model.
             await side.scoring.score([PROBE], METRICS)
             values, without, tokens, seconds = await _scored(side, pairs, tally)
-            path = Shape.of(side.student).path
+            path = BatchLimits.of(side.student).path
         finally:
             await side.close()
             ledger.close()
@@ -151,7 +151,7 @@ async def _scored(
     return values, without, tally.forward_tokens - before, seconds
 
 
-def _fit(student: Student, frame: PresetFrame, pair: Pair) -> tuple[bool, int]:
+def _fit(student: Student, frame: PresetSpans, pair: Pair) -> tuple[bool, int]:
     """Whether a target of the pair is cut, and tokens of its longest sequence."""
     try:
         spans = [*frame.response_given_instruction(pair), *frame.instruction_given_response(pair)]

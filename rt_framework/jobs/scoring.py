@@ -16,7 +16,7 @@ from rt_framework.errors import PluginError
 from rt_framework.events import Progress, RunStarted
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Sample
-from rt_framework.pipeline import PROBE, Framing, student_side
+from rt_framework.pipeline import PROBE, ScoringRules, student_side
 from rt_framework.plugin import Host, Tally
 from rt_framework.rundir import freeze, heartbeat, manifest_destination, open_run, plain_config, room, write_manifest
 from rt_framework.scoring import Measured, Scoring
@@ -62,7 +62,7 @@ async def score_file(
     with open_run(run_dir, room(total, source.size(), teacher=False)) as ledger, source.steady():
         side = student_side(make, student, config, ledger, tally)
         try:
-            framing = Framing.of(config)
+            framing = ScoringRules.of(config)
             if ledger.meta("frozen") is None:
                 await side.scoring.check(PROBE, metrics)
             await freeze(ledger, run_dir, {"student": side.student.fingerprint, "scoring": framing.facts()})

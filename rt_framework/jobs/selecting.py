@@ -16,9 +16,9 @@ import cattrs
 from attrs import asdict, frozen
 
 from rt_framework.config import Builder
-from rt_framework.data import Destination, Numbers, Source, claim, kind_of, output_format, paths_in
+from rt_framework.data import Destination, HashSet64, Source, claim, kind_of, output_format, paths_in
 from rt_framework.errors import ConfigError, DataError, PluginError, RtError
-from rt_framework.kit.compact import Late, ScoreColumn, Strings
+from rt_framework.kit.compact import CompactStrings, LazySequence, ScoreColumn
 from rt_framework.kit.parts import Spec
 from rt_framework.model import ORIGINAL, Pair, Record, Score, Scored, Version
 from rt_framework.plugin import Host
@@ -62,7 +62,7 @@ def select_file(
         source, outlets[destination] = open_outlet(make, source, form)
     with source.steady(), ExitStack() as stack:
         rows = _Rows(source, lines, stack)
-        kept = bytearray(verdict.keep for verdict in selector.select(Late(len(rows.numbers), rows.row)))
+        kept = bytearray(verdict.keep for verdict in selector.select(LazySequence(len(rows.numbers), rows.row)))
         if len(kept) != len(rows.numbers):
             raise PluginError(f"selector '{by.name}' decided on {len(kept)} of {len(rows.numbers)} samples")
         taken = {to: (outlets[to], _taken(source, kept, wanted)) for to, (_, wanted) in parts.items()}
@@ -94,7 +94,7 @@ def score_lines(path: Path) -> Iterator[ScoreLine]:
     Raises:
         DataError: there is no such file, a line is none of those, or two are about one sample; names the line.
     """
-    seen = Numbers()
+    seen = HashSet64()
     try:
         with path.open(encoding="utf-8") as file:
             for number, text in enumerate(file, 1):
@@ -151,7 +151,7 @@ class _Lines:
         binds = _range_binds(path)
         self._binds = binds is not False
         self._outside = 0
-        self._ids = Strings()
+        self._ids = CompactStrings()
         self._scores = {name: ScoreColumn() for name in metrics}
         for line in score_lines(path):
             self._ids.append(line.id)
@@ -215,7 +215,7 @@ class _Rows:
         self._source = source
         self._lines = lines
         self._stack = stack
-        self._ids = Strings()
+        self._ids = CompactStrings()
         self.numbers = array("Q")
         self._places = array("Q")
         for at, sample in enumerate(source.samples()):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 
-class Late(Sequence[T]):
+class LazySequence(Sequence[T]):
     """Items that are made when they are taken, and not kept. A slice is as late as the whole.
 
     Args:
@@ -29,12 +29,12 @@ class Late(Sequence[T]):
     def __getitem__(self, at: int) -> T: ...
 
     @overload
-    def __getitem__(self, at: slice) -> Late[T]: ...
+    def __getitem__(self, at: slice) -> LazySequence[T]: ...
 
-    def __getitem__(self, at: int | slice) -> T | Late[T]:
+    def __getitem__(self, at: int | slice) -> T | LazySequence[T]:
         places = range(self._length)[at]
         if isinstance(places, range):
-            return Late(len(places), lambda own: self._make(places[own]))
+            return LazySequence(len(places), lambda own: self._make(places[own]))
         return self._make(places)
 
 
@@ -56,7 +56,7 @@ def unpacked(kind: str, stored: bytes | None) -> tuple[Any, ...] | None:
     return tuple(numbers)
 
 
-class Strings:
+class CompactStrings:
     """Short texts end to end: eight bytes over its own for each, where a list of strings takes sixty."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:

@@ -30,7 +30,7 @@ class Path:
 
 
 @frozen(eq=False)
-class Row:
+class PrefixRow:
     """A packed batch."""
 
     ids: Nodes
@@ -43,7 +43,7 @@ class Row:
     """Per path: the position of its sequence in the batch."""
 
     @classmethod
-    def of(cls, batch: Sequence[EncodedSpan]) -> Row:
+    def of(cls, batch: Sequence[EncodedSpan]) -> PrefixRow:
         """Lay a batch out; batches of a plan are in the best order already."""
         order = sorted(range(len(batch)), key=lambda at: batch[at].ids)
         ids: list[int] = []

@@ -1,7 +1,7 @@
 """The ledger of a run directory: every answer and loss that was paid for, and the only SQL there is."""
 
 from rt_framework.ledger import queries
-from rt_framework.ledger.batches import LONGEST_BATCH, BatchBook, OpenBatch, OpenQuestion
+from rt_framework.ledger.batches import LONGEST_BATCH, BatchTable, OpenBatch, OpenQuestion
 from rt_framework.ledger.damage import Told, check_ledger, damaged, fault, is_corrupt, reading
 from rt_framework.ledger.ledger import Call, Ledger, Story, is_row
 from rt_framework.ledger.merge import join_ledgers
@@ -14,7 +14,7 @@ __all__ = [
     "KEPT",
     "LONGEST_BATCH",
     "WAITING",
-    "BatchBook",
+    "BatchTable",
     "Bill",
     "Call",
     "HeldFiles",

@@ -45,7 +45,7 @@ OPEN = "state IN ('intent', 'submitted', 'lost')"
 """The condition of a batch that has neither been collected nor given up."""
 
 
-class BatchBook:
+class BatchTable:
     """The batches of one ledger."""
 
     def __init__(self, ledger: Ledger) -> None:

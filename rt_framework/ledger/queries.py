@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from attrs import frozen
 
-from rt_framework.kit.compact import Late, Strings
+from rt_framework.kit.compact import CompactStrings, LazySequence
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import ORIGINAL, Sample
 
@@ -21,7 +21,7 @@ KEPT = ("rewritten", "original")
 def waiting(ledger: Ledger) -> Sequence[Sample]:
     """The samples that wait for a stage over the data set, by row. Each is read when it is taken."""
     found = ledger.rows("SELECT id FROM samples WHERE outcome = ? ORDER BY row", (WAITING,))
-    ids = Strings(row[0] for row in found)
+    ids = CompactStrings(row[0] for row in found)
 
     # Whoever goes through the samples with the stage that decides on them reads none twice.
     @lru_cache(maxsize=1)
@@ -31,7 +31,7 @@ def waiting(ledger: Ledger) -> Sequence[Sample]:
             raise KeyError(ids[at])
         return story.sample
 
-    return Late(len(ids), sample)
+    return LazySequence(len(ids), sample)
 
 
 def outcomes(ledger: Ledger) -> Iterator[tuple[str, str]]:

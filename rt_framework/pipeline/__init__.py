@@ -2,8 +2,8 @@
 
 from rt_framework.pipeline.assembly import (
     PROBE,
-    Framing,
     Opened,
+    ScoringRules,
     StudentSide,
     TeacherSide,
     check_parts,
@@ -25,13 +25,13 @@ from rt_framework.pipeline.steps import Step
 __all__ = [
     "PROBE",
     "Foresight",
-    "Framing",
     "Highest",
     "Known",
     "Opened",
     "Option",
     "Questions",
     "Run",
+    "ScoringRules",
     "Step",
     "StudentSide",
     "TeacherSide",

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from rt_framework.concurrency import Breaker
+from rt_framework.concurrency import StopSignal
 from rt_framework.config import Builder, Config, Limits, ScoringConfig
 from rt_framework.data import Source, open_source
 from rt_framework.errors import ConfigError, PluginError, RtError
@@ -20,8 +20,8 @@ from rt_framework.pipeline.steps import Step, apart, label
 from rt_framework.plugin import Host, Tally
 from rt_framework.protocols import BatchApiTeacher, Executor, FittedMetric, Student, Teacher
 from rt_framework.rundir import Outlet, open_outlet
-from rt_framework.scoring import Losses, Preset, PresetFrame, Scoring, preset
-from rt_framework.teacher import Calls, Teaching, is_priced, rendered
+from rt_framework.scoring import Losses, Preset, PresetSpans, Scoring, preset
+from rt_framework.teacher import Calls, TeacherClient, is_priced, rendered
 
 PROBE = Pair("Name the colours of the flag.", "The flag of France.", "Blue, white and red.")
 """A plain pair: what a reflection renders of it tells a changed prompt, and a student must be able to read it."""
@@ -65,7 +65,7 @@ def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None
 
 
 @frozen
-class Framing:
+class ScoringRules:
     """How pairs are put before the student in this run, with everything left out filled in."""
 
     preset: Preset
@@ -73,7 +73,7 @@ class Framing:
     max_tokens: int | None
 
     @classmethod
-    def of(cls, config: ScoringConfig) -> Framing:
+    def of(cls, config: ScoringConfig) -> ScoringRules:
         """Settle preset, template and length; what the config says beats the preset.
 
         Raises:
@@ -115,14 +115,14 @@ def student_side(make: Builder, spec: Spec, config: ScoringConfig, ledger: Ledge
         ConfigError: options do not fit.
         ModelError: the model cannot be found.
     """
-    framing = Framing.of(config)
+    framing = ScoringRules.of(config)
     student: Student = make.spec("students", spec)
     executor: Executor = make.spec("executors", config.executor)
     executor.start(partial(_given, student))
     losses = Losses(student.fingerprint, executor, ledger, tally, config.batch_tokens)
     scoring = Scoring(
         metrics=cache(lambda name: make("metrics", name)),
-        frame=PresetFrame(framing.preset, make.spec("templates", framing.template), framing.max_tokens),
+        frame=PresetSpans(framing.preset, make.spec("templates", framing.template), framing.max_tokens),
         losses=losses,
         range_binds=framing.preset.range_binds,
     )
@@ -140,7 +140,7 @@ class TeacherSide:
 
     teacher: Teacher
     calls: Calls
-    teaching: Teaching
+    teaching: TeacherClient
 
 
 def teacher_facts(teacher: Teacher) -> dict[str, str]:
@@ -165,7 +165,7 @@ def goes_in_batches(teacher: object) -> bool:
 
 
 def teacher_side(
-    make: Builder, spec: Spec, ledger: Ledger, limits: Limits, tally: Tally, breaker: Breaker, ask: bool
+    make: Builder, spec: Spec, ledger: Ledger, limits: Limits, tally: Tally, breaker: StopSignal, ask: bool
 ) -> TeacherSide:
     """The teacher's chain.
 
@@ -176,7 +176,7 @@ def teacher_side(
     teacher: Teacher = make.spec("teachers", spec)
     calls = Calls(teacher, ledger, limits, tally, breaker, ask)
     tally.priced = is_priced(teacher)
-    return TeacherSide(teacher, calls, Teaching(calls, teacher.structured, limits.answers))
+    return TeacherSide(teacher, calls, TeacherClient(calls, teacher.structured, limits.answers))
 
 
 def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:

@@ -20,7 +20,7 @@ from rt_framework.pipeline.steps import Step
 from rt_framework.plugin import Tally
 from rt_framework.protocols import Question, Reflection
 from rt_framework.scoring import Scoring
-from rt_framework.teacher import Teaching
+from rt_framework.teacher import TeacherClient
 from rt_framework.text import without_secrets
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Run:
     def __init__(
         self,
         steps: Sequence[Step],
-        teaching: Teaching | None,
+        teaching: TeacherClient | None,
         scoring: Scoring | None,
         ledger: Ledger,
         tally: Tally,
@@ -120,7 +120,7 @@ class Run:
         self._started: set[str] = set()
         self._needs = tuple(dict.fromkeys(metric for step in steps for metric in step.stage.needs))
 
-    def require_teaching(self) -> Teaching:
+    def require_teaching(self) -> TeacherClient:
         """The teacher's chain.
 
         Raises:

@@ -13,7 +13,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.model import Dropped, Failure, Reply, Request, Sample, Score, Version
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection, Teacher
-from rt_framework.teacher import Answer, Teaching, call_key
+from rt_framework.teacher import Answer, TeacherClient, call_key
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class _FromLedger:
         self.exhaustive = exhaustive
         self._known = known
         self._scores = scores
-        self._teaching = Teaching(self, known.teacher.structured, answers)
+        self._teaching = TeacherClient(self, known.teacher.structured, answers)
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:  # noqa: ARG002 - as those who pay
         """What the ledger has."""

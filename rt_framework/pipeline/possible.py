@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from rt_framework.data import Numbers
+from rt_framework.data import HashSet64
 from rt_framework.errors import KINDS, Retry, RtError
 from rt_framework.model import Pair, Request, Sample, Unparsed, digest
 from rt_framework.pipeline.foresight import Known
@@ -166,7 +166,7 @@ class Highest:
 
     def __init__(self) -> None:
         self._total: Counter[str] = Counter()
-        self._groups = Numbers()
+        self._groups = HashSet64()
 
     def __getitem__(self, name: str) -> int:
         return self._total[name]

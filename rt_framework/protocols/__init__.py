@@ -58,7 +58,7 @@ class Teacher(Protocol):
 
 
 @runtime_checkable
-class BatchTeacher(Protocol):
+class LocalTeacher(Protocol):
     """A local model that answers many requests at once. It offers this instead of ``complete``."""
 
     @property
@@ -163,7 +163,7 @@ class Student(Protocol):
 
 
 @runtime_checkable
-class ShapedStudent(Protocol):
+class SelfDescribingStudent(Protocol):
     """A student that says how it is best fed. Asked at the first forward pass, so it may load the model."""
 
     @property
@@ -280,7 +280,7 @@ class DatasetSelector(Protocol):
         """Decide on every sample, in the order given.
 
         *rows* are made when they are taken: ids and scores are at hand, a version is read from the disk. The
-        verdicts may be as late, see :class:`rt_framework.kit.compact.Late`.
+        verdicts may be as late, see :class:`rt_framework.kit.compact.LazySequence`.
         """
 
 

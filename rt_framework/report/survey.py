@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"(?<![<>≤≥]\s)(?<![\w.<>≤≥-])-?\d+(?:[.,]\d+)*(?:e
 
 
 @frozen
-class Line:
+class SampleLine:
     """One sample as the list shows it."""
 
     id: str
@@ -61,7 +61,7 @@ class Choosing:
 class Survey:
     """All lines, and what adds up."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[SampleLine, ...]
     flow: tuple[tuple[tuple[int, str], tuple[int, str], int], ...]
     """From, to, samples: what a sample was after each stage that decided; stages count from 0."""
     stages: tuple[str, ...]
@@ -85,7 +85,7 @@ class Survey:
 def survey_of(ledger: Ledger, manifest: Mapping[str, Any]) -> Survey:
     """Read every sample once."""
     doubts = Doubts.of(manifest)
-    lines: list[Line] = []
+    lines: list[SampleLine] = []
     ways: Counter[tuple[tuple[str, str], ...]] = Counter()
     choices: list[Choosing] = []
     near: Counter[str] = Counter()
@@ -118,9 +118,9 @@ def why(story: Story) -> str:
     return " ".join(_NUMBER.sub("", fit(story.reason or "")).split())
 
 
-def _line(story: Story, near: bool) -> Line:
+def _line(story: Story, near: bool) -> SampleLine:
     sample = story.sample
-    return Line(
+    return SampleLine(
         id=sample.id,
         row=sample.row,
         outcome=story.outcome,

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from rt_framework.config import Builder
-from rt_framework.data import Destination, Row, Source, column_names, find_shape, rows_of, whole
+from rt_framework.data import Destination, RawRow, Source, column_names, find_shape, rows_of, whole
 from rt_framework.errors import DataError, DiskError, PluginError, RtError
 from rt_framework.model import Record
 from rt_framework.protocols import Format, PreparingFormat, TypedFormat, Write
@@ -67,7 +67,7 @@ def open_outlet(
     return source, Outlet(target, meaning.name, columns, write)
 
 
-def _tried(name: str, form: Format, rows: Iterator[Row], texts: Collection[str], schema: Any) -> Write:
+def _tried(name: str, form: Format, rows: Iterator[RawRow], texts: Collection[str], schema: Any) -> Write:
     try:
         if isinstance(form, PreparingFormat):
             return form.prepare(rows, texts, schema)

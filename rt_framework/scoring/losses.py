@@ -17,8 +17,8 @@ from rt_framework.errors import ConfigError, OutOfMemory, PluginError, RtError
 from rt_framework.ledger import Ledger
 from rt_framework.model import digest
 from rt_framework.plugin import Tally
-from rt_framework.protocols import Executor, ShapedStudent, Student
-from rt_framework.scoring.planning import Batch, plan
+from rt_framework.protocols import Executor, SelfDescribingStudent, Student
+from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
 
 _WAVE = 2048
@@ -26,7 +26,7 @@ _WAVE = 2048
 
 
 @frozen
-class Shape:
+class BatchLimits:
     """How the student wants to be fed."""
 
     batch_tokens: int
@@ -34,9 +34,9 @@ class Shape:
     path: str
 
     @classmethod
-    def of(cls, student: Student) -> Shape:
+    def of(cls, student: Student) -> BatchLimits:
         """Ask the student; one that does not say gets padded batches of a size that suits most devices."""
-        if isinstance(student, ShapedStudent):
+        if isinstance(student, SelfDescribingStudent):
             return cls(student.batch_tokens, student.packs, student.path)
         return cls(8192, packs=False, path="the student's own")
 
@@ -60,7 +60,7 @@ class Losses:
         self._ledger = ledger
         self._tally = tally
         self._budget = batch_tokens
-        self._shape: Shape | None = None
+        self._shape: BatchLimits | None = None
         self.batches = 0
         """Batches that the student has, or waits for."""
         self._batcher: Batcher[Mapping[str, Span], Mapping[str, SpanLoss]] = Batcher(self._wave, _WAVE, len)
@@ -104,7 +104,7 @@ class Losses:
         await self._batcher.close()
 
     def _key(self, span: Span) -> str:
-        texts = [_plain(span.context), span.target, _plain(span.twin)]
+        texts = [_plain(span.context), span.target, _plain(span.paired_context)]
         return digest([self._fingerprint, *texts, span.join, span.max_tokens, span.count_only])
 
     def _known(self, wanted: Mapping[str, Span]) -> dict[str, SpanLoss]:
@@ -166,10 +166,10 @@ class Losses:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _shaped(self) -> Shape:
+    async def _shaped(self) -> BatchLimits:
         """The student's shape, noted in the ledger for the manifest."""
         if self._shape is None:
-            self._shape = await self._executor.run(Shape.of)
+            self._shape = await self._executor.run(BatchLimits.of)
             self._budget = self._budget or self._shape.batch_tokens
             paths = self._ledger.meta("forward_paths") or []
             await self._ledger.set_meta("forward_paths", sorted({*paths, self._shape.path}))
@@ -179,7 +179,7 @@ class Losses:
         assert self._budget is not None
         return self._budget
 
-    async def _forward(self, batch: Batch, keys: Sequence[str]) -> Mapping[str, SpanLoss]:
+    async def _forward(self, batch: ForwardBatch, keys: Sequence[str]) -> Mapping[str, SpanLoss]:
         scored = zip(batch.asked, batch.spans, await self._scored(batch), strict=True)
         losses = ((places, _finite(_with_cut(loss, span))) for places, span, loss in scored)
         return await self._committed({keys[at]: loss for places, loss in losses for at in places})
@@ -189,7 +189,7 @@ class Losses:
         await self._ledger.put_losses({key: loss for key, loss in losses.items() if loss.status != "oom"})
         return losses
 
-    async def _scored(self, batch: Batch) -> Sequence[SpanLoss]:
+    async def _scored(self, batch: ForwardBatch) -> Sequence[SpanLoss]:
         """One batch; halved as often as memory asks for, down to one sequence."""
         if batch.size > self._most() and len(batch.spans) > 1:
             # Planned before another batch showed that the device has less room.
@@ -209,7 +209,7 @@ class Losses:
         self._tally.changed()
         return found
 
-    async def _halved(self, batch: Batch) -> Sequence[SpanLoss]:
+    async def _halved(self, batch: ForwardBatch) -> Sequence[SpanLoss]:
         return [loss for half in batch.halves() for loss in await self._scored(half)]
 
 

@@ -15,7 +15,7 @@ from rt_framework.spans import EncodedSpan, shared
 
 
 @frozen
-class Batch:
+class ForwardBatch:
     """Distinct sequences for one forward pass, and which of the asked spans each answers."""
 
     spans: tuple[EncodedSpan, ...]
@@ -35,16 +35,16 @@ class Batch:
         """What it takes of the budget: as :attr:`tokens`, with the padding."""
         return self.tokens if self.packed else max(len(span.ids) for span in self.spans) * len(self.spans)
 
-    def halves(self) -> tuple[Batch, Batch]:
+    def halves(self) -> tuple[ForwardBatch, ForwardBatch]:
         """The batch in two, for when it does not fit the device."""
         middle = len(self.spans) // 2
         return (
-            Batch(self.spans[:middle], self.asked[:middle], self.packed),
-            Batch(self.spans[middle:], self.asked[middle:], self.packed),
+            ForwardBatch(self.spans[:middle], self.asked[:middle], self.packed),
+            ForwardBatch(self.spans[middle:], self.asked[middle:], self.packed),
         )
 
 
-def plan(spans: Sequence[EncodedSpan], budget: Callable[[], int], packed: bool) -> Iterator[Batch]:
+def plan(spans: Sequence[EncodedSpan], budget: Callable[[], int], packed: bool) -> Iterator[ForwardBatch]:
     """Batches that cover *spans*.
 
     Args:
@@ -92,5 +92,5 @@ def _padded(batch: Sequence[EncodedSpan], _size: int, span: EncodedSpan) -> int:
     return len((batch[0] if batch else span).ids) * (len(batch) + 1)
 
 
-def _batch(spans: Sequence[EncodedSpan], asked: dict[EncodedSpan, list[int]], packed: bool) -> Batch:
-    return Batch(tuple(spans), tuple(tuple(asked[span]) for span in spans), packed)
+def _batch(spans: Sequence[EncodedSpan], asked: dict[EncodedSpan, list[int]], packed: bool) -> ForwardBatch:
+    return ForwardBatch(tuple(spans), tuple(tuple(asked[span]) for span in spans), packed)

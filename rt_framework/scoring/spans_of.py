@@ -15,7 +15,7 @@ from rt_framework.spans import Context, Span, turns
 
 
 @frozen
-class PresetFrame:
+class PresetSpans:
     """The :class:`rt_framework.protocols.Frame` of one run.
 
     A pair without a question or without an answer has no spans at all. One side of it could still be scored, but the
@@ -50,8 +50,8 @@ class PresetFrame:
 
     def _given(self, context: Context, target: str) -> Span:
         # With `text` the conditional pass is simply truncated, as published.
-        twin = self._direct() if self.preset.join == "ids" else None
-        return self._span(context, target, twin)
+        paired_context = self._direct() if self.preset.join == "ids" else None
+        return self._span(context, target, paired_context)
 
     def _alone(self, context: Context, target: str) -> Span:
         # Cherry truncates both passes to the same length and reserves nothing.
@@ -61,8 +61,8 @@ class PresetFrame:
     def _direct(self) -> Context:
         return self.template.header() if self.preset.direct == "header" else ""
 
-    def _span(self, context: Context, target: str, twin: Context | None) -> Span:
-        return Span(context, target, self.preset.join, twin, self.max_tokens)
+    def _span(self, context: Context, target: str, paired_context: Context | None) -> Span:
+        return Span(context, target, self.preset.join, paired_context, self.max_tokens)
 
 
 def _scorable(pair: Pair) -> Iterator[Pair]:

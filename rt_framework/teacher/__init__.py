@@ -3,6 +3,6 @@
 from rt_framework.teacher.asking import rendered
 from rt_framework.teacher.budget import check_priced, is_priced
 from rt_framework.teacher.calls import Answer, Calls, call_key
-from rt_framework.teacher.client import Teaching, lineage
+from rt_framework.teacher.client import TeacherClient, lineage
 
-__all__ = ["Answer", "Calls", "Teaching", "call_key", "check_priced", "is_priced", "lineage", "rendered"]
+__all__ = ["Answer", "Calls", "TeacherClient", "call_key", "check_priced", "is_priced", "lineage", "rendered"]

@@ -15,17 +15,17 @@ from typing import Any
 from attrs import evolve, frozen
 from cattrs import unstructure
 
-from rt_framework.concurrency import Batcher, Breaker
+from rt_framework.concurrency import Batcher, StopSignal
 from rt_framework.config import Limits
 from rt_framework.errors import Retry, RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import RunStopping
 from rt_framework.ledger import Ledger, queries
 from rt_framework.model import Reply, Request, digest
 from rt_framework.plugin import Tally, Traffic
-from rt_framework.protocols import BatchApiTeacher, BatchTeacher, RereadingTeacher, Teacher
+from rt_framework.protocols import BatchApiTeacher, LocalTeacher, RereadingTeacher, Teacher
 from rt_framework.teacher.budget import Budget, believable, bounded, charged, check_priced, price_of
-from rt_framework.teacher.provider_batches import Batches
-from rt_framework.teacher.rate_limit import Pace
+from rt_framework.teacher.provider_batches import ProviderBatches
+from rt_framework.teacher.rate_limit import AdaptiveLimiter
 
 _TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
 """Kinds that say that the provider does not cope."""
@@ -61,11 +61,11 @@ class Calls:
 
     def __init__(
         self,
-        teacher: Teacher | BatchTeacher,
+        teacher: Teacher | LocalTeacher,
         ledger: Ledger,
         limits: Limits,
         tally: Tally,
-        breaker: Breaker,
+        breaker: StopSignal,
         ask: bool = True,
     ) -> None:
         check_priced(teacher, teacher.identity, limits.budget_usd)
@@ -78,14 +78,14 @@ class Calls:
         self._budget = Budget(limits.budget_usd, ledger.spent(), ledger.meta(OVERRUN) or 0.0)
         self._flights: dict[str, asyncio.Task[Answer]] = {}
         self._batcher: Batcher[Request, Reply] | None = None
-        self._pace = Pace(limits.concurrency, breaker)
-        if isinstance(teacher, BatchTeacher):
-            self._pace = Pace(max(limits.concurrency, 2 * teacher.batch_size), breaker, steady=True)
+        self._pace = AdaptiveLimiter(limits.concurrency, breaker)
+        if isinstance(teacher, LocalTeacher):
+            self._pace = AdaptiveLimiter(max(limits.concurrency, 2 * teacher.batch_size), breaker, steady=True)
             self._batcher = Batcher(self._complete_many, teacher.batch_size)
         tally.traffic = self.traffic
-        self._batches: Batches | None = None
+        self._batches: ProviderBatches | None = None
         if isinstance(teacher, BatchApiTeacher):
-            self._batches = Batches(teacher, self._teacher.identity, ledger, self._budget, tally, breaker)
+            self._batches = ProviderBatches(teacher, self._teacher.identity, ledger, self._budget, tally, breaker)
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
         """The answer to *request*: the ledger's, else that of the provider.

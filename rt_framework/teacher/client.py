@@ -23,7 +23,7 @@ class Answers(Protocol):
         """See :meth:`rt_framework.teacher.calls.Calls.answer`."""
 
 
-class Teaching:
+class TeacherClient:
     """Rewrites by one teacher.
 
     Args:

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
-from rt_framework.concurrency import Breaker
+from rt_framework.concurrency import StopSignal
 from rt_framework.errors import FatalTeacherError, PluginError, Retry, RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import BatchChanged
-from rt_framework.ledger import BatchBook, Ledger, OpenBatch, OpenQuestion
+from rt_framework.ledger import BatchTable, Ledger, OpenBatch, OpenQuestion
 from rt_framework.model import Pending, Reply, Request
 from rt_framework.plugin import Tally
 from rt_framework.protocols import BatchApiTeacher
@@ -68,7 +68,7 @@ class _Held:
         return f"batch {self.name}{so_far}"
 
 
-class Batches:
+class ProviderBatches:
     """The batches of one run.
 
     Args:
@@ -81,12 +81,12 @@ class Batches:
     """
 
     def __init__(
-        self, teacher: BatchApiTeacher, identity: str, ledger: Ledger, budget: Budget, tally: Tally, breaker: Breaker
+        self, teacher: BatchApiTeacher, identity: str, ledger: Ledger, budget: Budget, tally: Tally, breaker: StopSignal
     ) -> None:
         self._teacher = teacher
         self._identity = identity
         self._ledger = ledger
-        self._book = BatchBook(ledger)
+        self._book = BatchTable(ledger)
         self._budget = budget
         self._tally = tally
         self._breaker = breaker

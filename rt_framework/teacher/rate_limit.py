@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from rt_framework.concurrency import Breaker
+from rt_framework.concurrency import StopSignal
 
 _START = 16
 """Calls under way at first."""
@@ -47,7 +47,7 @@ _CATCH_UP = 0.05
 """Seconds of delay that are made up for: clocks of an event loop are coarse."""
 
 
-class Pace:
+class AdaptiveLimiter:
     """Lets calls go, first come first served.
 
     Args:
@@ -56,7 +56,7 @@ class Pace:
         steady: begin with *most*, for what runs on this machine.
     """
 
-    def __init__(self, most: int, breaker: Breaker, steady: bool = False) -> None:
+    def __init__(self, most: int, breaker: StopSignal, steady: bool = False) -> None:
         self.under_way = 0
         self._most = most
         self._breaker = breaker

@@ -12,15 +12,15 @@ from rt_framework.ledger import Ledger
 from rt_framework.model import Pair
 from rt_framework.plugin import Host, Reporters, Tally
 from rt_framework.protocols import Student
-from rt_framework.scoring import Losses, Measured, PresetFrame, Scoring, preset
+from rt_framework.scoring import Losses, Measured, PresetSpans, Scoring, preset
 from rt_framework.testing.fakes import FakeStudent
 
 
-def frame(name: str = "chat") -> PresetFrame:
+def frame(name: str = "chat") -> PresetSpans:
     """The frame of a preset with its own template."""
     chosen = preset(name)
     template = Builder(Host(only=()))("templates", chosen.template)
-    return PresetFrame(chosen, template, chosen.limit(chosen.template))
+    return PresetSpans(chosen, template, chosen.limit(chosen.template))
 
 
 def measure(

@@ -48,8 +48,8 @@ class FakeStudent:
         if not target:
             return SpanLoss(None, 0, "empty", "the target is empty")
         # A first token has no prediction; with joined ids the other pass leaves it out as well.
-        twin = before if span.twin is None or span.join == "text" else _before(span.twin)
-        skipped = 0 if (before and twin) or span.count_only else 1
+        paired_context = before if span.paired_context is None or span.join == "text" else _before(span.paired_context)
+        skipped = 0 if (before and paired_context) or span.count_only else 1
         if skipped == len(target):
             return SpanLoss(None, 0, "too_short", "one token with nothing before it: no prediction to score")
         return EncodedSpan((*before, *target), len(before) + skipped, span.count_only, span.by_token)

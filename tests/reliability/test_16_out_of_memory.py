@@ -7,7 +7,7 @@ import random
 import pytest
 
 from rt_framework.errors import OutOfMemory
-from rt_framework.kit.packing import Row
+from rt_framework.kit.packing import PrefixRow
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import GATES, SELECTIVE, go, job, outputs, pair, rows, side
@@ -54,7 +54,7 @@ class Tight(FakeStudent):
         self.sizes = []
 
     def score(self, batch):
-        self.sizes.append(len(Row.of(batch).ids))
+        self.sizes.append(len(PrefixRow.of(batch).ids))
         if self.sizes[-1] > self.room and len(batch) > 1:
             raise OutOfMemory("no room")
         return super().score(batch)

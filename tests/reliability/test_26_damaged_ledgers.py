@@ -23,7 +23,7 @@ from rt_framework.config.schema import Config
 from rt_framework.data.replacing import ROOM
 from rt_framework.errors import DataError, DiskError
 from rt_framework.jobs.merging import merge
-from rt_framework.jobs.running import Manner, run
+from rt_framework.jobs.running import RunMode, run
 from rt_framework.ledger import writer
 from rt_framework.ledger.damage import identity_in
 from rt_framework.ledger.ledger import Ledger
@@ -427,7 +427,7 @@ def test_a_dry_run_and_a_retry_see_it_too(tmp_path, bases, rt):
     """A quote over a ledger that is lost would be too high, a retry would begin anew."""
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
     (run_dir / LEDGER).unlink()
-    for manner in (Manner(retry=("refused",)), Manner(ask=False)):
+    for manner in (RunMode(retry=("refused",)), RunMode(ask=False)):
         with pytest.raises(DiskError, match="it is gone"):
             _run(bases.config, run_dir, manner)
     from rt_framework.jobs.quoting import quote
@@ -436,14 +436,14 @@ def test_a_dry_run_and_a_retry_see_it_too(tmp_path, bases, rt):
         quote(Host(modules=["tests.fakes_plugin"], only=[], strict=True), bases.config, run_dir)
 
 
-def _run(config: Config, run_dir: Path, manner: Manner) -> ScriptedTeacher:
+def _run(config: Config, run_dir: Path, manner: RunMode) -> ScriptedTeacher:
     teacher = fakes_plugin.HELD["teacher"] = ScriptedTeacher(rewriting)
     fakes_plugin.HELD["student"] = FakeStudent()
     asyncio.run(run(Host(modules=["tests.fakes_plugin"], only=[], strict=True), config, run_dir, (), manner))
     return teacher
 
 
-@pytest.mark.parametrize("manner", [Manner(retry=("refused",)), Manner(ask=False)], ids=["retry", "reparse"])
+@pytest.mark.parametrize("manner", [RunMode(retry=("refused",)), RunMode(ask=False)], ids=["retry", "reparse"])
 def test_where_no_run_is_none_is_taken_up(tmp_path, bases, manner):
     """`rt retry` and `rt reparse` begin nothing: nothing is made and nothing is asked."""
     with pytest.raises(DataError, match="there is no run here to take up; 'rt run' begins one"):

@@ -16,7 +16,7 @@ from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.errors import ConfigError
 from rt_framework.export.hub import export_hub
 from rt_framework.jobs.quoting import quote
-from rt_framework.jobs.running import Manner, run
+from rt_framework.jobs.running import RunMode, run
 from rt_framework.kit.places import PlacedTeacher, cleaned, in_words, origin
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.plugin.host import Host
@@ -138,7 +138,7 @@ def go(config: Any, run_dir: Path, teacher: Any, **manner: Any) -> Any:
     """Run the job in some manner."""
     fakes_plugin.HELD["teacher"], fakes_plugin.HELD["student"] = teacher, FakeStudent()
     host = Host(modules=["tests.fakes_plugin"], only=[], strict=True)
-    return asyncio.run(run(host, config, run_dir, (), Manner(**manner)))
+    return asyncio.run(run(host, config, run_dir, (), RunMode(**manner)))
 
 
 def dry(config: Any, run_dir: Path, teacher: Any, moved: bool = False) -> Any:

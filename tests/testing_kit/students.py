@@ -65,7 +65,7 @@ class Blank(Words):
 @mutant(StudentContract, "test_two_passes_score_the_same_tokens")
 class OneMore(Words):
     def encode(self, spans):
-        alone = [evolve(span, twin=span.context) if span.join == "ids" else span for span in spans]
+        alone = [evolve(span, paired_context=span.context) if span.join == "ids" else span for span in spans]
         return super().encode(alone)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rt_diversity.selectors import ClusterStratified, FacilityLocation, KCenter
 from rt_diversity.settings import ClusterSettings, FacilitySettings, KCenterSettings
 from rt_framework import Pair, Score, Scored, Version
-from rt_framework.kit.compact import Late
+from rt_framework.kit.compact import LazySequence
 from rt_framework.protocols import DatasetSelector
 
 WIDTH, CLUSTERS = 384, 200
@@ -58,7 +58,7 @@ def measure(name: str, total: int, share: float) -> str:
     import sklearn.neighbors  # noqa: F401
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rows, start = Late(total, row), time.perf_counter()
+    rows, start = LazySequence(total, row), time.perf_counter()
     kept = sum(verdict.keep for verdict in selectors(share)[name].select(rows))
     seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"| {name} | {kept:,} of {total:,} | {peak:,.0f} | {before:,.0f} | {seconds:.1f} |"

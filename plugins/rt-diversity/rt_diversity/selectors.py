@@ -15,7 +15,7 @@ from rt_diversity.ranking import Ranked, by_id, check_least, check_share, check_
 from rt_diversity.settings import ClusterSettings, FacilitySettings, KCenterSettings
 from rt_framework import Scored, Verdict
 from rt_framework.errors import ConfigError
-from rt_framework.kit.compact import Late
+from rt_framework.kit.compact import LazySequence
 
 
 @frozen
@@ -88,7 +88,7 @@ class FacilityLocation:
         embedded = embed(rows, places, own.text, encoder(own))
         picks = greedy(columns(embedded.vectors, own.neighbours), embedded.weights, count)
         picked = Picked.of(rows, places, embedded, picks, count)
-        return Late(len(rows), lambda at: _facility(picked, order, at))
+        return LazySequence(len(rows), lambda at: _facility(picked, order, at))
 
 
 def _facility(picked: Picked, order: Ranked, at: int) -> Verdict:
@@ -133,7 +133,7 @@ class KCenter:
         embedded = embed(rows, places, own.text, encoder(own))
         picks = k_center(embedded.vectors, embedded.weights, count)
         picked = Picked.of(rows, places, embedded, picks, count)
-        return Late(len(rows), lambda at: _center(picked, at))
+        return LazySequence(len(rows), lambda at: _center(picked, at))
 
 
 def _center(picked: Picked, at: int) -> Verdict:
@@ -176,7 +176,7 @@ class ClusterStratified:
         embedded = embed(rows, places, own.text, encoder(own))
         found = k_means(embedded.vectors, embedded.weights, own.clusters, own.seed)[embedded.of]
         strata = _Strata.of(order, dict(zip(places, found.tolist(), strict=True)))
-        return Late(len(rows), lambda at: self._verdict(rows[at], at, order, strata))
+        return LazySequence(len(rows), lambda at: self._verdict(rows[at], at, order, strata))
 
     def _verdict(self, row: Scored, at: int, order: Ranked, strata: _Strata) -> Verdict:
         told = order.reason(row, at)

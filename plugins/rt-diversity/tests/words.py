@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from rt_framework import Pair, Score, Scored, Version
-from rt_framework.kit.compact import Late
+from rt_framework.kit.compact import LazySequence
 
 NOUNS = ["river", "bridge", "spice", "boat", "dance", "metal", "planet", "insect", "song", "castle", "cheese", "engine"]
 VERBS = ["name", "count", "praise", "compare", "draw", "sell", "repair", "explain"]
@@ -41,7 +41,9 @@ def rows(count, seed=0, scored=("ifd",)):
     pairs = [draw.choice(pairs) if draw.random() < 0.1 else pair for pair in pairs]
     values = [round(draw.random(), 2) for _ in ids]
     scores = [{name: Score(value) for name in scored} for value in values]
-    return Late(count, lambda at: Scored(f"id-{ids[at]}", at, lambda: Version("original", pairs[at]), scores[at]))
+    return LazySequence(
+        count, lambda at: Scored(f"id-{ids[at]}", at, lambda: Version("original", pairs[at]), scores[at])
+    )
 
 
 def kept(selector, given):

@@ -17,7 +17,7 @@ from rt_framework.builtin.selectors.settings import (
     TopSettings,
 )
 from rt_framework.errors import ConfigError
-from rt_framework.kit.compact import Late
+from rt_framework.kit.compact import LazySequence
 from rt_framework.kit.length_pool import LengthPool, draw, length
 from rt_framework.model import Range, Scored, Verdict
 
@@ -87,7 +87,7 @@ class Top:
         """Rank the samples that have a valid score and select the first ones."""
         order, size = _ranked(rows, self.settings)
         ranks = _ranks(order, len(rows))
-        return Late(len(rows), lambda at: self._verdict(rows[at], ranks[at], len(order), size))
+        return LazySequence(len(rows), lambda at: self._verdict(rows[at], ranks[at], len(order), size))
 
     def _verdict(self, row: Scored, rank: int, ranked: int, size: int) -> Verdict:
         metric = self.settings.metric
@@ -124,7 +124,7 @@ class LengthMatched:
         """Select as many samples as ``top`` does, matched in length."""
         order, size = _ranked(rows, self.settings)
         found = _Matches(rows, order, size, self.settings)
-        return Late(len(rows), found.verdict)
+        return LazySequence(len(rows), found.verdict)
 
 
 class _Matches:
@@ -198,7 +198,7 @@ class Threshold:
 
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Judge each sample by itself."""
-        return Late(len(rows), lambda at: self._verdict(rows[at]))
+        return LazySequence(len(rows), lambda at: self._verdict(rows[at]))
 
     def _verdict(self, row: Scored) -> Verdict:
         metric = self.settings.metric
@@ -238,4 +238,4 @@ class Random:
         for place in draws[:size]:
             kept[place] = True
         reason = f"drawn among {size} of {len(rows)} with seed {self.settings.seed}"
-        return Late(len(rows), lambda at: Verdict(bool(kept[at]), ("" if kept[at] else "not ") + reason))
+        return LazySequence(len(rows), lambda at: Verdict(bool(kept[at]), ("" if kept[at] else "not ") + reason))

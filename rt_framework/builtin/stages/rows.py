@@ -6,13 +6,13 @@ from array import array
 from collections.abc import Sequence
 from functools import partial
 
-from rt_framework.kit.compact import Late, ScoreColumn, Strings
+from rt_framework.kit.compact import CompactStrings, LazySequence, ScoreColumn
 from rt_framework.model import Sample, Score, Scored, Version
 
 
 def scored_rows(samples: Sequence[Sample], metrics: Sequence[str]) -> Sequence[Scored]:
     """The kept version of each sample with its scores; a text is read when it is asked for."""
-    return Late(len(samples), _Held(samples, metrics).row)
+    return LazySequence(len(samples), _Held(samples, metrics).row)
 
 
 class _Held:
@@ -20,7 +20,7 @@ class _Held:
 
     def __init__(self, samples: Sequence[Sample], metrics: Sequence[str]) -> None:
         self._samples = samples
-        self._ids = Strings()
+        self._ids = CompactStrings()
         self._numbers = array("Q")
         self._scores = {metric: ScoreColumn() for metric in metrics}
         for sample in samples:

@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from rt_framework.kit.packing import Row
+from rt_framework.kit.packing import PrefixRow
 
 _NAME = "rt_packed"
 
@@ -110,7 +110,7 @@ class _Run:
 class RunAttention:
     """Scaled dot-product attention, a run of own nodes at a time. Any device and dtype, soft caps too."""
 
-    def __init__(self, row: Row, device: torch.device) -> None:
+    def __init__(self, row: PrefixRow, device: torch.device) -> None:
         self.windows: set[int | None] = set()
         self._runs = []
         first = 0
@@ -175,7 +175,7 @@ class VarlenAttention:
     triangle at the end, so the first own node sees all that is common.
     """
 
-    def __init__(self, row: Row, device: torch.device) -> None:
+    def __init__(self, row: PrefixRow, device: torch.device) -> None:
         self.windows: set[int | None] = set()
         paths = [path for path in row.paths if path.own]
         self._keys = torch.from_numpy(np.concatenate([path.nodes for path in paths])).to(device)

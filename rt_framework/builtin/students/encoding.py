@@ -13,41 +13,41 @@ _TOO_SHORT = "one token with nothing before it: no prediction to score"
 
 
 def encode_text(
-    whole: Sequence[int], boundary: int, twin: int | None, limit: int, count_only: bool = False
+    whole: Sequence[int], boundary: int, paired_context: int | None, limit: int, count_only: bool = False
 ) -> EncodedSpan | SpanLoss:
     """A span whose context and target were encoded as one text: the published procedure.
 
     Args:
         whole: ids of context and target, leading ids included.
         boundary: length of the context encoded by itself: the first target position.
-        twin: length of the other pass's context. The target is cut so that it fits behind that one
-            too: the text may have ``limit - twin + 1`` tokens.
+        paired_context: length of the other pass's context. The target is cut so that it fits behind that one
+            too: the text may have ``limit - paired_context + 1`` tokens.
         limit: longest sequence in tokens.
         count_only: the target is only counted, so its first token needs no prediction.
     """
-    room = limit if twin is None else limit - twin + 1
+    room = limit if paired_context is None else limit - paired_context + 1
     start = boundary if count_only else max(boundary, 1)
     ids = tuple(whole[: max(room, 0)])
     if start < len(ids):
         return EncodedSpan(ids, start, count_only, cut=len(whole) - len(ids))
     if room <= start:
-        return no_room(max(boundary, twin or 0), limit)
+        return no_room(max(boundary, paired_context or 0), limit)
     return SpanLoss(None, 0, "too_short", "the target is one token with the context's end" if boundary else _TOO_SHORT)
 
 
 def encode_ids(
-    context: Sequence[int], target: Sequence[int], twin: int | None, limit: int, count_only: bool = False
+    context: Sequence[int], target: Sequence[int], paired_context: int | None, limit: int, count_only: bool = False
 ) -> EncodedSpan | SpanLoss:
     """A span whose context and target were encoded apart. Both passes score the same target tokens.
 
     Args:
         context: ids of the context.
         target: ids of the target.
-        twin: length of the other pass's context in tokens, if there is one.
+        paired_context: length of the other pass's context in tokens, if there is one.
         limit: longest sequence in tokens; the target is cut to fit behind the longer context.
         count_only: the target is only counted, so its first token needs no prediction.
     """
-    other = len(context) if twin is None else twin
+    other = len(context) if paired_context is None else paired_context
     kept = target[: max(limit - max(len(context), other), 0)]
     # Where one pass has nothing before the target, its first token has no prediction there.
     skipped = 1 if min(len(context), other) == 0 and not count_only else 0

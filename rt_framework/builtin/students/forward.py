@@ -13,12 +13,12 @@ from attrs import evolve
 
 from rt_framework.builtin.students.attention import RowAttention, packed
 from rt_framework.builtin.students.head import TargetHead, nll_of_logits, ranks_of_logits
-from rt_framework.kit.packing import Row
+from rt_framework.kit.packing import PrefixRow
 from rt_framework.spans import EncodedSpan, SpanLoss
 
 _MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
-Attention = Callable[[Row, torch.device], RowAttention]
+Attention = Callable[[PrefixRow, torch.device], RowAttention]
 
 
 class TargetLosses:
@@ -89,7 +89,7 @@ class TargetLosses:
     def _packed(self, batch: Sequence[EncodedSpan]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
         """States that predict a target [targets × width], the targets [targets], and how many a sequence has."""
         assert self._attention is not None
-        row = Row.of(batch)
+        row = PrefixRow.of(batch)
         nodes, targets, lengths = row.predicting(batch)
         with packed(self._model, self._attention(row, self._model.device)):
             states = self._states(self._tensor(row.ids)[None], position_ids=self._tensor(row.positions)[None])

@@ -16,7 +16,7 @@ from rt_framework.builtin.students.attention import RowAttention, RunAttention, 
 from rt_framework.builtin.students.forward import Attention, TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.products import OneDnnProducts, worthwhile
-from rt_framework.kit.packing import Row
+from rt_framework.kit.packing import PrefixRow
 from rt_framework.spans import EncodedSpan
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
@@ -114,7 +114,7 @@ def _rows(model: Any, asked: str | None, head: TargetHead | None, probe: Probe) 
 def _row_obstacle(model: Any, kind: Attention, head: TargetHead | None, probe: Probe) -> str | None:
     used: list[RowAttention] = []
 
-    def attention(row: Row, device: torch.device) -> RowAttention:
+    def attention(row: PrefixRow, device: torch.device) -> RowAttention:
         used.append(kind(row, device))
         return used[-1]
 

@@ -30,11 +30,11 @@ class Pieces:
     context: Piece
     target: Piece
     """With ``join="text"`` context and target in one."""
-    twin: Piece | None
+    paired_context: Piece | None
 
     def texts(self) -> Iterable[str]:
         """Every text."""
-        return (piece.text for piece in (self.context, self.target, self.twin) if piece is not None)
+        return (piece.text for piece in (self.context, self.target, self.paired_context) if piece is not None)
 
 
 class Encoder:
@@ -67,14 +67,16 @@ class Encoder:
             return empty()
         try:
             context = self._context(span.context, span.join)
-            twin = None if span.twin is None else self._context(span.twin, span.join)
-            (context.text + span.target + (twin.text if twin else "")).encode()
+            paired_context = None if span.paired_context is None else self._context(span.paired_context, span.join)
+            (context.text + span.target + (paired_context.text if paired_context else "")).encode()
         except Unscorable as error:
             return SpanLoss(None, 0, error.status, error.reason)
         except UnicodeEncodeError:
             return SpanLoss(None, 0, "bad_text", "the text holds a lone surrogate, which no tokenizer can read")
         joined = span.join == "text"
-        return Pieces(context, Piece(context.text + span.target, True) if joined else Piece(span.target, False), twin)
+        return Pieces(
+            context, Piece(context.text + span.target, True) if joined else Piece(span.target, False), paired_context
+        )
 
     def _context(self, context: Context, join: str) -> Piece:
         if isinstance(context, str):
@@ -95,7 +97,7 @@ class Encoder:
             return (*self._leading, *ids[piece.text]) if piece.led else ids[piece.text]
 
         limit = min(span.max_tokens or self._window, self._window)
-        twin = None if pieces.twin is None else len(tokens(pieces.twin))
+        paired_context = None if pieces.paired_context is None else len(tokens(pieces.paired_context))
         context, target = tokens(pieces.context), tokens(pieces.target)
         met = (
             next((self._foreign[id_] for id_ in (*context, *target) if id_ in self._foreign), "")
@@ -105,7 +107,7 @@ class Encoder:
         if met:
             return SpanLoss(None, 0, "bad_text", f"the text holds the token {met!r}, which the model lacks")
         if span.join == "text":
-            encoded = encode_text(target, len(context), twin, limit, span.count_only)
+            encoded = encode_text(target, len(context), paired_context, limit, span.count_only)
         else:
-            encoded = encode_ids(context, target, twin, limit, span.count_only)
+            encoded = encode_ids(context, target, paired_context, limit, span.count_only)
         return evolve(encoded, by_token=True) if span.by_token and isinstance(encoded, EncodedSpan) else encoded

@@ -11,7 +11,7 @@ from unittest import SkipTest
 
 from attrs import frozen
 
-from rt_framework.kit.compact import Late
+from rt_framework.kit.compact import LazySequence
 from rt_framework.model import ORIGINAL, Choice, Pair, Score, Scored, Verdict, Version
 from rt_framework.testing.contracts.base import PluginContract, outcome
 
@@ -176,7 +176,7 @@ class DatasetSelectorContract(_ByScores):
         if self.holds_rows:
             raise SkipTest("holds_rows is set: it needs the memory for all texts at once")
         needs, held = self.needs(), _Held()
-        outcome(lambda: list(self.make().select(Late(_MANY, lambda at: held.row(at, needs)))))
+        outcome(lambda: list(self.make().select(LazySequence(_MANY, lambda at: held.row(at, needs)))))
         assert held.most <= _MANY // 2, (
             f"{held.most} of {_MANY} rows were held at once; go through the rows and keep what you need of each, "
             "or set holds_rows = True"
@@ -271,4 +271,4 @@ def _row(at: int, scores: Mapping[str, Score]) -> Scored:
 
 def _set(count: int, needs: Sequence[str]) -> Sequence[Scored]:
     """Rows of a data set, as late as those of a run."""
-    return Late(count, lambda at: _row(at, {name: _value(at) for name in needs}))
+    return LazySequence(count, lambda at: _row(at, {name: _value(at) for name in needs}))

@@ -15,7 +15,7 @@ from attrs import evolve
 
 from rt_framework.errors import TeacherError
 from rt_framework.model import Reply, Request, Sampling, Turn, Usage
-from rt_framework.protocols import BatchTeacher
+from rt_framework.protocols import LocalTeacher
 from rt_framework.testing.contracts.base import PluginContract
 from rt_framework.testing.server import FAULTS, Fault, FaultServer
 
@@ -86,7 +86,7 @@ class TeacherContract(PluginContract):
     def test_a_batch_is_answered_in_order(self) -> None:
         """A teacher of batches gives one reply a request, in the order of the requests."""
         teacher = self.teacher()
-        if not isinstance(teacher, BatchTeacher) or teacher.batch_size < 2 or not self.free:
+        if not isinstance(teacher, LocalTeacher) or teacher.batch_size < 2 or not self.free:
             raise SkipTest("it answers one at a time, or free is not set")
         one = self.request()
         requests = [one, evolve(one, messages=(Turn("user", "Name a mountain."),), pair_hash="1" * 32)]
@@ -121,7 +121,7 @@ class TeacherContract(PluginContract):
     def test_calls_do_not_wait_for_each_other(self) -> None:
         """While one answer is waited for others are asked: a call that blocks holds up the whole run."""
         self._needs_server()
-        if isinstance(self.teacher(), BatchTeacher):
+        if isinstance(self.teacher(), LocalTeacher):
             raise SkipTest("it answers in batches, on a thread of the framework's")
         meeting = threading.Barrier(2)
         with _secrets(), FaultServer(lambda _: _met(meeting)) as server:
@@ -211,7 +211,7 @@ def _gathered(teacher: Any, *requests: Request, together: bool) -> list[Any]:
 
 async def _attempt(teacher: Any, request: Request) -> Any:
     try:
-        if isinstance(teacher, BatchTeacher):
+        if isinstance(teacher, LocalTeacher):
             (reply,) = teacher.complete_many([request])
             return reply
         return await asyncio.wait_for(teacher.complete(request), 60)
