@@ -1,4 +1,4 @@
-"""Everything that can go wrong, by name: what it costs, whether to try again, how the command ends."""
+"""All errors by name: whether a failed call is charged, whether it is tried again, and the exit code of the command."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from rt_framework.text import without_secrets
 
 
 class Retry(enum.Enum):
-    """What may be tried after a failed attempt."""
+    """The follow-up that is allowed after a failed attempt."""
 
     NO = "no"
     RESEND = "resend"
-    """The same request again, after a pause: nothing usable was received."""
+    """Send the same request again after a pause, because nothing usable was received."""
     CHANGE = "change"
-    """A changed request (other temperature, a repair prompt): this one's answer is known to be unusable."""
+    """Send a changed request (other temperature, a repair prompt), because this request's answer is known to be
+    unusable."""
 
 
 @frozen
 class ErrorKind:
-    """One way in which a teacher call ends badly."""
+    """A kind of failure of a teacher call."""
 
     name: str
     billed: str
-    """``"no"``, ``"yes"`` or ``"maybe"``: whether the provider charges for it."""
+    """Charge of the provider for the failed call: ``"no"``, ``"yes"`` or ``"maybe"``."""
     retry: Retry
     fatal: bool
-    """A fatal kind stops the run: no other call can succeed either."""
+    """True if the failure stops the run, because no other call can succeed either."""
     meaning: str
 
 
@@ -63,11 +64,11 @@ KINDS: dict[str, ErrorKind] = {kind.name: kind for kind in _ALL}
 """Every kind of failure of a teacher call or a sample, by name."""
 
 ERRORS = frozenset(kind.name for kind in _ALL if kind.retry is Retry.RESEND) | {"bad_request", "plugin_bug"}
-"""Kinds that say nothing of the sample or the teacher's answer: something did not work."""
+"""Kinds that say nothing about the sample or the teacher's answer: something technical did not work."""
 
 
 class RtError(Exception):
-    """An error the user can act on: shown as one line, without a traceback."""
+    """An error that the user can act on, shown as one line without a traceback."""
 
     exit_code: ClassVar[int] = 2
 
@@ -89,45 +90,46 @@ class ModelError(RtError):
 
 
 class FatalTeacherError(RtError):
-    """The provider will refuse every further call."""
+    """A failure after which the provider will refuse every further call."""
 
     exit_code = 3
 
 
 class LockedError(RtError):
-    """Another run owns the run directory."""
+    """A run directory that another run owns."""
 
     exit_code = 4
 
 
 class DiskError(RtError):
-    """The ledger or an output could not be written."""
+    """A ledger or an output that could not be written."""
 
     exit_code = 5
 
 
 class BudgetReached(RtError):
-    """The budget allows no further call; the run can be resumed with a larger one."""
+    """A budget that allows no further call; the run can be resumed with a larger budget."""
 
     exit_code = 6
 
 
 class Interrupted(RtError):
-    """The user stopped the run; it goes on when it is started again."""
+    """A stop of the run by the user; the run goes on when it is started again."""
 
     exit_code = 130
 
 
 class TeacherError(Exception):
-    """One attempt of a teacher failed.
+    """A failed attempt of a teacher.
 
     Args:
         kind: a name in :data:`KINDS`.
-        message: what happened, in one line. Secrets of the environment are taken out of it.
-        retry_after: seconds the provider asked to wait, if it did.
-        billed: ``"no"``, ``"yes"`` or ``"maybe"``, where this attempt is not billed as its kind usually is.
+        message: description of the failure, in one line. Secrets of the environment are removed from it.
+        retry_after: seconds that the provider asked to wait, if it did.
+        billed: ``"no"``, ``"yes"`` or ``"maybe"``, where the charge for this attempt differs from the usual charge
+            of its kind.
         raw: body of an answer that was paid for and cannot be read; it is kept.
-        nano_dollars: what that answer says it cost, if it does.
+        nano_dollars: cost of that answer by its own statement, if it states one.
 
     Raises:
         KeyError: *kind* is not a known kind.
@@ -143,11 +145,11 @@ class TeacherError(Exception):
         raw: bytes | None = None,
         nano_dollars: int | None = None,
     ) -> None:
-        # It is stored and shown, and may quote what a provider or library said.
+        # The message is stored and shown, and may quote text of a provider or library.
         self.message = without_secrets(message)
         super().__init__(self.message)
         self.kind = KINDS[kind]
-        # A provider may say anything; no pause is endless by accident, or negative.
+        # Header values are arbitrary: a NaN or a negative number must not become a pause.
         self.retry_after = None if retry_after is None or math.isnan(retry_after) else max(0.0, retry_after)
         self.billed = billed or self.kind.billed
         self.raw = raw
@@ -155,20 +157,21 @@ class TeacherError(Exception):
 
 
 class OutOfMemory(Exception):
-    """A student's batch did not fit the device; core tries again with half of it."""
+    """A student's batch that did not fit into the memory of the device; core tries again with half of the batch."""
 
 
 LONGEST_PAUSE = 3600.0
-"""Seconds. A provider that asks for more stops the run, with its cause, instead of letting it seem to hang."""
+"""Longest pause in seconds. If a provider asks for more, the run stops and names the cause, instead of seeming to
+hang."""
 
 
 def too_long_a_pause(error: TeacherError) -> bool:
-    """Whether a provider asks to wait for longer than a run does."""
+    """Return whether the provider asks for a longer pause than a run waits for."""
     return error.retry_after is not None and error.retry_after > LONGEST_PAUSE
 
 
 def fatal(error: TeacherError) -> FatalTeacherError:
-    """The error that ends a run whose teacher failed in a way that no other call can escape."""
+    """Return the error that ends a run after a failure of the teacher that every further call would meet too."""
     if too_long_a_pause(error) and not error.kind.fatal:
         return FatalTeacherError(
             f"teacher: {error.kind.meaning}: {error.message}; it asks for no calls for longer than "
@@ -180,11 +183,11 @@ def fatal(error: TeacherError) -> FatalTeacherError:
 
 
 class Unscorable(Exception):
-    """A span that has no loss; becomes a status and a reason, never a number.
+    """A span that has no loss. Core turns it into a status and a reason, never into a number.
 
     Args:
         status: ``empty``, ``no_room``, ``too_short``, ``conversation``, …
-        reason: what to tell the user.
+        reason: explanation for the user.
     """
 
     def __init__(self, status: str, reason: str) -> None:

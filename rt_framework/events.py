@@ -1,4 +1,4 @@
-"""What a reporter is told: one frozen object an event. Fields may be added, never taken away."""
+"""The events of a run, each a frozen object that reporters receive. Fields may be added, but never removed."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ from attrs import field, frozen
 
 @frozen
 class RunStarted:
-    """The run is about to begin."""
+    """Event: the run is about to begin."""
 
     run_dir: str
     notes: tuple[str, ...]
-    """Lines a user should read first: what answers, what scores, which format was found."""
+    """Lines that a user should read first: the teacher, the student, the data format that was found."""
     total: int | None
-    """Number of samples, when the format can tell without reading all."""
+    """Number of samples, where the format can tell it without reading all rows."""
     run_id: str = ""
-    """Who the run directory is: the same each time it is gone on with, wherever it is moved to."""
+    """Identifier of the run directory, which stays the same when the run is resumed or the directory is moved."""
     config: Mapping[str, Any] = field(factory=dict)
-    """What was asked for, as plain values: ``config`` of the manifest."""
+    """The requested configuration as plain values: ``config`` of the manifest."""
     facts: Mapping[str, Any] = field(factory=dict)
-    """What the run directory stands on and may not change: ``frozen`` of the manifest."""
+    """The facts of the run directory that may not change: ``frozen`` of the manifest."""
 
 
 @frozen
 class StageStarted:
-    """The first sample reached a stage. A stage that no sample reaches sends nothing."""
+    """Event: the first sample reached a stage. A stage that no sample reaches sends nothing."""
 
     stage: str
 
 
 @frozen
 class StageFinished:
-    """The last sample left a stage. Sent once, after its :class:`StageStarted`."""
+    """Event: the last sample left a stage. Sent once, after its :class:`StageStarted`."""
 
     stage: str
 
 
 @frozen
 class StageProgress:
-    """What became of the samples that reached a stage."""
+    """Outcomes of the samples that reached a stage."""
 
     stage: str
-    """Place and purpose: ``2. choose highest ifd``."""
+    """Number, kind and options of the stage: ``2. choose highest ifd``."""
     passed: int = 0
-    """Samples that went on from it."""
+    """Samples that went on to the next stage."""
     dropped: int = 0
     failed: int = 0
-    """Samples that it failed on, which is their end."""
+    """Samples that ended here because the stage failed on them."""
     unusable: int = 0
-    """Failures that a sample survived: it went on with the version it had."""
+    """Failures that a sample survived: it went on with the version that it had."""
     reused: int = 0
-    """Answers that the ledger gave it."""
+    """Answers that the stage got from the ledger instead of the teacher."""
 
 
 @frozen
 class Progress:
-    """Counts so far. Sent often, once a second at least; a reporter draws as often as it likes."""
+    """Event: counts so far. Sent at least once a second; a reporter may draw less often."""
 
     finished: int
     total: int | None
     calls: int
     """Teacher requests sent in this process."""
     retries: int
-    """Those of the calls that were not the first for their pair and reflection."""
+    """Calls that were not the first for their pair and reflection."""
     reused_calls: int
     """Answers taken from the ledger."""
     teacher_tokens: int
@@ -76,69 +76,72 @@ class Progress:
     outcomes: Mapping[str, int]
     seconds: float
     decisions: Mapping[str, int] = field(factory=dict)
-    """Choices so far, by whether the ``rewrite`` or the ``held`` version won."""
+    """Choices so far, by the version that won: the ``rewrite`` or the ``held`` one."""
     held: str = ""
-    """How the provider slows the calls, if it does."""
+    """The way in which the provider slows the calls down, in words; empty if it does not."""
     share: float = 0.0
-    """Stages that samples have passed, as a share of all they have to pass."""
+    """Share of the stages that the samples have passed, of all that they have to pass, from 0 to 1."""
     spent: int = 0
-    """Nano-dollars paid, or perhaps paid, by all runs of the directory; ``nano_dollars`` is this process's answers."""
+    """Nano-dollars that all runs of the directory have paid or may have paid; ``nano_dollars`` covers this process
+    only."""
     stages: tuple[StageProgress, ...] = ()
-    """The stages, in the order of the pipeline."""
+    """Counts of each stage, in the order of the pipeline."""
     under_way: int = 0
     """Teacher calls in flight; 0 for questions that a provider has in batches."""
     at_once: int = 0
-    """How many may be in flight now; it moves between 1 and ``limits.concurrency``."""
+    """Number of calls that may be in flight now; it moves between 1 and ``limits.concurrency``."""
     reserved: int = 0
-    """Nano-dollars that the calls in flight can cost at most; no part of ``spent``."""
+    """Nano-dollars that the calls in flight can cost at most; not included in ``spent``."""
     budget: int | None = None
-    """Nano-dollars that all runs of the directory may spend."""
+    """Nano-dollars that all runs of the directory together may spend."""
     projected: int | None = None
-    """Nano-dollars that the whole job will have cost if it goes on as in this process; none while that is a guess."""
+    """Nano-dollars that the whole job will have cost at the rate of this process; ``None`` while there is too little to
+    estimate it from."""
     gains: Mapping[str, float] = field(factory=dict)
-    """By metric that a choice read: mean of the kept version's value less that of the one held, if both are valid."""
+    """Mean of the kept version's value minus that of the version held before, where both are valid, by metric that a
+    choice read."""
     still: float = 0.0
     """Seconds since something was last answered, computed or finished."""
     waiting: str = ""
-    """What is being waited for, in words."""
+    """The event that the run waits for, in words."""
     priced: bool = True
-    """Whether the teacher's price is known. If not, no sum of money here says what the calls cost."""
+    """True if the teacher's price is known. If not, no amount of money in this event says what the calls cost."""
 
 
 @frozen
 class Stalled:
-    """Nothing was answered, computed or finished for a while."""
+    """Event: nothing was answered, computed or finished for a while."""
 
     seconds: float
     why: str
-    """What is being waited for."""
+    """The event that the run waits for, in words."""
 
 
 @frozen
 class RunStopping:
-    """The run ends early. Calls under way are waited for, since they are paid for."""
+    """Event: the run ends early. Calls in flight are waited for, because they are paid for."""
 
     reason: str
     under_way: int
-    """How many they are."""
+    """Number of calls in flight."""
     left: int = 0
     """Questions that stay with the provider in batches; the next run collects their answers."""
 
 
 @frozen
 class BatchChanged:
-    """Questions went to the provider in a batch, were found again there, or came back."""
+    """Event: questions were submitted to the provider in a batch, found there again, or came back answered."""
 
     name: str
     """The provider's name of the batch."""
     questions: int
     state: str
-    """``submitted``, ``found`` (of an earlier run) or ``collected``."""
+    """``submitted``, ``found`` (submitted by an earlier run) or ``collected``."""
 
 
 @frozen
 class SampleFailed:
-    """A sample met a failure. It goes on with the version it has, unless *fatal*."""
+    """Event: a sample met a failure. Unless *fatal*, the sample goes on with the version that it has."""
 
     sample_id: str
     row: int
@@ -150,7 +153,7 @@ class SampleFailed:
 
 @frozen
 class SampleFinished:
-    """A sample came to its end, and is on disk."""
+    """Event: a sample is done and written to disk."""
 
     sample_id: str
     row: int
@@ -159,7 +162,7 @@ class SampleFinished:
 
 @frozen
 class Shift:
-    """A metric before and after the run, over the samples where both are known."""
+    """Mean of a metric before and after the run, over the samples where both values are known."""
 
     metric: str
     before: float
@@ -169,38 +172,39 @@ class Shift:
 
 @frozen
 class Summary:
-    """How a run ended."""
+    """The outcome of a run in numbers."""
 
     total: int
     outcomes: Mapping[str, int]
-    """Disjoint; they add up to *total*: ``rewritten``, ``original``, ``dropped``, ``failed``."""
+    """Samples by outcome: ``rewritten``, ``original``, ``dropped``, ``failed``. Disjoint; they add up to *total*."""
     versions: Mapping[str, int]
-    """Kept samples by the version that was kept."""
+    """Kept samples, by the version that was kept."""
     drops: Mapping[str, int]
-    """Dropped samples by reason: the most common ones, and the others as ``other reasons``."""
+    """Dropped samples by reason: the most common reasons, and all further ones as ``other reasons``."""
     failures: Mapping[str, int]
     """Failed teacher calls and samples, by kind."""
     errors: int
-    """Samples that failed, or that have no rewrite because something did not work; running again asks once more."""
+    """Samples that failed, or that have no rewrite because something did not work; the next run asks for these
+    again."""
     shifts: tuple[Shift, ...]
     progress: Progress
     files: tuple[str, ...] = field(factory=tuple)
     waiting: int = 0
-    """Samples that wait for a stage over the data set, while a run goes on. They are no part of *total*."""
+    """Samples that wait for a stage over the whole data set while the run goes on; not included in *total*."""
 
 
 @frozen
 class RunFailed:
-    """The run ended before its work was done; what was committed stays."""
+    """Event: the run ended before its work was done; everything that was committed stays."""
 
     kind: str
     """Class of the error: ``Interrupted``, ``BudgetReached``, ``FatalTeacherError``, …"""
     reason: str
-    """In words, without the secrets of the environment."""
+    """Cause in words, without the secrets of the environment."""
 
 
 @frozen
 class RunFinished:
-    """The run is over; everything is on disk."""
+    """Event: the run is over and everything is on disk."""
 
     summary: Summary

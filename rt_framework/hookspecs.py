@@ -1,7 +1,7 @@
-"""The hooks: how a plugin's parts are found, and what a reporter is told.
+"""The hooks: registration hooks, by which plugins offer their parts, and event hooks, which inform reporters.
 
-A plugin is a module (or object) with functions marked :data:`hookimpl`. Registration hooks say
-what exists, by name; nothing that is merely installed changes data. Event hooks only watch.
+A plugin is a module (or object) with functions marked :data:`hookimpl`. Registration hooks say what exists, by name;
+nothing that is merely installed changes data. Event hooks only watch.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ GROUP = "rt_framework"
 """Entry-point group, pluggy project name and prefix of everything that finds plugins."""
 
 API = (2, 0)
-"""Version of what plugins see: hooks, protocols and the data they hand over. The first number changes when a plugin
-could break, the second when something is added."""
+"""Version of the plugin interface: hooks, protocols and the data that they exchange. The first number changes when
+a plugin could break, the second when something is added."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 class Register(Protocol):
-    """Says that a plugin offers something under a name."""
+    """The function that a plugin calls to offer something under a name."""
 
     def __call__(self, name: str, target: str, *, help: str = "", settings: type | None = None) -> None:
         """Register one name.
@@ -34,7 +34,7 @@ class Register(Protocol):
             name: what users write in a config or on the command line.
             target: ``"package.module:Attribute"``; imported at first use, never before.
             help: one line for ``rt plugins show``.
-            settings: frozen attrs class of the options; the target is then called with one of it.
+            settings: frozen attrs class of the options; the target is then called with one instance of it.
 
         Raises:
             PluginError: the name, target or settings cannot be used.
@@ -42,7 +42,7 @@ class Register(Protocol):
 
 
 class RegistrationHooks:
-    """One hook a kind. Called once when the plugin is loaded."""
+    """The registration hooks, one for each kind of plugin. Called once, when the plugin is loaded."""
 
     @hookspec
     def rt_register_teachers(self, register: Register) -> None:
@@ -86,55 +86,55 @@ class RegistrationHooks:
 
 
 class EventHooks:
-    """What a reporter may implement. Called in the driver process; must return quickly.
+    """The hooks that a reporter may implement. Called in the driver process; must return quickly.
 
     A reporter that raises is reported once and left out for the rest of the run.
     """
 
     @hookspec
     def rt_run_started(self, event: events.RunStarted) -> None:
-        """The configuration is valid and the ledger is open; no sample was read yet."""
+        """Receive the event that the configuration is valid and the ledger is open; no sample has been read yet."""
 
     @hookspec
     def rt_stage_started(self, event: events.StageStarted) -> None:
-        """The first sample reached a stage."""
+        """Receive the event that the first sample reached a stage."""
 
     @hookspec
     def rt_stage_finished(self, event: events.StageFinished) -> None:
-        """The last sample left a stage."""
+        """Receive the event that the last sample left a stage."""
 
     @hookspec
     def rt_progress(self, event: events.Progress) -> None:
-        """Something finished, at most a few times a second; and each second, whether or not."""
+        """Receive the counts so far, at most a few times a second; at least once a second, also if nothing finished."""
 
     @hookspec
     def rt_sample_failed(self, event: events.SampleFailed) -> None:
-        """A sample met a failure."""
+        """Receive the event that a sample met a failure."""
 
     @hookspec
     def rt_sample_finished(self, event: events.SampleFinished) -> None:
-        """A sample came to its end."""
+        """Receive the event that a sample is done."""
 
     @hookspec
     def rt_stalled(self, event: events.Stalled) -> None:
-        """Nothing has happened for a minute, or again as long."""
+        """Receive the event that nothing has happened for a minute, and again each time that this span has doubled."""
 
     @hookspec
     def rt_batch_changed(self, event: events.BatchChanged) -> None:
-        """Questions went to the provider in a batch, or came back."""
+        """Receive the event that questions went to the provider in a batch, or came back."""
 
     @hookspec
     def rt_run_stopping(self, event: events.RunStopping) -> None:
-        """The run ends early, and calls under way are waited for."""
+        """Receive the event that the run ends early, and that calls in flight are waited for."""
 
     @hookspec
     def rt_run_failed(self, event: events.RunFailed) -> None:
-        """The run ended with an error, or was interrupted, perhaps before it was started."""
+        """Receive the event that the run ended with an error, or was interrupted, perhaps before it was started."""
 
     @hookspec
     def rt_run_finished(self, event: events.RunFinished) -> None:
-        """Outputs are written and the ledger is complete."""
+        """Receive the event that outputs are written and the ledger is complete."""
 
 
 KINDS = tuple(name.removeprefix("rt_register_") for name in vars(RegistrationHooks) if name.startswith("rt_"))
-"""The kinds of plugin, as their hooks name them."""
+"""Names of the plugin kinds, as their registration hooks name them."""

@@ -19,9 +19,9 @@ _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",
 
 
 def digest(value: Any) -> str:
-    """The content hash used for every id and key: SHA-256 of canonical JSON, 32 hexadecimal digits."""
+    """Return the content hash used for every id and key: SHA-256 of canonical JSON, cut to 32 hexadecimal digits."""
     text = _CANONICAL.encode(value)
-    # A lone surrogate cannot be encoded as UTF-8, and user data holds some.
+    # A lone surrogate cannot be encoded as UTF-8, and some user data contains them.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -30,7 +30,7 @@ _THINKING = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
 
 @frozen
 class Turn:
-    """One message of a conversation."""
+    """A message of a conversation."""
 
     role: str
     """``system``, ``user`` or ``assistant``."""
@@ -39,7 +39,7 @@ class Turn:
 
 @frozen
 class Pair:
-    """An instruction and its response: x and y of the papers, with what came before them."""
+    """An instruction and its response, the papers' x and y, with the conversation before them."""
 
     instruction: str
     input: str = ""
@@ -67,30 +67,31 @@ class Pair:
 
 @frozen
 class Record:
-    """One row as a format reads and writes it."""
+    """A row as a format reads and writes it."""
 
     pair: Pair
     extra: Mapping[str, Any] = field(factory=dict)
-    """Columns that are no part of the pair, kept as they are."""
+    """Columns that do not belong to the pair, kept unchanged."""
 
 
 @frozen
 class Version:
-    """One text of a sample: the original, or a rewrite with its lineage."""
+    """A text of a sample: the original, or a rewrite with its lineage."""
 
     name: str
-    """``original``, or the reflections that led here: ``instruction``, ``instruction.response``, …"""
+    """``original``, or the reflections that led to this version, joined by dots: ``instruction``,
+    ``instruction.response``, …"""
     pair: Pair
     parent: str | None = None
-    """Name of the version it was rewritten from."""
+    """Name of the version that this one was rewritten from."""
     reflection: str | None = None
     call: str | None = None
-    """Ledger key of the answer it was parsed from."""
+    """Ledger key of the teacher's answer that this version was parsed from."""
 
 
 @frozen
 class Range:
-    """The values of a metric that make sense, or that a gate lets through. Bounds left out are open."""
+    """The sensible values of a metric, or those that pass a gate. A bound that is ``None`` does not limit."""
 
     below: float | None = None
     at_most: float | None = None
@@ -112,16 +113,16 @@ class Range:
 
 @frozen
 class Score:
-    """The value of one metric for one version, or why there is none."""
+    """The value of one metric for one version, or the reason for its absence."""
 
     value: float | None
     status: str = "ok"
-    """``ok``; ``out_of_range``: a number that cannot win a choice; anything else: no number."""
+    """``ok``; ``out_of_range``: there is a value, but it cannot win a choice; any other status: there is no value."""
     reason: str | None = None
 
     @property
     def eligible(self) -> bool:
-        """Whether a version may win a choice with this score."""
+        """Return whether a version may win a choice with this score."""
         return self.status == "ok" and self.value is not None
 
 
@@ -130,7 +131,7 @@ ORIGINAL = "original"
 
 @frozen
 class Failure:
-    """Something that did not work for one sample; the sample goes on with the version it has."""
+    """A failed step of one sample; the sample goes on with the version that it has."""
 
     stage: str
     kind: str
@@ -140,12 +141,13 @@ class Failure:
 
 @frozen
 class Decision:
-    """What a choice or a gate decided about one sample, and why."""
+    """The decision of a choice or a gate about one sample, and its reason."""
 
     stage: str
-    """The stage that decided. A run puts its label for the stage here: its kind and options, ``choose highest ifd``."""
+    """Stage that decided. A run writes its label for the stage here, the kind with its options: ``choose highest
+    ifd``."""
     candidates: tuple[str, ...]
-    """Names of the versions compared, the one held so far first."""
+    """Names of the compared versions; the version held before the decision comes first."""
     kept: str
     reason: str
 
@@ -163,13 +165,13 @@ class Sample:
     decisions: tuple[Decision, ...] = ()
     failures: tuple[Failure, ...] = ()
     scores: Mapping[str, Mapping[str, Score]] = field(factory=dict, eq=False)
-    """Every score that a stage has read so far, by version and metric."""
+    """All scores that a stage has read so far, by version and metric."""
 
     def version(self, name: str) -> Version:
-        """The version called *name*.
+        """Return the version called *name*.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such version.
         """
         for version in self.versions:
             if version.name == name:
@@ -183,7 +185,7 @@ class Sample:
 
     @property
     def original(self) -> Version:
-        """The version that was read."""
+        """The version that was read from the input."""
         return self.versions[0]
 
     @property
@@ -193,20 +195,20 @@ class Sample:
         return tuple(v for v in self.versions if v.parent == self.kept and v.name not in judged)
 
     def adding(self, version: Version) -> Sample:
-        """The sample with one more version."""
+        """Return the sample with one more version."""
         return evolve(self, versions=(*self.versions, version))
 
     def deciding(self, decision: Decision) -> Sample:
-        """The sample after a decision: the version it names is the current one."""
+        """Return the sample after a decision, whose kept version is now the current one."""
         return evolve(self, kept=decision.kept, decisions=(*self.decisions, decision))
 
     def scoring(self, scores: Mapping[Version, Mapping[str, Score]]) -> Sample:
-        """The sample with more scores of its versions; those of other samples' versions are passed over."""
+        """Return the sample with more scores of its versions; scores of versions of other samples are ignored."""
         mine = {v.name: {**self.scores.get(v.name, {}), **scores[v]} for v in self.versions if v in scores}
         return evolve(self, scores={**self.scores, **mine}) if mine else self
 
     def failing(self, failure: Failure) -> Sample:
-        """The sample with one more failure noted; nothing else changes."""
+        """Return the sample with one more failure noted; nothing else changes."""
         return evolve(self, failures=(*self.failures, failure))
 
 
@@ -232,13 +234,13 @@ class Scored:
 
     @property
     def version(self) -> Version:
-        """The version with its texts. Those of a data set are read each time they are asked for, and not kept."""
+        """The version with its texts. Versions of a data set are read again at each access and not kept in memory."""
         return self._version if isinstance(self._version, Version) else self._version()
 
 
 @frozen
 class Choice:
-    """A selector's word on the versions of one sample."""
+    """A selector's decision between the versions of one sample."""
 
     kept: str
     reason: str
@@ -246,7 +248,7 @@ class Choice:
 
 @frozen
 class Verdict:
-    """A selector's word on one sample of a data set."""
+    """A selector's decision about one sample of a data set."""
 
     keep: bool
     reason: str
@@ -256,19 +258,20 @@ class Verdict:
 
 
 _TOKENS_A_MESSAGE = 16
-"""Bound of what a provider adds around one message: role, separators, start of the answer."""
+"""Upper bound of the tokens that a provider adds around one message: role, separators, start of the answer."""
 
 
 MOST_TOKENS = 10_000_000
-"""Longest answer that may be asked for: no model gives more, and its price stays a number that can be stored."""
+"""Longest answer in tokens that may be asked for. No model gives more, and the price of so many tokens still fits the
+integers that the ledger can store."""
 
 MOST_TEMPERATURE = 100.0
-"""Largest temperature that may be asked for: long before it every token is as likely as the next."""
+"""Largest temperature that may be asked for. All tokens are practically equally likely long before it."""
 
 
 @frozen
 class Sampling:
-    """How the teacher draws its answer. See :func:`rt_framework.teacher.asking.checked` for what may be sent."""
+    """Sampling parameters of an answer; :func:`rt_framework.teacher.asking.checked` tells which values may be sent."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -278,20 +281,20 @@ class Sampling:
 
 @frozen
 class Request:
-    """One question to a teacher. Every field is sent or identifies the question; none is secret."""
+    """A question to a teacher. Every field is sent or identifies the question; no field is secret."""
 
     reflection: str
     pair_hash: str
     index: int
-    """0 for the first answer asked for this pair; n for the n-th after n unusable ones."""
+    """Index of the answer, from 0: *n* asks again after *n* unusable answers for this pair."""
     messages: tuple[Turn, ...]
     sampling: Sampling
     schema: Mapping[str, Any] | None = None
-    """JSON schema of the answer, where the teacher can hold to one."""
+    """JSON schema of the answer, where the teacher can enforce a schema."""
 
     @property
     def most_prompt_tokens(self) -> int:
-        """Most tokens that the prompt can have: no tokenizer makes more of a text than it has bytes."""
+        """Upper bound of the prompt's tokens: no tokenizer makes more tokens of a text than it has UTF-8 bytes."""
         texts = [turn.content for turn in self.messages]
         texts += [json.dumps(self.schema)] if self.schema is not None else []
         return sum(len(text.encode("utf-8", "replace")) + _TOKENS_A_MESSAGE for text in texts)
@@ -299,7 +302,7 @@ class Request:
 
 @frozen
 class Usage:
-    """Tokens of one call, as the provider counts them."""
+    """Token counts of one call, as the provider states them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -307,32 +310,32 @@ class Usage:
 
 @frozen
 class Reply:
-    """A teacher's raw answer: kept for ever, parsed as often as one likes."""
+    """A teacher's raw answer, which the ledger keeps for good, so that it can be parsed again at any time."""
 
     text: str
     finish_reason: str = "stop"
     """``stop``, ``length`` (cut off) or ``content_filter``, as OpenAI names them."""
     usage: Usage = Usage()
     model: str = ""
-    """The model that answered."""
+    """Name of the model that answered."""
     nano_dollars: int = 0
-    """Cost, rounded up."""
+    """Cost in nano-dollars, rounded up."""
     note: str = ""
-    """What was not believed of the provider's word on its tokens; empty where all was."""
+    """Token counts of the provider that were not believed, in words; empty where all were believed."""
 
 
 @frozen
 class Pending:
-    """A batch that the provider is still working on."""
+    """Progress of a batch that the provider is still working on."""
 
     done: int
-    """Requests that have been answered."""
+    """Number of requests that have been answered."""
     total: int
 
 
 @frozen
 class Unparsed:
-    """An answer that cannot be used, and why."""
+    """The verdict that an answer cannot be used, and the reason."""
 
     kind: str
     reason: str

@@ -1,4 +1,4 @@
-"""What a metric asks of the student, and what comes back: frozen, plain, and free of any machine-learning import."""
+"""Spans, which metrics ask of the student, and the losses that come back: frozen data, no machine-learning imports."""
 
 from __future__ import annotations
 
@@ -11,51 +11,52 @@ from rt_framework.errors import Unscorable
 from rt_framework.model import Pair, Turn
 
 Context = str | tuple[Turn, ...]
-"""What stands before a target: text, or messages that the student's chat template renders."""
+"""Text before a target: a string, or messages that the student's chat template renders."""
 
 
 @frozen
 class Span:
-    """A target to be scored after a context: what a metric asks of the student."""
+    """A target text after a context, whose loss a metric asks of the student."""
 
     context: Context
     target: str
     join: str = "text"
-    """``text``: context and target are one string, encoded whole, and the boundary is the length of
-    the encoded context. ``ids``: both are encoded apart and their token ids are joined."""
+    """Encoding of context and target. ``text``: both are encoded as one string, and the target starts after as many
+    tokens as the context has when it is encoded alone. ``ids``: both are encoded separately and their token ids are
+    joined."""
     paired_context: Context | None = None
-    """The context of the other pass that this one is compared with. With ``text`` the target is cut
-    so that the paired context still fits; with ``ids`` both passes score the same target tokens."""
+    """Context of the other pass that this pass is compared with. With ``text`` the target is cut so that it would fit
+    behind the paired context too; with ``ids`` both passes score the same target tokens."""
     max_tokens: int | None = None
     """Longest sequence in tokens; ``None`` is the model's own limit."""
     count_only: bool = False
-    """Only the number of target tokens is wanted: no forward pass."""
+    """True if only the number of target tokens is wanted, which needs no forward pass."""
     by_token: bool = False
-    """The loss and the rank of each target token are wanted too: see :func:`by_token`."""
+    """True if the loss and the rank of each target token are wanted too: see :func:`by_token`."""
 
 
 def by_token(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """The same spans, with the loss and the rank of each target token: ``Loss.token_nll`` and ``Loss.token_ranks``."""
+    """Return the same spans, which also ask for ``Loss.token_nll`` and ``Loss.token_ranks`` of each target token."""
     return tuple(evolve(span, by_token=True) for span in spans)
 
 
 @frozen
 class EncodedSpan:
-    """A span as token ids. Positions ``start … len(ids)-1`` are its targets."""
+    """A span as token ids, of which positions ``start … len(ids)-1`` are the targets."""
 
     ids: tuple[int, ...]
     start: int
-    """First target position that is scored, ≥ 1: position 0 has no prediction."""
+    """First target position that is scored, at least 1, since the token at position 0 has no prediction."""
     count_only: bool = False
     by_token: bool = False
-    """Whether the loss must hold ``token_nll`` and ``token_ranks``."""
+    """True if the loss must hold ``token_nll`` and ``token_ranks``."""
     cut: int = 0
-    """Target tokens left out at the end, because the sequence would be too long with them."""
+    """Number of target tokens that were left out at the end because the sequence would have been too long with them."""
 
 
 @frozen
 class SpanLoss:
-    """What the student found for one span."""
+    """The student's result for one span."""
 
     nll: float | None
     """Sum of the target tokens' negative log-likelihoods, in nats; ``None`` when there is no number."""
@@ -68,31 +69,32 @@ class SpanLoss:
     token_ranks: tuple[int, ...] | None = None
     """Rank of each target token among the whole vocabulary, 1 for the likeliest, where the span asks for it."""
     cut: int = 0
-    """With ``token_nll``: the target tokens left out at the end. Core takes it from the encoded span."""
+    """Number of target tokens left out at the end, where ``token_nll`` is given. Core copies it from the encoded
+    span."""
 
     @property
     def has_tokens(self) -> bool:
-        """Whether each token has its own loss and rank."""
+        """Return whether each token has its own loss and rank."""
         return self.token_nll is not None and self.token_ranks is not None
 
 
 @frozen
 class Loss:
-    """The loss that a metric reads: one span, or the sum over all turns of a conversation."""
+    """The loss that a metric reads: of one span, or the sum over all turns of a conversation."""
 
     nll: float | None
     tokens: int
     status: str = "ok"
     reason: str | None = None
     parts: tuple[SpanLoss, ...] = ()
-    """The turns one by one, oldest first."""
+    """Results of the single turns, oldest first."""
 
     @property
     def mean(self) -> float:
         """Mean token loss L in nats (float64).
 
         Raises:
-            Unscored by contract: core never hands a metric a loss without a number.
+            ValueError: there is no number, which core rules out: it never hands such a loss to a metric.
         """
         if self.nll is None:
             raise ValueError(f"no loss: {self.reason}")
@@ -100,22 +102,25 @@ class Loss:
 
     @property
     def token_nll(self) -> tuple[float, ...]:
-        """Loss of each target token in nats, of spans asked for :func:`by_token`; turns end to end."""
+        """Loss of each target token in nats, for spans made by :func:`by_token`; turns concatenated."""
         return tuple(nll for part in self.parts for nll in part.token_nll or ())
 
     @property
     def token_ranks(self) -> tuple[int, ...]:
-        """Rank of each target token, 1 for the likeliest, of spans asked for :func:`by_token`; turns end to end."""
+        """Rank of each target token, 1 for the likeliest, for spans made by :func:`by_token`; turns concatenated."""
         return tuple(rank for part in self.parts for rank in part.token_ranks or ())
 
     @property
     def has_tokens(self) -> bool:
-        """Whether each token has its own loss and rank."""
+        """Return whether each token has its own loss and rank."""
         return all(part.has_tokens for part in self.parts)
 
 
 def total(parts: Sequence[SpanLoss]) -> Loss:
-    """Token-weighted sum over the turns of a conversation; the first turn without a number decides the status."""
+    """Return the sum over the turns of a conversation; the first turn without a number decides the status.
+
+    The sum of the token losses over the sum of the token counts is a mean in which every token weighs the same.
+    """
     tokens = sum(part.tokens for part in parts)
     bad = next((part for part in parts if part.status != "ok"), None)
     if bad is not None:
@@ -125,10 +130,11 @@ def total(parts: Sequence[SpanLoss]) -> Loss:
 
 
 def aligned(one: Loss, other: Loss) -> Iterator[tuple[float, float]]:
-    """The losses in nats of each target token that two passes over the same texts both score, turn by turn.
+    """Yield both losses, in nats, of each target token that two passes over the same texts score, turn by turn.
 
-    Both have to be asked for :func:`by_token`. Tokens are matched from the end of the target: a pass without
-    anything before it has no prediction for the first one, and each pass may be cut off elsewhere.
+    Both passes have to be asked for :func:`by_token`. Tokens are matched from the end of the target, because a pass
+    with an empty context has no prediction for the first target token, and the two passes may be cut off at different
+    lengths.
     """
     for mine, its in zip(one.parts, other.parts, strict=True):
         end = max(mine.cut, its.cut)
@@ -142,7 +148,7 @@ def _until(losses: tuple[float, ...], left_out: int) -> tuple[float, ...]:
 
 
 def turns(pair: Pair) -> Iterator[Pair]:
-    """Each assistant turn as a pair of its own, with what came before it as history; the last is *pair*.
+    """Yield each assistant turn as a pair, with the turns before it as history; the last pair is *pair* itself.
 
     Raises:
         Unscorable: an assistant turn does not follow a user turn.
@@ -158,11 +164,14 @@ def turns(pair: Pair) -> Iterator[Pair]:
 
 
 def shared(one: EncodedSpan, other: EncodedSpan) -> int:
-    """Tokens at the start that are fed for both."""
+    """Return the length of the longest common prefix of the two sequences, among the tokens that are fed to the model.
+
+    The last token of a sequence predicts nothing and is not fed.
+    """
     low, high = 0, min(len(one.ids), len(other.ids)) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        # Slices are compared in C: for prompts of some hundred tokens that is much faster than a loop.
+        # Slices are compared in C, which is much faster than a loop for prompts of some hundred tokens.
         if one.ids[low:middle] == other.ids[low:middle]:
             low = middle
         else:

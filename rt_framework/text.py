@@ -1,4 +1,4 @@
-"""Text that may come from anywhere, made fit to be shown or stored: without control characters, without secrets."""
+"""Text of any origin, made safe to show or store: without control characters and without secrets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _VARIABLE = re.compile(
     r"_PWD$|(^|_)(PASS|JWT|PAT|AUTH|OAUTH|AUTHORIZATION|BEARER|HEADERS|DSN|CONNECTION_STRING)$|"
     r"(BEARER|ACCESS|AUTH|API)_?(TOKEN|KEY)(_(?!FILE|PATH|DIR|URL|NAME|ALIAS)|$)"
 )
-"""Names of variables that hold a secret."""
+"""Names of environment variables that hold a secret."""
 _LOGIN = re.compile(r"://[^/?#\s]*?:([^/?#\s]+)@")
-"""Password in an address such as that of a data base or a proxy."""
+"""Password in a URL such as that of a data base or a proxy."""
 _LEAST = 6
-"""Characters of a secret; a shorter one would take words out of ordinary text."""
+"""Least length of a secret in characters; removing a shorter one would take words out of ordinary text."""
 _PARTS, _LONG = re.compile(r"""[\s,;=:"'{}]+"""), 16
-"""What stands between the parts of a value, and the characters of a part that is a secret by itself."""
+"""Separators between the parts of a value, and the least length in characters of a part that counts as a secret
+itself."""
 
 _OPTION = re.compile(
     r"(api|access|secret|private|service|account|subscription|auth|encryption|signing)[-_]?keys?([-_]?id)?$|"
@@ -32,23 +33,24 @@ _IN_ADDRESS = re.compile(
     r"key|secret|token|passw|passphrase|pwd|credential|auth(?!ors?\b)|signature|cookie|jwt|bearer|session|^(sig|code|pat)$",
     re.IGNORECASE,
 )
-"""Names that mean a secret where nothing but addresses and headers is named: ``?key=``, ``?code=``, ``X-Key``."""
+"""Names that mean a secret in places where only URLs and headers are named: ``?key=``, ``?code=``, ``X-Key``."""
 _HEADERS = re.compile(r"headers?$", re.IGNORECASE)
 _KEY = re.compile(r"\b((sk|gsk|xai)[-_](?=[-\w]*\d)[-\w]{20,}|hf_[a-zA-Z0-9]{20,}|AIza[-\w]{20,})", re.ASCII)
 
 
 def shown(text: object) -> str:
-    """*text* without what a terminal would obey: each control character but newline and tab becomes ``�``.
+    """Return *text* with ``�`` for each control character except newline and tab, so that no terminal obeys it.
 
-    So do marks that change the direction of writing, and lone surrogates.
+    Marks that change the direction of writing and lone surrogates are replaced as well.
     """
     return "".join(c if unicodedata.category(c)[0] != "C" or c in "\n\t" else "�" for c in str(text))
 
 
 def without_secrets(text: str) -> str:
-    """*text* with ``***`` for every secret of the environment: values of variables that are named so, and their parts.
+    """Return *text* with ``***`` in place of every secret of the environment.
 
-    And passwords in the addresses of other variables.
+    Secrets are the values of variables with a telling name, the long parts of these values, and the passwords in URLs
+    that other variables hold.
     """
     for secret in _secrets():
         text = text.replace(secret, "***")
@@ -56,9 +58,12 @@ def without_secrets(text: str) -> str:
 
 
 def secret_place(value: object, path: str) -> str | None:
-    """Path of the first option that is named as a secret or looks like a key, in nested plain values; else ``None``."""
+    """Return the path of the first option in nested plain values that holds a secret; ``None`` if there is none.
+
+    An option holds a secret if its name says so, if its text looks like a key, or if it is a URL with a secret in it.
+    """
     if isinstance(value, Mapping):
-        # In a mapping of headers each name is one that a server knows.
+        # Names in a mapping of headers are header names, for which a stricter pattern applies.
         names = _IN_ADDRESS if _HEADERS.search(path) else _OPTION
         named = (f"{path}.{key}" for key in value if names.search(str(key)))
         inner = (secret_place(one, f"{path}.{key}") for key, one in value.items())
@@ -69,9 +74,10 @@ def secret_place(value: object, path: str) -> str | None:
 
 
 def secret_in_address(text: str) -> str | None:
-    """What of an address is, or may be, a secret: user name, query or fragment; ``None`` for any other text.
+    """Return the name of the part of a URL that is or may be a secret; ``None`` for any other text.
 
-    Query and fragment are told by the names in them.
+    The parts are the user name or password, the query and the fragment. Query and fragment are judged by the names in
+    them.
     """
     if "://" not in text or any(c.isspace() for c in text):
         return None
@@ -79,7 +85,7 @@ def secret_in_address(text: str) -> str | None:
     before, _, query = before.partition("?")
     scheme, _, rest = before.partition("://")
     login, at, _ = rest.partition("/")[0].rpartition("@")
-    # abfss://container@account names no user, and https://TOKEN@host a key.
+    # In abfss://container@account the part before the @ is no user, but in https://TOKEN@host it is a key.
     if at and (":" in login or scheme.lower().startswith("http")):
         return "a user name or password"
     if any(_IN_ADDRESS.search(name) for name, _ in parse_qsl(query.replace(";", "&"), keep_blank_values=True)):
@@ -88,11 +94,14 @@ def secret_in_address(text: str) -> str | None:
 
 
 def _secrets() -> Iterator[str]:
-    """The secrets of the environment, longest first, as they are and as addresses and headers write them."""
+    """Yield the secrets of the environment, longest first, each as it is, URL-encoded and in Base64.
+
+    Longest first, so that no secret is broken up by the removal of a shorter one in it.
+    """
     values = set()
     for name, value in os.environ.items():
         if _VARIABLE.search(name.upper()):
-            # Of headers or of a JSON object a provider repeats one part.
+            # A provider's message may repeat a single part of a value that consists of headers or of a JSON object.
             parts = (part for part in _PARTS.split(value) if len(part) >= _LONG)
             values |= {value, *parts}
         elif "://" in value:

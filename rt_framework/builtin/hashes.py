@@ -1,4 +1,4 @@
-"""SHA-256 of large files, remembered between runs."""
+"""SHA-256 of large files, cached between runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def file_hashes(paths: Iterable[Path]) -> list[str]:
-    """SHA-256 of each file, in hexadecimal.
+    """Return the SHA-256 of each file, in hexadecimal.
 
-    A file is read again only when its path, size or modification time has changed. The memory is
+    A file is read again only when its path, size or modification time has changed. The cache is
     ``$XDG_CACHE_HOME/rt_framework/hashes.json``; where it cannot be written, files are read every time.
 
     Raises:
@@ -53,7 +53,7 @@ def _load() -> dict[str, list[int | str]]:
 
 
 def _save(memory: dict[str, list[int | str]]) -> None:
-    """Replace the file whole, so that a reader never sees half of it."""
+    """Replace the whole file at once, so that no reader sees a half-written one."""
     with contextlib.suppress(OSError, RuntimeError):
         target = _file()
         target.parent.mkdir(parents=True, exist_ok=True)

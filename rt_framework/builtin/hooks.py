@@ -1,4 +1,4 @@
-"""What the package itself offers, registered as any plugin would."""
+"""The built-in plugins, registered through the same hooks as any other plugin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HERE = "rt_framework.builtin"
 
 @hookimpl
 def rt_register_teachers(register: Register) -> None:
-    """Any provider, a local model, recorded answers."""
+    """Offer any provider through litellm, a local model, and recorded answers."""
     at = f"{_HERE}.teachers"
     register("litellm", f"{at}.litellm:LiteLLMTeacher", help="any provider through litellm", settings=LiteLLMSettings)
     register("hf", f"{at}.hf:HFTeacher", help="a local transformers model", settings=HFTeacherSettings)
@@ -27,14 +27,14 @@ def rt_register_teachers(register: Register) -> None:
 
 @hookimpl
 def rt_register_students(register: Register) -> None:
-    """The reference scorer."""
+    """Offer the reference student."""
     target = f"{_HERE}.students.hf:HFStudent"
     register("hf", target, help="a causal LM: hub id, local directory or GGUF file", settings=HFSettings)
 
 
 @hookimpl
 def rt_register_metrics(register: Register) -> None:
-    """The papers' scores, each under the name of its formula."""
+    """Offer the papers' scores, each under the name of its formula."""
     at = f"{_HERE}.metrics"
     register("ifd", f"{at}.ratios:IFD", help="ppl(y|x) / ppl(y), higher is more to learn")
     register("ifd-loss", f"{at}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it")
@@ -47,7 +47,7 @@ def rt_register_metrics(register: Register) -> None:
 
 @hookimpl
 def rt_register_selectors(register: Register) -> None:
-    """Choices between versions of a sample, and between samples."""
+    """Offer selectors between the versions of a sample, and selectors between samples."""
     at = f"{_HERE}.selectors"
     register(
         "highest", f"{at}.versions:Highest", help="the version with the highest score", settings=selectors.BestSettings
@@ -69,7 +69,7 @@ def rt_register_selectors(register: Register) -> None:
 
 @hookimpl
 def rt_register_reflections(register: Register) -> None:
-    """The two reflections of Selective Reflection-Tuning."""
+    """Offer the two reflections of Selective Reflection-Tuning."""
     at = f"{_HERE}.reflections"
     help_one = "critique, then a new instruction and its answer"
     register("instruction", f"{at}.instruction:InstructionReflection", help=help_one, settings=ReflectionSettings)
@@ -79,7 +79,7 @@ def rt_register_reflections(register: Register) -> None:
 
 @hookimpl
 def rt_register_templates(register: Register) -> None:
-    """The published text templates and the student's own."""
+    """Offer the published text templates and the student's own chat template."""
     at = f"{_HERE}.templates"
     for name in ("alpaca", "vicuna", "wizardlm", "none"):
         register(name, f"{at}.text:{name}", help=f"the text template '{name}'")
@@ -88,7 +88,7 @@ def rt_register_templates(register: Register) -> None:
 
 @hookimpl
 def rt_register_formats(register: Register) -> None:
-    """Files and directories of rows."""
+    """Offer the formats of files and directories of rows."""
     at = f"{_HERE}.formats"
     register("json", f"{at}.json:JsonFormat", help="one JSON array of objects")
     register("jsonl", f"{at}.jsonl:JsonlFormat", help="one JSON object a line")
@@ -99,7 +99,7 @@ def rt_register_formats(register: Register) -> None:
 
 @hookimpl
 def rt_register_stages(register: Register) -> None:
-    """What a pipeline is made of."""
+    """Offer the stages of a pipeline."""
     at = f"{_HERE}.stages"
     register("reflect", f"{at}.rewriting:Reflect", help="ask for a rewrite", settings=stages.ReflectSettings)
     register("choose", f"{at}.rewriting:Choose", help="keep one version", settings=stages.ChooseSettings)
@@ -112,7 +112,7 @@ def rt_register_stages(register: Register) -> None:
 
 @hookimpl
 def rt_register_executors(register: Register) -> None:
-    """Where the student runs."""
+    """Offer the places where the student can run: in this process, or in one process for each GPU."""
     at = f"{_HERE}.executors"
     register("local", f"{at}.local:LocalExecutor", help="in this process")
     help_ = "one process for each GPU of this machine"
@@ -121,7 +121,7 @@ def rt_register_executors(register: Register) -> None:
 
 @hookimpl
 def rt_register_reporters(register: Register) -> None:
-    """Who watches."""
+    """Offer the reporters: a live screen, and events as lines of JSON."""
     register("console", "rt_framework.terminal.live:ConsoleReporter", help="a live screen, or plain lines in a pipe")
     target = f"{_HERE}.reporters.jsonl:JsonlReporter"
     register("jsonl", target, help="every event as a line of JSON", settings=JsonlSettings)

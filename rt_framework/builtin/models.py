@@ -1,4 +1,4 @@
-"""Causal language models from the hub, a directory or a GGUF file: which one it is, and how to load it.
+"""Identity and loading of causal language models from the hub, a directory or a GGUF file.
 
 Shared by the local student and the local teacher. Importing this module imports neither torch nor transformers.
 """
@@ -24,27 +24,28 @@ from rt_framework.builtin.weights import whole_model, without_embedding
 from rt_framework.errors import ModelError, Unscorable
 from rt_framework.model import Turn
 
-# Idle OpenMP threads spin by default. Where another process wants the core that costs a time slice at
-# every barrier, and a forward pass takes tens of times longer. Read when torch is loaded.
+# By default idle OpenMP threads wait by spinning. If another process needs the core, each barrier then costs a time
+# slice, and a forward pass takes tens of times longer. The variable is read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 AT_WORK = threading.RLock()
-"""Held by the local model that loads or computes. Two at once only take the cores from each other, and
-transformers can neither be imported nor load from two threads: it changes torch's defaults meanwhile."""
+"""Lock held while a local model is loaded or computes. Two models at work at once only compete for the same cores, and
+transformers can neither be imported nor load a model from two threads, because it changes torch's defaults
+meanwhile."""
 
 _DECISIVE = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.py")
-"""Files of a model directory that its answers depend on."""
+"""Files of a model directory that affect the model's output."""
 _HUB_SECONDS = 5.0
 _SANE_LENGTH = 10_000_000
-"""Tokenizers without a limit state one of 10³⁰ tokens."""
+"""Longest plausible length limit in tokens: tokenizers without a limit state one of 10³⁰ tokens."""
 
-# Some templates show the date of the day, and a score must not depend on it. The newline is no part of what
-# is rendered: chat templates drop the one behind a block.
+# Some templates show the current date, and a score must not depend on it. The newline is not rendered, because chat
+# templates drop the newline after a block.
 _FIXED_DATE = "{% macro strftime_now(style) %}26 Jul 2024{% endmacro %}\n"
 
 
 class ModelSettings(Hashable, Protocol):
-    """What the settings of every local model have."""
+    """The settings that every local model has."""
 
     @property
     def model(self) -> str:
@@ -56,7 +57,7 @@ class ModelSettings(Hashable, Protocol):
 
     @property
     def device(self) -> str | None:
-        """Torch device, or none for the best there is."""
+        """Torch device, or ``None`` for CUDA if there is one and else the CPU."""
 
     @property
     def revision(self) -> str | None:
@@ -64,12 +65,12 @@ class ModelSettings(Hashable, Protocol):
 
     @property
     def trust_remote_code(self) -> bool:
-        """Whether model code from the repository may run."""
+        """Return whether model code from the repository may run."""
 
 
 @frozen
 class _Shared:
-    """What two settings have in common that load the same model."""
+    """The settings that decide which model is loaded; student and teacher share a model if these are equal."""
 
     model: str
     dtype: str
@@ -82,7 +83,9 @@ class _Shared:
 
 
 def model_identity(settings: ModelSettings) -> str:
-    """Content hash of the model: SHA-256 of a GGUF file, of a directory's decisive files, or the hub commit.
+    """Return the content hash of the model: of a GGUF file or a directory's decisive files, or the hub commit.
+
+    The hash of files is SHA-256.
 
     Raises:
         ModelError: there is no such model.
@@ -99,17 +102,17 @@ def model_identity(settings: ModelSettings) -> str:
 
 
 def resolved_dtype(settings: ModelSettings) -> str:
-    """Name of the torch dtype the weights get. Imports torch only to tell ``auto`` on an unnamed device."""
+    """Return the name of the weights' torch dtype. Imports torch only to resolve ``auto`` on an unnamed device."""
     if settings.dtype != "auto":
         return settings.dtype
-    # A GGUF file is dequantised, and the published losses of one are in float32.
+    # A GGUF file is dequantised, and the published losses of GGUF models are in float32.
     if _is_gguf(_local(settings.model)):
         return "float32"
     return "bfloat16" if resolved_device(settings).startswith("cuda") else "float32"
 
 
 def resolved_device(settings: ModelSettings) -> str:
-    """The torch device to use."""
+    """Return the torch device to use."""
     if settings.device is not None:
         return settings.device
     import torch
@@ -127,7 +130,7 @@ def _is_gguf(path: Path | None) -> bool:
 
 
 def _commit(model: str, revision: str | None) -> str:
-    """A full commit hash is an identity by itself; everything else is looked up."""
+    """Return the commit hash of a model on the hub; a full hash as *revision* needs no look-up."""
     if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     return _hub(model, revision)[0]
@@ -135,7 +138,7 @@ def _commit(model: str, revision: str | None) -> str:
 
 @lru_cache
 def _hub(model: str, revision: str | None) -> tuple[str, bool]:
-    """Commit, and whether it is known from the local cache alone because the hub did not answer."""
+    """Return the commit, and whether only the local cache knows it because the hub did not answer."""
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -178,7 +181,7 @@ def _missing(model: str, reason: str) -> ModelError:
 
 @lru_cache(maxsize=4)
 def load_config(settings: ModelSettings) -> Any:
-    """The transformers configuration. Kept, since a GGUF file takes seconds to parse.
+    """Return the transformers configuration. Cached, since a GGUF file takes seconds to parse.
 
     Raises:
         ModelError: there is no such model, or it cannot be read.
@@ -189,7 +192,7 @@ def load_config(settings: ModelSettings) -> Any:
 
 
 def load_tokenizer(settings: ModelSettings) -> Any:
-    """The tokenizer, as transformers makes it.
+    """Return the tokenizer, as transformers makes it.
 
     Raises:
         ModelError: there is no such model, or it cannot be read.
@@ -200,19 +203,19 @@ def load_tokenizer(settings: ModelSettings) -> Any:
 
 
 def foreign_tokens(settings: ModelSettings, tokenizer: Any) -> dict[int, str]:
-    """The special tokens of the tokenizer that the model has no embedding for, by number.
+    """Return the special tokens, by id, that the tokenizer has but the model has no embedding for.
 
     Raises:
-        ModelError: another token has none either, so that this is not the tokenizer of the model.
+        ModelError: an ordinary token has no embedding either, so that this is not the tokenizer of the model.
     """
     size = getattr(load_config(settings).get_text_config(), "vocab_size", None)
     return without_embedding(settings.model, size, tokenizer)
 
 
 def load_model(settings: ModelSettings, attention: str | None = None) -> Any:
-    """The model with its language head, on its device, ready for inference. Safetensors and GGUF only.
+    """Return the model with its language head, on its device, ready for inference. Safetensors and GGUF only.
 
-    A model that is teacher and student is loaded once.
+    A model that is both teacher and student is loaded once.
 
     Raises:
         ModelError: there is no such model, it cannot be read, or weights of it are missing.
@@ -221,7 +224,7 @@ def load_model(settings: ModelSettings, attention: str | None = None) -> Any:
 
 
 def unused_weights(settings: ModelSettings, attention: str | None = None) -> str:
-    """What the files of the model hold besides, in words: further heads, a vision tower; empty where all is used."""
+    """Return which weights of the model's files are not used, in words: further heads, a vision tower; else empty."""
     return _load(_shared(settings), attention)[1]
 
 
@@ -253,21 +256,21 @@ def _load(settings: _Shared, attention: str | None) -> tuple[Any, str]:
 
 
 def window(config: Any, tokenizer: Any) -> int:
-    """Longest sequence in tokens that the model and its tokenizer state."""
+    """Return the longest sequence in tokens that the model and its tokenizer state as their limit."""
     text = config.get_text_config()
     stated = (getattr(text, "max_position_embeddings", None), tokenizer.model_max_length)
     return min((limit for limit in stated if limit and limit < _SANE_LENGTH), default=sys.maxsize)
 
 
 def _source(settings: ModelSettings) -> tuple[str, dict[str, Any]]:
-    """Name and options that every ``from_pretrained`` takes."""
+    """Return the name and the options that every ``from_pretrained`` takes."""
     options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
     if settings.trust_remote_code:
-        # A config may name code of another repository, which would be run as it is there today.
+        # The configuration may name code of another repository, which would otherwise run in its newest revision.
         options["code_revision"] = settings.revision
     path = _local(settings.model)
     if path is None:
-        # With the hub out of reach each file would be asked for in vain, many times.
+        # With the hub out of reach every file would be requested in vain, many times.
         commit, local_only = _hub(settings.model, settings.revision)
         return settings.model, {**options, "revision": commit, "local_files_only": local_only}
     if path.is_file():
@@ -278,7 +281,7 @@ def _source(settings: ModelSettings) -> tuple[str, dict[str, Any]]:
 
 @contextmanager
 def _loading(model: str) -> Iterator[Any]:
-    """Gives transformers, silenced, and makes whatever it raises one line."""
+    """Yield transformers, silenced, and turn any exception of it into a :class:`ModelError` of one line."""
     try:
         with AT_WORK:
             import transformers
@@ -294,22 +297,23 @@ def _loading(model: str) -> Iterator[Any]:
 
 @lru_cache
 def _silence() -> None:
-    """The console belongs to the run."""
+    """Turn off the log lines and progress bars of transformers, because the console belongs to the run."""
     from transformers import modeling_gguf_pytorch_utils as gguf
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    # The GGUF loader has a bar of its own that no switch reaches.
+    # The GGUF loader has a progress bar of its own, which no setting turns off.
     gguf.tqdm = partial(gguf.tqdm, disable=True)
 
 
 @lru_cache
 def _parse_once() -> None:
-    """Parse a GGUF file once.
+    """Make transformers parse a GGUF file once.
 
-    transformers reads it for the tokenizer, the config and the model, and makes the map of names anew for
-    every tensor: with a small model that is most of the start. Both are pure.
+    transformers reads the file separately for the tokenizer, the configuration and the model, and builds the map of
+    tensor names anew for every tensor: with a small model that is most of the start-up time. Both are pure functions,
+    so their results can be cached.
     """
     gguf: Any = importlib.import_module("gguf")
     gguf.GGUFReader = lru_cache(maxsize=1)(gguf.GGUFReader)
@@ -320,10 +324,10 @@ def _parse_once() -> None:
 
 
 def leading_ids(tokenizer: Any) -> tuple[int, ...]:
-    """What the tokenizer puts before every text: a BOS, or nothing.
+    """Return the ids that the tokenizer puts before every text: a BOS token, or nothing.
 
-    The ids of a probe without special tokens are looked up in those with: what stands before is
-    leading. What some tokenizers append (EOS) is left out for good, since a text that goes on has no end.
+    The ids of a probe text without special tokens are looked up in its ids with special tokens, and the ids before them
+    are the leading ones. Ids that some tokenizers append (EOS) are never used, because a text that goes on has no end.
     """
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]
@@ -332,7 +336,7 @@ def leading_ids(tokenizer: Any) -> tuple[int, ...]:
 
 
 def render(tokenizer: Any, turns: Sequence[Turn]) -> str:
-    """Messages as text, by the chat template, up to where the assistant speaks.
+    """Return messages as text, by the chat template, up to the place where the assistant's answer begins.
 
     Raises:
         Unscorable: ``no_template``: there is no chat template; ``template_error``: it refuses these messages.
@@ -341,7 +345,7 @@ def render(tokenizer: Any, turns: Sequence[Turn]) -> str:
         raise Unscorable("no_template", "the tokenizer has no chat template")
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
     try:
-        # As a batch of one, since a conversation without any message is read as no conversation.
+        # As a batch of one conversation, since an empty conversation by itself is not read as a conversation.
         texts = tokenizer.apply_chat_template(
             [messages],
             chat_template=_FIXED_DATE + tokenizer.get_chat_template(),

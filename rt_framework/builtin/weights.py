@@ -1,4 +1,4 @@
-"""Whether a model that was loaded is the model of its files: no weight made up, an embedding for every token."""
+"""Checks that a loaded model is complete: all weights are from its files, and every token has an embedding."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _log = logging.getLogger("rt_framework")
 
 
 def whole_model(name: str, load: Callable[[], tuple[Any, Any]]) -> tuple[Any, str]:
-    """The model, and in words what its files hold besides: further heads, a vision tower; empty where all is used.
+    """Return the model, and in words the unused weights of its files: further heads, a vision tower; else empty.
 
-    transformers fills with random numbers what a checkpoint does not hold. A head that is tied to the embeddings
-    counts as held.
+    transformers fills weights that a checkpoint lacks with random numbers. A head that is tied to the embeddings does
+    not count as missing.
 
     Args:
-        name: of the model, for messages.
-        load: gives the model and the loading report of transformers.
+        name: name of the model, for messages.
+        load: returns the model and the loading report of transformers.
 
     Raises:
         ModelError: weights are missing, or have other sizes than the config states.
@@ -47,17 +47,17 @@ def whole_model(name: str, load: Callable[[], tuple[Any, Any]]) -> tuple[Any, st
 
 
 def without_embedding(name: str, size: int | None, tokenizer: Any) -> dict[int, str]:
-    """The special tokens that the model has no embedding for, by number. Some models have such, padding for one.
+    """Return the special tokens without an embedding in the model, by id. An example is a padding token.
 
-    No text needs them, so that only a text in which one stands is refused.
+    No ordinary text contains them, so that only a text in which one of them occurs is refused.
 
     Args:
-        name: of the model, for messages.
-        size: of the model's vocabulary, as far as it is known.
-        tokenizer: of transformers.
+        name: name of the model, for messages.
+        size: size of the model's vocabulary, if it is known.
+        tokenizer: a tokenizer of transformers.
 
     Raises:
-        ModelError: another token has none either.
+        ModelError: an ordinary token has no embedding either.
     """
     if size is None:
         return {}
@@ -73,7 +73,7 @@ def without_embedding(name: str, size: int | None, tokenizer: Any) -> dict[int, 
 
 
 def _named(keys: Iterable[str]) -> str:
-    """How many tensors, and the names of the first three; empty for none."""
+    """Return the number of tensors and the names of the first three; an empty text for no tensor."""
     names = sorted(keys)
     more = ", …" if len(names) > 3 else ""
     return f"{len(names)} tensor{'s' if len(names) > 1 else ''} ({', '.join(names[:3])}{more})" if names else ""

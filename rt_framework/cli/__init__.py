@@ -1,4 +1,4 @@
-"""The command line. Every command is a module of its own, imported when it is called."""
+"""The command line ``rt``. Every command is a module of its own, imported when the command is called."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _COMMANDS = {
 _PLUGIN_GROUP = "rt_framework.commands"
 
 FAULT = 70
-"""Exit code of a fault in this program, with a traceback. Python's own, 1, means too many failed samples."""
+"""Exit code after a bug in this program, with a traceback. Python's own code, 1, here means too many failed samples."""
 
 
 class _Group(click.Group):
-    """Knows its commands by name; imports one when it is called."""
+    """The group of all commands: knows them by name, and imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*_COMMANDS, *sorted(point.name for point in _plugin_commands())]
@@ -92,7 +92,7 @@ class _Group(click.Group):
 
 
 def _plugin_commands() -> list[metadata.EntryPoint]:
-    """Commands of plugins, by name. A package that is found twice on the path counts once."""
+    """Return the commands of plugins, sorted by name. A package that is found twice on the path counts once."""
     points = {(point.name, point.value): point for point in metadata.entry_points(group=_PLUGIN_GROUP)}
     return sorted((point for point in points.values() if point.name not in _COMMANDS), key=lambda point: point.name)
 
@@ -107,7 +107,7 @@ def _load(points: Sequence[metadata.EntryPoint]) -> click.Command:
     """Import a plugin's command.
 
     Raises:
-        PluginError: two packages offer it, or it cannot be imported.
+        PluginError: two packages offer the command, or it cannot be imported.
     """
     name, packages = points[0].name, " and ".join(f"'{_package(point)}'" for point in points)
     if len(points) > 1:
@@ -149,7 +149,7 @@ def rt(ctx: click.Context, plugins: tuple[str, ...], strict_plugins: bool) -> No
 
 
 def main() -> None:
-    """Run the command line; an error the user can act on is one line and an exit code."""
+    """Run the command line; turn an error that the user can act on into one line and an exit code."""
     try:
         code = rt.main(prog_name="rt", standalone_mode=False)
     except click.exceptions.Exit as exit_:
@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def _fault(error: Exception) -> int:
-    """Tell of what is no error of ours to foresee; a path that no system can have is one of the user's."""
+    """Report an unforeseen error; return the exit code. A path that no system can have counts as the user's error."""
     if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
         path = str(error.filename)
         _complain(f"{path if len(path) < 300 else path[:100] + '…' + path[-100:]}: {error.strerror}; name another path")
@@ -179,7 +179,7 @@ def _fault(error: Exception) -> int:
 
 
 def _complain(message: str) -> None:
-    """One line, whatever the message holds: names from data and plugins may carry terminal escapes."""
+    """Print an error as one safe line: names from data and plugins in the message may carry terminal escapes."""
     click.echo(f"Error: {shown(without_secrets(' '.join(message.split())))}", err=True)
 
 

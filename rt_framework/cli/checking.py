@@ -1,4 +1,4 @@
-"""What ``rt plugins check`` prints."""
+"""The checks of ``rt plugins check``, and how they are printed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rt_framework.testing.checking import Checked, check
 
 
 def show_checks(host: Host, name: str, options: Any, only: str | None = None) -> bool:
-    """Check the plugin called *name*, or every part of that name; whether nothing was held against it.
+    """Check the plugin called *name*, or every part of that name; return whether all parts were checked and passed.
 
     Args:
-        host: finds it.
-        name: of a plugin or a part.
-        options: for the parts that need some.
-        only: the one kind to check, as in ``metric``.
+        host: finds the plugin.
+        name: name of a plugin or of a part.
+        options: options for the parts that need some.
+        only: the one kind to check, such as ``metric``.
 
     Raises:
-        PluginError: nothing is called so, or is of that kind, or the plugin failed to load.
+        PluginError: nothing has that name and kind, or the plugin failed to load.
     """
     entries = _of_kind(found(host, name), only)
     console, left, failed = stdout(), 0, 0

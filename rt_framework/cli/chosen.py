@@ -1,4 +1,4 @@
-"""Options of the plugins that a command line names, by any author: ``--student hf:M`` brings ``--student-dtype``."""
+"""Command line options of the plugins that a command line names: ``--student hf:M`` brings ``--student-dtype``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ChoosingCommand(click.Command):
         self._choices = choices
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Find out which plugins are named; their options are options of this call."""
-        # A shell that completes words has no host.
+        """Find the plugins that are named, and make their options options of this call."""
+        # Shell completion calls this without a host.
         for name, kind in self._choices.items() if ctx.obj else ():
             default = next(one.default for one in self.params if one.name == name)
             value = _named(args, f"--{name}", default if isinstance(default, str) else None)
@@ -35,17 +35,17 @@ class ChoosingCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own, and those of the plugins named."""
+        """Return the options of the command, and those of the plugins that are named."""
         *own, help_ = super().get_params(ctx)
         named = ctx.meta.get(_FIELDS, {}).items()
         return [*own, *(_option(name, option) for name, options in named for option in options), help_]
 
 
 def chosen(name: str, text: str) -> Spec:
-    """The plugin that ``--NAME TEXT`` names, with the options given for it beside.
+    """Return the plugin that ``--NAME TEXT`` names, with the options of ``--NAME-…`` on the same command line.
 
     Raises:
-        ConfigError: TEXT is no name with options.
+        ConfigError: TEXT is no plugin name with options.
     """
     spec, meta = _spec(name, text), click.get_current_context().meta
     fields, given = (meta.get(key, {}).get(name) for key in (_FIELDS, _GIVEN))
@@ -57,7 +57,7 @@ def chosen(name: str, text: str) -> Spec:
 
 
 _FIELDS, _GIVEN = "rt_framework.fields", "rt_framework.given"
-"""Where a call keeps the options that there are, and those that were given, by the name of the option."""
+"""Keys in click's ``meta`` of a call for the options that plugins have, and for those that were given."""
 
 
 def _spec(name: str, text: str) -> Spec:
@@ -67,7 +67,7 @@ def _spec(name: str, text: str) -> Spec:
 
 
 def _named(args: Sequence[str], flag: str, default: str | None) -> str | None:
-    """What is given for an option, before anything is parsed; its default where options of that are given."""
+    """Return an option's value before parsing; its default if only options such as ``--student-dtype`` are given."""
     asked = False
     for at in reversed(range(len(args))):
         name, equals, value = args[at].partition("=")
@@ -94,7 +94,7 @@ def _option(name: str, option: Option) -> click.Option:
 
 
 def _plain(name: str, option: Option, value: str) -> Any:
-    """A text as it stands, anything else as YAML reads it."""
+    """Return the value of a text option unchanged, and any other value as YAML reads it."""
     from rt_framework.config import parse_yaml
 
     return value if option.is_text else parse_yaml(value, f"--{name}-{option.name}")

@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Options and helpers that several commands share."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ reporter_option = click.option(
 moved_option = click.option(
     "--moved", is_flag=True, help="The teacher's server has moved: take the answers of its new place beside the others."
 )
-"""For every command that asks a teacher."""
+"""Option of every command that asks a teacher."""
 overwrite_option = click.option("--overwrite", is_flag=True, help="A file of yours that is there may go.")
-"""For every command that writes where the user says."""
+"""Option of every command that writes to a path that the user gives."""
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument DATA and how to read it; the command gets them as ``data`` and ``limit``."""
+    """Add the argument DATA and the options for reading it; the command gets them as ``data`` and ``limit``."""
 
     @functools.wraps(command)
     def gathered(
@@ -63,10 +63,10 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:
-    """``KEY=VALUE`` options as a mapping.
+    """Return ``KEY=VALUE`` options as a mapping.
 
     Raises:
-        click.UsageError: one has no ``=``.
+        click.UsageError: a value has no ``=``.
     """
     for value in values:
         if "=" not in value:
@@ -76,9 +76,9 @@ def pairs(values: Sequence[str], option: str) -> dict[str, str]:
 
 @contextmanager
 def watching(host: Host, names: Sequence[str]) -> Iterator[list[Any]]:
-    """The reporters that were asked for; they leave the terminal as it was, however the run ends.
+    """Build the reporters of these names and close them after the block, so that they restore the terminal in any case.
 
-    They alone write to standard output meanwhile.
+    Inside the block only reporters write to standard output; all other output goes to standard error.
     """
     from rt_framework.config import Builder, spec_of
 

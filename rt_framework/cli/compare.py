@@ -1,4 +1,4 @@
-"""``rt compare``."""
+"""The command ``rt compare``."""
 
 from __future__ import annotations
 
@@ -60,16 +60,7 @@ def command(
     With --judge a teacher marks both answers to each question that A and B share, in both orders. Its options are
     options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
     """
-    from rt_framework.compare import (
-        JudgeJob,
-        claim_judged,
-        compare,
-        lent,
-        open_side,
-        plain,
-        plain_judgements,
-        write_json,
-    )
+    from rt_framework.compare import JudgeJob, as_json, claim_judged, compare, lent, open_side, write_json
     from rt_framework.config import Data, Limits
     from rt_framework.terminal import line, show_comparison, show_judgements, stdout
 
@@ -92,7 +83,7 @@ def command(
     if judged is not None:
         show_judgements(console, judged)
     if found_at is not None:
-        write_json(found_at, plain(found) | ({} if judged is None else {"judge": plain_judgements(judged)}))
+        write_json(found_at, as_json(found, judged))
         console.print(line(f"wrote {out}"))
     return int(judged is not None and judged.errors > 0)
 

@@ -1,4 +1,4 @@
-"""What ``rt plugins show`` prints."""
+"""The output of ``rt plugins show``."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def describe(host: Host, name: str) -> None:
 
 
 def found(host: Host, name: str) -> list[Entry]:
-    """What the plugin called *name* offers, or every part of that name.
+    """Return the parts that the plugin called *name* offers, or all parts of that name.
 
     Raises:
-        PluginError: nothing is called so, or the plugin failed to load.
+        PluginError: nothing has that name, or the plugin failed to load.
     """
     host.load(name)
     entries = _called(host, name)
@@ -50,7 +50,7 @@ def _called(host: Host, name: str) -> list[Entry]:
 
 
 def _origin(host: Host, plugin: str) -> str:
-    """Where a plugin comes from, and what it was written for."""
+    """Return a line with the package of a plugin and the plugin API for which it was written."""
     found = next((one for one in host.discovered() if one.name == plugin), None)
     package = f", package {found.package} {found.version}" if found and found.package else ""
     return f"plugin {plugin}{package}, plugin API {host.api_of(plugin)}"

@@ -1,4 +1,4 @@
-"""``rt doctor``."""
+"""The command ``rt doctor``."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def command(
 
 
 def _told(results: list[Finding]) -> int:
-    """Print what was found; gives the exit code."""
+    """Print the findings; return the exit code."""
     from rt_framework.terminal import line, stdout, table
 
     console = stdout()

@@ -1,4 +1,4 @@
-"""``rt explain``."""
+"""The command ``rt explain``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def command(run_dir: Path, sample: str) -> None:
 
     ledger = look(run_dir)
     try:
-        # What was typed need not be text.
+        # The argument may hold lone surrogates, which stand for bytes that are no text.
         found = ledger.find_sample(sample.encode("utf-8", "replace").decode())
         if not found and is_row(sample):
             raise DataError(f"{run_dir}: row {sample} (from 0) is not among the samples of the last run")

@@ -1,4 +1,4 @@
-"""``rt export``."""
+"""The command ``rt export``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def command(
 
 
 def _check(form: object, pack: str | None, hub_folder: bool, license_: str | None) -> None:
-    """Whether the options say one thing."""
+    """Check that the options do not contradict each other."""
     if pack is not None and hub_folder:
         raise click.UsageError("--pack and --hub-folder are two folders; call it twice")
     if form and (pack is not None or hub_folder):

@@ -1,4 +1,4 @@
-"""The host of one call of the command line."""
+"""The plugin host of one call of the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rt_framework.plugin import Host
 
 
 def make_host(plugins: Sequence[str], strict: bool) -> Host:
-    """The host that the options and the environment ask for."""
+    """Return a host with the plugins that the options and the environment ask for."""
     # `python -c` puts the working directory first. A yaml.py beside the data would then run with the keys of the
     # environment: no file there is code until -p names it.
     sys.path[:] = filter(None, sys.path)
@@ -27,10 +27,10 @@ def make_host(plugins: Sequence[str], strict: bool) -> Host:
 
 
 def _module(plugin: str) -> str:
-    """The module that ``-p`` names, by its name or by the path of a file. Python can import it from now on.
+    """Return the name of the module that ``-p`` gives by name or file path, and make it importable.
 
     Raises:
-        PluginError: there is no such file, or its name is the name of another module.
+        PluginError: the file does not exist, or its name is the name of another module.
     """
     if plugin.endswith(".py") or os.sep in plugin:
         file = _file(plugin)
@@ -56,11 +56,11 @@ def _file(plugin: str) -> Path:
 def _import_from(file: Path, plugin: str) -> None:
     """Let Python find a module in the folder of *file*, unless it finds another one of that name.
 
-    The folder comes last, so that nothing else in it stands before a module that is installed. It is the folder and
-    not the one file, since a plugin imports the modules beside it and worker processes import it by its name.
+    The folder comes last on ``sys.path``, so that no other file in it hides an installed module. The whole folder is
+    added, since a plugin imports the modules beside it and worker processes import the plugin by its name.
 
     Raises:
-        PluginError: the file is there, and its name is the name of another module.
+        PluginError: the file exists, and its name is the name of another module.
     """
     folder = file.parent
     try:

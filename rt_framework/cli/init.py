@@ -1,4 +1,4 @@
-"""``rt init``."""
+"""The command ``rt init``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands that run a job share."""
+"""Argument and options that the commands that run a job share."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 @frozen
 class RunRequest:
-    """What the command line asks for."""
+    """A job as the command line asks for it."""
 
     host: Host
     config: Config
     run_dir: Path
     reporters: tuple[str, ...]
     command: str
-    """The command that runs it, as it would be typed."""
+    """The ``rt run`` command that runs the job, as a user would type it."""
     moved: bool
-    """Whether the teacher may be asked at another place than the run directory knows."""
+    """True if the teacher may be asked at another place (provider or server) than the run directory has recorded."""
 
     def run(self, manner: RunMode) -> Summary:
-        """Run it."""
+        """Run the job."""
         import asyncio
 
         from rt_framework.cli.common import watching
@@ -44,12 +44,12 @@ class RunRequest:
             return asyncio.run(run(self.host, self.config, self.run_dir, watchers, evolve(manner, moved=self.moved)))
 
     def exit_code(self, summary: Summary) -> int:
-        """1 when more samples met errors than allowed."""
+        """Return 1 if more samples met errors than ``limits`` allow, else 0."""
         return int(self.config.limits.too_many(summary.errors, summary.total))
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument CONFIG and how to run it; the command gets them as ``job``."""
+    """Add the argument CONFIG and the options for running it; the command gets them as ``job``."""
 
     @click.pass_obj
     @functools.wraps(command)

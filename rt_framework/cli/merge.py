@@ -1,4 +1,4 @@
-"""``rt merge``."""
+"""The command ``rt merge``."""
 
 from __future__ import annotations
 

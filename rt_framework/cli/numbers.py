@@ -1,4 +1,4 @@
-"""Types of options that are numbers: finite, and no larger than what programs can hold."""
+"""Types of number options: values are finite, and whole numbers fit in 64 bits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rt_framework.kit.bounds import unfit
 
 
 class Whole(click.IntRange):
-    """Type of an option that is a whole number; what no program could hold is refused like what is too small.
+    """Type of an option that is a whole number; one of more than 64 bits is refused, like one that is too small.
 
     Args:
-        least: smallest value that is allowed; any, where left out.
+        least: smallest value that is allowed; without it any value is.
     """
 
     def __init__(self, least: int | None = None) -> None:
@@ -21,10 +21,10 @@ class Whole(click.IntRange):
         self.name = "integer" if least is None else self.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number.
+        """Return the number.
 
         Raises:
-            click.BadParameter: it is none, too small, or has more than 64 bits.
+            click.BadParameter: the value is no number, too small, or has more than 64 bits.
         """
         large = unfit(click.INT.convert(value, param, ctx))
         if large:
@@ -47,10 +47,10 @@ class Number(click.FloatRange):
         super().__init__(least)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number.
+        """Return the number.
 
         Raises:
-            click.BadParameter: it is none, too small, or not finite.
+            click.BadParameter: the value is no number, too small, or not finite.
         """
         number: float = super().convert(value, param, ctx)
         if unfit(number):

@@ -1,4 +1,4 @@
-"""``rt pilot``."""
+"""The command ``rt pilot``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``rt plugins``."""
+"""The command ``rt plugins``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``rt reflect``."""
+"""The command ``rt reflect``."""
 
 from __future__ import annotations
 

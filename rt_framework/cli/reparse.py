@@ -1,4 +1,4 @@
-"""``rt reparse``."""
+"""The command ``rt reparse``."""
 
 from __future__ import annotations
 

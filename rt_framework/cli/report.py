@@ -1,4 +1,4 @@
-"""``rt report``."""
+"""The command ``rt report``."""
 
 from __future__ import annotations
 

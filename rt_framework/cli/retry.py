@@ -1,4 +1,4 @@
-"""``rt retry``."""
+"""The command ``rt retry``."""
 
 from __future__ import annotations
 

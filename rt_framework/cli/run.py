@@ -1,4 +1,4 @@
-"""``rt run``."""
+"""The command ``rt run``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``rt salvage``."""
+"""The command ``rt salvage``."""
 
 from __future__ import annotations
 

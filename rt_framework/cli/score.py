@@ -1,4 +1,4 @@
-"""``rt score``."""
+"""The command ``rt score``."""
 
 from __future__ import annotations
 

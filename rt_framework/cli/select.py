@@ -1,4 +1,4 @@
-"""``rt select``."""
+"""The command ``rt select``."""
 
 from __future__ import annotations
 

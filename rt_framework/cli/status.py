@@ -1,4 +1,4 @@
-"""``rt status``."""
+"""The command ``rt status``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 _EVERY = 1.0
-"""Seconds between two looks at a run."""
+"""Seconds between two readings of a run's progress."""
 
 _OLD = 10.0
-"""Seconds after which what a run said of itself is old."""
+"""Age in seconds from which the last progress of a run is shown as old."""
 
 
 @click.command()
@@ -21,17 +21,17 @@ def command(run_dir: Path, watch: bool) -> None:
     """Show what the run in RUN_DIR did so far: outcomes, cost, failures, scores. May be called while it runs."""
     from rt_framework.rundir import look
 
-    look(run_dir).close()  # what is no run directory is told of before anything is shown
+    look(run_dir).close()  # a path that is no run directory raises before anything is shown
     if watch and _watch(run_dir):
         return
     _show(run_dir)
 
 
 def _watch(run_dir: Path) -> bool:
-    """Draw what the run that owns the directory says of itself, as long as one does. The ledger is left alone.
+    """Draw the progress of the run that owns the directory, until that run ends. Does not open the ledger.
 
     Returns:
-        whether it was left by Ctrl-C.
+        whether the user left it by Ctrl-C.
     """
     from rt_framework.concurrency import ctrl_c
     from rt_framework.rundir import live_state, owner
@@ -60,7 +60,7 @@ def _old(age: float) -> tuple[str, ...]:
 
 
 def _show(run_dir: Path) -> None:
-    """Print the account of the directory, from its ledger."""
+    """Print the summary of the run directory, from its ledger."""
     from rt_framework.kit.places import in_words
     from rt_framework.ledger import BatchTable
     from rt_framework.plugin import Reporters, Tally

@@ -1,14 +1,15 @@
-"""Two data sets side by side, without training: statistics, near duplicates, a judge."""
+"""Comparison of two data sets without training: statistics, near-duplicates, a judge."""
 
 from rt_framework.compare import languages, neighbours
-from rt_framework.compare.judging import JudgeJob, Judgements, claim_judged, judge, plain_judgements
-from rt_framework.compare.samples import Comparison, Side, compare, lent, open_side, plain, write_json
+from rt_framework.compare.judging import JudgeJob, Judgements, as_json, claim_judged, judge
+from rt_framework.compare.samples import Comparison, Side, compare, lent, open_side, write_json
 
 __all__ = [
     "Comparison",
     "JudgeJob",
     "Judgements",
     "Side",
+    "as_json",
     "claim_judged",
     "compare",
     "judge",
@@ -16,7 +17,5 @@ __all__ = [
     "lent",
     "neighbours",
     "open_side",
-    "plain",
-    "plain_judgements",
     "write_json",
 ]

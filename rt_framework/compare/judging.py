@@ -1,4 +1,4 @@
-"""The pairwise judge: each question that two data sets share, both answers, in both orders, each paid for once."""
+"""The pairwise judge: it compares both answers to each shared question in both orders, each paid for once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 from rt_framework.compare.pairwise import NAME, Pairwise
-from rt_framework.compare.samples import ComparedSample, Side, prompt_key
+from rt_framework.compare.samples import ComparedSample, Comparison, Side, prompt_key
 from rt_framework.concurrency import StopSignal, interruptible
 from rt_framework.config import Builder, Limits
 from rt_framework.data import Destination, beside, claim, paths_in
@@ -52,45 +52,45 @@ class Contest:
 
 @frozen
 class Drawn:
-    """What there is to judge."""
+    """The pairs of answers that are to be judged."""
 
     contests: tuple[Contest, ...]
-    """In the order of A."""
+    """The contests, in the order of A."""
     shared: int
-    """Questions that both sides hold."""
+    """Number of questions that both sides hold."""
     same: int
-    """Of these, those that both answer in the same words: there is nothing to judge, and nothing is asked."""
+    """Number of these that both sides answer in the same words, so that there is nothing to judge or ask."""
 
 
 @frozen
 class Judgements:
-    """How the judge decided."""
+    """Results of the judge."""
 
     judge: str
     """The teacher's identity."""
     drawn: int
-    """Pairs of answers that were put before it."""
+    """Number of pairs of answers that were put before the judge."""
     shared: int
     same: int
     verdicts: Verdicts
     excluded: dict[str, int]
-    """Pairs without a usable answer in both orders, by kind of failure: they count for nobody, not as ties."""
+    """Pairs without a usable answer in both orders, by kind of failure: they count for no side, and not as ties."""
     progress: Progress
 
     @property
     def errors(self) -> int:
-        """Pairs that are excluded because something did not work: asked again by the same command."""
+        """Number of pairs excluded because of an error; the same command asks about them again."""
         return sum(count for kind, count in self.excluded.items() if kind in ERRORS)
 
 
 def draw(a: Side, b: Side, count: int | None, seed: int) -> Drawn:
-    """The questions that both sides hold, or some of them; a question that stands there twice counts twice.
+    """Return the questions that both sides hold, or some of them; a question that occurs twice counts twice.
 
     Args:
         a: one side.
         b: the other.
-        count: how many to draw, at random among those with different answers; all when left out.
-        seed: which ones. They do not depend on the order of the rows.
+        count: number of questions to draw at random from those with different answers; all when left out.
+        seed: seed of the draw, which does not depend on the order of the rows.
 
     Raises:
         DataError: there is nothing to judge.
@@ -109,7 +109,7 @@ def draw(a: Side, b: Side, count: int | None, seed: int) -> Drawn:
 
 
 def _questions(side: Side) -> Iterator[tuple[str, ComparedSample]]:
-    """Each row with a key of its question: a hash of it, and how often it was asked before."""
+    """Yield each row with a key of its question: a hash of the question, and how often it occurred before."""
     asked: Counter[str] = Counter()
     for row in side.rows():
         prompt = prompt_key(row.pair)
@@ -119,16 +119,16 @@ def _questions(side: Side) -> Iterator[tuple[str, ComparedSample]]:
 
 @frozen
 class JudgeJob:
-    """What is to be judged, by whom, and where the answers are kept."""
+    """The pairs to judge, the judge, and the directory where the judge's answers are kept."""
 
     teacher: Spec
     limits: Limits
     run_dir: Path
     drawn: Drawn
     asked: Mapping[str, Any]
-    """What was asked for, for the manifest."""
+    """Options that the user gave, for the manifest."""
     moved: bool = False
-    """Whether the judge may be asked at another place than the run directory knows."""
+    """True if the judge may be asked at another place than the run directory records."""
 
     @classmethod
     def of(
@@ -142,10 +142,10 @@ class JudgeJob:
         seed: int,
         moved: bool = False,
     ) -> JudgeJob:
-        """Check what can be checked before anything is paid for, and draw.
+        """Check what can be checked before anything is paid for, and draw the pairs to judge.
 
         Raises:
-            ConfigError: the directory is one of those that are compared.
+            ConfigError: *run_dir* is one of the two data sets that are compared.
             DataError: there is nothing to judge.
             PluginError: the teacher is unknown or broken.
         """
@@ -158,7 +158,7 @@ class JudgeJob:
 
     @property
     def size(self) -> int:
-        """Bytes of all answers."""
+        """Size of all answers in bytes."""
         return sum(
             len(pair.response.encode("utf-8", "replace")) for one in self.drawn.contests for pair in (one.a, one.b)
         )
@@ -172,18 +172,18 @@ def claim_judged(
     out: Path | None,
     overwrite: bool,
 ) -> tuple[Path, Destination | None]:
-    """The run directory of the judge's answers, if there is a judge, and where what is found is written, if it is.
+    """Claim and return the directory of the judge's answers, if there is a judge, and the output file, if there is one.
 
     Args:
-        sides: what is compared.
-        scores: files with scores of these.
+        sides: the data sets that are compared.
+        scores: files with the scores of these.
         teacher: the judge.
-        run_dir: where its answers are kept; beside *out* when left out.
-        out: where to write what is found.
-        overwrite: whether a file may go that is at *out* and is not ours.
+        run_dir: directory for the judge's answers; beside *out* when left out.
+        out: file for the results.
+        overwrite: whether a file at *out* that rt did not write may be replaced.
 
     Raises:
-        ConfigError: a destination is taken.
+        ConfigError: a destination must not be written.
         DiskError: a destination cannot be written.
     """
     answers = run_dir or (Path() if out is None else beside(out, "--json"))
@@ -198,7 +198,7 @@ async def judge(host: Host, job: JudgeJob, watchers: Sequence[object] = ()) -> J
     """Ask about every pair of answers in both orders, or look the answers up.
 
     Raises:
-        RtError: with an exit code; what was committed stays and the same command goes on from there.
+        RtError: the job ended early; what was committed stays, and the same command goes on from there.
     """
     total = len(job.drawn.contests)
     tally, breaker = Tally(host.reporters(watchers), total), StopSignal()
@@ -244,7 +244,7 @@ async def _judge(make: Builder, job: JudgeJob, ledger: Ledger, tally: Tally, bre
 
 
 async def _all(contests: Sequence[Contest], side: TeacherSide, at_once: int, tally: Tally) -> list[Judged | Failure]:
-    """Every contest, a bounded number at once. The first error that ends the sending is raised."""
+    """Judge every contest, *at_once* of them at a time. The first error that ends the sending is raised."""
     coming, results = iter(contests), []
 
     async def worker() -> None:
@@ -266,7 +266,7 @@ async def _all(contests: Sequence[Contest], side: TeacherSide, at_once: int, tal
 
 
 async def _one(contest: Contest, side: TeacherSide) -> Judged | Failure:
-    """Both orders at once; without both there is no verdict."""
+    """Judge one contest, both orders at once; without both answers there is no verdict."""
     a, b = contest.a, contest.b
     ab, ba = await asyncio.gather(*(_ask(first, second, side) for first, second in ((a, b), (b, a))))
     if isinstance(ab, Failure):
@@ -282,16 +282,18 @@ async def _ask(first: Pair, second: Pair, side: TeacherSide) -> tuple[float, flo
 
 
 def _question_facts() -> str:
-    """A fingerprint of the question: another wording asks something else."""
+    """Return a fingerprint of the question's wording, because another wording asks something else."""
     question = Pairwise(PROBE)
     return digest(
         [asdict(question.render(PROBE, index, structured)) for index in (0, 1) for structured in (True, False)]
     )
 
 
-def plain_judgements(found: Judgements) -> dict[str, Any]:
-    """What was found as plain values, with what follows from the counts."""
-    told = asdict(found)
-    del told["progress"]
-    score: Estimate | None = found.verdicts.score
-    return {**told, "win_score": None if score is None else asdict(score)}
+def as_json(found: Comparison, judged: Judgements | None) -> dict[str, Any]:
+    """Return a comparison as plain values; under ``judge`` the judgements, with the win score from their counts."""
+    if judged is None:
+        return asdict(found)
+    verdicts = asdict(judged)
+    del verdicts["progress"]
+    score: Estimate | None = judged.verdicts.score
+    return {**asdict(found), "judge": {**verdicts, "win_score": None if score is None else asdict(score)}}

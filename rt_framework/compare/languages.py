@@ -1,26 +1,26 @@
-"""Which language a text is in, as py3langid guesses from its bytes: more than a hundred languages, offline."""
+"""Language of a text, as py3langid guesses it from the bytes: more than a hundred languages, offline."""
 
 from __future__ import annotations
 
 import math
 
 UNSURE = "unsure"
-"""In place of a language where the text is too short, or the identifier is not sure of one."""
+"""Stand-in for a language where the text is too short, or the identifier is not sure."""
 
 LEAST_LETTERS = 20
-"""Letters that a text needs: `[1, 2, 3]` is in no language."""
+"""Least number of letters that a text needs: `[1, 2, 3]` is in no language."""
 READ = 500
-"""Characters that are read: more make it no surer."""
+"""Number of characters that are read: more of them make the guess no surer."""
 SURE = 0.5
-"""Share from which on a language is believed. Of 445 English responses none is then taken for another language, at 0.3
-one is, and without a bound eleven are, lists of names and code; 37 are ``unsure``."""
+"""Least share at which a language is believed. Of 445 English responses, none is then taken for another language and
+37 are ``unsure``; at 0.3 one is mistaken, and without a bound eleven are: lists of names and code."""
 
 
 def language(text: str) -> str:
-    """The code of a text's language, such as ``en``, or :data:`UNSURE`.
+    """Return the code of a text's language, such as ``en``, or :data:`UNSURE`.
 
-    The identifier gives each language a naive Bayes log-probability l. That of the likeliest is made a share by a
-    softmax at the temperature √n for a text of n bytes: 1 / Σ exp((l − max l) / √n).
+    The identifier gives each language a naive Bayes log-probability l. A softmax at the temperature √n, for a text of
+    n bytes, turns that of the likeliest into a share: 1 / Σ exp((l − max l) / √n).
     """
     import py3langid
 

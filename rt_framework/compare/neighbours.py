@@ -1,4 +1,4 @@
-"""Near-duplicates: texts that share most of their words in the same order. MinHash, by datasketch."""
+"""Near-duplicates: texts that share most of their words in the same order, found by datasketch's MinHash."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import re
 from typing import Any
 
 PERMUTATIONS = 128
-"""Hashes of a sketch. The estimate of a similarity s has a standard error of √(s (1 − s) / 128): 0.035 at 0.8."""
+"""Hashes in one sketch. The estimate of a similarity s has a standard error of √(s (1 − s) / 128): 0.035 at 0.8."""
 
 THRESHOLD = 0.8
-"""Estimated similarity from which on two texts are near-duplicates."""
+"""Least estimated similarity at which two texts are near-duplicates."""
 
 WORDS = 3
-"""Words that stand together in one piece of a text."""
+"""Number of consecutive words in one piece of a text."""
 
 _BANDS = (10, 7)
 """10 bands of 7 hashes: texts of similarity s are compared with probability 1 − (1 − s⁷)¹⁰, which is 0.91 at 0.8 and
-0.999 at 0.9. More bands would find more, and each takes half a kilobyte a text."""
+0.999 at 0.9. More bands would find more, but each takes half a kilobyte a text."""
 
-# Scripts without blanks between words are taken letter by letter.
+# Scripts without spaces between words are split into single characters.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|\w+")
 
 
 def pieces(text: str) -> list[bytes]:
-    """Every three words that stand together, each once; all of a shorter text. Case and punctuation are left out."""
+    """Return every three consecutive words, each once; all of a shorter text. Case and punctuation are ignored."""
     words = _WORD.findall(text.casefold())
     found = {" ".join(words[at : at + WORDS]) for at in range(max(len(words) - WORDS + 1, 1))}
     return [piece.encode("utf-8", "surrogatepass") for piece in found]
 
 
 class Sketcher:
-    """Makes sketches of texts: what is left of a text when only its similarity to others is of interest."""
+    """Maker of sketches: short digests that keep what is needed to estimate the similarity of two texts."""
 
     def __init__(self) -> None:
         from datasketch import MinHash
@@ -38,18 +38,18 @@ class Sketcher:
         self._empty = MinHash(num_perm=PERMUTATIONS)
 
     def __call__(self, text: str) -> Any:
-        """The MinHash of a text's :func:`pieces` (Broder 1997), half a kilobyte whatever its length."""
+        """Return the MinHash of a text's :func:`pieces` (Broder 1997), half a kilobyte whatever the text's length."""
         made = self._empty.copy()
         made.update_batch(pieces(text))
         return made
 
 
 class Neighbours:
-    """Texts without their near-duplicates: the similarity is Jaccard's, |P ∩ Q| / |P ∪ Q| of two texts' pieces.
+    """Texts without their near-duplicates, by the Jaccard similarity |P ∩ Q| / |P ∪ Q| of two texts' pieces.
 
-    About five kilobytes a text, and time that grows with their number alone: bands of a sketch that are equal say
-    which texts to compare (locality-sensitive hashing, Indyk and Motwani 1998), and only the first of several
-    near-duplicates is kept.
+    A text takes about five kilobytes, and time grows with the number of texts alone: only texts that have an equal
+    band in their sketches are compared (locality-sensitive hashing, Indyk and Motwani 1998), and only the first of
+    several near-duplicates is kept.
     """
 
     def __init__(self) -> None:
@@ -59,11 +59,11 @@ class Neighbours:
         self._kept: list[Any] = []
 
     def has(self, sketch: Any) -> bool:
-        """Whether a text that was added is a near-duplicate of this one."""
+        """Return whether a text that was added is a near-duplicate of this one."""
         return any(self._kept[at].jaccard(sketch) >= THRESHOLD for at in self._bands.query(sketch))
 
     def add(self, sketch: Any) -> bool:
-        """Take a text, unless a near-duplicate is there already; whether one is."""
+        """Add a text, unless a near-duplicate was added before; return whether there is such a near-duplicate."""
         known = self.has(sketch)
         if not known:
             self._bands.insert(len(self._kept), sketch, check_duplication=False)

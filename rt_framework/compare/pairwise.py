@@ -1,4 +1,4 @@
-"""The question which of two answers is better, and the strict reading of what the judge says."""
+"""The question which of two answers is better, and the strict parsing of the judge's reply."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _REPAIR = "This is attempt {attempt}: an earlier answer could not be used. Keep 
 _NUMBER = re.compile(r"[0-9]{1,2}(?:\.[0-9]+)?")
 _MARKS = [half / 2 for half in range(2, 21)]
 _MAX_TOKENS = 1024
-"""Longest answer of the judge."""
+"""Longest answer of the judge, in tokens."""
 
 _SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
         "reasons": {"type": "string", "minLength": 1},
-        # Listed, where a range would let a small model write digits until its tokens run out.
+        # All marks are listed: a range would let a small model write digits until its tokens run out.
         "first": {"type": "number", "enum": _MARKS},
         "second": {"type": "number", "enum": _MARKS},
     },
@@ -58,7 +58,7 @@ _SCHEMA: Mapping[str, Any] = {
 
 
 class Pairwise:
-    """Two marks, for the answer of the pair asked about, which is shown first, and for that of another pair.
+    """Question for two marks: for the answer of the pair asked about, shown first, and for that of another pair.
 
     Args:
         second: the same question with the answer that is shown second.
@@ -70,7 +70,7 @@ class Pairwise:
         self._second = second
 
     def render(self, pair: Pair, index: int, structured: bool) -> Request:
-        """The request. Those after the first change temperature, seed and prompt."""
+        """Return the request. Requests after the first (*index* above 0) have another temperature, seed and prompt."""
         sampling = Sampling(temperature=0.7 if index else 0.0, max_tokens=_MAX_TOKENS, seed=index or None)
         user = "\n\n".join(self._lines(pair, index, structured))
         messages = (Turn("system", _SYSTEM), Turn("user", user))
@@ -78,7 +78,7 @@ class Pairwise:
         return Request(NAME, asked, index, messages, sampling, _SCHEMA if structured else None)
 
     def parse(self, pair: Pair, request: Request, reply: Reply) -> tuple[float, float] | Unparsed:
-        """The marks of the first and the second answer, or why the judge's answer cannot be used."""
+        """Return the marks of the first and the second answer, or why the judge's answer cannot be used."""
         without = lacking(reply)
         if without is not None:
             return without
@@ -93,7 +93,7 @@ class Pairwise:
             return Unparsed("format", str(error))
 
     def _token(self, pair: Pair) -> str:
-        """That of the fences: it stands in neither answer."""
+        """Return the token of the fences, which occurs in neither answer."""
         return token_of(evolve(pair, response=f"{pair.response}\n{self._second.response}"))
 
     def _lines(self, pair: Pair, index: int, structured: bool) -> list[str]:
@@ -105,7 +105,7 @@ class Pairwise:
 
 
 def _asked(pair: Pair, token: str) -> list[str]:
-    """The instruction as data, and what was said before it."""
+    """Return the earlier turns and the instruction, fenced off as data."""
     before = earlier(pair, token)
     context = ["Said before, for context:", *before] if before else []
     given = [fenced("input", token, pair.input)] if pair.input else []
@@ -113,7 +113,7 @@ def _asked(pair: Pair, token: str) -> list[str]:
 
 
 def _numbered(parts: Mapping[str, str]) -> Mapping[str, Any]:
-    """The parts of an answer with markers, as JSON would have them."""
+    """Return the parts of an answer with markers as JSON would have them, with marks as numbers."""
     marks = {name: parts[name].strip() for name in ("first", "second")}
     return {**parts, **{name: float(mark) if _NUMBER.fullmatch(mark) else mark for name, mark in marks.items()}}
 

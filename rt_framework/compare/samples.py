@@ -1,4 +1,4 @@
-"""Two data sets side by side, without training: scores, lengths, duplicates, refusals, languages."""
+"""Comparison of two data sets without training: scores, lengths, duplicates, refusals, languages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from rt_framework.compare.languages import language
 from rt_framework.compare.neighbours import Neighbours, Sketcher
@@ -34,7 +34,7 @@ class ComparedSample:
     """One sample of a side."""
 
     id: str
-    """Of the original sample, also where a rewrite of it was kept."""
+    """Id of the original sample, also where a rewrite of it was kept."""
     pair: Pair
     scores: Mapping[str, float | None]
 
@@ -46,21 +46,21 @@ class Side:
     path: Path
     is_run: bool
     rows: Callable[[], Iterator[ComparedSample]]
-    """Reads the samples, as often as it is asked."""
+    """Function that reads the samples anew at each call."""
     scored: bool
-    """Whether there is a place where its scores come from."""
+    """True if the side has a source of scores."""
     scored_by: Mapping[str, Any] | None
-    """Student and scoring rules, as far as they are known."""
+    """Student and scoring rules behind the scores, as far as they are known."""
     lender: Path | None = None
-    """The run that lends it the scores of its samples."""
+    """The run from which the scores of the side's samples are taken, if it is another."""
 
 
 def open_side(host: Host, data: Data, scores: Path | None) -> Side:
-    """A data file with the scores that ``rt score`` wrote for it, if any, or what a run kept.
+    """Return the side of a data file, with the scores that ``rt score`` wrote for it, if any, or of what a run kept.
 
     Raises:
-        DataError: it cannot be read, or is a run that is not at its end.
-        ConfigError: a run is given scores, which it has.
+        DataError: the data cannot be read, or is a run that is not at its end.
+        ConfigError: scores are given for a run, which has its own.
     """
     path = Path(data.path)
     if (path / LEDGER).is_file():
@@ -81,9 +81,9 @@ def open_side(host: Host, data: Data, scores: Path | None) -> Side:
 
 
 def lent(side: Side, run: Side) -> Side:
-    """*side* with the scores that *run* knows of its samples as they were read; as it is if there are none.
+    """Return *side* with the scores that *run* has of its original samples; unchanged if there are none.
 
-    For a file without scores beside a run that read it: only what the run has scored is known.
+    This serves a file without scores beside a run that read it: only what the run has scored is known.
     """
     if side.scored or not run.is_run:
         return side
@@ -123,7 +123,7 @@ def _run_side(path: Path) -> Side:
 
 
 def _facts(run_dir: Path) -> Mapping[str, Any] | None:
-    """By what the scores of a directory were made, if it can be known."""
+    """Return the student and scoring rules behind the scores of a directory, if they can be known."""
     if not (run_dir / LEDGER).is_file():
         return None
     ledger = look(run_dir)
@@ -144,7 +144,7 @@ def _number(value: object) -> float | None:
 
 
 def prompt_key(pair: Pair) -> str:
-    """A hash of all that the response answers."""
+    """Return a hash of everything that the response answers."""
     return digest([pair.instruction, pair.input, pair.system, [[turn.role, turn.content] for turn in pair.history]])
 
 
@@ -152,7 +152,7 @@ def prompt_key(pair: Pair) -> str:
 
 
 class _Gathered:
-    """What is kept of the samples of a side: numbers and hashes, about 200 bytes each, no text."""
+    """Data kept of the samples of a side: numbers and hashes, about 200 bytes a sample, no text."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -165,7 +165,7 @@ class _Gathered:
         self.scores: dict[str, array[float]] = {}
 
     def add(self, row: ComparedSample) -> None:
-        """Take one sample."""
+        """Add one sample."""
         for name, value in row.scores.items():
             column = self.scores.setdefault(name, array("d", [math.nan] * len(self.ids)))
             column.append(math.nan if value is None else value)
@@ -184,7 +184,7 @@ class _Gathered:
 
 @frozen
 class SideFacts:
-    """What one side is by itself. Lengths are in characters."""
+    """Statistics of one side by itself. Lengths are in characters."""
 
     path: str
     is_run: bool
@@ -193,15 +193,15 @@ class SideFacts:
     """Length of the instruction with its input."""
     response: Spread
     exact: int
-    """Samples that are an earlier one again, all of it."""
+    """Number of samples that repeat an earlier one completely."""
     same_prompt: int
-    """Samples that ask what an earlier one asks."""
+    """Number of samples that ask what an earlier one asks."""
     near: int
-    """Samples that are a near-duplicate of an earlier one, exact ones included."""
+    """Number of samples that are a near-duplicate of an earlier one, exact ones included."""
     refusals: int
-    """Responses that begin as a refusal."""
+    """Number of responses that begin as a refusal."""
     languages: dict[str, int]
-    """Responses by language, most common first."""
+    """Number of responses by language, most common first."""
 
 
 @frozen
@@ -214,7 +214,7 @@ class MetricFacts:
     shift: Estimate | None = None
     """Mean of B − A over the samples that are in both and have two numbers, with Student's t interval."""
     paired: int = 0
-    """How many these are."""
+    """Number of samples in that mean."""
 
 
 @frozen
@@ -224,26 +224,26 @@ class Comparison:
     a: SideFacts
     b: SideFacts
     by_id: int
-    """Samples of both sides that come from the same original sample."""
+    """Number of samples of both sides that come from the same original sample."""
     by_prompt: int
-    """Samples besides that ask the same: same instruction, input, system prompt and conversation before."""
+    """Number of further samples that ask the same: same instruction, input, system prompt and earlier turns."""
     equal: int
-    """Of all these, samples that are the same in every character."""
+    """Number of all these matched samples that are the same in every character."""
     longer: int
-    """And samples whose response is longer in B."""
+    """Number of matched samples whose response is longer in B; *shorter* counts those where it is shorter."""
     shorter: int
     near: int
-    """Samples of B that are near-duplicates of one of A, exact ones included."""
+    """Number of samples of B that are near-duplicates of one of A, exact ones included."""
     length_auc: float
     """Probability that a response of B drawn at random is longer than one of A, ties counted half."""
     metrics: tuple[MetricFacts, ...]
     same_scoring: bool | None
-    """Whether both sides were scored by the same student and rules; ``None`` where that is not known."""
+    """True if both sides were scored by the same student and rules; ``None`` where that is not known."""
     cannot_say: tuple[str, ...] = field(factory=tuple)
 
 
 def compare(a: Side, b: Side) -> Comparison:
-    """Read both sides once, and put them side by side.
+    """Read both sides once, and compare them.
 
     Raises:
         DataError: a side cannot be read.
@@ -279,18 +279,13 @@ def compare(a: Side, b: Side) -> Comparison:
 
 
 def write_json(destination: Destination, told: Mapping[str, Any]) -> None:
-    """Write what was found, whole or not at all.
+    """Write results as JSON, whole or not at all.
 
     Raises:
-        DiskError: it cannot be written.
+        DiskError: the file cannot be written.
     """
     with whole(destination) as part:
         part.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
-
-
-def plain(found: Comparison) -> dict[str, Any]:
-    """What was found as plain values."""
-    return asdict(found)
 
 
 def _text(pair: Pair) -> str:
@@ -316,7 +311,7 @@ def _facts_of(side: Side, found: _Gathered, near: int) -> SideFacts:
 
 
 def _matched(left: _Gathered, right: _Gathered) -> tuple[list[tuple[int, int]], int]:
-    """Places of the samples that are in both: first those with the same id, then those that ask the same, in order."""
+    """Return the places of samples that are in both, by id, then by question in order, and the number found by id."""
     places = {id_: place for place, id_ in enumerate(left.ids)}
     both = [(places[id_], place) for place, id_ in enumerate(right.ids) if id_ in places]
     taken = ({i for i, _ in both}, {j for _, j in both})

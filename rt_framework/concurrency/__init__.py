@@ -1,4 +1,4 @@
-"""What coroutines of a run share: gathering into batches, the stop signal, signals of the system."""
+"""Tools that the coroutines of a run share: gathering into batches, the stop signal, signals of the system."""
 
 from rt_framework.concurrency.batcher import Batcher
 from rt_framework.concurrency.signals import ctrl_c, interruptible

@@ -1,4 +1,4 @@
-"""Gathers what many coroutines ask for one by one into batches for one worker."""
+"""Gathering of single items from many coroutines into batches for one worker."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _PAUSE = 0.01
-"""Seconds without a new arrival after which nothing else is taken to be on its way."""
+"""Seconds without a new item after which no other is expected and the batch is run."""
 
 
 class Batcher(Generic[Item, Result]):
-    """One batch at a time: full, or whatever is there when nothing else can proceed.
+    """Runner of one batch at a time: a full one, or all waiting items when no more arrive.
 
     While a batch runs the next one gathers, so batches are full exactly when the worker is the
     bottleneck and small when it would otherwise stand idle.
 
     Args:
-        run: answers a batch: position and result of each item, as soon as it is known.
-        full: most items of a batch.
-        size: how many items one is taken for, at least one.
+        run: runs a batch, and yields position and result of each item as soon as it is known.
+        full: most items of a batch, by *size*.
+        size: number of items that one item counts as, at least one.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class Batcher(Generic[Item, Result]):
         self._worker: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Result:
-        """The result for one item.
+        """Return the result for one item.
 
         Raises:
-            Exception: whatever the batch raised; every item without a result gets the same.
+            Exception: the error that the batch raised; every item without a result gets the same error.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
@@ -51,7 +51,7 @@ class Batcher(Generic[Item, Result]):
         return await future
 
     async def close(self) -> None:
-        """Stop the worker; whoever still waits is cancelled."""
+        """Stop the worker, and cancel every coroutine that still waits for a result."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
@@ -88,6 +88,6 @@ class Batcher(Generic[Item, Result]):
         return sum(self._size(item) for item, _ in self._waiting) >= self._full
 
     def _taken(self) -> int:
-        """How many of those that wait fit one batch; the first always does."""
+        """Return how many of the waiting items fit one batch; the first always does."""
         sizes = accumulate(self._size(item) for item, _ in self._waiting)
         return max(1, sum(size <= self._full for size in sizes))

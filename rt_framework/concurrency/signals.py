@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signal that a batch system sends before it kills: the first one drains, the second one leaves."""
+"""Handling of Ctrl-C, and of the SIGTERM that a batch system sends before it kills: drain at first, then exit."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ async def interruptible(
     """Await *work*; at a first signal cancel it, and let it clean up.
 
     Args:
-        work: what is done; being cancelled it waits for what is paid for.
+        work: the work to do; when cancelled, it waits for calls that are paid for.
         stop: called at the first signal, before *work* is cancelled.
-        leave: called at a second one, from a signal handler, just before the process ends with code 130: threads
-            may be at work that cannot be stopped.
+        leave: called at a second signal, from the signal handler, just before the process ends with code 130; the
+            process is ended at once because threads may be at work that cannot be stopped.
 
     Raises:
-        Interrupted: there was a signal.
+        Interrupted: a signal arrived.
     """
     task = asyncio.ensure_future(work)
     error = Interrupted("interrupted; what was committed stays, and the same command goes on from there")
@@ -56,7 +56,10 @@ async def interruptible(
 
 @contextmanager
 def _handled(first: Callable[[], None], second: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Within, signals call *first* in the event loop, then *second* at once. Gives whether there was one."""
+    """Call *first* in the event loop at the first signal in the block, and *second* at once at later ones.
+
+    The block gets a function that returns whether a signal has arrived.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # only the main thread may handle signals
         return
@@ -79,7 +82,7 @@ def _handled(first: Callable[[], None], second: Callable[[], None]) -> Iterator[
 
 @contextmanager
 def ctrl_c() -> Iterator[list[int]]:
-    """Gathers the Ctrl-C of the block. As an exception one could come up where it is swallowed, and be lost."""
+    """Collect each Ctrl-C of the block, since a KeyboardInterrupt could be raised where it is swallowed and lost."""
     pressed: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     try:

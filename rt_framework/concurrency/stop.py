@@ -1,4 +1,4 @@
-"""Why nothing more is sent, once that is so. Whoever waits to send is woken and told."""
+"""The signal that ends all sending, with its reason. Coroutines that wait to send are woken and get the reason."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ T = TypeVar("T")
 
 
 class StopSignal:
-    """Closed until something ends the sending for good: a fatal refusal, the budget, the user."""
+    """Signal that something has ended the sending for good: a fatal refusal, the budget or the user."""
 
     def __init__(self) -> None:
         self.error: RtError | None = None
         self._tripped = asyncio.Event()
 
     def trip(self, error: RtError) -> None:
-        """Stop all sending; the first reason stands."""
+        """Stop all sending; only the first reason is kept."""
         self.error = self.error or error
         self._tripped.set()
 
     def check(self) -> None:
-        """Whether sending may go on.
+        """Check that sending may go on.
 
         Raises:
-            RtError: it may not; this is why.
+            RtError: sending has ended; this error is the reason.
         """
         if self.error is not None:
             raise self.error
@@ -37,7 +37,7 @@ class StopSignal:
         """Wait before sending.
 
         Raises:
-            RtError: sending ended meanwhile, and so did the wait.
+            RtError: sending ended meanwhile, which also ends the wait.
         """
         if seconds > 0:
             with suppress(TimeoutError):
@@ -45,7 +45,7 @@ class StopSignal:
         self.check()
 
     async def unless_tripped(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of *work*, which is cut off when sending ends. For what costs nothing and may be done again.
+        """Return the result of *work*, which is cut off when sending ends. Only for free work that may be repeated.
 
         Raises:
             RtError: sending ended meanwhile.

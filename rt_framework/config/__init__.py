@@ -1,4 +1,4 @@
-"""What a user writes: YAML to frozen objects, named pipelines, shards of a job."""
+"""The configuration that a user writes: YAML to frozen objects, named pipelines, shards of a job."""
 
 from rt_framework.config.schema import (
     Builder,

@@ -1,4 +1,4 @@
-"""The named pipelines: data, as a user could write them."""
+"""The named pipelines, as data in the form that a user could write."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ PIPELINES: dict[str, tuple[dict[str, Any], ...]] = {
 
 
 def pipeline(name: str) -> tuple[dict[str, Any], ...]:
-    """The stages of the pipeline called *name*.
+    """Return the stages of the pipeline called *name*.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such pipeline.
     """
     if name not in PIPELINES:
         raise ConfigError(f"unknown pipeline '{name}'.{suggestion(name, PIPELINES)} Known: {', '.join(PIPELINES)}.")

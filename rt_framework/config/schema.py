@@ -1,4 +1,4 @@
-"""YAML to attrs, strictly: an unknown key is an error that names its path and the nearest right one."""
+"""Strict conversion of YAML to attrs: an unknown key is an error that names its path and the nearest known key."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from rt_framework.text import secret_place
 _MOST_BYTES = 1_000_000
 
 _MOST_AT_ONCE = 1_000_000
-"""Samples or calls at once: each is a task with memory of its own."""
+"""Largest number of samples or calls at once: each is a task with memory of its own."""
 
 _MOST_DOLLARS = 1e9
-"""A budget in nano-dollars has to stay a number that the ledger can hold."""
+"""Largest budget in dollars: in nano-dollars it has to stay a number that the ledger can hold."""
 
 
 def _check_shard(_: object, __: object, value: str | None) -> None:
@@ -36,7 +36,7 @@ def _check_shard(_: object, __: object, value: str | None) -> None:
 
 @frozen
 class Data:
-    """What to read."""
+    """The data set to read."""
 
     path: str
     format: str | None = None
@@ -51,20 +51,20 @@ class Data:
 
 @frozen
 class ScoringConfig:
-    """How pairs are put before the student. A key given here beats the preset's."""
+    """Rules by which pairs are presented to the student. A key given here overrides the preset's."""
 
     preset: str = "chat"
     template: Spec | None = None
     max_tokens: int | None = field(default=None, validator=within(least=2))
     """Longest sequence in tokens."""
     batch_tokens: int | None = field(default=None, validator=within(least=1))
-    """Most tokens of one padded batch; the student knows what suits its device. Halved when memory runs out."""
+    """Most tokens of one padded batch, halved when memory runs out; the student's own choice when left out."""
     executor: Spec = Spec("local")
 
 
 @frozen
 class Pipeline:
-    """The stages, by name or one by one."""
+    """The stages of a run, by the name of a pipeline or one by one."""
 
     use: str | None = None
     stages: tuple[Spec, ...] = ()
@@ -73,7 +73,7 @@ class Pipeline:
 
     @classmethod
     def shorthand(cls, value: object) -> object:
-        """A name alone is ``use``, a list alone is ``stages``."""
+        """Expand the short form: a name alone is ``use``, a list alone is ``stages``."""
         if isinstance(value, str):
             return {"use": value}
         return {"stages": value} if isinstance(value, list) else value
@@ -92,10 +92,10 @@ class Pipeline:
 
 @frozen
 class Output:
-    """What to write besides the ledger."""
+    """Format and shape of the outputs that are written besides the ledger."""
 
     format: str | None = None
-    """As the input when left out."""
+    """Format of ``kept`` and ``dropped``; as the input when left out."""
     shape: str | None = None
 
 
@@ -111,7 +111,7 @@ def _check_fail_on_error(_: object, __: object, value: bool | float) -> None:
 
 @frozen
 class Limits:
-    """How much at once, and how much at all. May change between two runs of one directory."""
+    """Limits on how much runs at once, and on the whole run. They may change between two runs of one directory."""
 
     concurrency: int = field(default=32, validator=within(least=1, most=_MOST_AT_ONCE))
     """Teacher calls under way at most. The run begins with fewer and finds out how many the provider takes."""
@@ -128,16 +128,16 @@ class Limits:
     on_ambiguous: Literal["retry", "hold"] = "retry"
     """Calls that a killed run may have paid for without an answer: ask again, or hold back until ``rt retry``."""
     samples: int | None = field(default=None, validator=within(least=1))
-    """Read only so many."""
+    """Read only so many rows."""
     fail_on_error: bool | int | float = field(default=True, validator=_check_fail_on_error)
     """Samples with errors that end the command with exit code 1: any, none, or more than a share or a count."""
 
     def at_once(self, batched: bool) -> int:
-        """Samples under way at once. A batch is as large as what can ask for it, so there they are many."""
+        """Return how many samples are under way at once: many if *batched*, since only these can fill a batch."""
         return self.in_flight or (50_000 if batched else 256)
 
     def too_many(self, errors: int, total: int) -> bool:
-        """Whether so many samples with errors are more than allowed."""
+        """Return whether more samples have errors than ``fail_on_error`` allows."""
         if isinstance(self.fail_on_error, bool):
             return self.fail_on_error and errors > 0
         allowed = self.fail_on_error * total if isinstance(self.fail_on_error, float) else self.fail_on_error
@@ -146,7 +146,7 @@ class Limits:
 
 @frozen
 class Config:
-    """A whole run."""
+    """Configuration of a whole run."""
 
     data: Data
     pipeline: Pipeline
@@ -161,10 +161,10 @@ class Config:
 
 
 def read_config(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """A config file with ``key=value`` overrides.
+    """Return the config of a file, with ``key=value`` overrides.
 
     Raises:
-        ConfigError: naming the file, the key and the nearest right one.
+        ConfigError: the config is wrong; the message names the file, the key and the nearest known one.
     """
     raw = _read_yaml(path)
     for override in overrides:
@@ -176,7 +176,7 @@ def read_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def _with_its_share(config: Config) -> Config:
-    """The config of one part has that part's share of the budget; it is never more than the budget in all."""
+    """Return the config with a shard's share of the budget; all shards together never exceed the budget."""
     dollars = config.limits.budget_usd
     if config.data.shard is None or dollars is None:
         return config
@@ -185,7 +185,7 @@ def _with_its_share(config: Config) -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe, and strict where YAML is lenient: no duplicate keys, no aliases (which can explode)."""
+    """Safe YAML loader that refuses duplicate keys, and aliases, which can expand to enormous values."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -223,21 +223,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def spec_of(text: str, option: str) -> Spec:
-    """A plugin and its options from a command line: ``hf:MODEL``, or YAML such as ``{hf: {model: M, dtype: float32}}``.
+    """Return plugin and options of a command line: ``hf:MODEL``, or YAML such as ``{hf: {model: M, dtype: float32}}``.
 
     Raises:
-        ConfigError: it is neither; *option* is named where the YAML is not valid.
+        ConfigError: the text is neither; *option* is named where the YAML is not valid.
     """
-    # A name or name:value is taken literally: YAML would read more into ``null`` or ``hf:``.
+    # A name or name:value is taken literally: YAML would read ``null`` as no value and ``hf:`` as a mapping.
     is_yaml = text.startswith(("{", "[")) or ": " in text
     return Spec.parse(parse_yaml(text, option) if is_yaml else text)
 
 
 def parse_yaml(text: str, place: str) -> Any:
-    """A YAML value from a file or a command line.
+    """Return the value of a YAML text from a file or a command line.
 
     Raises:
-        ConfigError: it is not valid; *place* says where it was given.
+        ConfigError: the text is not valid YAML; *place* says where it was given.
     """
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
@@ -272,11 +272,11 @@ def _override(raw: dict[str, Any], text: str) -> None:
 
 
 class Builder:
-    """The :class:`rt_framework.protocols.Make` of one command.
+    """Builder of plugins for one command: its :class:`rt_framework.protocols.Make`.
 
     Args:
         host: finds the plugins, and notes which were used.
-        looking: the parts are made only to be asked something, and are not used.
+        looking: true if the plugins are built only for inspection, and are not noted as used.
     """
 
     def __init__(self, host: Host, looking: bool = False) -> None:
@@ -287,7 +287,7 @@ class Builder:
         """Build a plugin by name.
 
         Raises:
-            PluginError: unknown, ambiguous or broken.
+            PluginError: the plugin is unknown, ambiguous or broken.
             ConfigError: the options do not fit its settings.
         """
         entry = self._host.find(kind, name)
@@ -314,22 +314,22 @@ class Builder:
             ) from error
 
     def spec(self, kind: str, spec: Spec) -> Any:
-        """Build what a spec names."""
+        """Build the plugin that a spec names, with its options."""
         return self(kind, spec.name, spec.options)
 
     def settings(self, kind: str, spec: Spec) -> object | None:
-        """The options of a spec as the settings of what it names; ``None`` where that has none."""
+        """Return the options of a spec as the settings of the plugin that it names; ``None`` where that has none."""
         return settings(self._host.find(kind, spec.name), spec.options)
 
 
 def settings(entry: Entry, options: object) -> object | None:
-    """Options as the entry's settings: a mapping of fields, or the value of the first field alone.
+    """Return options as the entry's settings; they are a mapping of fields, or the value of the first field alone.
 
     Returns:
         the settings; ``None`` where the entry has no settings class.
 
     Raises:
-        ConfigError: they do not fit.
+        ConfigError: the options do not fit.
     """
     names = [] if entry.settings is None else field_names(entry.settings)
     place = f"{entry.kind[:-1]} '{entry.name}'"

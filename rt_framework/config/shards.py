@@ -1,4 +1,4 @@
-"""A part of the samples: a whole job is several runs on several machines, each with its own ledger."""
+"""Shards of a job: several runs on several machines, each over a part of the samples with its own ledger."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _FORM = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})")
 
 @frozen
 class Shard:
-    """Part *number* of *of*, from 1. Which samples are in it is said by their contents alone."""
+    """Part *number* of *of*, counted from 1. The content of a sample alone decides which part holds it."""
 
     number: int
     of: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``2/8``.
+        """Return the shard that a text such as ``2/8`` names.
 
         Raises:
-            ConfigError: it is not of that form, or there are fewer parts than that.
+            ConfigError: the text is not of that form, or the number is larger than that of all parts.
         """
         found = _FORM.fullmatch(text)
         if found is None or int(found[1]) > int(found[2]):
@@ -33,11 +33,11 @@ class Shard:
         return cls(int(found[1]), int(found[2]))
 
     def holds(self, pair: Pair) -> bool:
-        """Whether a sample that holds *pair* is in it. Equal ones are in one part, so they are paid for once."""
+        """Return whether the shard has the samples that hold *pair*: equal ones are in one shard, and paid for once."""
         return int(pair.hash[:16], 16) % self.of == self.number - 1
 
     def share(self, nano_dollars: int) -> int:
-        """Its share of a budget: all parts together never have more."""
+        """Return the shard's share of a budget, rounded down: all shards together never exceed the budget."""
         return nano_dollars // self.of
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Files to samples and back: formats, shapes, ids, and the guard of everything that is written."""
+"""Conversion of files to samples and back: formats, shapes, ids, and the checks of everything that is written."""
 
 from rt_framework.data.destinations import Destination, beside, check, claim, paths_in
 from rt_framework.data.marks import MARK, note

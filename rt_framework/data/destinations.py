@@ -1,8 +1,9 @@
-"""The guard of everything that is written: what a command may write is settled before it does any work.
+"""Checks of every path that a command writes to, made before the command does any work.
 
-A command claims its destinations, all together and with what it reads. Refused are a destination that is an input or
-another output, one that belongs to a run directory or folder of ours, a link, a device, and whatever is there that we
-did not write. :func:`rt_framework.data.replacing.whole` asks again before it replaces anything: a run takes hours.
+A command claims all of its destinations at once, together with its inputs. A destination is refused if it is an input
+or another output, belongs to a run directory or to a folder that rt wrote, is a link or a device, or holds something
+that rt did not write. :func:`rt_framework.data.replacing.whole` checks again before it replaces anything, because a
+run takes hours.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _MACHINE = (
     "run.owner",
     "progress.json",
 )
-"""Files of a run directory that whoever runs there writes and removes without asking."""
+"""Names and patterns of the files in a run directory that every run there writes and removes without asking."""
 
 RUN_FILES = (
     *_MACHINE,
@@ -45,45 +46,45 @@ RUN_FILES = (
     "dropped.*",
     "pilot",
 )
-"""Names in a run directory that belong to its run, there or not."""
+"""Names and patterns in a run directory that belong to its run, whether or not such a file exists."""
 
 
 @frozen
 class Destination:
-    """A destination that a command writes to."""
+    """A file or directory that a command writes to."""
 
     path: Path
     option: str = "--out"
-    """What the user named it by, for messages."""
+    """Command-line option with which the user names the destination, for messages."""
     kind: Literal["file", "folder", "run", "appended"] = "file"
     """``run`` is a run directory; ``appended`` is a file that grows, or a FIFO."""
     record: Path | None = None
-    """The run directory that records what was written here; ``None`` where nothing does."""
+    """Run directory that records what was written to the destination; ``None`` where nothing records it."""
     overwrite: bool | None = None
-    """Whether a file that is not ours may go; ``None`` where the command has no such option."""
+    """True if a file that rt did not write may be replaced; ``None`` where the command has no such option."""
 
     def __str__(self) -> str:
         return str(self.path)
 
     @property
     def real(self) -> Path:
-        """The destination without the links that lead to it; a run directory may be a link itself."""
+        """The path with the links above it resolved; a run directory may be a link itself, which is resolved too."""
         return self.path.resolve() if self.kind == "run" else self.path.parent.resolve() / self.path.name
 
     @property
     def name(self) -> str:
-        """What its run directory calls it."""
+        """The path relative to the run directory that records it."""
         assert self.record is not None
         return Path(os.path.relpath(self.real, self.record.resolve())).as_posix()
 
     @property
     def is_recorded(self) -> bool:
-        """Whether what is there was written by a command of the same run directory."""
+        """Return whether a command of the same run directory wrote what is at the destination."""
         return self.record is not None and self.name in recorded(self.record)
 
 
 def beside(out: Path, option: str = "--out") -> Path:
-    """The run directory that goes with an output: ``OUT.rt``.
+    """Return the run directory that goes with an output: ``OUT.rt``.
 
     Raises:
         ConfigError: *out* names no file.
@@ -93,7 +94,7 @@ def beside(out: Path, option: str = "--out") -> Path:
 
 
 def paths_in(*values: Any) -> Iterator[Path]:
-    """The files and directories that the options of plugins name, as ``replay:answers.jsonl`` does."""
+    """Yield the existing files and directories that options of plugins name, as ``replay:answers.jsonl`` does."""
     for value in values:
         if is_attrs(type(value)):
             yield from paths_in(asdict(value))
@@ -108,15 +109,15 @@ def paths_in(*values: Any) -> Iterator[Path]:
 
 
 def claim(destinations: Iterable[Destination], data: Iterable[Path] = (), inputs: Iterable[Path] = ()) -> None:
-    """Refuse, before any work, destinations that must not be written. Nothing is made or changed.
+    """Refuse, before any work, destinations that must not be written. Nothing is created or changed.
 
     Args:
         destinations: everything that the command will write.
         data: the data sets that it reads; nothing is written into a directory of these.
-        inputs: whatever else it reads.
+        inputs: everything else that it reads.
 
     Raises:
-        ConfigError: a destination is taken; the message names it, why, and the way out.
+        ConfigError: a destination must not be written; the message names it, the reason and a way out.
         DiskError: a destination cannot be written.
     """
     claimed, sets, others = list(destinations), list(data), list(inputs)
@@ -133,10 +134,10 @@ def claim(destinations: Iterable[Destination], data: Iterable[Path] = (), inputs
 
 
 def check(destination: Destination) -> None:
-    """Whether what is at a destination now may be replaced, or appended to.
+    """Check that what is at a destination now may be replaced, or appended to.
 
     Raises:
-        ConfigError: it may not.
+        ConfigError: it must not be replaced, or appended to.
         DiskError: the destination cannot be written.
     """
     with _usable(destination):
@@ -164,7 +165,7 @@ def _check_name(destination: Destination) -> None:
 
 
 def _check_input(destination: Destination, path: Path, is_data: bool) -> None:
-    """Whether a destination is apart from something that is read."""
+    """Check that a destination is separate from *path*, which the command reads."""
     real, read = destination.real, path.resolve()
     if real == read or _same(real, path):
         raise _refused(destination, "is an input of this command")
@@ -177,7 +178,7 @@ def _check_input(destination: Destination, path: Path, is_data: bool) -> None:
 
 
 def _check_other(destination: Destination, other: Destination) -> None:
-    """Whether two destinations are apart. What lies in the command's own run directory is looked at elsewhere."""
+    """Check that two destinations are separate. :func:`_check_owner` handles those in the command's run directory."""
     one, two = destination.real, other.real
     within = one.is_relative_to(two) and other.kind != "run", two.is_relative_to(one) and destination.kind != "run"
     if one == two or any(within) or _same(one, two):
@@ -185,7 +186,7 @@ def _check_other(destination: Destination, other: Destination) -> None:
 
 
 def _check_owner(destination: Destination, runs: Iterable[Destination]) -> None:
-    """Whether a destination belongs to a run directory, or to a folder of ours, which this command does not own."""
+    """Refuse a file of a run directory, or of a folder that rt wrote, unless the command records it there."""
     owned = None if destination.record is None else destination.record.resolve()
     claimed = {run.real for run in runs}
     for folder in destination.real.parents:
@@ -210,7 +211,7 @@ def _check_folder(destination: Destination) -> None:
 
 
 def _check_run(destination: Destination, mode: int) -> None:
-    """Whether a directory may become, or is, a run directory: nothing in it is ours until a run has marked it."""
+    """Check that a directory is, or may become, a run directory; until a run marks it, no file in it counts as rt's."""
     if not stat.S_ISDIR(mode):
         raise DiskError(f"{destination}: cannot be used as a run directory: File exists")
     mark = read_mark(destination.real)
@@ -222,24 +223,24 @@ def _check_run(destination: Destination, mode: int) -> None:
         if not stat.S_ISREG(file.lstat().st_mode):
             why = f"has a link, folder or device called {file.name}, where a run has a file of its own"
             raise _refused(destination, why)
-        # A mark is read again: another run may have begun here since.
+        # The mark is read again because another run may have begun here in the meantime.
         if mark is None and _is_foreign(file) and read_mark(destination.real) is None:
             raise _refused(destination, f"holds a file {file.name} that no run of rt wrote")
 
 
 def _is_foreign(file: Path) -> bool:
-    """Whether a file of a directory without a mark is another's, although a run has one of that name."""
+    """Return whether a file in an unmarked directory is not from rt, although a run has a file of that name."""
     if file.name == "ledger.sqlite":
         return is_foreign(file)
     if file.name == "run.owner":
         with suppress(OSError, ValueError, TypeError):
             return set(json.loads(file.read_text("utf-8"))) != {"pid", "host"}
-    # An owner that was killed leaves the others beside its ledger; a lock of ours is empty.
+    # A run that was killed leaves its other files beside its ledger, and the lock file of a run is empty.
     return file.stat().st_size > 0 and (file.name == MARK or not (file.parent / "ledger.sqlite").is_file())
 
 
 def _check_parent(destination: Destination) -> None:
-    """Whether something can be made at a destination; what the disk of a run directory takes is tried there."""
+    """Check that a destination can be created; the disk of a run directory is tested when the run opens it."""
     if destination.kind == "run":
         if destination.path.is_symlink():
             raise _refused(destination, "is a link that leads nowhere")
@@ -263,10 +264,10 @@ def _same(one: Path, two: Path) -> bool:
 
 @contextmanager
 def _usable(destination: Destination) -> Iterator[None]:
-    """Makes what the system says of a destination one line."""
+    """Turn an error of the operating system about a destination into a DiskError of one line."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:  # a ring of links is a RuntimeError, a NUL a ValueError
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links is a RuntimeError, a NUL a ValueError
         reason = getattr(error, "strerror", None) or error
         raise DiskError(f"{_short(destination)}: cannot be written: {reason}") from error
 

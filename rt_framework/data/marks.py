@@ -1,7 +1,7 @@
-"""The marks that this program leaves on what it made, so that it knows its own files and touches no others.
+"""Marks that rt leaves on what it wrote, so that it recognises its own files and touches no others.
 
-A folder that was written as an output holds a mark with the size of every file in it. A run directory holds one with
-the names of the files that were written for it, in it or beside it.
+A folder that was written as an output holds a mark with the size of every file in it. A run directory holds a mark
+with the names of the files that were written for it, in it or beside it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 from attrs import frozen
 
 MARK = ".rt-framework"
-"""Name of the file that says so."""
+"""Name of the file that holds the mark of a directory."""
 
 FOLDER, RUN = "folder", "run"
-"""The two kinds of marked directories: an output as a whole, and a run directory."""
+"""The two kinds of marked directories: an output folder, and a run directory."""
 
 _MANIFEST = "manifest.json"
 
@@ -31,11 +31,11 @@ class Mark:
 
     kind: str
     files: Mapping[str, int | None]
-    """Names, relative to the directory, with the size in bytes where the folder is an output."""
+    """Names relative to the directory; each with its size in bytes in an output folder, with ``None`` in a run's."""
 
 
 def read_mark(folder: Path) -> Mark | None:
-    """The mark of a directory; ``None`` if there is none of ours. A line that was cut off by a crash is passed over."""
+    """Return the mark of a directory, or ``None`` if rt left none. A line that a crash cut off is skipped."""
     try:
         if not stat.S_ISREG((folder / MARK).lstat().st_mode):
             return None
@@ -52,15 +52,15 @@ def read_mark(folder: Path) -> Mark | None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a directory is a run directory of ours, finished or not."""
+    """Return whether a directory is a run directory of rt, finished or not."""
     mark = read_mark(folder)
     return (folder / "ledger.sqlite").is_file() if mark is None else mark.kind == RUN
 
 
 def recorded(folder: Path) -> Mapping[str, int | None]:
-    """The files that are recorded in a run directory as written for it.
+    """Return the files that a run directory records as written for it.
 
-    A directory of before there were marks has a manifest that says the same.
+    In a directory that is older than the marks, the manifest lists these files.
     """
     mark = read_mark(folder)
     if mark is None:
@@ -69,7 +69,7 @@ def recorded(folder: Path) -> Mapping[str, int | None]:
 
 
 def note(folder: Path, *names: str) -> None:
-    """Record in a run directory, down to the disk, that files are ours. Names are relative to the directory.
+    """Record in a run directory, flushed to disk, that rt wrote these files. Names are relative to the directory.
 
     Raises:
         OSError: the mark cannot be written.
@@ -80,7 +80,7 @@ def note(folder: Path, *names: str) -> None:
     if begun and not new:
         return
     lines = [{"file": name} for name in (new if begun else (*known, *new))]
-    # One write that appends: a report may be written while a run goes on. A line that a crash cut off is ended first.
+    # A single appending write, as a report may be written during a run. The newline ends a line that a crash cut off.
     text = "\n" + _lines(*lines) if begun else _lines({"rt-framework": RUN}, *lines)
     descriptor = os.open(folder / MARK, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
@@ -91,7 +91,7 @@ def note(folder: Path, *names: str) -> None:
 
 
 def mark_folder(folder: Path) -> None:
-    """Mark a folder that was written as an output, with all that is in it.
+    """Mark a folder that was written as an output, with the name and size of every file in it.
 
     Raises:
         OSError: the mark cannot be written.
@@ -102,7 +102,7 @@ def mark_folder(folder: Path) -> None:
 
 
 def objection(folder: Path) -> str | None:
-    """Why a folder is not ours to replace; ``None`` if it is empty, or holds what we wrote into it and nothing else."""
+    """Return why rt must not replace a folder, or ``None`` if it is empty or holds only what rt wrote into it."""
     inside = sorted(folder.rglob("*"))
     if not inside:
         return None
@@ -124,7 +124,7 @@ def _lines(*told: Mapping[str, Any]) -> str:
 
 
 def _before_marks(folder: Path) -> list[str]:
-    """The names of what the run in a directory left, by its manifest."""
+    """Return the names of the files that the run in a directory left, according to its manifest."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
         if "rt-framework" not in manifest["versions"]:

@@ -1,4 +1,4 @@
-"""The one way in which a file or folder is written: whole or not at all, and only over what may go."""
+"""The one way to write a file or folder: whole or not at all, and only over what may be replaced."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from rt_framework.data.marks import MARK, mark_folder, note
 from rt_framework.errors import DiskError
 
 ROOM = ".rt-part-"
-"""How the name of a temporary folder begins. The rest is random, and it is made only where nothing is."""
+"""Prefix of the name of a temporary folder. The rest is random, and the folder is made only where nothing is."""
 
 _FRESH = 60.0
-"""Seconds in which a new temporary folder has been locked by its owner."""
+"""Age in seconds by which a temporary folder has been locked by its owner; a younger one is not removed."""
 
 
 @contextmanager
 def whole(destination: Destination, lasting: bool = True, marked: bool = True) -> Iterator[Path]:
-    """A path to write to, of the same name; it becomes *destination* when all went well, and is removed when not.
+    """Give a path to write to, of the same name; it becomes *destination* on success, and is removed on failure.
 
-    Only between two renames is there nothing where a folder is replaced.
+    A folder that is replaced is missing only for the moment between two renames.
 
     Args:
-        destination: a destination that was claimed; what is there then is checked again.
-        lasting: bring it down to the disk before it replaces what was there.
-        marked: mark a folder as ours to replace; without it the folder is the user's from then on.
+        destination: a destination that was claimed; what is there by now is checked again.
+        lasting: flush the result to disk before it replaces what was there.
+        marked: mark a folder as one that rt may replace; without a mark the folder counts as the user's.
 
     Raises:
-        ConfigError: something has come there that must not be replaced.
+        ConfigError: something has appeared there that must not be replaced.
         DiskError: the destination cannot be written.
     """
     check(destination)
     path = destination.real
     try:
         if destination.record is None or path.parent != destination.record.resolve():
-            path.parent.mkdir(parents=True, exist_ok=True)  # a run directory that is gone is not made again
+            path.parent.mkdir(parents=True, exist_ok=True)  # a run directory that was removed is not made again
         with _room(path.parent) as room:
             part = room / "new" / path.name
             yield part
@@ -62,12 +62,12 @@ def whole(destination: Destination, lasting: bool = True, marked: bool = True) -
 
 @contextmanager
 def _room(parent: Path) -> Iterator[Path]:
-    """A folder of our own beside the destination, on the same disk; gone when the block ends."""
+    """Make a temporary folder beside the destination, on the same disk, and remove it when the block ends."""
     _sweep(parent)
     room = Path(tempfile.mkdtemp(prefix=ROOM, dir=parent))
     lock = FileLock(room / MARK)
     try:
-        with suppress(OSError, NotImplementedError, Timeout):  # without locks nobody takes it for left over either
+        with suppress(OSError, NotImplementedError, Timeout):  # where locks fail, they fail in _sweep too
             lock.acquire(blocking=False)
         (room / "new").mkdir()
         yield room
@@ -77,11 +77,11 @@ def _room(parent: Path) -> Iterator[Path]:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove temporary folders of writers that were killed: ours by name and mark, and locked by nobody."""
+    """Remove temporary folders of writers that were killed: those with rt's name and mark that no process locks."""
     for room in parent.glob(f"{ROOM}*"):
         mark = room / MARK
         with suppress(OSError, NotImplementedError, Timeout):
-            # One that was killed between its two renames holds the only copy of what it replaced.
+            # The folder of a writer that was killed between its two renames holds the only copy of what it replaced.
             if room.is_symlink() or time.time() - mark.lstat().st_mtime < _FRESH or (room / "old").exists():
                 continue
             with FileLock(mark).acquire(blocking=False):
@@ -103,7 +103,7 @@ def _sync_one(path: Path) -> None:
 
 
 def _replace(part: Path, path: Path, room: Path) -> None:
-    """Rename *part* to *path*. A folder cannot take the place of another thing, so the old one steps aside first."""
+    """Rename *part* to *path*. A folder cannot be renamed over something else, so that is moved aside first."""
     if not part.is_dir() or not path.exists():
         part.replace(path)
         return

@@ -1,4 +1,4 @@
-"""From files to samples and back: sample ids, detection, reading, and writing that is all or nothing."""
+"""Conversion of files to samples and back: sample ids, detection, reading, and writing that is all or nothing."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _log = logging.getLogger("rt_framework")
 
 
 class HashSet64:
-    """A set of 64-bit hashes, open addressing, 16 to 32 bytes a member; a Python set takes about 90."""
+    """A set of 64-bit hashes with open addressing: 16 to 32 bytes a member, where a Python set takes about 90."""
 
     def __init__(self) -> None:
         self._slots = array("Q", [0]) * 1024
         self._used = 0
 
     def add(self, number: int) -> bool:
-        """Take *number*; whether it is new."""
+        """Add *number*, and return whether it is new."""
         number = number or 1  # 0 marks a free slot
         at = self._slot(number)
         if self._slots[at] == number:
@@ -59,9 +59,9 @@ class HashSet64:
 
 
 class SampleIds:
-    """Gives ids of the form ``CONTENT-OCCURRENCE``: 16 hexadecimal digits, and a count from 0.
+    """Maker of sample ids of the form ``CONTENT-OCCURRENCE``: 16 hexadecimal digits, and a count from 0.
 
-    A row inserted elsewhere changes no id. One object a file, asked once a row, in order.
+    A row inserted elsewhere changes no id. Each file needs its own object, called once for each row, in order.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class SampleIds:
         self._repeats: Counter[str] = Counter()
 
     def __call__(self, pair: Pair) -> str:
-        """The id of the next sample, which holds *pair*."""
+        """Return the id of the next sample, which holds *pair*."""
         content = pair.hash[:16]
         if not self._seen.add(int(content, 16)):
             self._repeats[content] += 1
@@ -80,10 +80,10 @@ class SampleIds:
 
 
 def detect_format(path: Path, formats: Mapping[str, Format]) -> str:
-    """The name of the one format that takes *path* for its own. A format that raises is named and takes nothing.
+    """Return the name of the one format that recognises *path*. A format that raises is logged and does not count.
 
     Raises:
-        DataError: there is no such file, or no format or several take it.
+        DataError: there is no such file, or no format or several recognise it.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file")
@@ -110,7 +110,7 @@ def _noted(notes: Iterable[str]) -> str:
 
 @contextmanager
 def _blamed(place: object) -> Iterator[None]:
-    """Put the place before the message of a data error."""
+    """Put *place* before the message of a data error."""
     try:
         yield
     except DataError as error:
@@ -118,7 +118,7 @@ def _blamed(place: object) -> Iterator[None]:
 
 
 def _rows(path: Path, format_object: Format) -> tuple[RawRow, Iterator[RawRow]]:
-    """The first row, and all rows."""
+    """Return the first row, and an iterator over all rows."""
     rows = iter(format_object.read(path))
     first = next(rows, None)
     if first is None:
@@ -127,10 +127,10 @@ def _rows(path: Path, format_object: Format) -> tuple[RawRow, Iterator[RawRow]]:
 
 
 def read_shape(path: Path, format_object: Format, columns: Mapping[str, str] | None = None) -> str:
-    """The name of the shape that the first row of a file fits.
+    """Return the name of the shape that the first row of a file fits.
 
     Raises:
-        DataError: the file cannot be read, has no records, or fits none or several.
+        DataError: the file cannot be read, has no records, or fits no shape or several.
     """
     first, _ = _rows(path, format_object)
     with _blamed(path):
@@ -144,13 +144,13 @@ def read_records(
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> Iterator[Record]:
-    """The records of a file, one at a time.
+    """Yield the records of a file, one at a time.
 
     Args:
         path: file or directory.
         format_object: the format that reads it.
-        shape: name of its shape; the first row decides when left out.
-        columns: the user's column of each field that has another name there.
+        shape: name of its shape; detected from the first row when left out.
+        columns: the user's name of each column that is not named as its field.
         limit: most records to read.
 
     Raises:
@@ -169,11 +169,11 @@ def read_records(
 
 
 def with_ids(records: Iterable[Record], shard: Shard | None = None) -> Iterator[tuple[Sample, Record]]:
-    """The sample of each record of a file, with the record.
+    """Yield the sample of each record of a file, with the record.
 
     Args:
-        records: all of them, in order, since ids count what was before.
-        shard: only those of this part; equal ones are in one part, so what is passed over changes no id.
+        records: all records of the file, in order, since an id counts the equal records before.
+        shard: yield only the samples of this part; equal ones are in one part, so those skipped change no id.
     """
     ids = SampleIds()
     for number, record in enumerate(records):
@@ -194,7 +194,7 @@ def write_records(
 ) -> None:
     """Write all records, or nothing: a crash leaves what was there before.
 
-    An ordinary file that is there may go; a folder only if it is one that this function wrote.
+    An existing ordinary file is replaced; an existing folder only if rt wrote it as an output.
 
     Raises:
         DataError: a record cannot be held by this shape or format.
@@ -207,15 +207,15 @@ def write_records(
 
 
 def kind_of(format_object: Format) -> Literal["file", "folder"]:
-    """What a format writes: formats without endings for file names write folders."""
+    """Return whether a format writes a file or a folder: formats without suffixes for file names write folders."""
     return "file" if format_object.suffixes else "folder"
 
 
 def rows_of(shape: str, columns: Mapping[str, str] | None, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
-    """The rows of records, one at a time.
+    """Return an iterator over the rows of records.
 
     Raises:
-        DataError: a record cannot be held by this shape; names its row.
+        DataError: a record cannot be held by this shape; the message names its row.
         ConfigError: the shape is unknown, or the columns do not fit it; raised at once.
     """
     meaning = find_shape(shape)

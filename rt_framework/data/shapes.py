@@ -1,8 +1,8 @@
-"""Shapes: what the columns of a row mean, as pairs of pure functions between rows and records.
+"""Shapes: meanings of the columns of a row, as pairs of pure functions between rows and records.
 
-A record that was read remembers its row. Writing it in the same shape touches only what has
-changed, so an unchanged record gives back that row: null values, absent optional columns, extra
-keys of a message and the order of the columns included. In another shape it is written afresh.
+A record that was read remembers its row. Writing it in the same shape changes only what has
+changed, so an unchanged record gives back that row, with its null values, absent optional columns,
+extra keys of a message and order of the columns. In another shape the row is built anew.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ RawRow = Mapping[str, Any]
 """A row as a format reads and writes it."""
 
 Names = Mapping[str, str]
-"""The column that holds each field of a shape. A field without a column is not in it."""
+"""The column that holds each field of a shape; a field without a column is left out."""
 
 
 @frozen
 class ColumnShape:
-    """A meaning of columns."""
+    """One meaning of the columns: its fields, and how a pair is read from a row and written to it."""
 
     name: str
     required: tuple[str, ...]
     """Fields that every row has."""
     optional: tuple[str, ...]
     read: Callable[[RawRow, Names], Pair]
-    """The pair of a row. Raises DataError without the place, which the caller adds."""
+    """Function that returns the pair of a row. Its DataError does not name the row, which the caller adds."""
     write: Callable[[Pair, RawRow, Names], dict[str, Any]]
-    """The columns of a row that must change so that it holds the pair."""
+    """Function that returns the columns of a row that must change so that the row holds the pair."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def _text(row: RawRow, column: str) -> str:
 
 
 def _list(row: RawRow, column: str) -> list[Any]:
-    """A nested value. Containers without nesting, such as CSV, hold it as JSON text."""
+    """Return a nested value. Containers without nesting, such as CSV, hold it as JSON text."""
     value = row.get(column)
     if isinstance(value, str) and value:
         try:
@@ -73,12 +73,12 @@ def _list(row: RawRow, column: str) -> list[Any]:
 
 
 def _like(old: object, value: list[Any]) -> object:
-    """The list as its column holds lists: JSON text stays JSON text."""
+    """Return the list in the form of its column's old value: JSON text stays JSON text."""
     return json.dumps(value, ensure_ascii=False) if isinstance(old, str) else value
 
 
 def _asked(pair: Pair) -> str:
-    """Instruction and input, for a shape that has one text for both."""
+    """Return instruction and input as one text, for a shape that has one text for both."""
     return f"{pair.instruction}\n{pair.input}" if pair.input else pair.instruction
 
 
@@ -131,13 +131,13 @@ def _write_flat(ask: str, answer: str, pair: Pair, row: RawRow, names: Names) ->
 
 @frozen
 class _Dialect:
-    """How one shape spells a conversation."""
+    """Spelling of a conversation in one shape: its column, keys and names of roles."""
 
     field: str
     role: str
     content: str
     roles: Mapping[str, str]
-    """Its word for each role of :class:`Turn`, by ours."""
+    """The shape's word for each role of :class:`Turn`."""
 
 
 _MESSAGES = _Dialect("messages", "role", "content", {"system": "system", "user": "user", "assistant": "assistant"})
@@ -162,7 +162,7 @@ def _turn(dialect: _Dialect, message: object, number: int) -> Turn:
 
 
 def _conversation(dialect: _Dialect, turns: Sequence[Turn]) -> Pair:
-    """The pair of a conversation: its last two turns."""
+    """Return the pair of a conversation: its last two turns, with the earlier turns as history."""
     system = turns[0].content if turns and turns[0].role == "system" else None
     rest = tuple(turns) if system is None else tuple(turns[1:])
     roles = [turn.role for turn in rest]
@@ -204,7 +204,7 @@ def _write_turns(dialect: _Dialect, pair: Pair, row: RawRow, names: Names) -> di
 
 
 def _merged(dialect: _Dialect, old: Sequence[Any], turns: Sequence[Turn]) -> list[Any]:
-    """The turns as messages, in the old messages where the roles are the same: these may hold other keys."""
+    """Return the turns as messages. If the roles agree, the old messages are updated, as they may hold other keys."""
     before = [_turn(dialect, message, number) for number, message in enumerate(old, 1)]
     if [turn.role for turn in before] != [turn.role for turn in turns]:
         return [{dialect.role: dialect.roles[turn.role], dialect.content: turn.content} for turn in turns]
@@ -240,10 +240,10 @@ SHAPES: dict[str, ColumnShape] = {
 
 
 def find_shape(name: str) -> ColumnShape:
-    """The shape called *name*.
+    """Return the shape called *name*.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such shape.
     """
     if name not in SHAPES:
         raise ConfigError(f"unknown shape '{name}'; known: {', '.join(SHAPES)}")
@@ -251,13 +251,13 @@ def find_shape(name: str) -> ColumnShape:
 
 
 def _names(shape: ColumnShape, columns: Mapping[str, str]) -> Names:
-    """A column that the user gives to one field is not read as the field of its own name."""
+    """Return the column of each field; a field has none if the user gave the column of its name to another field."""
     taken = set(columns.values())
     return {field: columns.get(field, field) for field in shape.fields if field in columns or field not in taken}
 
 
 def column_names(shape: ColumnShape, columns: Mapping[str, str]) -> Names:
-    """The column of each field, from the user's map of field to column.
+    """Return the column of each field, from the user's map of field to column.
 
     Raises:
         ConfigError: the map names a field that the shape lacks, gives one column to two fields, or
@@ -277,10 +277,10 @@ def column_names(shape: ColumnShape, columns: Mapping[str, str]) -> Names:
 
 
 def detect_shape(row: RawRow, columns: Mapping[str, str] | None = None) -> str:
-    """The name of the one shape that the columns of *row* fit, with the user's map applied.
+    """Return the name of the one shape that the columns of *row* fit, with the user's map applied.
 
     Raises:
-        DataError: none fits, or several do; without the place.
+        DataError: no shape fits, or several do; the message does not name the file.
         ConfigError: the map names a field that no shape has.
     """
     columns = columns or {}
@@ -318,7 +318,7 @@ def _no_shape(row: RawRow, columns: Mapping[str, str]) -> str:
 
 @frozen
 class ReadRecord(Record):
-    """A record with the row it was read from, and how that was read."""
+    """A record with the row it was read from, and the shape and columns by which it was read."""
 
     row: RawRow = field(factory=dict, repr=False)
     shape: str = ""
@@ -326,10 +326,10 @@ class ReadRecord(Record):
 
 
 def to_record(shape: ColumnShape, row: RawRow, names: Names) -> Record:
-    """The record of a row.
+    """Return the record of a row.
 
     Raises:
-        DataError: a column is missing or has an unusable value; without the place.
+        DataError: a column is missing or has an unusable value; the message does not name the row.
     """
     needed = [column for field, column in names.items() if field in shape.required or column != field]
     missing = [column for column in needed if column not in row]
@@ -342,10 +342,10 @@ def to_record(shape: ColumnShape, row: RawRow, names: Names) -> Record:
 
 
 def to_row(shape: ColumnShape, record: Record, names: Names) -> dict[str, Any]:
-    """The row of a record, under the user's column names. Unknown columns are kept.
+    """Return the row of a record, under the user's column names. Unknown columns are kept.
 
     Raises:
-        DataError: the shape has no place for a part of the pair; without the place.
+        DataError: the shape has no column for a part of the pair; the message does not name the row.
     """
     own = set(names.values())
     if isinstance(record, ReadRecord) and (record.shape, record.names) == (shape.name, names):

@@ -29,11 +29,11 @@ _log = logging.getLogger("rt_framework")
 
 @frozen
 class Draw:
-    """A random part of the samples: those whose ids have the smallest hashes, whatever their order."""
+    """A random subset of the samples: those whose ids have the smallest hashes, whatever their order."""
 
     seed: int
     most: str
-    """The largest hash that is in."""
+    """The largest hash in the subset."""
 
     def __contains__(self, sample: Sample) -> bool:
         return _place(self.seed, sample) <= self.most
@@ -41,11 +41,11 @@ class Draw:
 
 @frozen
 class Known:
-    """What the first read of a source has found."""
+    """Facts that the first reading of a source has found."""
 
     samples: int
     content: str
-    """Hash of the file, taken before it was read: whatever changes afterwards shows in the end."""
+    """Hash of the file, taken before the file was read, so that every later change is noticed in the end."""
 
 
 @frozen
@@ -59,27 +59,27 @@ class Source:
     columns: dict[str, str]
     limit: int | None
     draw: Draw | None = None
-    """Which of the samples to take; all when left out."""
+    """Random subset of the samples to take; all when left out."""
     shard: Shard | None = None
-    """Of which part of them; of all when left out."""
+    """Part of the samples to take, or to draw from; all when left out."""
     known: Known | None = None
-    """What it holds, once it was read."""
+    """Facts about the source, once it was read."""
 
     def __iter__(self) -> Iterator[tuple[Sample, Record]]:
         rows, draw = with_ids(self._records(), self.shard), self.draw
         return rows if draw is None else (row for row in rows if row[0] in draw)
 
     def samples(self) -> Iterator[Sample]:
-        """The samples alone, in input order."""
+        """Return an iterator over the samples alone, in input order."""
         return (sample for sample, _ in self)
 
     def read_through(self, use: Callable[[Iterator[Record]], T]) -> tuple[Source, T]:
-        """Read every record once: the source with what is known then, and what *use* makes of the records.
+        """Read every record once; return the source with the facts found, and what *use* makes of the records.
 
-        A bad row shows here, before the first paid call. The records are those of all shards.
+        A bad row is found here, before the first paid call. The records are those of all shards.
 
         Raises:
-            DataError: naming file, row and the way out.
+            DataError: a row is bad; the message names file, row and a way out.
         """
         content = self.known.content if self.known else self.content_hash()
         samples = 0
@@ -96,10 +96,10 @@ class Source:
         return evolve(self, known=Known(samples, content)), made
 
     def check_unchanged(self) -> None:
-        """Whether the file is still what it was when it was first read; asked before anything is written from it.
+        """Check that the file is still what it was when first read; done before anything is written from it.
 
         Raises:
-            DataError: it is not.
+            DataError: the file has changed.
         """
         if self.known is None:
             return
@@ -115,7 +115,7 @@ class Source:
 
     @contextmanager
     def steady(self) -> Iterator[None]:
-        """Within, an error that may come from a changed file is told as that, if it has changed.
+        """Report an error in the block as a changed file, if it may come from that and the file has changed.
 
         Raises:
             DataError: as :meth:`check_unchanged`.
@@ -123,23 +123,23 @@ class Source:
         try:
             yield
         except Exception as error:
-            # What a provider or a disk says is no consequence of it; a row too many somewhere may be.
+            # Errors of a provider or a disk do not come from a changed file; data errors and unforeseen errors may.
             if isinstance(error, DataError) or not isinstance(error, RtError):
                 self.check_unchanged()
             raise
 
     def count(self) -> int:
-        """Number of samples. Reads all of them if that was not done.
+        """Return the number of samples. All of them are read if that was not done.
 
         Raises:
-            DataError: naming file, row and the way out.
+            DataError: a row is bad; the message names file, row and a way out.
         """
         if self.known is not None:
             return self.known.samples
         return sum(1 for _ in (self if self.draw or self.shard else self._records()))
 
     def drawing(self, count: int, seed: int) -> Source:
-        """The same source with *count* of its samples only, drawn at random; all of them if there are no more.
+        """Return the same source with only *count* of its samples, drawn at random, or with all if there are fewer.
 
         Raises:
             DataError: as :meth:`count`.
@@ -149,23 +149,23 @@ class Source:
         return evolve(self, draw=Draw(seed, most), known=known)
 
     def facts(self) -> dict[str, Any]:
-        """What may not change in a run directory. Which samples of them are taken may, but not the shard."""
+        """Return the facts that must not change in a run directory, the shard included, limit and draw excluded."""
         shard = {"shard": str(self.shard)} if self.shard else {}
         content = self.known.content if self.known else self.content_hash()
         return {"content": content, "shape": self.shape, "columns": self.columns, **shard}
 
     def content_hash(self) -> str:
-        """SHA-256 of the file, or of every file of the directory with its name."""
+        """Return the SHA-256 over name and content of the file, or of every file in the directory."""
         whole = hashlib.sha256()
         for path in self._files():
-            # A name need not be text.
+            # A file name need not be valid text.
             whole.update(os.fsencode(path.relative_to(self.path.parent if self.path.is_file() else self.path)))
             with path.open("rb") as file:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
         return whole.hexdigest()
 
     def size(self) -> int:
-        """Bytes of the file, or of all files of the directory; of a shard its share of them."""
+        """Return the bytes of the file, or of all files in the directory; for a shard, its share of them."""
         whole = sum(path.stat().st_size for path in self._files())
         return whole // self.shard.of if self.shard else whole
 
@@ -181,15 +181,15 @@ class Source:
 
 
 def _place(seed: int, sample: Sample) -> str:
-    """Where a sample stands in the random order that a seed gives."""
+    """Return a sample's sort key in the random order that a seed gives."""
     return digest([seed, sample.id])
 
 
 def find_format(host: Host, path: Path, name: str | None) -> tuple[str, Format]:
-    """The format called *name*, or the one that *path* looks like, with its name.
+    """Return the format called *name*, or the one that recognises *path*, with its name.
 
     Raises:
-        DataError: there is no such file, or nothing reads it.
+        DataError: there is no such file, or no format recognises it.
     """
     make = Builder(host)
     if name is not None:
@@ -201,7 +201,7 @@ def find_format(host: Host, path: Path, name: str | None) -> tuple[str, Format]:
 
 
 def _formats(host: Host) -> dict[str, Format]:
-    """Every format that can be made with its defaults. One that cannot is named and left out."""
+    """Return every format that can be made with its defaults. One that cannot is logged and left out."""
     host.load()
     make, formats = Builder(host, looking=True), dict[str, Format]()
     for name in host.registry.names("formats"):
@@ -213,10 +213,10 @@ def _formats(host: Host) -> dict[str, Format]:
 
 
 def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
-    """Find out how to read *data*.
+    """Find out how to read *data*, and return its source.
 
     Raises:
-        DataError: it does not exist, is empty, or has neither a known format nor the columns of a shape.
+        DataError: the data does not exist, is empty, or has neither a known format nor the columns of a shape.
     """
     path = Path(data.path)
     name, reader = find_format(host, path, data.format)
@@ -226,6 +226,6 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
 
 
 def output_format(host: Host, path: Path, default: str) -> str:
-    """The name of the format to write *path* in: the one of its ending, else *default*."""
+    """Return the name of the format to write *path* in: the one of its suffix, else *default*."""
     formats = _formats(host).items()
     return next((one for one, form in formats if path.suffix and path.suffix in form.suffixes), default)

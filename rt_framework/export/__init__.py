@@ -1,4 +1,4 @@
-"""What leaves a finished run: packs for trainers, preference pairs, the folder for the hub, its card."""
+"""Exports of a finished run: packs for trainers, preference pairs, the folder for the Hugging Face hub, its card."""
 
 from rt_framework.export.hub import export_hub
 from rt_framework.export.packs import export_pack

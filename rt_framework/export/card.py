@@ -1,4 +1,4 @@
-"""The data card of a folder for the hub: what was run, how it ended, and what the numbers do not say."""
+"""The data card of a folder for the Hugging Face hub: the run, its outcome, and the limits of its numbers."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Part:
 
 
 def card(manifest: Mapping[str, Any], license_id: str, shape: str, parts: Sequence[Part]) -> str:
-    """``README.md``: the hub's own fields as YAML, then the text.
+    """Return the text of ``README.md``: the hub's own fields as YAML, then the card.
 
     Args:
-        manifest: that of the run.
-        license_id: as the hub writes it.
-        shape: what the columns mean.
-        parts: the files, the one that a loader takes by default first.
+        manifest: the manifest of the run.
+        license_id: the licence as the hub writes it.
+        shape: name of the shape of the columns.
+        parts: the files; a loader takes the first by default.
     """
     front = yaml.safe_dump(_front(license_id, parts), sort_keys=False)
     return f"---\n{front}---\n\n" + "\n".join(_text(manifest, shape, parts))
@@ -109,7 +109,7 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 
 def _asked(value: object) -> str | None:
-    """Plain values on one line, without the folders of paths on the machine of the run."""
+    """Return plain values on one line, without the folders of paths on the machine of the run."""
     return None if value is None else json.dumps(_short(value), ensure_ascii=False)
 
 
@@ -131,6 +131,6 @@ def _line(cells: Any) -> str:
 
 
 def _cell(value: object) -> str:
-    """A value that stays in its cell, whatever it is made of: nothing of it is markup, and no secret is in it."""
+    """Return a value as the text of one cell, on one line, with markup escaped and secrets removed."""
     text = " ".join(without_secrets(shown(value)).split())
     return "".join(f"&#{ord(char)};" if char in "|<>&`*_[]\\~$" else char for char in text)

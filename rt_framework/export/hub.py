@@ -30,17 +30,17 @@ _CONTROLS: dict[str, tuple[str, dict[str, Any], str]] = {
         "as many samples with responses as long as the kept ones, from those not kept while there are enough",
     ),
 }
-"""Selector, its options and what it draws, by part of the data set."""
+"""Selector, its options and a description of what it draws, by part of the data set."""
 
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None, overwrite: bool = False) -> str:
-    """Write the folder *out*; returns what was done and comes next.
+    """Write the folder *out*; return what was done and what to do next.
 
     Args:
-        license_id: as the hub writes it, such as ``cc-by-4.0``; ``other`` for one that it does not know.
-        overwrite: whether a folder that an export wrote may go although it was changed since.
+        license_id: the licence as the hub writes it, such as ``cc-by-4.0``; ``other`` for one unknown to the hub.
+        overwrite: whether a folder that an export wrote may be replaced although it was changed since.
 
     Raises:
         ConfigError: there is no licence, or *out* must not be replaced.
@@ -73,7 +73,7 @@ def _licensed(license_id: str | None) -> str:
 
 
 def _write_parts(make: Builder, form: Format, folder: Path, run: Finished) -> tuple[list[Part], str]:
-    """Write the kept samples and, if some were not kept, the controls; returns them and a note on what was changed."""
+    """Write the kept samples and, if some were not kept, the controls; return them and a note on what was changed."""
     replaced = 0
 
     def write(name: str, about: str, records: Iterable[Record]) -> Part:
@@ -95,13 +95,13 @@ def _write_parts(make: Builder, form: Format, folder: Path, run: Finished) -> tu
 
 
 def _taken(run: Finished, chosen: Sequence[int]) -> Iterator[Record]:
-    """The chosen samples as they were read."""
+    """Return the chosen samples as they were read."""
     return (record for take, (_, record) in zip(chosen, run.source, strict=True) if take)
 
 
 @frozen
 class _Pool:
-    """All samples of a run, as a selector sees them, and which of them were kept."""
+    """All samples of a run as a selector sees them, each marked as kept or not."""
 
     ledger: Ledger
     ids: CompactStrings
@@ -116,7 +116,7 @@ class _Pool:
         return cls(ledger, ids, kept)
 
     def drawn(self, selector: DatasetSelector) -> bytearray:
-        """1 for each sample that a control takes, else 0. Its metric is whether a sample was kept."""
+        """Return 1 for each sample that a control takes, else 0. The selector's metric is whether a sample was kept."""
         rows = LazySequence(len(self.ids), self._row)
         return bytearray(verdict.keep for verdict in selector.select(rows))
 
@@ -126,5 +126,5 @@ class _Pool:
     def _version(self, at: int) -> Version:
         story = self.ledger.story(self.ids[at])
         assert story is not None
-        # A control is the data as it came in: only the length of what was kept is that of the kept version.
+        # A control is the data as it came in; only a kept sample is measured in its kept version, to match its length.
         return story.sample.current if self.kept[at] else story.sample.original

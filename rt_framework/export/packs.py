@@ -1,7 +1,8 @@
-"""Packs: what a run kept, or what its student preferred, as a trainer takes it. Named data, not code.
+"""Packs: the samples that a run kept, or its student's preferences, in the form that a trainer reads.
 
-All packs hold conversations, so that the trainer puts the chat template of its own model around the texts. A pack
-has the trainer's columns only: a column of the input with values of several types would stop its loader.
+A pack is named data, not code. All packs hold conversations, so that the trainer puts the chat template of its own
+model around the texts. A pack has only the trainer's columns: a column of the input with values of several types
+would stop the trainer's loader.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from rt_framework.rundir import Finished, finished, results
 DATA = "train.jsonl"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DATASET = "reflected"
-"""Name of the data set for a trainer that wants one."""
+"""Name of the data set for a trainer that needs one."""
 
 
 @frozen
 class Pack:
-    """What a trainer takes: the rows of ``train.jsonl``, and the file that tells the trainer how to read them."""
+    """Input of a trainer: the rows of ``train.jsonl``, and any files that tell the trainer how to read them."""
 
     name: str
     row: Callable[[Pair], dict[str, Any]] | None
-    """The row of a kept sample; none in a pack of preferences."""
+    """Function that returns the row of a kept sample; ``None`` in a pack of preferences."""
     preference: Callable[[Preference], dict[str, Any]] | None
     usage: str
-    """How to use it, with the next command; ``{folder}`` is where it lies."""
+    """Instructions with the next command; ``{folder}`` stands for the folder of the pack."""
     files: Mapping[str, str] = field(factory=dict)
     """Text of the files beside the data, by name."""
 
@@ -141,10 +142,10 @@ PACKS: dict[str, Pack] = {pack.name: pack for pack in _PACKS}
 
 
 def find_pack(name: str) -> Pack:
-    """The pack called *name*.
+    """Return the pack called *name*.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such pack.
     """
     if name not in PACKS:
         raise ConfigError(f"unknown pack '{name}'.{suggestion(name, PACKS)} Known: {', '.join(PACKS)}.")
@@ -158,12 +159,12 @@ def find_pack(name: str) -> Pack:
 class Readable:
     """Rows that every loader can read: a lone surrogate, which UTF-8 cannot hold, becomes ``?``, as in CSV and Parquet.
 
-    The JSON that escapes it is valid, and the loaders refuse the whole file for it.
+    JSON that escapes a lone surrogate is valid, but the loaders refuse the whole file because of it.
     """
 
     rows: Iterable[Mapping[str, Any]]
     counts: dict[str, int] = field(factory=lambda: {"rows": 0, "replaced": 0})
-    """Rows given so far, and how many of them were changed."""
+    """Number of rows given so far, and of those that were changed."""
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         for row in self.rows:
@@ -174,7 +175,7 @@ class Readable:
 
 
 def replacements(rows: int) -> str:
-    """What was changed in so many rows, for the user; empty if in none."""
+    """Return a note for the user on the number of rows that were changed; empty if none was."""
     return f"; lone surrogates became '?' in {rows} of them" if rows else ""
 
 
@@ -187,7 +188,7 @@ def _plain(value: Any) -> Any:
 
 
 def export_folder(run: Finished, out: Path, overwrite: bool) -> Destination:
-    """The destination of a folder that is exported from a run.
+    """Claim and return the destination of a folder that is exported from a run.
 
     Raises:
         ConfigError: something is there that an export did not write, or that was changed since.
@@ -198,7 +199,7 @@ def export_folder(run: Finished, out: Path, overwrite: bool) -> Destination:
 
 
 def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool = False) -> str:
-    """Write the pack called *name* of a finished run to the folder *out*; returns what was done and comes next.
+    """Write the pack called *name* of a finished run to the folder *out*; return what was done and what to do next.
 
     Raises:
         ConfigError: the pack is unknown, or *out* must not be replaced.
@@ -222,7 +223,7 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
 
 
 def _rows(make: Builder, pack: Pack, run: Finished) -> tuple[Preferences | None, Readable]:
-    """The rows of a pack, and the preferences that they come from."""
+    """Return the preferences that the rows of a pack come from, if they do, and the rows."""
     if pack.preference is not None:
         found = preferences(make, run.config, run.ledger)
         return found, Readable(map(pack.preference, found))

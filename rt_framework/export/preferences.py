@@ -1,4 +1,4 @@
-"""Preference pairs out of a run's choices: two responses to one prompt, of which the student's scores kept one."""
+"""Preference pairs from a run's choices: two responses to one prompt, one of which the student's scores kept."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ class Preference:
     chosen: Pair
     rejected: Pair
     stage: str
-    """The choice that decided."""
+    """Label of the choice that decided."""
     metric: str
-    """The first metric that its selector reads."""
+    """The first metric that the selector of that choice reads."""
     chosen_score: float
     rejected_score: float
 
 
 @frozen
 class Preferences:
-    """Every preference of a finished run, read from the ledger as they are taken.
+    """All preferences of a finished run, read from the ledger one by one.
 
-    What was kept at the end is the chosen one. A version that it beat is the rejected one if both answer the same
-    prompt and both had a valid score in that choice: one that could not win says nothing about which is better.
+    The version that was kept at the end is the chosen one. A version that it beat is the rejected one if both answer
+    the same prompt and had a valid score in that choice: a version that could not win is not known to be worse.
     """
 
     ledger: Ledger
     needs: Mapping[str, Sequence[str]]
     """Metrics that each choice reads, by its label in the ledger."""
     left_out: Counter[str] = field(factory=Counter)
-    """Comparisons that are no preference, by why; complete when all were taken."""
+    """Number of comparisons that give no preference, by reason; complete when all preferences were read."""
 
     def __iter__(self) -> Iterator[Preference]:
         for story in self.ledger.stories():
@@ -62,7 +62,7 @@ class Preferences:
                         self.left_out[found] += 1
 
     def _compared(self, sample: Sample, decision: Decision, loser: Version) -> Preference | str:
-        """The preference, or why it is none."""
+        """Return the preference, or the reason why there is none."""
         chosen, rejected = sample.current.pair, loser.pair
         if evolve(rejected, response=chosen.response) != chosen:
             return OTHER_PROMPT
@@ -75,7 +75,7 @@ class Preferences:
         return Preference(chosen, rejected, decision.stage, metric, *scores[metric])
 
     def _scores(self, sample: Sample, decision: Decision, loser: Version) -> dict[str, tuple[float, float]]:
-        """Both values of each metric that the choice reads; empty if one of them could not win with its own."""
+        """Return both versions' values of each metric that the choice reads; empty if one has no valid value."""
         found: dict[str, tuple[float, float]] = {}
         for metric in self.needs.get(decision.stage, ()):
             two = [sample.scores.get(name, {}).get(metric) for name in (sample.kept, loser.name)]
@@ -87,7 +87,7 @@ class Preferences:
 
 
 def preferences(make: Builder, config: Config, ledger: Ledger) -> Preferences:
-    """The preferences of the run that *config* describes.
+    """Return the preferences of the run that *config* describes.
 
     Raises:
         PluginError, ConfigError: a stage of its pipeline cannot be built.

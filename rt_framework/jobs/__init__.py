@@ -1,1 +1,1 @@
-"""What people do with the framework, as plain functions: run, score, select, quote, pilot, merge, salvage, check."""
+"""The jobs that the commands do, as plain functions: run, score, select, quote, pilot, merge, salvage, check."""

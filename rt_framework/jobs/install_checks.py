@@ -1,4 +1,4 @@
-"""What ``rt doctor`` looks at. Each check gives findings and never raises."""
+"""Checks of an installation for ``rt doctor``. Each check yields findings and raises none of the framework's errors."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from rt_framework.spans import EncodedSpan, Span
 
 @frozen
 class Finding:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     what: str
     finding: str
     good: bool = True
     sure: bool = True
-    """Whether it is plain, or a hint that somebody should look into."""
+    """False if the finding is only a hint that somebody should look into."""
 
     @property
     def mark(self) -> str:
-        """How it is shown."""
+        """Word that marks the finding in the printed table."""
         return "WRONG" if not self.good else "ok" if self.sure else "CHECK"
 
 
 def check_versions() -> Iterator[Finding]:
-    """Installed packages."""
+    """Report the versions of the installed packages."""
     for package, version in versions().items():
         yield Finding(package, version or "not installed", good=version is not None)
 
 
 def check_device() -> Iterator[Finding]:
-    """Where a student would run."""
+    """Report the devices on which a student would run."""
     try:
         import torch
     except ImportError as error:
@@ -57,7 +57,7 @@ def check_device() -> Iterator[Finding]:
 
 
 def check_plugins(host: Host) -> Iterator[Finding]:
-    """Every plugin loads, and no name is offered twice."""
+    """Check that every plugin loads, and that no name is offered twice."""
     try:
         host.load()
     except RtError as error:
@@ -74,7 +74,7 @@ def check_plugins(host: Host) -> Iterator[Finding]:
 
 
 def check_config(host: Host, path: Path) -> Iterator[Finding]:
-    """A config can be read, its data too, and its parts exist. Loads no model and asks no teacher."""
+    """Check that a config and its data can be read, and that its parts exist. Loads no model and asks no teacher."""
     make = Builder(host)
     try:
         config = read_config(path)
@@ -88,7 +88,7 @@ def check_config(host: Host, path: Path) -> Iterator[Finding]:
 
 
 def check_student(host: Host, spec: Spec) -> Iterator[Finding]:
-    """A student loads and scores."""
+    """Check that a student loads and scores."""
     try:
         student: Student = Builder(host).spec("students", spec)
         (encoded,) = student.encode([Span("Hello", " world")])

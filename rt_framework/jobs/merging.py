@@ -1,4 +1,4 @@
-"""The runs of all shards as one run: their ledgers in one, and the outputs that a single run would have left."""
+"""Merging of the runs of all shards into one run: one ledger, and the outputs that a single run would have left."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ class _Part:
     path: Path
     shard: Shard
     facts: Mapping[str, Any]
-    """What its ledger stands on, without the shard."""
+    """Frozen facts of its ledger, without the shard."""
     forward_paths: tuple[str, ...]
     places: tuple[str, ...]
-    """Where its teacher was asked."""
+    """Places (provider or server) at which its teacher was asked."""
     unpriced: bool
-    """Whether some of its calls had no price."""
+    """True if some of its calls had no price."""
 
 
 def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summary:
-    """Put the runs of all shards of a job together in *out*.
+    """Merge the runs of all shards of a job into *out*.
 
-    Safe to repeat: a merge that was killed is done again, one that is done only writes its outputs again.
+    Safe to repeat: a killed merge starts over, a finished merge only writes its outputs again.
 
     Args:
         host: finds the plugins.
@@ -61,9 +61,9 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         shards: run directories of the shards, all of them, in any order.
 
     Raises:
-        DataError: they are not all the shards of one job, or *out* holds something else.
-        LockedError: one of them is running.
-        ConfigError: they are of another job than *config*.
+        DataError: *shards* are not all shards of the job of *config*, or not finished; *out* holds something else.
+        LockedError: one of the shards is running.
+        ConfigError: a stage of *config* needs all samples, or *out* is a place that must not be written.
     """
     claim([Destination(out, "OUT", "run")], inputs=shards)
     for path in shards:
@@ -93,7 +93,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
 
 
 def _facts(job: Opened, config: Config) -> dict[str, Any]:
-    """What a run of this job would stand on. Nothing is loaded or asked for it."""
+    """Return the facts that a run of this job would freeze. Loads no model and asks no teacher."""
     facts: dict[str, Any] = {"data": job.source.facts()}
     if config.student is not None:
         student: Student = job.make.spec("students", config.student)
@@ -126,10 +126,10 @@ def _part(path: Path, ledger: Ledger) -> _Part:
 
 
 def _check_job(part: _Part, config: Config, facts: Mapping[str, Any]) -> None:
-    """Whether a shard was run as *config* says.
+    """Check that a shard was run with *config*.
 
     Raises:
-        DataError: it was not, and in what.
+        DataError: the shard was run with another config; the message lists the differences.
     """
     was = read_config_of(part.path)
     asked = {
@@ -137,7 +137,7 @@ def _check_job(part: _Part, config: Config, facts: Mapping[str, Any]) -> None:
         "limits.samples": (was.limits.samples, config.limits.samples),
         **{key: (part.facts.get(key), here) for key, here in facts.items()},
     }
-    # What the shards had and the config leaves out; a reflection that only an earlier pipeline used is none of that.
+    # Parts that the shards had and the config leaves out. A reflection that only an earlier pipeline used is no part.
     asked |= {key: (there, None) for key, there in part.facts.items() if key in _PARTS and key not in facts}
     changed: list[str] = []
     for name, (there, here) in asked.items():
@@ -150,10 +150,10 @@ def _check_job(part: _Part, config: Config, facts: Mapping[str, Any]) -> None:
 
 
 def _checked(parts: Sequence[_Part]) -> list[_Part]:
-    """The shards in order.
+    """Return the shards in order.
 
     Raises:
-        DataError: one is missing, there twice, or of another job.
+        DataError: a shard is missing, given twice, or of another job.
     """
     first = parts[0]
     found: dict[int, Path] = {}
@@ -173,11 +173,11 @@ def _checked(parts: Sequence[_Part]) -> list[_Part]:
 
 
 def _join(out: Path, parts: Sequence[_Part]) -> None:
-    """Their ledgers as one in *out*, whole or not at all.
+    """Join the ledgers of the shards into one in *out*, completely or not at all.
 
     Raises:
-        DataError: there is a ledger that was not merged from them.
-        DiskError: it cannot be written.
+        DataError: *out* holds a ledger that was not merged from these shards.
+        DiskError: the ledger cannot be written.
     """
     merged = [str(part.path.resolve()) for part in parts]
     if (out / LEDGER).exists():

@@ -1,4 +1,4 @@
-"""A few rows first: run them, and say from them what all rows will cost, take and give."""
+"""A pilot: a run of a few rows, from which cost, time and results of all rows are extrapolated."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from rt_framework.teacher import is_priced
 
 @frozen
 class Forecast:
-    """What a pilot says of all rows, each with its 95 % interval."""
+    """A pilot's extrapolation to all rows; each estimate has a 95 % interval."""
 
     rows: int
-    """Rows that were run."""
+    """Number of rows that were run."""
     population: int
-    """Rows in all."""
+    """Number of all rows."""
     rewritten: Estimate
     """Share of the samples that keep a rewrite, 0 … 1."""
     kept: Estimate
     """Share of the samples that are kept at all, 0 … 1."""
     cost: Estimate | None
-    """Nano-dollars of the whole job, the pilot included; ``None`` when one row is too few, or nothing has a price."""
+    """Nano-dollars of the whole job, the pilot included; ``None`` if only one row was run, or nothing has a price."""
     budget: int | None
-    """Nano-dollars that ``limits.budget_usd`` needs: the upper end, and room to reserve one more call."""
+    """Nano-dollars that ``limits.budget_usd`` needs: the upper end of the cost, and room to reserve one more call."""
     seconds: Estimate | None = None
-    """Time of the whole job, at the pace at which the pilot's rows were finished; ``None`` when that says nothing."""
+    """Time of the whole job at the pace of the pilot's rows; ``None`` if that pace says nothing about the whole job."""
     first: float = 0.0
-    """Seconds until the pilot's first row was finished; not in *seconds*."""
+    """Seconds until the pilot's first row was finished; not contained in *seconds*."""
 
 
 class Stopwatch:
-    """A reporter that keeps the gaps between finished samples."""
+    """A reporter that measures the times between finished samples."""
 
     def __init__(self) -> None:
         self.gaps = Moments()
@@ -59,7 +59,7 @@ class Stopwatch:
 
     @hookimpl
     def rt_sample_finished(self, event: SampleFinished) -> None:  # noqa: ARG002 - the hook's signature
-        """Take the time since the one before."""
+        """Measure the time since the previous finished sample."""
         now = time.monotonic()
         if self.first is None:
             self.first = now - self._began
@@ -68,10 +68,10 @@ class Stopwatch:
         self._last = now
 
     def seconds(self, population: int, in_flight: int) -> Estimate | None:
-        """How long so many rows take at this pace; ``None`` when there are too few gaps.
+        """Return the time of *population* rows at the measured pace; ``None`` if there are too few gaps.
 
-        While fewer rows were run than are under way at once, all of them are begun before the first is finished, and
-        the gaps miss what was done until then. So the upper end is then at least the pace with the start counted.
+        If no more rows were run than are under way at once, all were begun before the first was finished, and the
+        gaps miss the work until then. So the upper end is then at least the pace with the start counted in.
         """
         gap = self.gaps.interval()
         if gap is None:
@@ -90,14 +90,14 @@ async def pilot(
     watchers: Iterable[object] = (),
     moved: bool = False,
 ) -> tuple[Summary, Forecast]:
-    """Run *rows* rows, drawn at random, in the directory of the whole job, and extrapolate.
+    """Run *rows* randomly drawn rows in the run directory of the whole job, and extrapolate to all rows.
 
     Args:
         host: finds the plugins.
         config: the whole job.
-        run_dir: of the whole job; what the pilot pays for is there for it.
-        rows: how many to run; as many as there are, or more, is the whole job.
-        seed: which rows.
+        run_dir: run directory of the whole job, which reuses the answers that the pilot pays for.
+        rows: number of rows to run; as many as the data has, or more, is the whole job.
+        seed: seed of the draw of the rows.
         watchers: reporters.
         moved: whether the teacher may be asked at another place than the run directory knows.
 
@@ -118,7 +118,7 @@ async def pilot(
     try:
         found = forecast(ledger, ledger.stories(), population, is_priced(teacher))
         told = None
-        # Answers that come by the batch, when the provider likes, have no pace.
+        # Answers from a batch API arrive when the provider chooses, so they have no pace.
         if not barrier and not goes_in_batches(teacher) and not _was_known(summary.progress):
             told = watch.seconds(population, config.limits.at_once(batched=False))
         return summary, evolve(found, seconds=told, first=watch.first or 0.0)
@@ -127,13 +127,13 @@ async def pilot(
 
 
 def forecast(ledger: Ledger, stories: Iterable[Story], population: int, priced: bool = True) -> Forecast:
-    """What some samples say of all, without the time, which is not in the ledger.
+    """Extrapolate from some samples to all, without the time, which is not in the ledger.
 
     Args:
-        ledger: knows what they cost.
+        ledger: holds the cost of the samples.
         stories: the samples, at least one, drawn at random without replacement.
         population: number of rows in all.
-        priced: whether what the ledger calls a cost is one.
+        priced: whether the costs in the ledger are real prices.
     """
     costs, rewritten, kept = Moments(), 0, 0
     for story in stories:
@@ -153,11 +153,11 @@ def forecast(ledger: Ledger, stories: Iterable[Story], population: int, priced: 
 
 
 def own_cost(ledger: Ledger, story: Story) -> int:
-    """Nano-dollars paid for a sample's questions; nothing for a repeated row, whose answers the first one pays for."""
+    """Return the nano-dollars paid for a sample's questions: 0 for a repeated row, since the first one paid for it."""
     _, _, occurrence = story.sample.id.rpartition("-")
     return 0 if occurrence != "0" else ledger.cost_of(version.pair.hash for version in story.sample.versions)
 
 
 def _was_known(progress: Progress) -> bool:
-    """Whether a run mostly looked things up, so that its pace says nothing of one that has to ask."""
+    """Return whether a run mostly looked up known results; its pace then says nothing about a run that has to ask."""
     return progress.reused_calls > progress.calls or not (progress.calls or progress.forward_tokens)

@@ -1,4 +1,4 @@
-"""What a run will ask and cost, before anything is sent: every prompt is rendered, none leaves this machine."""
+"""A quote for a run, before anything is sent: every prompt is rendered and counted, none leaves this machine."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _Asks = tuple[tuple[str, Question[Any]], ...]
 """The questions of one stage, by name."""
 
 _SHOWN = 3
-"""Prompts that a quote shows."""
+"""Number of prompts that a quote shows."""
 
 
 @frozen
 class Bounds:
-    """What is likely if all goes well, and the most that answers which arrive can make of it.
+    """A likely amount, if all goes well, and the highest amount to which any arriving answers can lead.
 
-    High holds for every choice between versions that the pipeline can make. A stage is taken to ask each of its
-    questions once about the version that a sample holds, in exhaustive mode once about every version.
+    ``high`` holds for every choice between versions that the pipeline can make. It assumes that a stage asks each of
+    its questions once about the version that a sample holds, in exhaustive mode once about every version.
     """
 
     low: int
@@ -57,42 +57,42 @@ class Bounds:
 
 @frozen
 class Quote:
-    """The calls of a run, and what is still to be paid for them."""
+    """The calls of a run, and the cost that is still to be paid for them."""
 
     samples: int
     calls: int
-    """Questions of a run without further failures."""
+    """Questions that a run asks if nothing more fails."""
     unique: int
-    """Those of the calls that are left when equal ones are asked once."""
+    """Distinct calls: equal ones are asked once."""
     answered: int
-    """Those of the unique calls that the run directory has the answer of."""
+    """Unique calls whose answers are in the run directory already."""
     guessed: int
-    """Those of the unique calls that are about texts which are not written yet."""
+    """Unique calls about texts that the teacher has not written yet."""
     broken: int
-    """Samples that a reflection raises on."""
+    """Samples for which a reflection or another plugin raises an exception."""
     sends: Bounds
-    """Calls without an answer: asked once each, and as often as ``limits.answers`` allows."""
+    """Calls without an answer: low if each is asked once, high if as often as ``limits.answers`` allows."""
     prompt_tokens: Bounds
     answer_tokens: Bounds
     cost: Bounds | None
-    """Nano-dollars still to be paid; ``None`` when the price is not known."""
+    """Nano-dollars still to be paid; ``None`` if the price is unknown."""
     spent: int
-    """Nano-dollars that the run directory has cost so far."""
+    """Nano-dollars spent so far in the run directory."""
     prompts: tuple[tuple[int, Request], ...]
-    """Row and request of the first questions."""
+    """Row and request of the first few questions."""
 
 
 def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quote:
-    """Count what *config* would ask and cost in *run_dir*. Reads only, and loads no student.
+    """Count the calls that *config* would make in *run_dir*, and their cost. Writes nothing and loads no student.
 
     Args:
         host: finds the plugins.
         config: the job.
-        run_dir: where its run is, or will be.
+        run_dir: run directory of the job; it need not exist yet.
         moved: whether the teacher may be asked at another place than the run directory knows.
 
     Raises:
-        RtError: what keeps a run from starting, as far as it shows without a student.
+        RtError: an error that would keep a run from starting, as far as it shows without a student.
     """
     job = open_job(host, config)
     if config.teacher is None:
@@ -115,7 +115,7 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quo
 
 @contextmanager
 def _looking(run_dir: Path) -> Iterator[Ledger | None]:
-    """The ledger of a run directory, for reading, if there is one."""
+    """Open the ledger of a run directory for reading; yield ``None`` if there is no ledger."""
     if not (run_dir / LEDGER).is_file():
         check_run(run_dir)
         yield None
@@ -128,7 +128,7 @@ def _looking(run_dir: Path) -> Iterator[Ledger | None]:
 
 
 class _Counting:
-    """Goes the way of every sample as far as the ledger makes it certain, and from there both ways that bound it."""
+    """Counter of a run's calls: exact as far as the ledger determines a sample's way, then a low and a high bound."""
 
     def __init__(
         self, teacher: Teacher, steps: Sequence[Step], limits: Limits, exhaustive: bool, ledger: Ledger | None
@@ -149,11 +149,11 @@ class _Counting:
         self._prompts: list[tuple[int, Request]] = []
 
     def close(self) -> None:
-        """Free what the counting needed."""
+        """Free the resources of the counter."""
         self._foresight.close()
 
     def quote(self) -> Quote:
-        """What was counted."""
+        """Return the counts as a quote."""
         names = ("sends", "prompt_tokens", "answer_tokens", "cost")
         sends, prompts, answers, cost = (Bounds(self._low[name], self._high[name]) for name in names)
         counted = ("samples", "calls", "unique", "answered", "guessed", "broken")
@@ -203,7 +203,7 @@ class _Counting:
                         self._likely_ask(texts, text, name, question)
 
     def _likeliest(self, texts: Texts, name: str, question: Question[Any]) -> Sequence[Text]:
-        """The one that the student holds: where a choice lies between, what was asked about before, or the newest."""
+        """Return the likeliest text: the only one held; after a choice, one with a known answer, else the newest."""
         if len(texts.held) == 1:
             return texts.held
         free = [text for text in texts.all if name not in text.asked]
@@ -224,7 +224,7 @@ class _Counting:
         texts.grow(text, name, chain)
 
     def _count(self, key: str, answered: bool, guessed: bool) -> bool:
-        """Count a question; gives whether it is the first of its kind."""
+        """Count a question; return whether it was not counted before."""
         fresh = self._seen.add(int(key[:16], 16))
         self._counts.update(calls=1, unique=fresh, answered=fresh and answered, guessed=fresh and guessed)
         return fresh
@@ -232,7 +232,7 @@ class _Counting:
     # --- high -------------------------------------------------------------------------------
 
     def _worst(self, texts: Texts, stages: Sequence[_Asks]) -> None:
-        """Count the dearest questions that a sample can lead to, whatever the choices on its way are."""
+        """Count the most expensive questions that a sample can lead to, whatever is chosen on its way."""
         for asks in stages:
             if not asks:
                 texts.decided()
@@ -246,7 +246,7 @@ class _Counting:
                 texts.gather()
 
     def _option(self, texts: Texts, text: Text, name: str, question: Question[Any]) -> Iterator[Option]:
-        """What a question about a text can still cost, if it can be asked at all."""
+        """Yield the most that a question about a text can still cost; nothing if the question cannot be asked."""
         if name in text.asked:
             return
         try:
@@ -254,12 +254,12 @@ class _Counting:
             most = self._questions.most(text, chain)
         except RtError:
             raise
-        except Exception:  # a run that comes this way fails the sample
+        except Exception:  # a run that gets here fails the sample
             return
         texts.grow(text, name, chain)
         yield Option(chain.keys[-1][0], most, text.several)
 
 
 def _pricing(teacher: object) -> Callable[[int, int], int]:
-    """What so many tokens cost, in nano-dollars; nothing where that is not known."""
+    """Return a function from prompt and answer tokens to their cost in nano-dollars, 0 if it is not known."""
     return lambda asked, told: (teacher.cost(asked, told) or 0) if isinstance(teacher, PricedTeacher) else 0

@@ -1,4 +1,4 @@
-"""The whole job: check everything that can be checked for nothing, run, write, account."""
+"""A whole job: check all that can be checked at no cost, run, write the outputs, account for every sample."""
 
 from __future__ import annotations
 
@@ -54,40 +54,40 @@ from rt_framework.text import without_secrets
 
 @frozen
 class RunMode:
-    """How a run differs from an ordinary one."""
+    """Differences of a run from an ordinary one."""
 
     ask: bool = True
-    """Whether the teacher may be asked; if not, the ledger's answers are read anew and nothing is sent."""
+    """True if the teacher may be asked; otherwise the ledger's answers are parsed again and nothing is sent."""
     retry: tuple[str, ...] = ()
     """Kinds of failure of the last run whose questions are asked again."""
     pilot: int | None = None
-    """Run so many rows only, drawn at random; what they leave goes to a folder of its own."""
+    """Number of rows to run, drawn at random, with outputs in a folder of their own; ``None`` runs all rows."""
     seed: int = 0
-    """Which rows those are."""
+    """Seed of the draw of these rows."""
     moved: bool = False
-    """Whether the teacher may be asked at another place than the run directory knows."""
+    """True if the teacher may be asked at another place (provider or server) than the run directory has recorded."""
 
 
 async def run(
     host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = (), manner: RunMode = RunMode()
 ) -> Summary:
-    """Run, or go on with, the job of a run directory.
+    """Run the job of a run directory, or go on with it.
 
     Args:
         host: finds the plugins.
         config: the job.
-        run_dir: where ledger and outputs go.
+        run_dir: directory of ledger and outputs.
         watchers: reporters of this run.
-        manner: how it differs from an ordinary run.
+        manner: differences from an ordinary run.
 
     Returns:
-        how it ended; everything is on disk.
+        the summary of the run; everything is on disk by then.
 
     Raises:
-        RtError: with an exit code; what was committed stays and running again goes on from there.
+        RtError: the error has an exit code; committed results stay, and the next run goes on from there.
     """
     if (manner.retry or not manner.ask) and not (run_dir / LEDGER).is_file():
-        check_run(run_dir)  # one that is lost is told as that
+        check_run(run_dir)  # reports a ledger that was there and is lost
         raise DataError(f"{run_dir}: there is no run here to take up; 'rt run' begins one")
     watchers = list(watchers)
     job = claimed_job(host, config, run_dir, watchers, manner.pilot is not None)
@@ -112,7 +112,7 @@ async def run(
 
 
 def claimed_job(host: Host, config: Config, run_dir: Path, watchers: Iterable[object], pilot: bool) -> Opened:
-    """The job of a run, after what the run will write was claimed.
+    """Open the job of a run, and claim all that the run will write.
 
     Raises:
         RtError: as :func:`rt_framework.rundir.claim_outputs` and :func:`rt_framework.pipeline.open_job`.
@@ -129,7 +129,7 @@ async def _run(
     breaker: StopSignal,
     manner: RunMode,
 ) -> None:
-    """Build what asks and scores, run the pipeline, and free it all again."""
+    """Build the teacher's and the student's side, run the pipeline, and close both sides."""
     waits: list[Callable[[], str]] = []
     tally.why = lambda: "; ".join(why() for why in waits)
     async with AsyncExitStack() as stack:
@@ -152,7 +152,7 @@ async def _run(
             waits.append(asked.calls.why)
             facts |= {**teacher_facts(asked.teacher), **reflection_facts(job.steps)}
             if not manner.ask:
-                facts.pop("place", None)  # nobody is asked, wherever the teacher is by now
+                facts.pop("place", None)  # no request is sent, so the teacher's place does not matter
         # Nothing is written before this: the directory may be another job's.
         await freeze(ledger, run_dir, facts, manner.moved)
         interrupted = await ledger.settle_interrupted()
@@ -177,14 +177,14 @@ async def _run(
 
 
 def _leave(ledger: Ledger, watchers: Sequence[object]) -> None:
-    """Leave at once: what was answered is committed, the terminal is as it was."""
+    """Prepare an immediate exit: commit the answers that have arrived, and let the reporters restore the terminal."""
     ledger.flush(1.0)
     close_reporters(watchers)
 
 
 @contextmanager
 def _told(reporters: Reporters) -> Iterator[None]:
-    """Within, reporters are told when the run ends too early."""
+    """Tell reporters if the block ends with an error."""
     try:
         yield
     except Exception as error:
@@ -204,7 +204,7 @@ def _notes(config: Config, source: Source, place: str | None) -> tuple[str, ...]
 
 
 def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, manner: RunMode) -> Iterator[str]:
-    """What this run takes up of an earlier one."""
+    """Yield notes on what this run takes up from an earlier one."""
     if interrupted:
         then = {
             "retry": "those still needed are asked again",

@@ -1,4 +1,4 @@
-"""A damaged run directory: what can still be read of its ledger, in a new one."""
+"""Salvage of a damaged run directory: all that can still be read of its ledger goes into a new directory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rt_framework.text import shown
 
 
 def salvage(run_dir: Path, out: Path) -> Salvaged:
-    """Read what can be read of the ledger of *run_dir* into a new run directory *out*; the first one stays as it is.
+    """Copy all that is readable of the ledger of *run_dir* to a new run directory *out*; *run_dir* is left unchanged.
 
     The account of the samples is left out: the next run makes it anew.
 
     Raises:
-        DataError: there is no ledger, or *out* is not empty.
+        DataError: *run_dir* has no ledger, or *out* is not empty.
         ConfigError: *out* is a place that must not be written.
-        LockedError: a run is at work there.
+        LockedError: a run is at work in *run_dir*.
         DiskError: nothing can be read, or *out* cannot be written.
     """
     if not (run_dir / LEDGER).is_file():
@@ -35,10 +35,10 @@ def salvage(run_dir: Path, out: Path) -> Salvaged:
 
 
 def _check_empty(out: Path) -> None:
-    """Whether nothing is where the new run directory is to be, or only what says whose it is.
+    """Check that *out* does not exist or holds only the files that mark it as a run directory.
 
     Raises:
-        DataError: there is something else.
+        DataError: *out* holds something else.
     """
     there = {path.name for path in out.iterdir()} - {LOCK, OWNER, MARK} if out.is_dir() else set()
     if there:

@@ -1,4 +1,4 @@
-"""A few samples scored before all of them: what ``rt doctor`` says of a student, a template and data together."""
+"""Checks for ``rt doctor`` of student, template and data together, by scoring a few samples before all of them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ from rt_framework.spans import EncodedSpan, Span
 METRICS = ("ifd", "r-ifd")
 
 _USUAL = 0.1
-"""Share of samples with a score above 1 that is not worth a word.
+"""Share of samples with a score above 1 up to which a metric is not flagged.
 
 Measured with SmolLM2-135M-Instruct, preset chat and 64 Alpaca rows, for ifd and r-ifd: 0 and 0 % with its own chat
 template; 0 and 0 % with those of Llama 2 and 3 and without any; 3 and 6 % with vicuna, 6 and 14 % with alpaca; 42 and
-8 % with a template that leaves the pair out; 86 and 61 % with the responses shuffled. So it shows an instruction that
-does not reach the student, or that belongs to another response, and hardly ever the format of another family.
+8 % with a template that leaves the pair out; 86 and 61 % with the responses shuffled. So a larger share shows an
+instruction that does not reach the student, or that belongs to another response, and hardly ever the format of
+another family.
 """
 
 _NO_PROOF = ". A template of another family can look like this too"
@@ -52,44 +53,44 @@ _TRY = {
     ),
 }
 _USUAL_LACKING = 0.1
-"""Share of samples without a score that is not worth a word."""
+"""Share of samples without a score up to which the check is not flagged."""
 
 
 @frozen
 class Looked:
-    """What was seen of some samples."""
+    """Measurements on a random draw of samples."""
 
     framing: ScoringRules
     total: int
-    """Samples of the data."""
+    """Number of samples of the data."""
     drawn: int
-    """Samples that were looked at."""
+    """Number of samples that were drawn and scored."""
     leads: bool
-    """Whether the tokenizer puts a BOS before every text."""
+    """True if the tokenizer puts a BOS before every text."""
     headed: bool
-    """Whether something of the template stands before a target that is scored alone."""
+    """True if a header of the template stands before a target that is scored alone."""
     cut: int
-    """Samples with a target that is cut at its end, because it does not fit behind its prompt."""
+    """Number of samples with a target that is cut at its end, because it does not fit behind its prompt."""
     longest: int
-    """Tokens of the longest sequence."""
+    """Length of the longest sequence in tokens."""
     values: dict[str, tuple[float, ...]]
-    """The numbers, by metric."""
+    """Scores of the drawn samples, by metric."""
     without: dict[str, tuple[int, str]]
-    """Samples that lack a number, by status: how many, and the reason of the first."""
+    """Samples that lack a score, by status: their number, and the reason of the first one."""
     tokens: int
-    """Tokens of all forward passes over the samples."""
+    """Number of tokens in all forward passes over the drawn samples."""
     seconds: float
-    """Time of these, without loading the model."""
+    """Seconds that these forward passes took, without loading the model."""
     path: str
-    """How they were computed."""
+    """Forward path by which the losses were computed."""
     all_seconds: float
-    """The same for the whole data, by the characters in it."""
+    """Estimate of *seconds* for the whole data, in proportion to its characters."""
 
 
 async def look(host: Host, source: Source, student: Spec, config: ScoringConfig, count: int, seed: int) -> Looked:
     """Score *count* samples, drawn at random from all of *source*, by IFD and r-IFD.
 
-    What is computed is kept in a temporary directory, which is gone afterwards.
+    The losses are kept in a temporary directory, which is deleted afterwards.
 
     Raises:
         RtError: the data cannot be read, or the student cannot score it at all.
@@ -107,7 +108,7 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
             await side.scoring.check(PROBE, METRICS)
             frame = PresetSpans(framing.preset, make.spec("templates", framing.template), framing.max_tokens)
             fits = [_fit(side.student, frame, pair) for pair in pairs]
-            # The first forward pass loads the model.
+            # The first forward pass loads the model, so it is not timed.
             await side.scoring.score([PROBE], METRICS)
             values, without, tokens, seconds = await _scored(side, pairs, tally)
             path = BatchLimits.of(side.student).path
@@ -132,7 +133,7 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
 
 
 def _letters(pair: Pair) -> int:
-    """Characters of all that is scored or stands before it."""
+    """Return the number of characters of all texts that are scored or stand before a scored text."""
     before = sum(len(turn.content) for turn in pair.history)
     return len(pair.system or "") + before + len(pair.question) + len(pair.response)
 
@@ -152,7 +153,7 @@ async def _scored(
 
 
 def _fit(student: Student, frame: PresetSpans, pair: Pair) -> tuple[bool, int]:
-    """Whether a target of the pair is cut, and tokens of its longest sequence."""
+    """Return whether a target of the pair is cut, and the length of the pair's longest sequence in tokens."""
     try:
         spans = [*frame.response_given_instruction(pair), *frame.instruction_given_response(pair)]
     except Unscorable:
@@ -162,7 +163,7 @@ def _fit(student: Student, frame: PresetSpans, pair: Pair) -> tuple[bool, int]:
 
 
 def _leads(student: Student) -> bool:
-    """Whether a text alone has something before its first token, so that this one has a prediction too."""
+    """Return whether a token stands before a text scored alone, so that the text's first token has a prediction too."""
     text = "The quick brown fox jumps over the lazy dog."
     scored, counted = student.encode([Span("", text, "ids"), Span("", text, "ids", count_only=True)])
     if not isinstance(scored, EncodedSpan) or not isinstance(counted, EncodedSpan):
@@ -174,7 +175,7 @@ def _leads(student: Student) -> bool:
 
 
 def findings(looked: Looked) -> Iterator[Finding]:
-    """What was seen, in words."""
+    """Yield the findings, in words, to which the measurements lead."""
     framing = looked.framing
     yield Finding("sample", f"{looked.drawn} of {looked.total} samples, drawn at random")
     yield Finding("scored by", f"preset {framing.preset.name}, template {framing.template}")
@@ -257,7 +258,7 @@ def _of(count: int, total: int) -> str:
 def check_sample(
     host: Host, data: Data, student: Spec | None, config: ScoringConfig, count: int, seed: int
 ) -> Iterator[Finding]:
-    """Data can be read, and a few samples of it scored; what these say."""
+    """Check that data can be read and, if there is a student, that a few samples of it can be scored."""
     try:
         source = open_source(host, data)
         if student is None:

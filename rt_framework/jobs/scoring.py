@@ -1,4 +1,4 @@
-"""``rt score``: one line a sample, in input order, with bounded memory."""
+"""The job of ``rt score``: one line per sample, in input order, with bounded memory."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from rt_framework.scoring import Measured, Scoring
 from rt_framework.spans import Loss
 
 _CHUNK = 64
-"""Samples that are looked up together."""
+"""Number of samples that are looked up together."""
 
 _CHUNKS = 32
-"""Chunks under way at once: enough for full waves."""
+"""Number of chunks under way at once: enough to fill the waves in which losses are computed."""
 
 
 async def score_file(
@@ -39,15 +39,15 @@ async def score_file(
     watchers: Sequence[object] = (),
     overwrite: bool = False,
 ) -> Progress:
-    """Score every sample of *source* into *out*; the losses are remembered beside it in ``OUT.rt``.
+    """Score every sample of *source* into *out*; the losses are kept beside it in ``OUT.rt``.
 
     Returns:
-        what was done, with the number of samples by status as ``outcomes``.
+        counts of the work done, with the number of samples by status as ``outcomes``.
 
-    A file at *out* that an earlier call wrote is replaced, another one only with *overwrite*.
+    A file at *out* that an earlier call wrote is replaced, any other file only with *overwrite*.
 
     Raises:
-        RtError: with an exit code; running again goes on from what was committed.
+        RtError: the error has an exit code; another call goes on from the losses that were committed.
     """
     make = Builder(host)
     for metric in metrics:
@@ -76,7 +76,7 @@ async def score_file(
             tally.begin(started)
             async with heartbeat(tally, run_dir):
                 await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
-                # The losses of a damaged ledger, and those of input that has changed, replace nothing.
+                # Losses from a damaged ledger, or of input that has changed meanwhile, must not replace an older file.
                 checks = (ledger.check, source.check_unchanged)
                 await _write(_lines(source, side.scoring, metrics), destination, tally, checks)
             write_manifest(run_dir, host, ledger, asked, tally.progress())
@@ -88,7 +88,7 @@ async def score_file(
 async def _write(
     lines: AsyncIterator[dict[str, Any]], destination: Destination, tally: Tally, checks: Sequence[Callable[[], None]]
 ) -> None:
-    """Write the lines, whole or not at all; *checks* are asked last.
+    """Write all lines or none; *checks* are called last, and one that raises leaves the destination unchanged.
 
     Raises:
         DiskError: the destination cannot be written.
@@ -105,7 +105,7 @@ async def _write(
 
 
 async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
-    """A line a sample, in input order, while a window of samples is under way."""
+    """Yield a line per sample, in input order, while a window of samples is under way."""
     window: deque[tuple[list[Sample], asyncio.Task[list[Measured]]]] = deque()
     samples = source.samples()
     try:
@@ -126,7 +126,7 @@ async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> As
 async def _chunk(samples: Sequence[Sample], task: asyncio.Task[list[Measured]]) -> list[dict[str, Any]]:
     try:
         found = await task
-    except OSError as error:  # it is none of the file that the lines are written to
+    except OSError as error:  # not an error of the output file
         raise PluginError(f"the student cannot score: {type(error).__name__}: {error}") from error
     return [_line(sample, measured) for sample, measured in zip(samples, found, strict=True)]
 
@@ -144,7 +144,7 @@ def _line(sample: Sample, measured: Measured) -> dict[str, Any]:
 
 
 def status(measured: Measured) -> str:
-    """``ok`` when every metric has a number, ``partial`` when some loss has, else the first reason's name."""
+    """Return ``ok`` if all scores have a number, ``partial`` if some loss has, else the first missing one's status."""
     scores = measured.scores.values()
     if all(score.value is not None for score in scores):
         return "ok"

@@ -1,4 +1,4 @@
-"""Selection by scores that were computed before: files in, files out, no model."""
+"""Selection of samples by scores that were computed before, from files to files and without a model."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def select_file(
     dropped: Path | None,
     overwrite: bool = False,
 ) -> str:
-    """Write the selected samples, and the others if asked to; returns what was done in one line.
+    """Write the selected samples, and the others if asked to; return a line that says what was done.
 
-    Of all samples the ids and scores are held; a selector that asks for texts gets them from a temporary file.
+    Ids and scores of all samples stay in memory; a selector that asks for texts gets them from a temporary file.
 
     Raises:
-        DataError: a score line is broken, there twice, or missing for a sample; a sample cannot be written.
-        ConfigError: the selector is none over a data set, or a destination must not be written.
+        DataError: the score line of a sample is broken, duplicate or missing; a sample cannot be written.
+        ConfigError: the selector does not choose between samples, or a destination must not be written.
     """
     make = Builder(host)
     parts: dict[Destination, tuple[str, bool]] = {}
@@ -79,20 +79,20 @@ def _taken(source: Source, kept: bytearray, wanted: bool) -> Iterator[Record]:
 
 @frozen
 class ScoreLine:
-    """A line of a file that ``rt score`` wrote."""
+    """One line of a file that ``rt score`` wrote."""
 
     number: int
-    """From 1."""
+    """Line number, from 1."""
     id: str
     status: str
     metrics: Mapping[str, float | None]
 
 
 def score_lines(path: Path) -> Iterator[ScoreLine]:
-    """The lines of a file that ``rt score`` wrote, one at a time.
+    """Yield the lines of a file that ``rt score`` wrote, one at a time.
 
     Raises:
-        DataError: there is no such file, a line is none of those, or two are about one sample; names the line.
+        DataError: the file does not exist, a line has another form, or two lines are about one sample; names the line.
     """
     seen = HashSet64()
     try:
@@ -125,7 +125,7 @@ def _line(path: Path, number: int, text: str) -> ScoreLine:
 
 
 def read_scores(path: Path) -> dict[str, dict[str, Any]]:
-    """The ``status`` and the value of each metric by sample id, all held.
+    """Return the ``status`` and the value of each metric by sample id, all in memory.
 
     Raises:
         DataError: as :func:`score_lines`.
@@ -134,7 +134,7 @@ def read_scores(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _range_binds(scores: Path) -> bool | None:
-    """Whether a value outside its metric's range can win, by the preset of the scores; ``None`` if it is not known."""
+    """Return whether values outside a metric's range lose, by the scores' preset; ``None`` if the preset is unknown."""
     try:
         found = PRESETS.get(read_manifest(scores.with_name(f"{scores.name}.rt"))["frozen"]["scoring"]["preset"])
     except (RtError, KeyError, TypeError):
@@ -143,7 +143,7 @@ def _range_binds(scores: Path) -> bool | None:
 
 
 class _Lines:
-    """The scores of a file in a few bytes each, found by sample id."""
+    """The scores of a file, held in a few bytes each and found by sample id."""
 
     def __init__(self, path: Path, metrics: Mapping[str, Metric]) -> None:
         self._path = path
@@ -164,7 +164,7 @@ class _Lines:
             if guessed
             else ""
         )
-        """What the user should know of how the scores were read."""
+        """Remark for the user on how the scores were read; empty if there is none."""
 
     def _score(self, line: ScoreLine, name: str) -> tuple[float | None, str, str | None]:
         if name not in line.metrics:
@@ -179,10 +179,10 @@ class _Lines:
         return (value, "out_of_range", f"not {valid}") if self._binds else (value, "ok", None)
 
     def find(self, id_: str, guess: int) -> int:
-        """Where the scores of a sample are; at *guess* if the file is in the order of the data.
+        """Return the position of a sample's scores; that is *guess* if the file is in the order of the data.
 
         Raises:
-            DataError: it has none.
+            DataError: the sample has no scores.
         """
         if guess < len(self._ids) and self._ids[guess] == id_:
             return guess
@@ -197,11 +197,11 @@ class _Lines:
 
     @cached_property
     def _order(self) -> array[int]:
-        """The lines by id."""
+        """Positions of the lines, sorted by sample id."""
         return array("Q", sorted(range(len(self._ids)), key=self._ids.__getitem__))
 
     def scores(self, at: int) -> dict[str, Score]:
-        """The scores at a place."""
+        """Return the scores at a position, by metric."""
         return {name: Score(*column[at]) for name, column in self._scores.items()}
 
 
@@ -209,7 +209,7 @@ class _Lines:
 
 
 class _Rows:
-    """The samples as a selector sees them, without their texts."""
+    """The samples as a selector sees them; their texts are read only on demand."""
 
     def __init__(self, source: Source, lines: _Lines, stack: ExitStack) -> None:
         self._source = source
@@ -224,7 +224,7 @@ class _Rows:
             self._places.append(lines.find(sample.id, at))
 
     def row(self, at: int) -> Scored:
-        """The row at a position, without its text for the time being."""
+        """Return the row at a position; its text is read when the selector asks for it."""
         scores = self._lines.scores(self._places[at])
         return Scored(self._ids[at], self.numbers[at], partial(self._version, at), scores)
 
@@ -237,7 +237,7 @@ class _Rows:
 
 
 class _Texts:
-    """The texts of all samples on the disk, since a selector takes them in any order and the data has only one."""
+    """The texts of all samples in a file: a selector takes them in any order, but data can only be read in its own."""
 
     def __init__(self, source: Source, file: IO[bytes]) -> None:
         self._file = file
@@ -246,6 +246,6 @@ class _Texts:
             self._ends.append(self._ends[-1] + file.write(json.dumps(asdict(sample.original.pair)).encode()))
 
     def pair(self, at: int) -> Pair:
-        """The pair at a position."""
+        """Return the pair at a position."""
         self._file.seek(self._ends[at])
         return cattrs.structure(json.loads(self._file.read(self._ends[at + 1] - self._ends[at])), Pair)

@@ -1,1 +1,1 @@
-"""What an author of a plugin may use besides: one page a subject."""
+"""Helpers for authors of plugins, one module for each subject."""

@@ -1,4 +1,4 @@
-"""Bounds of numeric settings: one attrs validator for all of them, which refuses what is not finite as well."""
+"""Bounds of numeric settings: one attrs validator for all of them, which also rejects NaN and infinity."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from attrs import Attribute
 from rt_framework.errors import ConfigError
 
 WHOLE = 2**63 - 1
-"""Largest whole number that the ledger, and most programs that a setting is sent to, can hold."""
+"""Largest whole number that the ledger, and most programs that receive a setting, can hold."""
 
 
 def within(
     *, least: float | None = None, above: float | None = None, most: float = WHOLE
 ) -> Callable[[object, Attribute[Any], Any], None]:
-    """Attrs validator of a number between these bounds. A setting that is left out (``None``) passes.
+    """Return an attrs validator of a number between these bounds. A setting that is left out (``None``) passes.
 
     Args:
         least: smallest value that is allowed.
@@ -34,7 +34,7 @@ def within(
 
 
 def fault(value: Any, *, least: float | None = None, above: float | None = None, most: float = WHOLE) -> str | None:
-    """What is wrong with a number, to be put behind its name; ``None`` where it keeps the bounds."""
+    """Return what is wrong with a number, to be put after its name; ``None`` where it keeps the bounds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"must be a number, not {type(value).__name__}"
     unusable = unfit(value)
@@ -48,7 +48,10 @@ def fault(value: Any, *, least: float | None = None, above: float | None = None,
 
 
 def unfit(value: object) -> str | None:
-    """What a number is where nothing can be computed or stored with it; never its digits, which may be thousands."""
+    """Return a description of a number that cannot be computed with or stored; ``None`` for any other value.
+
+    The description never shows the digits of a whole number, of which there may be thousands.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, int) and not -WHOLE <= value <= WHOLE:

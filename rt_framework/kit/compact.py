@@ -1,4 +1,4 @@
-"""Sequences over a whole data set that do not hold what they give: the texts of a million samples fit no memory."""
+"""Sequences over a whole data set that save memory, because the texts of a million samples do not fit into it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class LazySequence(Sequence[T]):
-    """Items that are made when they are taken, and not kept. A slice is as late as the whole.
+    """A sequence whose items are made at each access and not kept. A slice of it is such a sequence too.
 
     Args:
         length: number of items.
-        make: gives the item at a position, from 0.
+        make: returns the item at a position, from 0.
     """
 
     def __init__(self, length: int, make: Callable[[int], T]) -> None:
@@ -39,7 +39,7 @@ class LazySequence(Sequence[T]):
 
 
 def packed(kind: str, values: Sequence[float]) -> bytes:
-    """Numbers as bytes, little-endian: ``f`` for float32, ``I`` for whole numbers of 32 bits."""
+    """Return numbers as bytes, little-endian: ``f`` for float32, ``I`` for whole numbers of 32 bits."""
     numbers = array(kind, values)
     if sys.byteorder == "big":
         numbers.byteswap()
@@ -47,7 +47,7 @@ def packed(kind: str, values: Sequence[float]) -> bytes:
 
 
 def unpacked(kind: str, stored: bytes | None) -> tuple[Any, ...] | None:
-    """The numbers of :func:`packed`; ``None`` where there are none."""
+    """Return the numbers that :func:`packed` stored; ``None`` where nothing is stored."""
     if stored is None:
         return None
     numbers = array(kind, stored)
@@ -57,7 +57,7 @@ def unpacked(kind: str, stored: bytes | None) -> tuple[Any, ...] | None:
 
 
 class CompactStrings:
-    """Short texts end to end: eight bytes over its own for each, where a list of strings takes sixty."""
+    """Short texts in one byte array: eight bytes more than its text for each, where a list of strings takes sixty."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._bytes = bytearray()
@@ -78,7 +78,7 @@ class CompactStrings:
 
 
 class ScoreColumn:
-    """The value, status and reason of each score of one metric. Statuses and reasons are few and held once."""
+    """The value, status and reason of each score of one metric. Equal pairs of status and reason are stored once."""
 
     def __init__(self) -> None:
         self._values = array("d")

@@ -1,4 +1,4 @@
-"""From some rows to all of them: estimates with intervals that hold the truth 95 times in 100."""
+"""Estimates for all rows from a sample of them, with 95 % confidence intervals."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Estimate:
 
     @classmethod
     def exact(cls, value: float) -> Estimate:
-        """A number that was counted."""
+        """Return the estimate of a number that is known exactly."""
         return cls(value, value, value)
 
     def times(self, factor: float, least: float = 0.0) -> Estimate:
-        """All three multiplied; none is below *least*."""
+        """Return the value and both ends of the interval times *factor*, each at least *least*."""
         return Estimate(*(max(factor * one, least) for one in (self.value, self.low, self.high)))
 
 
 class Moments:
-    """Count, mean and variance of numbers that are not kept (Welford 1962, Technometrics 4:419)."""
+    """Count, mean and variance of a stream of numbers that are not stored (Welford 1962, Technometrics 4:419)."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -37,19 +37,19 @@ class Moments:
         self._squares = 0.0
 
     def add(self, number: float) -> None:
-        """Take one number."""
+        """Add one number."""
         self.count += 1
         away = number - self.mean
         self.mean += away / self.count
         self._squares += away * (number - self.mean)
 
     def interval(self, population: int | None = None) -> Estimate | None:
-        """The mean with Student's t interval; ``None`` for fewer than two numbers.
+        """Return the mean with Student's t interval; ``None`` for fewer than two numbers.
 
         Args:
-            population: how many numbers there are to draw from without replacement, when that is known. The
-                closer it is, the narrower the interval; at the count itself the mean is exact (Cochran 1977,
-                Sampling Techniques, 2.15).
+            population: size of the population that the numbers were drawn from without replacement, if it is known.
+                The closer the count is to it, the narrower the interval; at the size itself the mean is exact (Cochran
+                1977, Sampling Techniques, 2.15).
         """
         if population is not None and self.count >= population:
             return Estimate.exact(self.mean)
@@ -61,11 +61,11 @@ class Moments:
 
 
 def share(hits: int, count: int, population: int) -> Estimate:
-    """The share of a population, 0 … 1, from *hits* in *count* drawn without replacement.
+    """Return the estimated share of a population, 0 … 1, from *hits* in *count* drawn without replacement.
 
-    Wilson's interval (1927, JASA 22:209, as in Brown, Cai and DasGupta 2001, Statistical Science 16:101), which
-    holds near 0 and 1 too. The finite population makes the draw worth more: ``count`` times
-    (population − 1) / (population − count).
+    The interval is Wilson's (1927, JASA 22:209, as in Brown, Cai and DasGupta 2001, Statistical Science 16:101), which
+    is also sound near 0 and 1. A draw from a finite population is worth more, as much as one of ``count`` times
+    (population − 1) / (population − count) from an infinite one.
     """
     found = hits / count
     if count >= population:
@@ -78,7 +78,7 @@ def share(hits: int, count: int, population: int) -> Estimate:
 
 
 def _t(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5; 0.1 % off at 3 degrees of freedom)."""
+    """Return the 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5; 0.1 % off at 3 degrees of freedom)."""
     z = _Z
     terms = (
         (z**3 + z) / 4,

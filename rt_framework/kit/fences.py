@@ -1,7 +1,7 @@
-"""Fences: what keeps a sample's text apart from the request to a teacher around it.
+"""Fences: lines that separate a sample's text from the request to a teacher around it.
 
-Each fence holds a token derived from the pair, so that a request can be repeated exactly, and chosen
-so that it does not occur in the pair: no sample can close its own fence or fake an answer.
+Each fence holds a token that is derived from the pair, so that a request can be repeated exactly, and that does not
+occur in the pair, so that no sample can close its own fence or fake an answer.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from itertools import count
 from rt_framework.model import Pair, digest
 
 FENCE = re.compile(r"(?:<<<|\[\[)[a-z]+ [0-9a-f]{8}(?:>>>|\]\])")
-"""Any fence or marker, whatever its token."""
+"""Pattern of any fence or marker, with any token."""
 END = "end"
 
 
 def token_of(pair: Pair) -> str:
-    """Eight hexadecimal digits that do not occur in the pair's text."""
+    """Return eight hexadecimal digits that do not occur in the pair's text."""
     turns = (text for turn in pair.history for text in (turn.role, turn.content))
     text = "\n".join((pair.instruction, pair.input, pair.response, pair.system or "", *turns))
     content = pair.hash
@@ -26,28 +26,28 @@ def token_of(pair: Pair) -> str:
 
 
 def fenced(label: str, token: str, text: str) -> str:
-    """A text of the sample, as data."""
+    """Return a text of the sample between fences, which mark it as data."""
     return f"<<<{label} {token}>>>\n{text}\n<<<{END} {token}>>>"
 
 
 def marker(part: str, token: str) -> str:
-    """The line before a part of an answer; the one called ``end`` is the last line."""
+    """Return the line that precedes a part of an answer; the marker called ``end`` is the answer's last line."""
     return f"[[{part} {token}]]"
 
 
 def earlier(pair: Pair, token: str) -> list[str]:
-    """What was said before the pair's instruction, system prompt first, each turn as data."""
+    """Return the texts before the pair's instruction, each between fences: system prompt first, then the turns."""
     turns = [("system", pair.system)] if pair.system is not None else []
     turns += [(turn.role, turn.content) for turn in pair.history]
     return [fenced(role, token, content) for role, content in turns]
 
 
 def json_form(parts: Mapping[str, str]) -> str:
-    """The keys of a JSON answer with what each of them means, a line each."""
+    """Return the keys of a JSON answer with their meanings, one line for each key."""
     return "\n".join(f'"{name}": {meaning}' for name, meaning in parts.items())
 
 
 def marker_form(parts: Mapping[str, str], token: str) -> str:
-    """The form of an answer in parts: behind each marker what belongs there, in angle brackets."""
+    """Return the form of an answer in parts: each marker, and below it in angle brackets the text expected there."""
     shown = [f"{marker(name, token)}\n<{meaning}>" for name, meaning in parts.items()]
     return "\n".join([*shown, marker(END, token)])

@@ -1,4 +1,4 @@
-"""Nearest neighbours in length, each taken at most once."""
+"""A pool of samples from which the nearest in length are taken, each at most once."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rt_framework.model import Scored, digest
 
 
 def draw(row: Scored, seed: int) -> str:
-    """A random number of a sample: a hash of seed and id, so that it depends on no other sample."""
+    """Return a random number for a sample: a hash of seed and id, so that it depends on no other sample."""
     return digest([seed, row.sample_id])
 
 
 def length(row: Scored) -> int:
-    """Length of the response in characters."""
+    """Return the length of the response in characters."""
     return len(row.version.pair.response)
 
 
 class LengthPool:
-    """Samples to be taken out by length.
+    """Samples that can be taken out by length.
 
     Args:
         members: positions of the samples.
         lengths: the length of the sample at each position.
-        luck: a random number of the sample at a position, which decides between equally near ones.
+        luck: returns a random number for the sample at a position, which decides between samples that are equally near.
     """
 
     def __init__(self, members: Iterable[int], lengths: Sequence[int], luck: Callable[[int], str]) -> None:
@@ -55,7 +55,7 @@ class LengthPool:
         return position
 
     def _sorted(self, positions: Iterable[int]) -> array[int]:
-        """The next one last."""
+        """Return positions sorted so that the next one to take is last, where ``pop`` takes it."""
         return array("Q", sorted(positions, key=self._rank, reverse=True))
 
     def _rank(self, position: int) -> tuple[str, int]:

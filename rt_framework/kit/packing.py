@@ -1,9 +1,9 @@
-"""Many sequences as one row of tokens: what they share at the start stands there once, nothing is padded.
+"""Packed rows: many sequences as one row of tokens, with shared prefixes stored once and without padding.
 
-The sequences are sorted. Each adds to the row the tokens that it does not share with the one before it;
-no earlier one shares more. The nodes of the row form a tree, and the *path* of a sequence says where in
-the row its tokens lie: a token attends to the nodes of its path up to itself, and to no other.
-Pure; for students that can replace the attention of their model.
+The sequences are sorted. Each adds to the row the tokens that it does not share with the sequence before it, which is
+the one that it shares most with among all earlier ones. Each token of the row is a node of a prefix tree, and the
+*path* of a sequence lists the nodes of its tokens: a token attends to the nodes of its path up to itself, and to no
+other node. Pure functions of the batch, for students that can replace the attention of their model.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ Nodes = NDArray[np.int64]
 
 @frozen(eq=False)
 class Path:
-    """Where in the row the tokens of one sequence lie."""
+    """The positions in the row of the tokens of one sequence."""
 
     nodes: Nodes
     """Node of each token that is fed, [tokens − 1]: the last token predicts nothing and is not fed."""
     own: int
-    """How many nodes at the end are its own: ``nodes[-own:]`` follow each other in the row."""
+    """Number of nodes at the end that the sequence added: ``nodes[-own:]`` are consecutive in the row."""
 
 
 @frozen(eq=False)
 class PrefixRow:
-    """A packed batch."""
+    """A batch packed into one row."""
 
     ids: Nodes
     """Token of each node, [nodes]."""
     positions: Nodes
     """Position of each node in its sequences, from 0, [nodes]."""
     paths: tuple[Path, ...]
-    """Per sequence, in sorted order: its own nodes follow those of the path before."""
+    """Path of each sequence, in sorted order: the own nodes of a path follow those of the path before it."""
     order: tuple[int, ...]
-    """Per path: the position of its sequence in the batch."""
+    """Position in the batch of the sequence of each path."""
 
     @classmethod
     def of(cls, batch: Sequence[EncodedSpan]) -> PrefixRow:
-        """Lay a batch out; batches of a plan are in the best order already."""
+        """Pack a batch. It may be in any order; the batches of a plan are in sorted order already."""
         order = sorted(range(len(batch)), key=lambda at: batch[at].ids)
         ids: list[int] = []
         starts: list[int] = []
@@ -62,9 +62,9 @@ class PrefixRow:
         return cls(np.array(ids, dtype=np.int64), np.concatenate(positions), tuple(paths), tuple(order))
 
     def predicting(self, batch: Sequence[EncodedSpan]) -> tuple[Nodes, Nodes, list[int]]:
-        """The nodes that predict targets and the tokens they predict, [targets] each; and targets a sequence.
+        """Return the nodes that predict targets, the predicted tokens, [targets] each, and the targets per sequence.
 
-        All three go through *batch* in its own order.
+        All three follow the order of *batch*.
         """
         by_place = dict(zip(self.order, self.paths, strict=True))
         nodes = [by_place[at].nodes[span.start - 1 :] for at, span in enumerate(batch)]

@@ -1,4 +1,4 @@
-"""The strict reading of a teacher's answer: all parts, each once, and nothing else, or no answer at all.
+"""Strict parsing of a teacher's answer: either all parts, each once and nothing else, or no answer at all.
 
 For questions that show a sample between :mod:`rt_framework.kit.fences`.
 """
@@ -25,21 +25,21 @@ _UNSEEN = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Cs"))
 
 
 class MalformedError(Exception):
-    """The answer does not have the form asked for."""
+    """An answer that does not have the requested form."""
 
 
 def lacking(reply: Reply) -> Unparsed | None:
-    """Why a reply holds no whole answer at all: it was cut off, stopped, or is empty."""
+    """Return the reason why a reply holds no complete answer: cut off, stopped or empty; ``None`` if it holds one."""
     if reply.finish_reason in _ENDED_BADLY:
         return _ENDED_BADLY[reply.finish_reason]
     return None if visible(reply.text) else Unparsed("empty", "the answer is empty")
 
 
 def json_parts(text: str, names: Sequence[str]) -> dict[str, Any]:
-    """The values of an answer that is one JSON object with these keys.
+    """Return the values of an answer that is one JSON object with exactly these keys.
 
     Raises:
-        MalformedError: it is anything else.
+        MalformedError: the answer is anything else.
     """
     try:
         value = json.loads(text.strip(), object_pairs_hook=_without_duplicates)
@@ -51,17 +51,17 @@ def json_parts(text: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def marked_parts(text: str, names: Sequence[str], token: str) -> dict[str, str]:
-    """Read the parts of an answer, each of which stands behind its :func:`rt_framework.kit.fences.marker`.
+    """Return the parts of an answer, each of which follows its :func:`rt_framework.kit.fences.marker`.
 
     Args:
         text: the answer.
         names: its parts, in order.
-        token: that of the request's fences.
+        token: token of the request's fences.
 
     Raises:
-        MalformedError: it has another form.
+        MalformedError: the answer has another form.
     """
-    # Split at a captured name: text before, then name and text by turns.
+    # The pattern captures the name, so the list is: text before, then name and text in turn.
     before, *rest = re.split(rf"\[\[([a-z]+) {token}\]\]", text)
     found, texts = rest[::2], rest[1::2]
     if END not in found:
@@ -76,8 +76,9 @@ def marked_parts(text: str, names: Sequence[str], token: str) -> dict[str, str]:
 
 
 def visible(text: str) -> bool:
-    """Whether there is anything but white space, control and format characters, and lone surrogates."""
-    # A character that this Python does not know yet may be visible, the emoji of a newer Unicode for one.
+    """Return whether a text has more than white space, control and format characters, and lone surrogates."""
+    # A character that this Python does not know yet counts as visible, since it may be, such as an emoji of a newer
+    # Unicode.
     return any(unicodedata.category(char) not in _UNSEEN for char in text)
 
 

@@ -1,4 +1,4 @@
-"""How users name a plugin and its options."""
+"""Specifications of plugins: a plugin's name and its options, as users write them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Spec:
 
     @classmethod
     def parse(cls, value: object) -> Spec:
-        """Read one.
+        """Parse a specification.
 
         Raises:
-            ConfigError: it is neither a name, nor ``name:value``, nor a mapping with one key.
+            ConfigError: the value is neither a name, nor ``name:value``, nor a mapping with one key.
         """
         if isinstance(value, Spec):
             return value
@@ -32,7 +32,7 @@ class Spec:
         if isinstance(value, Mapping) and len(value) == 1:
             ((name, options),) = value.items()
             return cls(str(name), options)
-        # A mapping's values stay out of the message: one may be a key.
+        # The values of a mapping stay out of the message, because one of them may be a secret key.
         found = f"the keys {', '.join(map(str, value)) or '(none)'}" if isinstance(value, Mapping) else repr(value)
         raise ConfigError(f"expected a name, 'name:value' or one 'name: options', not {found}")
 

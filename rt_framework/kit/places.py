@@ -1,4 +1,4 @@
-"""Where a teacher was asked, as run directories, manifests and data cards name it: never with a key, path or query."""
+"""Places where a teacher was asked, as run directories, manifests and data cards name them, without keys and paths."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from rt_framework.errors import ConfigError
 from rt_framework.text import shown, without_secrets
 
 HERE = "this machine"
-"""The place of a teacher that is computed in the process of the run."""
+"""Place of a teacher whose model runs in the process of the run."""
 
 UNRECORDED = "a place that was not recorded"
-"""Where a run directory was asked from before places were recorded."""
+"""Place recorded for run directories that are older than the recording of places."""
 
 _OR = " or "
-"""Between places of which one was asked."""
+"""Separator between places of which only one was asked."""
 
 _PORTS = {"http": 80, "https": 443}
 
 
 @runtime_checkable
 class PlacedTeacher(Protocol):
-    """A teacher that says where it is asked. A teacher without it is asked at no place that could be recorded."""
+    """A teacher that states where it is asked. The place of any other teacher is not recorded."""
 
     @property
     def place(self) -> str:
         """The provider's name, or scheme, host and port of a server: never a path, a query or a key.
 
-        No part of a call's key: a server may move, and its answers stay. But a run directory notices a change.
+        The place is not a part of a call's key, since a server may move while its answers stay valid. But a run
+        directory notices a change.
         """
 
 
 def origin(address: str) -> str:
-    """Scheme, host and port of an address: ``https://api.example.com:443``.
+    """Return scheme, host and port of a URL: ``https://api.example.com:443``.
 
     Raises:
-        ConfigError: it has no host, or a port that is none. The address is not quoted: it may hold a key.
+        ConfigError: the URL has no host, or an invalid port. The message does not quote the URL, which may hold a key.
     """
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
@@ -53,7 +54,7 @@ def origin(address: str) -> str:
 
 
 def cleaned(place: str) -> str:
-    """A place as it may be recorded: of addresses only the origin, and no secret of the environment.
+    """Return a place in a form that may be recorded: only the origin of URLs, and no secret of the environment.
 
     Raises:
         ConfigError: as :func:`origin`.
@@ -62,7 +63,7 @@ def cleaned(place: str) -> str:
 
 
 def in_words(places: Sequence[str]) -> str:
-    """Places in words that do not let a server of one's own pass for the provider."""
+    """Return places in words that tell a user's own server from the provider."""
     return ", and ".join(map(_told, places))
 
 

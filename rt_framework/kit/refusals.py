@@ -1,4 +1,4 @@
-"""Refusals, by the words that they begin with. Conservative, and English only."""
+"""Detection of refusals by their first words. Conservative, and English only."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ _REFUSAL = re.compile(
 
 
 def refuses(text: str) -> bool:
-    """Whether a text begins by declining to answer."""
+    """Return whether a text begins by declining to answer."""
     return _REFUSAL.match(text.replace("’", "'")) is not None

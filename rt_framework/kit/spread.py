@@ -1,4 +1,4 @@
-"""Two sets of numbers side by side: pure arithmetic, each with its formula."""
+"""Statistics that compare two sets of numbers: pure arithmetic, each with its formula."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _Z = NormalDist().inv_cdf(0.975)
 
 @frozen
 class Spread:
-    """How numbers lie, in their own unit."""
+    """The distribution of some numbers, in their own unit."""
 
     count: int
     mean: float
-    """Σ x / n, summed without rounding."""
+    """Σ x / n, with an exactly rounded sum."""
     low: float
     """First quartile, see :func:`quantile`."""
     median: float
@@ -30,7 +30,7 @@ class Spread:
 
     @classmethod
     def of(cls, numbers: Iterable[float]) -> Spread | None:
-        """The spread of some numbers; ``None`` when there are none."""
+        """Return the spread of some numbers; ``None`` when there are none."""
         found = sorted(numbers)
         if not found:
             return None
@@ -38,9 +38,9 @@ class Spread:
 
 
 def quantile(ordered: Sequence[float], part: float) -> float:
-    """The value below which *part* of the numbers lie, by linear interpolation (Hyndman and Fan 1996, type 7).
+    """Return the value below which *part* of the numbers lie, by linear interpolation (Hyndman and Fan 1996, type 7).
 
-    With h = (n − 1) · part: x[⌊h⌋] + (h − ⌊h⌋) · (x[⌊h⌋ + 1] − x[⌊h⌋]), from 0.
+    With h = (n − 1) · part: x[⌊h⌋] + (h − ⌊h⌋) · (x[⌊h⌋ + 1] − x[⌊h⌋]), with indices from 0.
 
     Args:
         ordered: the numbers, smallest first; at least one.
@@ -53,11 +53,12 @@ def quantile(ordered: Sequence[float], part: float) -> float:
 
 
 def auc(smaller: Sequence[float], larger: Sequence[float]) -> float | None:
-    """How well one number tells two sets apart: the area under the ROC curve.
+    """Return the area under the ROC curve: the probability that a number of *larger* exceeds one of *smaller*.
 
     P(l > s) + ½ P(l = s) for l drawn from *larger* and s from *smaller*, which is U / (n m) with Mann and Whitney's U
     (1947): U = R − m (m + 1) / 2, where R is the sum of the ranks of the m numbers of *larger* among all, and equal
-    numbers share the mean of their ranks. 0.5: they lie alike; 1: every number of *larger* is above every other.
+    numbers share the mean of their ranks. 0.5: both sets are alike in rank; 1: every number of *larger* is above every
+    number of *smaller*.
 
     Returns:
         0 … 1; ``None`` when a set is empty.
@@ -74,7 +75,7 @@ def auc(smaller: Sequence[float], larger: Sequence[float]) -> float | None:
 
 
 def repeats(keys: Iterable[object]) -> int:
-    """Rows that hold what an earlier row holds: n minus the number of different keys."""
+    """Return the number of rows that repeat an earlier row: n minus the number of different keys."""
     return sum(count - 1 for count in Counter(keys).values())
 
 
@@ -83,39 +84,39 @@ def repeats(keys: Iterable[object]) -> int:
 
 @frozen
 class Judged:
-    """One pair of answers as it was judged in both orders."""
+    """A pair of answers, judged in both orders."""
 
     shown_first: int
-    """a = sign(score₁ − score₂) with A's answer shown first: 1 where A's is better, −1 where B's is."""
+    """Number a = sign(score₁ − score₂) with A's answer shown first: 1 where A's is better, −1 where B's is."""
     shown_second: int
-    """b: the same with B's answer shown first, mapped back, so that 1 is A again."""
+    """Number b: the same with B's answer shown first, with the sign turned back, so that 1 is A again."""
     lengths: tuple[int, int]
     """Characters of A's answer and of B's."""
 
     @property
     def verdict(self) -> int:
-        """sign(a + b): 1 A wins, −1 B wins, 0 a tie. What depends on the order alone is a tie."""
+        """Verdict sign(a + b): 1 A wins, −1 B wins, 0 a tie. A preference that depends only on the order is a tie."""
         return sign(self.shown_first + self.shown_second)
 
 
 @frozen
 class Verdicts:
-    """What all judgements say together. N counts the pairs that were judged in both orders."""
+    """Counts of all judgements together. N is the number of pairs that were judged in both orders."""
 
     wins: int
-    """Pairs that A wins."""
+    """Number of pairs that A wins."""
     ties: int
     losses: int
     conflicts: int
-    """Pairs for which the two orders name different winners: a · b = −1."""
+    """Number of pairs for which the two orders name different winners: a · b = −1."""
     longer: int
-    """Decisions that the longer answer wins."""
+    """Number of decisions that the longer answer wins."""
     unequal: int
-    """Decisions between answers of different length."""
+    """Number of decisions between answers of different length."""
 
     @classmethod
     def of(cls, judged: Iterable[Judged]) -> Verdicts:
-        """Count."""
+        """Count the judgements."""
         pairs = list(judged)
         found = Counter(one.verdict for one in pairs)
         unequal = [one for one in pairs if one.verdict and one.lengths[0] != one.lengths[1]]
@@ -130,7 +131,7 @@ class Verdicts:
 
     @property
     def count(self) -> int:
-        """N."""
+        """N, the number of judged pairs."""
         return self.wins + self.ties + self.losses
 
     @property
@@ -140,21 +141,21 @@ class Verdicts:
 
 
 def sign(number: float) -> int:
-    """1, 0 or −1."""
+    """Return 1, 0 or −1."""
     return (number > 0) - (number < 0)
 
 
 def win_score(wins: int, ties: int, losses: int) -> Estimate:
-    """(wins − losses) / N + 1 with N = wins + ties + losses: 0 … 2, and 1 where neither side is better.
+    """Return (wins − losses) / N + 1 with N = wins + ties + losses: 0 … 2, and 1 where neither side is better.
 
     The interval is Tango's score interval for a difference of paired shares (1998, Statistics in Medicine 17:891),
-    moved by 1. It holds the differences d between −1 and 1 with |z(d)| ≤ 1.96, where
+    shifted by 1. It consists of the differences d between −1 and 1 with |z(d)| ≤ 1.96, where
 
         z(d) = (wins − losses − N d) / √(N (2 q(d) + d (1 − d)))
 
     and q(d), the share of losses that is likeliest given d, is (√(β² − 8 N γ) − β) / (4 N) with
-    β = −wins − losses + (2 N − wins + losses) d and γ = −losses · d (1 − d). Unlike the normal interval it keeps to
-    the range and has a width where every verdict is the same.
+    β = −wins − losses + (2 N − wins + losses) d and γ = −losses · d (1 − d). Unlike the normal interval it stays within
+    the range, and it has a width even where all verdicts are the same.
 
     Args:
         wins: verdicts for the side that is scored.
@@ -169,7 +170,10 @@ def win_score(wins: int, ties: int, losses: int) -> Estimate:
 
 
 def _edge(wins: int, losses: int, count: int, out: float, found: float, wanted: float) -> float:
-    """Where z(d), which falls with d, is *wanted*, between *out* and *found*; halving finds it to 2⁻⁵⁰."""
+    """Return the d between *out* and *found* where z(d) is *wanted*, by 50 steps of bisection.
+
+    z(d) falls as d rises; the result is within 2⁻⁵⁰ of the first interval's length.
+    """
     for _ in range(50):
         middle = (out + found) / 2
         if abs(_z(wins, losses, count, middle)) > abs(wanted):

@@ -1,4 +1,4 @@
-"""Standard output belongs to the command: what other code prints while it works goes to standard error."""
+"""Standard output for the command alone: what other code prints meanwhile goes to standard error."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _own: TextIO | None = None
 
 
 def own() -> TextIO:
-    """The standard output of the command, also inside :func:`others_to_stderr`. Reporters write to it."""
+    """Return the standard output of the command, also inside :func:`others_to_stderr`. Reporters write to it."""
     return sys.stdout if _own is None else _own
 
 
 @contextmanager
 def others_to_stderr() -> Iterator[None]:
-    """Send to standard error what plugins and libraries print: Python code, C code and the processes they start.
+    """Send the prints of plugins and libraries to standard error: Python code, C code and the processes they start.
 
     A reader of ``rt run --reporter jsonl`` then gets events and nothing else. May be nested.
     """
@@ -35,9 +35,9 @@ def others_to_stderr() -> Iterator[None]:
 
 @contextmanager
 def _kept() -> Iterator[Any]:
-    """Standard output under a descriptor of its own, while descriptor 1 leads to standard error."""
+    """Yield standard output under a new descriptor, while descriptor 1 leads to standard error."""
     if (_descriptor(sys.stdout), _descriptor(sys.stderr)) != (1, 2):
-        yield sys.stdout  # put there by a test or an embedding program
+        yield sys.stdout  # replaced by a test or an embedding program
         return
     sys.stdout.flush()
     kept = os.dup(1)
@@ -49,7 +49,7 @@ def _kept() -> Iterator[Any]:
     finally:
         import ctypes
 
-        ctypes.CDLL(None).fflush(None)  # what C code has printed is still on its way
+        ctypes.CDLL(None).fflush(None)  # C code may have buffered output that belongs to standard error
         os.dup2(kept, 1)
         with suppress(BrokenPipeError):
             stream.close()

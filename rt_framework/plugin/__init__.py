@@ -1,4 +1,4 @@
-"""Plugins: found with blame, named to lazy targets, given their options, built."""
+"""Plugins: discovery that says which plugin failed, names of lazily imported targets, options, progress counters."""
 
 from rt_framework.plugin.host import Host, Reporters, close_reporters, packaged, with_defaults
 from rt_framework.plugin.options import Option

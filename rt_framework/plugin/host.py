@@ -1,4 +1,4 @@
-"""The plugin host: finds plugins, loads each on its own, and says whose fault it is.
+"""The plugin host: finds plugins, loads each on its own, and says which plugin caused a failure.
 
 Built-ins are found before any entry point is imported; entry points are imported only when a name
 has to be looked up. The host is an object, made by the command line and passed down.
@@ -29,10 +29,10 @@ from rt_framework.text import shown, without_secrets
 _log = logging.getLogger("rt_framework")
 
 BUILTIN = "rt_framework.builtin.hooks"
-"""Found by name like any plugin: core never imports it."""
+"""Module of the built-in plugins, found by name like any plugin: core never imports it."""
 
 API_NAME = "RT_PLUGIN_API"
-"""Attribute in which a plugin says what version of :data:`rt_framework.hookspecs.API` it was written for."""
+"""Attribute in which a plugin says which version of :data:`rt_framework.hookspecs.API` it was written for."""
 
 _NOT_PLUGINS = tuple(
     f"{Path(str(module)).parent}{os.sep}" for module in (__file__, pluggy.__file__, importlib.__file__)
@@ -44,12 +44,12 @@ _EVENTS = tuple(name for name in vars(EventHooks) if name.startswith("rt_"))
 
 @frozen
 class Failed:
-    """Why a plugin is not there."""
+    """A plugin that failed to load, with the reason."""
 
     plugin: str
     version: str
     phase: str
-    """``import``, ``version``, ``hooks`` or ``register``."""
+    """Step of the loading that failed: ``import``, ``version``, ``hooks`` or ``register``."""
     error: BaseException = field(eq=False)
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Failed:
 
 @frozen
 class Discovered:
-    """A plugin as its package's metadata tells it; nothing is imported."""
+    """A plugin as its package's metadata describes it; nothing is imported."""
 
     name: str
     package: str
@@ -68,12 +68,12 @@ class Discovered:
 
 
 class Host:
-    """Finds and loads plugins.
+    """Finder and loader of plugins.
 
     Args:
         blocked: plugin names that are never loaded (``-p no:NAME``).
         only: entry points to load, by name; ``None`` loads all (``RT_LOAD_PLUGINS``).
-        modules: modules to load as plugins besides (``-p MODULE``); to name one is to use it, so it must load.
+        modules: further modules to load as plugins (``-p MODULE``); the user named these, so each must load.
         strict: raise when any plugin fails, used or not.
     """
 
@@ -97,7 +97,7 @@ class Host:
         self._load("builtin", "", BUILTIN)
 
     def discovered(self) -> list[Discovered]:
-        """Installed plugin packages, in the order in which they load. Reads metadata, imports nothing."""
+        """Return the installed plugin packages in the order in which they load. Only metadata is read."""
         found = {
             (point.name, point.value): Discovered(point.name, *packaged(point), point.value)
             for point in metadata.entry_points(group=GROUP)
@@ -109,7 +109,7 @@ class Host:
         """Load every wanted plugin, or only those of one name, each once.
 
         Raises:
-            PluginError: one failed and the host is strict, or it was named as a module to load.
+            PluginError: a plugin failed, and the host is strict or the plugin was named as a module to load.
         """
         if self._complete:
             return
@@ -123,11 +123,11 @@ class Host:
                     self._load(name, version, module)
 
     def find(self, kind: str, name: str) -> Entry:
-        """The one entry of that kind and name.
+        """Return the one entry of that kind and name.
 
         Raises:
-            PluginError: unknown (with the nearest name, what exists and which plugin failed), or
-                offered by two plugins.
+            PluginError: the name is unknown (the message has the nearest name, the known names and the plugins that
+                failed), or is offered by two plugins.
         """
         self.load()
         offered = self.registry.offered(kind, name)
@@ -141,13 +141,13 @@ class Host:
         return offered[0]
 
     def use(self, entry: Entry) -> None:
-        """Note that a part of it has been made for the work of this command."""
+        """Note that this command has built the plugin of *entry* for its work."""
         self._used[entry.kind, entry.name] = entry
 
     def used(self) -> list[dict[str, str]]:
-        """The parts that were made: kind, name, plugin, its package and version, and target, sorted.
+        """Return the parts that were built: kind, name, plugin, its package and version, and target, sorted.
 
-        A plugin that is a module or a file has neither package nor version. Reporters shape no result and are left out.
+        A plugin that is a module or file has neither package nor version. Reporters affect no result and are left out.
         """
         packages = {plugin.name: (plugin.package, plugin.version) for plugin in self.discovered()}
         packages["builtin"] = ("rt-framework", metadata.version("rt-framework"))
@@ -165,24 +165,24 @@ class Host:
         ]
 
     def api_of(self, plugin: str) -> str:
-        """The version of the plugin API that a loaded plugin was written for; ours, where it does not say."""
+        """Return the plugin API version that a loaded plugin was written for; the host's own where it does not say."""
         return _dotted(getattr(self._manager.get_plugin(plugin), API_NAME, API))
 
     def reporters(self, objects: Iterable[object]) -> Reporters:
-        """The event side of one run, with these reporters."""
+        """Return the dispatcher of one run's events to these reporters."""
         return Reporters(objects, self._strict)
 
     def _wanted(self, name: str) -> bool:
         return name not in self._blocked and (self._only is None or name in self._only)
 
     def _load(self, name: str, version: str, module: str) -> None:
-        """Load one plugin whole or not at all, and keep the blame."""
+        """Load one plugin whole or not at all, and record a failure with the step that failed."""
         phase = "import"
         plugin: Any = None
         try:
             plugin = _import(module)
             if self._manager.is_registered(plugin):
-                return  # one module under two names: everything it offers is there
+                return  # one module under two names: everything it offers is registered
             phase = "version"
             _check_api(plugin)
             phase = "hooks"
@@ -212,16 +212,16 @@ class Host:
         return entries
 
     def _forget(self, plugin: object) -> None:
-        """Take every trace of a failed plugin out: a failed register can leave its name taken."""
+        """Remove every trace of a failed plugin: a failed registration can leave its name taken."""
         if plugin is not None and self._manager.is_registered(plugin):
             self._manager.unregister(plugin)
 
 
 class Reporters:
-    """Passes events to the reporters of one run. A reporter that raises is left out, and a warning is logged.
+    """Dispatcher of events to the reporters of one run. A reporter that raises is left out, and a warning is logged.
 
     Raises:
-        PluginError: a reporter has a hook that does not exist, or with other arguments; if *strict*, a deprecated one.
+        PluginError: a reporter has an unknown hook, or one with wrong arguments; if *strict*, also a deprecated one.
     """
 
     def __init__(self, objects: Iterable[object], strict: bool = False) -> None:
@@ -235,7 +235,7 @@ class Reporters:
                 raise PluginError(f"reporter {type(reporter).__name__} cannot be used: {error}") from error
 
     def send(self, hook: str, event: object) -> None:
-        """Tell every reporter; one that raises does not stop the others, nor the run."""
+        """Send an event to every reporter; a reporter that raises does not stop the others, nor the run."""
         plugins = list(self._manager.get_plugins())
         for reporter in plugins:
             others = [other for other in plugins if other is not reporter]
@@ -247,7 +247,7 @@ class Reporters:
 
 
 def close_reporters(objects: Iterable[object]) -> None:
-    """Let the reporters end that have something to end. One that raises is told of, and stops nothing."""
+    """Close the reporters that have a method ``close``. If one raises, this is logged and stops nothing."""
     for reporter in objects:
         try:
             getattr(reporter, "close", lambda: None)()
@@ -256,7 +256,7 @@ def close_reporters(objects: Iterable[object]) -> None:
 
 
 def _warn(reporter: object, what: str, error: Exception) -> str:
-    """Log what became of a reporter; returns the line."""
+    """Log what happened to a reporter, and return the line."""
     told = without_secrets(f"{type(error).__name__}: {error}")
     line = shown(" ".join(f"reporter {type(reporter).__name__} {what}: {told}".split()))
     _log.warning(line)
@@ -272,7 +272,7 @@ def _manager(specs: type) -> pluggy.PluginManager:
 def _check_hooks(
     manager: pluggy.PluginManager, plugin: object, known: Sequence[str], prefix: str, needed: str | None = None
 ) -> None:
-    """A hook that is misspelt, not marked or does not take what it needs is an error: pluggy would only be silent."""
+    """Raise PluginError for a hook that is misspelt, unmarked or lacks a needed argument: pluggy would say nothing."""
     marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
     meant = [name for name in dir(plugin) if name.startswith(prefix) and inspect.isroutine(getattr(plugin, name, None))]
     unknown = next((name for name in (*meant, *marked) if name not in known), None)
@@ -293,16 +293,16 @@ def _check_hooks(
 
 
 def with_defaults(hook: Callable[..., Any]) -> list[str]:
-    """Arguments of a hook that have a default: pluggy leaves them out, so the hook would see the default alone."""
+    """Return the arguments of a hook that have a default: pluggy never passes these, so the default would be used."""
     parameters = inspect.signature(hook).parameters.values()
     return [one.name for one in parameters if one.default is not inspect.Parameter.empty]
 
 
 def _check_api(plugin: object) -> None:
-    """Whether a plugin that says what it was written for can be used here.
+    """Check that a plugin can be used with this version of the plugin API.
 
     Raises:
-        PluginError: it cannot, and which side is to be updated.
+        PluginError: it cannot; the message says which side to update.
     """
     wanted = getattr(plugin, API_NAME, API)
     if not (isinstance(wanted, tuple) and len(wanted) == 2 and all(isinstance(part, int) for part in wanted)):
@@ -318,10 +318,10 @@ def _dotted(version: tuple[int, int]) -> str:
 
 
 def _register(manager: pluggy.PluginManager, plugin: object, who: str, name: str | None, strict: bool) -> None:
-    """Register a plugin, and log what pluggy says of deprecated hooks and arguments that it implements.
+    """Register a plugin, and log pluggy's warnings of deprecated hooks and arguments that it implements.
 
     Raises:
-        PluginError: there is one, and the host is strict.
+        PluginError: there is such a warning, and the host is strict.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -333,7 +333,7 @@ def _register(manager: pluggy.PluginManager, plugin: object, who: str, name: str
 
 
 def packaged(point: metadata.EntryPoint) -> tuple[str, str]:
-    """Name and version of the package that an entry point is of; empty where its metadata cannot be read."""
+    """Return name and version of an entry point's package; empty where its metadata cannot be read."""
     try:
         return (point.dist.name or "", point.dist.version or "") if point.dist else ("", "")
     except Exception:
@@ -341,14 +341,14 @@ def packaged(point: metadata.EntryPoint) -> tuple[str, str]:
 
 
 def _place(error: BaseException) -> str:
-    """The line of the plugin's own code at which it failed, where there is one."""
+    """Return file and line of the plugin's own code at which it failed, for a message; empty if there is none."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(("<frozen", *_NOT_PLUGINS))]
     return f" ({Path(own[0].filename).name}, line {own[0].lineno})" if own else ""
 
 
 def _import(module: str) -> Any:
-    """The plugin object an entry point names: a module, or an attribute of one."""
+    """Return the plugin object that an entry point names: a module, or an attribute of one."""
     name, _, attribute = module.partition(":")
     plugin: Any = importlib.import_module(name)
     for part in attribute.split(".") if attribute else ():

@@ -1,4 +1,4 @@
-"""Options of a plugin, as its settings class declares them: once, for configs, command line, help and checks."""
+"""Options of a plugin, declared once by its settings class, for configs, command line, help and checks."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Option:
     """One field of a settings class."""
 
     name: str
-    """The key that users write: what the class is called with, which has no leading underscore."""
+    """The key that users write: the name of the class's argument, which has no leading underscore."""
     type: Any
     """The annotation, resolved."""
     shown: str
-    """Its default, for people; ``required`` where one has to be given."""
+    """The default as text for people; ``required`` where a value has to be given."""
     help: str
     """The docstring below the field."""
 
@@ -36,18 +36,18 @@ class Option:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The texts that may be given, where they are few."""
+        """The texts that are allowed, if the option takes one of a few; else empty."""
         found = typing.get_args(self.bare) if typing.get_origin(self.bare) is typing.Literal else ()
         return found if all(isinstance(word, str) for word in found) else ()
 
     @property
     def is_text(self) -> bool:
-        """Whether what is given is taken word for word."""
+        """Return whether the given text is taken literally."""
         return self.bare is str or bool(self.words)
 
     @property
     def form(self) -> str:
-        """What is written for it on a command line: one of some words, a plain value, or YAML as in a config."""
+        """The form of a value on a command line: one of some words, a plain value, or YAML as in a config."""
         return f"[{'|'.join(self.words)}]" if self.words else _FORMS.get(self.bare, "YAML")
 
     @property
@@ -59,7 +59,7 @@ class Option:
 
 
 def options_of(settings: type | None) -> list[Option]:
-    """The options of a settings class, in order; the first is the one that a value alone goes to.
+    """Return the options of a settings class, in order; a value that is given alone goes to the first.
 
     Raises:
         Exception: an annotation cannot be understood, or a default cannot be made.
@@ -76,7 +76,7 @@ def options_of(settings: type | None) -> list[Option]:
 
 
 def _default(value: Any) -> str:
-    """A default, for people. One that takes the object is made of its other fields, and there is none yet."""
+    """Return a default as text for people. One that is computed from the other options has no value yet."""
     if value is NOTHING:
         return "required"
     if not hasattr(value, "factory"):
@@ -85,7 +85,7 @@ def _default(value: Any) -> str:
 
 
 def _told(settings: type) -> Iterator[tuple[str, str]]:
-    """Each field with the docstring below it, those of parents first. Without source there is none."""
+    """Yield each field with the docstring below it, those of parents first; nothing for a class without source."""
     for cls in reversed(settings.__mro__[:-1]):
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))

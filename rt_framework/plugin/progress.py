@@ -1,4 +1,4 @@
-"""What happened so far, counted in one place and sent to the reporters a few times a second."""
+"""Counters of a run's progress, kept in one place and sent to the reporters a few times a second."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _INTERVAL = 0.2
 """Seconds between two progress events."""
 
 _ENOUGH = 20
-"""Samples through a stage that asks, since the first paid call, that make a projection of the cost believable."""
+"""Passes through stages that ask the teacher, since the first paid call, for a believable cost projection."""
 
 
 @frozen
 class Traffic:
-    """How the calls of a run stand at one moment; money in nano-dollars."""
+    """State of a run's calls at one moment; money in nano-dollars."""
 
     under_way: int = 0
     at_once: int = 0
-    """How many may be under way."""
+    """Number of calls that may be under way at once."""
     held: str = ""
-    """What slows them, in words."""
+    """Cause that slows the calls, in words; empty if there is none."""
     spent: int = 0
-    """Paid, or perhaps paid, by all runs of the directory."""
+    """Sum paid, or perhaps paid, by all runs of the directory."""
     reserved: int = 0
     budget: int | None = None
 
@@ -40,9 +40,9 @@ class Tally:
     """The counters of one process of a run.
 
     Args:
-        reporters: who is told.
+        reporters: receivers of the events.
         total: number of samples.
-        stages: by name, in order, whether the stage asks the teacher.
+        stages: for each stage by name, in order, whether it asks the teacher.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Tally:
         self.forward_passes = 0
         self.reused_losses = 0
         self.scoring = 0
-        """Waves of spans that the student is at work on."""
+        """Number of waves (sets of spans that are scored together) that the student is at work on."""
         self.outcomes: Counter[str] = Counter()
         self.priced = True
-        """Whether the teacher's price is known."""
+        """True if the teacher's price is known."""
         self.traffic: Callable[[], Traffic] = Traffic
-        """Says how calls and money stand."""
+        """Function that returns the state of calls and money."""
         self.why: Callable[[], str] = str
-        """Says what is being waited for."""
+        """Function that says what is being waited for."""
         self._stages = dict(stages or {})
         self._counts: Counter[tuple[str, str]] = Counter()
         self._gains: defaultdict[str, Moments] = defaultdict(Moments)
@@ -78,7 +78,7 @@ class Tally:
         self._told = 0.0
 
     def progress(self) -> Progress:
-        """The counters as an event."""
+        """Return the counters as an event."""
         now = self.traffic()
         return Progress(
             finished=self.finished,
@@ -111,19 +111,19 @@ class Tally:
     # --- what happens -----------------------------------------------------------------------
 
     def begin(self, event: RunStarted) -> None:
-        """Tell that the run begins; no reporter is told of progress before."""
+        """Tell the reporters that the run begins; they are told of no progress before."""
         self._begun = True
         self.reporters.send("rt_run_started", event)
 
     def sent(self, calls: int, retries: int) -> None:
-        """Count questions that go to the provider."""
+        """Count calls that go to the provider, and retries of calls."""
         if not self.calls:
             self._before_paying = self.traffic().spent, self._asked()
         self.calls += calls
         self.retries += retries
 
     def reused(self, stage: str) -> None:
-        """Count an answer that the ledger gave."""
+        """Count an answer that was found in the ledger."""
         self.reused_calls += 1
         self._counts[stage, "reused"] += 1
 
@@ -134,11 +134,11 @@ class Tally:
         self.changed()
 
     def at(self, stage: str, what: str) -> None:
-        """Count what became of a sample at a stage: a field of :class:`rt_framework.events.StageProgress`."""
+        """Count an outcome of a sample at a stage; *what* is a field of :class:`rt_framework.events.StageProgress`."""
         self._counts[stage, what] += 1
 
     def chose(self, decision: Decision, sample: Sample, metrics: Sequence[str]) -> None:
-        """Count a choice, and what the kept version gained in the metrics that were read for it."""
+        """Count a choice, and the kept version's gain over the held one in the metrics that were read for it."""
         held = decision.candidates[0]
         self.decisions["held" if decision.kept == held else "rewrite"] += 1
         for metric in metrics:
@@ -153,7 +153,7 @@ class Tally:
             self.tell()
 
     def tell(self) -> None:
-        """Tell the reporters where things stand."""
+        """Send the progress so far to the reporters."""
         if self._begun:
             self._told = time.monotonic()
             self.reporters.send("rt_progress", self.progress())
@@ -168,7 +168,7 @@ class Tally:
         return self._share([stage for stage, asks in self._stages.items() if asks])
 
     def _share(self, stages: Sequence[str]) -> float:
-        """Work done, 0 … 1, in passes of a sample through one of these stages. Who came to an end passed the rest."""
+        """Return the work done, 0 … 1, in passes through *stages*. A sample that ended counts as through the rest."""
         if not self.total:
             return 0.0
         if not self._stages:
@@ -181,7 +181,7 @@ class Tally:
         return min(passes / (self.total * max(len(stages), 1)), 1.0)
 
     def _projected(self, spent: int) -> int | None:
-        """Cost of the whole job: what is spent, and for the rest the mean cost since the first paid call."""
+        """Return the cost of the whole job: what is spent, plus the rest at the mean cost since the first paid call."""
         before, share = self._before_paying
         asked = self._asked()
         asking = sum(self._stages.values())
@@ -191,6 +191,6 @@ class Tally:
 
 
 def _value(sample: Sample, version: str, metric: str) -> float:
-    """A score that may win; one that may not is no measure of a gain."""
+    """Return a score that may win a choice, else NaN: a score that may not win is no measure of a gain."""
     score = sample.scores.get(version, {}).get(metric)
     return math.nan if score is None or score.value is None or not score.eligible else score.value

@@ -1,4 +1,4 @@
-"""Names to lazy targets: what exists, who offers it, and a clear word when something does not."""
+"""Names of lazily imported targets: what exists, which plugin offers it, and clear errors for what does not exist."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Entry:
     """Name of the plugin that registered it."""
 
     def options(self) -> list[Option]:
-        """What its settings class declares, in order.
+        """Return the options that the settings class declares, in order.
 
         Raises:
-            PluginError: it cannot be understood.
+            PluginError: the settings class cannot be understood.
         """
         try:
             return options_of(self.settings)
@@ -42,10 +42,10 @@ class Entry:
             ) from error
 
     def load(self) -> Any:
-        """Import the target.
+        """Import and return the target.
 
         Raises:
-            PluginError: it cannot be imported, or has no such attribute.
+            PluginError: the target cannot be imported, or the module has no such attribute.
         """
         module, _, attribute = self.target.partition(":")
         try:
@@ -58,7 +58,7 @@ class Entry:
 
 
 class Collector:
-    """The ``register`` argument of one hook of one plugin. Collects; the host commits all or nothing."""
+    """The ``register`` argument of one hook of one plugin. It collects; the host then adds all entries or none."""
 
     def __init__(self, kind: str, plugin: str) -> None:
         self.kind = kind
@@ -66,7 +66,7 @@ class Collector:
         self.entries: list[Entry] = []
 
     def __call__(self, name: str, target: str, *, help: str = "", settings: type | None = None) -> None:
-        """See :class:`rt_framework.hookspecs.Register`."""
+        """Check and collect one entry; see :class:`rt_framework.hookspecs.Register`."""
         if not isinstance(name, str) or not name or name != name.strip():
             raise PluginError(f"{self.kind[:-1]} name {name!r} is not a non-empty string")
         if not isinstance(target, str) or not all(target.partition(":")):
@@ -79,36 +79,36 @@ class Collector:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` when a known name is near, else nothing."""
+    """Return `` Did you mean 'x'?`` when a known name is near, else an empty text."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
 class Registry:
-    """All entries, by kind and name. Two plugins may offer one name: that is an error when it is used."""
+    """All entries, by kind and name. If two plugins offer one name, this is an error only when the name is used."""
 
     def __init__(self) -> None:
         self._entries: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in KINDS}
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Take the entries of one plugin."""
+        """Add the entries of one plugin."""
         for entry in entries:
             self._entries[entry.kind].setdefault(entry.name, []).append(entry)
 
     def names(self, kind: str) -> list[str]:
-        """Known names of a kind, sorted."""
+        """Return the known names of a kind, sorted."""
         return sorted(self._entries[kind])
 
     def entries(self) -> list[Entry]:
-        """Every entry, sorted by kind as declared and by name."""
+        """Return every entry, sorted by kind as declared, then by name."""
         return [entry for names in self._entries.values() for name in sorted(names) for entry in names[name]]
 
     def offered(self, kind: str, name: str) -> list[Entry]:
-        """Every entry of that name, perhaps none."""
+        """Return every entry of that name, perhaps none."""
         return list(self._entries[kind].get(name, ()))
 
     def clashes(self) -> list[tuple[str, str, list[str]]]:
-        """Kind, name and plugins of every name that more than one plugin offers."""
+        """Return kind, name and plugins of every name that more than one plugin offers."""
         return [
             (kind, name, [entry.plugin for entry in found])
             for kind, names in self._entries.items()

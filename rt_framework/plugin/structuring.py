@@ -1,4 +1,4 @@
-"""Plain values to attrs objects, strictly: an error names the path of the key, and what was expected there."""
+"""Strict conversion of plain values to attrs objects: an error names the path of the key and what was expected."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _KINDS: dict[Any, str] = {
 
 
 def structure(value: object, cls: type[T], path: str = "") -> T:
-    """*value* as an attrs object.
+    """Return *value* as an attrs object.
 
     A class may have a class method ``shorthand`` that turns what users may write for short into its mapping.
-    Numbers with which nothing can be computed are refused before the class is asked, whatever its author checks.
+    Numbers that cannot be computed with are refused before the class sees them, whatever its own validators check.
 
     Raises:
         ConfigError: one line with the path of the first key that is wrong.
@@ -50,7 +50,7 @@ def structure(value: object, cls: type[T], path: str = "") -> T:
 
 
 def field_names(cls: Any) -> list[str]:
-    """The keys of an attrs class, in order: what it is called with, so without what it computes by itself."""
+    """Return the keys of an attrs class, in order: its arguments, without the fields that it computes by itself."""
     return [attribute.alias for attribute in fields(cls) if attribute.init]
 
 
@@ -62,7 +62,7 @@ def _check_numbers(value: object, path: list[str]) -> None:
     """Refuse infinities, NaN and whole numbers beyond 64 bits, anywhere in plain values.
 
     Raises:
-        _Unfit: there is one.
+        _Unfit: there is such a number.
     """
     if isinstance(value, Mapping):
         for key, inner in value.items():
@@ -101,14 +101,14 @@ def _converter() -> cattrs.Converter:
 
 
 def _shown(value: object) -> str:
-    """A value in a message. What is in a mapping or list stays out: it may be long, or a key."""
+    """Return a value as text for a message, without what is in a mapping or list: that may be long, or an API key."""
     if isinstance(value, Mapping):
         return "a mapping"
     return "a list" if isinstance(value, (list, tuple)) else repr(value)
 
 
 def _checked(read: _Hook, accepted: type | tuple[type, ...], what: str) -> _Hook:
-    """*read*, for values of the accepted types only."""
+    """Return *read* with a check that the value has one of the accepted types."""
 
     def check(value: object, cls: object) -> object:
         if not isinstance(value, accepted):
@@ -119,7 +119,7 @@ def _checked(read: _Hook, accepted: type | tuple[type, ...], what: str) -> _Hook
 
 
 def _scalar(*kinds: type) -> _Hook:
-    """Exactly one of these types: YAML has told them apart, and ``true`` is no number."""
+    """Return a hook that accepts these types exactly: YAML has told them apart, and ``true`` is no number."""
     what = " or ".join(_KINDS[kind] for kind in kinds)
 
     def check(value: object, _: object) -> object:
@@ -133,7 +133,7 @@ def _scalar(*kinds: type) -> _Hook:
 
 
 def _is_scalar_union(cls: Any) -> bool:
-    """``int | str`` and the like; one type or nothing is cattrs' own affair."""
+    """Return whether *cls* is a union such as ``int | str``; cattrs itself handles one type or ``None``."""
     if typing.get_origin(cls) not in (types.UnionType, typing.Union):
         return False
     kinds = set(typing.get_args(cls))
@@ -163,9 +163,9 @@ def _attrs(cls: Any, converter: cattrs.Converter) -> _Hook:
 
 
 def _first(error: BaseException, path: list[str]) -> tuple[list[str], str]:
-    """The first real cause inside cattrs' nested groups, and the path that leads to it."""
+    """Return the path that leads to the first real cause inside cattrs' nested groups, and its message."""
     if isinstance(error, cattrs.BaseValidationError):
-        # A key that is missing is often only one that is misspelt.
+        # A missing key is often only misspelt, so an unknown key is reported first.
         inner = min(error.exceptions, key=lambda one: not isinstance(one, ForbiddenExtraKeysError))
         keys = {one.name: one.alias for one in fields(error.cl)} if is_attrs(error.cl) else {}
         for note in getattr(inner, "__notes__", ()):

@@ -1,7 +1,7 @@
-"""What each kind of plugin promises. Structural types: a plugin inherits nothing.
+"""Protocols of the plugin kinds: the members that core calls. They are structural types, so a plugin inherits nothing.
 
-A target registered with a settings class is called with one settings object, otherwise with
-nothing. A stage gets one argument more, :class:`Make`, to build the plugins that it is made of.
+A target registered with a settings class is called with one settings object, otherwise without arguments. A stage gets
+a further argument, :class:`Make`, to build the plugins that it uses.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Teacher(Protocol):
-    """A source of answers. One attempt a call: no retry, no cache, no batching; core does all three."""
+    """A source of answers. Each call is one attempt, without retry, cache or batching, because core does all three."""
 
     @property
     def identity(self) -> str:
-        """What is asked, without host or credentials: part of every call's key."""
+        """Name of what is asked, without host or credentials: part of every call's key."""
 
     @property
     def structured(self) -> bool:
-        """Whether answers are held to the request's JSON schema; if not, prompts ask for markers."""
+        """Return whether answers are held to the request's JSON schema; if not, prompts ask for markers."""
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request.
@@ -59,7 +59,7 @@ class Teacher(Protocol):
 
 @runtime_checkable
 class LocalTeacher(Protocol):
-    """A local model that answers many requests at once. It offers this instead of ``complete``."""
+    """A local model that answers many requests at once, by ``complete_many`` instead of ``complete``."""
 
     @property
     def identity(self) -> str:
@@ -74,20 +74,20 @@ class LocalTeacher(Protocol):
         """Most requests of one batch."""
 
     def complete_many(self, requests: Sequence[Request]) -> Sequence[Reply]:
-        """Answer a batch, in order. Runs in a thread of its own."""
+        """Answer a batch, in order. Called in a thread of its own."""
 
 
 @runtime_checkable
 class BatchApiTeacher(Protocol):
     """A teacher whose provider also takes requests by the thousand, answers within hours, and asks less for it.
 
-    It offers this besides ``complete``, and only talks to the provider: core gathers, waits, finds again what
-    was submitted before a crash, and asks anew what got no answer.
+    The members are optional and come besides ``complete``. They only talk to the provider: core gathers the requests,
+    waits, finds batches that were submitted before a crash, and asks again for answers that did not come.
     """
 
     @property
     def batched(self) -> bool:
-        """Whether requests are to go this way. If not, only what was submitted earlier is collected."""
+        """Return whether requests are sent in batches. If not, only batches submitted earlier are collected."""
 
     @property
     def most_requests(self) -> int:
@@ -98,14 +98,14 @@ class BatchApiTeacher(Protocol):
         """Most bytes of the prompts of one batch, as :attr:`Request.most_prompt_tokens` counts them."""
 
     async def submit(self, requests: Mapping[str, Request], token: str) -> str:
-        """Submit requests by key, marked with *token*; returns the provider's name of the batch.
+        """Submit requests by key, marked with *token*, and return the provider's name of the batch.
 
         Raises:
-            TeacherError: with the kind of failure; after one that is sent again core looks for the token.
+            TeacherError: with the kind of failure; if that kind is sent again, core first looks for the token.
         """
 
     async def find(self, token: str) -> str | None:
-        """The provider's name of the batch that was marked with *token*, if there is one.
+        """Return the provider's name of the batch that was marked with *token*; ``None`` if there is none.
 
         Raises:
             TeacherError: the provider could not be asked.
@@ -114,7 +114,7 @@ class BatchApiTeacher(Protocol):
     async def collect(
         self, batch: str, requests: Mapping[str, Request]
     ) -> Pending | Mapping[str, Reply | TeacherError]:
-        """The answers to the requests, by key, or how each of them failed; or how far the batch has come.
+        """Return the answer or the failure of each request, by key; or the progress of a batch that has not ended.
 
         Raises:
             TeacherError: the provider could not be asked.
@@ -123,7 +123,7 @@ class BatchApiTeacher(Protocol):
 
 @runtime_checkable
 class RereadingTeacher(Protocol):
-    """A teacher whose unreadable answers are kept, and may be read by a later release of it."""
+    """A teacher that can read kept answers again, which an earlier release of the teacher could not read."""
 
     async def reread(self, request: Request, raw: bytes) -> Reply:
         """Read the body of an answer to *request* that :meth:`Teacher.complete` could not read. Sends nothing.
@@ -135,27 +135,27 @@ class RereadingTeacher(Protocol):
 
 @runtime_checkable
 class PricedTeacher(Protocol):
-    """A teacher that knows what it costs; a run with a budget needs one."""
+    """A teacher that knows its prices, which a run with a budget needs."""
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
-        """What so many tokens cost, in nano-dollars, rounded up; ``None`` when the price is not known."""
+        """Return the cost of so many tokens in nano-dollars, rounded up; ``None`` when the price is not known."""
 
 
 # --- students ---------------------------------------------------------------------------------
 
 
 class Student(Protocol):
-    """The model to be tuned, as a scorer."""
+    """The model to be tuned, used as a scorer."""
 
     @property
     def fingerprint(self) -> str:
         """Identity of weights, tokenizer, dtype and encoding. Must not load the model."""
 
     def encode(self, spans: Sequence[Span]) -> Sequence[EncodedSpan | SpanLoss]:
-        """Token ids of each span, or a loss without a number that says why there are none."""
+        """Return the token ids of each span, or a result without a number that says why there are none."""
 
     def score(self, batch: Sequence[EncodedSpan]) -> Sequence[SpanLoss]:
-        """Losses of a batch, in order. Must not depend on batch mates beyond float noise.
+        """Return the losses of a batch, in order. A loss must not depend on batch mates beyond float noise.
 
         Raises:
             OutOfMemory: the batch does not fit; core halves it.
@@ -164,7 +164,7 @@ class Student(Protocol):
 
 @runtime_checkable
 class SelfDescribingStudent(Protocol):
-    """A student that says how it is best fed. Asked at the first forward pass, so it may load the model."""
+    """A student that states which batches suit it. Asked at the first forward pass, so it may load the model."""
 
     @property
     def batch_tokens(self) -> int:
@@ -172,19 +172,19 @@ class SelfDescribingStudent(Protocol):
 
     @property
     def packs(self) -> bool:
-        """Whether it feeds a batch as one row, shared prefixes once, as :mod:`rt_framework.kit.packing` lays it out."""
+        """Return whether a batch runs as one row, shared prefixes once, laid out by :mod:`rt_framework.kit.packing`."""
 
     @property
     def path(self) -> str:
-        """How it computes losses, in words, for ``rt doctor`` and the manifest."""
+        """Description of the way losses are computed, for ``rt doctor`` and the manifest."""
 
 
 class Executor(Protocol):
-    """Where the student's pure work runs: in this process, or elsewhere."""
+    """A place where the student's pure work runs: this process or another one."""
 
     @property
     def workers(self) -> int:
-        """How many pieces of work run at the same time."""
+        """Number of pieces of work that run at the same time."""
 
     def start(self, student: Callable[[], Student]) -> None:
         """Take the factory of the student; it is called at the first work, on the worker."""
@@ -200,58 +200,59 @@ class Executor(Protocol):
 
 
 class Frame(Protocol):
-    """The preset's and template's way to put a pair before the student. One a run, so names never collide.
+    """The way in which a preset and a template put a pair before the student.
 
-    Each method returns one span a turn of the conversation: one for a single-turn pair. For a pair without a question
-    or an answer each raises ``Unscorable`` with the status ``empty``.
+    A run has one frame, so that a name always means the same losses. Each method returns one span for each turn of the
+    conversation: one span for a single-turn pair. For a pair without a question or an answer each method raises
+    ``Unscorable`` with the status ``empty``.
     """
 
     def response_given_instruction(self, pair: Pair) -> Sequence[Span]:
-        """Y after x: the conditional pass of IFD. Usual name ``y|x``."""
+        """Return y after x: the conditional pass of IFD. Usual name ``y|x``."""
 
     def response_alone(self, pair: Pair) -> Sequence[Span]:
-        """Y without x: the direct pass of IFD. Usual name ``y``."""
+        """Return y without x: the direct pass of IFD. Usual name ``y``."""
 
     def instruction_given_response(self, pair: Pair) -> Sequence[Span]:
-        """X after g(y): the conditional pass of r-IFD. Usual name ``x|y``."""
+        """Return x after g(y): the conditional pass of r-IFD. Usual name ``x|y``."""
 
     def instruction_alone(self, pair: Pair) -> Sequence[Span]:
-        """X without y: the direct pass of r-IFD. Usual name ``x``."""
+        """Return x without y: the direct pass of r-IFD. Usual name ``x``."""
 
     def response_length(self, pair: Pair) -> Sequence[Span]:
-        """Y to be counted only, without a forward pass. Usual name ``len(y)``."""
+        """Return y to be counted only, without a forward pass. Usual name ``len(y)``."""
 
 
 class MetricSpans(Protocol):
-    """What every metric says."""
+    """The members that every metric has."""
 
     direction: str
-    """``higher`` or ``lower``: which is better; ``none`` for a measure without a better side."""
+    """Better side of the values: ``higher`` or ``lower``; ``none`` for a measure without a better side."""
     valid: Range
-    """Values outside cannot win a choice."""
+    """Range of valid values; a value outside cannot win a choice."""
 
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
-        """The losses to compute, by name. Pure."""
+        """Return the spans whose losses the metric needs, by name. Pure."""
 
 
 class Metric(MetricSpans, Protocol):
-    """Pure arithmetic on losses."""
+    """A metric that is pure arithmetic on losses."""
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """The value, from losses of the same names that all have a number. Pure."""
+        """Return the value, from losses of the same names that all have a number. Pure."""
 
 
 @runtime_checkable
 class FittedMetric(MetricSpans, Protocol):
-    """A metric with constants that come from the whole data set: a threshold, a mean.
+    """A metric with constants that come from the whole data set, such as a threshold or a mean.
 
-    It has numbers only where all samples are at hand: in a stage over the data set, and in ``rt score``.
+    It has values only where all samples are at hand: in a stage over the data set, and in ``rt score``.
     """
 
     def fit(self, losses: Iterable[Mapping[str, Loss]]) -> Metric:
-        """The metric with its constants, from the losses of every pair that has them, read one pair at a time.
+        """Return the metric with its constants, from the losses of every pair that has them, read one pair at a time.
 
-        Pure, and independent of the order.
+        Pure, and independent of the order of the pairs.
         """
 
 
@@ -259,28 +260,28 @@ class FittedMetric(MetricSpans, Protocol):
 
 
 class Selector(Protocol):
-    """Chooses between the versions of one sample."""
+    """A plugin that chooses between the versions of one sample."""
 
     @property
     def needs(self) -> Sequence[str]:
-        """Names of the metrics it reads."""
+        """Names of the metrics that the selector reads."""
 
     def choose(self, candidates: Sequence[Scored]) -> Choice:
-        """Decide. The version held so far is first; there are at least two."""
+        """Decide between the candidates. The version held so far is first; there are at least two."""
 
 
 class DatasetSelector(Protocol):
-    """Chooses between the samples of a data set."""
+    """A plugin that chooses between the samples of a data set."""
 
     @property
     def needs(self) -> Sequence[str]:
-        """Names of the metrics it reads."""
+        """Names of the metrics that the selector reads."""
 
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Decide on every sample, in the order given.
 
-        *rows* are made when they are taken: ids and scores are at hand, a version is read from the disk. The
-        verdicts may be as late, see :class:`rt_framework.kit.compact.LazySequence`.
+        The items of *rows* are made at each access: ids and scores are in memory, a version is read from the disk. The
+        verdicts may be made at access as well, see :class:`rt_framework.kit.compact.LazySequence`.
         """
 
 
@@ -288,16 +289,16 @@ class DatasetSelector(Protocol):
 
 
 class Question(Protocol[T_co]):
-    """A question to the teacher and the strict reading of its answer. Pure; never touches the network."""
+    """A question to the teacher and the strict parsing of its answer. Pure; never uses the network."""
 
     rewrites: Sequence[str]
-    """Parts of the pair that it rewrites: ``instruction``, ``response``; none for a judgement."""
+    """Parts of the pair that the answer rewrites: ``instruction``, ``response``; none for a judgement."""
 
     def render(self, pair: Pair, index: int, structured: bool) -> Request:
-        """The request for the *index*-th answer. A later one must differ from an earlier one."""
+        """Return the request for the *index*-th answer. A later request must differ from an earlier one."""
 
     def parse(self, pair: Pair, request: Request, reply: Reply) -> T_co | Unparsed:
-        """What the answer says, whole, or why it cannot be used."""
+        """Return the complete content of the answer, or the reason why it cannot be used."""
 
 
 class Reflection(Question[Pair], Protocol):
@@ -308,64 +309,64 @@ class Reflection(Question[Pair], Protocol):
 
 
 class Template(Protocol):
-    """Prompt text for a pair."""
+    """The text, or the messages, around a pair in a prompt."""
 
     def prompt(self, pair: Pair) -> Context:
-        """Everything before the response.
+        """Return everything before the response.
 
         Raises:
             Unscorable: the template has no form for this pair.
         """
 
     def reverse(self, pair: Pair) -> Context:
-        """g(y): a prompt that shows the response and asks for its instruction."""
+        """Return g(y): a prompt that shows the response and asks for its instruction."""
 
     def header(self) -> Context:
-        """What stands before a response with the instruction taken out."""
+        """Return the text before a response with the instruction taken out."""
 
 
 # --- stages and reporters ---------------------------------------------------------------------
 
 
 class Make(Protocol):
-    """Builds a plugin by name: ``make("selectors", "highest", "ifd")``."""
+    """A function that builds a plugin by name: ``make("selectors", "highest", "ifd")``."""
 
     def __call__(self, kind: str, name: str, options: object = None) -> Any:
-        """Build it.
+        """Build the plugin.
 
         Raises:
-            PluginError: unknown, ambiguous or broken.
+            PluginError: the plugin is unknown, ambiguous or broken.
             ConfigError: the options do not fit its settings.
         """
 
 
 class StageContext(Protocol):
-    """What a stage may ask of the run. Every answer and score is paid for once and remembered."""
+    """The services of the run for a stage. Every answer and score is paid for once and stored."""
 
     @property
     def exhaustive(self) -> bool:
-        """Reflect on every version and score all metrics, as the published script does."""
+        """True if every version is reflected on and scored by all metrics, as the published script does."""
 
     async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
         """Ask the teacher for a rewrite of *version*; *name* becomes part of the rewrite's name."""
 
     async def ask(self, question: Question[T], version: Version) -> T | Failure:
-        """Ask the teacher about *version*: a judgement, a mark."""
+        """Ask the teacher a question about *version*, such as a judgement or a mark."""
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
-        """Scores of each version, by metric."""
+        """Return the scores of each version, by metric."""
 
 
 class Stage(Protocol):
-    """One step of a pipeline, for one sample at a time."""
+    """A step of a pipeline, for one sample at a time."""
 
     @property
     def needs(self) -> Sequence[str]:
-        """Names of the metrics it reads."""
+        """Names of the metrics that the stage reads."""
 
     @property
     def reflections(self) -> Mapping[str, Question[Any]]:
-        """The questions it asks: reflections by the name that their rewrites get, others by any name."""
+        """Questions that the stage asks: reflections by the name that their rewrites get, others by any name."""
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Take the sample one step further."""
@@ -373,18 +374,19 @@ class Stage(Protocol):
 
 @runtime_checkable
 class DatasetStage(Protocol):
-    """A step over the whole data set: a barrier."""
+    """A step over the whole data set, which waits until every sample has reached it."""
 
     @property
     def needs(self) -> Sequence[str]:
-        """Names of the metrics it reads. Every sample comes with the scores of its kept version by these."""
+        """Names of the metrics that the stage reads. Every sample comes with these scores of its kept version."""
 
     @property
     def reflections(self) -> Mapping[str, Question[Any]]:
-        """The questions it asks: reflections by the name that their rewrites get, others by any name."""
+        """Questions that the stage asks: reflections by the name that their rewrites get, others by any name."""
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:
         """Take every sample one step further, in order.
 
-        *samples* are read from the disk, each when it is taken. A generator of outcomes lets each go again.
+        The items of *samples* are read from the disk at each access. A generator of outcomes keeps only one of them in
+        memory at a time.
         """

@@ -1,4 +1,4 @@
-"""What a format promises, and what it may offer besides."""
+"""The protocol of a format, and its optional extensions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, Protocol, runtime_checkable
 
 
 class Format(Protocol):
-    """A container of rows: a file, or a directory. What the columns mean is the shape's affair."""
+    """A container of rows: a file, or a directory. The meaning of the columns is decided elsewhere, by the shape."""
 
     suffixes: Sequence[str]
     """File name endings, the usual one first; empty for a directory."""
 
     def detect(self, path: Path) -> bool:
-        """Whether *path* looks like this format. Cheap."""
+        """Return whether *path* looks like this format. Cheap."""
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """The rows, one at a time.
+        """Yield the rows, one at a time.
 
         Raises:
-            DataError: naming file, record and the way out.
+            DataError: the rows cannot be read; names file, record and the way out.
         """
 
     def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -32,25 +32,25 @@ class Format(Protocol):
 
 
 Write = Callable[[Path, Iterable[Mapping[str, Any]]], None]
-"""Writes rows to a new file or directory, as :meth:`Format.write` does."""
+"""Function that writes rows to a new file or directory, as :meth:`Format.write` does."""
 
 
 @runtime_checkable
 class PreparingFormat(Protocol):
-    """A format that can tell whether it will hold rows without writing them.
+    """A format that can tell, without writing them, whether it can hold given rows.
 
-    It offers this besides what :class:`Format` does. Without it core writes all rows to a temporary file, before
-    anything is paid for, and removes it.
+    The extension is optional. Without it core writes all rows to a temporary file before anything is paid for, and
+    removes the file again.
     """
 
     def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:
-        """Check that the rows can be written, and give the function that will write some of them.
+        """Check that the rows can be written, and return the function that will write some of them.
 
         Args:
-            rows: every row that may be written, one at a time, as it is before the work.
-            texts: columns whose texts may be others by then; no other column changes.
+            rows: every row that may be written, one at a time, as it is before the run.
+            texts: columns whose texts may have changed when they are written; no other column changes.
             schema: the ``pyarrow.Schema`` of the input, where the format that reads it is a :class:`TypedFormat`; else
-                ``None``. Columns of *rows* that it names hold values of its types.
+                ``None``. Columns of *rows* that the schema names hold values of its types.
 
         Raises:
             DataError: the format cannot hold a row; names row (from 0), column and the way out.
@@ -59,10 +59,10 @@ class PreparingFormat(Protocol):
 
 @runtime_checkable
 class TypedFormat(Protocol):
-    """A format whose columns have types. It offers this besides what :class:`Format` does, so that they are kept."""
+    """A format whose columns have types, which are kept in the output. The extension is optional."""
 
     def schema(self, path: Path) -> Any:
-        """The columns of what is at *path* as a ``pyarrow.Schema``.
+        """Return the columns of the file or directory at *path* as a ``pyarrow.Schema``.
 
         Raises:
             DataError: as :meth:`Format.read`.

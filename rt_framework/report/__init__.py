@@ -1,7 +1,7 @@
-"""``rt report``: one page that shows a run to whoever decides about training on it.
+"""``rt report``: one page that shows a run to the person who decides whether to train on its data.
 
-Data flow one way: the ledger is read twice, a sample at a time; the first reading (:mod:`survey`) counts and measures,
-the second (:mod:`samples`) packs the texts; :mod:`page` puts both, with styles and scripts, into one file.
+The ledger is read twice, one sample at a time: the first reading (:mod:`survey`) counts and measures, the second
+(:mod:`samples`) packs the texts. :mod:`page` puts both, with styles and scripts, into one file.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
 
     Args:
         run_dir: the run.
-        out: where to; ``report.html`` in *run_dir* when left out.
-        megabytes: about the most that the file may take; where texts take more, long ones are cut, and marked.
-        overwrite: whether a file may go that is at *out*.
+        out: path of the page; ``report.html`` in *run_dir* when left out.
+        megabytes: approximate limit of the file's size; if the texts take more, long ones are cut, and marked.
+        overwrite: whether a file that is at *out* may be replaced.
 
     Returns:
-        the file.
+        the path of the page.
 
     Raises:
         DataError: *run_dir* holds no finished run.
@@ -60,7 +60,7 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
 
 
 def _last(run_dir: Path) -> Path:
-    """Where the last run left its manifest: the ledger's account is its, be it a pilot's or of all rows."""
+    """Return the folder of the last run's manifest, a pilot's or a whole run's: the ledger describes that run."""
     whole_run, pilot = run_dir / MANIFEST, run_dir / PILOT / MANIFEST
     if pilot.exists() and (not whole_run.exists() or pilot.stat().st_mtime > whole_run.stat().st_mtime):
         return run_dir / PILOT

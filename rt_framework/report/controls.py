@@ -1,4 +1,4 @@
-"""Subsets as large as a selection that no score chose: what a selection is to be compared with."""
+"""Control subsets for a selection: as large as the selection, and not chosen by any score."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rt_framework.model import digest
 
 
 def random_like(ids: Sequence[str], size: int, seed: int = 0) -> list[int]:
-    """Positions of *size* of the ids, drawn by a hash of seed and id."""
+    """Return the positions of *size* of the ids, drawn by a hash of seed and id."""
     return sorted(range(len(ids)), key=lambda at: digest([seed, ids[at]]))[:size]
 
 
 def length_matched(
     ids: Sequence[str], lengths: Sequence[int], chosen: Sequence[int], seed: int = 0
 ) -> tuple[list[int], int]:
-    """For each chosen position another of nearly the same length, from those not chosen while there are any.
+    """Return, for each chosen position, another of nearly the same length, from those not chosen while there are any.
 
     Returns:
         the positions, and how many had to come from the chosen ones themselves.

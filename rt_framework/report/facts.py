@@ -1,4 +1,4 @@
-"""What the page says in words and tables, computed from the survey: nothing here knows of HTML."""
+"""Words and tables of the page, computed from the survey: nothing here knows of HTML."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from rt_framework.report.texts import fit
 from rt_framework.terminal import VERSION_WORDS, dollars, money
 
 _TELLS = 0.75
-"""An AUC from which the page warns that length alone explains a decision; below 0.25 it does as well."""
+"""Least AUC at which the page warns that length alone explains a decision; it also warns at 0.25 and below."""
 
 Rows = tuple[tuple[str, ...], ...]
-"""A table's rows: the first cell says what the others are of."""
+"""Rows of a table; the first cell of each row names the thing that the other cells describe."""
 
 
 @frozen
 class Facts:
-    """The page without its samples."""
+    """Content of the page without its samples."""
 
     title: str
     sentence: str
@@ -50,20 +50,20 @@ class Facts:
 
 @frozen
 class Explained:
-    """How far length alone explains a decision."""
+    """Measures of how far length alone explains a decision."""
 
     decision: str
     count: int
     won: int
-    """For the rewrite; of all samples, those kept."""
+    """Number of choices that the rewrite won; in the line about all samples, the number of those kept."""
     longer: float | None
     """Share of the choices between responses of different length that the longer one won."""
     auc: float | None
-    """Of the length that a rewrite has more than what it competes with, by whether it won; of a kept response's."""
+    """AUC of a rewrite's extra length as a predictor of its winning, or of a response's length of its being kept."""
 
 
 def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title: str) -> Facts:
-    """Everything that the page says of a run."""
+    """Return everything that the page says about a run, except its samples."""
     paid, priced = bills(ledger), not ledger.meta("unpriced")
     spent = money(ledger.spent(), priced)
     explained = tuple(_explained(survey))
@@ -88,7 +88,7 @@ def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title:
 
 
 def version_words(name: str) -> str:
-    """A version as people call it."""
+    """Return the name of a version in plain words."""
     return VERSION_WORDS.get(name, fit(name))
 
 
@@ -105,7 +105,7 @@ def _sentence(survey: Survey, spent: str, paid: Sequence[Bill]) -> str:
 
 
 def _cautions(ledger: Ledger, survey: Survey, explained: Sequence[Explained]) -> Iterator[str]:
-    """What a reader should not overlook."""
+    """Yield the warnings that a reader should not overlook."""
     yield "Nobody has trained on this yet: a better score is a reason to try, not a proof that the data is better."
     for told in explained:
         if told.auc is not None and not 1 - _TELLS < told.auc < _TELLS:
@@ -139,7 +139,7 @@ def _money(manifest: Mapping[str, Any], spent: str, runs: Sequence[Mapping[str, 
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
-    """What all runs of the directory did, where that was noted: not in one put together from shards."""
+    """Return what all runs of the directory did; empty where that is not noted, as in one merged from shards."""
     if not runs:
         return ""
     took = timedelta(seconds=round(sum(run["seconds"] for run in runs)))
@@ -174,7 +174,7 @@ def _ran(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _short(part: Any) -> str:
-    """A plugin and its options, on one line."""
+    """Return a plugin and its options, on one line."""
     return _yaml(part, flow=True).removesuffix(": null")
 
 
@@ -198,7 +198,7 @@ def _outcomes(survey: Survey) -> Iterator[tuple[str, ...]]:
 
 
 def _shifts(survey: Survey) -> Iterator[tuple[str, ...]]:
-    """Of the kept samples that have both numbers."""
+    """Yield means and medians before and after, over the kept samples that have both numbers."""
     for metric in survey.metrics:
         both = [
             line for line in survey.lines if line.outcome in KEPT and metric in line.before and metric in line.after
@@ -229,7 +229,7 @@ def _length(told: Explained) -> tuple[str, ...]:
 
 
 def _controls(survey: Survey) -> Iterator[tuple[str, ...]]:
-    """The original texts of what was kept, of all, and of two subsets that no score chose."""
+    """Yield lengths and scores of the original texts: of all samples, of those kept and of two control subsets."""
     kept = _kept(survey)
     if not 0 < len(kept) < survey.total:
         return

@@ -1,4 +1,4 @@
-"""Which decisions rest on a difference that is no larger than the student's arithmetic is exact."""
+"""Detection of decisions that rest on a difference within the numeric error of the student's arithmetic."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rt_framework.ledger import Story
 from rt_framework.model import Decision, Range, Sample
 
 EXACT = 2e-4
-"""Relative agreement of scores from two ways of computing the same in float32; what the parity tests hold."""
+"""Relative agreement of scores from two ways of computing the same in float32, as the parity tests demand it."""
 
 COARSE = 1e-2
-"""For half precision, whose numbers have 8 or 11 bits: an estimate, not a measurement."""
+"""The same for half precision, whose numbers have 8 or 11 significant bits: an estimate, not a measurement."""
 
 
 @frozen
@@ -23,18 +23,18 @@ class Judge:
     """A stage that decides by scores."""
 
     needs: tuple[str, ...]
-    """Metrics that it reads; by the first of them it decides between versions."""
+    """Metrics that the stage reads; by the first of them it decides between versions."""
     bounds: Mapping[str, Range]
-    """What the kept version's scores have to be, by metric."""
+    """Ranges that the kept version's scores have to lie in, by metric."""
 
 
 @frozen
 class Doubts:
-    """Tells which decisions are close calls.
+    """Finder of decisions that are close calls.
 
     Args:
-        noise: relative difference that counts as none.
-        judges: the stages of the pipeline, in order, by the label that decisions have.
+        noise: largest relative difference that counts as none.
+        judges: the stages of the pipeline, in order, by the label that their decisions have.
     """
 
     noise: float
@@ -42,19 +42,19 @@ class Doubts:
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Doubts:
-        """For a run: its student's precision, its stages as they were run."""
+        """Return the finder for a run, from its student's precision and its stages as they were run."""
         student = str(manifest["frozen"].get("student", ""))
         noise = COARSE if re.search(r"\b(b?float16|half)\b", student) else EXACT
         return cls(noise, {stage["label"]: _judge(stage) for stage in manifest.get("stages", ())})
 
     def about(self, story: Story) -> list[str]:
-        """Labels of the stages whose decision about a sample is within the noise."""
+        """Return the labels of the stages whose decision about a sample is within the noise."""
         sample = story.sample
         close = [decision.stage for decision in sample.decisions if self._close(sample, decision)]
         return close + (self._dropped(sample) if story.outcome == "dropped" else [])
 
     def _close(self, sample: Sample, decision: Decision) -> bool:
-        """Whether another candidate has nearly the value of the one kept, or that one is near to a bound."""
+        """Return whether another candidate has nearly the value of the kept one, or the kept one is near a bound."""
         judge = self.judges.get(decision.stage)
         if judge is None:
             return False
@@ -65,9 +65,9 @@ class Doubts:
         return tied or any(self._near(kept[one], bound) for one, bound in _bounds(judge) if one in kept)
 
     def _dropped(self, sample: Sample) -> list[str]:
-        """The stage that dropped a sample, if its score is outside of a bound and near to it.
+        """Return the label of the stage that dropped a sample, if its score is outside a bound and near it.
 
-        A stage with bounds that lets a sample pass notes a decision, so it is the first one without.
+        A stage with bounds notes a decision for a sample that passes, so the first one without a decision dropped it.
         """
         passed = {decision.stage for decision in sample.decisions}
         label = next((one for one, judge in self.judges.items() if judge.bounds and one not in passed), None)
@@ -84,7 +84,7 @@ class Doubts:
 
 
 def numbers(sample: Sample, version: str) -> dict[str, float]:
-    """The scores of a version that are numbers, by metric."""
+    """Return the scores of a version that are numbers, by metric."""
     scores = sample.scores.get(version, {})
     return {metric: score.value for metric, score in scores.items() if score.value is not None}
 
@@ -95,6 +95,6 @@ def _judge(stage: Mapping[str, Any]) -> Judge:
 
 
 def _bounds(judge: Judge) -> Iterator[tuple[str, float]]:
-    """Each bound, with its metric."""
+    """Yield each bound with its metric."""
     for metric, one in judge.bounds.items():
         yield from ((metric, bound) for bound in (one.below, one.at_most, one.above, one.at_least) if bound is not None)

@@ -1,4 +1,4 @@
-"""The page: facts and samples, styles and scripts, in one HTML file under a policy that lets nothing in or out."""
+"""The page: facts, samples, styles and scripts in one HTML file, under a policy that lets nothing in or out."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from rt_framework.report.texts import fit
 _ASSETS = files("rt_framework.report") / "assets"
 
 _SCRIPTS = ("dom.js", "data.js", "charts.js", "sample.js", "browser.js", "main.js")
-"""One module, in this order."""
+"""Files that are joined into one script, in this order."""
 
 
 @frozen
 class Page:
-    """All of the page but the samples' texts.
+    """The page without the texts of the samples.
 
     Args:
-        facts: what it says.
-        metrics: what has numbers.
+        facts: its words and tables.
+        metrics: the metrics that have numbers.
         numbers: the packed :func:`columns`.
     """
 
@@ -39,11 +39,11 @@ class Page:
 
     @property
     def size(self) -> int:
-        """Bytes of it."""
+        """Size of the page in bytes, without the texts of the samples."""
         return len(self.render(Packed((), None)).encode("utf-8"))
 
     def render(self, texts: Packed) -> str:
-        """The whole page."""
+        """Return the whole page as HTML."""
         style = _read("page.css")
         scripts = (_read("vendor/vendor.js"), "\n".join(map(_read, _SCRIPTS)))
         environment = Environment(
@@ -62,7 +62,7 @@ class Page:
 
 
 def columns(survey: Survey) -> dict[str, Any]:
-    """The lines of all samples by column, as the page's scripts read them."""
+    """Return the lines of all samples by column, as the page's scripts read them."""
     lines = survey.lines
     ends = [version_words(line.kept) if line.outcome in KEPT else line.why for line in lines]
     words, became = _coded([f"{line.outcome}\t{end}" for line, end in zip(lines, ends, strict=True)])
@@ -97,7 +97,7 @@ def _state(state: str) -> str:
 
 
 def _coded(values: list[str]) -> tuple[list[str], list[int]]:
-    """The distinct values, and the number of each."""
+    """Return the distinct values, and for each value its position among them."""
     words = {word: number for number, word in enumerate(dict.fromkeys(values))}
     return list(words), [words[value] for value in values]
 
@@ -107,7 +107,7 @@ def _short(value: float | None) -> float | None:
 
 
 def _policy(style: str, scripts: tuple[str, ...]) -> str:
-    """Only our own style and scripts, by their hashes: no request, no image, no form, no frame."""
+    """Return a policy that allows rt's style and scripts by their hashes, and no request, image, form or frame."""
     allowed = " ".join(_hash(script) for script in scripts)
     return f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
 

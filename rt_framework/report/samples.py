@@ -16,40 +16,40 @@ from rt_framework.model import Score, Version
 from rt_framework.report.texts import clipped, fit, remarks
 
 BLOCK = 250
-"""Samples of one block."""
+"""Number of samples in one block."""
 
 _PROBE = 4
-"""Blocks, or a few more, spread over the run, by which the size is foretold."""
+"""Number of blocks, or a few more, spread over the run, from which the size of all is estimated."""
 
 _CLIPS = (None, 4000, 2000, 1000, 500, 250, 120)
-"""Most characters of a text that are shown, tried in this order until all fits."""
+"""Most characters of a text that are shown; tried in this order until everything fits."""
 
 
 @frozen
 class Packed:
-    """The texts, ready for the page."""
+    """The texts of the samples, ready for the page."""
 
     blocks: tuple[str, ...]
-    """Each base64 of gzip of a JSON list of samples."""
+    """Blocks of samples, each as base64 of gzip of a JSON list."""
     clip: int | None
-    """Characters after which a text is cut, if any is."""
+    """Number of characters after which a text is cut; ``None`` if no text is."""
 
 
 def pack(ledger: Ledger, total: int, most: float) -> Packed:
-    """Pack the texts of all samples into about so many bytes; where they do not fit, cut the long ones."""
+    """Pack the texts of all samples into about *most* bytes; if they do not fit, cut the long ones."""
     clip = _fitting(ledger, total, most)
     lines = (entry(ledger, story, clip) for story in ledger.stories())
     return Packed(tuple(packed(block) for block in _batched(lines, BLOCK)), clip)
 
 
 def packed(value: Any) -> str:
-    """*value* as base64 of gzip of JSON, the same each time."""
+    """Return *value* as base64 of gzip of JSON, the same each time."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
 
 
 def entry(ledger: Ledger, story: Story, clip: int | None) -> dict[str, Any]:
-    """All that the page shows of a sample, as plain values."""
+    """Return everything that the page shows of a sample, as plain values."""
     sample = story.sample
     return {
         "id": sample.id,
@@ -88,7 +88,7 @@ def _score(score: Score) -> Any:
 
 
 def _fitting(ledger: Ledger, total: int, most: float) -> int | None:
-    """The mildest cut with which the blocks come to so many bytes, by a few of them."""
+    """Return the mildest cut with which the blocks fit into *most* bytes, estimated from a few of them."""
     blocks = list(_batched((sample_id for sample_id, _ in queries.outcomes(ledger)), BLOCK))
     probe = [_stories(ledger, block) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
     share = sum(map(len, probe)) / total

@@ -1,4 +1,4 @@
-"""The first reading of a run: a line of numbers a sample, and what adds up over all of them."""
+"""The first reading of a run: one line of numbers for each sample, and totals over all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEAD = 100
 """Characters of an instruction that the list of samples shows."""
 
 _NUMBER = re.compile(r"(?<![<>≤≥]\s)(?<![\w.<>≤≥-])-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
-"""A number that is no bound: bounds stand behind a sign."""
+"""Pattern of a number that is not a bound: a bound follows a comparison sign."""
 
 
 @frozen
@@ -31,59 +31,59 @@ class SampleLine:
     outcome: str
     kept: str
     why: str
-    """Reason of a drop or failure, without its numbers, so that equal reasons are equal; else empty."""
+    """Reason of a drop or failure without its numbers, so that like reasons compare equal; else empty."""
     head: str
     before: Mapping[str, float]
-    """Numbers of the original, by metric."""
+    """Scores of the original, by metric."""
     after: Mapping[str, float]
-    """Numbers of the version that the sample came to, by metric."""
+    """Scores of the version that the sample ended with, by metric."""
     length_before: int
     """Characters of the response."""
     length_after: int
     failed: tuple[str, ...]
-    """Kinds of failure that it met."""
+    """Kinds of failure that the sample met."""
     near: bool
-    """Whether one of its decisions is within numeric noise."""
+    """True if one of the sample's decisions is within numeric noise."""
 
 
 @frozen
 class Choosing:
-    """A choice between two lengths: that of the version that won and that of the best other."""
+    """A choice between the version held and a rewrite, with the difference of their lengths."""
 
     stage: str
     rewrite: bool
-    """Whether a rewrite won."""
+    """True if a rewrite won."""
     longer: int
-    """Characters that the rewrite's response is longer than the held one's."""
+    """Length of the rewrite's response minus that of the held version's, in characters."""
 
 
 @frozen
 class Survey:
-    """All lines, and what adds up."""
+    """The lines of all samples, and totals over them."""
 
     lines: tuple[SampleLine, ...]
     flow: tuple[tuple[tuple[int, str], tuple[int, str], int], ...]
-    """From, to, samples: what a sample was after each stage that decided; stages count from 0."""
+    """Moves of samples: source, target and number; each end is a stage, from 0, and the state after it."""
     stages: tuple[str, ...]
-    """Their names, the first being the input and the last the end."""
+    """Names of the stages that decided; the first is the input, and the last the end."""
     choices: tuple[Choosing, ...]
     noise: float
-    """Relative difference between two scores that counts as none."""
+    """Largest relative difference between two scores that counts as none."""
     doubts: Mapping[str, int]
-    """Decisions within numeric noise, by stage."""
+    """Number of decisions within numeric noise, by stage."""
     failures: Mapping[str, int]
     unscored: int
-    """Samples that lack a number where a stage asked for one."""
+    """Number of samples that lack a score where a stage asked for one."""
     metrics: tuple[str, ...] = field(factory=tuple)
 
     @property
     def total(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return len(self.lines)
 
 
 def survey_of(ledger: Ledger, manifest: Mapping[str, Any]) -> Survey:
-    """Read every sample once."""
+    """Read every sample once, and return the survey."""
     doubts = Doubts.of(manifest)
     lines: list[SampleLine] = []
     ways: Counter[tuple[tuple[str, str], ...]] = Counter()
@@ -114,7 +114,7 @@ def survey_of(ledger: Ledger, manifest: Mapping[str, Any]) -> Survey:
 
 
 def why(story: Story) -> str:
-    """The reason of a drop or failure in words that many samples share."""
+    """Return the reason of a drop or failure in words that many samples share."""
     return " ".join(_NUMBER.sub("", fit(story.reason or "")).split())
 
 
@@ -140,7 +140,7 @@ def _line(story: Story, near: bool) -> SampleLine:
 
 
 def _way(story: Story) -> Iterator[tuple[str, str]]:
-    """Stage and state of a sample, from the input to its end."""
+    """Yield each stage that a sample met and its state after it, from the input to the end."""
     yield "input", "original"
     for decision in story.sample.decisions:
         if len(decision.candidates) > 1 or decision.kept not in decision.candidates:
@@ -149,14 +149,14 @@ def _way(story: Story) -> Iterator[tuple[str, str]]:
 
 
 def _order(ways: Counter[tuple[tuple[str, str], ...]]) -> tuple[str, ...]:
-    """Every stage that decided, in the order in which samples meet them."""
+    """Return every stage that decided, in the order in which samples meet them."""
     longest = sorted(ways, key=len, reverse=True)
     stages = dict.fromkeys(stage for way in longest for stage, _ in way if stage != "end")
     return (*stages, "end")
 
 
 def _flow(ways: Counter[tuple[tuple[str, str], ...]], stages: tuple[str, ...]) -> Any:
-    """A sample that meets no choice at a stage stays what it was; one that ended goes straight to its end."""
+    """Count the moves between stages; a sample that met no choice at a stage, or ended before, keeps its state."""
     links: Counter[Any] = Counter()
     for way, count in ways.items():
         at, state = dict(way), "original"

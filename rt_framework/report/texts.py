@@ -1,4 +1,4 @@
-"""Text from anywhere, fit for a page: what a browser could be led astray by is made visible."""
+"""Text from any source, made fit for a page: characters that could mislead a browser are made visible."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _MARKER = re.compile(r"^\[\[([a-z]+) [0-9a-f]{8}\]\]$", re.MULTILINE)
 
 
 def fit(text: str) -> str:
-    """*text* with ``�`` for each character that no page should hold; line ends are newlines."""
+    """Return *text* with ``�`` for each character that no page should hold; line ends become newlines."""
     return _UNFIT.sub("�", text.replace("\r\n", "\n"))
 
 
 def clipped(text: str, most: int | None) -> str:
-    """*text*, fit for the page; of one longer than *most* characters the beginning, and how much is missing."""
+    """Return *text*, fit for the page; if longer than *most* characters, its beginning and how much is missing."""
     if most is None or len(text) <= most:
         return fit(text)
     return f"{fit(text[:most])} […{len(text) - most} more characters]"
 
 
 def remarks(answer: str, pair: Pair) -> list[tuple[str, str]]:
-    """What a teacher said beside the rewrite: the critique, and whatever else it was asked for.
+    """Return what a teacher said beside the rewrite: the critique, and any other part that it was asked for.
 
     Args:
-        answer: its raw answer; JSON, or parts behind markers, or anything else.
-        pair: what was read from it.
+        answer: the teacher's raw answer: JSON, parts behind markers, or anything else.
+        pair: the pair that was parsed from the answer.
 
     Returns:
         name and text of each part that is no text of the pair; the whole answer when it has no parts.

@@ -26,41 +26,41 @@ LEDGER = "ledger.sqlite"
 MANIFEST = "manifest.json"
 SCORES = "scores.jsonl"
 MERGING = ".merging.sqlite"
-"""The ledger of shards that are being put together, until it is whole."""
+"""Name of the ledger that a merge of shards writes, until the merge is complete."""
 
 PROGRESS = "progress.json"
-"""What the run that owns the directory has done so far, for who watches it from outside."""
+"""File with the progress of the run that owns the directory, for processes that watch the run from outside."""
 
 PILOT = "pilot"
-"""Folder of a pilot's outputs, so that those beside the ledger are always of the whole job."""
+"""Folder of a pilot's outputs, so that the outputs beside the ledger are always those of the whole job."""
 
 
 LOCK = "run.lock"
 OWNER = "run.owner"
 
 _NAMING = 2.0
-"""Seconds in which a new owner has said who it is."""
+"""Seconds within which a process that has just taken the lock has written the owner file."""
 
 
 def default_dir(path: Path, shard: str | None) -> Path:
-    """Where a run goes if nothing is said: ``runs/`` and the config's name, and the shard's if it is one."""
+    """Return the default run directory: ``runs/`` and the name of the config file, with the shard if there is one."""
     return Path("runs") / (path.stem if shard is None else f"{path.stem}-shard-{shard.replace('/', '-of-')}")
 
 
 @contextmanager
 def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
-    """The ledger of a run directory that is ours alone until the block ends.
+    """Lock a run directory and yield its ledger; both are released when the block ends.
 
     Args:
-        path: the directory; made if it is not there.
-        need: bytes that there has to be room for, see :func:`rt_framework.rundir.disk.room`.
+        path: the directory; created if it does not exist.
+        need: bytes of free disk space that the run needs, see :func:`rt_framework.rundir.disk.room`.
 
     Raises:
-        LockedError: another process owns it; the message names it.
+        LockedError: another process owns the directory; the message names the process.
         DiskError: the directory cannot be made or written, is on a network file system, has too little room, or holds
             a damaged ledger.
-        DataError: a merge into it was killed.
-        ConfigError: it holds files of others where a run has its own.
+        DataError: a merge into the directory was killed.
+        ConfigError: the directory holds foreign files under the names of a run's own files.
     """
     with alone(path, need):
         if (path / MERGING).exists():
@@ -74,11 +74,11 @@ def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
 
 
 def look(path: Path) -> Ledger:
-    """The ledger of a run directory, for looking only: one that a run is writing to, or one that is whole.
+    """Open the ledger of a run directory read-only. If no run is writing to it, check first that it is whole.
 
     Raises:
-        DataError: there is none, or none of this version.
-        DiskError: it is damaged.
+        DataError: there is no ledger, or its version is another one.
+        DiskError: the ledger is damaged.
     """
     if owner(path) is None:
         files = [path / name for name in (MANIFEST, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-seal")]
@@ -88,7 +88,7 @@ def look(path: Path) -> Ledger:
 
 @lru_cache(maxsize=16)
 def _checked(path: Path, _files: tuple[object, ...]) -> None:
-    """Check a directory once for as long as its files stay as they are: some commands read it several times."""
+    """Check a directory once, and again only if its files change: some commands read it several times."""
     check_run(path)
 
 
@@ -100,24 +100,24 @@ def _now(file: Path) -> tuple[int, ...] | None:
 
 
 def check_run(path: Path) -> None:
-    """Whether the ledger of a directory that nobody writes to is whole, and is that of which its manifest tells.
+    """Check that the ledger of a directory that no run is writing to is whole and is the one its manifest describes.
 
     Raises:
-        DiskError: it is not.
+        DiskError: the ledger is damaged, lost, or another one.
     """
     told = None
-    with suppress(Exception):  # there is none, or one of before, or it is damaged itself
+    with suppress(Exception):  # no manifest, one of an older release, or a damaged one
         told = cattrs.structure(json.loads((path / MANIFEST).read_bytes())["ledger"], Told)
     check_ledger(path / LEDGER, told)
 
 
 @contextmanager
 def alone(path: Path, need: int = 0) -> Iterator[None]:
-    """Own a directory until the block ends.
+    """Hold the lock of a directory until the block ends.
 
     Raises:
         LockedError, DiskError: as :func:`open_run`.
-        ConfigError: it holds files of others where a run has its own.
+        ConfigError: the directory holds foreign files under the names of a run's own files.
     """
     check(Destination(path, "--run-dir", "run"))
     check_kind(path)
@@ -130,11 +130,11 @@ def alone(path: Path, need: int = 0) -> Iterator[None]:
         with _usable(path):
             check_room(path, need)
             note(path)
-            (path / PROGRESS).unlink(missing_ok=True)  # of a run that was killed
+            (path / PROGRESS).unlink(missing_ok=True)  # left by a run that was killed
             _own(path)
         yield
     finally:
-        # The disk may have become read-only, or the directory another one; what went wrong there is being told.
+        # The disk may have become read-only, or the directory been replaced; that problem is already being reported.
         with suppress(OSError, DiskError):
             held.check()
             (path / OWNER).unlink(missing_ok=True)
@@ -143,10 +143,10 @@ def alone(path: Path, need: int = 0) -> Iterator[None]:
 
 
 def pilot_dir(path: Path) -> Path:
-    """The folder of a pilot's outputs in a run directory, made if it is not there.
+    """Return the folder of a pilot's outputs in a run directory; create it if it does not exist.
 
     Raises:
-        DiskError: it cannot be made.
+        DiskError: the folder cannot be created.
     """
     with _usable(path):
         (path / PILOT).mkdir(exist_ok=True)
@@ -155,7 +155,7 @@ def pilot_dir(path: Path) -> Path:
 
 @contextmanager
 def _usable(path: Path) -> Iterator[None]:
-    """Makes what the system says of a directory one line."""
+    """Turn operating system errors about a directory into errors with a message of one line."""
     try:
         yield
     except Timeout:
@@ -165,7 +165,7 @@ def _usable(path: Path) -> Iterator[None]:
 
 
 def _own(path: Path) -> None:
-    """Say who owns the directory, down to the disk: the first thing that is written says whether it can be."""
+    """Write the owner file and sync it to disk, which also shows early whether the directory can be written."""
     with (path / OWNER).open("w", encoding="utf-8") as file:
         file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}))
         file.flush()
@@ -173,7 +173,7 @@ def _own(path: Path) -> None:
 
 
 def _owner(path: Path) -> str:
-    """Who owns the directory. It locks first and says so next."""
+    """Return the owner in words, waiting a moment for it: an owner takes the lock before it writes the owner file."""
     deadline = time.monotonic() + _NAMING
     while time.monotonic() < deadline:
         found = owner(path)
@@ -184,10 +184,10 @@ def _owner(path: Path) -> str:
 
 
 def owner(path: Path) -> str | None:
-    """Who owns the directory now, in words. Only looks: to try the lock would keep a run from taking it."""
+    """Return the owner of the directory in words, or ``None``. Never tries the lock, which could block a run."""
     with suppress(OSError, OverflowError, ValueError, KeyError, TypeError):
         found = json.loads((path / OWNER).read_text("utf-8"))
-        if found["host"] != platform.node() or _lives(found["pid"]):  # else it was killed and has left its name
+        if found["host"] != platform.node() or _lives(found["pid"]):  # else it was killed and its file left
             return f"process {found['pid']} on {found['host']}"
     return None
 
@@ -203,10 +203,10 @@ def _lives(pid: int) -> bool:
 
 
 async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bool = False) -> None:
-    """Note what this run stands on, or refuse when the directory stands on something else.
+    """Record the facts that this run depends on, or refuse if the directory was begun with other facts.
 
     Args:
-        moved: whether the teacher may be asked at another place than before; every place is remembered.
+        moved: whether the teacher may be asked at another place than before; every place is recorded.
 
     Raises:
         ConfigError: as :func:`check_frozen`.
@@ -221,19 +221,19 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
 
 
 async def remember_run(ledger: Ledger, progress: Progress) -> None:
-    """Note what a run of the directory did, however it ended; one that was killed is not among them."""
+    """Record the effort of a run, however the run ended; only a killed run is not recorded."""
     did = {"seconds": progress.seconds, "requests": progress.calls, "student_tokens": progress.forward_tokens}
     await ledger.set_meta("runs", [*(ledger.meta("runs") or ()), did])
 
 
 def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bool = False) -> None:
-    """Whether a run directory stands on these facts. Those that one run does not have (no teacher, say) are no change.
+    """Check that a directory was begun with these facts. A fact that only one run has (no teacher, say) is no change.
 
     Args:
         moved: whether the teacher may be asked at another place than before.
 
     Raises:
-        ConfigError: with every difference.
+        ConfigError: some facts differ; the message lists every difference.
     """
     known = ledger.meta("frozen") or {}
     compared = [key for key in facts if key in known and not (moved and key == "place")]
@@ -247,7 +247,7 @@ def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
 
 
 def differences(place: str, old: Any, new: Any) -> list[str]:
-    """Every value that differs, with the path that leads to it."""
+    """Return a line for every value that differs, with the path of keys that leads to it."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = dict.fromkeys((*old, *new))
         return [line for key in keys for line in differences(f"{place}.{key}", old.get(key), new.get(key))]

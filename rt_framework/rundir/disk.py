@@ -1,4 +1,4 @@
-"""What can be known of a disk before anything is paid for: where it is, and what room it has."""
+"""Checks of a disk before anything is paid for: its kind of file system, and its free space."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 from rt_framework.errors import DiskError
 
 MOUNTS = Path("/proc/self/mountinfo")
-"""The mounts of this process, as Linux tells them."""
+"""File in which Linux lists the mounts of this process."""
 
 _SERVERS = ("afs", "cifs", "davfs", "davfs2", "ncpfs", "nfs", "nfs4", "rclone", "smb3", "smbfs", "sshfs")
 _CLUSTERS = ("beegfs", "ceph", "gcsfuse", "glusterfs", "gpfs", "lustre", "orangefs", "pvfs2", "s3fs")
 NETWORK = frozenset((*_SERVERS, *_CLUSTERS))
-"""File systems of other machines, by the names that Linux gives them, without ``fuse.`` in front."""
+"""Names of network file systems in Linux, without ``fuse.`` in front."""
 
 _LOG = 80_000_000
-"""Most that the ledger's write-ahead log grows to, and small files."""
+"""Most bytes that the ledger's write-ahead log and the small files take."""
 
 
 def room(samples: int, input_bytes: int, teacher: bool) -> int:
-    """Bytes that a run may come to need on disk: ledger, its log and outputs, after what runs were measured to take.
+    """Return the bytes that a run may need on disk for ledger, log and outputs, as measured on earlier runs.
 
     Args:
-        samples: of the input.
-        input_bytes: its size.
+        samples: number of samples of the input.
+        input_bytes: size of the input.
         teacher: whether answers are stored, each with its prompt.
     """
     sample, times = (16_000, 12) if teacher else (4_000, 4)
@@ -33,10 +33,10 @@ def room(samples: int, input_bytes: int, teacher: bool) -> int:
 
 
 def check_kind(path: Path) -> None:
-    """Refuse a place where SQLite's write-ahead log does not work; nothing is made there.
+    """Refuse a path where SQLite's write-ahead log does not work; nothing is created there.
 
     Raises:
-        DiskError: it is on a network file system.
+        DiskError: the path is on a network file system.
     """
     kind = file_system(path)
     if kind is not None and kind.removeprefix("fuse.") in NETWORK:
@@ -47,18 +47,18 @@ def check_kind(path: Path) -> None:
 
 
 def check_room(path: Path, need: int) -> None:
-    """Whether there is room for a run in the directory *path*; what is in it already counts.
+    """Check that the disk has room for a run in the directory *path*; files that are already in it count.
 
     Args:
         path: a directory that exists.
         need: bytes, for the whole run.
 
     Raises:
-        DiskError: there is less.
+        DiskError: less space is free.
     """
     disk = shutil.disk_usage(path)
     needed = need - sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-    # Some file systems do not know their size.
+    # Some file systems report a total size of 0.
     if disk.total and disk.free < needed:
         raise DiskError(
             f"{path}: {_megabytes(disk.free)} MB are free on this disk and the run may need {_megabytes(needed)} MB; "
@@ -67,7 +67,7 @@ def check_room(path: Path, need: int) -> None:
 
 
 def file_system(path: Path) -> str | None:
-    """Name of the file system that *path* is or would be on; ``None`` where the system does not tell."""
+    """Return the name of the file system that *path* is or would be on; ``None`` if the system does not say."""
     try:
         lines = MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
@@ -77,7 +77,7 @@ def file_system(path: Path) -> str | None:
     for line in lines:
         before, _, after = line.partition(" - ")
         point = Path(_unescaped(before.split(" ")[4]))
-        # Of two mounts in one place the later one hides the other.
+        # Of two mounts at one path the later one hides the earlier one.
         if place.is_relative_to(point) and len(point.parts) >= found[0]:
             found = len(point.parts), after.split(" ")[0]
     return found[1]

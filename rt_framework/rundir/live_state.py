@@ -1,4 +1,4 @@
-"""Where a run stands, written once a second for who watches it from another process.
+"""Snapshots of a run's progress, written once a second for other processes that watch the run.
 
 The file is a convenience: it is replaced as a whole, never synced, and a run that cannot write it goes on.
 """
@@ -27,7 +27,7 @@ _EVERY = 1.0
 
 @frozen
 class Snapshot:
-    """What a run last said of itself."""
+    """Progress of a run at one moment."""
 
     written: float
     """Seconds since 1970."""
@@ -36,13 +36,13 @@ class Snapshot:
 
 @asynccontextmanager
 async def heartbeat(tally: Tally, run_dir: Path) -> AsyncIterator[None]:
-    """Within, reporters are told of progress each second though nothing happens, and a snapshot is written."""
+    """Inside the block, send reporters the progress every second, even if nothing happens, and write a snapshot."""
     stop = asyncio.Event()
     task = asyncio.create_task(_beat(tally, run_dir, stop))
     try:
         yield
     finally:
-        stop.set()  # not cancelled: a file that is being written would come after the run
+        stop.set()  # not cancelled: the thread would go on and write the file after the run
         await asyncio.gather(task, return_exceptions=True)
 
 
@@ -55,14 +55,14 @@ async def _beat(tally: Tally, run_dir: Path, stop: asyncio.Event) -> None:
 
 
 def write(run_dir: Path, snapshot: Snapshot) -> None:
-    """Replace the snapshot of a run directory, if the disk takes it."""
+    """Replace the snapshot of a run directory; errors of the disk are ignored."""
     with suppress(OSError, RtError), whole(Destination(run_dir / PROGRESS, record=run_dir), lasting=False) as part:
         part.write_text(json.dumps(asdict(snapshot)) + "\n", "ascii")
 
 
 def read(run_dir: Path) -> Snapshot | None:
-    """The snapshot of a run directory; ``None`` if there is none, or none that this release understands."""
+    """Return the snapshot of a run directory; ``None`` if there is none that this release understands."""
     try:
         return cattrs.structure(json.loads((run_dir / PROGRESS).read_text("utf-8")), Snapshot)
-    except Exception:  # whatever is in the file, to look at it is harmless
+    except Exception:  # any content may be in the file; reading it must never fail
         return None

@@ -1,4 +1,4 @@
-"""What was run, with what: enough to repeat it."""
+"""The manifest of a run: versions, plugins, config and facts, enough to repeat the run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGES = ("rt-framework", "torch", "transformers", "litellm", "llguidance", "n
 
 
 def versions() -> dict[str, str | None]:
-    """Installed versions of what shapes a result, from metadata; nothing is imported."""
+    """Return the installed versions of the packages that shape a result, from metadata; nothing is imported."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -37,7 +37,7 @@ def versions() -> dict[str, str | None]:
 
 
 def plain_config(config: Any) -> Any:
-    """What was asked for, from plain values or attrs objects, as plain values."""
+    """Return a config, given as plain values or attrs objects, as plain values only."""
     return _plain().unstructure(config)
 
 
@@ -52,15 +52,15 @@ def write_manifest(
     """Write ``manifest.json``.
 
     Args:
-        run_dir: where.
+        run_dir: directory to write to.
         host: knows which plugins were used.
-        ledger: what the run stands on, and how losses were computed.
-        config: what was asked for, as plain values or attrs objects.
-        summary: how it ended.
-        stages: those of its pipeline, as they were run.
+        ledger: holds the frozen facts of the run, and how losses were computed.
+        config: settings of the run, as plain values or attrs objects.
+        summary: result of the run.
+        stages: stages of the pipeline, as they were run.
 
     Raises:
-        DiskError: it cannot be written.
+        DiskError: the manifest cannot be written.
     """
     manifest = {
         "versions": versions(),
@@ -78,11 +78,11 @@ def write_manifest(
 
 
 def manifest_destination(run_dir: Path, key: str | None = None) -> Destination:
-    """The destination of a run directory's manifest.
+    """Return the destination of a run directory's manifest.
 
     Args:
         run_dir: the run directory.
-        key: what the command that claims it asks for and no other does; its manifest has that key.
+        key: a config key that only manifests of the calling command have.
 
     Raises:
         ConfigError: another command has left its manifest there.
@@ -94,10 +94,10 @@ def manifest_destination(run_dir: Path, key: str | None = None) -> Destination:
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:
-    """What :func:`write_manifest` has written.
+    """Return the manifest that :func:`write_manifest` has written.
 
     Raises:
-        DataError: there is none, so the run is not finished, or it cannot be read.
+        DataError: there is no manifest, so the run is not finished, or it cannot be read.
     """
     path = run_dir / MANIFEST
     try:
@@ -110,7 +110,7 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
 
 
 def read_config_of(run_dir: Path) -> Config:
-    """What a finished run was asked to do.
+    """Return the config of a finished run.
 
     Raises:
         DataError: as :func:`read_manifest`.

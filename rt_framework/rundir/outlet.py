@@ -1,4 +1,4 @@
-"""The form in which samples are written: settled and tried on every record before anything is paid for."""
+"""The format and shape of the outputs: chosen, and tried on every record before anything is paid for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rt_framework.protocols import Format, PreparingFormat, TypedFormat, Write
 
 @frozen
 class Outlet:
-    """A format and shape that hold every record of a source."""
+    """A format and a shape in which every record of a source can be written."""
 
     form: Format
     shape: str
@@ -27,10 +27,10 @@ class Outlet:
     _write: Write
 
     def write(self, part: Path, records: Iterable[Record]) -> None:
-        """Write records of the source, whose texts may be others by now.
+        """Write records of the source, whose texts may have been changed.
 
         Raises:
-            DataError: one cannot be held after all: a plugin has changed more than texts.
+            DataError: a record cannot be written after all: a plugin has changed more than texts.
         """
         self._write(part, rows_of(self.shape, self.columns, records))
 
@@ -38,17 +38,17 @@ class Outlet:
 def open_outlet(
     make: Builder, source: Source, form: str | None = None, shape: str | None = None
 ) -> tuple[Source, Outlet]:
-    """Read a source through, and see on the way that what is written from it can be written.
+    """Read a whole source once, and check that every record of it can be written.
 
     Args:
-        form: name of the format; that of the source when left out.
-        shape: likewise.
+        form: name of the output format; that of the source when left out.
+        shape: name of the output shape; that of the source when left out.
 
     Returns:
-        the source with what is known of it then, and where its records go.
+        the source with what this reading found out, and the outlet for its records.
 
     Raises:
-        DataError: a record cannot be read, or not be written so; names file, row, column and the way out.
+        DataError: a record cannot be read or written; the message names file, row, column and a remedy.
         PluginError: the format is unknown or broken.
         ConfigError: the shape is unknown.
     """
@@ -83,12 +83,12 @@ def _tried(name: str, form: Format, rows: Iterator[RawRow], texts: Collection[st
 
 
 def write_parts(source: Source, parts: Mapping[Destination, tuple[Outlet, Iterable[Record]]]) -> None:
-    """Write records of a source to several destinations: all or, if the source has changed meanwhile, none of them.
+    """Write records of a source to several destinations: all of them, or none if the source has changed meanwhile.
 
     Raises:
         DataError: the source has changed, or a plugin has changed more than texts.
         DiskError: a destination cannot be written.
-        ConfigError: something has come there that must not be replaced.
+        ConfigError: a file has appeared at a destination that must not be replaced.
     """
     with source.steady(), ExitStack() as stack:
         for destination, (outlet, records) in parts.items():
@@ -100,7 +100,7 @@ def write_parts(source: Source, parts: Mapping[Destination, tuple[Outlet, Iterab
 
 @contextmanager
 def _blamed(path: Path) -> Iterator[None]:
-    """Name a file in errors of its data that do not."""
+    """Put the path of a file in front of errors about its data that do not name it."""
     try:
         yield
     except DataError as error:

@@ -1,4 +1,4 @@
-"""What a run leaves for others: clean training columns, and a side file with scores and reasons."""
+"""Outputs of a run: data files with clean training columns, and a side file with scores and reasons."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from rt_framework.rundir.outlet import Outlet, open_outlet, write_parts
 def claim_outputs(
     config: Config, run_dir: Path, make: Builder, source: Source, watchers: Iterable[object] = (), pilot: bool = False
 ) -> None:
-    """Refuse what a run would write over.
+    """Refuse a run that would overwrite files that are not its own.
 
     Args:
-        config: the job; whatever its parts read is an input.
+        config: the job; all files that its plugins read count as inputs.
         run_dir: the run directory.
         make: builds the output's format.
         source: the data.
-        watchers: reporters of this run; those that write files say so in their attribute ``outputs``.
-        pilot: whether it is one; its own outputs lie apart, but those of the whole run are to come.
+        watchers: reporters of this run; a reporter that writes files lists them in its attribute ``outputs``.
+        pilot: whether this is a pilot; its outputs go to a folder of their own, and those of the whole run come later.
 
     Raises:
         ConfigError: a destination is taken.
         DiskError: a destination cannot be written.
-        PluginError: a reporter says of itself what makes no sense.
+        PluginError: the attribute ``outputs`` of a reporter is no sequence of paths.
     """
     form: Format = make("formats", config.output.format or source.format_name)
     own = [Destination(run_dir, "--run-dir", "run")]
@@ -49,7 +49,7 @@ def claim_outputs(
 
 
 def _written_by(watcher: object) -> list[Path]:
-    """The files that a reporter says it writes."""
+    """Return the files that a reporter lists in its attribute ``outputs``."""
     told = getattr(watcher, "outputs", ())
     try:
         return [Path(one) for one in told]
@@ -60,7 +60,7 @@ def _written_by(watcher: object) -> list[Path]:
 
 
 def _parts(form: Format, folder: Path) -> list[Destination]:
-    """The destinations of the kept and of the dropped samples."""
+    """Return the destinations of the kept and of the dropped samples."""
     suffix = form.suffixes[0] if form.suffixes else ""
     return [Destination(folder / f"{stem}{suffix}", "--run-dir", kind_of(form), folder) for stem in ("kept", "dropped")]
 
@@ -70,13 +70,13 @@ def _scores(folder: Path) -> Destination:
 
 
 def write_outputs(outlet: Outlet, source: Source, run_dir: Path, ledger: Ledger) -> tuple[str, ...]:
-    """Write the kept and the dropped samples and the side file; returns their paths.
+    """Write the kept samples, the dropped samples and the side file; return their paths.
 
     Raises:
-        DataError: the input has changed, or a plugin has made of a sample what the output cannot hold.
+        DataError: the input has changed, or a plugin has changed a sample so that the output format cannot hold it.
         DiskError: a file cannot be written.
     """
-    ledger.check()  # of one that is damaged, outputs that are whole would be replaced by less
+    ledger.check()  # a damaged ledger must not replace complete outputs by incomplete ones
     (kept, dropped), scores = _parts(outlet.form, run_dir), _scores(run_dir)
     parts = {kept: results(source, ledger, kept=True), dropped: results(source, ledger, kept=False)}
     write_parts(source, {destination: (outlet, records) for destination, records in parts.items()})
@@ -95,17 +95,17 @@ def export(
     overwrite: bool = False,
     record: Path | None = None,
 ) -> str:
-    """Write what a finished run kept, or what it did not, to *out*; returns what was done in one line.
+    """Write the kept or the dropped samples of a finished run to *out*; return a line that says what was done.
 
     Args:
         host: finds the plugins.
         run_dir: the run.
         out: file or folder to write.
-        format_name: its format; its ending decides when left out, else the input's.
-        shape: of its columns; as the input when left out.
-        dropped: the samples that were not kept.
-        overwrite: whether a file may go that is there and is not ours.
-        record: a run directory of the same command, which records that the file is ours.
+        format_name: output format; by default found from the ending of *out*, else that of the input.
+        shape: shape of the output columns; that of the input when left out.
+        dropped: whether to write the samples that were not kept instead of those that were.
+        overwrite: whether an existing file that this program did not write may be replaced.
+        record: run directory of the same command, which records that this program wrote the file.
 
     Raises:
         DataError: the run is not finished, or its data changed.
@@ -124,7 +124,7 @@ def export(
 
 @frozen
 class Finished:
-    """A run that has come to its end, to be read."""
+    """A finished run, opened for reading."""
 
     config: Config
     source: Source
@@ -133,10 +133,10 @@ class Finished:
 
 @contextmanager
 def finished(host: Host, run_dir: Path) -> Iterator[Finished]:
-    """The run in *run_dir*, whose ledger is open until the block ends.
+    """Open the finished run in *run_dir* for reading; its ledger is closed when the block ends.
 
     Raises:
-        DataError: there is no manifest, or its data is gone.
+        DataError: there is no manifest, or the data of the run is gone.
     """
     config = read_config_of(run_dir)
     source = open_source(host, config.data, config.limits.samples)
@@ -148,10 +148,10 @@ def finished(host: Host, run_dir: Path) -> Iterator[Finished]:
 
 
 def write_side_file(path: Path, ledger: Ledger) -> None:
-    """Write one JSON line a sample, by row, keyed by id: outcome, scores, decisions and failures.
+    """Write one JSON line per sample, in row order and with its id: outcome, scores, decisions and failures.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with path.open("w", encoding="utf-8") as file:
         for story in ledger.stories():
@@ -159,7 +159,7 @@ def write_side_file(path: Path, ledger: Ledger) -> None:
 
 
 def side_line(story: Story) -> dict[str, Any]:
-    """One sample's line of the side file."""
+    """Return the line of one sample in the side file."""
     sample = story.sample
     return {
         "id": sample.id,
@@ -179,15 +179,15 @@ def side_line(story: Story) -> dict[str, Any]:
 
 
 def _score(score: Any) -> Any:
-    """A number, or the status and reason where there is none."""
+    """Return the number of a score, or its status and reason if it has no number."""
     return score.value if score.value is not None else {"status": score.status, "reason": score.reason}
 
 
 def results(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
-    """What became of the kept samples, or of all the others, in input order.
+    """Yield the final records of the kept samples, or of all other samples, in input order.
 
     Raises:
-        DataError: a sample is not in the ledger, or not at its end.
+        DataError: a sample is not in the ledger, or not finished.
     """
     for sample, record in source:
         found = ending(ledger, sample.id)

@@ -1,4 +1,4 @@
-"""Says so when nothing happens."""
+"""A watchdog that tells reporters when a run makes no progress."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rt_framework.events import Stalled
 from rt_framework.plugin import Tally
 
 _PATIENCE = 60.0
-"""Seconds without an answer, a loss or a finished sample after which the user is told; doubled each time."""
+"""Seconds without an answer, a loss or a finished sample after which the user is told; doubled after each message."""
 
 
 @asynccontextmanager
 async def watchdog(tally: Tally) -> AsyncIterator[None]:
-    """Within, reporters are told when the run stands still; *tally* knows when something happened last."""
+    """Inside the block, tell reporters when the run stands still; *tally* knows the time of the last progress."""
     task = asyncio.create_task(_watch(tally))
     try:
         yield

@@ -1,4 +1,4 @@
-"""The account of a finished run, from the ledger alone."""
+"""The summary of a finished run, computed from the ledger alone."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rt_framework.plugin import Tally
 OUTCOMES = ("rewritten", "original", "dropped", "failed")
 
 _REASONS = 50
-"""Reasons that are told apart. A selector gives each sample one of its own, with its rank or value."""
+"""Most reasons that a summary lists. A selector gives each sample a reason of its own, with its rank or value."""
 
 _COUNTED = 10_000
-"""Reasons that are counted apart; what is met later than so many others is not among the most common ones."""
+"""Most distinct reasons that are counted apart; a reason first met after so many others is not a common one."""
 
 REST = "other reasons"
 
@@ -50,7 +50,7 @@ def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summar
 
 
 def _failures(ledger: Ledger) -> tuple[Counter[str], int]:
-    """Failures by kind, and how many samples met an error."""
+    """Return the failures by kind, and the number of samples that met an error."""
     failures: Counter[str] = Counter()
     errors, last = 0, -1
     for row, kind in queries.failures(ledger):
@@ -61,7 +61,7 @@ def _failures(ledger: Ledger) -> tuple[Counter[str], int]:
 
 
 def _most_common(drops: Counter[str]) -> Mapping[str, int]:
-    """The most common reasons first, and the others as one."""
+    """Return the counts of the most common reasons, and of all others together."""
     rest = drops.pop(REST, 0)
     shown = dict(drops.most_common(_REASONS))
     rest += drops.total() - sum(shown.values())
@@ -69,14 +69,14 @@ def _most_common(drops: Counter[str]) -> Mapping[str, int]:
 
 
 class _Sum:
-    """The exact sum of any number of floats, as :func:`math.fsum` gives it: parts that do not overlap."""
+    """The exact sum of any number of floats, as :func:`math.fsum` gives it, kept as parts that do not overlap."""
 
     def __init__(self) -> None:
         self.count = 0
         self._parts: list[float] = []
 
     def add(self, value: float) -> None:
-        """Take one more number."""
+        """Add one more number to the sum."""
         self.count += 1
         parts = []
         for part in self._parts:
@@ -89,12 +89,12 @@ class _Sum:
 
     @property
     def mean(self) -> float:
-        """The sum, rounded once, by the count."""
+        """Mean of the numbers: their sum, rounded once, divided by their count."""
         return fsum(self._parts) / self.count
 
 
 def _shifts(ledger: Ledger) -> tuple[Shift, ...]:
-    """Means over the kept samples whose original and kept version both have a number."""
+    """Return mean scores before and after, over the kept samples whose original and kept version both have a number."""
     sums: dict[str, tuple[_Sum, _Sum]] = defaultdict(lambda: (_Sum(), _Sum()))
     for metric, *values in queries.shifts(ledger):
         for own, value in zip(sums[metric], values, strict=True):

@@ -1,4 +1,4 @@
-"""Everything that is drawn on a terminal. Only this room imports rich."""
+"""Everything that is drawn on a terminal. Only this package imports rich."""
 
 from rt_framework.terminal.console import VERSION_WORDS, dollars, line, money, stdout, summary_tables, table
 from rt_framework.terminal.cost import show_forecast, show_quote

@@ -1,4 +1,4 @@
-"""How things are shown to people: text made harmless, tables, the account of a run."""
+"""Display of results to people: text made harmless, tables, the summary of a run."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ VERSION_WORDS = {
 
 
 def safe(text: object) -> Text:
-    """*text* from anywhere, harmless on a terminal: no control characters, no markup."""
+    """Return *text* from any source, made harmless on a terminal: no control characters, no markup."""
     return Text(shown(text))
 
 
 def line(text: object) -> Text:
-    """*text* on one line."""
+    """Return *text* on one line, made harmless as by :func:`safe`."""
     return safe(str(text).replace("\n", " "))
 
 
 def stdout() -> Console:
-    """The console of standard output; in a pipe as wide as it takes, so that no line is broken."""
+    """Return the console of standard output; in a pipe, long lines are not broken."""
     file = own()
     terminal = file.isatty()
     return Console(file=file, soft_wrap=not terminal, width=None if terminal else 120, highlight=False)
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> Table:
-    """A table of plain values.
+    """Return a table of plain values.
 
     Args:
         title: shown above.
         head: column titles.
         rows: one sequence a row.
-        right: columns whose values are numbers.
+        right: positions of the columns whose values are numbers, which are aligned to the right.
     """
     made = Table(title=safe(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(head):
@@ -57,16 +57,16 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], rig
 
 
 def dollars(nano: int) -> str:
-    """Nano-dollars as people read them."""
+    """Return nano-dollars as dollars, for people to read."""
     return f"${nano / 1e9:.4f}"
 
 
 def money(nano: int, priced: bool) -> str:
-    """What was paid, in words that do not take a price that nobody knows for nothing.
+    """Return what was paid, in words that do not present an unknown price as zero.
 
     Args:
         nano: nano-dollars of the calls that had a price.
-        priced: whether all had one.
+        priced: whether all calls had a price.
     """
     if priced:
         return dollars(nano)
@@ -74,7 +74,7 @@ def money(nano: int, priced: bool) -> str:
 
 
 def show_summary(console: Console, summary: Summary) -> None:
-    """The account of a run."""
+    """Print the summary of a run."""
     for made in summary_tables(summary):
         console.print(made)
     progress = summary.progress
@@ -99,7 +99,7 @@ def show_summary(console: Console, summary: Summary) -> None:
 
 
 def summary_tables(summary: Summary) -> list[Table]:
-    """Outcomes, failures and the scores before and after."""
+    """Return tables of the outcomes, the failures, and the scores before and after."""
     rows: list[tuple[object, ...]] = []
     for name, count in summary.versions.items():
         rows.append(("kept", VERSION_WORDS.get(name, name), count, _share(count, summary.total)))

@@ -1,4 +1,4 @@
-"""Shows what a run will cost before it is paid for: the quote of a dry run, the forecast of a pilot."""
+"""Display of a run's cost before it is paid for: the quote of a dry run, the forecast of a pilot."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show_quote(quote: Quote, config: Config) -> None:
 
 
 def _sent(request: Request) -> Iterator[str]:
-    """All that a request holds, one text a part."""
+    """Yield everything that a request holds, as one text for each part."""
     yield from (f"{turn.role}: {turn.content}" for turn in request.messages)
     if request.schema is not None:
         yield f"schema: {json.dumps(request.schema)}"
@@ -77,7 +77,7 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
 
 
 def _covered(cost: Bounds, spent: int, budget: float) -> str:
-    """Whether a budget covers what is still to be paid."""
+    """Return a sentence that says whether a budget covers what is still to be paid."""
     said = f"limits.budget_usd of ${budget:g}, of which {dollars(spent)} is spent,"
     if spent + cost.high <= budget * 1e9:
         return f"{said} covers the high cost"
@@ -86,10 +86,10 @@ def _covered(cost: Bounds, spent: int, budget: float) -> str:
 
 
 def show_forecast(forecast: Forecast, again: str) -> None:
-    """Print what a pilot says of all rows.
+    """Print what a pilot predicts for all rows.
 
     Args:
-        forecast: what it says.
+        forecast: the prediction.
         again: the command that runs all rows.
     """
     console = stdout()
@@ -138,6 +138,6 @@ def _duration(seconds: float) -> str:
 
 
 def _cents(nano: int) -> str:
-    """Dollars rounded up to whole cents, or finer where a cent is much."""
+    """Return dollars rounded up to whole cents, or below one dollar to three significant digits."""
     digits = max(2, 2 - math.floor(math.log10(nano / 1e9)))
     return f"{math.ceil(nano / 1e9 * 10**digits) / 10**digits:.{digits}f}"

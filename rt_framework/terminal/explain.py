@@ -1,4 +1,4 @@
-"""One sample's whole story, from prompt to decision."""
+"""Display of one sample's whole story, from prompt to decision."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _pair(console: Console, pair: Pair) -> None:
 
 
 def _question(call: Call, index: int) -> tuple[str, str, int]:
-    """The question of a call about its pair, for the *index*-th time."""
+    """Return a key of the question that a call asks about its pair, as the request with number *index*."""
     return call.request.reflection, call.request.pair_hash, index
 
 

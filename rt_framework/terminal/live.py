@@ -1,4 +1,4 @@
-"""The live screen: where a run stands, on a terminal; the same as plain lines in a pipe."""
+"""The live screen: the progress of a run on a terminal, or as plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _EVERY = 5.0
 """Seconds between two plain progress lines."""
 
 _STILL = 10.0
-"""Seconds in which nothing happened after which the screen says what is being waited for."""
+"""Seconds without progress after which the screen says what is being waited for."""
 
 
 def screen(progress: Progress, notes: Sequence[str] = ()) -> RenderableType:
-    """A run as one picture, for terminals of 60 columns or more.
+    """Return the progress of a run as one picture, for terminals of 60 columns or more.
 
     Args:
-        progress: where it stands.
+        progress: the progress of the run.
         notes: lines to show beneath.
     """
     parts: list[RenderableType] = [_bar(progress), _facts(progress)]
     if progress.stages:
         parts += [line(""), _stages(progress)]
-    # An empty line at the end: the terminal echoes ^C there, which must not begin a new one.
+    # The last line is empty because the terminal echoes ^C there, which must not begin a new line.
     return Group(*parts, *map(line, notes), line(""))
 
 
 def progress_text(progress: Progress) -> str:
-    """A run as one line: what :func:`screen` shows, without its table."""
+    """Return the progress of a run as one line: what :func:`screen` shows, without its table."""
     parts = [f"{name} {text}" for name, text in _told(progress)]
     if progress.stages:
         parts.append("through each stage " + ", ".join(str(stage.passed) for stage in progress.stages))
@@ -47,7 +47,7 @@ def progress_text(progress: Progress) -> str:
 
 
 def _bar(progress: Progress) -> Table:
-    """Share of the work, as a bar that a terminal without colours shows too, and as a number."""
+    """Return the share of work done, as a bar that a terminal without colours shows too, and as a number."""
     made = Table.grid(expand=True, padding=(0, 1, 0, 0))
     made.add_column(ratio=1)
     made.add_column(no_wrap=True)
@@ -71,13 +71,13 @@ def _stages(progress: Progress) -> Table:
         made.add_column(name, justify="right", no_wrap=True)
     for one in progress.stages:
         stage, counts = line(one.stage), (one.passed, one.dropped, one.failed, one.unusable, one.reused)
-        stage.no_wrap, stage.overflow = True, "ellipsis"  # of the column it would take room from the numbers
+        stage.no_wrap, stage.overflow = True, "ellipsis"  # set for the column, this would take room from the numbers
         made.add_row(stage, *(str(count) if count else "·" for count in counts))
     return made
 
 
 def _told(progress: Progress) -> Iterator[tuple[str, str]]:
-    """What there is to say, each with the name of its row."""
+    """Yield name and text of each row for which there is something to say."""
     count = f"{progress.finished}/{progress.total}" if progress.total else str(progress.finished)
     ends = ", ".join(f"{number} {name}" for name, number in progress.outcomes.items())
     yield "samples", count + (f": {ends}" if ends else "")
@@ -125,7 +125,7 @@ def _choices(progress: Progress) -> str:
 
 
 def _time(progress: Progress) -> str:
-    """Time gone, and the rest at the speed of this process so far."""
+    """Return the time gone, and the time left at the speed of this process so far."""
     gone = str(timedelta(seconds=round(progress.seconds)))
     if not 0 < progress.share < 1:
         return gone
@@ -134,7 +134,7 @@ def _time(progress: Progress) -> str:
 
 
 class Display:
-    """Shows progress on a console: drawn in one place on a terminal, a line now and then in a pipe."""
+    """Display of progress on a console: redrawn in place on a terminal, a line now and then in a pipe."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -142,7 +142,7 @@ class Display:
         self._printed = time.monotonic()
 
     def show(self, progress: Progress, notes: Sequence[str] = ()) -> None:
-        """Draw, or print a line unless one was printed a moment ago."""
+        """Redraw the screen, or print a line unless one was printed a moment ago."""
         if self.console.is_terminal:
             if self._live is None:
                 self._live = Live(console=self.console, refresh_per_second=4, transient=True)
@@ -169,7 +169,7 @@ class ConsoleReporter:
 
     @hookimpl
     def rt_run_started(self, event: RunStarted) -> None:
-        """Say what runs on what."""
+        """Print the notes of the run and its directory."""
         self._run_dir = event.run_dir
         for note in event.notes:
             self._console.print(line(note))
@@ -177,29 +177,29 @@ class ConsoleReporter:
 
     @hookimpl
     def rt_progress(self, event: Progress) -> None:
-        """Draw, or print a line now and then."""
+        """Redraw the screen, or print a line now and then."""
         self._display.show(event)
 
     @hookimpl
     def rt_sample_failed(self, event: SampleFailed) -> None:
-        """Show only what ends a sample."""
+        """Print a failure only if it ends the sample."""
         if event.fatal:
             self._console.print(line(f"row {event.row} ({event.sample_id}) failed in {event.stage}: {event.reason}"))
 
     @hookimpl
     def rt_stalled(self, event: Stalled) -> None:
-        """Say what is being waited for."""
+        """Print what is being waited for."""
         self._console.print(line(f"nothing has happened for {event.seconds:.0f} s: {event.why}"))
 
     @hookimpl
     def rt_batch_changed(self, event: BatchChanged) -> None:
-        """Say where questions are."""
+        """Print what happened to a batch of questions."""
         then = "" if event.state == "collected" else "; Ctrl-C leaves it there, and the same command collects it later"
         self._console.print(line(f"batch {event.name}: {event.questions} questions {event.state}{then}"))
 
     @hookimpl
     def rt_run_stopping(self, event: RunStopping) -> None:
-        """Say why the end takes a moment."""
+        """Print why the run does not end at once."""
         self._console.print(line(event.reason))
         if event.left:
             self._console.print(
@@ -211,7 +211,7 @@ class ConsoleReporter:
 
     @hookimpl
     def rt_run_finished(self, event: RunFinished) -> None:
-        """Show the account."""
+        """Print the summary of the run."""
         self.close()
         show_summary(self._console, event.summary)
         self._console.print(line(f"as a page: rt report {shlex.quote(self._run_dir)}"))

@@ -1,4 +1,4 @@
-"""What ``rt compare`` prints: tables, and what they do not say."""
+"""Output of ``rt compare``: tables, and notes on what they do not say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rt_framework.rundir import read_config_of
 from rt_framework.terminal.console import line, money, table
 
 _LANGUAGES = 5
-"""Languages that are shown one by one."""
+"""Number of languages that are shown one by one."""
 
 
 def show_comparison(console: Console, found: Comparison, a: Side, b: Side) -> None:
@@ -128,7 +128,7 @@ def _how() -> Iterator[str]:
 
 
 def _unscored(a: Side, b: Side, found: Comparison) -> Iterator[str]:
-    """How to come by the scores of a side that has none."""
+    """Yield, for a side without scores, lines that say how to get them."""
     for name, side, other in (("a", a, b), ("b", b, a)):
         has = any((metric.a if name == "a" else metric.b) is not None for metric in found.metrics)
         if has:
@@ -141,7 +141,7 @@ def _unscored(a: Side, b: Side, found: Comparison) -> Iterator[str]:
 
 
 def _score_command(side: Side, other: Side, found: Comparison) -> str:
-    """The command that scores a file as the other side was scored, as far as that is known."""
+    """Return the command that scores a file as the other side was scored, as far as that is known."""
     student, rules = "NAME:MODEL", ""
     if other.is_run:
         try:
@@ -159,7 +159,7 @@ def _score_command(side: Side, other: Side, found: Comparison) -> str:
 
 
 def _as_typed(spec: Spec) -> str:
-    """A plugin with its options, as a command line takes it."""
+    """Return a plugin with its options, as a command line takes it."""
     if spec.options is None:
         return spec.name
     plain = isinstance(spec.options, str)

@@ -1,4 +1,4 @@
-"""Fakes and checks for plugin authors' tests; nothing here is used by a run."""
+"""Fakes and checks for the tests of plugin authors; a run uses nothing of this package."""
 
 from rt_framework.testing.awkward import awkward_pairs, awkward_replies
 from rt_framework.testing.fakes import FailingTeacher, FakeStudent, ScriptedTeacher, SlowTeacher, rewriting

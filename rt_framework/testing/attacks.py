@@ -1,6 +1,6 @@
-"""Answers of a hostile server: to chats, one attack a name, each with what an honest client makes of it.
+"""Named attacks of a hostile server on the client of a chat API, each with the result that a sound client must reach.
 
-An attack is made of the honest answer, as a JSON object, and says what goes over the wire in its place. Give one to
+An attack takes the honest answer, a JSON object, and returns the bytes to send over the wire instead. Give an attack to
 :class:`rt_framework.testing.FaultServer` in place of a fault.
 """
 
@@ -18,41 +18,41 @@ from attrs import evolve, frozen
 from rt_framework.testing.wire import JSON, Framing, RawAnswer, refused
 
 Honest = dict[str, Any]
-"""The answer that the server would have given: a chat completion."""
+"""The honest answer of the server: a chat completion."""
 
 End = Literal["answer", "unreadable", "either", "broken", "refused"]
-"""What a client has to make of an attack: an answer that it reads; one that it cannot read, kept with its body; one of
-these two; a call that failed in some way that may be billed; or a refusal, which costs nothing."""
+"""Result that a client must reach: an answer that it reads; an unreadable answer, kept with its body; either of these
+two; a broken call, which may be billed; or a refused call, which costs nothing."""
 
 DEEP = 100_000
-"""Brackets in each other that no parser that calls itself survives."""
+"""Depth of nested brackets that no recursive parser survives."""
 
 DIGITS = 5_000
-"""Digits of a number that Python refuses to make an integer of."""
+"""Number of digits that Python refuses to convert to an integer."""
 
 BOMB = 3 << 30
-"""Bytes that a small body becomes when it is unpacked."""
+"""Bytes to which a small compressed body unpacks."""
 
 
 @frozen
 class Attack:
-    """One way to answer a chat."""
+    """An attack: one hostile way to answer a chat request."""
 
     name: str
     answer: Callable[[Honest], RawAnswer]
-    """What goes over the wire, from the honest answer."""
+    """Function from the honest answer to the answer that is sent."""
     end: End
     billed: bool = True
-    """An answer was made for the request. Providers charge then, whether or not a client can read it."""
+    """True if an answer was made for the request: providers then charge, even if the client cannot read the answer."""
 
 
 # --- JSON values in the wrong places ----------------------------------------------------------
 
 
 def placed(honest: Honest, place: str, text: str | None) -> bytes:
-    """The honest answer as JSON with *text*, which need not be valid JSON, at a *place* such as ``choices.0.message``.
+    """Return the honest answer as JSON, with *text* at a *place* such as ``choices.0.message``.
 
-    ``None`` leaves the place out.
+    The text need not be valid JSON; ``None`` leaves the place out.
     """
     changed = json.loads(json.dumps(honest))
     *path, last = [int(step) if step.isdigit() else step for step in place.split(".")]
@@ -67,7 +67,7 @@ def placed(honest: Honest, place: str, text: str | None) -> bytes:
 
 
 def odd_values(place: str, texts: Mapping[str, str | None], end: End = "either") -> list[Attack]:
-    """An attack for each JSON text at a place."""
+    """Return an attack for each of the JSON texts, put at *place* of the answer."""
 
     def answer(text: str | None, honest: Honest) -> RawAnswer:
         return RawAnswer(placed(honest, place, text))
@@ -140,7 +140,7 @@ def _is(body: bytes) -> Callable[[Honest], RawAnswer]:
 
 
 def _made(make: Callable[[bytes], bytes], **more: Any) -> Callable[[Honest], RawAnswer]:
-    """An answer whose body is made of the honest one."""
+    """Return the answer function of an attack whose body is made from the honest body."""
     return lambda honest: RawAnswer(make(json.dumps(honest).encode()), **more)
 
 
@@ -204,7 +204,7 @@ _BODIES = [
 
 
 def squeezed(total: int = BOMB) -> bytes:
-    """*total* zeros as gzip, in a thousandth of their size; the check sum at its end is wrong."""
+    """Return *total* zero bytes as gzip, in a thousandth of their size; the check sum at the end is wrong."""
     block = 16 << 20
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
     head = packer.compress(b"\0") + packer.flush(zlib.Z_FULL_FLUSH)
@@ -266,7 +266,7 @@ _TRANSFERS = [
 
 
 def retry_after(status: int, value: str) -> Attack:
-    """A refusal, or with the status 200 an answer, that asks for a pause."""
+    """Return an attack by a refusal, or with a status below 400 an answer, that asks for a pause."""
     name = f"Retry-After: {value[:40]} with {status}"
     if status < 400:
         return Attack(name, _made(bytes, headers=(*JSON, ("Retry-After", value))), "answer")
@@ -274,7 +274,7 @@ def retry_after(status: int, value: str) -> Attack:
 
 
 def redirect(status: int, place: str) -> Attack:
-    """An answer that sends the client elsewhere, with an answer beside it that nobody made."""
+    """Return an attack by a redirect to *place* whose body looks like an answer, though no model was asked."""
 
     def answer(honest: Honest) -> RawAnswer:
         return evolve(_made(bytes)(honest), status=status, headers=(*JSON, ("Location", place)))
@@ -286,7 +286,7 @@ PAUSES = (
     *("999999999", "3601", "1" + "0" * 30, "nan", "-5", "inf", "-inf", "1e9", "0x10", "9" * DIGITS, "", " ", "soon"),
     *("Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 99999 23:59:59 GMT", "Mon, 01 Jan 1900 00:00:00 GMT", "\u00b2"),
 )
-"""Values of ``Retry-After``: too long, no numbers, no dates."""
+"""Bad values of ``Retry-After``: pauses that are too long, and texts that are neither numbers nor dates."""
 
 ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_VALUES, *_BODIES, *_TRANSFERS)}
-"""Every attack on the client of a chat that needs no second server, by name."""
+"""Every attack on a chat client that needs no second server, by name."""

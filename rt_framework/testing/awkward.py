@@ -1,4 +1,4 @@
-"""Pairs and replies that real data and real teachers hold, and that break what was tried on clean ones only."""
+"""Awkward pairs and replies, as real data and real teachers give them; they break code that met only clean ones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MARKERS = "### Response: <|im_end|> </s> [[response 0a1b]] <<<end code>>> {{ br
 
 
 def awkward_pairs() -> list[Pair]:
-    """Pairs that a plugin has to live with.
+    """Return awkward pairs that every plugin has to cope with.
 
-    Empty parts, white space alone, one character, lone surrogates, marks of direction, control characters, words that
+    Empty parts, white space alone, one character, lone surrogates, bidirectional marks, control characters, words that
     templates and prompts use as markers, other scripts, a very long pair, a system prompt, and a conversation.
     """
     texts = ["", " \n\t", "x", "half \ud83d of a pair \udc00", _BIDI, _CONTROL, _MARKERS, _SCRIPTS]
@@ -35,7 +35,7 @@ def _turns(asked: str, told: str) -> tuple[Turn, ...]:
 
 
 def awkward_replies() -> list[Reply]:
-    """Answers that a teacher may give instead of the one that was asked for; none of them holds a rewrite."""
+    """Return awkward answers that a teacher may give; none of them holds a rewrite."""
     texts = [
         "",
         " \n\t",

@@ -1,6 +1,6 @@
-"""Lines of a hostile result file of a batch, and lies of its desk: one attack a name.
+"""Named attacks on the client of a batch API: hostile lines of a result file, and false responses of its endpoints.
 
-Give lines to :class:`rt_framework.testing.batch_desk.BatchDesk` as its *poison*, lies as its *lie*.
+Give lines to :class:`rt_framework.testing.batch_desk.BatchDesk` as its *poison*, false responses as its *lie*.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from rt_framework.testing.attacks import ATTACKS, DEEP, DIGITS, End, placed
 from rt_framework.testing.wire import RawAnswer, refused, told
 
 Result = dict[str, Any]
-"""The honest line of a result file."""
+"""The honest line of a result file, as a JSON object."""
 
 
 @frozen
 class LineAttack:
-    """One way to write the result of a line that was answered, and billed."""
+    """A hostile way to write the result of a line that was answered, and billed."""
 
     name: str
     line: Callable[[Result], bytes]
-    """The line, or several, in place of the honest one."""
+    """Function from the honest line to the line, or several lines, written instead."""
     end: End
     kept: bool = False
-    """Whether the line says whose answer it is, so that the body can be kept with it."""
+    """True if the line still names its request, so that the client can keep the body with that request."""
 
 
 def odd_results(place: str, texts: Mapping[str, str | None], end: End, kept: bool = False) -> list[LineAttack]:
-    """An attack for each JSON text at a place of a line."""
+    """Return an attack for each of the JSON texts, put at *place* of the line."""
 
     def line(text: str | None, honest: Result) -> bytes:
         return placed(honest, place, text)
@@ -49,14 +49,14 @@ def _as_whole(make: Callable[[bytes], bytes]) -> Callable[[Result], bytes]:
 
 
 def _of_text(honest: Result, text: str) -> Result:
-    """The same line with another answer."""
+    """Return the same line with another answer."""
     other: Result = json.loads(json.dumps(honest))
     other["response"]["body"]["choices"][0]["message"]["content"] = text
     return other
 
 
 def _failed(honest: Result, status: int | None = 500) -> Result:
-    """A line that says that the same request failed."""
+    """Return a line that says that the same request failed."""
     error = {"message": "The server had an error", "code": "server_error"}
     response = None if status is None else {"status_code": status, "request_id": "", "body": {"error": error}}
     return {**honest, "response": response, "error": error if status is None else None}
@@ -101,7 +101,7 @@ _EMBEDDED = (
     *("choices.0.message.content: a number", "choices.0.message.content: a list of parts"),
     *("choices.0.message.content: an object", "usage: a word", "usage: null", "model: left out", "id: null"),
 )
-"""Attacks on live answers that a line can hold as they are."""
+"""Attacks on live answers that also work inside a line of a result file."""
 
 
 def _embedded(name: str, honest: Result) -> bytes:
@@ -152,7 +152,7 @@ Lying = Callable[[RawAnswer], RawAnswer]
 
 
 def changed(**parts: Any) -> Lying:
-    """The truth with other values; ``...`` leaves a key out."""
+    """Return a lie that replaces values of the true response; ``...`` leaves a key out."""
 
     def lie(truth: RawAnswer) -> RawAnswer:
         value = {**json.loads(truth.body), **parts}
@@ -162,14 +162,14 @@ def changed(**parts: Any) -> Lying:
 
 
 def moved(place: str) -> Lying:
-    """A redirect to another place, with the truth beside it."""
+    """Return a lie that redirects to another place, with the true response as its body."""
     return lambda truth: evolve(truth, status=307, headers=(*truth.headers, ("Location", place)))
 
 
 HTML: Lying = lambda _: RawAnswer(b"<html><body>Just a moment</body></html>", headers=(("Content-Type", "text/html"),))  # noqa: E731
-"""A page with the status 200, as a gateway gives."""
+"""A lie: an HTML page with the status 200, as some gateways send it."""
 
 
 def gone(status: int = 404) -> Lying:
-    """A refusal that says that it is not there any more."""
+    """Return a lie that refuses the request because the file or batch does not exist any more."""
     return lambda _: refused(status, "It is not there any more.")

@@ -14,25 +14,25 @@ from attrs import define, field
 from rt_framework.testing.wire import RawAnswer, refused, told
 
 ENDPOINTS = ("upload", "create", "list", "retrieve", "content")
-"""What can be asked of the desk."""
+"""Endpoints of the desk."""
 
 ENDINGS = ("completed", "failed", "expired", "cancelled")
-"""How a batch can end: ``failed`` answers nothing, ``expired`` and ``cancelled`` every second line."""
+"""Final states of a batch: ``failed`` answers no line, ``expired`` and ``cancelled`` every second line."""
 
 LOST = "lost"
-"""Trouble besides the server's faults: what was asked is done, and the answer to it is lost."""
+"""Name of a trouble besides the server's faults: the request is carried out, and the response to it is lost."""
 
 Trouble = Callable[[str, int], str | None]
-"""What goes wrong: a fault's name or :data:`LOST`, from the endpoint and how often it was asked before."""
+"""Function that chooses a fault's name or :data:`LOST`, from the endpoint and the number of earlier requests to it."""
 
 Line = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
-"""Status and body of the answer to one line's request."""
+"""Function from the request body of one line to status and body of its answer."""
 
 Poison = Callable[[dict[str, Any], bytes], bytes]
-"""What a file holds in place of a result, from the line that was asked and its honest result."""
+"""Function that makes the line of a result file from the requested line and its honest result."""
 
 Lie = Callable[[str, int, RawAnswer], RawAnswer]
-"""What the desk says in place of the truth, from the endpoint, how often it was asked before, and the truth."""
+"""Function that makes a false response from the endpoint, the number of earlier requests to it, and the true one."""
 
 _FORM = re.compile(rb'name="file".*?\r\n\r\n(.*?)\r\n--', re.DOTALL)
 _PAGE = 20
@@ -52,11 +52,11 @@ class BatchDesk:
     """Files and batches of one server.
 
     Args:
-        polls: how often a batch is looked at before it has ended.
-        endings: how each batch ends, from its number (from 0) on.
-        trouble: what goes wrong at an endpoint.
-        poison: what the result files hold.
-        lie: what the desk says.
+        polls: number of status requests that a batch answers as in progress before it has ended.
+        endings: gives the final state of a batch from its number (from 0).
+        trouble: chooses the fault of a request to an endpoint.
+        poison: changes the lines of the result files.
+        lie: changes the responses of the desk.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class BatchDesk:
         self.polls = polls
         self.trouble = trouble
         self.asked: Counter[str] = Counter()
-        """How often each endpoint was asked."""
+        """Number of requests to each endpoint."""
         self.sizes: list[int] = []
-        """Lines of each batch, in order."""
+        """Number of lines of each batch, in order of creation."""
         self.tokens: list[str] = []
         """The ``token`` in the metadata of each batch."""
         self._endings = endings
@@ -83,7 +83,7 @@ class BatchDesk:
         self._lock = threading.RLock()
 
     def endpoint(self, method: str, path: str) -> str | None:
-        """Which of :data:`ENDPOINTS` a request is for."""
+        """Return the one of :data:`ENDPOINTS` that a request is for; ``None`` if it is for none of them."""
         parts = path.partition("?")[0].removeprefix("/v1/").split("/")
         match (method, *parts):
             case ("POST", "files"):
@@ -99,14 +99,14 @@ class BatchDesk:
         return None
 
     def difficulty(self, endpoint: str) -> str | None:
-        """Count a request; says what is to go wrong with it."""
+        """Count a request; return the fault that it is to meet, if any."""
         with self._lock:
             number = self.asked[endpoint]
             self.asked[endpoint] += 1
         return self.trouble(endpoint, number)
 
     def tell(self, endpoint: str, path: str, body: bytes, line: Line) -> RawAnswer:
-        """Do what is asked; lines of a new batch are answered, and billed, at once."""
+        """Carry out a request and return the response; the lines of a new batch are answered, and billed, at once."""
         with self._lock:
             return self._lie(endpoint, self.asked[endpoint] - 1, self._truth(endpoint, path, body, line))
 
@@ -155,12 +155,12 @@ class BatchDesk:
         for kind, texts in (("output", done), ("error", wrong)):
             if texts:
                 name = f"file-{len(self._files)}"
-                # No order is promised.
+                # Reversed, since the API promises no order of the lines.
                 self._files[name] = b"\n".join(reversed(texts))
                 batch.output[f"{kind}_file_id"] = name
 
     def _list(self, path: str) -> RawAnswer:
-        """Newest first, a page at a time."""
+        """Return a page of batches, newest first."""
         newest = list(reversed(self._batches))
         after = re.search(r"after=(\w+)", path)
         start = newest.index(after[1]) + 1 if after else 0

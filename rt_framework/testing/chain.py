@@ -1,4 +1,4 @@
-"""The student's whole chain without a model: what a metric's values are in a run."""
+"""The whole scoring chain with a fake student: gives the values that a metric would have in a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rt_framework.testing.fakes import FakeStudent
 
 
 def frame(name: str = "chat") -> PresetSpans:
-    """The frame of a preset with its own template."""
+    """Return the frame of a preset with the preset's own template."""
     chosen = preset(name)
     template = Builder(Host(only=()))("templates", chosen.template)
     return PresetSpans(chosen, template, chosen.limit(chosen.template))
@@ -26,12 +26,12 @@ def frame(name: str = "chat") -> PresetSpans:
 def measure(
     where: Path, pairs: Sequence[Pair], metrics: Mapping[str, Any], student: Student | None = None
 ) -> list[Measured]:
-    """Losses and scores of *pairs* by these metric objects, as a run finds them.
+    """Return losses and scores of *pairs* by these metric objects, as a run computes them.
 
     Args:
         where: an empty directory, for the ledger.
-        pairs: what to score.
-        metrics: objects by name.
+        pairs: pairs to score.
+        metrics: metric objects by name.
         student: the fake student when left out.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The contracts without pytest: everything that a plugin offers, each by the contract of its kind."""
+"""Contract checks without pytest: everything that a plugin offers is checked by the contract of its kind."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _CONTRACTS: dict[str, type[PluginContract]] = {
 
 @frozen
 class Checked:
-    """What became of one part of a plugin."""
+    """Outcomes of the checks of one part of a plugin."""
 
     entry: Entry
     outcomes: tuple[Outcome, ...]
-    """Empty where it was not checked."""
+    """One outcome per check; empty if the part was not checked."""
     why_not: str = ""
 
 
 def check(host: Host, entries: list[Entry], options: Any, where: Path) -> Iterator[Checked]:
-    """Check what *entries* name.
+    """Check the parts that *entries* name.
 
     Args:
-        host: has loaded them.
-        entries: of one plugin or of several.
-        options: for those that need some.
+        host: host that has loaded the plugins of the parts.
+        entries: registered parts of one plugin or of several.
+        options: options for the parts that need some.
         where: an empty directory.
     """
     for number, entry in enumerate(entries):
@@ -69,6 +69,6 @@ def _contract(entry: Entry, built: Any) -> type[PluginContract]:
 
 
 def _missing(entry: Entry) -> list[str]:
-    """Options without a default."""
+    """Return the names of the options without a default."""
     settings: Any = entry.settings
     return [] if settings is None else [one.alias for one in fields(settings) if one.init and one.default is NOTHING]

@@ -1,4 +1,4 @@
-"""A student and a teacher that need no model: fast, deterministic, and counted."""
+"""A fake student and fake teachers that need no model: fast, deterministic, and with counts of their calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
 class FakeStudent:
     """A student whose loss of a token is a hash of the tokens before it: between 0 and 4 nats.
 
-    Tokens are words. ``forward_passes`` and ``forward_spans`` count what a test wants to know.
+    Tokens are words. ``forward_passes`` counts the calls of :meth:`score`, ``forward_spans`` the spans in them.
     """
 
     fingerprint = "fake-student-1"
@@ -29,11 +29,11 @@ class FakeStudent:
         self.forward_spans = 0
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
-        """One token a word; an empty target has the status ``empty``. There is no limit of length."""
+        """Encode each word as one token; an empty target has the status ``empty``. There is no limit of length."""
         return [self._encode(span) for span in spans]
 
     def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
-        """The sum of the targets' losses."""
+        """Return for each span the sum of its target tokens' losses."""
         self.forward_passes += 1
         self.forward_spans += len(batch)
         return [self._loss(span) for span in batch]
@@ -47,7 +47,7 @@ class FakeStudent:
         before, target = _before(span.context), _words(span.target)
         if not target:
             return SpanLoss(None, 0, "empty", "the target is empty")
-        # A first token has no prediction; with joined ids the other pass leaves it out as well.
+        # A sequence's first token has no prediction. With join "ids" the paired pass leaves the same token out.
         paired_context = before if span.paired_context is None or span.join == "text" else _before(span.paired_context)
         skipped = 0 if (before and paired_context) or span.count_only else 1
         if skipped == len(target):
@@ -59,7 +59,7 @@ class ScriptedTeacher:
     """A teacher whose answers are a function of the request.
 
     Args:
-        answer: gives text, or a whole reply, or raises :class:`rt_framework.TeacherError`.
+        answer: returns a text or a whole reply, or raises :class:`rt_framework.TeacherError`.
         structured: whether requests carry a JSON schema.
     """
 
@@ -71,7 +71,7 @@ class ScriptedTeacher:
         self._answer = answer
 
     async def complete(self, request: Request) -> Reply:
-        """Answer, and remember the request."""
+        """Answer the request, and record it in ``requests``."""
         self.requests.append(request)
         answer = self._answer(request)
         return answer if isinstance(answer, Reply) else Reply(answer, usage=Usage(10, 10), model=self.identity)
@@ -82,7 +82,7 @@ class FailingTeacher(ScriptedTeacher):
 
     Args:
         kind: kind of the failures, see :data:`rt_framework.errors.KINDS`.
-        times: how many; -1 for all.
+        times: number of failing attempts; -1 for all.
         answer: as for :class:`ScriptedTeacher`.
     """
 
@@ -91,7 +91,7 @@ class FailingTeacher(ScriptedTeacher):
         self._kind, self._times = kind, times
 
     async def complete(self, request: Request) -> Reply:
-        """Fail, or answer."""
+        """Fail or answer, by the number of earlier attempts."""
         if self._times < 0 or len(self.requests) < self._times:
             self.requests.append(request)
             raise TeacherError(self._kind, f"attempt {len(self.requests)} was to fail")
@@ -99,7 +99,7 @@ class FailingTeacher(ScriptedTeacher):
 
 
 class SlowTeacher(ScriptedTeacher):
-    """A scripted teacher that takes some seconds for each answer. ``under_way`` counts those it is at."""
+    """A scripted teacher that takes *seconds* for each answer. ``under_way`` is the number of calls in progress."""
 
     def __init__(self, seconds: float, answer: Callable[[Request], str | Reply] | None = None) -> None:
         super().__init__(answer or rewriting)
@@ -117,7 +117,7 @@ class SlowTeacher(ScriptedTeacher):
 
 
 def rewriting(request: Request) -> str:
-    """A well-formed structured answer that depends on the pair alone."""
+    """Return a well-formed structured answer that depends only on the reflection and the pair."""
     told = f"{request.reflection} {request.pair_hash[:8]}"
     parts = {
         "critique": f"Seen: {told}.",
@@ -142,7 +142,7 @@ def _word(word: str) -> int:
 
 
 def _rank(nats: float) -> int:
-    """From 1 to 55: the less likely, the higher."""
+    """Return a rank from 1 to 55: the less likely the token, the higher its rank."""
     return math.ceil(math.exp(nats))
 
 

@@ -1,7 +1,7 @@
 """A plugin with a student and a teacher that need no model: ``rt -p rt_framework.testing.parts``.
 
-In a process whose environment says so, they end it at a chosen step: what a run does then is what the tests of
-stages are about.
+If environment variables say so, they kill their process at a chosen step: the tests of stages check how a run goes on
+after that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rt_framework.model import Request
 from rt_framework.testing.fakes import ScriptedTeacher, rewriting
 
 KILL_AT_CALL, KILL_AT_END = "RT_TESTING_KILL_AT_CALL", "RT_TESTING_KILL_AT_END"
-"""Environment variables: the call to the teacher, and the finished sample, at which the process is killed."""
+"""Environment variables: number of the teacher call, and of the finished sample, at which the process is killed."""
 
 
 class Deadly:
@@ -27,13 +27,13 @@ class Deadly:
 
     @hookimpl
     def rt_sample_finished(self, event: SampleFinished) -> None:  # noqa: ARG002 - the hook's signature
-        """Count."""
+        """Count the finished samples, and kill the process at the chosen one."""
         self._ends += 1
         _perhaps_die(KILL_AT_END, self._ends)
 
 
 def teacher() -> ScriptedTeacher:
-    """Answers every built-in reflection in the form it asks for."""
+    """Return a teacher that answers every built-in reflection in the form that the reflection asks for."""
     made: list[ScriptedTeacher] = []
 
     def answer(request: Request) -> str:
@@ -51,17 +51,17 @@ def _perhaps_die(variable: str, count: int) -> None:
 
 @hookimpl
 def rt_register_teachers(register: Register) -> None:
-    """Offer ``scripted``."""
+    """Register the teacher ``scripted``."""
     register("scripted", "rt_framework.testing.parts:teacher", help="answers by rule, for tests")
 
 
 @hookimpl
 def rt_register_students(register: Register) -> None:
-    """Offer ``fake``."""
+    """Register the student ``fake``."""
     register("fake", "rt_framework.testing:FakeStudent", help="losses are hashes, for tests")
 
 
 @hookimpl
 def rt_register_reporters(register: Register) -> None:
-    """Offer ``deadly``."""
+    """Register the reporter ``deadly``."""
     register("deadly", "rt_framework.testing.parts:Deadly", help="kills its process where told, for tests")

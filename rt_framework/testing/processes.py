@@ -1,4 +1,4 @@
-"""Fresh processes that import what this one imports."""
+"""Fresh Python processes that import modules from the same places as this one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment and *more*; Python imports there from where it imports here."""
+    """Return this process's environment with *more*; Python in it has the import path of this process."""
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     return {**os.environ, "PYTHONPATH": path, **more}
 
@@ -18,8 +18,8 @@ def environment(**more: str) -> dict[str, str]:
 def python(
     code: str, *arguments: object, env: Mapping[str, str], cwd: Path | None = None, timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run *code* in a new process, with these arguments, and keep what it prints; *timeout* is in seconds."""
-    # -P: a file in the current folder does not stand for a module of Python's, as with the installed command.
+    """Run *code* in a new process, with these arguments, and capture its output; *timeout* is in seconds."""
+    # -P: as with the installed command, a file in the current folder does not hide a standard module.
     command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
     return subprocess.run(  # noqa: S603 - our own code
         command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False

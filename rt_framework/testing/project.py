@@ -1,4 +1,4 @@
-"""A folder with data and a config, ``rt`` called in it, and what it leaves."""
+"""A test project: a folder with data and a config, calls of ``rt`` in it, and the files that they leave."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ROWS = (
     {"instruction": "Name a river.", "input": "", "output": "The Nile."},
     {"instruction": "Say nothing at all.", "input": "", "output": ""},
 )
-"""Rows that differ in what matters: with and without input, long and short, one without a response."""
+"""Four different rows: with and without input, long and short, one without a response."""
 
 
 @frozen
 class Done:
-    """How a command ended."""
+    """Result of a command: exit code, standard output and standard error."""
 
     code: int
     out: str
@@ -36,14 +36,14 @@ class Done:
 
     @property
     def words(self) -> str:
-        """Standard output with every run of white space as one blank: tables without their layout."""
+        """Standard output with every run of white space replaced by one blank, so that tables lose their layout."""
         return " ".join(self.out.split())
 
     def error(self, code: int = 2) -> str:
-        """The one line on standard error of a command that failed as it should, without ``Error:``.
+        """Return the one error line of a command that failed as expected, without ``Error:``.
 
         Raises:
-            AssertionError: it ended with another code, or said more or less than one line.
+            AssertionError: the command ended with another code, or did not print exactly one line to standard error.
         """
         assert self.code == code, self
         lines = self.err.splitlines()
@@ -53,17 +53,17 @@ class Done:
 
 
 def fresh_rt(*arguments: object, cwd: Path, env: Mapping[str, str], timeout: float = 120.0) -> Done:
-    """Run ``rt`` in a process of its own, in that folder and environment, for at most so many seconds."""
+    """Run ``rt`` in a process of its own, with that folder and environment; *timeout* is in seconds."""
     done = python(_MAIN, *arguments, env=env, cwd=cwd, timeout=timeout)
     return Done(done.returncode, done.stdout, done.stderr)
 
 
 class Cli:
-    """Calls ``rt`` in this process: the same code as the installed command, without its start-up time.
+    """A caller of ``rt`` in this process: the same code as the installed command, without its start-up time.
 
     Args:
-        monkeypatch: pytest's, to put the arguments in their place.
-        capfd: pytest's, for what is written.
+        monkeypatch: pytest's fixture, to set ``sys.argv``.
+        capfd: pytest's fixture, to capture the output.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +87,7 @@ class Cli:
 
 
 class Project:
-    """What the fixture ``rt_project`` gives. The teacher is called ``scripted``, the student ``fake``."""
+    """Value of the fixture ``rt_project``. The teacher is called ``scripted``, the student ``fake``."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -95,7 +95,7 @@ class Project:
         self._rt = Cli(monkeypatch, capfd)
 
     def write(self, name: str, content: object) -> Path:
-        """Write a file: text as it is, bytes too, anything else as JSON, which is YAML as well."""
+        """Write a file: text and bytes unchanged, anything else as JSON, which is also valid YAML."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, bytes):
@@ -108,10 +108,10 @@ class Project:
         """Call ``rt`` with the fakes, and with *plugins*: modules or files.
 
         Args:
-            arguments: the command.
-            plugins: what to load besides.
-            fresh: in a process of its own, which takes about a second; where code keeps something between two calls,
-                that is where it shows.
+            arguments: the command and its arguments.
+            plugins: modules or files to load besides.
+            fresh: whether to run in a process of its own, which takes about a second; this shows where code wrongly
+                relies on state kept between two calls.
         """
         loaded = [word for plugin in (PARTS, *plugins) for word in ("-p", plugin)]
         if fresh:
@@ -119,7 +119,7 @@ class Project:
         return self._rt(*loaded, *arguments)
 
     def run(self, pipeline: Any, *plugins: str, rows: Sequence[Any] = ROWS, **keys: Any) -> list[dict[str, Any]]:
-        """Run rows through a pipeline; gives the records of the side file, one a row.
+        """Run rows through a pipeline; return the records of the side file, one per row.
 
         Args:
             pipeline: as in a config.
@@ -128,7 +128,7 @@ class Project:
             keys: further keys of the config.
 
         Raises:
-            AssertionError: the run did not end with code 0; what it said is in the message.
+            AssertionError: the run did not end with code 0; its output is in the message.
         """
         self.write("data.json", list(rows))
         whole = {"data": {"path": "data.json"}, "teacher": "scripted", "student": "fake", "pipeline": pipeline, **keys}
@@ -137,5 +137,5 @@ class Project:
         return self.records("runs/rt/scores.jsonl")
 
     def records(self, name: str) -> list[dict[str, Any]]:
-        """The objects of a JSON lines file."""
+        """Return the objects of a JSON lines file in the folder."""
         return [json.loads(line) for line in (self.folder / name).read_text("utf-8").splitlines()]

@@ -1,4 +1,4 @@
-"""For pytest, which finds it where rt-framework is installed: the fixture ``rt_project``. Imports pytest alone."""
+"""A pytest plugin with the fixture ``rt_project``, which pytest finds by itself. Imports no library but pytest."""
 
 from __future__ import annotations
 

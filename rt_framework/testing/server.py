@@ -1,6 +1,6 @@
-"""An OpenAI-compatible server of chats and batches on 127.0.0.1 that goes wrong on demand and counts what it bills.
+"""An OpenAI-compatible server of chats and batches on 127.0.0.1 that fails on demand and counts the answers it bills.
 
-It is the judge of a paid teacher: its counts, never the client's, say what a run has cost.
+Tests judge a paid teacher by this server: its counts, never the client's, say what a run has cost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rt_framework.testing.wire import RawAnswer, completion, message, refused, t
 PATH = "/v1/chat/completions"
 
 _MESSAGES = "/v1/messages"
-"""Where Anthropic's API takes chats."""
+"""Path at which Anthropic's API takes chats."""
 
 _ERRORS = {
     "server_error": (500, "server_error", "The server had an error"),
@@ -39,13 +39,13 @@ _ERRORS = {
     "policy": (400, "content_policy_violation", "Rejected by our safety system"),
     "bad_request": (400, "invalid_value", "Invalid value for a parameter"),
 }
-"""Refusals: status, error code, message. ``{key}`` is the caller's key, which some providers repeat."""
+"""Refusals by fault name: status, error code, message. ``{key}`` is the caller's key, which some providers repeat."""
 
 _BROKEN = ("bad_gateway", "hang", "reset", "truncated", "bad_json")
 _ODD = ("empty", "null", "no_choices", "length", "content_filter")
 
 _DONE = frozenset({"truncated", "bad_json"})
-"""Faults of a transfer that come after what was asked has been done."""
+"""Faults of a transfer that happen after the request was carried out."""
 
 _FREE = frozenset({*_ERRORS, "bad_gateway", "hang", "reset"})
 
@@ -60,38 +60,38 @@ def _known(_: object, __: object, name: str) -> None:
 
 @frozen
 class Fault:
-    """What is to go wrong with one request.
+    """The fault that one request is to meet.
 
     Raises:
         ValueError: no fault has that name.
     """
 
     name: str = field(validator=_known)
-    """One of :data:`FAULTS`."""
+    """Name of the fault, one of :data:`FAULTS`."""
     retry_after: str | None = None
     """Value of the ``Retry-After`` header of a refusal: seconds, or an HTTP date."""
 
 
 Faults = Callable[[int, dict[str, Any]], Fault | Attack | None]
-"""The fault of a request, or the attack on its client, from its number (from 0, in order of arrival) and its body."""
+"""Function from a request's number (from 0, in order of arrival) and body to its fault, or an attack on its client."""
 
 
 @frozen
 class Received:
-    """One request that arrived."""
+    """A request that arrived at the server."""
 
     body: dict[str, Any]
     fault: str | None
     billed: bool
-    """An answer was made for it. Providers charge then, whether or not it arrives whole."""
+    """True if an answer was made for it: providers then charge, whether or not the answer arrives whole."""
     in_batch: bool = False
-    """It was a line of a batch."""
+    """True if the request was a line of a batch."""
 
 
 def scattered(seed: int, share: float, names: Sequence[str]) -> Faults:
-    """Faults for a *share* (0 … 1) of requests, a function of the seed, the body and how often it came.
+    """Return faults for a *share* (0 … 1) of requests, drawn by the seed, the body and how often that body has arrived.
 
-    The order of arrival plays no part, so a seed that fails replays under any concurrency.
+    The order of arrival plays no part, so a failure with some seed can be replayed under any concurrency.
     """
     seen: Counter[str] = Counter()
     lock = threading.Lock()
@@ -107,12 +107,12 @@ def scattered(seed: int, share: float, names: Sequence[str]) -> Faults:
 
 
 class FaultServer:
-    """The server; use it as a context manager.
+    """The fault server; use it as a context manager.
 
     Args:
-        answer: text of the answer to a parsed request body. Runs in a thread of its own, so it may sleep.
-        faults: fault of a request, if any, or an attack; faults are of the lines of a batch too.
-        desk: takes batches.
+        answer: returns the text of the answer to a parsed request body. Runs in the request's thread, so it may sleep.
+        faults: chooses the fault of a request, if any, or an attack; also called for the lines of a batch.
+        desk: the part of the server that takes batches.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class FaultServer:
         self._faults = faults
         self._received: list[Received] = []
         self.requests = 0
-        """Every HTTP request that arrived, whatever it asked for."""
+        """Number of all HTTP requests that arrived, for any path."""
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._http = _Server(self)
@@ -134,18 +134,18 @@ class FaultServer:
 
     @property
     def url(self) -> str:
-        """Base address, as ``api_base`` wants it."""
+        """Base address, in the form that the option ``api_base`` takes."""
         return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
     @property
     def received(self) -> list[Received]:
-        """Every request so far, in order of arrival."""
+        """All chat requests so far, those in batches too, in order of arrival."""
         with self._lock:
             return list(self._received)
 
     @property
     def billed(self) -> int:
-        """Number of answers made so far."""
+        """Number of billed requests so far: those for which an answer was made."""
         return sum(request.billed for request in self.received)
 
     def __enter__(self) -> Self:
@@ -160,7 +160,7 @@ class FaultServer:
         self._http.server_close()
 
     def answer_line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Status and body for one line of a batch; a fault of the transfer, which a line has none of, is a 500."""
+        """Return status and body for a line of a batch; a transfer fault, which no line can have, becomes a 500."""
         fault = self._take(body, in_batch=True)
         if fault is None or isinstance(fault, Attack) or fault.name in _ODD:
             odd = fault.name if isinstance(fault, Fault) else None
@@ -169,7 +169,7 @@ class FaultServer:
         return status, json.loads(refused(status, text.format(key=""), code).body)
 
     def _take(self, body: dict[str, Any], in_batch: bool = False) -> Fault | Attack | None:
-        """Note a request and decide on its fault. The lines of a batch are attacked in its files only."""
+        """Record a request and choose its fault. An attack spares the lines of a batch, whose files are attacked."""
         with self._lock:
             fault = self._faults(len(self._received), body)
             name = fault.name if fault else None
@@ -201,10 +201,10 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, *_: object) -> None:
-        """A client that goes away is expected here."""
+        """Ignore errors: a client that goes away is expected here."""
 
     def hang_up(self) -> None:
-        """End idle kept-alive connections: their threads wait for a next request."""
+        """Close idle kept-alive connections, whose threads would wait for a next request."""
         for connection in list(self._open):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
@@ -218,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: tests read the counts."""
+        """Log nothing: tests read the counts."""
 
     def do_GET(self) -> None:
         self.server.owner._arrived()
@@ -291,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or answer.ends
 
     def _reset(self) -> None:
-        """Close with a TCP reset, at once: a linger time of 0 does that."""
+        """Close the connection at once with a TCP reset, which a linger time of 0 causes."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.server._open.discard(self.connection)

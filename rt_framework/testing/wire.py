@@ -1,4 +1,4 @@
-"""One HTTP answer as it goes over the wire: every part of it can be wrong."""
+"""One HTTP answer as it goes over the wire, any part of which can be made wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 Framing = Literal["length", "chunked", "unfinished", "close"]
-"""How the end of a body is told: a ``Content-Length``, chunks, chunks without the last one, or a closed connection."""
+"""Ways to mark the end of a body: ``Content-Length``, chunks, chunks without the last one, or a closed connection."""
 
 JSON = (("Content-Type", "application/json"),)
 
@@ -23,21 +23,21 @@ class RawAnswer:
     headers: tuple[tuple[str, str], ...] = JSON
     framing: Framing = "length"
     length: int | None = None
-    """The ``Content-Length`` that is told, where it is not the body's."""
+    """The ``Content-Length`` to send if it shall differ from the length of the body."""
     before: bytes = b""
-    """Sent first, as interim answers are."""
+    """Bytes sent before the answer, such as interim answers."""
     after: bytes = b""
-    """Sent after the body, on a connection that stays open."""
+    """Bytes sent after the body, on a connection that stays open."""
     pace: float = 0.0
     """Seconds between two bytes of the body; 0 sends it at once."""
 
     @property
     def ends(self) -> bool:
-        """Whether the connection is closed after it: nobody could tell where a next answer begins."""
+        """True if the connection is closed after the answer: a client could not tell where the next one begins."""
         return self.framing in {"unfinished", "close"} or self.length not in {None, len(self.body)}
 
     def head(self) -> bytes:
-        """Everything before the body, interim answers too."""
+        """Return all bytes before the body, interim answers included."""
         version = "1.0" if self.framing == "close" else "1.1"
         lines = [f"HTTP/{version} {self.status} Told", *(f"{name}: {value}" for name, value in self.headers)]
         if self.framing == "length":
@@ -47,7 +47,7 @@ class RawAnswer:
         return self.before + "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def pieces(self) -> Iterator[bytes]:
-        """The body as it is sent, and what follows it."""
+        """Yield the body in the pieces in which it is sent, and the bytes that follow it."""
         step = 1 if self.pace else 1 << 16
         for start in range(0, len(self.body), step):
             piece = self.body[start : start + step]
@@ -59,25 +59,25 @@ class RawAnswer:
 
 
 def told(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> RawAnswer:
-    """A JSON value as an answer."""
+    """Return an answer with a JSON value as its body."""
     return RawAnswer(json.dumps(value).encode(), status, (*JSON, *headers))
 
 
 def refused(
     status: int, message: str = "refused", code: str | None = None, retry_after: str | None = None
 ) -> RawAnswer:
-    """An error as OpenAI's API tells it."""
+    """Return an error answer in the form of OpenAI's API."""
     headers = () if retry_after is None else (("Retry-After", retry_after),)
     return told({"error": {"message": message, "type": code, "param": None, "code": code}}, status, headers)
 
 
 def completion(body: dict[str, Any], text: str, odd: str | None = None) -> dict[str, Any]:
-    """A chat completion; tokens are counted as blocks of four bytes, never more than ``max_tokens``.
+    """Return a chat completion; its tokens are counted as blocks of four bytes, never more than ``max_tokens``.
 
     Args:
-        body: the request.
-        text: of the answer.
-        odd: ``empty``, ``null``, ``no_choices``, ``length`` or ``content_filter``: what is of no use about it.
+        body: body of the request.
+        text: text of the answer.
+        odd: defect that makes the answer useless: ``empty``, ``null``, ``no_choices``, ``length``, ``content_filter``.
     """
     content = {"empty": "", "null": None, "length": text[: len(text) // 2]}.get(odd or "", text)
     finish = odd if odd in {"length", "content_filter"} else "stop"
@@ -95,7 +95,7 @@ def completion(body: dict[str, Any], text: str, odd: str | None = None) -> dict[
 
 
 def message(body: dict[str, Any], text: str) -> dict[str, Any]:
-    """The same answer in the form of Anthropic's API."""
+    """Return the answer of :func:`completion` in the form of Anthropic's API."""
     used = completion({**body, "messages": [{"content": _plain(turn["content"])} for turn in body["messages"]]}, text)
     return {
         "id": "msg_fake",
@@ -113,10 +113,10 @@ def message(body: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def tokens(text: str) -> int:
-    """Tokens of a text: blocks of four bytes."""
+    """Return the number of tokens of a text, counted as blocks of four bytes."""
     return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
 
 
 def _plain(content: Any) -> str:
-    """The text of a message, which Anthropic's API takes in parts too."""
+    """Return the text of a message, which Anthropic's API also accepts in parts."""
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)

@@ -1,4 +1,4 @@
-"""Runs the student's work in this process, on one thread of its own."""
+"""The executor that runs the student's work in this process, on one thread of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class LocalExecutor:
-    """One worker thread: a model is not safe to use from two."""
+    """Executor with one worker thread, because a model is not safe to use from two."""
 
     workers = 1
 
@@ -23,7 +23,7 @@ class LocalExecutor:
         self._student: Student | None = None
 
     def start(self, student: Callable[[], Student]) -> None:
-        """Take the factory; it is called at the first work."""
+        """Take the factory of the student; it is called at the first work."""
         self._make = student
 
     async def run(self, work: Callable[[Student], T]) -> T:
@@ -31,7 +31,7 @@ class LocalExecutor:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, work)
 
     def close(self) -> None:
-        """End the thread after the work that it has begun."""
+        """Wait for the work that has begun, cancel the rest, and end the thread."""
         self._pool.shutdown(cancel_futures=True)
 
     def _work(self, work: Callable[[Student], T]) -> T:

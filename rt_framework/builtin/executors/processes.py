@@ -1,4 +1,4 @@
-"""Runs the student's work in several processes of this machine: one for each GPU."""
+"""The executor that runs the student's work in several processes of this machine: one for each GPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 
 class ProcessesExecutor:
-    """A student in each of some processes; each GPU is seen by one of them, as if it were the only one.
+    """Executor with a student in each of several processes, each of which sees one GPU as if it were the only one.
 
     Without a GPU the processes share the cores, which is seldom faster than one process.
     """
@@ -36,7 +36,7 @@ class ProcessesExecutor:
         self._factory = b""
 
     def start(self, student: Callable[[], Student]) -> None:
-        """Take the factory; processes start at the first work.
+        """Take the factory of the student; processes start at the first work.
 
         Raises:
             PluginError: the student cannot be sent to another process.
@@ -57,7 +57,7 @@ class ProcessesExecutor:
         """Run *work* in the next free process.
 
         Raises:
-            RtError: a process has ended; what it had given back is safe.
+            RtError: a process has ended; the losses that it had returned are safe.
         """
         try:
             with _without_working_directory():
@@ -70,13 +70,13 @@ class ProcessesExecutor:
             ) from None
 
     def close(self) -> None:
-        """End the processes after the work that they have begun."""
+        """Wait for the work that has begun, cancel the rest, and end the processes."""
         if "_pool" in vars(self):
             self._pool.shutdown(cancel_futures=True)
 
     @cached_property
     def _devices(self) -> list[str]:
-        """What each visible GPU is called in the environment."""
+        """Names of the visible GPUs, as ``CUDA_VISIBLE_DEVICES`` takes them."""
         import torch
 
         named = os.environ.get(_DEVICES)
@@ -98,10 +98,10 @@ class ProcessesExecutor:
 
 @contextmanager
 def _without_working_directory() -> Iterator[None]:
-    """Start processes that import nothing from the working directory.
+    """Keep processes that start within the block from importing anything from the working directory.
 
-    Each begins as ``python -c``, which puts that directory first: a ``socket.py`` in it would run before the process
-    is given the import path of this one.
+    Each begins as ``python -c``, which puts that directory first on the import path: a ``socket.py`` in it would run
+    before the process receives the import path of this one.
     """
     before = os.environ.get(_SAFE_PATH)
     os.environ[_SAFE_PATH] = "1"
@@ -119,7 +119,7 @@ _student: Student | None = None
 
 
 def _begin(factory: bytes, devices: Queue[str], cores: int) -> None:
-    """Settle what torch reads when it is imported, then take the student, which has loaded nothing yet."""
+    """Set the variables that torch reads when it is imported, then take the student, which has loaded nothing yet."""
     global _student
     os.environ[_DEVICES] = devices.get()
     os.environ.setdefault("OMP_NUM_THREADS", str(cores))
@@ -128,7 +128,7 @@ def _begin(factory: bytes, devices: Queue[str], cores: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A process whose parent was killed would hold its GPU for ever."""
+    """End this process when its parent ends; the process of a killed parent would hold its GPU for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""What the Arrow-based formats share: rows to batches, and the one type that each column has in all of them."""
+"""Shared code of the Arrow-based formats: conversion of rows, and one type per column for all batches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BATCH_ROWS = 1000
 """Rows held as Python objects at a time."""
 
 UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError, LookupError, RecursionError, NotImplementedError)
-"""What Arrow raises about values and types that it does not have."""
+"""Exceptions that Arrow raises for values and types that it cannot represent."""
 
 _NANOSECONDS = "time64[ns]"
-"""The one type whose values Python cuts without a word."""
+"""The only Arrow type whose values are truncated without an error on conversion to Python."""
 
 Row = Mapping[str, Any]
 
@@ -28,10 +28,10 @@ Row = Mapping[str, Any]
 
 
 def to_rows(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Row]:
-    """The rows of batches; nested columns are lists and dicts.
+    """Yield the rows of batches; nested columns are lists and dicts.
 
     Raises:
-        DataError: two columns have one name, or Python has no such value; names row and column.
+        DataError: two columns have one name, or Python cannot represent a value; names row and column.
     """
     start = 0
     for batch in batches:
@@ -60,7 +60,7 @@ def _check_readable(batch: pa.RecordBatch | pa.Table, start: int) -> None:
 
 
 def _unreadable(value: pa.Scalar) -> str:
-    """Why Python has no such value; empty if it has."""
+    """Return why Python cannot represent a value; an empty text if it can."""
     try:
         plain = value.as_py()
         cut = _NANOSECONDS in str(value.type) and pa.scalar(plain, value.type) != value
@@ -73,14 +73,15 @@ def _unreadable(value: pa.Scalar) -> str:
 
 
 class Types:
-    """The type of each column, settled batch by batch: no more than a batch is held.
+    """The type of each column, determined batch by batch, so that only one batch is held in memory.
 
     A type is only widened where every value stays the same: null to anything, whole numbers to floats that hold them
     exactly, structs to the union of their fields.
 
     Args:
-        texts: columns whose texts may be others when they are written.
-        schema: the columns as they were read, where that is known: those that pass through keep their types.
+        texts: columns whose texts may have changed by the time they are written.
+        schema: the columns as they were read, where that is known: columns that pass through unchanged keep their
+            types.
     """
 
     def __init__(self, texts: Collection[str] = (), schema: pa.Schema | None = None) -> None:
@@ -89,11 +90,11 @@ class Types:
         self._given = {field.name: field for field in self._usable(schema or ())}
         self._found: dict[str, pa.DataType] = {}
         self._large: set[str] = set()
-        """Columns with a whole number that no float holds."""
+        """Columns with a whole number that no float represents exactly."""
         self._rows = 0
 
     def add(self, rows: list[Row]) -> pa.Table:
-        """Take the next rows; gives them as a table with the types that they alone would have.
+        """Add the next rows and return them as a table, with the types that these rows alone would have.
 
         Raises:
             DataError: a column holds values without a common type; names row and column.
@@ -104,12 +105,12 @@ class Types:
         return pa.table(arrays, names=list(columns))
 
     def schema(self) -> pa.Schema:
-        """All columns so far, in the order in which they first appeared."""
+        """Return all columns so far, in the order in which they first appeared."""
         fields = [self._given.get(name) or pa.field(name, self._widest(name)) for name in self._found]
         return pa.schema(fields, self._metadata)
 
     def _usable(self, schema: Iterable[pa.Field]) -> Iterator[pa.Field]:
-        """The fields that hold for what is written too: a text that changes needs a column that takes any text."""
+        """Yield the fields that also fit the output: a text that may change needs a column that takes any text."""
         for field in schema:
             if field.name not in self._texts:
                 yield field
@@ -136,7 +137,7 @@ class Types:
         return array
 
     def _fitted(self, name: str, values: list[Any]) -> tuple[pa.Array, pa.DataType]:
-        """The values as an array, and the type that the column then has."""
+        """Return the values as an array, and the type that the column then has."""
         name.encode()
         if name in self._given:
             array = to_array(values, self._given[name].type)
@@ -159,7 +160,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _mapped(kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """A type with *leaf* applied to what is in its lists and structs."""
+    """Return a type with *leaf* applied to the types inside its lists and structs."""
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_mapped(field.type, leaf)) for field in kind])
     if pa.types.is_list(kind):
@@ -170,7 +171,7 @@ def _mapped(kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa
 
 
 def _for_texts(kind: pa.DataType) -> pa.DataType:
-    """The type with room for any text: where all texts were null or one of a few, others may come."""
+    """Return the type with room for any text, since a column of nulls or of a few categories may get other texts."""
     return _mapped(kind, lambda leaf: pa.string() if pa.types.is_null(leaf) else _without_categories(leaf))
 
 
@@ -179,25 +180,25 @@ def _without_categories(kind: pa.DataType) -> pa.DataType:
 
 
 def without_categories(schema: pa.Schema) -> pa.Schema:
-    """The schema with the values of categories in their place."""
+    """Return the schema with every categorical type replaced by the type of its values."""
     fields = [field.with_type(_mapped(field.type, _without_categories)) for field in schema]
     return pa.schema(fields, schema.metadata)
 
 
 def _exceeds_floats(array: pa.Array) -> bool:
-    """Whether an array has a whole number that no float holds."""
+    """Return whether an array has a whole number that no float represents exactly."""
     floats = _mapped(array.type, lambda leaf: pa.float64() if pa.types.is_int64(leaf) else leaf)
     return floats != array.type and _raises(lambda: array.cast(floats))
 
 
 def _joined(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType:
-    """The type that holds the values of both.
+    """Return the type that holds the values of both types.
 
     Args:
-        exact: whether one of them has whole numbers that no float holds.
+        exact: whether one of the columns has whole numbers that no float represents exactly.
 
     Raises:
-        TypeError: there is none.
+        TypeError: there is no such type.
     """
     if one == other or pa.types.is_null(other):
         return one
@@ -222,7 +223,9 @@ def _joined(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType:
 
 
 def to_array(values: list[Any], kind: pa.DataType | None = None) -> pa.Array:
-    """Values as an array of a type, else of the type that Arrow finds. A lone surrogate, which it lacks, becomes ``?``.
+    """Return values as an array, of the given type or else of the type that Arrow infers.
+
+    A lone surrogate, which Arrow cannot encode, becomes ``?``.
 
     Raises:
         Exception: one of :data:`UNFIT`, if the array would not give back the same values.
@@ -233,7 +236,7 @@ def to_array(values: list[Any], kind: pa.DataType | None = None) -> pa.Array:
         values = [_encodable(value) for value in values]
         array = pa.array(values, kind)
     if not _is_text(array.type):
-        # Arrow takes true for 1.0 among floats, and cuts a time to its date, without a word.
+        # Without an error Arrow takes true for 1.0 among floats, and truncates a time to its date.
         changed = next((one for one, back in zip(values, array.to_pylist(), strict=True) if not _same(one, back)), None)
         if changed is not None:
             raise TypeError(f"{array.type} cannot hold {changed!r:.80}")
@@ -241,9 +244,12 @@ def to_array(values: list[Any], kind: pa.DataType | None = None) -> pa.Array:
 
 
 def _same(value: Any, back: Any) -> bool:
-    """Whether an array gave back what it was given. A key that only some objects have is null in the others."""
+    """Return whether an array gave back the value it was given.
+
+    A key that only some objects have is null in the others.
+    """
     if isinstance(value, Mapping):
-        if not isinstance(back, Mapping):  # a map, as pairs
+        if not isinstance(back, Mapping):  # a map, which Arrow gives as pairs
             return _same(list(value.items()), back)
         return all(_same(value.get(key), item) for key, item in back.items()) and value.keys() <= back.keys()
     if isinstance(value, list | tuple):
@@ -266,7 +272,7 @@ def _encodable(value: Any) -> Any:
 
 
 def short(error: BaseException) -> str:
-    """What went wrong in one line, however long the value is that it shows."""
+    """Return the message of an error in one line, cut to 160 characters, since it may show a long value."""
     text = " ".join(str(error).split())
     return text if len(text) <= 160 else f"{text[:159]}…"
 
@@ -275,7 +281,7 @@ def short(error: BaseException) -> str:
 
 
 def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows in lists of at most :data:`BATCH_ROWS`."""
+    """Yield the rows in lists of at most :data:`BATCH_ROWS`."""
     remaining = iter(rows)
     while batch := list(islice(remaining, BATCH_ROWS)):
         yield batch
@@ -284,12 +290,13 @@ def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
 def settle(
     rows: Iterable[Row], texts: Collection[str], schema: pa.Schema | None, attempt: Callable[[pa.Table], object]
 ) -> pa.Schema:
-    """The schema in which all rows can be written.
+    """Return the schema in which all rows can be written.
 
     Args:
-        texts: columns whose texts may be others when they are written.
+        texts: columns whose texts may have changed by the time they are written.
         schema: the columns as they were read, where that is known.
-        attempt: writes a table to nowhere and reads it again; raises a DataError where the format lacks a type.
+        attempt: writes a table to a temporary place and reads it again; raises a DataError where the format lacks a
+            type.
 
     Raises:
         DataError: a column holds values without a common type, or of a type that the format lacks; names the column.
@@ -313,16 +320,16 @@ def settle(
 
 
 def _attempt(table: pa.Table, attempt: Callable[[pa.Table], object]) -> None:
-    """With some rows, and with none, as an output may be."""
+    """Try the table with its rows and with none, since an output may be empty."""
     attempt(table)
     attempt(table.slice(0, 0))
 
 
 def to_batches(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows in batches of one schema.
+    """Yield the rows in batches of one schema.
 
     Raises:
-        DataError: a row holds what was not there when the schema was settled.
+        DataError: a row has a column or a value that was not there when the schema was determined.
     """
     names = frozenset(schema.names)
     for batch in chunks(rows):
@@ -337,7 +344,7 @@ def to_batches(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.RecordBatc
 
 
 def to_table(rows: Iterable[Row]) -> pa.Table:
-    """One table, held in memory: without a schema only the last row settles the type of a column.
+    """Return one table, held in memory, since without a schema the last row may still change a column's type.
 
     Raises:
         DataError: a column holds values without a common type; names row and column.

@@ -1,4 +1,4 @@
-"""CSV with a header row."""
+"""The format of CSV files with a header row."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from rt_framework.protocols import Write
 
 
 class CsvFormat:
-    """Comma-separated values, UTF-8, as RFC 4180 and spreadsheets write them. Every value is read as text."""
+    """Format of comma-separated values in UTF-8, as in RFC 4180 and spreadsheets. Every value is read as text."""
 
     suffixes: Sequence[str] = (".csv",)
 
     def detect(self, path: Path) -> bool:
-        """By name."""
+        """Return whether the path is a file with the suffix of this format."""
         return path.is_file() and has_suffix(path, self.suffixes)
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """The rows, one at a time, by the names in the header. Blank lines are skipped.
+        """Yield the rows, one at a time, by the names in the header. Blank lines are skipped.
 
         Raises:
-            DataError: the file cannot be read, the header names a column twice, or a line has more or
-                fewer cells than the header; names the line.
+            DataError: the file cannot be read, the header names a column twice, or a line has more or fewer cells
+                than the header; names the line.
         """
-        # The default limit of 128 KiB a cell is less than a long answer; it can only be set for the process.
+        # The default limit of 128 KiB per cell is less than a long answer. It can only be set for the whole process.
         csv.field_size_limit(sys.maxsize)
         with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file, strict=True)
@@ -48,9 +48,9 @@ class CsvFormat:
         Values that are no text are written as JSON, null as an empty cell, a lone surrogate as ``?``.
 
         Raises:
-            DataError: a value that JSON cannot hold, NaN among them.
+            DataError: JSON cannot hold a value, NaN for example.
         """
-        # The header comes first but is known last, and the rows may be too many for memory.
+        # The header comes first but is complete only after the last row, and the rows may be too many for memory.
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace", newline="", dir=path.parent) as body:
             header = _write_body(body, rows)
             body.seek(0)
@@ -61,7 +61,7 @@ class CsvFormat:
                 out.writerows(cells + [""] * (len(header) - len(cells)) for cells in csv.reader(body))
 
     def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:  # noqa: ARG002
-        """Whether a cell can hold every value.
+        """Check that a cell can hold every value, and return :meth:`write`.
 
         Raises:
             DataError: as :meth:`write`.
@@ -73,7 +73,7 @@ class CsvFormat:
 
 
 def _write_body(body: IO[str], rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Write the rows without a header and return it; early rows may be shorter."""
+    """Write the rows without a header and return the header; early rows may have fewer cells than the header."""
     header: dict[str, None] = {}
     out = csv.writer(body)
     for number, row in enumerate(rows):

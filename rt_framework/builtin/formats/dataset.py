@@ -1,4 +1,4 @@
-"""A data set directory of the Hugging Face ``datasets`` library, as its ``save_to_disk`` writes it."""
+"""The format of data set directories of the Hugging Face ``datasets`` library, as ``save_to_disk`` writes them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from rt_framework.builtin.formats.text import reading
 from rt_framework.errors import DataError
 from rt_framework.protocols import Write
 
-# datasets takes a second to import and is imported on use: to detect a format, all of them are made.
+# The datasets library takes a second to import, and an instance of every format is made to detect a file's format. So
+# it is imported only in the functions that use it.
 
 _MARKS = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 
 class DatasetFormat:
-    """A saved ``Dataset``, read and written in batches. The columns that it has keep their types."""
+    """Format of a saved ``Dataset``, read and written in batches. The columns that it has keep their types."""
 
     suffixes: Sequence[str] = ()
 
     def detect(self, path: Path) -> bool:
-        """A directory with the files that ``save_to_disk`` leaves."""
+        """Return whether the path is a directory with the files that ``save_to_disk`` leaves."""
         return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """The rows, one at a time, as stored: images and audio are not decoded.
+        """Yield the rows, one at a time, as stored: images and audio are not decoded.
 
         Raises:
-            DataError: the directory cannot be read, holds several splits, or what Python has no value for.
+            DataError: the directory cannot be read, holds several splits, or has a value that Python cannot represent.
         """
         from rt_framework.builtin.formats.arrow import BATCH_ROWS, to_rows
 
@@ -43,7 +44,7 @@ class DatasetFormat:
                 raise error if str(error).startswith(f"{path}: ") else DataError(f"{path}: {error}") from None
 
     def schema(self, path: Path) -> Any:
-        """Its columns, and what ``datasets`` says of them: the names of classes, for one.
+        """Return the columns, with the further metadata of ``datasets`` such as the names of classes.
 
         Raises:
             DataError: as :meth:`read`.
@@ -54,7 +55,7 @@ class DatasetFormat:
     def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write a directory with the union of all columns; without rows there is one column, ``empty``.
 
-        They are held in memory, as Arrow, until the last row settles their types.
+        The rows are held in memory, as Arrow, until the last row determines the types of the columns.
 
         Raises:
             DataError: a column holds values without a common type, or of a type that ``datasets`` lacks.
@@ -64,11 +65,11 @@ class DatasetFormat:
         from rt_framework.builtin.formats.arrow import to_table
 
         table = to_table(rows)
-        # datasets saves a table without columns, and then cannot load it.
+        # The datasets library saves a table without columns, but then cannot load it.
         _save(path, table if table.num_columns else pa.table({"empty": pa.nulls(0)}))
 
     def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:
-        """Settle the types of all columns: those of *schema*, else what the values are.
+        """Determine the types of all columns, from *schema* or else from the values, and return the writing function.
 
         Raises:
             DataError: as :meth:`write`; names row and column.
@@ -80,12 +81,12 @@ class DatasetFormat:
                 _save(Path(folder) / "rows", table, "rt-check")
                 _load(Path(folder) / "rows")
 
-        known = schema and without_categories(schema)  # datasets has none of its own kind
+        known = schema and without_categories(schema)  # datasets does not store categories as Arrow does
         return partial(_write_rows, settle(rows, texts, known, attempt))
 
 
 def _write_rows(schema: Any, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write batch by batch to a file of Arrow's, which ``datasets`` then copies without loading it."""
+    """Write batch by batch to an Arrow file, which ``datasets`` then copies without loading it into memory."""
     import pyarrow as pa
 
     from rt_framework.builtin.formats.arrow import to_batches
@@ -96,7 +97,7 @@ def _write_rows(schema: Any, path: Path, rows: Iterable[Mapping[str, Any]]) -> N
             for batch in to_batches(rows, schema):
                 out.write_batch(batch)
         with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
-            # Without a fingerprint datasets makes one by loading the whole table into memory.
+            # Without a fingerprint datasets computes one by loading the whole table into memory.
             with file.open("rb") as written:
                 fingerprint = hashlib.file_digest(written, "sha256").hexdigest()[:16]
             _save(path, stream.read_all(), fingerprint)
@@ -120,7 +121,7 @@ def _fitting() -> Iterator[None]:
 
 
 def _load(path: Path) -> Any:
-    """The one data set at *path*."""
+    """Return the data set that is saved at *path*."""
     import datasets
 
     try:
@@ -129,7 +130,7 @@ def _load(path: Path) -> Any:
         raise DataError(f"{path}: no saved data set; save one with save_to_disk, or set data.format") from None
     except OSError:
         raise
-    except Exception as error:  # broken metadata ends in almost any exception there
+    except Exception as error:  # broken metadata can end in almost any exception in datasets
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{path}: broken data set: {problem}; save it again with save_to_disk") from None
     if isinstance(found, datasets.DatasetDict):

@@ -1,4 +1,4 @@
-"""JSON: one array of objects."""
+"""The format of JSON files that hold one array of objects."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rt_framework.protocols import Write
 
 
 class JsonFormat:
-    """An array of objects. The whole file is held in memory while it is read; JSON lines is for large data."""
+    """Format of an array of objects. Reading holds the whole file in memory; JSON lines is for large data."""
 
     suffixes: Sequence[str] = (".json",)
 
     def detect(self, path: Path) -> bool:
-        """A file named ``.json`` that does not start with an object: that would be JSON lines."""
+        """Return whether the path is a ``.json`` file that does not start with an object, as JSON lines would."""
         return path.is_file() and has_suffix(path, self.suffixes) and first_character(path) != "{"
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """The objects of the array; an empty file has none.
+        """Yield the objects of the array; an empty file has none.
 
         Raises:
-            DataError: it cannot be read, is broken JSON (with line and column), or is no array of objects.
+            DataError: the file cannot be read, is broken JSON (with line and column), or is no array of objects.
         """
         with reading(path):
             text = path.read_text(encoding="utf-8-sig")
@@ -38,10 +38,10 @@ class JsonFormat:
             yield row
 
     def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write an array, one record a line.
+        """Write an array, with one record per line.
 
         Raises:
-            DataError: a value that JSON cannot hold, NaN among them.
+            DataError: JSON cannot hold a value, NaN for example.
         """
         with path.open("w", encoding="utf-8", newline="\n") as file:
             file.write("[")
@@ -50,7 +50,7 @@ class JsonFormat:
             file.write("\n]\n")
 
     def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:  # noqa: ARG002
-        """Whether JSON can hold every row.
+        """Check that JSON can hold every row, and return :meth:`write`.
 
         Raises:
             DataError: as :meth:`write`.

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line."""
+"""The format of JSON lines, with one object per line."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _WAY_OUT = "correct it: one object a line; an array of objects is data.format: j
 
 
 class JsonlFormat:
-    """One object a line, read and written one at a time. Blank lines and a byte order mark are skipped."""
+    """Format of one object per line, read and written one at a time. Blank lines and a byte order mark are skipped."""
 
     suffixes: Sequence[str] = (".jsonl", ".ndjson")
 
     def detect(self, path: Path) -> bool:
-        """By name, or a ``.json`` file that starts with an object."""
+        """Return whether the file has this format's suffix, or is a ``.json`` file that starts with an object."""
         if not path.is_file():
             return False
         return has_suffix(path, self.suffixes) or (has_suffix(path, (".json",)) and first_character(path) == "{")
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """The objects, one at a time.
+        """Yield the objects, one at a time.
 
         Raises:
             DataError: the file cannot be read, or a line is broken; names the line.
         """
-        # Bytes, because text is decoded in blocks: the line of a broken character would be lost.
+        # Bytes, because text is decoded in blocks, which would lose the number of the line with a broken character.
         with reading(path), path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
@@ -39,17 +39,17 @@ class JsonlFormat:
                     yield _object(text, f"{path}: line {number}")
 
     def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write one object a line.
+        """Write one object per line.
 
         Raises:
-            DataError: a value that JSON cannot hold, NaN among them.
+            DataError: JSON cannot hold a value, NaN for example.
         """
         with path.open("w", encoding="utf-8", newline="\n") as file:
             for number, row in enumerate(rows):
                 file.write(row_to_json(row, number) + "\n")
 
     def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:  # noqa: ARG002
-        """Whether JSON can hold every row.
+        """Check that JSON can hold every row, and return :meth:`write`.
 
         Raises:
             DataError: as :meth:`write`.

@@ -1,4 +1,4 @@
-"""Parquet, with nested columns."""
+"""The format of Parquet files, with nested columns."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from rt_framework.builtin.formats.text import has_suffix, reading
 from rt_framework.errors import DataError
 from rt_framework.protocols import Write
 
-# pyarrow is imported on use: to detect a format, all of them are made.
+# pyarrow is imported only where it is used, since an instance of every format is made to detect a file's format.
 
 _GROUP_BYTES = 64 * 2**20
-"""Of Arrow, after which a row group is written: it is what is held in memory."""
+"""Bytes of Arrow data that are held in memory before they are written as a row group."""
 
 
 class ParquetFormat:
-    """A Parquet file, read and written in batches. The columns that a file has keep their types."""
+    """Format of a Parquet file, read and written in batches. The columns that a file has keep their types."""
 
     suffixes: Sequence[str] = (".parquet",)
 
     def detect(self, path: Path) -> bool:
-        """By name."""
+        """Return whether the path is a file with the suffix of this format."""
         return path.is_file() and has_suffix(path, self.suffixes)
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """The rows, one at a time; nested columns are lists and dicts.
+        """Yield the rows, one at a time; nested columns are lists and dicts.
 
         Raises:
-            DataError: the file cannot be read, is broken, or holds what Python has no value for.
+            DataError: the file cannot be read, is broken, or has a value that Python cannot represent.
         """
         from rt_framework.builtin.formats.arrow import BATCH_ROWS, to_rows
 
@@ -42,7 +42,7 @@ class ParquetFormat:
                 raise DataError(f"{path}: {error}") from None
 
     def schema(self, path: Path) -> Any:
-        """Its columns.
+        """Return the columns of the file.
 
         Raises:
             DataError: as :meth:`read`.
@@ -51,7 +51,7 @@ class ParquetFormat:
             return file.schema_arrow
 
     def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write the union of all columns; they are held in memory, as Arrow, until the last row settles their types.
+        """Write the union of all columns, held in memory, as Arrow, until the last row determines their types.
 
         Raises:
             DataError: a column holds values without a common type, or of a type that Parquet lacks.
@@ -62,7 +62,7 @@ class ParquetFormat:
         _write(path, table.to_batches(), table.schema)
 
     def prepare(self, rows: Iterable[Mapping[str, Any]], texts: Collection[str], schema: Any) -> Write:
-        """Settle the types of all columns: those of *schema*, else what the values are.
+        """Determine the types of all columns, from *schema* or else from the values, and return the writing function.
 
         Raises:
             DataError: as :meth:`write`; names row and column.
@@ -76,7 +76,7 @@ class ParquetFormat:
             _write(sink := pa.BufferOutputStream(), table.to_batches(), table.schema)
             try:
                 pq.ParquetFile(pa.BufferReader(sink.getvalue())).read()
-            except (OSError, pa.ArrowException) as error:  # nested too deeply, for one
+            except (OSError, pa.ArrowException) as error:  # for example because it is nested too deeply
                 raise DataError(f"cannot be read again from Parquet: {error}; remove it, or write jsonl") from error
 
         return partial(_write_rows, settle(rows, texts, schema, attempt))
@@ -89,7 +89,7 @@ def _write_rows(schema: Any, path: Path, rows: Iterable[Mapping[str, Any]]) -> N
 
 
 def _write(place: Any, batches: Iterable[Any], schema: Any) -> None:
-    """Write batches to a path or stream, in row groups of a sensible size."""
+    """Write batches to a path or stream, in row groups of about :data:`_GROUP_BYTES`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""What the text formats share: opening, strict JSON, and errors that name the place."""
+"""Shared code of the text formats: opening files, strict JSON, and errors that name the place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what the system says about an unreadable file into one clear line.
+    """Turn the system's errors about an unreadable file into a :class:`DataError` of one clear line.
 
     Raises:
         DataError: the file cannot be opened, read or decoded.
@@ -38,7 +38,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def first_character(path: Path) -> str:
-    """The first character that is not blank; ``""`` when there is none or the file cannot be read."""
+    """Return the first character that is not blank; ``""`` when there is none or the file cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(4096).decode("utf-8-sig", "ignore").lstrip()[:1]
@@ -47,35 +47,35 @@ def first_character(path: Path) -> str:
 
 
 def has_suffix(path: Path, suffixes: Sequence[str]) -> bool:
-    """Whether the name ends with one of *suffixes*, in capitals or not."""
+    """Return whether the name ends with one of *suffixes*, in any letter case."""
     return path.name.lower().endswith(tuple(suffixes))
 
 
 class Unfit(ValueError):
-    """JSON that Python would read as something else than it says."""
+    """JSON that Python would read as something other than what is written there."""
 
 
 @frozen
 class _Fault:
-    """Stands for a value that cannot be read."""
+    """Placeholder for a value that cannot be read."""
 
     why: str
 
 
 def from_json(text: str) -> Any:
-    """Parse JSON, strictly: what is read is what is written there.
+    """Parse JSON strictly, so that the result holds exactly what is written there.
 
     Raises:
-        Unfit: a number is too large for Python, is NaN or an infinity, or a key is there twice; says where.
-        ValueError: it is broken.
-        RecursionError: it is nested too deeply.
+        Unfit: a number is too large for Python, is NaN or an infinity, or a key occurs twice; names the place.
+        ValueError: the JSON is broken.
+        RecursionError: the JSON is nested too deeply.
     """
     try:
         return json.loads(text, parse_constant=_refuse, parse_float=_float, object_pairs_hook=_object)
     except json.JSONDecodeError:
         raise
     except ValueError:
-        # Parsed again for the place, which a hook does not know.
+        # Parse again to find the place of the fault, which a hook does not know.
         found = json.loads(
             text, parse_constant=_constant, parse_float=_try(_float), parse_int=_try(int), object_pairs_hook=_told
         )
@@ -121,7 +121,7 @@ def _told(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _faults(value: Any, place: str = "") -> Iterator[str]:
-    """Where in a parsed record, or array of records, the faults are: row, column, and what is wrong there."""
+    """Yield a description of each fault in a parsed record, or array of records: row, column, and what is wrong."""
     if isinstance(value, _Fault):
         yield f"{place or 'it'} {value.why}"
     elif isinstance(value, dict):
@@ -133,7 +133,7 @@ def _faults(value: Any, place: str = "") -> Iterator[str]:
 
 
 def to_json(value: object) -> str:
-    """Strict JSON on one line. A lone surrogate, which UTF-8 cannot hold, is escaped.
+    """Return strict JSON on one line. A lone surrogate, which UTF-8 cannot hold, is escaped.
 
     Raises:
         ValueError: the value holds NaN or an infinity.
@@ -144,7 +144,7 @@ def to_json(value: object) -> str:
 
 
 def row_to_json(row: Mapping[str, Any], number: int) -> str:
-    """A row as one line of JSON.
+    """Return a row as one line of JSON.
 
     Raises:
         DataError: a column cannot be written; names row (from 0) and column.
@@ -158,10 +158,10 @@ def row_to_json(row: Mapping[str, Any], number: int) -> str:
 
 
 def cell(value: object, number: int, column: str) -> str:
-    """One value as JSON.
+    """Return one value as JSON.
 
     Raises:
-        DataError: it cannot be written; names row (from 0) and column.
+        DataError: the value cannot be written; names row (from 0) and column.
     """
     try:
         return to_json(value)

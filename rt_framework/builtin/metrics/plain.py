@@ -1,4 +1,4 @@
-"""Measures of the response without a comparison."""
+"""Metrics of the response alone, without a comparison of two passes."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from rt_framework.spans import Loss, Span
 
 
 class MeanLoss:
-    """L(y|x), in nats a token."""
+    """Mean loss of the response after the instruction, L(y|x), in nats per token."""
 
     direction = "none"
     valid = Range()
 
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
-        """``y|x``."""
+        """Return the spans of the response after the instruction, as ``y|x``."""
         return {"y|x": frame.response_given_instruction(pair)}
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """The mean itself."""
+        """Return the mean token loss."""
         return losses["y|x"].mean
 
 
 class Perplexity(MeanLoss):
-    """exp L(y|x)."""
+    """Perplexity of the response after the instruction, exp L(y|x)."""
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """Perplexity of the response."""
+        """Return the perplexity of the response."""
         return math.exp(losses["y|x"].mean)
 
 
 class Length:
-    """Tokens of the response, without a forward pass: the baseline every selection is to be held against."""
+    """Number of response tokens, without a forward pass: the baseline that every selection should be compared with."""
 
     direction = "none"
     valid = Range()
 
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
-        """``len(y)``."""
+        """Return the spans of the response, to be counted only, as ``len(y)``."""
         return {"len(y)": frame.response_length(pair)}
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """The count."""
+        """Return the number of tokens."""
         return float(losses["len(y)"].tokens)

@@ -14,60 +14,60 @@ from rt_framework.spans import Loss, Span
 
 
 class _Response:
-    """What IFD reads: the response with and without its instruction."""
+    """The spans of IFD: the response with and without its instruction."""
 
     direction = "higher"
 
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
-        """``y|x`` and ``y``."""
+        """Return the spans ``y|x`` and ``y``."""
         return {"y|x": frame.response_given_instruction(pair), "y": frame.response_alone(pair)}
 
 
 class _Instruction:
-    """What r-IFD reads: the instruction with and without its response."""
+    """The spans of r-IFD: the instruction with and without its response."""
 
     direction = "lower"
 
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
-        """``x|y`` and ``x``."""
+        """Return the spans ``x|y`` and ``x``."""
         return {"x|y": frame.instruction_given_response(pair), "x": frame.instruction_alone(pair)}
 
 
 class IFD(_Response):
-    """exp(L(y|x) - L(y)): Superfiltering arXiv 2402.00530 and Selective Reflection-Tuning arXiv 2402.10110."""
+    """IFD, exp(L(y|x) - L(y)): Superfiltering arXiv 2402.00530 and Selective Reflection-Tuning arXiv 2402.10110."""
 
     valid = Range(below=1)
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """Ratio of perplexities, as the exponential of a difference: a perplexity alone overflows soon."""
+        """Return the ratio of perplexities, as the exponential of a difference, since one perplexity can overflow."""
         return math.exp(losses["y|x"].mean - losses["y"].mean)
 
 
 class IFDLoss(_Response):
-    """L(y|x) / L(y): Cherry LLM, arXiv 2308.12032."""
+    """IFD as a ratio of losses, L(y|x) / L(y): Cherry LLM, arXiv 2308.12032."""
 
     valid = Range(at_most=1)
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """Ratio of mean losses."""
+        """Return the ratio of mean losses."""
         return losses["y|x"].mean / losses["y"].mean
 
 
 class RIFD(_Instruction):
-    """exp(L(x|g(y)) - L(x)): reversed IFD, arXiv 2402.10110."""
+    """Reversed IFD, exp(L(x|g(y)) - L(x)), arXiv 2402.10110."""
 
     valid = Range(below=1)
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """Ratio of perplexities."""
+        """Return the ratio of perplexities."""
         return math.exp(losses["x|y"].mean - losses["x"].mean)
 
 
 class RIFDLoss(_Instruction):
-    """L(x|g(y)) / L(x)."""
+    """Reversed IFD as a ratio of losses, L(x|g(y)) / L(x)."""
 
     valid = Range(at_most=1)
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """Ratio of mean losses."""
+        """Return the ratio of mean losses."""
         return losses["x|y"].mean / losses["x"].mean

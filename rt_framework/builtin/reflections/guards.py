@@ -1,6 +1,7 @@
-"""Guards: rewrites that have the right form and must not become training data all the same.
+"""Guards: checks that reject rewrites of the right form that must not become training data.
 
-Each is a conservative test of the text alone. What the original does already is no fault of its rewrite.
+Each guard is a conservative test of the text alone. A trait that the original has already is not held against its
+rewrite.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from rt_framework.model import Pair, Unparsed
 
 _SENTENCE_END = re.compile(r"(?<=[.:?;])\s+|\n")
 _TELLING = 40
-"""Characters from which on a sentence is ours and no coincidence."""
+"""Least length in characters of a sentence that is recognised as ours; a shorter one may occur by coincidence."""
 
 
 @frozen
 class Rewrite:
-    """A parsed answer beside the pair that it is to replace."""
+    """A parsed answer, with the pair that it is to replace."""
 
     old: Pair
     new: Pair
     texts: tuple[str, ...]
-    """The parts that were rewritten."""
+    """Texts of the parts that were rewritten."""
     token: str
-    """That of the request's fences."""
+    """Token of the request's fences."""
     prompt: tuple[str, ...]
-    """The request's own words."""
+    """The request's own words, without any sample's text."""
 
     @property
     def before(self) -> str:
@@ -41,7 +42,7 @@ class Rewrite:
 
 
 def objection(rewrite: Rewrite) -> Unparsed | None:
-    """The first guard's word against a rewrite, if any has one."""
+    """Return the objection of the first guard that has one against a rewrite; ``None`` if no guard has."""
     return next((found for guard in _GUARDS if (found := guard(rewrite))), None)
 
 
@@ -92,19 +93,19 @@ _GUARDS: tuple[Callable[[Rewrite], Unparsed | None], ...] = (_leak, _unchanged, 
 
 
 def _squeezed(text: str) -> str:
-    """The text with every run of white space as one space."""
+    """Return the text with every run of white space replaced by one space."""
     return " ".join(text.split())
 
 
 @lru_cache(maxsize=16)
 def _sentences(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Sentences long enough to be recognised. Prompts are few, answers are many."""
+    """Return the sentences that are long enough to be recognised. Cached, as prompts are few and answers many."""
     parts = (_squeezed(part) for text in texts for part in _SENTENCE_END.split(text))
     return tuple(part for part in parts if len(part) >= _TELLING)
 
 
 def _ends_in_code(text: str) -> bool:
-    """Whether a Markdown code block is still open at the end."""
+    """Return whether a Markdown code block is still open at the end of a text."""
     opened = 0
     for found in re.finditer(r"^[ \t]*(`{3,})([^`\n]*)$", text, re.MULTILINE):
         ticks, info = len(found[1]), found[2].strip()

@@ -1,4 +1,4 @@
-"""Reflection on the instruction."""
+"""The reflection on the instruction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rt_framework.builtin.reflections.reflecting import Reflecting
 
 
 class InstructionReflection(Reflecting):
-    """A new instruction and a new answer to it (step 1 of arXiv 2402.10110). The old input is left out."""
+    """Reflection that gives a new instruction and its answer (step 1 of arXiv 2402.10110), without the old input."""
 
     task = INSTRUCTION
     rewrites: Sequence[str] = ("instruction", "response")

@@ -1,4 +1,4 @@
-"""The reading of a rewrite: every part written out, or no answer at all."""
+"""Strict parsing of a rewrite: every part has to be written out, or the answer is not used."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PLACEHOLDER_WORDS = re.compile(r"<[a-z]+(?: [a-z]+)+>|<(?:critique|instruction|
 
 
 def read(task: Task, reply: Reply, token: str, structured: bool) -> dict[str, str] | Unparsed:
-    """Every part of the answer, without the white space around it, or why there is none.
+    """Return every part of the answer, stripped of white space, or the reason why the answer cannot be used.
 
     Args:
         task: what was asked.
         reply: the raw answer.
-        token: that of the request's fences.
+        token: token of the request's fences.
         structured: whether JSON was asked for; else text with markers.
     """
     without = lacking(reply)

@@ -1,4 +1,4 @@
-"""What teachers are asked. The criteria are those of arXiv 2310.11716 and 2402.10110; the wording is our own."""
+"""Prompts for the teacher, with the criteria of arXiv 2310.11716 and 2402.10110 in our own wording."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rt_framework.model import Pair
 
 @frozen
 class Task:
-    """One reflection as the teacher sees it."""
+    """The instructions of one reflection to the teacher."""
 
     name: str
     system: str
     parts: Mapping[str, str]
-    """Parts of the answer in order, and what each is to hold."""
+    """Parts of the answer in order, each with a description of what it should hold."""
 
 
 _DATA = """\
@@ -93,12 +93,12 @@ each of them once, all of them written out and complete."""
 
 
 def own_texts(task: Task) -> tuple[str, ...]:
-    """The words of a request that are ours, without any sample's."""
+    """Return the words of a request that are ours, without any sample's text."""
     return (task.system, _JSON_FORM, _MARKER_FORM, _REPAIR)
 
 
 def question(task: Task, pair: Pair, token: str, index: int, structured: bool) -> str:
-    """The user message: the example between fences, the form of the answer, and after a failure a repair."""
+    """Return the user message: the example between fences, the form of the answer, and a repair after a failure."""
     parts = task.parts
     form = _JSON_FORM + json_form(parts) if structured else _MARKER_FORM + marker_form(parts, token)
     repair = [_REPAIR.format(attempt=index + 1)] if index else []
@@ -106,7 +106,7 @@ def question(task: Task, pair: Pair, token: str, index: int, structured: bool) -
 
 
 def _before(pair: Pair, token: str) -> Sequence[str]:
-    """The conversation before the example, if there is any."""
+    """Return the conversation before the example, if there is one."""
     shown = earlier(pair, token)
     return ["The conversation before the example, for context:", *shown] if shown else []
 

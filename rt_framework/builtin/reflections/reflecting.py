@@ -1,4 +1,4 @@
-"""What all reflections share: one request in, one strict reading out."""
+"""The common part of all reflections: rendering of a request and strict parsing of its answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rt_framework.model import Pair, Reply, Request, Sampling, Turn, Unparsed
 
 
 class Reflecting:
-    """A reflection that a subclass describes by its task and the parts that it rewrites."""
+    """A reflection that a subclass defines by its task and the parts that it rewrites."""
 
     task: Task
     rewrites: Sequence[str]
@@ -25,7 +25,7 @@ class Reflecting:
         self._settings = settings
 
     def render(self, pair: Pair, index: int, structured: bool) -> Request:
-        """The request for the *index*-th answer. Those after the first change temperature, seed and prompt."""
+        """Return the request for the *index*-th answer. Later ones change temperature, seed and prompt."""
         own = self._settings
         sampling = Sampling(
             temperature=own.retry_temperature if index else own.temperature,
@@ -38,7 +38,7 @@ class Reflecting:
         return Request(self.task.name, pair.hash, index, messages, sampling, schema)
 
     def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:
-        """The new pair, whole, or why the answer cannot be used."""
+        """Return the new pair, complete, or the reason why the answer cannot be used."""
         token = token_of(pair)
         answer = read(self.task, reply, token, structured=request.schema is not None)
         if isinstance(answer, Unparsed):
@@ -49,14 +49,17 @@ class Reflecting:
 
 
 def _rewritten(pair: Pair, answer: Mapping[str, str]) -> Pair:
-    """The pair with the answer's parts. A new instruction stands alone, so the old input goes."""
+    """Return the pair with the answer's parts. A new instruction stands alone, so the old input is dropped."""
     if "instruction" not in answer:
         return evolve(pair, response=answer["response"])
     return evolve(pair, instruction=answer["instruction"], input="", response=answer["response"])
 
 
 def _schema(names: Sequence[str]) -> Mapping[str, Any]:
-    """JSON schema of the answer. Property order counts: the critique is written before what follows from it."""
+    """Return the JSON schema of the answer.
+
+    The order of its properties matters: the critique is written before the rewrite that follows from it.
+    """
     return {
         "type": "object",
         "properties": {name: {"type": "string", "minLength": 1} for name in names},

@@ -1,4 +1,4 @@
-"""Reflection on the response."""
+"""The reflection on the response."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rt_framework.builtin.reflections.reflecting import Reflecting
 
 
 class ResponseReflection(Reflecting):
-    """A better answer to the same instruction (step 3 of arXiv 2402.10110)."""
+    """Reflection that gives a better answer to the same instruction (step 3 of arXiv 2402.10110)."""
 
     task = RESPONSE
     rewrites: Sequence[str] = ("response",)

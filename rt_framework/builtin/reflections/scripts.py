@@ -1,4 +1,4 @@
-"""The writing systems of a text, to notice an answer in another language than was asked for."""
+"""Detection of the writing systems of a text, to notice an answer in another language than the original."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TRACE = 0.05
 
 
 def scripts(text: str) -> Counter[str]:
-    """Number of letters by script, such as ``LATIN``; Chinese characters and kana count as one, ``CJK``."""
+    """Return the number of letters by script, such as ``LATIN``; Chinese characters and kana both count as ``CJK``."""
     # Compatibility forms (full-width, mathematical) count as the letters that they stand for.
     found: Counter[str] = Counter()
     for char, count in Counter(unicodedata.normalize("NFKC", text)).items():
@@ -29,10 +29,10 @@ def _script(letter: str) -> str:
 
 
 def drift(old: str, new: str) -> tuple[str, str] | None:
-    """The main scripts of both texts, where the new one's is foreign to the old text; else ``None``.
+    """Return the main scripts of the old and the new text, if the new one is foreign to the old text; else ``None``.
 
-    Each text needs 20 letters, more than 60 % of them in its main script. A script with 5 % of the
-    old letters is not foreign: a translation exercise holds two.
+    Each text needs 20 letters, more than 60 % of them in its main script. A script with at least 5 % of the old letters
+    is not foreign, because a translation exercise holds two scripts.
     """
     before, after = scripts(old), scripts(new)
     if min(before.total(), after.total()) < _MIN_LETTERS:

@@ -10,7 +10,7 @@ from rt_framework.model import MOST_TEMPERATURE, MOST_TOKENS
 
 @frozen
 class ReflectionSettings:
-    """Options of ``instruction`` and ``response``."""
+    """Options of the reflections ``instruction`` and ``response``."""
 
     temperature: float = field(default=0.0, validator=within(least=0, most=MOST_TEMPERATURE))
     """Sampling temperature of the first request."""

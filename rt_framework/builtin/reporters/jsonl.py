@@ -1,4 +1,4 @@
-"""Every event of a run as a line of JSON."""
+"""A reporter that writes every event of a run as a line of JSON."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from rt_framework.hookspecs import EventHooks
 from rt_framework.kit.stdout import own
 
 _MOST = 10_000_000
-"""Bytes that the first event of a file may have."""
+"""Greatest length in bytes of the first event of a file."""
 
 
 class JsonlReporter:
-    """Writes ``{"event": NAME, "time": …, FIELD: …}`` a line, in ASCII: what a text holds, no terminal obeys.
+    """Reporter that writes one line ``{"event": NAME, "time": …, FIELD: …}`` for each event, in ASCII.
+
+    ASCII, because then no terminal can interpret a text in it as a command.
 
     Raises:
-        ConfigError: the file holds something else than events.
+        ConfigError: the file holds something other than events.
         DiskError: the file cannot be opened.
     """
 
@@ -34,7 +36,7 @@ class JsonlReporter:
         self._file: TextIO | None = None
         self._path = None if settings.path is None else Path(settings.path)
         self.outputs = () if self._path is None else (self._path,)
-        """The file that this appends to; a run refuses one that it reads or writes itself."""
+        """Files that the reporter appends to; a run refuses a file that it reads or writes itself."""
         if self._path is not None:
             try:
                 _check(self._path)
@@ -53,24 +55,25 @@ class JsonlReporter:
 
     def _write(self, name: str, event: AttrsInstance) -> None:
         said = {"event": name, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **_plain(asdict(event))}
-        if self._file is None and self._path is not None:  # made only now: a run that is refused leaves no file
+        if self._file is None and self._path is not None:  # created late, so that a run that is refused leaves no file
             self._file = self._open(self._path)
         file = self._file or own()
         try:
             file.write(json.dumps(said) + "\n")
             file.flush()
         except BrokenPipeError:
-            # Whoever read has gone. What is still to be written at exit goes nowhere, instead of failing there.
+            # The reader has closed the pipe. Redirect the output that is still flushed at exit, instead of failing
+            # there.
             os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
             raise
 
 
 def _check(path: Path) -> None:
-    """Whether events can be appended to a file: it is new, empty or a FIFO, or its first line is an event.
+    """Check that events can be appended to a file: it is new, empty or a FIFO, or its first line is an event.
 
     Raises:
-        ConfigError: it holds something else, or is a link.
-        OSError: its folder is not there.
+        ConfigError: the file holds something else, or is a link.
+        OSError: its folder does not exist.
     """
     if path.is_symlink():
         raise ConfigError(f"{path}: is a link, and nothing is written through one; name the file itself")
@@ -88,7 +91,7 @@ def _check(path: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """*value* as JSON has it: a number that is none there, and what else JSON does not know, by its text."""
+    """Return *value* as JSON allows it: NaN, infinities and types that JSON lacks become text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -98,7 +101,7 @@ def _plain(value: Any) -> Any:
 
 
 def _writes(hook: str) -> Any:
-    """The implementation of one event hook."""
+    """Return the implementation of one event hook."""
 
     def write(self: JsonlReporter, event: AttrsInstance) -> None:
         self._write(hook.removeprefix("rt_"), event)

@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class JsonlSettings:
-    """Options of ``jsonl``."""
+    """Options of the reporter ``jsonl``."""
 
     path: str | None = None
     """File to append to; standard output when left out."""

@@ -32,15 +32,15 @@ def _check_size(fraction: float | None, count: int | None) -> None:
 
 
 def _size(fraction: float | None, count: int | None, total: int) -> int:
-    """Number of samples to select, rounded up: a share that rounds to 0 must not become all or none."""
+    """Return the number of samples to select, rounded up: a share that rounds to 0 must not become all or none."""
     if count is not None:
         return count
-    # As written in decimal: 0.07 × 100 is 7, while the product of the floats is just above it.
+    # Computed with the decimal fraction as written: 0.07 × 100 is 7, but the product of the floats is slightly above 7.
     return math.ceil(Fraction(str(fraction)) * total)
 
 
 def _ranked(rows: Sequence[Scored], settings: TopSettings) -> tuple[array[int], int]:
-    """Positions of the samples with a valid score, best first, and how many of them are selected."""
+    """Return the positions of the samples with a valid score, best first, and how many of them are selected."""
     sign = -1.0 if settings.order == "higher" else 1.0
     places, numbers, values = array("Q"), array("Q"), array("d")
     for place, row in enumerate(rows):
@@ -49,7 +49,7 @@ def _ranked(rows: Sequence[Scored], settings: TopSettings) -> tuple[array[int], 
             places.append(place)
             numbers.append(row.row)
             values.append(sign * value)
-    # Twice, because a key of both would be a tuple a row.
+    # Two stable sorts, because one sort by both keys would need a tuple per row.
     order = sorted(range(len(places)), key=numbers.__getitem__)
     order.sort(key=values.__getitem__)
     total = len(places) if settings.of == "valid" else len(rows)
@@ -58,7 +58,7 @@ def _ranked(rows: Sequence[Scored], settings: TopSettings) -> tuple[array[int], 
 
 
 def _ranks(order: Sequence[int], total: int) -> array[int]:
-    """The rank from 1 at each position; 0 where there is none."""
+    """Return the rank, from 1, of each position; 0 for a position that is not ranked."""
     ranks = array("Q", [0]) * total
     for rank, place in enumerate(order, start=1):
         ranks[place] = rank
@@ -67,7 +67,7 @@ def _ranks(order: Sequence[int], total: int) -> array[int]:
 
 @frozen
 class Top:
-    """The best samples by a metric. Of equal ones the earlier row ranks first.
+    """Selector of the best samples by a metric. Among equal scores the earlier row ranks first.
 
     Raises:
         ConfigError: not exactly one of fraction and count, or one outside its range.
@@ -100,11 +100,11 @@ class Top:
 
 @frozen
 class LengthMatched:
-    """A control for :class:`Top`: other samples whose responses are as long as those that it selects.
+    """A control for :class:`Top`: other samples with responses as long as those that it selects.
 
-    For each sample that ``top`` selects with the same options, best first, the sample with the nearest
-    response length in characters is taken, from those with a valid score that ``top`` does not
-    select. Where too few of these are left, the rest comes from ``top``'s own, and the reason says so.
+    For each sample that ``top`` selects with the same options, best first, the sample with the nearest response length
+    in characters is taken, from those with a valid score that ``top`` does not select. Where too few of these are left,
+    the rest comes from the selection of ``top``, and the reason says so.
 
     Raises:
         ConfigError: as for :class:`Top`.
@@ -128,7 +128,7 @@ class LengthMatched:
 
 
 class _Matches:
-    """Which sample was taken for which of the top."""
+    """The matched samples, and for each the sample of the top that it was taken for."""
 
     def __init__(
         self, rows: Sequence[Scored], order: Sequence[int], size: int, settings: LengthMatchedSettings
@@ -144,13 +144,13 @@ class _Matches:
         self._matched = _ranks(self._taken(lambda at: draw(rows[at], settings.seed)), len(rows))
 
     def _taken(self, luck: Callable[[int], str]) -> array[int]:
-        """The position taken for each rank of the top."""
+        """Return the position taken for each rank of the top."""
         outside = LengthPool(self._order[self._size :], self._lengths, luck)
         inside = LengthPool(self._order[: self._size], self._lengths, luck)
         return array("Q", ((outside or inside).take(self._lengths[place]) for place in self._order[: self._size]))
 
     def verdict(self, at: int) -> Verdict:
-        """On the sample at a position."""
+        """Return the verdict on the sample at a position."""
         rank, by = self._matched[at], f"the top {self._size} by {self._metric}"
         if rank:
             return Verdict(True, self._reason(at, rank))
@@ -169,7 +169,7 @@ class _Matches:
 
 @frozen
 class Threshold:
-    """Every sample whose value of a metric lies within the bounds.
+    """Selector of every sample whose value of a metric lies within the bounds.
 
     Raises:
         ConfigError: no bound is given.
@@ -188,7 +188,7 @@ class Threshold:
 
     @property
     def bounds(self) -> dict[str, Range]:
-        """Those of the metric."""
+        """Bounds by metric."""
         return {self.settings.metric: self._range}
 
     @property
@@ -211,10 +211,10 @@ class Threshold:
 
 @frozen
 class Random:
-    """A random subset of all samples, drawn by a hash of seed and sample id.
+    """Selector of a random subset of all samples, drawn by a hash of seed and sample id.
 
-    A sample's place in the draw depends on no other sample: a row added to the input replaces at
-    most one of those selected before.
+    A sample's place in the draw depends on no other sample: a row added to the input replaces at most one of those
+    selected before.
 
     Raises:
         ConfigError: not exactly one of fraction and count, or one outside its range.
@@ -227,7 +227,7 @@ class Random:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """No metric."""
+        """The empty tuple, since no metric is read."""
         return ()
 
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:

@@ -11,7 +11,7 @@ from rt_framework.model import Range
 
 @frozen
 class BestSettings:
-    """Options of ``highest`` and ``lowest``."""
+    """Options of the selectors ``highest`` and ``lowest``."""
 
     metric: str
     """The metric that decides."""
@@ -21,7 +21,7 @@ class BestSettings:
 
 @frozen
 class TopSettings:
-    """Options of ``top``. Give either *fraction* or *count*."""
+    """Options of the selector ``top``. Give either *fraction* or *count*."""
 
     metric: str
     """The metric that ranks."""
@@ -37,7 +37,7 @@ class TopSettings:
 
 @frozen
 class LengthMatchedSettings(TopSettings):
-    """Options of ``length-matched``: those of the ``top`` selection that it is a control for."""
+    """Options of the selector ``length-matched``: those of the ``top`` selection that it is a control for."""
 
     seed: int = 0
     """Decides between samples that match equally well."""
@@ -45,7 +45,7 @@ class LengthMatchedSettings(TopSettings):
 
 @frozen
 class ThresholdSettings:
-    """Options of ``threshold``. Give at least one bound."""
+    """Options of the selector ``threshold``. Give at least one bound."""
 
     metric: str
     """The metric that is compared with the bounds."""
@@ -61,7 +61,7 @@ class ThresholdSettings:
 
 @frozen
 class RandomSettings:
-    """Options of ``random``. Give either *fraction* or *count*."""
+    """Options of the selector ``random``. Give either *fraction* or *count*."""
 
     fraction: float | None = None
     """Share of all samples to select, in (0, 1]; rounded up to whole samples."""

@@ -1,8 +1,8 @@
 """Selectors between the versions of one sample.
 
-All follow one rule: the version held so far is replaced only by one that is strictly better. Of
-several better ones the best wins, of equal ones the first. A version without a valid score, or
-outside a gate, cannot win; when none can, the held one stays.
+All follow one rule: the version held so far is replaced only by a version that is strictly better. Of several better
+versions the best wins, and of equal ones the first. A version without a valid score, or outside a gate, cannot win;
+when no version can win, the held one stays.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rt_framework.model import Choice, Scored
 
 @frozen
 class _Best:
-    """The rule above; a subclass says which direction is better."""
+    """The rule of this module; a subclass states which direction is better."""
 
     settings: BestSettings
     sign: ClassVar[int]
     """1 when higher values are better, else -1."""
     words: ClassVar[tuple[str, str]]
-    """The sign and the word for *better* in reasons."""
+    """Comparison sign and the word for *better* in reasons."""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -33,18 +33,18 @@ class _Best:
         return tuple(dict.fromkeys((self.settings.metric, *self.settings.gates)))
 
     def choose(self, candidates: Sequence[Scored]) -> Choice:
-        """Keep the best version that can win; the held one, which is first, on a tie."""
+        """Keep the best version that can win; on a tie the held version, which is the first candidate."""
         judged = {row.version.name: self._judge(row) for row in candidates}
         able = {name: value for name, value in judged.items() if not isinstance(value, str)}
         held = candidates[0].version.name
         if not able:
             return Choice(held, f"no version can win: {_listed(judged)}")
-        # max() returns the first of equal ones.
+        # max() returns the first of equal values.
         best = max(able, key=lambda name: self.sign * able[name])
         return Choice(best, self._reason(best, held, judged, able))
 
     def _judge(self, row: Scored) -> float | str:
-        """The value that decides, or why the version cannot win."""
+        """Return the value that decides, or why the version cannot win."""
         values: dict[str, float] = {}
         for metric in self.needs:
             value, gate = valid(row, metric), self.settings.gates.get(metric)
@@ -73,7 +73,7 @@ def _listed(judged: Mapping[str, float | str]) -> str:
 
 @frozen
 class Highest(_Best):
-    """The version with the highest value of a metric (step 2 of arXiv 2402.10110, with ``ifd``)."""
+    """Selector of the version with the highest value of a metric (step 2 of arXiv 2402.10110, with ``ifd``)."""
 
     sign = 1
     words = (">", "higher")
@@ -81,17 +81,17 @@ class Highest(_Best):
 
 @frozen
 class Lowest(_Best):
-    """The version with the lowest value of a metric (step 4 of arXiv 2402.10110, with ``r-ifd``)."""
+    """Selector of the version with the lowest value of a metric (step 4 of arXiv 2402.10110, with ``r-ifd``)."""
 
     sign = -1
     words = ("<", "lower")
 
 
 class Newest:
-    """The newest version, whatever it scores: reflection without selection (arXiv 2310.11716)."""
+    """Selector of the newest version, whatever it scores: reflection without selection (arXiv 2310.11716)."""
 
     needs: Sequence[str] = ()
-    """It reads no metric."""
+    """Empty, since no metric is read."""
 
     def choose(self, candidates: Sequence[Scored]) -> Choice:
         """Keep the last candidate."""

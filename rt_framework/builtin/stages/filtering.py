@@ -1,4 +1,4 @@
-"""Stages that let samples through or drop them, with the reason."""
+"""Stages that keep or drop samples, with the reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rt_framework.protocols import DatasetSelector, Make, Reflection, StageConte
 
 
 class Gate:
-    """Drops a sample whose kept version has a score outside the range, or none."""
+    """Stage that drops a sample whose kept version has a score outside the range, or none."""
 
     reflections: Mapping[str, Reflection] = MappingProxyType({})
 
@@ -31,7 +31,7 @@ class Gate:
             make("metrics", metric)
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
-        """Let the sample pass, or drop it."""
+        """Return the sample if it passes, else its end with the reason."""
         (scores,) = await ctx.score((sample.current,), self.needs)
         for metric, bounds in self.bounds.items():
             fault = _fault(metric, scores[metric], bounds)
@@ -42,7 +42,7 @@ class Gate:
 
 
 class Unimproved:
-    """What becomes of samples whose response was not improved."""
+    """Stage that drops or keeps the samples whose response was not improved."""
 
     needs: Sequence[str] = ()
     reflections: Mapping[str, Reflection] = MappingProxyType({})
@@ -58,7 +58,7 @@ class Unimproved:
 
 
 class Measure:
-    """Scores the original and the kept version, so that the report can compare them. Changes nothing."""
+    """Stage that scores the original and the kept version, so that the report can compare them. Changes nothing."""
 
     reflections: Mapping[str, Reflection] = MappingProxyType({})
 
@@ -68,13 +68,13 @@ class Measure:
             make("metrics", metric)
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
-        """Ask for the scores; they are remembered with the sample."""
+        """Score both versions; the scores are stored with the sample."""
         await ctx.score((sample.original, sample.current), self.needs)
         return sample
 
 
 class Select:
-    """Keeps a subset of the data set."""
+    """Stage that keeps a subset of the data set."""
 
     reflections: Mapping[str, Reflection] = MappingProxyType({})
 
@@ -86,7 +86,7 @@ class Select:
         self.bounds = getattr(self._selector, "bounds", {})
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:  # noqa: ARG002
-        """Decide on all samples at once, by the scores that they come with."""
+        """Decide on all samples at once, by the scores that come with them."""
         verdicts = self._selector.select(scored_rows(samples, self.needs))
         return (self._outcome(*decided) for decided in zip(samples, verdicts, strict=True))
 
@@ -97,7 +97,7 @@ class Select:
 
 
 def _fault(metric: str, score: Score, bounds: Range) -> str | None:
-    """Why a score does not pass, in words that are the same for every sample of that kind."""
+    """Return why a score does not pass, in words that are the same for every sample with that fault."""
     if score.value is None:
         return f"gate {metric}: not scored ({score.status})"
     return None if score.value in bounds else f"gate {metric}: not {bounds}"

@@ -13,7 +13,7 @@ from rt_framework.protocols import Make, Reflection, Selector, StageContext
 
 
 class Reflect:
-    """Asks the teacher for a rewrite of the current version; in exhaustive mode of every version."""
+    """Stage that asks the teacher for a rewrite of the current version; in exhaustive mode of every version."""
 
     needs: Sequence[str] = ()
 
@@ -24,7 +24,7 @@ class Reflect:
         self.reflections: Mapping[str, Reflection] = {spec.name: self._reflection}
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
-        """Add the rewrites, or note why there is none."""
+        """Add the rewrites to the sample, or note the failures."""
         versions = sample.versions if ctx.exhaustive else (sample.current,)
         asked = [version for version in versions if not _has_rewrite(sample, version, self._name)]
         outcomes = await asyncio.gather(*(ctx.reflect(self._name, self._reflection, version) for version in asked))
@@ -34,7 +34,7 @@ class Reflect:
 
 
 class Choose:
-    """Keeps one of the current version and its rewrites."""
+    """Stage that keeps the current version or one of its rewrites, as a selector decides."""
 
     reflections: Mapping[str, Reflection] = MappingProxyType({})
 
@@ -45,7 +45,7 @@ class Choose:
         self.needs = tuple(self._selector.needs)
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
-        """Decide, when there is something to decide between."""
+        """Let the selector decide, if there is a rewrite that no choice has judged yet."""
         rivals = sample.rivals
         if not rivals:
             return sample

@@ -1,4 +1,4 @@
-"""What a selection over a data set holds of its samples: ids, row numbers and scores, some fifty bytes each."""
+"""Compact rows of a data set for a selection: ids, row numbers and scores, some fifty bytes per sample."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rt_framework.model import Sample, Score, Scored, Version
 
 
 def scored_rows(samples: Sequence[Sample], metrics: Sequence[str]) -> Sequence[Scored]:
-    """The kept version of each sample with its scores; a text is read when it is asked for."""
+    """Return the kept version of each sample with its scores; a text is read only when it is accessed."""
     return LazySequence(len(samples), _Held(samples, metrics).row)
 
 
 class _Held:
-    """The rows without their texts."""
+    """The rows without their texts, which are read from the samples when they are accessed."""
 
     def __init__(self, samples: Sequence[Sample], metrics: Sequence[str]) -> None:
         self._samples = samples
@@ -31,7 +31,7 @@ class _Held:
                 column.append(score.value, score.status, score.reason)
 
     def row(self, at: int) -> Scored:
-        """The row at a position, without its text for the time being."""
+        """Return the row at a position; its text is not read yet."""
         scores = {metric: Score(*column[at]) for metric, column in self._scores.items()}
         return Scored(self._ids[at], self._numbers[at], partial(self._version, at), scores)
 

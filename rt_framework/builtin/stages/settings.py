@@ -12,7 +12,7 @@ from rt_framework.model import Range
 
 @frozen
 class ReflectSettings:
-    """Options of ``reflect``."""
+    """Options of the stage ``reflect``."""
 
     reflection: Spec
     """A reflection, with options if it needs other ones: ``{instruction: {max_tokens: 2048}}``."""
@@ -20,7 +20,7 @@ class ReflectSettings:
 
 @frozen
 class ChooseSettings:
-    """Options of ``choose``."""
+    """Options of the stage ``choose``."""
 
     selector: Spec
     """A selector over the versions of one sample."""
@@ -28,7 +28,7 @@ class ChooseSettings:
 
 @frozen
 class GateSettings:
-    """Options of ``gate``."""
+    """Options of the stage ``gate``."""
 
     metrics: dict[str, Range]
     """What each metric of the kept version must be."""
@@ -36,7 +36,7 @@ class GateSettings:
 
 @frozen
 class SelectSettings:
-    """Options of ``select``."""
+    """Options of the stage ``select``."""
 
     selector: Spec
     """A selector over the data set."""
@@ -44,7 +44,7 @@ class SelectSettings:
 
 @frozen
 class MeasureSettings:
-    """Options of ``measure``."""
+    """Options of the stage ``measure``."""
 
     metrics: tuple[str, ...]
     """What to score for the report."""
@@ -52,7 +52,7 @@ class MeasureSettings:
 
 @frozen
 class UnimprovedSettings:
-    """Options of ``unimproved``."""
+    """Options of the stage ``unimproved``."""
 
     policy: Literal["drop", "keep"]
     """``drop`` (the paper) or ``keep`` a sample whose response no choice has improved."""

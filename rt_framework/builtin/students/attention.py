@@ -1,7 +1,7 @@
-"""Attention over a packed row, in place of the model's own.
+"""Attention over a packed row, in place of the model's own attention.
 
-transformers looks the attention function up by name for each layer, so a model is lent another one for
-the length of a forward pass and none of its code changes. Each token attends to the nodes of its path.
+transformers looks up the attention function by name in each layer. So a model can use another one for the duration of a
+forward pass without any change of its code. Each token attends to the nodes of its path.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ _NAME = "rt_packed"
 
 @frozen(eq=False)
 class Asked:
-    """What a layer asks of its attention."""
+    """The arguments that a layer passes to its attention."""
 
     query: torch.Tensor
-    """[1 × heads × nodes × width]"""
+    """Queries of all nodes, [1 × heads × nodes × width]."""
     key: torch.Tensor
-    """[1 × heads, or fewer × nodes × width]"""
+    """Keys of all nodes, [1 × key heads × nodes × width], with as many key heads as heads or fewer."""
     value: torch.Tensor
-    """As the key."""
+    """Values of all nodes, in the shape of the keys."""
     scale: float | None
-    """Of the scores; ``None`` is one by the root of the width."""
+    """Factor of the attention scores; ``None`` is one over the square root of the width."""
     window: int | None
     """Sliding window in tokens; ``None`` is full attention."""
     softcap: float | None
-    """Bound of the scores; ``None`` leaves them as they are."""
+    """Bound of the attention scores; ``None`` leaves them unbounded."""
 
     @property
     def groups(self) -> int:
-        """Query heads that share a key head."""
+        """Number of query heads that share a key head."""
         return int(self.query.shape[1] // self.key.shape[1])
 
 
 class RowAttention(Protocol):
-    """The attention of one row."""
+    """The attention of one packed row."""
 
     windows: set[int | None]
     """Sliding windows that layers have asked for, in tokens; ``None`` is full attention."""
 
     def __call__(self, asked: Asked) -> torch.Tensor:
-        """Attend.
+        """Return the attention output of a layer.
 
         Returns:
             [1 × nodes × heads × width]
@@ -64,7 +64,7 @@ _ROW: ContextVar[RowAttention] = ContextVar("row")
 
 @contextmanager
 def packed(model: Any, attention: RowAttention) -> Iterator[None]:
-    """Within, *model* attends by *attention*."""
+    """Let *model* use *attention* within the block."""
     before = model.config._attn_implementation
     token = _ROW.set(attention)
     try:
@@ -91,24 +91,24 @@ def _attend(
     return attention(Asked(query, key, value, scaling, sliding_window, softcap)), None
 
 
-# Under a name without a mask function transformers builds no mask at all.
+# transformers builds no attention mask for an implementation name that has no mask function.
 AttentionInterface.register(_NAME, _attend)
 
 
 @frozen(eq=False)
 class _Run:
-    """The own nodes of one path."""
+    """A run: the consecutive nodes that one path added to the row."""
 
     first: int
     own: int
     keys: torch.Tensor | None
-    """The nodes of the whole path, [keys]; none when they are the own nodes alone."""
+    """All nodes of the path, [keys]; ``None`` if the path has no other nodes than its own."""
     common: int
-    """How many of them come before the own ones."""
+    """Number of nodes of the path that come before its own nodes."""
 
 
 class RunAttention:
-    """Scaled dot-product attention, a run of own nodes at a time. Any device and dtype, soft caps too."""
+    """Scaled dot-product attention, run by run. Works on any device and dtype, and with soft caps."""
 
     def __init__(self, row: PrefixRow, device: torch.device) -> None:
         self.windows: set[int | None] = set()
@@ -123,7 +123,7 @@ class RunAttention:
         self._masks: dict[tuple[int, int, int | None], torch.Tensor | None] = {}
 
     def __call__(self, asked: Asked) -> torch.Tensor:
-        """Attend."""
+        """Return the attention output, computed run by run."""
         query = asked.query
         out = query.new_empty(1, query.shape[2], query.shape[1], asked.value.shape[3])
         for run in self._runs:
@@ -137,7 +137,7 @@ class RunAttention:
         return out
 
     def _mask(self, run: _Run, window: int | None, device: torch.device) -> torch.Tensor | None:
-        """Which keys each query sees, [queries × keys]; none for a plain causal triangle."""
+        """Return which keys each query sees, [queries × keys]; ``None`` for a plain causal triangle."""
         length = run.common + run.own
         if window is not None and window >= length:
             window = None
@@ -153,13 +153,13 @@ class RunAttention:
 
 
 def _of_run(asked: Asked, mask: torch.Tensor | None) -> torch.Tensor:
-    """Attention of one run; without a mask it is causal."""
+    """Return the attention output of one run; without a mask it is causal."""
     query, key, value, groups = asked.query, asked.key, asked.value, asked.groups
     if asked.softcap is None:
         return scaled_dot_product_attention(
             query, key, value, attn_mask=mask, is_causal=mask is None, scale=asked.scale, enable_gqa=groups > 1
         )
-    # The library's kernel has no soft cap.
+    # PyTorch's scaled_dot_product_attention has no soft cap.
     scores = query @ key.repeat_interleave(groups, 1).mT * (asked.scale or query.shape[-1] ** -0.5)
     scores = torch.tanh(scores / asked.softcap) * asked.softcap
     if mask is None:
@@ -171,8 +171,8 @@ def _of_run(asked: Asked, mask: torch.Tensor | None) -> torch.Tensor:
 class VarlenAttention:
     """Flash attention over all runs in one kernel: CUDA, half precision, no soft caps.
 
-    Queries are the own nodes of each path and keys the whole path, gathered. The kernel aligns the causal
-    triangle at the end, so the first own node sees all that is common.
+    The queries are the own nodes of each path, and the keys are the whole path, gathered. The kernel aligns the causal
+    triangle at the end, so the first own node sees all nodes that come before it in its path.
     """
 
     def __init__(self, row: PrefixRow, device: torch.device) -> None:
@@ -183,7 +183,7 @@ class VarlenAttention:
         self._keys_end, self._most_keys = _ends([len(path.nodes) for path in paths], device)
 
     def __call__(self, asked: Asked) -> torch.Tensor:
-        """Attend.
+        """Return the attention output, computed by one kernel call.
 
         Raises:
             NotImplementedError: the model caps attention scores.
@@ -204,11 +204,11 @@ class VarlenAttention:
             window_size=(-1 if asked.window is None else asked.window - 1, 0),
             enable_gqa=asked.groups > 1,
         )
-        assert isinstance(out, torch.Tensor)  # it is a pair only when asked for more
+        assert isinstance(out, torch.Tensor)  # the kernel returns a pair only when asked for more than the output
         return out[None]
 
 
 def _ends(lengths: list[int], device: torch.device) -> tuple[torch.Tensor, int]:
-    """Cumulative lengths as the kernel wants them, from 0, and the largest length."""
+    """Return the cumulative lengths, from 0, in the form that the kernel takes, and the largest length."""
     ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return torch.from_numpy(ends).to(device), max(lengths)

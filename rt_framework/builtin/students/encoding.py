@@ -1,4 +1,4 @@
-"""From token lists to an encoded span: where a target starts and where it is cut. Pure arithmetic."""
+"""Positions of a target in a sequence: start, and cut at the length limit. Pure arithmetic on token lists."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _TOO_SHORT = "one token with nothing before it: no prediction to score"
 def encode_text(
     whole: Sequence[int], boundary: int, paired_context: int | None, limit: int, count_only: bool = False
 ) -> EncodedSpan | SpanLoss:
-    """A span whose context and target were encoded as one text: the published procedure.
+    """Return a span whose context and target were encoded as one text, as in the published procedure.
 
     Args:
         whole: ids of context and target, leading ids included.
         boundary: length of the context encoded by itself: the first target position.
-        paired_context: length of the other pass's context. The target is cut so that it fits behind that one
-            too: the text may have ``limit - paired_context + 1`` tokens.
+        paired_context: length of the other pass's context. The target is cut so that it also fits after that
+            context: the text may have ``limit - paired_context + 1`` tokens.
         limit: longest sequence in tokens.
         count_only: the target is only counted, so its first token needs no prediction.
     """
@@ -38,18 +38,18 @@ def encode_text(
 def encode_ids(
     context: Sequence[int], target: Sequence[int], paired_context: int | None, limit: int, count_only: bool = False
 ) -> EncodedSpan | SpanLoss:
-    """A span whose context and target were encoded apart. Both passes score the same target tokens.
+    """Return a span whose context and target were encoded separately. Both passes score the same target tokens.
 
     Args:
         context: ids of the context.
         target: ids of the target.
         paired_context: length of the other pass's context in tokens, if there is one.
-        limit: longest sequence in tokens; the target is cut to fit behind the longer context.
+        limit: longest sequence in tokens; the target is cut to fit after the longer context.
         count_only: the target is only counted, so its first token needs no prediction.
     """
     other = len(context) if paired_context is None else paired_context
     kept = target[: max(limit - max(len(context), other), 0)]
-    # Where one pass has nothing before the target, its first token has no prediction there.
+    # If one pass has an empty context, the first target token has no prediction there, and both passes skip it.
     skipped = 1 if min(len(context), other) == 0 and not count_only else 0
     ids, start = (*context, *kept), len(context) + skipped
     if start < len(ids):
@@ -60,10 +60,10 @@ def encode_ids(
 
 
 def no_room(context: int, limit: int) -> SpanLoss:
-    """The loss of a span whose context fills the window."""
+    """Return the result for a span whose context fills the window."""
     return SpanLoss(None, 0, "no_room", f"the context takes {context} of {limit} tokens: no room for the target")
 
 
 def empty() -> SpanLoss:
-    """The loss of a span without a target."""
+    """Return the result for a span without a target."""
     return SpanLoss(None, 0, "empty", "the target is empty")

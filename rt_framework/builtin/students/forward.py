@@ -1,4 +1,4 @@
-"""The forward pass: losses of target tokens, with the head applied to the targets only."""
+"""The forward pass: losses of target tokens, with the output head applied to the targets only."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class TargetLosses:
 
     Args:
         model: a causal language model of transformers, in inference mode.
-        head: the model's head; ``None`` takes full logits from the model.
-        attention: attention of packed rows; ``None`` pads.
-        products: a context in which matrix products are computed another way.
+        head: the model's output head; ``None`` takes full logits from the model.
+        attention: attention for packed rows; ``None`` runs padded batches.
+        products: context manager in which matrix products are computed by another library.
     """
 
     def __init__(
@@ -45,18 +45,18 @@ class TargetLosses:
         self._kinds_end = _kinds_end(model.config.get_text_config())
 
     def sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
-        """Sum of the target tokens' negative log-likelihoods of each sequence, in nats (float64).
+        """Return the sum of the target tokens' negative log-likelihoods of each sequence, in nats (float64).
 
         Raises:
-            RuntimeError: among others when memory runs out; see :func:`out_of_memory`.
+            RuntimeError: for example when memory runs out; see :func:`out_of_memory`.
         """
         return [math.nan if loss.nll is None else loss.nll for loss in self.of(batch)]
 
     def of(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
-        """The loss of each sequence, with that of each token and its rank where it asks for them.
+        """Return the loss of each sequence, with the loss and rank of each token for sequences that ask for them.
 
         Raises:
-            RuntimeError: among others when memory runs out; see :func:`out_of_memory`.
+            RuntimeError: for example when memory runs out; see :func:`out_of_memory`.
         """
         found: dict[int, SpanLoss] = {}
         with torch.inference_mode(), self._products():
@@ -65,7 +65,11 @@ class TargetLosses:
         return [found[place] for place in range(len(batch))]
 
     def _alike(self, batch: Sequence[EncodedSpan]) -> Iterator[list[int]]:
-        """Sequences that the model treats the same: one that is long for it changes how it sees its batch mates."""
+        """Yield the positions of sequences that the model treats alike.
+
+        A model with LongRoPE encodes positions in another way as soon as one sequence of the batch is long, which would
+        change the losses of the short ones.
+        """
         long = [len(span.ids) - 1 > self._kinds_end for span in batch]
         for kind in (False, True):
             if kind in long:
@@ -81,13 +85,13 @@ class TargetLosses:
         return (_loss(span, *part) for span, *part in parts)
 
     def _ranked(self, states: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss and rank of each target."""
+        """Return loss and rank of each target."""
         if self._head is None:
             return nll_of_logits(states, targets), ranks_of_logits(states, targets)
         return self._head.nll_and_ranks(states, targets)
 
     def _packed(self, batch: Sequence[EncodedSpan]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-        """States that predict a target [targets × width], the targets [targets], and how many a sequence has."""
+        """Return the predicting states [targets × width], the targets [targets], and the target count per sequence."""
         assert self._attention is not None
         row = PrefixRow.of(batch)
         nodes, targets, lengths = row.predicting(batch)
@@ -96,8 +100,9 @@ class TargetLosses:
         return states[0, self._tensor(nodes)], self._tensor(targets), lengths
 
     def _padded(self, batch: Sequence[EncodedSpan]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-        """The same of one padded batch."""
-        # Padding is on the right and attention is causal: no token sees any, whatever its id is, without a mask.
+        """Return the same as :meth:`_packed`, computed from one padded batch."""
+        # No mask is needed: padding is on the right and attention is causal, so that no token sees any padding,
+        # whatever its id.
         ids = np.zeros((len(batch), max(len(span.ids) for span in batch) - 1), dtype=np.int64)
         for row, span in enumerate(batch):
             ids[row, : len(span.ids) - 1] = span.ids[:-1]
@@ -109,7 +114,7 @@ class TargetLosses:
         return states[self._tensor(rows), self._tensor(columns)], self._tensor(targets), lengths
 
     def _states(self, ids: torch.Tensor, **options: torch.Tensor) -> torch.Tensor:
-        """Hidden states [sequences × tokens × width], or logits where the head cannot be split off."""
+        """Return hidden states [sequences × tokens × width], or logits where the head cannot be split off."""
         if self._head is not None:
             return self._model.base_model(ids, use_cache=False, **options).last_hidden_state
         return self._model(ids, use_cache=False, **options).logits
@@ -124,7 +129,7 @@ def _loss(span: EncodedSpan, nll: torch.Tensor, ranks: torch.Tensor) -> SpanLoss
 
 
 def _kinds_end(config: Any) -> float:
-    """Most tokens that the model reads before it changes its position encoding (LongRoPE); else infinity."""
+    """Return the most tokens that the model reads before it changes its position encoding (LongRoPE); else infinity."""
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = [rope, *(one for one in rope.values() if isinstance(one, dict))]
     ends = [one.get("original_max_position_embeddings") for one in kinds if one.get("rope_type") == "longrope"]
@@ -132,7 +137,7 @@ def _kinds_end(config: Any) -> float:
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether *error* says that memory ran out, on a GPU or on the CPU."""
+    """Return whether *error* says that memory ran out, on a GPU or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in _MEMORY)
 
 

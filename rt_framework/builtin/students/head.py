@@ -1,4 +1,4 @@
-"""From hidden states to losses of target tokens; no [tokens × vocabulary] matrix ever exists."""
+"""The output head: from hidden states to losses of target tokens, without a full [tokens × vocabulary] matrix."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 from torch.nn.functional import cross_entropy, linear
 
 LOGITS_BYTES = {"cpu": 8 * 2**20, "cuda": 2**28}
-"""Most bytes of one block of logits in float32, by device: what a CPU's cache holds, what keeps a GPU busy."""
+"""Most bytes of one block of logits in float32, by device: on a CPU as many as fit into its cache, on a GPU enough to
+keep it busy."""
 
 _ROWS = 4096
-"""Most hidden states of one block. The head's weights are read once for each."""
+"""Most hidden states of one block. The head's weights are read once per block."""
 
 
 class TargetHead:
@@ -30,7 +31,7 @@ class TargetHead:
         self._cap = getattr(config, "final_logit_softcapping", None)
 
     def nll(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Negative log-likelihood of each target in nats, [targets] in float64, on the device of *hidden*.
+        """Return the negative log-likelihood of each target in nats, [targets] in float64, on the device of *hidden*.
 
         Args:
             hidden: states that predict, [targets × width].
@@ -39,9 +40,10 @@ class TargetHead:
         return torch.cat([self._block(*part)[0] for part in _parts(hidden, targets)])
 
     def nll_and_ranks(self, hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same, and the rank of each target in the vocabulary, [targets]: one more than there are likelier tokens.
+        """Return the result of :meth:`nll`, and the rank of each target in the vocabulary, [targets].
 
-        Takes the head twice: what is likelier shows when the target's own logit is known.
+        The rank is one more than the number of likelier tokens. The head is applied twice, because the likelier tokens
+        can be counted only once the target's own logit is known.
         """
         found = [self._ranked(*part) for part in _parts(hidden, targets)]
         return torch.cat([nll for nll, _ in found]), torch.cat([ranks for _, ranks in found])
@@ -54,7 +56,7 @@ class TargetHead:
         return nll, ranks
 
     def _block(self, hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Losses and the targets' own logits: the vocabulary block by block, with a running log-sum-exp."""
+        """Return the losses and the targets' own logits, by a running log-sum-exp over blocks of the vocabulary."""
         total = torch.full(targets.shape, -torch.inf, dtype=torch.float64, device=hidden.device)
         own = torch.zeros_like(total)
         for start, logits in self._blocks(hidden, len(targets)):
@@ -62,20 +64,20 @@ class TargetHead:
             here = (place >= 0) & (place < logits.shape[-1])
             found = logits.gather(-1, place.clamp(0, logits.shape[-1] - 1)[:, None])[:, 0]
             own = torch.where(here, found.double(), own)
-            # In place: a second block of this size would cost more than the arithmetic.
+            # In place, because allocating a second block of this size would cost more than the arithmetic.
             most = logits.amax(-1)
             mass = logits.sub_(most[:, None]).exp_().sum(-1)
             total = torch.logaddexp(total, most.double() + mass.double().log())
         return total - own, own
 
     def _blocks(self, hidden: torch.Tensor, rows: int) -> Iterator[tuple[int, torch.Tensor]]:
-        """Logits of each block of the vocabulary, [targets × block], and the token that it begins with."""
+        """Yield the logits of each block of the vocabulary, [targets × block], and the id of its first token."""
         columns = max(1, _bytes(hidden) // (4 * rows))
         for start in range(0, self._head.weight.shape[0], columns):
             yield start, self._logits(hidden, slice(start, start + columns))
 
     def _logits(self, hidden: torch.Tensor, block: slice) -> torch.Tensor:
-        """Logits of a block of the vocabulary as the model scales them, in float32."""
+        """Return the logits of a block of the vocabulary, scaled as the model scales them, in float32."""
         bias = None if self._head.bias is None else self._head.bias[block]
         logits = linear(hidden, self._head.weight[block], bias).float()
         if self._scale != 1.0:
@@ -84,13 +86,16 @@ class TargetHead:
 
 
 def nll_of_logits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The same from logits that the model has computed, [targets × vocabulary]; a block of rows at a time."""
+    """Return the negative log-likelihood of each target in nats, from full logits, [targets × vocabulary].
+
+    The logits are processed a block of rows at a time.
+    """
     parts = _parts(logits, targets, max(1, _bytes(logits) // (4 * logits.shape[-1])))
     return torch.cat([cross_entropy(part.float(), wanted, reduction="none") for part, wanted in parts]).double()
 
 
 def ranks_of_logits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The rank of each target, 1 for the likeliest, [targets]."""
+    """Return the rank of each target, 1 for the likeliest, [targets], from full logits."""
     parts = _parts(logits, targets, max(1, _bytes(logits) // (4 * logits.shape[-1])))
     return torch.cat([1 + (part > part.gather(-1, wanted[:, None])).sum(-1) for part, wanted in parts])
 

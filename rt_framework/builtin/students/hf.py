@@ -1,4 +1,4 @@
-"""The student that transformers loads: hub id, directory or GGUF file."""
+"""The student that transformers loads from a hub id, a directory or a GGUF file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _GPU_TOKENS = 16384
 
 
 class HFStudent:
-    """A causal language model as a scorer.
+    """Student that scores with a causal language model of transformers.
 
     The tokenizer is loaded by the first ``encode``, the model by the first ``score``.
 
     Args:
-        settings: which model, and how to run it.
+        settings: which model to load, and how to run it.
     """
 
     def __init__(self, settings: HFSettings) -> None:
@@ -53,17 +53,17 @@ class HFStudent:
 
     @property
     def packs(self) -> bool:
-        """Whether a batch is run as one packed row. Loads the model."""
+        """Return whether a batch is run as one packed row. Loads the model."""
         return self._way.packs
 
     @property
     def path(self) -> str:
-        """How losses are computed, and why not faster; and what the files hold besides. Loads the model."""
+        """Description of how losses are computed, why not faster, and of unused weights. Loads the model."""
         unused = models.unused_weights(self._settings, self._settings.attention)
         return f"{self._way.path}; {unused}" if unused else self._way.path
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
-        """Token ids of each span, or why there are none.
+        """Return the token ids of each span, or a result that says why there are none.
 
         Raises:
             ModelError: the tokenizer cannot be loaded.
@@ -71,7 +71,7 @@ class HFStudent:
         return self._encoder.encode(spans)
 
     def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
-        """Losses of a batch, in order, in one forward pass.
+        """Return the losses of a batch, in order, computed in one forward pass.
 
         Raises:
             OutOfMemory: the batch does not fit the device.
@@ -90,7 +90,7 @@ class HFStudent:
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-        # Out here the traceback, which held the tensors, is gone.
+        # Memory is freed here, after the except block, because the traceback kept references to the tensors.
         free_memory()
         raise OutOfMemory(f"{len(batch)} sequences, the longest of {max(len(span.ids) for span in batch)} tokens")
 

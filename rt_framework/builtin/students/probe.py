@@ -1,7 +1,7 @@
-"""Which way to run a model: the fastest whose losses are the model's own on a probe.
+"""Choice of the way to run a model: the fastest whose losses equal the model's own on a probe.
 
-Architectures differ in more ways than a list of names can tell. So each way is tried once, when the
-model is loaded, and one that does not give what the model gives alone, with full logits, is not taken.
+Architectures differ in more ways than a list of names can cover. So each way is tried once, when the model is loaded,
+and is not used if its losses differ from those of the plain model with full logits.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ _FULL, _SLIDING = "full_attention", "sliding_attention"
 
 @frozen
 class Way:
-    """How losses are computed."""
+    """A way to compute losses."""
 
     losses: TargetLosses
     packs: bool
     path: str
-    """In words: packed or padded, head on targets or full logits; the slower one with its reason."""
+    """Description in words: packed or padded, head on targets or full logits; for the slower alternative with its
+    reason."""
 
 
 def choose(model: Any, attention: str | None) -> Way:
-    """The fastest way that is right.
+    """Return the fastest way whose losses are right.
 
     Args:
         model: a causal language model of transformers, in inference mode.
-        attention: the implementation that the user asked for, which rules packed rows out.
+        attention: the implementation that the user asked for, which excludes packed rows.
     """
     probe = Probe(model)
     head, head_path = _head(model, probe)
@@ -49,40 +50,41 @@ def choose(model: Any, attention: str | None) -> Way:
 
 
 class Probe:
-    """A few short sequences and what the model alone gives for them."""
+    """A few short sequences and the losses that the model by itself gives for them."""
 
     def __init__(self, model: Any) -> None:
         self._batch = _sequences(model.config.get_text_config().vocab_size)
         with torch.inference_mode():
             self._own = [_own_loss(model, span) for span in self._batch]
-        # In half precision another order of sums shows; a token too much or too few shows far more.
+        # In half precision the order of summation has a visible effect; one token too many or too few has a far larger
+        # one.
         self._tolerance = 1e-4 if model.dtype == torch.float32 else 5e-2
 
     def obstacle(self, losses: TargetLosses) -> str | None:
-        """Why *losses* are not the model's own; none if they are."""
+        """Return why *losses* are not the model's own; ``None`` if they are."""
         try:
             sums = losses.sums(self._batch)
         except Exception as error:
             return f"does not run ({type(error).__name__})"
         means = [nll / (len(span.ids) - span.start) for nll, span in zip(sums, self._batch, strict=True)]
         gaps = [abs(mean - own) for mean, own in zip(means, self._own, strict=True)]
-        # Put this way round, a gap that is no number is an obstacle.
+        # In this form of the comparison a gap that is NaN counts as an obstacle.
         if all(gap <= self._tolerance for gap in gaps):
             return None
         return f"differs from the model by {max(gaps):.2g} nats a token"
 
 
 def _sequences(vocabulary: int) -> list[EncodedSpan]:
-    """Sequences that share prefixes of several lengths, or none."""
+    """Return sequences that share prefixes of several lengths, or none."""
     ids = tuple((at * 97 + 3) % vocabulary for at in range(60))
     one, two, three = ids[:24], ids[:16] + ids[40:52], ids[:7] + ids[30:38]
-    # The last repeats the first behind another start: a model that saw the first would know it.
+    # The last sequence repeats the first after another start: a leak from the first would show in its loss.
     last = ids[50:] + one
     return [EncodedSpan(one, 5), EncodedSpan(two, 17), EncodedSpan(three, 1), EncodedSpan(last, 12)]
 
 
 def _own_loss(model: Any, span: EncodedSpan) -> float:
-    """Mean token loss by the model alone."""
+    """Return the mean token loss computed by the model alone."""
     ids = torch.tensor(span.ids, device=model.device)
     logits = model(ids[None], use_cache=False).logits[0].float()
     return float(cross_entropy(logits[span.start - 1 : -1], ids[span.start :]))
@@ -124,7 +126,11 @@ def _row_obstacle(model: Any, kind: Attention, head: TargetHead | None, probe: P
 
 
 def _window_obstacle(config: Any, windows: set[int | None]) -> str | None:
-    """A probe is shorter than any window, so that windows are told has to be seen another way."""
+    """Return why sliding windows do not work with packed rows; ``None`` if they do.
+
+    The probe is shorter than any window and cannot show this. So the layer types of the configuration are compared with
+    the windows that the layers passed to their attention.
+    """
     kinds = set(getattr(config, "layer_types", None) or ())
     if kinds - {_FULL, _SLIDING}:
         return f"has layers of the kind {', '.join(sorted(kinds - {_FULL, _SLIDING}))}"

@@ -1,6 +1,6 @@
-"""Matrix products of float32 on a CPU by oneDNN, where that is faster than the library that torch takes.
+"""Matrix products of float32 on a CPU by oneDNN, where it is faster than the library that torch uses.
 
-torch hands such products to MKL, which is slow on processors of another maker. oneDNN is a part of torch too.
+torch computes such products with MKL, which is slow on processors that are not Intel's. oneDNN is a part of torch too.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from torch.overrides import TorchFunctionMode
 _ROWS = 1024
 _TRIES = 5
 _WORTH = 0.9
-"""Share of the time that it must not exceed: less is within the noise of a small machine."""
+"""Largest share of the usual time that counts as faster: a smaller gain is within the noise of a small machine."""
 
 _LEAST = 2**16
-"""Weights of the smallest layer on which a difference can be told."""
+"""Fewest weights of a layer on which a difference in time can be measured."""
 
 
 class OneDnnProducts(TorchFunctionMode):  # type: ignore[misc]
-    """Within, linear layers are computed by oneDNN. Nothing of the model changes."""
+    """Context manager within which oneDNN computes the linear layers. The model itself is not changed."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Every call into torch comes by here."""
+        """Replace ``linear`` by oneDNN's product, and pass every other torch function on."""
         return _product(*args, **kwargs or {}) if func is linear else func(*args, **kwargs or {})
 
 
 def worthwhile(model: Any) -> bool:
-    """Whether oneDNN is faster for this model on this machine: its largest layer is timed both ways."""
+    """Return whether oneDNN is faster for this model on this machine: its largest layer is timed both ways."""
     layers = [module.weight for module in model.base_model.modules() if isinstance(module, torch.nn.Linear)]
     if model.device.type != "cpu" or model.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
         return False

@@ -16,10 +16,10 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def pinned(instance: Any, _attribute: Attribute[bool], value: bool) -> None:
-    """Attrs validator of ``trust_remote_code``: code from a repository runs only at a fixed revision.
+    """Check ``trust_remote_code``, as attrs validator: code from a repository runs only at a fixed revision.
 
     Raises:
-        ConfigError: it is on and ``revision`` is no commit. A branch or tag can be moved to other code.
+        ConfigError: the option is on and ``revision`` is no commit. A branch or tag can be moved to other code.
     """
     if value and not _COMMIT.fullmatch(instance.revision or ""):
         raise ConfigError(
@@ -30,7 +30,7 @@ def pinned(instance: Any, _attribute: Attribute[bool], value: bool) -> None:
 
 @frozen
 class HFSettings:
-    """A causal language model that transformers loads."""
+    """Options of the student ``hf``: a causal language model that transformers loads."""
 
     model: str
     """Hub id, directory with safetensors, or ``.gguf`` file."""

@@ -1,4 +1,4 @@
-"""Spans to token ids, a call at a time: each text of the call is rendered and tokenised once."""
+"""Encoding of spans as token ids; each text of a call is rendered and tokenised only once."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ class Piece:
 
     text: str
     led: bool
-    """Whether the tokenizer's leading ids (BOS) stand before it."""
+    """True if the tokenizer's leading ids (BOS) come before the text."""
 
 
 @frozen
 class Pieces:
-    """The texts one span is made of."""
+    """The texts that make up one span."""
 
     context: Piece
     target: Piece
-    """With ``join="text"`` context and target in one."""
+    """Target text; with ``join="text"`` context and target as one text."""
     paired_context: Piece | None
 
     def texts(self) -> Iterable[str]:
-        """Every text."""
+        """Yield every text."""
         return (piece.text for piece in (self.context, self.target, self.paired_context) if piece is not None)
 
 
 class Encoder:
-    """Encodes spans with one tokenizer.
+    """Encoder of spans with one tokenizer.
 
     Args:
         tokenizer: a transformers tokenizer.
         window: the model's longest sequence in tokens.
-        foreign: tokens by number that the model does not know; a text in which one stands has no loss.
+        foreign: tokens by id that the model does not know; a text with such a token has no loss.
     """
 
     def __init__(self, tokenizer: Any, window: int, foreign: Mapping[int, str] = MappingProxyType({})) -> None:
@@ -54,7 +54,7 @@ class Encoder:
         self._leading_text = tokenizer.bos_token if tokenizer.bos_token_id in self._leading else ""
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
-        """Token ids of each span, or why there are none."""
+        """Return the token ids of each span, or a result that says why there are none."""
         pieces = [self._pieces(span) for span in spans]
         ids = self._tokenise(text for one in pieces if isinstance(one, Pieces) for text in one.texts())
         return [
@@ -82,7 +82,7 @@ class Encoder:
         if isinstance(context, str):
             return Piece(context, led=True)
         text = render(self._tokenizer, context)
-        # The template has written the leading token itself; the tokenizer would put a second one before it.
+        # The template has written the leading token already, and the tokenizer would put a second one before it.
         return Piece(text.removeprefix(self._leading_text), led=True) if join == "text" else Piece(text, led=False)
 
     def _tokenise(self, texts: Iterable[str]) -> Mapping[str, Sequence[int]]:

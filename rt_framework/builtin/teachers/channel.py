@@ -1,4 +1,4 @@
-"""litellm's way to our HTTP client: it converts requests and answers, and sends nothing by itself."""
+"""A channel between litellm and our HTTP client: litellm converts requests and answers, and our client sends them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CHANNEL: ContextVar[Channel] = ContextVar("channel")
 
 
 class _Handler(AsyncHTTPHandler):  # type: ignore[misc]
-    """The client as litellm wants it for the providers that it reaches without a library of theirs."""
+    """Our client in the form that litellm takes for providers which it reaches without a client library of theirs."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
-        # Not through the base class, which would make a client of its own.
+        # The base class is not initialised, because it would make an HTTP client of its own.
         self.timeout = self.event_hooks = self.client_alias = None
         self.client = client
 
@@ -34,23 +34,23 @@ class _Handler(AsyncHTTPHandler):  # type: ignore[misc]
         return _Nothing()
 
     async def single_connection_post_request(self, *_: Any, **__: Any) -> Any:
-        """Raise the connection error that is being handled: an attempt is one request."""
+        """Raise the connection error that is being handled, instead of sending again: an attempt is one request."""
         raise
 
     async def close(self) -> None:
-        """Leave the client open: it belongs to the channel."""
+        """Leave the client open, since it belongs to the channel."""
 
 
 class _Nothing:
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing, since there is nothing to close."""
 
 
 class Channel:
-    """A client of ours, in the forms in which litellm takes one, for the attempts of one teacher.
+    """Our HTTP client in the forms in which litellm takes one, for the attempts of one teacher.
 
     Args:
-        client: sends the requests; one for the network where it is left out.
+        client: sends the requests; by default a client that uses the network.
     """
 
     def __init__(self, client: RecordingClient | None = None) -> None:
@@ -61,7 +61,7 @@ class Channel:
 
     @contextmanager
     def attempt(self) -> Iterator[Exchange]:
-        """Within, what litellm sends in this task goes through this channel and is noted in the exchange."""
+        """Send this task's litellm requests within the block through this channel, and yield their exchange."""
         token = _CHANNEL.set(self)
         try:
             with exchanging() as exchange:
@@ -70,31 +70,31 @@ class Channel:
             _CHANNEL.reset(token)
 
     def ours(self, made: Any) -> Any:
-        """A library client that litellm made, with our client under it and its own retries off."""
+        """Return a copy of a library client that litellm made, which uses our client and never retries by itself."""
         if id(made) not in self._copies:
-            # The original is kept, so that its id is not given to another one.
+            # The original is kept alive, so that Python does not give its id to another object.
             self._copies[id(made)] = made, made.with_options(http_client=self.client, max_retries=0)
         return self._copies[id(made)][1]
 
     async def close(self) -> None:
         """Close every connection."""
-        with suppress(RuntimeError):  # the event loop that they were made in has ended, and they with it
+        with suppress(RuntimeError):  # the event loop of the connections has ended, and they ended with it
             await self.client.aclose()
 
 
 _MAKERS = ((OpenAIChatCompletion, "_get_openai_client"), (BaseAzureLLM, "get_azure_openai_client"))
-"""Where litellm makes the clients of OpenAI's library."""
+"""Classes and methods of litellm that make the clients of OpenAI's library."""
 
 
 @functools.cache
 def _divert() -> None:
-    """Let litellm's library clients go through the channel of the attempt, where there is one.
+    """Let litellm's library clients use the channel of the current attempt, where there is one.
 
-    litellm settles address, key and login of a provider at the moment at which it makes the client. Other users of
-    litellm in this process have no channel, and get what they would get without this.
+    litellm determines address, key and login of a provider when it makes the client. Other users of litellm in this
+    process have no channel, and get the clients that they would get without this.
 
     Raises:
-        PluginError: this release of litellm makes them elsewhere.
+        PluginError: this release of litellm makes its clients elsewhere.
     """
     for owner, name in _MAKERS:
         original = vars(owner).get(name)
@@ -128,12 +128,12 @@ ANYTHING = json.dumps(
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ""}}],
     }
 ).encode()
-"""An answer, where only the request matters."""
+"""Body of a valid answer with an empty text, for calls of which only the request matters."""
 
 
 @define
 class Letter:
-    """What passes through memory instead of the network in one attempt: an answer in, a request out."""
+    """The answer that litellm gets from memory instead of the network in one attempt, and the request that it made."""
 
     status: int
     body: bytes
@@ -144,7 +144,7 @@ _LETTER: ContextVar[Letter] = ContextVar("letter")
 
 
 class _Memory(RecordingClient):
-    """A client that sends nothing: it answers from the letter."""
+    """A client that sends nothing, and answers from the letter."""
 
     @asynccontextmanager
     async def carry(self, request: httpx.Request) -> AsyncIterator[Answer]:
@@ -159,7 +159,7 @@ async def _whole(body: bytes) -> AsyncIterator[bytes]:
 
 @contextmanager
 def memory(status: int, body: bytes) -> Iterator[tuple[Channel, Letter]]:
-    """A channel that sends nothing: it answers with this status and body, and keeps the request in the letter."""
+    """Yield a channel that sends nothing: it answers with this status and body, and keeps the request in the letter."""
     letter = Letter(status, body)
     token = _LETTER.set(letter)
     try:

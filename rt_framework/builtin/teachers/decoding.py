@@ -1,4 +1,4 @@
-"""Steps of batched generation: each row keeps to its own schema, temperature, seed and length."""
+"""Steps of batched generation, in which each row keeps to its own schema, temperature, seed and length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rt_framework.model import Request, Sampling, digest
 
 
 class Grammars:
-    """Matchers that hold an answer to a JSON schema, over one tokenizer.
+    """Factory of matchers that hold an answer to a JSON schema, for one tokenizer.
 
     Args:
         tokenizer: a fast tokenizer of transformers.
@@ -35,10 +35,10 @@ class Grammars:
         return hf.from_tokenizer(self._tokenizer, n_vocab=self._size, eos_token=self._ends)
 
     def matcher(self, schema: Mapping[str, Any]) -> LLMatcher:
-        """A fresh matcher.
+        """Return a fresh matcher for a schema.
 
         Raises:
-            TeacherError: ``bad_request``: the schema cannot be made a grammar.
+            TeacherError: ``bad_request``: the schema cannot be turned into a grammar.
         """
         matcher = LLMatcher(self._tokens, _grammar(json.dumps(_closed(schema))), log_level=0)
         if matcher.is_error():
@@ -48,12 +48,12 @@ class Grammars:
 
 @lru_cache
 def _grammar(schema: str) -> str:
-    # A small model that may write white space writes it for ever.
+    # A small model that is allowed to write white space may write it for ever.
     return str(LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_flexible": False}))
 
 
 def _closed(schema: Any) -> Any:
-    """The schema with no property beyond those named, at any depth."""
+    """Return the schema with further properties forbidden, at any depth, except where it rules on them itself."""
     if isinstance(schema, Mapping):
         closed = {key: _closed(value) for key, value in schema.items()}
         return {"additionalProperties": False, **closed} if "properties" in closed else closed
@@ -61,15 +61,15 @@ def _closed(schema: Any) -> Any:
 
 
 class Draw:
-    """Logits processor that turns greedy generation into each row's own draw.
+    """Logits processor by which greedy generation draws each row's token with its own settings.
 
-    Called once a step with all ids so far [rows × tokens] and the next token's logits
-    [rows × vocabulary]. A draw depends on its request alone, never on batch mates.
+    Called once per step with all ids so far [rows × tokens] and the next token's logits [rows × vocabulary]. A draw
+    depends on its request alone, never on batch mates.
 
     Args:
-        requests: one a row.
-        matchers: one a row; none where the request has no schema.
-        device: where the logits are.
+        requests: one request per row.
+        matchers: one matcher per row; ``None`` where the request has no schema.
+        device: device of the logits.
     """
 
     def __init__(self, requests: Sequence[Request], matchers: Sequence[LLMatcher | None], device: Any) -> None:
@@ -79,7 +79,7 @@ class Draw:
         self._started = False
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Logits whose largest is the token to take."""
+        """Return logits whose largest is the token to take."""
         if self._started:
             self._consume(input_ids[:, -1].tolist())
         self._started = True
@@ -88,7 +88,7 @@ class Draw:
 
     def _consume(self, tokens: Sequence[int]) -> None:
         for matcher, token in zip(self._matchers, tokens, strict=True):
-            # Behind the end of an answer stands padding; what a matcher makes of it is never used.
+            # Padding follows the end of an answer; it does not matter what a matcher makes of it.
             if matcher is not None:
                 matcher.consume_token(token)
 
@@ -101,42 +101,42 @@ class Draw:
 
 
 class Lengths:
-    """Stopping criterion: each row ends after its own number of new tokens.
+    """Stopping criterion by which each row ends after its own number of new tokens.
 
     Args:
         limits: most new tokens of each row.
         prompt: length of the padded prompts.
-        device: where the ids are.
+        device: device of the ids.
     """
 
     def __init__(self, limits: Sequence[int], prompt: int, device: Any) -> None:
         self._ends = torch.tensor(limits, device=device) + prompt
 
     def __call__(self, input_ids: torch.Tensor, _scores: Any, **_options: Any) -> torch.Tensor:
-        """Which rows are done, [rows]."""
+        """Return which rows are done, [rows]."""
         return self._ends <= input_ids.shape[1]
 
 
 def seed(request: Request) -> int:
-    """The seed of a request's draw: a hash of all of it, its own seed included. Equal requests repeat."""
+    """Return the seed of a request's draw: a hash of all of it, its own seed included. Equal requests repeat."""
     return int(digest(asdict(request))[:15], 16)
 
 
 def _allowed(matcher: LLMatcher, vocabulary: int) -> torch.Tensor:
-    """Which tokens the grammar allows next, [vocabulary]."""
+    """Return which tokens the grammar allows next, [vocabulary]."""
     bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
     return torch.from_numpy(bits[:vocabulary].astype(bool))
 
 
 def _perturbed(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
-    """Logits plus Gumbel noise: their largest is a draw from softmax(logits / T) (the Gumbel-max trick)."""
+    """Return logits plus Gumbel noise, whose largest is a draw from softmax(logits / T) (the Gumbel-max trick)."""
     scaled = _nucleus(logits / sampling.temperature, sampling.top_p)
     noise = torch.empty_like(scaled).exponential_(generator=generator).log()
     return scaled - noise
 
 
 def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Logits of the smallest set of tokens that holds *top_p* of the probability; −∞ elsewhere."""
+    """Return the logits of the smallest set of tokens that holds *top_p* of the probability; −∞ elsewhere."""
     if top_p >= 1:
         return logits
     ordered, order = logits.softmax(-1).sort(descending=True)

@@ -1,9 +1,9 @@
-"""Which provider parameters a teacher may be given besides its own, and why not the others.
+"""Check of further provider parameters: which a teacher may be given, and why the others are refused.
 
-What is reserved for a request is the price of one answer: all prompt tokens, and ``max_tokens`` of answer, at the
-list price. A parameter that could make the bill larger than that, or send the request elsewhere, is refused.
-Parameters that only steer the text, such as ``reasoning_effort`` or ``top_k``, pass: providers count the tokens of
-reasoning within ``max_tokens``.
+The budget reserves the price of one answer for a request: all prompt tokens, and ``max_tokens`` of answer, at the list
+price. A parameter that could make the bill larger than that, or send the request elsewhere, is refused. Parameters that
+only steer the text, such as ``reasoning_effort`` or ``top_k``, are allowed: providers count the tokens of reasoning
+within ``max_tokens``.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ _FAMILIES = (
         _SWITCHES,
     ),
 )
-"""Groups of litellm's own parameters, which are many."""
+"""Patterns for groups of litellm's own parameters, of which there are too many to list."""
 
 _HARMLESS = {
     "servicetier": ("default", "flex", "standard", "standard_only"),
@@ -126,11 +126,11 @@ _HARMLESS = {
     "stream": (False,),
     "echo": (False,),
 }
-"""Values with which a parameter costs nothing more."""
+"""Values with which a listed parameter causes no further cost."""
 
 
 def refusal(name: str, value: object) -> str | None:
-    """Why a parameter cannot be given, or ``None`` where it can. Spelling (``maxOutputTokens``) makes no difference."""
+    """Return why a parameter cannot be given; ``None`` if it can. Spelling (``maxOutputTokens``) does not matter."""
     plain = re.sub("[^a-z0-9]", "", name.lower())
     if value in _HARMLESS.get(plain, ()):
         return None

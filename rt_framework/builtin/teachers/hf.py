@@ -1,4 +1,4 @@
-"""The teacher that transformers loads: hub id, directory or GGUF file, answering in batches on this machine."""
+"""The teacher that transformers loads from a hub id, a directory or a GGUF file, and runs in batches."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 _PADDING = 0
-"""Id of padding: any will do, since it is masked before a prompt and cut off behind an answer."""
+"""Id of padding. Any id will do, since padding is masked before a prompt and cut off after an answer."""
 
 
 class HFTeacher:
-    """A local causal language model that answers batches of requests. Loaded by the first batch.
+    """Teacher that answers batches of requests with a local causal language model, loaded by the first batch.
 
     Args:
-        settings: which model, and how to run it.
+        settings: which model to load, and how to run it.
     """
 
     structured = True
@@ -35,7 +35,7 @@ class HFTeacher:
 
     @cached_property
     def identity(self) -> str:
-        """The model, by content; loads nothing.
+        """Identity of the model by a hash of its content; loads nothing.
 
         Raises:
             ModelError: there is no such model.
@@ -43,7 +43,7 @@ class HFTeacher:
         return f"hf {models.model_identity(self._settings)}"
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int:  # noqa: ARG002 - as the protocol names them
-        """Nothing: nobody sends a bill."""
+        """Return 0, since a local model costs no money."""
         return 0
 
     @property
@@ -55,7 +55,7 @@ class HFTeacher:
         """Answer a batch, in order. A prompt that fills the window gets a reply that ends with ``too_long``.
 
         Raises:
-            TeacherError: ``bad_request``: the chat template or the grammar does not take a request.
+            TeacherError: ``bad_request``: the chat template or the grammar does not accept a request.
             ModelError: the model cannot be loaded.
         """
         with models.AT_WORK:
@@ -66,7 +66,7 @@ class HFTeacher:
         return [self._reply(prompt, found.get(index)) for index, prompt in enumerate(prompts)]
 
     def _prompt(self, request: Request) -> list[int]:
-        """Ids of the rendered messages; without a chat template, of their contents with blank lines between."""
+        """Return the ids of the rendered messages; without a chat template, of their texts with blank lines between."""
         if not self._tokenizer.chat_template:
             text = "\n\n".join(turn.content for turn in request.messages)
             return [*models.leading_ids(self._tokenizer), *self._ids(text)]
@@ -76,7 +76,7 @@ class HFTeacher:
             raise TeacherError("bad_request", error.reason) from error
 
     def _ids(self, text: str) -> list[int]:
-        # No tokenizer reads a lone surrogate.
+        # No tokenizer can read a lone surrogate.
         clean = text.encode("utf-8", "replace").decode("utf-8")
         ids = list(self._tokenizer(clean, add_special_tokens=False, verbose=False)["input_ids"])
         met = self._foreign.keys() & set(ids) if self._foreign else ()
@@ -85,7 +85,7 @@ class HFTeacher:
         return ids
 
     def _generate(self, requests: Sequence[Request], prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-        """New ids of each row, the end token included where there is one."""
+        """Return the new ids of each row, with the end token if the row has one."""
         if not requests:
             return []
         import torch
@@ -115,7 +115,7 @@ class HFTeacher:
         return [self._cut(row[longest:][:limit].tolist()) for row, limit in zip(output, limits, strict=True)]
 
     def _cut(self, ids: list[int]) -> list[int]:
-        """Up to the first end token; padding stands behind it."""
+        """Return the ids up to the first end token, which padding may follow."""
         end = next((at for at, token in enumerate(ids) if token in self._ends), len(ids))
         return ids[: end + 1]
 
@@ -144,7 +144,7 @@ class HFTeacher:
         from transformers import GenerationConfig
 
         model = models.load_model(self._settings)
-        # The request says how to draw: a checkpoint's penalties and defaults must not join in.
+        # The request determines the sampling, so the checkpoint's own penalties and defaults must not apply.
         model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
         return model
 

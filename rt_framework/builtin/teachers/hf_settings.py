@@ -10,7 +10,7 @@ from rt_framework.kit.bounds import within
 
 @frozen
 class HFTeacherSettings:
-    """A causal language model that transformers loads and that answers in batches."""
+    """Options of the teacher ``hf``: a causal language model that transformers loads and that answers in batches."""
 
     model: str
     """Hub id, directory with safetensors, or ``.gguf`` file."""

@@ -1,4 +1,4 @@
-"""A teacher behind an API: any provider that litellm knows, one HTTP request an attempt."""
+"""A teacher behind an API: any provider that litellm supports, with one HTTP request per attempt."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from rt_framework.builtin.teachers.transport import Exchange
 
 _UNBOUNDED = 86_400.0
-"""Seconds: the run bounds each attempt itself, and litellm's own bound must not come first."""
+"""Timeout in seconds, too long to take effect: the run limits each attempt itself, before litellm would."""
 
 
 _BATCHED = Fraction(1, 2)
-"""What a batch costs, as a share of the same requests one by one."""
+"""Price of a batch, as a share of the price of the same requests sent one by one."""
 
 
 class LiteLLMTeacher:
-    """Asks a provider through litellm, which is imported at the first use.
+    """Teacher that asks a provider through litellm, which is imported at the first use.
 
     Raises:
         ConfigError: the environment sends this provider's requests over plain http.
@@ -50,19 +50,19 @@ class LiteLLMTeacher:
 
     @property
     def identity(self) -> str:
-        """Model and further parameters. Whether the answer is structured shows in each request's schema."""
+        """Model and further parameters. Structured output is left out, since each request's schema shows it."""
         extra = json.dumps(self._settings.extra, sort_keys=True) if self._settings.extra else ""
         return f"litellm:{self._settings.model}{extra}"
 
     @property
     def place(self) -> str:
-        """The provider, or the server that setting or environment name in its stead."""
+        """The provider, or the server that a setting or the environment names in its place."""
         return place(provider_of(self._settings.model), self._settings.api_base, os.environ)
 
     @cached_property
     def structured(self) -> bool:
-        """As set; else whether litellm's model list says that the model holds to a JSON schema."""
-        litellm = _litellm()  # takes seconds, which must not count as those of the first attempt
+        """Return the setting, or else whether litellm's model list says that the model can be held to a JSON schema."""
+        litellm = _litellm()  # takes seconds, which must not count as part of the first attempt
         if self._settings.structured is not None:
             return self._settings.structured
         try:
@@ -71,7 +71,10 @@ class LiteLLMTeacher:
             return False
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
-        """Nano-dollars, rounded up; ``None`` for a model without a price. Discounts for cached prompts are left out."""
+        """Return the cost in nano-dollars, rounded up; ``None`` for a model without a price.
+
+        Discounts for cached prompts are left out.
+        """
         return self._price(prompt_tokens, completion_tokens, self._settings.batch)
 
     def _price(self, prompt_tokens: int, completion_tokens: int, batched: bool) -> int | None:
@@ -79,17 +82,17 @@ class LiteLLMTeacher:
         if self._flat is not None:
             return math.ceil((self._flat[0] * prompt_tokens + self._flat[1] * completion_tokens) * share)
         listed = self._listed(prompt_tokens, completion_tokens)
-        # A float's own error, some 1e-16 of the sum, is not rounded up.
+        # The float's own error, some 1e-16 of the sum, must not be rounded up to a further nano-dollar.
         return None if listed is None else math.ceil(round(listed * float(share), 3))
 
     @cached_property
     def _flat(self) -> tuple[Fraction, Fraction] | None:
-        """Nano-dollars of a prompt and of an answer token; ``None`` where they depend on how many there are.
+        """Nano-dollars per prompt token and per answer token; ``None`` where they depend on the number of tokens.
 
-        litellm takes as long for a price as SQLite for a commit.
+        The prices are kept, because litellm takes as long to look one up as SQLite for a commit.
         """
         asked, told = self._settings.input_price, self._settings.output_price
-        if asked is not None and told is not None:  # for 10⁶ tokens, and a dollar is 10⁹
+        if asked is not None and told is not None:  # in dollars per 10⁶ tokens; a dollar is 10⁹ nano-dollars
             return Fraction(str(asked)) * 1000, Fraction(str(told)) * 1000
         prices = []
         for prompt, completion in ((1, 0), (0, 1)):
@@ -100,7 +103,7 @@ class LiteLLMTeacher:
         return prices[0], prices[1]
 
     def _listed(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Nano-dollars by litellm's list."""
+        """Return the cost in nano-dollars by litellm's price list; ``None`` where the model is not in it."""
         try:
             dollars: float = sum(_litellm().cost_per_token(self._settings.model, prompt_tokens, completion_tokens))
         except Exception:
@@ -108,7 +111,7 @@ class LiteLLMTeacher:
         return dollars * 1e9
 
     async def complete(self, request: Request) -> Reply:
-        """Send one HTTP request and return what was paid for, usable or not.
+        """Send one HTTP request and return the answer that was paid for, usable or not.
 
         Raises:
             TeacherError: with the kind of failure.
@@ -124,12 +127,12 @@ class LiteLLMTeacher:
         return await self._from_memory(request, 200, raw, self._settings.batch)
 
     async def _from_memory(self, request: Request, status: int, body: bytes, batched: bool) -> Reply:
-        """Read an answer that was received by other means, as if it came over the wire."""
+        """Read an answer that was received by other means, as if it came over the network."""
         with _channels().memory(status, body) as (channel, _):
             return await self._asked(request, self._nowhere(request), channel, batched)
 
     async def _asked(self, request: Request, arguments: Mapping[str, Any], channel: Channel, batched: bool) -> Reply:
-        """Let litellm ask through a channel, and read what comes back.
+        """Let litellm send a request through a channel, and read the answer.
 
         Raises:
             TeacherError: there is no answer, or none that can be read.
@@ -141,11 +144,11 @@ class LiteLLMTeacher:
                 answer = await _litellm().acompletion(**arguments, client=channel.handler)
                 return self._reply(request, answer, exchange, batched)
             except Exception as error:
-                # Without its cause: a provider's text may quote the key.
+                # The cause is dropped, because a provider's text may quote the key.
                 raise teacher_error(error, exchange, self._unread_cost(request, exchange, batched)) from None
 
     def _unread_cost(self, request: Request, exchange: Exchange, batched: bool) -> int:
-        """Nano-dollars of an answer that arrived and cannot be read, by what it tells of itself."""
+        """Return the cost in nano-dollars of an answer that cannot be read, by the token counts in its body."""
         charged = counted(request, None, told_in(exchange.body)).charged
         return self._price(charged.prompt_tokens, charged.completion_tokens, batched) or 0
 
@@ -153,21 +156,24 @@ class LiteLLMTeacher:
 
     @property
     def batched(self) -> bool:
-        """As set."""
+        """Return whether the settings ask for the provider's batch API."""
         return self._settings.batch
 
     @property
     def most_requests(self) -> int:
-        """OpenAI's limit."""
+        """Limit of OpenAI for the requests of one batch."""
         return 50_000
 
     @property
     def most_bytes(self) -> int:
-        """Under half of OpenAI's limit for a file: in JSON a text grows, to twice its size where all is escaped."""
+        """Most bytes of the prompts of a batch: less than half of OpenAI's limit for a file.
+
+        Half, because a text in which all characters are escaped has twice the size in JSON.
+        """
         return 80_000_000
 
     async def submit(self, requests: Mapping[str, Request], token: str) -> str:
-        """Upload one file, make one batch.
+        """Upload one file of requests, and make one batch of it.
 
         Raises:
             TeacherError: with the kind of failure.
@@ -175,7 +181,7 @@ class LiteLLMTeacher:
         return await self._batches.submit({key: await self._body(one) for key, one in requests.items()}, token)
 
     async def find(self, token: str) -> str | None:
-        """Look through the account's batches, newest first.
+        """Search the account's batches, newest first, and return the id of the one with this token.
 
         Raises:
             TeacherError: with the kind of failure.
@@ -185,7 +191,7 @@ class LiteLLMTeacher:
     async def collect(
         self, batch: str, requests: Mapping[str, Request]
     ) -> Pending | Mapping[str, Reply | TeacherError]:
-        """Look once; if the batch has ended, fetch its files.
+        """Ask once for the state of a batch; if it has ended, fetch its files.
 
         Raises:
             TeacherError: with the kind of failure.
@@ -204,7 +210,7 @@ class LiteLLMTeacher:
         return found
 
     async def _body(self, request: Request) -> Any:
-        """The JSON that the live path would send."""
+        """Return the JSON body that the live path would send."""
         with _channels().memory(200, _channels().ANYTHING) as (channel, letter):
             await self._asked(request, self._nowhere(request), channel, batched=True)
         if letter.sent is None:
@@ -231,7 +237,7 @@ class LiteLLMTeacher:
             await channel.close()
 
     def _nowhere(self, request: Request) -> dict[str, Any]:
-        """The arguments of a call that must not reach the provider, whatever way litellm takes."""
+        """Return the arguments of a call that cannot reach the provider, whatever way litellm sends it."""
         return {**self._arguments(request), "api_base": "http://127.0.0.1:9"}
 
     def _arguments(self, request: Request) -> dict[str, Any]:
@@ -242,7 +248,8 @@ class LiteLLMTeacher:
             "api_base": settings.api_base,
             "messages": [{"role": turn.role, "content": _sendable(turn.content)} for turn in request.messages],
             "temperature": sampling.temperature,
-            # Claude refuses both; without a top_p it cuts nothing off, as with 1.
+            # Claude refuses temperature and top_p together. To leave out a top_p of 1 changes nothing, since it cuts
+            # nothing off.
             "top_p": None if sampling.top_p == 1 and "claude" in settings.model.lower() else sampling.top_p,
             "max_tokens": sampling.max_tokens,
             "seed": sampling.seed,
@@ -250,17 +257,17 @@ class LiteLLMTeacher:
             "max_retries": 0,
             "num_retries": 0,
             "caching": False,
-            # What a provider does not know is left out, so that a seed does no harm; but never in silence
-            # what was asked for by name.
+            # A parameter that the provider does not support, such as a seed, is left out without an error. But
+            # parameters that the user named, and the schema, are never left out silently.
             "drop_params": True,
             "allowed_openai_params": list(asked),
             **asked,
         }
 
     def _reply(self, request: Request, answer: Any, exchange: Exchange, batched: bool) -> Reply:
-        """The reply in what litellm made of an answer, whose parts may be of any type."""
+        """Return the reply from litellm's conversion of an answer, the parts of which may be of any type."""
         text, finish = _text(answer.choices[0]) if answer.choices else ("", "stop")
-        # litellm rounds and reshapes a usage that it does not understand: the body says what was told.
+        # litellm rounds and changes a usage that it does not understand, so the counts are read from the body.
         told = told_in(exchange.body) or _attributes(getattr(answer, "usage", None))
         used = counted(request, text, told)
         model = answer.model if isinstance(answer.model, str) else ""
@@ -273,10 +280,10 @@ def _attributes(usage: Any) -> dict[str, Any]:
 
 
 def _text(choice: Any) -> tuple[str, str]:
-    """Text and finish reason; a refusal, which OpenAI puts beside the text, is a content filter's.
+    """Return text and finish reason; a refusal, which OpenAI puts beside the text, counts as a content filter's.
 
     Raises:
-        TypeError: the text is none.
+        TypeError: the content is not a string.
     """
     message = choice.message
     finish = choice.finish_reason if isinstance(choice.finish_reason, str) and choice.finish_reason else "stop"
@@ -295,12 +302,12 @@ def _held_to_schema(request: Request) -> dict[str, Any]:
 
 
 def _sendable(text: str) -> str:
-    """The text with lone surrogates, which have no UTF-8 form, as question marks."""
+    """Return the text with question marks for lone surrogates, which have no UTF-8 form."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _channels() -> ModuleType:
-    """The module that knows litellm from inside, imported after litellm is set up."""
+    """Return the module that depends on litellm's internals, imported only after litellm is set up."""
     _litellm()
     from rt_framework.builtin.teachers import channel
 
@@ -309,7 +316,7 @@ def _channels() -> ModuleType:
 
 @cache
 def _litellm() -> Any:
-    """litellm, imported without reading ``.env`` or the net, and made quiet."""
+    """Return litellm, imported without reading ``.env`` or the network, and silenced."""
     os.environ["LITELLM_MODE"] = "PRODUCTION"
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     with warnings.catch_warnings():
@@ -317,7 +324,7 @@ def _litellm() -> Any:
         warnings.filterwarnings("ignore", message=".*`ReadOnly` qualifier", category=UserWarning)
         import litellm
 
-        litellm.ModelResponse()  # Its pydantic schemas are made at the first use, and warn.
+        litellm.ModelResponse()  # Its pydantic schemas are built at the first use, with warnings.
     litellm.suppress_debug_info = True
     litellm.set_verbose = False
     litellm.telemetry = False
@@ -325,6 +332,6 @@ def _litellm() -> Any:
     litellm.num_retries = None
     for kind in ("callbacks", "input_callback", "success_callback", "failure_callback", "service_callback"):
         setattr(litellm, kind, [])
-    # Its log repeats requests and answers on the terminal.
+    # Its log would repeat requests and answers on the terminal.
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL + 1)
     return litellm

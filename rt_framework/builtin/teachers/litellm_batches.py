@@ -1,6 +1,7 @@
-"""OpenAI's batch API: files up, a batch, files down.
+"""OpenAI's batch API: upload of a file of requests, creation of a batch, download of the files of answers.
 
-A line of the file is the very body that the live path would send, and an answer is read as the live path reads it.
+A line of the request file is exactly the body that the live path would send, and an answer is read as the live path
+reads it.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ _CHAT = "/v1/chat/completions"
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
 _UNREAD = {"expired": "expired", "cancelled": "batch_failed"}
-"""Kinds of the lines without an answer, by the batch's status; with any other they may have been answered."""
+"""Error kinds of requests without an answer, by the batch's status; after any other status they may have been
+answered."""
 
 _PAGE, _MOST_PAGES = 100, 200
-"""Batches of one page of the provider's list, and pages that are looked at."""
+"""Batches on one page of the provider's list, and most pages that are searched."""
 
 _GONE = (404, 410)
-"""HTTP statuses of what the provider no longer has."""
+"""HTTP statuses by which the provider says that it no longer has something."""
 
 _CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*"([^"\\]{1,64})"')
 
@@ -40,7 +42,7 @@ class Line:
     """The provider's answer to one request of a batch."""
 
     status: int
-    """As of HTTP."""
+    """HTTP status of the answer."""
     body: bytes
 
 
@@ -51,7 +53,7 @@ class OpenAIBatches:
     """The batches of one account, whose key is in the environment.
 
     Args:
-        client: gives the HTTP client.
+        client: returns the HTTP client.
         api_base: address of the server, where it is not OpenAI's own.
     """
 
@@ -61,7 +63,7 @@ class OpenAIBatches:
         self._address = next(filter(None, named), _ADDRESS).rstrip("/")
 
     async def submit(self, requests: Mapping[str, Any], token: str) -> str:
-        """Upload a file of requests, which are JSON bodies by key, and make a batch of it.
+        """Upload a file of requests, given as JSON bodies by key, and make a batch of it.
 
         Raises:
             TeacherError: with the kind of failure.
@@ -76,17 +78,18 @@ class OpenAIBatches:
         return _named(await self._asked("POST", "/batches", json={**asked, "metadata": {"token": token}}))
 
     async def find(self, token: str) -> str | None:
-        """The id of the batch with *token* in its metadata.
+        """Return the id of the batch with *token* in its metadata; ``None`` if there is none.
 
         Raises:
-            TeacherError: with the kind of failure; ``batch_lost``: the list does not come to an end.
+            TeacherError: with the kind of failure; ``batch_lost``: the list is longer than the pages that are searched.
         """
         after: str | None = None
         for _ in range(_MOST_PAGES):
             asked = {"limit": _PAGE} if after is None else {"limit": _PAGE, "after": after}
             page = await self._asked("GET", "/batches", params=asked)
             batches, more = page.get("data"), page.get("has_more") is True
-            # A list that cannot be read is none without our batch: that would be submitted, and paid for, again.
+            # An unreadable list must not count as one without our batch, which would then be submitted, and paid for,
+            # again.
             if not isinstance(batches, list) or (more and not batches) or not all(map(_is_object, batches)):
                 raise TeacherError("paid_unreadable", "the provider's list of batches cannot be read")
             for batch in batches:
@@ -101,7 +104,7 @@ class OpenAIBatches:
         )
 
     async def collect(self, batch: str, keys: Iterable[str]) -> Pending | Ends:
-        """The end of each key's request, or how far the batch has come.
+        """Return the result of each key's request, or the progress of a batch that has not ended.
 
         Raises:
             TeacherError: with the kind of failure; ``batch_lost``: the batch or a file of it is not there.
@@ -122,7 +125,7 @@ class OpenAIBatches:
         return {key: ends.get(key, unread) for key in wanted}
 
     async def _read(self, file: str, keys: frozenset[str], ends: Ends) -> None:
-        """Take the ends of these keys from a file, line by line. A line that cannot be read spoils no other."""
+        """Read the results of these keys from a file, line by line. A line that cannot be read spoils no other."""
         request = self._request("GET", f"/files/{file}/content")
         with exchanging() as exchange:
             try:
@@ -133,12 +136,12 @@ class OpenAIBatches:
         _check(exchange, f"file {file}, with the answers of a batch,")
 
     async def _asked(self, method: str, path: str, gone: str | None = None, **content: Any) -> Mapping[str, Any]:
-        """The JSON object that the provider answers.
+        """Return the JSON object of the provider's answer.
 
         Args:
-            method: of HTTP.
-            path: below the address.
-            gone: what is asked for, if it may have been lost.
+            method: the HTTP method.
+            path: path below the address.
+            gone: name of the requested object, if it may have been lost.
             content: arguments of ``httpx.Client.build_request``.
 
         Raises:
@@ -171,10 +174,10 @@ class OpenAIBatches:
 
 
 def _check(exchange: Exchange, gone: str | None) -> None:
-    """Whether an answer is none of an error.
+    """Check that an answer has a status of success.
 
     Raises:
-        TeacherError: it is.
+        TeacherError: the answer has another status, or none.
     """
     if gone is not None and exchange.status in _GONE:
         raise TeacherError("batch_lost", f"{gone} is not there (is this the key and the address of the submission?)")
@@ -183,10 +186,10 @@ def _check(exchange: Exchange, gone: str | None) -> None:
 
 
 def _named(told: Mapping[str, Any]) -> str:
-    """The id of what the provider tells of.
+    """Return the id in the provider's answer.
 
     Raises:
-        TeacherError: it has none.
+        TeacherError: the answer has no usable id.
     """
     name = told.get("id")
     if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]{1,200}", name, re.ASCII):
@@ -204,7 +207,7 @@ def _count(counts: Any, name: str) -> int:
 
 
 def _whole(batch: Mapping[str, Any]) -> TeacherError:
-    """The end of those lines of a batch that have no answer, by the status of the batch."""
+    """Return the error for the requests of a batch that have no answer, by the status of the batch."""
     status = str(batch["status"])
     if status == "failed":
         errors = batch.get("errors")
@@ -218,7 +221,7 @@ def _whole(batch: Mapping[str, Any]) -> TeacherError:
 
 
 def _take(text: bytes, keys: frozenset[str], ends: Ends) -> None:
-    """Take the end that one line tells: an answer beats an error, and the first answer any other."""
+    """Store the result in one line: an answer replaces an error, and the first answer is kept."""
     found = _end(text)
     if found is None or found[0] not in keys:
         return
@@ -235,7 +238,7 @@ def _answers(end: Line | TeacherError | None) -> bool:
 
 
 def _end(text: bytes) -> tuple[str, Line | TeacherError] | None:
-    """Key and end of one line; ``None`` where the line does not say whose it is."""
+    """Return key and result of one line; ``None`` where the line has no key."""
     try:
         line = json.loads(text)
         key = line["custom_id"]
@@ -250,7 +253,7 @@ def _end(text: bytes) -> tuple[str, Line | TeacherError] | None:
         return None
     if isinstance(response, Mapping):
         status = response.get("status_code")
-        # Only a real error status costs nothing; anything odd in its place is none.
+        # Only a real error status is free of charge; any other value counts as an answer that was paid for.
         if not isinstance(status, int) or not 400 <= status < 600:
             status = 200
         return key, Line(status, json.dumps(response.get("body")).encode())

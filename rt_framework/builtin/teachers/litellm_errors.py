@@ -1,8 +1,8 @@
-"""Failed attempts as kinds of teacher error.
+"""Conversion of failed attempts to kinds of teacher error.
 
-What an attempt costs is decided by what came over the wire: only a real HTTP error status costs nothing. litellm's own
-exceptions say the rest; they wrap those of some ten client libraries, so classes are told apart by name, over their
-bases and causes.
+The cost of an attempt is decided by the answer on the wire: only a real HTTP error status costs nothing. litellm's own
+exceptions tell the rest. They wrap the exceptions of some ten client libraries, so classes are identified by name,
+among their bases and causes.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _CODES = {
     "batch_expired": "expired",
     "batch_cancelled": "batch_failed",
 }
-"""Error codes of a provider's answer that say more than its status."""
+"""Error codes in a provider's answer that are more specific than its status."""
 
 _PHRASES = {"credit balance is too low": "quota"}
-"""Words of refusals that have neither code nor class of their own."""
+"""Phrases of error messages that have neither a code nor a class of their own."""
 
 _UNSENT = {"Missing credentials": "auth", "LLM Provider NOT provided": "model_missing"}
-"""Words of litellm's errors about requests that it did not send."""
+"""Phrases of litellm's errors about requests that it did not send."""
 
 _UNSENT_CLASSES = {"ImportError": "bad_request", "UnsupportedParamsError": "bad_request"}
-"""Classes of errors that come before anything is sent."""
+"""Classes of errors that are raised before anything is sent."""
 
 _NO_ANSWER = {
     "APITimeoutError": "timeout",
@@ -47,7 +47,7 @@ _NO_ANSWER = {
     "TransportError": "connection",
     "OSError": "connection",
 }
-"""Causes of a failure without an HTTP answer, by class; an earlier entry beats a later one."""
+"""Kinds of failures without an HTTP answer, by the class of the cause; an earlier entry beats a later one."""
 
 _CLASSES = {
     "ContextWindowExceededError": "too_long",
@@ -57,7 +57,7 @@ _CLASSES = {
     "PermissionDeniedError": "auth",
     "NotFoundError": "model_missing",
 }
-"""litellm's classes that say more than the status that they carry."""
+"""litellm's exception classes that are more specific than the status that they carry."""
 
 _STATUSES = {401: "auth", 402: "quota", 403: "auth", 404: "model_missing"}
 _STATUSES |= {408: "timeout", 413: "too_long", 429: "rate_limited"}
@@ -70,16 +70,16 @@ _KEY_LIKE = re.compile(
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _MAX_MESSAGE = 300
 _MAX_TOLD = 100_000
-"""Bytes of an error's body that are looked at."""
+"""Most bytes of an error's body that are examined."""
 
 
 def teacher_error(error: Exception, exchange: Exchange, nano_dollars: int = 0) -> TeacherError:
-    """The teacher error for an attempt that ended in an exception; its message holds no key.
+    """Return the teacher error for an attempt that ended in an exception; its message holds no key.
 
     Args:
         error: as litellm or the client raised it.
-        exchange: of the attempt.
-        nano_dollars: what an answer that cannot be read says it cost, if that is more than was reserved.
+        exchange: the exchange of the attempt.
+        nano_dollars: cost of an answer that cannot be read, by its own token counts, if that is more than was reserved.
     """
     chain = list(_chain(error))
     if exchange.status is None:
@@ -90,17 +90,17 @@ def teacher_error(error: Exception, exchange: Exchange, nano_dollars: int = 0) -
         kind = _phrase(_UNSENT, str(error)) or _first(_UNSENT_CLASSES, chain)
         if kind is not None:
             return _told(kind, str(error))
-    # Without an HTTP status nobody knows whether the provider charges for the attempt.
+    # Without an HTTP status it is unknown whether the provider charges for the attempt.
     kind = _first(_NO_ANSWER, chain) or (None if exchange.sent else _first(_CLASSES, [error])) or "paid_unreadable"
     return _told(kind, exchange.trouble or str(error) or type(error).__name__, billed="maybe")
 
 
 def answer_error(exchange: Exchange, error: Exception | None = None, nano_dollars: int = 0) -> TeacherError:
-    """The teacher error for an HTTP answer that is a refusal, a redirect, or cannot be read.
+    """Return the teacher error for an HTTP answer that is an error, a redirect, or cannot be read.
 
     Args:
-        exchange: with a status.
-        error: what reading it ended in, if it was read.
+        exchange: an exchange with a status.
+        error: the exception raised while the answer was read, if it was read.
         nano_dollars: as in :func:`teacher_error`.
     """
     status, pause = exchange.status or 0, retry_after(exchange.headers)
@@ -121,13 +121,13 @@ def answer_error(exchange: Exchange, error: Exception | None = None, nano_dollar
 
 
 def line_error(code: object, message: object, otherwise: str) -> TeacherError:
-    """The teacher error for a code and a message without a status; *otherwise* is for codes that are not known."""
+    """Return the teacher error for an error code and message without a status; *otherwise* is for unknown codes."""
     known = _CODES.get(code) if isinstance(code, str) else None
     return _told(known or otherwise, str(message), billed=None if known else "maybe")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the time that the provider named: it may give seconds or an HTTP date."""
+    """Return the seconds that the provider asks to wait; the header may hold seconds or an HTTP date."""
     value = headers.get("retry-after")
     if value is None:
         return None
@@ -140,7 +140,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _told(kind: str, text: str, billed: str | None = None, retry_after: float | None = None) -> TeacherError:
-    # What a provider says about a key may quote the key in a form that no pattern knows.
+    # A provider's message about a key may quote the key in a form that no pattern recognises.
     message = "check the provider's key in the environment" if kind == "auth" else _clean(text)
     return TeacherError(kind, message, retry_after, billed=billed)
 
@@ -154,9 +154,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _of_another_client(chain: list[BaseException]) -> Exchange | None:
-    """The exchange of a provider that litellm reaches by a client of its own, where httpx has seen an error status.
+    """Return the exchange of a provider that litellm reaches by another client, where httpx has seen an error status.
 
-    The status of any other exception may be one that litellm made up.
+    The status of any other exception may be made up by litellm.
     """
     link = next((one for one in chain if any(base.__name__ == "HTTPStatusError" for base in type(one).__mro__)), None)
     response: Any = getattr(link, "response", None)
@@ -168,7 +168,7 @@ def _of_another_client(chain: list[BaseException]) -> Exchange | None:
 
 
 def _refusal(body: bytes) -> tuple[str, str]:
-    """Error code and message of a provider's refusal; empty where there is none."""
+    """Return error code and message of a provider's error body; empty texts where there are none."""
     try:
         told = json.loads(body[:_MAX_TOLD])
     except (ValueError, RecursionError):
@@ -191,7 +191,7 @@ def _first(table: Mapping[str, str], links: list[Any]) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """One line without control characters or anything that looks like a key."""
+    """Return one line without control characters and without anything that looks like a key."""
     text = without_secrets(_PREFIX.sub("", text[:_MAX_TOLD]))
     text = "".join(char if char.isprintable() else " " for char in _KEY_LIKE.sub("***", text))
     text = " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Where litellm sends the requests of a model: to its provider, or to the address that a setting or variable names."""
+"""Addresses to which litellm sends the requests of a model: the provider's, or that of a setting or variable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rt_framework.kit.places import origin
 
 _ENDINGS = ("API_BASE", "BASE_URL")
-"""How the variables end by which litellm lets an environment name a provider's address."""
+"""Endings of the environment variables by which litellm takes a provider's address."""
 
 _OTHERS = {
     "bedrock": ("AWS_BEDROCK_RUNTIME_ENDPOINT",),
@@ -26,17 +26,17 @@ _OTHERS = {
     "vertex_ai": ("VERTEXAI_API_BASE", "VERTEX_API_BASE"),
     "watsonx": ("WATSONX_URL", "WX_URL", "WML_URL"),
 }
-"""Variables that are not the provider's name and such an ending."""
+"""Variables whose names are not the provider's name and one of these endings, by provider."""
 
 
 def place(provider: str, api_base: str | None, environment: Mapping[str, str]) -> str:
-    """The provider's name, or scheme, host and port of the address that is asked in its stead.
+    """Return the provider's name, or scheme, host and port of the address that is used in its place.
 
     Args:
         provider: as litellm names it.
         api_base: the teacher's setting; it beats the environment.
-        environment: variables; where two of them name different addresses both are given, since which one counts is
-            litellm's affair.
+        environment: variables; where two of them name different addresses both are returned, since litellm decides
+            which one it uses.
 
     Raises:
         ConfigError: an address has no host.
@@ -48,12 +48,12 @@ def place(provider: str, api_base: str | None, environment: Mapping[str, str]) -
 
 
 def provider_of(model: str) -> str:
-    """The provider in a model's name; litellm takes the names that it knows without one for OpenAI's."""
+    """Return the provider in a model's name. A name without a provider counts as OpenAI's, as litellm takes it."""
     return model.partition("/")[0] if "/" in model else "openai"
 
 
 def variables(provider: str) -> tuple[str, ...]:
-    """Variables that can name a provider's address."""
+    """Return the variables that can name a provider's address."""
     base = re.sub(r"_(chat|text|beta|converse)$", "", provider)
     beginnings = dict.fromkeys(re.sub("[^A-Z0-9]", "_", one.upper()) for one in (provider, base))
     usual = (f"{beginning}_{ending}" for beginning in beginnings for ending in _ENDINGS)

@@ -23,27 +23,28 @@ _Key = tuple[str, str, int]
 
 
 class _Offsets:
-    """Where in the file each answer begins, by a hash of its key: 24 to 48 bytes an answer, texts and keys left there.
+    """Offset in the file of each answer, by a hash of its key: 24 to 48 bytes per answer, without texts and keys.
 
-    Two arrays, open addressing. Different keys may have one hash: whoever looks has to read.
+    Two arrays, as a hash table with open addressing. Different keys may have the same hash, so a caller has to compare
+    the key in the file.
     """
 
     def __init__(self, slots: int = 1024) -> None:
         self._hashes = array("q", [0]) * slots
-        self._places = array("Q", [0]) * slots  # one more than the offset; 0 is a free slot
+        self._places = array("Q", [0]) * slots  # one more than the offset; 0 marks a free slot
         self._used = 0
 
     def __len__(self) -> int:
         return self._used
 
     def of(self, key: _Key) -> Iterator[int]:
-        """Offsets at which the key's answer may be."""
+        """Yield the offsets at which the key's answer may be."""
         for at in self._slots(hash(key)):
             if self._hashes[at] == hash(key):
                 yield self._places[at] - 1
 
     def add(self, key: _Key, offset: int) -> None:
-        """Note an answer."""
+        """Add an answer."""
         self._put(hash(key), offset + 1)
         self._used += 1
         if 3 * self._used > 2 * len(self._places):
@@ -59,7 +60,7 @@ class _Offsets:
         self._hashes[at], self._places[at] = number, place
 
     def _slots(self, number: int) -> Iterator[int]:
-        """The slots in use from the one that a hash belongs to."""
+        """Yield the used slots from the slot of a hash up to the next free one."""
         mask = len(self._places) - 1
         at = number & mask
         while self._places[at]:
@@ -69,14 +70,14 @@ class _Offsets:
 
 @frozen
 class _Index:
-    """What is known of the file without its texts, which do not fit in memory for a large run."""
+    """The contents of the file without its texts, which do not fit into memory for a large run."""
 
     identity: str
     offsets: _Offsets
 
 
 class ReplayTeacher:
-    """Looks answers up by reflection, pair hash and index. The file is read at the first use."""
+    """Teacher that looks answers up by reflection, pair hash and index. The file is read at the first use."""
 
     def __init__(self, settings: ReplaySettings) -> None:
         self._path = Path(settings.path)
@@ -84,7 +85,7 @@ class ReplayTeacher:
 
     @property
     def identity(self) -> str:
-        """Hash of the file's bytes: another file holds other answers.
+        """Hash of the file's bytes, since another file holds other answers.
 
         Raises:
             DataError: the file cannot be used.
@@ -93,15 +94,15 @@ class ReplayTeacher:
 
     @property
     def structured(self) -> bool:
-        """As set: what the answers in the file are."""
+        """Return the setting, which says whether the answers in the file are JSON."""
         return self._structured
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int:  # noqa: ARG002 - as the protocol names them
-        """Nothing: the answers are there. They have no place either, since nobody is asked for them."""
+        """Return 0, since no provider is asked. For the same reason this teacher has no place."""
         return 0
 
     async def complete(self, request: Request) -> Reply:
-        """The answer in the file.
+        """Return the answer in the file.
 
         Raises:
             TeacherError: ``no_answer``: the file has none for this request.
@@ -116,7 +117,7 @@ class ReplayTeacher:
 
     @cached_property
     def _index(self) -> _Index:
-        """Read and check the whole file."""
+        """Index of the file, made by reading and checking all of it."""
         whole = hashlib.sha256()
         offsets = _Offsets()
         offset = 0
@@ -155,7 +156,7 @@ class ReplayTeacher:
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:
-    """One line of the file, with every key checked."""
+    """Return one line of the file as an object, with every key checked."""
     try:
         row = json.loads(line)
     except ValueError as error:

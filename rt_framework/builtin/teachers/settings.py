@@ -15,16 +15,17 @@ from rt_framework.kit.bounds import within
 from rt_framework.text import secret_in_address, secret_place
 
 _MOST_PRICE = 1e6
-"""Dollars per million tokens: dearer than any model by far, and what a request costs stays a number of 64 bits."""
+"""Highest price in dollars per million tokens: far above that of any model, and low enough that the cost of a request
+still fits into 64 bits."""
 
 _SECRET = re.compile(r"key|secret|passw|credential|auth|token$", re.IGNORECASE)
 
 
 def check_address(address: str | None, name: str) -> None:
-    """Allow https, and http to this machine only.
+    """Check that an address uses https, or http to this machine only.
 
     Raises:
-        ConfigError: any other address, or one that holds a password or a key; it is not shown then.
+        ConfigError: the address is another one, or holds a password or a key, in which case it is not shown.
     """
     if address is None:
         return
@@ -66,7 +67,7 @@ def _check_extra(_: object, __: object, value: dict[str, Any]) -> None:
 
 @frozen
 class LiteLLMSettings:
-    """A model behind an API, by its litellm name.
+    """Options of the teacher ``litellm``: a model behind an API, by its litellm name.
 
     Raises:
         ConfigError: an address that is not https, a key among the options, one price without the other.
@@ -99,7 +100,7 @@ class LiteLLMSettings:
 
 @frozen
 class ReplaySettings:
-    """Answers from a file."""
+    """Options of the teacher ``replay``: answers from a file."""
 
     path: str
     """JSONL file; each line has ``reflection``, ``pair`` (the pair's hash), ``index`` and ``text``."""

@@ -1,7 +1,7 @@
-"""The HTTP client of the paid teachers, which notes what it sends and what comes back.
+"""The HTTP client of the paid teachers, which records what it sends and what comes back.
 
-A library that cannot convert an answer reports a server error of its own making. So the status and the body that an
-attempt is judged by are those that this client has seen, never those of the exception that comes back.
+A library that cannot convert an answer raises a server error of its own making. So an attempt is judged by the status
+and the body that this client has seen, never by those in the exception.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from attrs import define, field, frozen
 from yarl import URL
 
 MOST_BYTES = 8_000_000
-"""Longest body that is read, decompressed; the longest answers that models give have less than a tenth of it."""
+"""Most bytes of a body that are read, decompressed; the longest answers of models have less than a tenth of that."""
 
 _MOST_PARTS = 200_000
-"""Most JSON objects and arrays of one answer. Each becomes a Python object, and reading them cannot be interrupted."""
+"""Most JSON objects and arrays in one answer. Each becomes a Python object, and parsing them cannot be interrupted."""
 
 _NESTED = 300
-"""Parts of an answer up to which it cannot be nested too deep for any reader."""
+"""Number of objects and arrays up to which no answer can be nested too deeply for any parser."""
 
 _TIMEOUT = httpx.Timeout(86_400.0)
-"""Seconds. The run bounds each attempt itself, and no other bound must come first."""
+"""Timeout in seconds, too long to take effect: the run limits each attempt itself, and must end it first."""
 
 _GZIP_OR_ZLIB = 47
-"""zlib's ``wbits`` for either header."""
+"""Value of zlib's ``wbits`` that accepts either header."""
 
 
 @define
 class Exchange:
-    """One request of one attempt, and the answer to it as it was on the wire."""
+    """The record of one request of one attempt, and of its answer as it was on the wire."""
 
     sent: bool = False
-    """Whether the request went to this client: without that nothing is known of how it was answered."""
+    """True if the request was given to this client; if not, nothing is known about its answer."""
     status: int | None = None
     """HTTP status; ``None`` when no answer began."""
     headers: Mapping[str, str] = field(factory=dict)
     """Headers of the answer, by name in lower case."""
     body: bytes = b""
-    """As much of the body as arrived, decompressed, at most :data:`MOST_BYTES`."""
+    """The body as far as it arrived, decompressed, at most :data:`MOST_BYTES`."""
     trouble: str = ""
-    """What was wrong with the connection or the body, in words."""
+    """Description of a fault of the connection or the body."""
 
 
 _EXCHANGE: ContextVar[Exchange] = ContextVar("exchange")
@@ -59,7 +59,7 @@ _EXCHANGE: ContextVar[Exchange] = ContextVar("exchange")
 
 @contextmanager
 def exchanging() -> Iterator[Exchange]:
-    """Within, what this task sends is noted in the exchange that this gives."""
+    """Yield an exchange in which the requests that this task sends within the block are recorded."""
     exchange = Exchange()
     token = _EXCHANGE.set(exchange)
     try:
@@ -70,32 +70,33 @@ def exchanging() -> Iterator[Exchange]:
 
 @frozen
 class Answer:
-    """The beginning of an answer."""
+    """The beginning of an HTTP answer: status, headers, and the body still to be read."""
 
     status: int
     headers: Mapping[str, str]
     pieces: AsyncIterator[bytes]
-    """The body as it arrives."""
+    """Pieces of the body as they arrive."""
 
 
 class RecordingClient(httpx.AsyncClient):
-    """A client that notes each exchange, follows no redirect, and reads no more than it should.
+    """An HTTP client that records each exchange, follows no redirect, and limits the size of what it reads.
 
-    To the libraries of the providers it is one of httpx; aiohttp carries the bytes, in half of the time. A proxy of
-    the environment is used for other machines only, and ``SSL_CERT_FILE`` is obeyed.
+    The providers' libraries use it as an httpx client, but aiohttp carries the bytes, which takes half of the time. A
+    proxy of the environment is used for other machines only, and ``SSL_CERT_FILE`` is obeyed.
     """
 
     def __init__(self) -> None:
-        # Compressed answers could be a thousand times larger than what is read of them.
-        # httpx's own transport carries nothing here; without verify it costs no time to make.
+        # Answers are requested uncompressed, since a compressed one could be a thousand times larger than its bytes.
+        # httpx's own transport sends nothing here, and without verify it is made faster.
         super().__init__(verify=False, trust_env=False, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"})
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
-        """Send once, read the whole answer, and note both in the exchange of the attempt.
+        """Send a request once, read the whole answer, and record both in the exchange of the attempt.
 
         Raises:
-            httpx.RequestError: no answer came, it broke off, its body cannot be read, or the attempt has sent already.
+            httpx.RequestError: no answer came, it broke off, its body cannot be read, or the attempt has sent a
+                request already.
         """
         exchange = _EXCHANGE.get(None) or Exchange()
         if request.method == "POST":
@@ -111,9 +112,10 @@ class RecordingClient(httpx.AsyncClient):
         return whole
 
     async def lines(self, request: httpx.Request, most: int) -> AsyncIterator[bytes]:
-        """The lines of an answer that may be larger than memory, noted in the exchange but for its body.
+        """Yield the lines of an answer that may not fit into memory; the exchange records all of it except the body.
 
-        A line of more than *most* bytes is left out. Where the status is not 200 there are no lines, but the body.
+        A line of more than *most* bytes is left out. Where the status is not 200, no lines are yielded and the exchange
+        holds the body.
 
         Raises:
             httpx.RequestError: no answer came, or it broke off.
@@ -139,7 +141,7 @@ class RecordingClient(httpx.AsyncClient):
 
     @asynccontextmanager
     async def _noted(self, request: httpx.Request, exchange: Exchange) -> AsyncIterator[Answer]:
-        """The answer to a request, noted in the exchange as far as it has come."""
+        """Yield the answer to a request, recorded in the exchange as far as it has come."""
         try:
             async with self.carry(request) as answer:
                 exchange.status, exchange.headers = answer.status, answer.headers
@@ -151,7 +153,7 @@ class RecordingClient(httpx.AsyncClient):
 
     @asynccontextmanager
     async def carry(self, request: httpx.Request) -> AsyncIterator[Answer]:
-        """Send a request over the network."""
+        """Send a request over the network and yield its answer."""
         session = self._session(proxied=not is_loopback(request.url.host))
         asked = session.request(
             request.method,
@@ -167,7 +169,7 @@ class RecordingClient(httpx.AsyncClient):
     def _session(self, proxied: bool) -> aiohttp.ClientSession:
         if proxied not in self._sessions:
             self._sessions[proxied] = aiohttp.ClientSession(
-                # The run bounds how many calls are under way.
+                # The run limits the number of calls in flight.
                 connector=aiohttp.TCPConnector(limit=0, ssl=_certificates()),
                 trust_env=proxied,
                 auto_decompress=False,
@@ -182,7 +184,7 @@ _ERRORS: dict[type[Exception], type[httpx.RequestError]] = {
     aiohttp.ClientConnectorError: httpx.ConnectError,
     aiohttp.InvalidURL: httpx.UnsupportedProtocol,
 }
-"""Errors of aiohttp as those of httpx, which the providers' libraries know; any other is one of reading."""
+"""Errors of aiohttp with the httpx errors that the providers' libraries know; any other becomes a ``ReadError``."""
 
 
 @cache
@@ -191,11 +193,11 @@ def _certificates() -> ssl.SSLContext:
 
 
 _FRAMING = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-"""Headers that speak of the bytes on the wire, not of those that were read."""
+"""Headers that describe the bytes on the wire, which no longer hold for the body that was read."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: by an address of the loopback range, or as ``localhost``."""
+    """Return whether a host is this machine: by an address of the loopback range, or as ``localhost``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -205,22 +207,22 @@ def is_loopback(host: str) -> bool:
 # --- bodies -----------------------------------------------------------------------------------
 
 _Unpack = Callable[[bytes, int], bytes]
-"""Bytes of the wire, and how many decompressed ones are wanted at most."""
+"""Function that takes bytes of the wire and the most bytes wanted, and returns decompressed bytes."""
 
 
 async def _read(answer: Answer, exchange: Exchange) -> None:
-    """Read the body into the exchange, which keeps what there is of it when that fails.
+    """Read the body into the exchange, which keeps the part that was read if reading fails.
 
     Raises:
-        httpx.DecodingError: it cannot be read as it is.
-        aiohttp.ClientError: it broke off.
+        httpx.DecodingError: the body is too large, or its compression or form cannot be read.
+        aiohttp.ClientError: the answer broke off.
     """
     body, packed = bytearray(), bytearray()
     encoding = answer.headers.get("content-encoding", "identity")
     unpack = _unpacker(encoding)
     try:
         async for piece in answer.pieces:
-            # As it came, too: a body that is not what it says is kept so.
+            # The bytes are also kept as they came, in case the body is not compressed as its header says.
             packed += piece[: MOST_BYTES - len(packed)]
             body += b"" if unpack is None else unpack(piece, MOST_BYTES + 1 - len(body))
             if max(len(body), len(packed)) > MOST_BYTES - (unpack is None):
@@ -244,10 +246,10 @@ async def _read(answer: Answer, exchange: Exchange) -> None:
 
 
 def _check_parts(body: bytes) -> None:
-    """Whether reading a JSON body takes no longer than a deadline can bear, which cannot interrupt it.
+    """Check that a JSON body is small enough to parse, since no deadline can interrupt the parser.
 
     Raises:
-        httpx.DecodingError: it has too many parts, or they are nested too deep.
+        httpx.DecodingError: the body has too many parts, or they are nested too deeply.
     """
     parts = body.count(b"{") + body.count(b"[")
     if parts > _MOST_PARTS:
@@ -258,12 +260,13 @@ def _check_parts(body: bytes) -> None:
         except RecursionError:
             raise httpx.DecodingError("its parts are nested too deep") from None
         except ValueError:
-            return  # told by litellm, which reads it next
+            return  # litellm reads the body next and reports this error
 
 
 def _unpacker(encoding: str) -> _Unpack | None:
-    """The function that decompresses a body piece by piece; ``None`` where its compression, which we did not ask for,
-    is not known.
+    """Return the function that decompresses a body piece by piece; ``None`` for an unknown compression.
+
+    A compression may be unknown, because the client does not ask for any.
     """
     match encoding.strip().lower():
         case "identity" | "":
@@ -275,7 +278,7 @@ def _unpacker(encoding: str) -> _Unpack | None:
 
 
 async def _lines(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
-    """Lines of a stream, without those that are too long, of which no more than *most* bytes are held."""
+    """Yield the lines of a stream, except too long ones; at most *most* bytes of a line are kept between pieces."""
     held, too_long = bytearray(), False
     async for piece in pieces:
         *ended, rest = piece.split(b"\n")

@@ -1,4 +1,4 @@
-"""What an answer is charged for: what the provider tells of its tokens, within what can be true."""
+"""Token counts that an answer is charged for: the provider's counts, limited to plausible values."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from attrs import frozen
 from rt_framework.model import Request, Usage
 
 MOST_TOKENS = 10**7
-"""Most tokens of one part that are believed: no model reads or writes more at once."""
+"""Most tokens of prompt or answer that are believed, since no model reads or writes more at once."""
 
 _BYTES_A_TOKEN = 32
-"""Bytes of text to a token that no tokenizer reaches over a whole text: English has about four."""
+"""Most bytes of text per token that are plausible over a whole text: English has about four."""
 
 _PROMPT = (("prompt_tokens",), ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"))
 _COMPLETION = (("completion_tokens",), ("output_tokens",))
-"""Names of the two parts in the bodies of OpenAI's form and of Anthropic's; names of one form add up."""
+"""Names of the two counts in the bodies of OpenAI's form and of Anthropic's; the names of one form are added up."""
 
 
 @frozen
 class Counted:
-    """The tokens of one answer."""
+    """The token counts of one answer."""
 
     told: Usage
-    """As the provider tells them, for the record; 0 where it tells none."""
+    """Counts as the provider states them, for the record; 0 where it states none."""
     charged: Usage
-    """As they are paid for: never less than what can be true."""
+    """Counts as they are paid for, never lower than what is plausible."""
     note: str
-    """What about the provider's word was not believed; empty where all was."""
+    """Statements of the provider that were not believed, in words; empty where all were believed."""
 
 
 def told_in(body: bytes) -> Mapping[str, Any]:
-    """The parts of the usage that a JSON body tells, by OpenAI's names; empty where it tells none."""
+    """Return the token counts that a JSON body states, by OpenAI's names; empty where it states none."""
     try:
         answer = json.loads(body)
         usage = answer["usage"]
@@ -48,15 +48,17 @@ def told_in(body: bytes) -> Mapping[str, Any]:
 
 
 def counted(request: Request, text: str | None, told: Mapping[str, Any]) -> Counted:
-    """The tokens that an answer to *request* is charged for.
+    """Return the tokens that an answer to *request* is charged for.
 
-    A part that is missing, or is no number from 1, is taken at the dearest that it can be; so is one that is smaller
-    than what was sent or came back. A total above its parts counts, and a number that no model reaches is capped.
+    A count that is missing, or is not a number from 1, is replaced by the highest possible one; so is a count that is
+    too low for the text that was sent or came back. Only the count of the answer may be 0, and only if its text is
+    empty. If the stated total is higher than the sum of its parts, the total is charged. A number that no model reaches
+    is capped.
 
     Args:
-        request: what was sent.
+        request: the request that was sent.
         text: the answer; ``None`` where it cannot be read.
-        told: parts of the usage by OpenAI's names, of any type.
+        told: token counts by OpenAI's names, with values of any type.
     """
     sent = sum(len(turn.content.encode("utf-8", "replace")) for turn in request.messages)
     back = 0 if text is None else len(text.encode("utf-8", "replace"))
@@ -84,7 +86,10 @@ def counted(request: Request, text: str | None, told: Mapping[str, Any]) -> Coun
 
 
 def _sum(usage: Mapping[str, Any], forms: tuple[tuple[str, ...], ...]) -> Any:
-    """The value of the first form that is there; where several names add up, a value that is no number spoils all."""
+    """Return the count by the first form whose names are present.
+
+    Where several names are added up, a single value that is no number makes the sum unusable.
+    """
     for names in forms:
         values = [usage[name] for name in names if usage.get(name) is not None]
         if values:
@@ -94,7 +99,7 @@ def _sum(usage: Mapping[str, Any], forms: tuple[tuple[str, ...], ...]) -> Any:
 
 
 def _number(value: Any) -> int | None:
-    """A count of tokens, if it is one."""
+    """Return a count of tokens as an integer; ``None`` if the value is not one."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,4 +1,4 @@
-"""The student tokenizer's own chat template, rendered by the student."""
+"""The chat template of the student's own tokenizer, rendered by the student."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from rt_framework.model import Pair, Turn
 
 
 class Chat:
-    """Messages instead of text; the student renders them and adds the assistant header."""
+    """Template of messages instead of text; the student renders them and adds the assistant header."""
 
     def prompt(self, pair: Pair) -> tuple[Turn, ...]:
-        """System prompt and earlier turns of the record, then its instruction and input."""
+        """Return the record's system prompt and earlier turns, then its instruction and input."""
         system = (Turn("system", pair.system),) if pair.system is not None else ()
         question = f"{pair.instruction}\n{pair.input}" if pair.input else pair.instruction
         return (*system, *pair.history, Turn("user", question))
 
     def reverse(self, pair: Pair) -> tuple[Turn, ...]:
-        """g(y) as a user turn."""
+        """Return g(y) as a user turn."""
         return (Turn("user", guess(pair)),)
 
     def header(self) -> tuple[Turn, ...]:
-        """An empty user turn: what renders are the constants of the template, its default system prompt
-        included, and the assistant header.
+        """Return an empty user turn, so that only the constants of the chat template are rendered.
+
+        They include its default system prompt, and the assistant header follows.
         """
         return (Turn("user", ""),)

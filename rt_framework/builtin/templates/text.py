@@ -1,4 +1,4 @@
-"""The published text templates. Their wording is frozen: it is part of every published score."""
+"""The published text templates. Their wording is frozen, because every published score depends on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rt_framework.model import Pair
 
 
 def guess(pair: Pair) -> str:
-    """The published instruction that asks for the instruction of the pair's answer (arXiv 2402.10110)."""
+    """Return the published instruction that asks for the instruction of the pair's answer (arXiv 2402.10110)."""
     return (
         "Below is the response to an instruction, please guess the corresponding instruction for the given response.\n"
         f"{pair.answer}\nGenerate the instruction for the above response."
@@ -18,21 +18,21 @@ def guess(pair: Pair) -> str:
 
 @frozen
 class TextTemplate:
-    """A prompt with and without input, as text around the words of the pair."""
+    """Template of a prompt, with and without input, as fixed text around the words of the pair."""
 
     name: str
     preamble: str
     preamble_input: str
-    """The preamble when there is an input."""
+    """Preamble when there is an input."""
     before: str
     between: str
-    """What stands between instruction and input."""
+    """Text between instruction and input."""
     after: str
     response: str
-    """The response header."""
+    """Response header."""
 
     def prompt(self, pair: Pair) -> str:
-        """Everything before the response.
+        """Return everything before the response.
 
         Raises:
             Unscorable: the pair has earlier turns, for which these templates have no form.
@@ -42,11 +42,11 @@ class TextTemplate:
         return self._single(pair)
 
     def reverse(self, pair: Pair) -> str:
-        """g(y): the request to guess, put as an instruction without input."""
+        """Return g(y): the request to guess, as an instruction without input."""
         return self._single(Pair(guess(pair)))
 
     def header(self) -> str:
-        """The response header alone."""
+        """Return the response header alone."""
         return self.response.strip()
 
     def _single(self, pair: Pair) -> str:
@@ -58,7 +58,7 @@ class TextTemplate:
 
 
 def alpaca() -> TextTemplate:
-    """Stanford Alpaca's two prompts."""
+    """Return the two prompts of Stanford Alpaca."""
     task = "Below is an instruction that describes a task"
     write = "Write a response that appropriately completes the request."
     return TextTemplate(
@@ -73,7 +73,7 @@ def alpaca() -> TextTemplate:
 
 
 def vicuna() -> TextTemplate:
-    """Vicuna's single-turn prompt."""
+    """Return Vicuna's single-turn prompt."""
     preamble = (
         "A chat between a curious user and an artificial intelligence assistant. "
         "The assistant gives helpful, detailed, and polite answers to the user's questions. "
@@ -82,10 +82,10 @@ def vicuna() -> TextTemplate:
 
 
 def wizardlm() -> TextTemplate:
-    """WizardLM's prompt."""
+    """Return WizardLM's prompt."""
     return TextTemplate("wizardlm", "", "", "", "\n", "\n\n", "### Response:")
 
 
 def none() -> TextTemplate:
-    """Superfiltering's prompt: instruction, newline, input, newline."""
+    """Return Superfiltering's prompt: instruction, newline, input, newline."""
     return TextTemplate("none", "", "", "", "\n", "\n", "")

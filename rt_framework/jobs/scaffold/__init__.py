@@ -1,4 +1,4 @@
-"""A complete plugin package, written into a folder: ``rt plugins new``."""
+"""The writer of a complete plugin package into a new folder, for ``rt plugins new``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = (
     "executor",
     "reporter",
 )
-"""Kinds of plugin that there is a beginning for."""
+"""Kinds of plugin that have a template here."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _FILES = {
@@ -37,20 +37,20 @@ _FILES = {
     "workflow": ".github/workflows/test.yml",
     "gitignore": ".gitignore",
 }
-"""What every package has, by template."""
+"""Files of every package, by the name of the template."""
 
 
 def write_package(name: str, kind: str, folder: Path, known: Container[str] = ()) -> list[Path]:
-    """Write a package called *name* with one plugin of that kind into a new folder; gives its files.
+    """Write a package called *name* with one plugin of that kind into a new folder; return its files.
 
     Args:
-        name: of the package; of the plugin and its part too, without ``rt-`` in front.
+        name: name of the package and, without ``rt-`` in front, of the plugin and its part.
         kind: one of :data:`KINDS`.
-        folder: where to write it.
-        known: names of plugins and of parts of that kind that there are already.
+        folder: folder to write; it must not exist.
+        known: names that plugins and parts of that kind have already.
 
     Raises:
-        ConfigError: the name cannot be that of a package or means something else already, or the folder is there.
+        ConfigError: the name is unfit for a package or taken already, or the folder exists.
         DiskError: the folder cannot be written.
     """
     part = name.removeprefix("rt-")
@@ -84,7 +84,7 @@ def write_package(name: str, kind: str, folder: Path, known: Container[str] = ()
 
 
 def _is_installed(module: str) -> bool:
-    """Whether Python finds such a module; a folder without code is none."""
+    """Return whether Python finds a module of that name; a folder without code does not count."""
     found = importlib.util.find_spec(module)
     return found is not None and found.origin is not None
 
@@ -95,6 +95,6 @@ def _text(template: str, words: dict[str, str]) -> str:
 
 
 def _range(version: str) -> str:
-    """The releases that promise what this one does: before 1.0 those of one minor number."""
+    """Return the range of releases compatible with *version*: before 1.0 those with the same minor number."""
     major, minor = (int(part) for part in version.split(".")[:2])
     return f">={major}.{minor},<{major}.{minor + 1}" if major == 0 else f">={major}.{minor},<{major + 1}"

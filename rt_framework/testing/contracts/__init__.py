@@ -1,4 +1,4 @@
-"""What a plugin of each kind has to do, as test classes to subclass. See docs/how-to/test-a-plugin.md."""
+"""The contract of each kind of plugin, as a test class to subclass. See docs/how-to/test-a-plugin.md."""
 
 from rt_framework.testing.contracts.base import Outcome, PluginContract, checks, run_checks
 from rt_framework.testing.contracts.executor import ExecutorContract

@@ -1,4 +1,4 @@
-"""What every contract checks, and how the checks are run."""
+"""The checks that every contract makes, and the functions that run the checks of a contract."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rt_framework.plugin import Entry, Host, field_names, with_defaults
 from rt_framework.testing.processes import environment, python
 
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "sentence_transformers", "ray")
-"""Libraries that a plugin imports where it uses them, never when it is loaded."""
+"""Libraries that a plugin must import only where it uses them, never when the plugin is loaded."""
 
 _LOOK = """\
 import importlib, json, sys
@@ -39,25 +39,25 @@ print("\\n" + json.dumps(getattr(made, method)()))
 
 
 class PluginContract:
-    """What holds for a plugin of any kind. Subclass it, or the contract of one kind, in a test module.
+    """Contract of a plugin of any kind. Subclass it, or the contract of one kind, in a test module.
 
     A check is a method ``test_*`` that takes at most ``tmp_path``. A check that cannot be made raises
     :class:`unittest.SkipTest` with the reason, which pytest understands.
     """
 
     plugin: ClassVar[str]
-    """The module to load as a plugin, or the name of an installed one; ``builtin`` for what comes with the package."""
+    """The module to load as a plugin, or the name of an installed one; ``builtin`` for the plugin in this package."""
     kind: ClassVar[str]
-    """The kind as hooks name it: ``metrics``. The contract of a kind has set it."""
+    """The kind as hooks name it, such as ``metrics``. The contract of each kind sets it."""
     name: ClassVar[str]
-    """The registered name."""
+    """The registered name of the part to check."""
     options: Any = None
-    """Options as in a config, when it needs some."""
+    """Options of the part as in a config, if it needs some."""
 
     # --- what checks build on ---------------------------------------------------------------
 
     def host(self, *beside: str) -> Host:
-        """A host with this plugin, the built-in one, and the modules *beside*.
+        """Return a host with this plugin, the built-in one, and the modules *beside*.
 
         Raises:
             SkipTest: the plugin does not load.
@@ -68,10 +68,10 @@ class PluginContract:
             raise SkipTest(f"the plugin does not load: {error}") from None
 
     def entry(self) -> Entry:
-        """What the plugin registered.
+        """Return the entry that the plugin registered under the name.
 
         Raises:
-            SkipTest: it registered no such name.
+            SkipTest: the plugin registered no such name.
         """
         found = [one for one in self.host().registry.offered(self.kind, self.name) if one.plugin == self.plugin]
         if not found:
@@ -79,10 +79,10 @@ class PluginContract:
         return found[0]
 
     def make(self, options: Any = None) -> Any:
-        """A new one, with the author's options or others.
+        """Return a new object of the part, built with the author's options or other ones.
 
         Raises:
-            SkipTest: it cannot be built.
+            SkipTest: the object cannot be built.
         """
         entry = self.entry()
         try:
@@ -91,10 +91,10 @@ class PluginContract:
             raise SkipTest(f"it cannot be built: {error}") from None
 
     def elsewhere(self, method: str) -> Any:
-        """What a method of the contract gives in a fresh process, where texts have other hashes and sets other orders.
+        """Return a contract method's result in a fresh process, where texts have other hashes and sets other orders.
 
         Raises:
-            SkipTest: it fails there.
+            SkipTest: the method fails there.
         """
         contract = next(one.__name__ for one in type(self).__mro__ if one.__module__.startswith(__package__ or ""))
         own = {"plugin": self.plugin, "name": self.name, "options": self.options}
@@ -171,7 +171,7 @@ class PluginContract:
             raise AssertionError(
                 f"option '{wrong}' was taken without a word; give register() a frozen attrs class with a field for each"
             )
-        # A mapping without the one option that there is stands for its value: nothing is near then.
+        # With a single option, a mapping without its name is taken as its value, so no name can be suggested.
         assert len(names) < 2 or f"'{names[0]}'" in told, (
             f"option '{wrong}' was refused without naming '{names[0]}': {told}; "
             "give register() a frozen attrs class and leave the refusal to the framework"
@@ -183,10 +183,10 @@ class PluginContract:
 
 @lru_cache(maxsize=16)
 def load(plugin: str, *beside: str) -> Host:
-    """A strict host that has loaded one plugin, the built-in one, and the modules *beside*.
+    """Return a strict host that has loaded one plugin, the built-in one, and the modules *beside*.
 
     Raises:
-        PluginError: one of them failed.
+        PluginError: one of the plugins failed to load.
     """
     installed = _module(plugin) is not None
     modules = [*beside] if installed or plugin == "builtin" else [plugin, *beside]
@@ -196,18 +196,18 @@ def load(plugin: str, *beside: str) -> Host:
 
 
 def module_of(plugin: str) -> str:
-    """The module, with an attribute perhaps, that a plugin is loaded from."""
+    """Return the module from which a plugin is loaded, with ``:ATTRIBUTE`` if its entry point names one."""
     return _module(plugin) or ("rt_framework.builtin.hooks" if plugin == "builtin" else plugin)
 
 
 @lru_cache
 def _module(plugin: str) -> str | None:
-    """The module of an installed plugin."""
+    """Return the module of an installed plugin; ``None`` if no plugin of that name is installed."""
     return next((found.module for found in Host(only=[plugin]).discovered()), None)
 
 
 def _defaults(plugin: str) -> Iterator[tuple[str, list[str]]]:
-    """Hooks with default arguments."""
+    """Yield the hooks of a plugin that have arguments with a default, and the names of these arguments."""
     name, _, attribute = module_of(plugin).partition(":")
     try:
         found: Any = import_module(name)
@@ -222,10 +222,10 @@ def _defaults(plugin: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def fresh(code: str, *arguments: str, **more: str) -> str:
-    """The last line that *code* prints in a new process with this one's import path; *more* is for its environment.
+    """Return the last line that *code* prints in a new process with this import path and the variables *more*.
 
     Raises:
-        SkipTest: it fails there.
+        SkipTest: the code fails there.
     """
     done = python(code, *arguments, env=environment(**more))
     if done.returncode:
@@ -235,7 +235,7 @@ def fresh(code: str, *arguments: str, **more: str) -> str:
 
 @lru_cache
 def loaded_by(module: str) -> tuple[str, ...]:
-    """The heavy libraries that importing a module in a fresh process imports."""
+    """Return the heavy libraries that are imported along with a module, found in a fresh process."""
     return tuple(json.loads(fresh(_LOOK, module, *HEAVY)))
 
 
@@ -244,7 +244,7 @@ def loaded_by(module: str) -> tuple[str, ...]:
 
 @frozen
 class Outcome:
-    """How one check ended."""
+    """Outcome of one check."""
 
     check: str
     status: str
@@ -253,7 +253,7 @@ class Outcome:
 
 
 def checks(contract: type[PluginContract]) -> list[str]:
-    """Names of all checks of a contract: those of every plugin first, in the order in which they are written."""
+    """Return the names of all checks of a contract in source order, those of :class:`PluginContract` first."""
     owners = [owner for owner in reversed(contract.__mro__) if owner is not object]
     return list(dict.fromkeys(name for owner in owners for name in vars(owner) if name.startswith("test_")))
 
@@ -278,7 +278,7 @@ def _run(subject: PluginContract, check: str, folder: Path) -> Outcome:
 
 
 def outcome(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What *work* returns or raises, in a form that can be compared."""
+    """Return the result of *work*, or type and text of its exception, so that two calls can be compared."""
     try:
         return work(*arguments)
     except Exception as error:

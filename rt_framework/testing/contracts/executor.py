@@ -20,11 +20,11 @@ _SPANS = [Span(f"Question {number}: ", f"An answer of {number} words or more.") 
 
 
 _SECONDS = 2.0
-"""Time for what was closed to be gone."""
+"""Seconds that processes and threads have to end after ``close``."""
 
 
 class ExecutorContract(PluginContract):
-    """Where the student's work runs. Work and student are sent to it, so both can be pickled."""
+    """Contract of an executor, which runs the student's work. It is sent work and student, so both can be pickled."""
 
     kind = "executors"
 
@@ -114,7 +114,7 @@ def _alive() -> list[Any]:
 
 
 class _First:
-    """Work that says which it is."""
+    """A piece of work whose result says which piece it is."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -144,7 +144,7 @@ def _never() -> Student:
 
 
 async def _all(executor: Any, *works: Callable[[Student], Any]) -> list[Any]:
-    """What all pieces of work give or raise, asked for at the same time."""
+    """Return the results or exceptions of all pieces of work, run at the same time."""
     return await asyncio.gather(*(executor.run(work) for work in works), return_exceptions=True)
 
 

@@ -13,24 +13,24 @@ from rt_framework.testing.awkward import awkward_pairs
 from rt_framework.testing.contracts.base import PluginContract, outcome
 
 _LONG = 'a "quoted" word,\tand\r\nanother line\n' * 400
-"""So much of a file that half of the file ends within it."""
+"""A text so long that a file cut in half ends within it."""
 _GARBAGE = b'\xff\xfe\x00 not { of "any [ form\n\xff'
 
 
 class FormatContract(PluginContract):
-    """A container of rows."""
+    """Contract of a format: a container of rows."""
 
     kind = "formats"
     nested: bool = False
-    """Whether a value may be a number, a list or a mapping, and comes back as it was."""
+    """True if a value may be a number, a list or a mapping, and is read again as it was written."""
 
     def place(self, folder: Path, name: str = "rows") -> Path:
-        """A path with this format's usual ending."""
+        """Return a path in *folder* with this format's usual ending."""
         suffixes: Sequence[str] = tuple(self.make().suffixes)
         return folder / f"{name}{suffixes[0] if suffixes else ''}"
 
     def break_it(self, path: Path) -> None:
-        """Write what is of no format. Overridden where some bytes are no fault: by default they are no text either."""
+        """Write a broken file. Override this if the format reads any bytes: by default they are no text either."""
         if self.make().suffixes:
             path.write_bytes(_GARBAGE)
         else:
@@ -132,7 +132,7 @@ class FormatContract(PluginContract):
 
 
 def _texts() -> list[dict[str, str]]:
-    """The awkward pairs as rows, without lone surrogates, which few formats can hold."""
+    """Return the awkward pairs as rows, without lone surrogates, which few formats can hold."""
     texts = [(pair.instruction, pair.input, pair.response) for pair in awkward_pairs()]
     texts += [('"quoted", with\ttab', "two\nlines\r\nand three", "'single' \\n \\"), ("1", "true", "null")]
     names = ("instruction", "input", "output")

@@ -21,16 +21,16 @@ _PAIR = Pair("Name things that float.", "In one line.", "A cork, a leaf and a bo
 _TALK = Pair("And two?", "", "Four.", None, (Turn("user", "Twice one?"), Turn("assistant", "Two.")))
 _ALLOWED = (OverflowError, ZeroDivisionError)
 _EVERY = ((0.0, 1), (1e-6, 1), (1.0, 7), (3.0, 512), (20.0, 1))
-"""Nats a token and tokens, for all losses of a metric alike."""
+"""Nats per token and number of tokens, used alike for all losses of a metric."""
 
 
 class MetricContract(PluginContract):
-    """Pure arithmetic on losses; for a fitted metric, that of what ``fit`` gives too."""
+    """Contract of a metric: pure arithmetic on losses. For a fitted metric it holds for the result of ``fit`` too."""
 
     kind = "metrics"
 
     def metric(self) -> Any:
-        """What reduces: the metric itself, or what it is when fitted to a grid of losses."""
+        """Return the object with ``reduce``: the metric itself, or the metric fitted to a grid of losses."""
         made = self.make()
         if not isinstance(made, FittedMetric):
             return made
@@ -40,7 +40,7 @@ class MetricContract(PluginContract):
             raise SkipTest(f"it cannot be fitted: {error}") from None
 
     def asked(self, metric: Any, pair: Pair = _PAIR) -> dict[str, Sequence[Span]]:
-        """What the metric declares for a plain pair."""
+        """Return the spans that the metric declares for a plain pair."""
         try:
             return dict(metric.spans(pair, frame()))
         except Exception as error:
@@ -172,7 +172,7 @@ class MetricContract(PluginContract):
             assert same, f"fitted in four orders it gives {values}; let nothing depend on the order: use math.fsum"
 
     def _read(self, metric: Any, asked: Mapping[str, Sequence[Span]]) -> set[str]:
-        """Names that reduce has looked up."""
+        """Return the names of the losses that ``reduce`` looks up."""
         rows = [_Read(row) for row in grid(asked)]
         for row in rows:
             outcome(metric.reduce, row)
@@ -180,7 +180,7 @@ class MetricContract(PluginContract):
 
 
 class _Read(Mapping[str, Loss]):
-    """Losses that remember what was looked up."""
+    """A mapping of losses that records which names are looked up."""
 
     def __init__(self, losses: Mapping[str, Loss]) -> None:
         self._losses = losses
@@ -198,7 +198,7 @@ class _Read(Mapping[str, Loss]):
 
 
 def grid(asked: Mapping[str, Sequence[Span]]) -> list[dict[str, Loss]]:
-    """Losses for what a metric declares: all alike from nothing to huge, then mixed ones, the same every time."""
+    """Return test losses for declared spans: equal ones from 0 to huge, then mixed ones drawn with a fixed seed."""
     draw = random.Random(0)  # noqa: S311 - repeatable, not secret
     rows = [{name: _loss(spans, nats, tokens) for name, spans in asked.items()} for nats, tokens in _EVERY]
     mixed = ((draw.uniform(0.01, 9), draw.randint(1, 99)) for _ in range(40 * len(asked)))
@@ -230,7 +230,7 @@ def _told(losses: Mapping[str, Loss]) -> str:
 
 
 def _empty(valid: Range) -> bool:
-    """Whether no number lies between the bounds."""
+    """Return whether no number lies between the bounds."""
     low = max((one for one in (valid.above, valid.at_least) if one is not None), default=-math.inf)
     high = min((one for one in (valid.below, valid.at_most) if one is not None), default=math.inf)
     return not low < high and not (low == high and low in valid)

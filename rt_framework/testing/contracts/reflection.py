@@ -20,16 +20,16 @@ _PAIR = Pair(
 )
 _REFUSAL = "I'm sorry, but I can't help with that."
 _PARTS = {"instruction": ("instruction", "input"), "response": ("response",)}
-"""The fields that belong to each part: a new instruction may take the input in."""
+"""Fields of a pair that belong to each part: a new instruction may absorb the input."""
 
 
 class ReflectionContract(PluginContract):
-    """A question to the teacher, and the strict reading of its answer."""
+    """Contract of a reflection: a question to the teacher, and the strict reading of its answer."""
 
     kind = "reflections"
 
     def good_reply(self, request: Request) -> str:
-        """The text of a good answer to a structured request. Overridden where the answer is no flat object of texts.
+        """Return a good answer to a structured request. Override it if the answer is no flat JSON object of texts.
 
         Raises:
             SkipTest: the request has a schema that this default cannot serve.
@@ -60,7 +60,7 @@ class ReflectionContract(PluginContract):
                 )
 
     def rendered(self) -> list[str]:
-        """What is asked about some pairs, as digests."""
+        """Return the requests about some pairs, as digests."""
         made = self.make()
         pairs, indexes = (_PAIR, *awkward_pairs()), (0, 1)
         asked = [outcome(made.render, pair, at, one) for pair in pairs for at in indexes for one in (True, False)]

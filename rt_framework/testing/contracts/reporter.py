@@ -38,19 +38,19 @@ EVENTS: dict[str, object] = {
     "rt_run_failed": events.RunFailed("BudgetReached", "the budget is reached"),
     "rt_run_finished": events.RunFinished(_SUMMARY),
 }
-"""One event for each hook, in the order of a run that goes through much."""
+"""One event for each hook, in the order of an eventful run."""
 
 _QUICKLY = 1.0
-"""Seconds that an event may take at most: the run waits meanwhile."""
+"""Most seconds that a reporter may take for an event, since the run waits meanwhile."""
 
 
 class ReporterContract(PluginContract):
-    """Who watches. A reporter that raises is left out of the run."""
+    """Contract of a reporter, which watches a run. A reporter that raises is left out of the run."""
 
     kind = "reporters"
 
     def reporters(self) -> tuple[Any, Reporters]:
-        """A new reporter, and what passes events to it."""
+        """Return a new reporter, and the object that passes events to it."""
         made = self.make()
         try:
             return made, Host(only=()).reporters([made])
@@ -69,7 +69,7 @@ class ReporterContract(PluginContract):
         """No event makes it raise, hostile text in it or none."""
         made, reporters = self.reporters()
         try:
-            with chdir(tmp_path):  # it may write where it is
+            with chdir(tmp_path):  # a reporter may write to the current folder
                 for hook, event in EVENTS.items():
                     reporters.send(hook, event)
             assert not reporters.failed, f"{reporters.failed[0] if reporters.failed else ''}; a reporter must not raise"

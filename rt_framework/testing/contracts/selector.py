@@ -17,22 +17,22 @@ from rt_framework.testing.contracts.base import PluginContract, outcome
 
 _ROUNDS = 12
 _MANY = 200
-"""Rows of a data set, where it matters how many are held."""
+"""Number of rows of a data set in checks of how many rows are held in memory."""
 _NOTHING = (
     Score(None, "empty", "the target is empty"),
     Score(None, "nonfinite", "no number"),
     *(Score(value, "out_of_range", "not in range") for value in (-1e6, 0.5, 1e6)),
 )
-"""Scores that win nothing."""
+"""Scores with which a version must never win."""
 
 
 class _ByScores(PluginContract):
-    """What both kinds of selector promise of their needs."""
+    """Checks that both kinds of selector share."""
 
     kind = "selectors"
 
     def needs(self) -> Sequence[str]:
-        """The metrics that it reads."""
+        """Return the names of the metrics that the selector reads."""
         found = outcome(lambda: tuple(self.make().needs))
         if not all(isinstance(name, str) for name in found):
             raise SkipTest("needs holds no names")
@@ -45,7 +45,7 @@ class _ByScores(PluginContract):
         assert good, f"expected needs to list names of metrics, found {needs!r}; a text alone is no list"
 
     def decided(self) -> list[str]:
-        """What is decided about some rows."""
+        """Return the decisions of the selector about some rows."""
         raise NotImplementedError
 
     def test_another_process_decides_the_same(self) -> None:
@@ -62,7 +62,7 @@ class _ByScores(PluginContract):
 
 
 class SelectorContract(_ByScores):
-    """A choice between the versions of one sample. Permutations and ties are no matter of one that reads no score."""
+    """Contract of a selector between versions of a sample. Order and ties do not matter if it reads no score."""
 
     def test_kept_is_a_candidate(self) -> None:
         """What is kept is the name of one of the candidates."""
@@ -114,11 +114,11 @@ class SelectorContract(_ByScores):
                 )
 
     def decided(self) -> list[str]:
-        """The versions that are kept."""
+        """Return the names of the versions that are kept."""
         return [str(self._choose(rows).kept) for rows in _rounds(self.needs())]
 
     def _choose(self, rows: Sequence[Scored]) -> Choice:
-        """The choice of a new selector, which cannot remember anything."""
+        """Return the choice of a newly made selector, which cannot remember earlier choices."""
         choice = self.make().choose(rows)
         assert isinstance(choice, Choice), f"expected a Choice, found {choice!r}"
         return choice
@@ -131,10 +131,10 @@ class SelectorContract(_ByScores):
 
 
 class DatasetSelectorContract(_ByScores):
-    """A choice between the samples of a data set."""
+    """Contract of a selector between the samples of a data set."""
 
     holds_rows: bool = False
-    """Whether it cannot do without holding the texts of all rows at once; its users' memory has to be as large."""
+    """True if the selector needs the texts of all rows at once; they then have to fit in the memory of its users."""
 
     def test_one_verdict_a_row(self) -> None:
         """Each row has a verdict that keeps it or not, in the order given."""
@@ -194,7 +194,7 @@ class DatasetSelectorContract(_ByScores):
         assert not wrong, f"a row with {wrong[0].scores} is selected; a score counts only where score.eligible is true"
 
     def decided(self) -> list[str]:
-        """The samples that are kept."""
+        """Return the ids of the samples that are kept."""
         return sorted(self._kept(_set(_MANY, self.needs())))
 
     def _count(self, count: int) -> int:
@@ -207,7 +207,7 @@ class DatasetSelectorContract(_ByScores):
 
 @frozen
 class _Alike:
-    """One score for the held version, one for all rewrites."""
+    """A score function: one score for the held version, another one for all rewrites."""
 
     held: Score
     others: Score
@@ -218,7 +218,7 @@ class _Alike:
 
 @frozen
 class _Drawn:
-    """Scores that all differ, by candidate and metric."""
+    """A score function: scores that all differ, by candidate and metric."""
 
     values: Sequence[int]
     place: Mapping[str, int]
@@ -228,7 +228,7 @@ class _Drawn:
 
 
 class _Held:
-    """Makes rows, and counts those whose texts somebody holds on to."""
+    """A maker of rows that counts the rows whose texts are still referenced."""
 
     def __init__(self) -> None:
         self.most = 0
@@ -246,7 +246,7 @@ def _value(at: int) -> Score:
 
 
 def _rows(count: int, score: Callable[[int, str], Score], needs: Sequence[str]) -> list[Scored]:
-    """Versions of one sample, the held one first."""
+    """Return versions of one sample, the held one first."""
     versions = [Version(ORIGINAL, Pair("Name a river.", "", "The Rhine."))]
     versions += [
         Version(f"rewrite-{at}", Pair("Name a river.", "", f"The Rhine is river {at}."), ORIGINAL, "response")
@@ -257,7 +257,7 @@ def _rows(count: int, score: Callable[[int, str], Score], needs: Sequence[str]) 
 
 
 def _rounds(needs: Sequence[str]) -> Any:
-    """Candidates with scores that all differ."""
+    """Yield lists of candidates whose scores all differ."""
     for number in range(_ROUNDS):
         values = random.Random(number).sample(range(2, 98), 4 * max(1, len(needs)))  # noqa: S311 - repeatable
         place = {name: at for at, name in enumerate(needs)}
@@ -270,5 +270,5 @@ def _row(at: int, scores: Mapping[str, Score]) -> Scored:
 
 
 def _set(count: int, needs: Sequence[str]) -> Sequence[Scored]:
-    """Rows of a data set, as late as those of a run."""
+    """Return rows of a data set, made only when they are taken, as in a run."""
     return LazySequence(count, lambda at: _row(at, {name: _value(at) for name in needs}))

@@ -1,4 +1,4 @@
-"""The contract of stages: one sample after another, killed and taken up again."""
+"""The contract of stages, checked in runs that are also killed and resumed."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ from rt_framework.testing.contracts.stage import go
 go(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
 """
 _UNHURT: dict[tuple[str, str, str], tuple[dict[str, str], dict[str, str]]] = {}
-"""Outputs of two runs of the stage that is being checked."""
+"""Outputs of two undisturbed runs of the stage that is being checked."""
 _KILLS = ((KILL_AT_CALL, "5"), (KILL_AT_END, "3"))
-"""Where two runs are killed, one after the other."""
+"""Points at which two runs in the same directory are killed, one after the other."""
 
 
 class StageContract(PluginContract):
-    """One step of a pipeline, tried in a run of ten rows with a teacher and a student that need no model."""
+    """Contract of a stage, checked in a run of ten rows with a teacher and a student that need no model."""
 
     kind = "stages"
     before: Sequence[Any] = ({"reflect": "response"},)
-    """Stages that come before it in that run, as in a config."""
+    """Stages that come before the checked one in that run, as in a config."""
     preset = "selective-rt"
-    """Preset of that run."""
+    """Scoring preset of that run."""
 
     def test_it_says_what_it_needs(self) -> None:
         """``needs`` lists names of metrics, ``reflections`` maps names to what renders and parses."""
@@ -122,7 +122,7 @@ class StageContract(PluginContract):
         return folder / "job.json"
 
     def _unhurt(self, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-        """What two runs leave that nobody kills: the same two for every check of these options."""
+        """Return the outputs of two undisturbed runs; every check with these options uses the same two runs."""
         key = (self.plugin, self.name, repr((self.options, self.before, self.preset)))
         if key not in _UNHURT:
             _UNHURT.clear()
@@ -145,12 +145,12 @@ class StageContract(PluginContract):
         return [json.loads(line) for line in (folder / "run/scores.jsonl").read_text("utf-8").splitlines()]
 
     def _killed(self, config: Path, folder: Path, variable: str, value: str) -> bool:
-        """Run in a process that is killed there; whether it was."""
+        """Run in a process that is killed at a chosen point; return whether it was killed."""
         done = python(_RUN, self.plugin, config, folder / "run", env=environment(**{variable: value}))
         return done.returncode == -signal.SIGKILL
 
 
 def go(plugin: str, config: Path, run_dir: Path) -> None:
-    """Run a job with a plugin and the parts that need no model."""
+    """Run a job with a plugin and with :mod:`rt_framework.testing.parts`, which need no model."""
     job = structure(json.loads(config.read_text("utf-8")), Config)
     asyncio.run(run(load(plugin, _PARTS), job, run_dir, [Deadly()]))

@@ -16,7 +16,7 @@ from rt_framework.testing.awkward import awkward_pairs
 from rt_framework.testing.contracts.base import PluginContract, fresh, outcome
 
 _LOADED: dict[tuple[str, str, str], Any] = {}
-"""The student of the contract that is being checked."""
+"""The student that is being checked, by plugin, name and options; never more than one."""
 
 _TEXTS = (
     "A cork, a leaf and a boat float on water.",
@@ -36,14 +36,14 @@ print("\\n" + json.dumps([found, sorted({"torch", "litellm", "datasets"} & set(s
 
 
 class StudentContract(PluginContract):
-    """Texts to token ids, token ids to losses."""
+    """Contract of a student: texts become token ids, and token ids become losses."""
 
     kind = "students"
     tolerance: float = 1e-5
-    """Nats a token by which a loss may differ with its batch mates: float noise."""
+    """Nats per token by which a loss may differ with the other sequences of its batch, because of float noise."""
 
     def student(self) -> Any:
-        """One student for all checks of these options: a model takes long to load."""
+        """Return one student for all checks with these options, since a model takes long to load."""
         key = (self.plugin, self.name, repr(self.options))
         if key not in _LOADED:
             _LOADED.clear()

@@ -25,34 +25,34 @@ _ENDINGS = ("_API_KEY", "_TOKEN")
 _SCHEMA = {"type": "object", "properties": {"response": {"type": "string"}}, "required": ["response"]}
 _TEXT = json.dumps({"response": "The Rhine is a river in Europe."})
 _ODD = ("empty", "null", "no_choices", "length", "content_filter")
-"""Faults after which there is an answer, of whatever use."""
+"""Faults after which there is still an answer, though perhaps a useless one."""
 _PATIENCE = 3.0
-"""Seconds for the second of two questions to arrive while the first one is not answered."""
+"""Seconds in which the second of two questions has to arrive while the first is still unanswered."""
 _REPEATING = ("auth", "forbidden")
-"""Refusals that say the key again."""
+"""Refusals whose message repeats the caller's key."""
 _UNANSWERED = tuple(name for name in FAULTS if name not in (*_ODD, "hang"))
-"""Faults after which there is none. ``hang`` is left out: the run bounds an attempt, not the teacher."""
+"""Faults after which there is no answer, without ``hang``: the run limits the time of an attempt, not the teacher."""
 
 
 class TeacherContract(PluginContract):
-    """One attempt a call: no retry, no cache. A teacher that asks a server is asked with ours in its place."""
+    """Contract of a teacher: one attempt per call, no retry, no cache. A fault server stands in for a real one."""
 
     kind = "teachers"
     free: bool = False
-    """Whether an answer costs nothing, from a local model or a file: then it is asked without a server of ours."""
+    """True if answers cost nothing (a local model, a file): the teacher is then asked without the fault server."""
 
     def options_for(self, url: str) -> Any:  # noqa: ARG002 - for those that override it
-        """Options that make it ask the OpenAI-compatible server at *url*; ``None`` if it asks no server."""
+        """Return options to make the teacher ask the OpenAI-compatible server at *url*; ``None`` if it asks none."""
         return None
 
     def request(self) -> Request:
-        """A question that it can answer. Override it where only some can be answered."""
+        """Return a question that the teacher can answer. Override this if it can answer only some questions."""
         turn = Turn("user", "Give a better answer to: name a river.")
         schema = _SCHEMA if self.teacher().structured else None
         return Request("response", "0" * 32, 0, (turn,), Sampling(max_tokens=16), schema)
 
     def teacher(self, url: str | None = None) -> Any:
-        """A new one, that asks the server at *url* if it asks any."""
+        """Return a new teacher, which asks the server at *url* if it asks any server."""
         options = self.options_for(url or "http://127.0.0.1:9/v1")
         return self.make() if options is None else self.make(options)
 
@@ -115,7 +115,7 @@ class TeacherContract(PluginContract):
         with self._server() as server:
             _gathered(self.teacher(server.url), self.request(), self.request(), together=False)
             count = len(server.received)
-        # None at all is no memory's doing.
+        # No request at all has another cause than a cache.
         assert count in (0, 2), f"the same question, asked twice, was {count} requests; keep no answers"
 
     def test_calls_do_not_wait_for_each_other(self) -> None:
@@ -153,7 +153,7 @@ class TeacherContract(PluginContract):
         return self.options_for("") is not None
 
     def _may_be_asked(self) -> bool:
-        """Never with the author's own options, unless they say that it is free: those are a real provider's."""
+        """Return whether asking is safe: the author's options may name a real provider, unless ``free`` is set."""
         return self.free or self._asks_a_server()
 
     def _needs_server(self) -> None:
@@ -161,7 +161,7 @@ class TeacherContract(PluginContract):
             raise SkipTest("it asks no server; where it does, say how with options_for(url)")
 
     def _each(self, *names: str | None) -> Iterator[tuple[str | None, Any, int]]:
-        """Each fault, what an attempt with it gives or raises, and how many requests it was."""
+        """Yield each fault, the result or exception of an attempt under it, and the attempt's number of requests."""
         self._needs_server()
         now: list[str | None] = [None]
         with _secrets(), FaultServer(_answer, lambda *_: Fault(now[0]) if now[0] else None) as server:
@@ -181,20 +181,20 @@ def _answer(_body: dict[str, Any]) -> str:
 
 
 def _met(meeting: threading.Barrier) -> str:
-    """An answer when both requests are there, or when the patience with the second is at its end."""
+    """Answer once both requests have arrived, or once the wait for the second is over."""
     with suppress(threading.BrokenBarrierError):
         meeting.wait(_PATIENCE)
     return _TEXT
 
 
 def _asked(teacher: Any, request: Request) -> Any:
-    """What one attempt gives or raises."""
+    """Return the result or the exception of one attempt."""
     (found,) = _gathered(teacher, request, together=True)
     return found
 
 
 def _gathered(teacher: Any, *requests: Request, together: bool) -> list[Any]:
-    """What an attempt for each request gives or raises, all at once or one after the other."""
+    """Return the result or exception of an attempt for each request, all at once or one after the other."""
 
     async def attempts() -> list[Any]:
         try:
@@ -221,7 +221,7 @@ async def _attempt(teacher: Any, request: Request) -> Any:
 
 @contextmanager
 def _secrets() -> Iterator[None]:
-    """The environment with keys that are easy to find again: usual ones, and in place of every one that there is."""
+    """Set usual key variables, and all keys in the environment, to a text that is easy to find; restore them after."""
     before = dict.fromkeys(_VARIABLES) | {name: key for name, key in os.environ.items() if name.endswith(_ENDINGS)}
     os.environ.update(dict.fromkeys(before, _CANARY))
     try:

@@ -14,7 +14,7 @@ _ROLES = ("system", "user", "assistant")
 
 
 class TemplateContract(PluginContract):
-    """Prompt text for a pair."""
+    """Contract of a template: the prompt text for a pair."""
 
     kind = "templates"
 
