@@ -90,7 +90,7 @@ def test_the_line_names_what_is_missing(dropped, named, tmp_path):
 
 
 def test_weights_of_other_sizes_that_are_only_reported_are_refused():
-    """transformers raises for them today; a release that fills them with random numbers and reports it is no way in."""
+    """A loading report that names mismatched weights is refused, although transformers raises before it gets so far."""
     report = {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": [("lm_head.weight", (4, 2), (3, 2))]}
     with pytest.raises(ModelError, match=r"its files lack 1 tensor \(lm_head\.weight\)"):
         whole_model("m", lambda: (object(), report))
