@@ -104,7 +104,7 @@ class TestSmolLM2(Builtin, contracts.StudentContract):
 
     @pytest.fixture(autouse=True)
     def model(self, smollm2_saved):
-        type(self).options = {"model": smollm2_saved}
+        type(self).options = {"model": smollm2_saved, "dtype": "float32"}  # auto asks torch for the device
 
 
 @pytest.mark.model

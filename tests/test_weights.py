@@ -16,6 +16,7 @@ from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.teachers.hf import HFTeacher
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
+from rt_framework.builtin.weights import whole_model
 from rt_framework.errors import ModelError
 from tests import tiny_models as tiny
 from tests.helpers import Cli, rows, the_error, write_json
@@ -86,6 +87,13 @@ def test_the_line_names_what_is_missing(dropped, named, tmp_path):
         score(tmp_path)
     assert named in str(caught.value)
     assert "take a complete checkpoint" in str(caught.value)
+
+
+def test_weights_of_other_sizes_that_are_only_reported_are_refused():
+    """A loading report that names mismatched weights is refused, although transformers raises before it gets so far."""
+    report = {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": [("lm_head.weight", (4, 2), (3, 2))]}
+    with pytest.raises(ModelError, match=r"its files lack 1 tensor \(lm_head\.weight\)"):
+        whole_model("m", lambda: (object(), report))
 
 
 def test_a_head_that_is_tied_is_not_missing(tmp_path):
