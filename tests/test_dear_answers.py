@@ -110,6 +110,21 @@ async def test_attempts_under_way_together_do_not_multiply():
     assert budget.overrun == 10
 
 
+async def test_an_absurd_count_of_tokens_teaches_nothing_of_the_next_answers(ledger):
+    """It is charged for; but a budget that has room for the other questions is not closed to them by it."""
+
+    class Boasting(Dear):
+        async def complete(self, request):
+            reply = await super().complete(request)
+            first = len(self.under_way) == 1
+            return evolve(reply, note="not believed") if first else evolve(reply, nano_dollars=PRICE)
+
+    teacher = Boasting(40)
+    ends, _ = await asked(ledger, teacher, 10, (40 + 12) * PRICE / 1e9)
+    assert [end for end in ends if isinstance(end, Exception)] == []
+    assert ledger.spent() == (40 + 9) * PRICE
+
+
 ODD = [-1, 10**30, 2**63, 1.5, math.nan, math.inf, "many", None, True, [], 2**70]
 
 
