@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from rt_framework.cli import _COMMANDS, main, rt
 from rt_framework.data.destinations import RUN_FILES as RUN_PATTERNS
-from rt_framework.data.destinations import Destination, check
+from rt_framework.data.destinations import Destination, check, claim
 from rt_framework.data.marks import MARK
 from rt_framework.data.replacing import ROOM, whole
 from rt_framework.data.rows import write_records
@@ -336,6 +336,17 @@ def test_two_outputs_are_two_places(command, refused):
     """One would have replaced the other."""
     refused(command)
     refused(forced(command))
+
+
+def test_an_output_within_another_or_under_its_second_name_is_refused(tmp_path):
+    """In either order: the folder would go with what was just written into it, the file would be written twice."""
+    (tmp_path / "a.json").write_text("")
+    os.link(tmp_path / "a.json", tmp_path / "b.json")
+    folder, inside = Destination(tmp_path / "set", kind="folder"), Destination(tmp_path / "set" / "rest.jsonl")
+    one, other = (Destination(tmp_path / name, overwrite=True) for name in ("a.json", "b.json"))
+    for both in ((folder, inside), (inside, folder), (one, other)):
+        with pytest.raises(ConfigError, match="is, or lies in, another output of this command"):
+            claim(both)
 
 
 def test_data_in_its_own_run_directory_stays(refused):
