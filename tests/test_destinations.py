@@ -338,6 +338,12 @@ def test_two_outputs_are_two_places(command, refused):
     refused(forced(command))
 
 
+def test_a_run_directory_in_the_place_of_a_folder_is_told_as_that(stage):
+    """And is replaced by no option."""
+    with pytest.raises(ConfigError, match="is a run directory, which is never replaced"):
+        check(Destination(stage / "run", kind="folder", overwrite=True))
+
+
 def test_an_output_within_another_or_under_its_second_name_is_refused(tmp_path):
     """In either order: the folder would go with what was just written into it, the file would be written twice."""
     (tmp_path / "a.json").write_text("")
