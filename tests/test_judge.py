@@ -13,8 +13,8 @@ from statistics import NormalDist
 import pytest
 
 from rt_framework.compare.pairwise import NAME, Pairwise
+from rt_framework.compare.verdicts import Judged, Verdicts, win_score
 from rt_framework.errors import TeacherError
-from rt_framework.kit.spread import Judged, Verdicts, win_score
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Reply, Request, Turn, Unparsed, digest
 from rt_framework.testing.fakes import ScriptedTeacher

@@ -14,6 +14,7 @@ from attrs import asdict, frozen
 
 from rt_framework.compare.pairwise import NAME, Pairwise
 from rt_framework.compare.samples import ComparedSample, Comparison, Side, prompt_key
+from rt_framework.compare.verdicts import Judged, Verdicts, sign
 from rt_framework.concurrency import StopSignal, interruptible
 from rt_framework.config import Builder, Limits
 from rt_framework.data import Destination, beside, claim, paths_in
@@ -22,7 +23,6 @@ from rt_framework.events import Progress, RunStarted
 from rt_framework.kit.estimates import Estimate
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.places import in_words
-from rt_framework.kit.spread import Judged, Verdicts, sign
 from rt_framework.ledger import Ledger
 from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest
 from rt_framework.pipeline import PROBE, TeacherSide, goes_in_batches, remember_prices, teacher_facts, teacher_side
