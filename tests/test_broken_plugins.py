@@ -21,7 +21,11 @@ BROKEN = {
     "arguments": (HOOK.replace("(register)", "(registry)") + "pass", "has to take 'register', and takes registry"),
     "nothing": (HOOK.replace("(register)", "()") + "pass", "has to take 'register', and takes nothing"),
     "old": (f"RT_PLUGIN_API = (0, 1)\n{HOOK}pass", "failed in version: PluginError: written for plugin API 0.1"),
-    "newer": (f"RT_PLUGIN_API = (2, 0)\n{HOOK}pass", "this is 1.0: update rt-framework"),
+    "newer": (f"RT_PLUGIN_API = (3, 0)\n{HOOK}pass", "this is 2.0: update rt-framework"),
+    "clash": (
+        f"{HOOK}register('loss', 'rt_framework.builtin.metrics.plain:MeanLoss', help='the name of a built-in')",
+        "it offers the metric 'loss', which is the name of a built-in one; give it another name",
+    ),
     "settings": (f"{HOOK}register('odd', 'm:M', settings=dict)", "settings of 'odd' are no attrs class"),
 }
 """Source of a plugin by its name, and a part of what is said of it."""
@@ -33,7 +37,6 @@ SOUND = {
         f"from attrs import frozen\n@frozen\nclass Unclear:\n    rows: 'NoSuchType' = 1\n\n{HOOK}"
         "register('unclear-metric', 'rt_broken_unclear:Unclear', settings=Unclear)"
     ),
-    "clash": f"{HOOK}register('loss', 'rt_framework.builtin.metrics.plain:MeanLoss', help='the name of a built-in')",
     "one": f"{HOOK}register('both', 'rt_framework.builtin.metrics.plain:MeanLoss', help='as two does')",
     "two": f"{HOOK}register('both', 'rt_framework.builtin.metrics.plain:Length', help='as one does')",
 }
@@ -124,7 +127,7 @@ def test_one_that_is_used_is_named(cli, name):
 
 
 def test_what_fails_when_it_is_used_is_named(cli):
-    """A target that does not exist, or exits; unclear settings; a name of a built-in, or of two plugins; commands."""
+    """A target that does not exist, or exits; unclear settings; a name of two plugins; commands."""
     score = ("score", "data.json", "--student", "fake", "--out", "o.jsonl", "--metric")
     error = the_error(cli(*score, "lost-metric"))
     assert error.startswith("metric 'lost-metric' of plugin 'lost' failed to load from no_such_module_here:Metric: ")
@@ -132,8 +135,7 @@ def test_what_fails_when_it_is_used_is_named(cli):
     assert error.startswith("metric 'leaver-metric' of plugin 'leaver' failed to load from rt_broken_exits:Metric: Sys")
     error = the_error(cli("plugins", "show", "unclear"))
     assert error.startswith("metric 'unclear-metric' of plugin 'unclear' has settings that cannot be read: NameError")
-    error = the_error(cli(*score, "loss"))
-    assert error == "metric 'loss' is offered by plugins 'builtin' and 'clash'; leave one out with -p no:NAME"
+    assert cli(*score, "loss").code == 0
     error = the_error(cli(*score, "both"))
     assert error == "metric 'both' is offered by plugins 'one' and 'two'; leave one out with -p no:NAME"
     assert cli("-p", "no:two", *score, "both").code == 0

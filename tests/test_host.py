@@ -109,7 +109,7 @@ BROKEN = {
     "odd API": (
         f"RT_PLUGIN_API = '1'\n{HOOK}pass",
         "version",
-        "RT_PLUGIN_API must be two whole numbers such as (1, 0)",
+        "RT_PLUGIN_API must be two whole numbers such as (2, 0)",
     ),
     "raises": (f"{HOOK}raise RuntimeError('oh no')", "register", "RuntimeError: oh no"),
     "exits": (f"{HOOK}raise SystemExit('bye')", "register", "SystemExit: bye"),
@@ -230,10 +230,10 @@ def test_a_part_that_exits_is_blamed_and_the_program_goes_on(package, site):
 def test_an_older_minor_api_is_fine(package, monkeypatch):
     """Within a first number things are only added."""
     package(f"RT_PLUGIN_API = (2, 1)\n{metric()}")
-    monkeypatch.setattr(host_module, "API", (1, 2))
+    monkeypatch.setattr(host_module, "API", (2, 2))
     host = Host()
     assert host.find("metrics", "odd-metric").plugin == "odd"
-    assert host.api_of("odd") == "1.1"
+    assert host.api_of("odd") == "2.1"
 
 
 def test_a_package_whose_metadata_is_gone_is_listed_without_it(package, site, cli):
@@ -260,17 +260,43 @@ def test_two_plugins_with_one_name_are_an_error_only_when_it_is_used(package):
     package(metric("same"), "two")
     host = Host()
     assert host.find("metrics", "ifd")
+    host.load()
     assert host.registry.clashes() == [("metrics", "same", ["one", "two"])]
     with pytest.raises(PluginError, match="metric 'same' is offered by plugins 'one' and 'two'; leave one out with -p"):
         host.find("metrics", "same")
     assert Host(blocked=["two"]).find("metrics", "same").plugin == "one"
 
 
-def test_a_plugin_cannot_take_the_name_of_a_builtin_silently(package):
-    """A stranger's ifd does not replace ours, nor hide behind it."""
+def test_a_plugin_cannot_take_the_name_of_a_builtin(package):
+    """The plugin fails when it is loaded, naming both; it does not replace the built-in metric, nor hide behind it."""
     package(metric("ifd"))
-    with pytest.raises(PluginError, match="metric 'ifd' is offered by plugins 'builtin' and 'odd'"):
-        Host().find("metrics", "ifd")
+    host = Host()
+    assert host.find("metrics", "ifd").plugin == "builtin"
+    host.load()
+    (failed,) = map(str, host.failed)
+    assert failed.startswith(
+        "plugin 'odd' 1.0 failed in register: PluginError: it offers the metric 'ifd', which is the"
+    )
+    with pytest.raises(PluginError, match="it offers the metric 'ifd'"):
+        Host(strict=True).find("metrics", "loss")
+
+
+def test_a_command_that_names_builtins_only_imports_no_plugin(package):
+    """An installed plugin costs no time and can break nothing until something is named that is not built in."""
+    package("raise RuntimeError", "bad")
+    host = Host()
+    assert [host.find(kind, name).plugin for kind, name in (("metrics", "ifd"), ("stages", "gate"))] == ["builtin"] * 2
+    assert host.failed == []
+    with pytest.raises(PluginError, match="unknown metric 'odd'"):
+        host.find("metrics", "odd")
+    assert [failed.plugin for failed in host.failed] == ["bad"]
+
+
+def test_an_installed_plugin_that_is_named_as_a_module_keeps_its_name(package):
+    """So that a manifest tells its package and version."""
+    host = Host(modules=[package(metric())])
+    assert host.find("metrics", "ifd")
+    assert host.find("metrics", "odd-metric").plugin == "odd"
 
 
 def test_two_packages_with_one_plugin_name_are_told_apart(package):
@@ -344,6 +370,8 @@ def test_builtins_are_there_before_any_plugin_is_imported(package):
     assert {entry.plugin for entry in host.registry.entries()} == {"builtin"}
     assert module not in sys.modules
     host.find("metrics", "ifd")
+    assert module not in sys.modules
+    host.load()
     assert module in sys.modules
 
 
@@ -379,13 +407,19 @@ def test_showing_a_broken_plugin_says_why(package, cli):
 def test_doctor_names_broken_plugins_and_clashes(package, cli):
     """What a run would only meet when it uses them."""
     package("raise RuntimeError('gone')", "bad")
-    package(metric("ifd"), "taker")
+    package(metric("same"), "taker")
+    package(metric("same"), "other")
+    package(metric("ifd"), "grasping")
     done = cli("doctor", plugin=False)
     assert done.code == 2
     assert "WRONG plugin bad plugin 'bad' 1.0 failed in import: RuntimeError: gone" in done.words
     assert "ok plugin taker rt-taker 1.0" in done.words
-    assert "WRONG metric ifd offered by builtin and taker" in done.words
-    assert "2 wrong" in done.words
+    assert "WRONG metric same offered by other and taker" in done.words
+    assert (
+        "WRONG plugin grasping plugin 'grasping' 1.0 failed in register: PluginError: it offers the metric"
+        in done.words
+    )
+    assert "3 wrong" in done.words
 
 
 # --- reporters --------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The plugin host: finds plugins, loads each on its own, and says which plugin caused a failure.
 
-Built-ins are found before any entry point is imported; entry points are imported only when a name
-has to be looked up. The host is an object, made by the command line and passed down.
+Names of built-in parts are reserved, so a command that names built-in parts only imports no installed plugin: entry
+points are imported when a name is looked up that no built-in part has. The host is an object, made by the command line
+and passed down.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from rt_framework.plugin.registry import Collector, Entry, Registry, suggestion
 from rt_framework.text import shown, without_secrets
 
 _log = logging.getLogger("rt_framework")
+
+BUILTIN_NAME = "builtin"
+"""Name of the plugin that offers the built-in parts."""
 
 BUILTIN = "rt_framework.builtin.hooks"
 """Module of the built-in plugins, found by name like any plugin: core never imports it."""
@@ -94,7 +98,7 @@ class Host:
         self._used: dict[tuple[str, str], Entry] = {}
         self._complete = False
         self._manager = _manager(RegistrationHooks)
-        self._load("builtin", "", BUILTIN)
+        self._load(BUILTIN_NAME, "", BUILTIN)
 
     def discovered(self) -> list[Discovered]:
         """Return the installed plugin packages in the order in which they load. Only metadata is read."""
@@ -114,13 +118,10 @@ class Host:
         if self._complete:
             return
         self._complete = only is None
-        points = [(plugin.name, plugin.version, plugin.module) for plugin in self.discovered()]
-        modules = [(module, "", module) for module in self._modules if module not in self._blocked]
-        for name, version, module in (*points, *modules):
-            if only in (None, name) and (name, module) not in self._loaded:
-                self._loaded.add((name, module))
-                with others_to_stderr():
-                    self._load(name, version, module)
+        for plugin in self.discovered():
+            if only in (None, plugin.name):
+                self._load_once(plugin.name, plugin.version, plugin.module)
+        self._load_modules(only)
 
     def find(self, kind: str, name: str) -> Entry:
         """Return the one entry of that kind and name.
@@ -129,8 +130,13 @@ class Host:
             PluginError: the name is unknown (the message has the nearest name, the known names and the plugins that
                 failed), or is offered by two plugins.
         """
-        self.load()
         offered = self.registry.offered(kind, name)
+        # The name of a built-in part is reserved, so no installed plugin has to be imported to know what it means.
+        if not self._strict and [entry.plugin for entry in offered] == [BUILTIN_NAME]:
+            self._load_modules()
+        else:
+            self.load()
+            offered = self.registry.offered(kind, name)
         if len(offered) > 1:
             plugins = " and ".join(f"'{entry.plugin}'" for entry in offered)
             raise PluginError(f"{kind[:-1]} '{name}' is offered by plugins {plugins}; leave one out with -p no:NAME")
@@ -150,7 +156,7 @@ class Host:
         A plugin that is a module or file has neither package nor version. Reporters affect no result and are left out.
         """
         packages = {plugin.name: (plugin.package, plugin.version) for plugin in self.discovered()}
-        packages["builtin"] = ("rt-framework", metadata.version("rt-framework"))
+        packages[BUILTIN_NAME] = ("rt-framework", metadata.version("rt-framework"))
         return [
             {
                 "kind": entry.kind[:-1],
@@ -175,6 +181,21 @@ class Host:
     def _wanted(self, name: str) -> bool:
         return name not in self._blocked and (self._only is None or name in self._only)
 
+    def _load_modules(self, only: str | None = None) -> None:
+        """Load the modules that the user named; one that is an installed plugin has the plugin's name."""
+        installed = {plugin.module: plugin for plugin in self.discovered()} if self._modules else {}
+        for module in self._modules:
+            plugin = installed.get(module)
+            name, version = (plugin.name, plugin.version) if plugin else (module, "")
+            if only in (None, name) and module not in self._blocked:
+                self._load_once(name, version, module)
+
+    def _load_once(self, name: str, version: str, module: str) -> None:
+        if (name, module) not in self._loaded:
+            self._loaded.add((name, module))
+            with others_to_stderr():
+                self._load(name, version, module)
+
     def _load(self, name: str, version: str, module: str) -> None:
         """Load one plugin whole or not at all, and record a failure with the step that failed."""
         phase = "import"
@@ -197,7 +218,7 @@ class Host:
             self._forget(plugin)
             failure = Failed(name, version, phase, error)
             self.failed.append(failure)
-            if self._strict or name == "builtin" or name in self._modules:
+            if self._strict or name == BUILTIN_NAME or module in self._modules:
                 raise PluginError(str(failure)) from error
         else:
             self.registry.add(entries)
@@ -209,6 +230,12 @@ class Host:
             collector = Collector(kind, name)
             self._manager.subset_hook_caller(f"rt_register_{kind}", others)(register=collector)
             entries += collector.entries
+        for entry in entries:
+            if any(other.plugin == BUILTIN_NAME for other in self.registry.offered(entry.kind, entry.name)):
+                raise PluginError(
+                    f"it offers the {entry.kind[:-1]} '{entry.name}', which is the name of a built-in one; "
+                    "give it another name"
+                )
         return entries
 
     def _forget(self, plugin: object) -> None:
