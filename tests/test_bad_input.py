@@ -260,7 +260,7 @@ def test_a_message_with_terminal_escapes_is_shown_without_them(cli, tmp_path):
 
 def test_a_fault_of_ours_is_no_failed_sample(cli, monkeypatch):
     """A traceback has an exit code of its own, which no other end of a command has."""
-    monkeypatch.setattr("rt_framework.config.schema.read_config", lambda *_: 1 / 0)
+    monkeypatch.setattr("rt_framework.config.read_config", lambda *_: 1 / 0)
     done = cli("run", "rt.yaml")
     assert done.code == FAULT == 70
     assert "ZeroDivisionError" in done.err

@@ -151,7 +151,7 @@ def test_a_fault_of_ours_shows_no_key(tmp_path, rt, monkeypatch):
         return raising
 
     for error in (quoting(), ConfigError(str(quoting()))):
-        monkeypatch.setattr("rt_framework.config.schema.read_config", fail(error))
+        monkeypatch.setattr("rt_framework.config.read_config", fail(error))
         done = rt("run", tmp_path / "job.yaml")
         assert "401 for *** and ***" in done.err
         assert KEY not in done.err and OTHER not in done.err
