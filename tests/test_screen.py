@@ -436,8 +436,8 @@ def test_a_directory_without_a_run_is_told(shell):
 
 def test_an_old_snapshot_is_told(tmp_path, monkeypatch, capfd):
     """The run may be busy with something that lets nothing else be done, or be stopped."""
+    from rt_framework import rundir
     from rt_framework.cli import status
-    from rt_framework.rundir import directory as rundir
     from rt_framework.terminal import live as screen
 
     owners = iter(["process 7 on here", "process 7 on here", None])
