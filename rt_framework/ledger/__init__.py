@@ -1,4 +1,4 @@
-"""The ledger of a run directory: every answer and loss that was paid for, and the only SQL there is."""
+"""The ledger of a run directory: every answer and loss that was paid for, and all SQL of the framework."""
 
 from rt_framework.ledger import queries
 from rt_framework.ledger.batches import LONGEST_BATCH, BatchTable, OpenBatch, OpenQuestion

@@ -1,4 +1,4 @@
-"""What the ledger says of batches: who is to be asked for the answers to what was submitted."""
+"""The ledger's records of provider batches, by which a later run finds the answers to submitted questions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rt_framework.model import Request
 
 @frozen
 class OpenQuestion:
-    """An attempt of a batch that has no end yet."""
+    """An attempt in a batch that has neither an answer nor a failure yet."""
 
     attempt: int
     key: str
     request: Request
     reserved: int
-    """Most it can cost, in nano-dollars."""
+    """Most that the attempt can cost, in nano-dollars."""
 
 
 @frozen
@@ -28,25 +28,25 @@ class OpenBatch:
     """Questions that were, or were about to be, submitted together."""
 
     token: str
-    """What the provider was told to keep with it."""
+    """Random mark that is submitted with the batch, so that it can be found at the provider after a crash."""
     created: float
-    """When it was committed, in seconds since 1970."""
+    """Time at which the batch was committed, in seconds since 1970."""
     name: str | None
-    """The provider's name of it, once that is known."""
+    """The provider's name of the batch; ``None`` until it is known."""
     questions: tuple[OpenQuestion, ...]
     lost: bool = False
-    """Whether the provider said that it no longer has it."""
+    """True if the provider no longer has the batch, or its answers about it stayed unreadable."""
 
 
 LONGEST_BATCH = 48 * 3600.0
-"""Seconds after which a batch counts as lost: providers end one within 24 hours."""
+"""Seconds after which a batch counts as lost: providers end a batch within 24 hours."""
 
 OPEN = "state IN ('intent', 'submitted', 'lost')"
-"""The condition of a batch that has neither been collected nor given up."""
+"""SQL condition of a batch that was neither collected nor given up."""
 
 
 class BatchTable:
-    """The batches of one ledger."""
+    """The provider batches in one ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -54,29 +54,36 @@ class BatchTable:
     async def begin(
         self, token: str, created: float, teacher: str, questions: Sequence[tuple[str, Request, int]]
     ) -> OpenBatch:
-        """Commit that questions are about to be submitted in one batch.
+        """Commit that questions are about to be submitted in one batch, and return the batch.
 
         Args:
-            created: now, in seconds since 1970.
-            questions: key, request, and most it can cost in nano-dollars.
+            token: mark that will be submitted with the batch.
+            created: present time, in seconds since 1970.
+            teacher: identity of the teacher.
+            questions: key, request and reserved nano-dollars of each question.
         """
+        # Batch and intents are one commit, so that a crash leaves no reserved question without its batch.
         statements: list[Statement] = [
             ("INSERT INTO batches (token, created, state) VALUES (?, ?, 'intent')", (token, created))
         ]
         for key, request, reserved in questions:
             statements += intent_rows(key, teacher, request, reserved, token)
+        # After the batch each question has two statements; the second one's row id is the number of its attempt.
         numbers = (await self._ledger.write(statements))[2::2]
         asked = zip(numbers, questions, strict=True)
         return OpenBatch(token, created, None, tuple(OpenQuestion(number, *question) for number, question in asked))
 
     async def is_now(self, token: str, state: str, name: str | None = None) -> None:
-        """Commit that a batch is ``submitted`` under the provider's *name*, ``collected``, ``lost`` or given ``up``."""
+        """Commit the state of a batch: ``submitted`` (under the provider's *name*), ``collected``, ``lost`` or ``up``.
+
+        ``up`` stands for given up.
+        """
         await self._ledger.write(
             [("UPDATE batches SET state = ?, name = COALESCE(?, name) WHERE token = ?", (state, name, token))]
         )
 
     def open(self) -> list[OpenBatch]:
-        """Batches that have not been collected, with those of their questions that have no answer yet."""
+        """Return the batches that were neither collected nor given up, each with its questions that are still open."""
         sql = f"SELECT token, created, name, state = 'lost' FROM batches WHERE {OPEN} ORDER BY created"  # noqa: S608
         return [
             OpenBatch(token, created, name, tuple(self._questions(token)), bool(lost))
@@ -87,10 +94,10 @@ class BatchTable:
         """Give up the batches that the provider has lost, and those that it should have ended long ago.
 
         Args:
-            before: those that were committed before this are of the latter, in seconds since 1970.
+            before: time in seconds since 1970; batches that were committed earlier are given up.
 
         Returns:
-            the number of their questions.
+            the number of their open questions.
         """
         lost = [batch for batch in self.open() if batch.lost or batch.created < before]
         for batch in lost:
@@ -98,8 +105,9 @@ class BatchTable:
         return sum(len(batch.questions) for batch in lost)
 
     async def give_up(self, batch: OpenBatch) -> None:
-        """Commit that nobody waits for a batch any more: its questions failed, and may have been billed."""
+        """Commit that a batch is no longer waited for: its open questions failed, and may have been billed."""
         error = TeacherError("batch_lost", "given up")
+        # Charged in full, because the provider may have billed answers that were never received.
         for question in batch.questions:
             await self._ledger.attempt_failed(question.attempt, error, question.reserved)
         await self.is_now(batch.token, "up")

@@ -1,4 +1,4 @@
-"""What can be wrong with a ledger, and the one error that says so with the way out."""
+"""The checks of a ledger for damage, and the one error that reports damage together with the repair command."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from rt_framework.errors import DiskError
 from rt_framework.ledger.seal import Seal, beside, digest_of, seal_of
 
 _NO_DAMAGE = ("BUSY", "LOCKED", "CANTOPEN", "READONLY", "FULL", "PERM", "AUTH", "NOMEM", "IOERR", "INTERRUPT")
-"""SQLite's names of errors that say nothing of what is in the file."""
+"""Beginnings of SQLite's error names, after ``SQLITE_``, that say nothing about the contents of the file."""
 
 
 TOLD = """
 SELECT (SELECT value FROM meta WHERE key = 'run_id'), (SELECT COUNT(*) FROM attempts),
 (SELECT COUNT(*) FROM attempts WHERE state = 'answered'), (SELECT COUNT(*) FROM losses)
 """
-"""The query for :meth:`Told.of`, right for every version of the layout."""
+"""Query for :meth:`Told.of` that works with every version of the layout."""
 
 
 @frozen
 class Told:
-    """What a manifest says of its ledger: whose it is, and how much of what is never taken away again."""
+    """The manifest's statement about its ledger: the id of the run, and counts of rows that are never deleted."""
 
     run_id: str
     attempts: int
@@ -38,11 +38,11 @@ class Told:
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> Self:
-        """What a ledger says of itself."""
+        """Return the same statement made from a ledger, of which *row* is the result of :data:`TOLD`."""
         return cls(json.loads(row[0] or '""'), *row[1:])
 
     def missing(self, there: Told) -> str | None:
-        """What is not *there*, in words."""
+        """Return a description of the first thing that *there*, the ledger's own statement, lacks; ``None`` if none."""
         if there.run_id != self.run_id:
             return "it is not the ledger of which the manifest tells"
         for name in ("answers", "attempts", "losses"):
@@ -53,16 +53,17 @@ class Told:
 
 
 def check_ledger(path: Path, told: Told | None = None) -> None:
-    """Whether a ledger that nobody writes to is whole. Looks only; one that never was is whole.
+    """Check, without changing it, that a ledger to which no process writes is whole.
 
-    After a clean end it is hashed, else SQLite looks through all of it: about a second a gigabyte, or two.
+    After a clean end the file is hashed, else SQLite checks all of it; either takes a second or two per gigabyte. A
+    missing file passes if neither a seal nor the manifest says that there was one.
 
     Args:
         path: the ledger.
-        told: what the manifest says of it.
+        told: the manifest's statement about it.
 
     Raises:
-        DiskError: it is damaged, or lacks what was committed.
+        DiskError: the ledger is damaged, or lacks rows that were committed.
     """
     seal = seal_of(path)
     if not path.exists():
@@ -72,6 +73,7 @@ def check_ledger(path: Path, told: Told | None = None) -> None:
     try:
         if seal is not None:
             _check_file(path, seal)
+        # Without a clean end the hash, if any, does not cover the log, so the contents are checked too.
         if seal is None or not seal.closed:
             with closing(reading(path)) as db:
                 _check_content(path, seal, db)
@@ -92,6 +94,7 @@ def _check_file(path: Path, seal: Seal) -> None:
     if seal.digest is not None and digest_of(path) != seal.digest:
         name = quote(str(beside(path, "seal")))
         raise damaged(path, f"it is not as the last run left it (if you changed it yourself, delete {name})")
+    # A clean end leaves no log, so a log that is here now is foreign, and SQLite would apply it to the file.
     log = beside(path, "wal")
     if seal.closed and log.exists() and log.stat().st_size:
         raise damaged(path, f"{log.name} is not its own: the last run left none")
@@ -108,30 +111,31 @@ def _check_content(path: Path, seal: Seal | None, db: sqlite3.Connection) -> Non
     run, commits = identity_in(db)
     if run != seal.run:
         raise damaged(path, "it is the ledger of another run")
+    # The seal is written after each commit, so a ledger may hold more commits than its seal states, but never fewer.
     if commits < seal.commits:
         lost = seal.commits - commits
         raise damaged(path, f"{lost} commits are missing: its log, {path.name}-wal, was cut or deleted, or it is old")
 
 
 def look_through(db: sqlite3.Connection) -> str | None:
-    """What SQLite finds wrong in a whole file, tables and indexes; ``None`` when nothing is."""
+    """Return the first fault that SQLite finds in a whole file, tables and indexes; ``None`` if there is none."""
     found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     return None if found == "ok" else str(found).splitlines()[-1]
 
 
 def identity_in(db: sqlite3.Connection) -> tuple[str, int]:
-    """Who the run directory is, and how many commits were made, as the ledger says."""
+    """Return the run id and the number of commits that the ledger itself holds."""
     found = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('run_id', 'commits')"))
     return str(json.loads(found.get("run_id", '""'))), int(found.get("commits", 0))
 
 
 def reading(path: Path) -> sqlite3.Connection:
-    """A connection that never creates or changes the file, and leaves nothing beside it after a clean end."""
+    """Return a connection that never creates or changes the file, and after a clean end leaves no file beside it."""
     seal, place = seal_of(path), path.resolve()
     if seal is None or not seal.closed:
-        how = "mode=ro"  # it must not write the log back when it closes
+        how = "mode=ro"  # the connection must not write the log back into the file when it closes
     elif os.access(place.parent, os.W_OK):
-        how = "mode=rw"  # else it could not take away again what SQLite needs beside the file
+        how = "mode=rw"  # a read-only connection could not delete the files that SQLite makes beside the ledger
     else:
         how = "mode=ro&immutable=1"
     db = sqlite3.connect(f"{place.as_uri()}?{how}", uri=True)
@@ -140,7 +144,7 @@ def reading(path: Path) -> sqlite3.Connection:
 
 
 def fault(path: Path, error: sqlite3.Error) -> DiskError:
-    """What SQLite said of a ledger, as one line."""
+    """Return SQLite's error about a ledger as a :class:`DiskError`, which reports damage only where there is damage."""
     name = getattr(error, "sqlite_errorname", "")
     if any(name.startswith(f"SQLITE_{one}") for one in _NO_DAMAGE):
         return DiskError(f"{path}: cannot be read: {error}")
@@ -148,12 +152,12 @@ def fault(path: Path, error: sqlite3.Error) -> DiskError:
 
 
 def is_corrupt(error: Exception) -> bool:
-    """Whether a write failed by what is in the file."""
+    """Return whether a write failed because the contents of the file are damaged."""
     return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def damaged(path: Path, what: str) -> DiskError:
-    """A ledger that cannot be trusted, and the way out."""
+    """Return the error for a ledger that cannot be trusted; *what* says why, and the message names the way out."""
     run, aside = quote(str(path.parent)), quote(f"{path.parent}.damaged")
     return DiskError(
         f"{path}: damaged: {what}. Nothing was changed, and what was paid for is in there, so keep it: "

@@ -1,7 +1,8 @@
-"""The run's memory: one SQLite file that holds every paid answer and every computed loss.
+"""The memory of a run: one SQLite file that holds every paid answer and every computed loss.
 
-To resume is to run again: whatever is found here is not asked for twice. One thread owns the only
-writable connection and commits what has gathered; an ``await`` on a write returns after its commit.
+A run is resumed by running it again: an answer or loss that is found here is not asked for or computed twice. One
+thread owns the only writable connection and commits many writes at once; an ``await`` on a write returns after its
+commit.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from rt_framework.model import Decision, Failure, Reply, Request, Sample, Score,
 from rt_framework.spans import SpanLoss
 
 _ID_DIGITS = 16
-"""Hexadecimal digits of a sample's contents, with which its id begins."""
+"""Number of hexadecimal digits, a hash of the sample's contents, with which a sample's id begins."""
 
 _MOST_ROWS = 150
-"""Losses of one statement."""
+"""Most losses that one statement inserts."""
 
 
 _FAILED = "SELECT reflection, calls.pair FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?"
@@ -41,11 +42,11 @@ AND call IN (SELECT key FROM calls WHERE reflection = ? AND pair = ?)
 
 @frozen
 class Story:
-    """All that is known of one finished sample."""
+    """The full record of one finished sample."""
 
     sample: Sample
     outcome: str
-    """``rewritten``, ``original``, ``dropped`` or ``failed``; ``waiting`` before a stage over the data set."""
+    """``rewritten``, ``original``, ``dropped`` or ``failed``; ``waiting`` before a stage over the whole data set."""
     reason: str | None
 
 
@@ -58,20 +59,20 @@ class Call:
     request: Request
     reply: Reply | None
     attempts: tuple[tuple[str, str | None, str | None], ...]
-    """State, kind and message of each attempt, oldest first."""
+    """State, kind of failure and message of each attempt, oldest first."""
 
 
 class Ledger(Reader):
-    """Reads at once, writes through one thread.
+    """A ledger that is read directly and written through one thread.
 
     Args:
         path: the file; created, or brought up to date, unless *readonly*.
-        readonly: only look; never creates or changes anything.
-        beside: files that have to stay where they are while it is written to.
+        readonly: True to read only; nothing is created or changed then.
+        beside: files that must not be moved or replaced while the ledger is written to.
 
     Raises:
-        DataError: the file is missing, or no ledger of this version.
-        DiskError: it cannot be written, or is damaged. So does every method that reads.
+        DataError: the file is missing, or is not a ledger of this version.
+        DiskError: the file cannot be written, or is damaged. Every method that reads raises this too.
     """
 
     def __init__(self, path: Path, readonly: bool = False, beside: Iterable[Path] = ()) -> None:
@@ -81,22 +82,22 @@ class Ledger(Reader):
         super().__init__(path)
 
     def flush(self, seconds: float) -> None:
-        """Commit what is waiting, in so much time at most. May be called from a signal handler."""
+        """Wait until all pending writes are committed, *seconds* at most. May be called from a signal handler."""
         if self._writer is not None:
             self._writer.flush(seconds)
 
     def close(self) -> None:
-        """Commit what is waiting and close the file."""
-        # First of the two: who reads keeps the log from being written back.
+        """Commit all pending writes and close the file."""
+        # The reading connection is closed first: an open reader keeps the log from being written back completely.
         self._db.close()
         if self._writer is not None:
             self._writer.close(self.sound)
 
     def check(self) -> None:
-        """Look through the whole file, before it is trusted with the outputs.
+        """Check the whole file, before outputs are made from it.
 
         Raises:
-            DiskError: it is damaged, or is not where it was.
+            DiskError: the file is damaged, or was moved or replaced.
         """
         if self._writer is not None:
             self._writer.check_held()
@@ -105,7 +106,7 @@ class Ledger(Reader):
     # --- meta -------------------------------------------------------------------------------
 
     def meta(self, key: str) -> Any:
-        """A value noted about the whole run, or ``None``."""
+        """Return a value noted about the whole run, or ``None``."""
         row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
         return None if row is None else self._parsed(row[0], object, "meta", key)
 
@@ -116,20 +117,25 @@ class Ledger(Reader):
     # --- calls ------------------------------------------------------------------------------
 
     def reply(self, key: str) -> Reply | None:
-        """The committed answer of a call."""
+        """Return the committed answer of a call, or ``None``."""
         row = self._one("SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE key = ?", (key,))
         return None if row is None else self._reply(row[0], key)
 
     async def intend(self, key: str, teacher: str, request: Request, reserved: int) -> int:
-        """Commit that an attempt is about to be sent; returns its number.
+        """Commit that an attempt is about to be sent, and return its number.
 
         Args:
-            reserved: most it can cost, in nano-dollars.
+            key: key of the call.
+            teacher: identity of the teacher.
+            request: the request that will be sent.
+            reserved: most that the attempt can cost, in nano-dollars.
         """
+        # Committed before sending, so that a run that is killed meanwhile knows that the attempt may be billed.
         return (await self.write(list(intent_rows(key, teacher, request, reserved, None))))[-1]
 
     async def answered(self, attempt: int, key: str, reply: Reply) -> None:
-        """Commit a raw answer. After this it is never asked for again."""
+        """Commit the raw answer of an attempt, after which the call is not sent again unless it is withdrawn."""
+        # One commit for both, so that no answer is charged without being in use.
         done = "UPDATE attempts SET state = 'answered', kind = NULL, message = ?, cost = ?, reply = ? WHERE id = ?"
         await self.write(
             [
@@ -139,20 +145,20 @@ class Ledger(Reader):
         )
 
     async def attempt_failed(self, attempt: int, error: TeacherError, cost: int) -> None:
-        """Commit that an attempt gave no answer, or none that can be read, whose body is then kept.
+        """Commit that an attempt gave no answer, or an unreadable one, of which the body is kept.
 
         Args:
-            attempt: its number.
-            error: how it ended.
-            cost: what is charged to the budget, in nano-dollars: all that was reserved where it may be billed.
+            attempt: number of the attempt.
+            error: failure of the attempt.
+            cost: nano-dollars charged to the budget: the whole reservation if the attempt may be billed.
         """
         sql = "UPDATE attempts SET state = 'failed', kind = ?, message = ?, cost = ?, raw = ? WHERE id = ?"
         await self.write([(sql, (error.kind.name, error.message, cost, error.raw, attempt))])
 
     async def settle_interrupted(self) -> int:
-        """Mark attempts that a killed run left open as unknown, charged in full; returns how many.
+        """Mark the attempts that a killed run left open as unknown, charge them in full, and return their number.
 
-        Those of a batch are not in doubt: the provider can be asked for them.
+        Attempts in a batch stay open, because the provider can be asked for their answers.
         """
         left = "state = 'intent' AND batch IS NULL"
         count = self._one(f"SELECT COUNT(*) FROM attempts WHERE {left}", ())  # noqa: S608 - fixed text
@@ -161,20 +167,22 @@ class Ledger(Reader):
         return int(count[0]) if count else 0
 
     def spent(self) -> int:
-        """Nano-dollars paid, perhaps paid, or reserved."""
+        """Return the nano-dollars that were paid, perhaps paid, or are reserved."""
+        # An open attempt counts with its reservation, because it may be billed up to that amount.
         row = self._one("SELECT TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END) FROM attempts", ())
         return int(row[0]) if row else 0
 
     def cost_of(self, pairs: Iterable[str]) -> int:
-        """Nano-dollars that all calls about these pairs cost, by hash, as :meth:`spent` counts."""
+        """Return the nano-dollars that all calls about *pairs*, given by hash, cost, counted as in :meth:`spent`."""
+        # A pair that is given twice had its calls paid for once.
         return sum(int(self._one(_COST, (pair,))[0]) for pair in set(pairs))
 
     def dearest(self) -> int:
-        """The largest reservation of an attempt so far, in nano-dollars."""
+        """Return the largest reservation of an attempt so far, in nano-dollars."""
         return self._one("SELECT MAX(reserved) FROM attempts", ())[0] or 0
 
     def calls(self, keys: Sequence[str]) -> dict[str, Call]:
-        """Calls by key; unknown keys are left out."""
+        """Return the calls with these keys, by key; unknown keys are left out."""
         found = {}
         for key in keys:
             row = self._one(
@@ -189,7 +197,7 @@ class Ledger(Reader):
         return found
 
     def calls_of(self, pairs: Iterable[str]) -> list[str]:
-        """Keys of the calls that asked about these pairs, by hash, in the order asked."""
+        """Return the keys of the calls about *pairs*, given by hash: pair by pair, then by reflection and index."""
         keys = []
         for pair in pairs:
             rows = self.rows("SELECT key FROM calls WHERE pair = ? ORDER BY reflection, idx", (pair,))
@@ -197,29 +205,31 @@ class Ledger(Reader):
         return keys
 
     def attempt_counts(self) -> dict[tuple[str, str], int]:
-        """How many attempts ended how: ``(state, kind)`` to count."""
+        """Return the number of attempts by ``(state, kind)``; the kind is empty where there was no failure."""
         rows = self.rows("SELECT state, COALESCE(kind, ''), COUNT(*) FROM attempts GROUP BY 1, 2 ORDER BY 1, 2")
         return {(state, kind): count for state, kind, count in rows}
 
     def told(self) -> Told:
-        """What the ledger must still hold when it is opened next."""
+        """Return the statement about this ledger that the manifest keeps for later checks."""
         return next(map(Told.of, self.rows(TOLD)))
 
     def unknown_calls(self) -> list[str]:
-        """Keys of the calls that a killed run may have paid for without an answer."""
+        """Return the keys of the calls that a killed run may have paid for without receiving an answer."""
         rows = self.rows("SELECT call FROM attempts WHERE kind = 'interrupted_unknown' ORDER BY id")
         return [row[0] for row in rows]
 
     def doubtful_calls(self) -> list[str]:
-        """Those of the unknown calls that have not been answered since, nor been released to be asked again."""
+        """Return the keys of unknown calls that were neither answered since nor released to be asked again."""
         sql = "SELECT DISTINCT call FROM attempts JOIN calls ON key = call WHERE state = 'unknown' AND answer IS NULL"
         return [row[0] for row in self.rows(sql)]
 
     async def withdraw(self, kinds: Sequence[str]) -> int:
-        """Let what failed so be asked again; returns how many rewrites. Answers stay, but are used no more.
+        """Let rewrites that failed with one of *kinds* be asked again, and return their number.
+
+        Their answers stay in the ledger, but are no longer used.
 
         Args:
-            kinds: kinds of failure, as the account of the last run has them.
+            kinds: kinds of failure, as recorded for the samples of the last run.
         """
         found = {question for kind in kinds for question in self.rows(_FAILED, (kind,))}
         statements: list[Statement] = []
@@ -231,12 +241,15 @@ class Ledger(Reader):
     # --- losses -----------------------------------------------------------------------------
 
     def losses(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
-        """Known losses, by key, without those of single tokens."""
+        """Return the known losses by key, without the losses of single tokens."""
         sql = "SELECT key, nll, tokens, status, reason FROM losses WHERE key IN ({marks})"
         return {row[0]: self._loss(*row) for row in self._among(sql, list(keys))}
 
     def token_losses(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
-        """Known losses with those of single tokens, by key; what has no number needs none."""
+        """Return the known losses by key, with the losses of single tokens.
+
+        A loss of which these are not stored is left out, unless it has no value and so needs none.
+        """
         sql = """
         SELECT losses.key, losses.nll, tokens, status, reason, token_losses.nll, ranks, IFNULL(cut, 0)
         FROM losses LEFT JOIN token_losses ON token_losses.key = losses.key
@@ -262,16 +275,19 @@ class Ledger(Reader):
     # --- samples ----------------------------------------------------------------------------
 
     async def record(self, story: Story) -> None:
-        """Commit a finished sample, in place of what an earlier run said of it."""
+        """Commit a finished sample, in place of the record by an earlier run."""
         await self.write(list(_story_rows(story)))
 
     async def forget_samples(self) -> None:
-        """Start the account of a run afresh; answers and losses stay."""
+        """Delete the records of all samples, to start a run afresh; answers and losses stay."""
         tables = ("samples", "versions", "scores", "decisions", "failures")
         await self.write([(f"DELETE FROM {table}", ()) for table in tables])  # noqa: S608 - fixed names
 
     def find_sample(self, text: str) -> list[str]:
-        """The samples that *text* names: by row number if :func:`is_row` says so, else by an id or its beginning."""
+        """Return the ids of the samples that *text* names: by row number if :func:`is_row` says so, else by id.
+
+        An exact id comes first; else all ids that begin with *text* are returned.
+        """
         if is_row(text):
             return [row[0] for row in self.rows("SELECT id FROM samples WHERE row = ?", (int(text),))]
         for match in ("id = ?1", "substr(id, 1, length(?1)) = ?1"):
@@ -282,7 +298,7 @@ class Ledger(Reader):
         return []
 
     def story(self, sample_id: str) -> Story | None:
-        """What is known of one sample."""
+        """Return the record of one sample, or ``None``."""
         row = self._one("SELECT row, kept, outcome, reason FROM samples WHERE id = ?", (sample_id,))
         if row is None:
             return None
@@ -307,7 +323,7 @@ class Ledger(Reader):
         return Story(sample, row[2], row[3])
 
     def stories(self) -> Iterator[Story]:
-        """Every finished sample, by row."""
+        """Yield the record of every sample, ordered by row."""
         for row in self.rows("SELECT id FROM samples ORDER BY row"):
             story = self.story(row[0])
             if story is not None:
@@ -323,10 +339,10 @@ class Ledger(Reader):
     # --- plumbing ---------------------------------------------------------------------------
 
     async def write(self, statements: list[Statement]) -> list[int]:
-        """Commit statements, all or none; returns the last row id of each.
+        """Commit all *statements* or none, and return the last row id of each.
 
         Raises:
-            DiskError: they could not be written.
+            DiskError: the statements could not be written.
         """
         if self._writer is None:
             raise DiskError(f"{self.path}: opened for reading only")
@@ -336,7 +352,7 @@ class Ledger(Reader):
 
 
 def is_row(text: str) -> bool:
-    """Whether what a user typed is the number of a row: digits only, and fewer than the 16 that an id begins with."""
+    """Return whether a user's *text* is a row number: only digits, and fewer than the 16 with which an id begins."""
     return text.isascii() and text.isdigit() and len(text) < _ID_DIGITS
 
 
@@ -346,7 +362,7 @@ def _json(value: Any) -> str:
 
 
 def intent_rows(key: str, teacher: str, request: Request, reserved: int, batch: str | None) -> Iterator[Statement]:
-    """Statements, two, for an attempt that is about to be sent."""
+    """Yield the two statements that record an attempt about to be sent: its call, if new, and the attempt."""
     columns = "key, reflection, pair, idx, teacher, request"
     call = (key, request.reflection, request.pair_hash, request.index, teacher, _json(asdict(request)))
     yield f"INSERT OR IGNORE INTO calls ({columns}) VALUES (?, ?, ?, ?, ?, ?)", call  # noqa: S608 - fixed names

@@ -1,4 +1,4 @@
-"""Several ledgers as one."""
+"""The merge of several ledgers into one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COPIES = (
     "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
     "INSERT OR IGNORE INTO losses SELECT * FROM shard.losses",
     "INSERT OR IGNORE INTO token_losses SELECT * FROM shard.token_losses",
-    # A question that two shards asked was paid for twice: both answers stay, one is in use.
+    # A question that two shards asked was paid for twice: both answers are kept, and the first shard's is used.
     """
     INSERT INTO calls SELECT key, reflection, pair, idx, teacher, request, answer + :before FROM shard.calls WHERE true
     ON CONFLICT (key) DO UPDATE SET answer = COALESCE(calls.answer, excluded.answer)
@@ -36,12 +36,12 @@ _COPIES = (
 
 
 def join_ledgers(file: Path, ledgers: Iterable[Path], notes: Mapping[str, Any]) -> None:
-    """Write everything that *ledgers* hold into the new ledger *file*, which is on the disk when this returns.
+    """Write everything that *ledgers* hold into the new ledger *file*, which is synced to disk when this returns.
 
     Args:
         file: the ledger to make.
-        ledgers: of the shards, in order. No sample is in two of them.
-        notes: what the new ledger says of its run, by name.
+        ledgers: ledgers of the shards, in order. No sample is in two of them.
+        notes: values noted about the whole run in the new ledger, by name.
 
     Raises:
         DiskError: one of them is damaged, or *file* cannot be written.
@@ -61,10 +61,11 @@ def join_ledgers(file: Path, ledgers: Iterable[Path], notes: Mapping[str, Any]) 
 
 
 def _copy(db: sqlite3.Connection, ledger: Path) -> None:
-    """All that one ledger holds, in one transaction; attempts get new numbers."""
+    """Copy everything that one ledger holds, in one transaction; attempts get new numbers."""
     try:
         db.execute("ATTACH ? AS shard", (str(ledger),))
         db.execute("BEGIN IMMEDIATE")
+        # Attempts are numbered from 1 in every shard, so their numbers are shifted past those that are there.
         (before,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM attempts").fetchone()
         for statement in _COPIES:
             db.execute(statement, {"before": before})

@@ -1,4 +1,4 @@
-"""Reading a ledger: one place that everything read comes through, so that damage is told as damage, by one error."""
+"""The reading side of a ledger, through which every value passes, so that damage always raises the same error."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from rt_framework.spans import SpanLoss
 T = TypeVar("T")
 
 _MOST_KEYS = 500
-"""Keys of one query: SQLite takes 999 values in every build."""
+"""Most keys in one query: every build of SQLite accepts 999 values."""
 
 
 class Reader:
-    """A connection that only looks, and makes values of what it finds.
+    """A read-only connection to a ledger that converts its rows to objects.
 
     Raises:
-        DataError: it is no ledger of this version.
-        DiskError: it is damaged. So does every method.
+        DataError: the file is not a ledger of this version.
+        DiskError: the file is damaged. Every method raises this too.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sound = True
-        """Whether nothing wrong was found in it so far."""
+        """True if no damage was found in the file so far."""
         try:
             self._db = reading(path)
             version = version_of(self._db)
@@ -45,26 +45,26 @@ class Reader:
             raise DataError(f"{path}: a ledger of version {version}, not {VERSION}; {way}")
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
-        """What a query finds, one row at a time. End it soon: until then the file of the log cannot shrink."""
-        # Damage shows where a row is taken, too.
+        """Yield the rows of a query. Exhaust or close the iterator soon: until then SQLite's log cannot shrink."""
+        # SQLite may find damage at any row, so the loop is inside the try block too.
         try:
             yield from self._db.execute(sql, values)
-        except sqlite3.ProgrammingError:  # a fault of ours, none of the file
+        except sqlite3.ProgrammingError:  # a bug in this program, not damage of the file
             raise
         except sqlite3.Error as error:
             self.sound = False
             raise fault(self.path, error) from error
 
     def request(self, text: Any, key: str) -> Request:
-        """What a call asked, from its column."""
+        """Return the request of the call with this *key*, parsed from its column *text*."""
         return self._parsed(text, Request, "question", key)
 
     def pair(self, text: Any, sample_id: str) -> Pair:
-        """A version of a sample, from its column."""
+        """Return the pair of a version of a sample, parsed from its column *text*."""
         return self._parsed(text, Pair, "sample", sample_id)
 
     def look_through(self) -> None:
-        """Read the whole file."""
+        """Check the whole file for damage."""
         try:
             found = look_through(self._db)
         except sqlite3.Error as error:
@@ -77,17 +77,17 @@ class Reader:
         return next(self.rows(sql, values), None)
 
     def _among(self, sql: str, keys: Sequence[str]) -> Iterator[Any]:
-        """What a query finds of so many keys, in as many queries as it takes."""
+        """Yield the rows of a query for any number of keys, split into as many queries as needed."""
         for at in range(0, len(keys), _MOST_KEYS):
             some = keys[at : at + _MOST_KEYS]
             yield from self.rows(sql.format(marks=",".join("?" * len(some))), some)
 
     def _parsed(self, text: Any, cls: type[T], what: str, key: str) -> T:
-        """A JSON value as an object; *what* it is and its key are told when it is none."""
+        """Return a JSON text as an object of *cls*; the error for an invalid text names *what* it is and its *key*."""
         try:
             value = json.loads(text)
             return value if cls is object else cattrs.structure(value, cls)
-        except Exception as error:  # as many kinds as there are ways to be wrong
+        except Exception as error:  # a damaged text may raise any kind of error
             raise self._unreadable(what, key) from error
 
     def _reply(self, text: Any, key: str) -> Reply:

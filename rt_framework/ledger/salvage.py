@@ -1,4 +1,4 @@
-"""What can still be read of a damaged ledger, in a new one: all that was paid for or computed, row by row."""
+"""The salvage of a damaged ledger: every readable row that was paid for or computed is copied into a new ledger."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from rt_framework.ledger.seal import beside
 from rt_framework.model import Reply, Request
 
 _LONGEST = 1000
-"""Times that a file can be longer than what is left of it; more is no length but a damaged number."""
+"""Largest believable ratio of a file's stated length to its present length; above it the number itself is damaged."""
 
 _ROWS, _KEYS = 1 << 63, 1 << 64
-"""Row numbers, and numbers that the first 16 digits of keys make, lie below these."""
+"""Upper bounds of row numbers, and of the first 16 hexadecimal digits of keys read as a number."""
 
 Row = Mapping[str, Any]
 
 
 @frozen
 class Salvaged:
-    """How much was read."""
+    """The numbers of rows that were salvaged."""
 
     answers: int
     attempts: int
@@ -40,18 +40,18 @@ class Salvaged:
 
 @frozen
 class _Table:
-    """A table whose rows can be read one range after the other, and which rows of it are whole."""
+    """A table whose rows can be read in ranges of a key column, with a predicate for intact rows."""
 
     name: str
     key: str
-    """The column that ranges are made of: a row number, or a key that begins with hexadecimal digits."""
+    """Column by which rows are ordered: a row number, or a key that begins with hexadecimal digits."""
     whole: Callable[[Row], bool]
 
 
 def _parses(text: Any, cls: Any) -> bool:
     try:
         cattrs.structure(json.loads(text), cls)
-    except Exception:  # as many kinds as there are ways to be wrong
+    except Exception:  # a damaged text may raise any kind of error
         return False
     return True
 
@@ -85,18 +85,18 @@ WHERE answer NOT IN (SELECT id FROM attempts WHERE reply IS NOT NULL AND call = 
 """
 
 LENGTHENED = ".lengthened.sqlite"
-"""A copy of a file whose end is missing: SQLite opens none that is shorter than its first page says."""
+"""Name of the lengthened copy of a file that was cut: SQLite opens no file shorter than its first page says."""
 
 
 def salvage_ledger(damaged: Path, new: Path) -> Salvaged:
     """Copy every row of a damaged ledger that can still be read and is whole into a new ledger.
 
     Args:
-        damaged: the ledger's file; it stays as it is.
-        new: the file to make. Where this fails, nothing of it is left.
+        damaged: the file of the damaged ledger, which is not changed.
+        new: the file to make. It is deleted again if this fails.
 
     Raises:
-        DiskError: nothing can be read, or *new* cannot be written.
+        DiskError: nothing can be read from *damaged*, or *new* cannot be written.
     """
     try:
         with closing(reading(_whole_length(damaged, new.parent))) as old, closing(_new(new)) as made:
@@ -104,6 +104,7 @@ def salvage_ledger(damaged: Path, new: Path) -> Salvaged:
             counts = "SELECT TOTAL(state = 'answered'), COUNT(*), (SELECT COUNT(*) FROM losses) FROM attempts"
             return Salvaged(*map(int, made.execute(counts).fetchone()))
     except BaseException as error:
+        # After an interrupt too, so that half a ledger is never taken for all that could be read.
         for left in new.parent.glob(f"{new.name}*"):
             left.unlink()
         if isinstance(error, sqlite3.Error):
@@ -115,9 +116,10 @@ def salvage_ledger(damaged: Path, new: Path) -> Salvaged:
 
 
 def _whole_length(ledger: Path, out: Path) -> Path:
-    """The file, or a copy in *out* that is as long as it should be, with zeros for what is missing."""
+    """Return the path of *ledger*, or of a copy in *out* that is filled up with zeros if the file was cut."""
     with ledger.open("rb") as file:
         head = file.read(100)
+    # SQLite's header states the page size in bytes 16-17 and the number of pages in bytes 28-31.
     length = int.from_bytes(head[16:18], "big") * int.from_bytes(head[28:32], "big")
     if not ledger.stat().st_size < length <= _LONGEST * ledger.stat().st_size:
         return ledger
@@ -125,7 +127,7 @@ def _whole_length(ledger: Path, out: Path) -> Path:
     shutil.copyfile(ledger, copy)
     if beside(ledger, "wal").exists():
         shutil.copyfile(beside(ledger, "wal"), beside(copy, "wal"))
-    os.truncate(copy, length)  # zeros take no room
+    os.truncate(copy, length)  # the added zeros take no disk space
     return copy
 
 
@@ -149,6 +151,7 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> None:
         insert = f"INSERT OR REPLACE INTO {table.name} ({', '.join(known)}) VALUES ({marks})"  # noqa: S608 - our names
         for row in _rows(old, table, columns[table.name]):
             new.execute(insert, [row[name] for name in known])
+    # A call whose answer was lost must be asked again, so it must not point at a missing attempt.
     new.execute(_UNANSWERED)
     new.execute("COMMIT")
 
@@ -158,7 +161,7 @@ def _columns(db: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _rows(db: sqlite3.Connection, table: _Table, columns: list[str]) -> Iterator[Row]:
-    """The rows of a table that are whole, in order, passing over what cannot be read."""
+    """Yield the intact rows of a table in order, skipping those that cannot be read."""
     low: int | None = 0 if columns else None
     while low is not None:
         try:
@@ -178,7 +181,10 @@ def _from(db: sqlite3.Connection, table: _Table, low: int) -> sqlite3.Cursor:
 
 
 def _next_readable(db: sqlite3.Connection, table: _Table, low: int) -> int | None:
-    """The least bound above *low* from which on a row can be read: by steps that double, then by halves."""
+    """Return the least bound above *low* from which a row can be read, or ``None`` if there is none.
+
+    Steps double until a readable bound is found, and a binary search then narrows it down.
+    """
 
     def readable(bound: int) -> bool:
         try:

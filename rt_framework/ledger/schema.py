@@ -1,4 +1,4 @@
-"""The ledger's layout, and how older ones become it. Steps are only ever added."""
+"""The table layout of the ledger, and the steps that upgrade older layouts. Steps are only added, never changed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CREATE TABLE failures (
   PRIMARY KEY (sample, seq)) WITHOUT ROWID
 """
 
-# Every answer stays with the attempt that was paid for; a call points at the one in use.
+# Every answer is stored with the attempt that paid for it; a call points at the attempt whose answer is used.
 _ANSWERS_TO_ATTEMPTS = """
 ALTER TABLE attempts ADD COLUMN reply TEXT;
 ALTER TABLE calls ADD COLUMN answer INTEGER;
@@ -46,30 +46,30 @@ ALTER TABLE calls DROP COLUMN reply;
 CREATE INDEX calls_pair ON calls (pair)
 """
 
-# Questions that a provider has in a batch are asked for there by whoever comes next.
+# A later run asks the provider for the answers to questions in an open batch, so the batch is recorded.
 _BATCHES = """
 CREATE TABLE batches (token TEXT PRIMARY KEY, created REAL NOT NULL, name TEXT, state TEXT NOT NULL);
 ALTER TABLE attempts ADD COLUMN batch TEXT;
 CREATE INDEX attempts_batch ON attempts (batch) WHERE batch IS NOT NULL
 """
 
-# Apart from the losses: most metrics never read them, and they are long.
+# Token losses are kept apart from the losses: they are long, and most metrics never read them.
 _TOKENS = """
 CREATE TABLE token_losses (
   key TEXT PRIMARY KEY, nll BLOB NOT NULL, ranks BLOB NOT NULL, cut INTEGER NOT NULL) WITHOUT ROWID
 """
 
-# Bodies of answers that were paid for and could not be read: a later release may.
+# Bodies of answers that were paid for and could not be read are kept, because a later release may read them.
 _RAW = "ALTER TABLE attempts ADD COLUMN raw BLOB"
 
 STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW)
-"""Step n leads from version n to version n + 1; version 0 is an empty file."""
+"""Upgrade steps: step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)
 
 
 def version_of(db: sqlite3.Connection) -> int:
-    """Version of the layout; 0 when there is none."""
+    """Return the version of the layout; 0 for a file without one."""
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
         return 0
     row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
@@ -77,13 +77,13 @@ def version_of(db: sqlite3.Connection) -> int:
 
 
 def prepare(db: sqlite3.Connection) -> None:
-    """Create what is in the file or bring it up to date, all or nothing. A newer one than this is left alone.
+    """Create the tables or upgrade them, all or nothing. A layout newer than this release is not changed.
 
     Raises:
-        sqlite3.DatabaseError: it is no SQLite file, or cannot be written.
+        sqlite3.DatabaseError: the file is not an SQLite file, or cannot be written.
     """
     db.execute("PRAGMA journal_mode = WAL")
-    if _is_current(db):  # only looked at: another job may be refused here
+    if _is_current(db):  # only read, because this job may yet be refused for this ledger
         return
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -91,7 +91,7 @@ def prepare(db: sqlite3.Connection) -> None:
             for statement in step.split(";"):
                 db.execute(statement)
         db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(max(VERSION, version_of(db))),))
-        # Who the run directory is, and how often it was committed to: what its seal is compared with.
+        # The id of the run and the number of commits, with which the seal is compared.
         db.execute("INSERT OR IGNORE INTO meta VALUES ('run_id', ?), ('commits', '0')", (json.dumps(uuid4().hex),))
         db.execute("COMMIT")
     except BaseException:
@@ -100,13 +100,16 @@ def prepare(db: sqlite3.Connection) -> None:
 
 
 def _is_current(db: sqlite3.Connection) -> bool:
-    """Whether there is nothing to bring up to date."""
+    """Return whether the file needs no upgrade."""
     known = "SELECT COUNT(*) FROM meta WHERE key IN ('run_id', 'commits')"
     return version_of(db) >= VERSION and db.execute(known).fetchone() == (2,)
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is a database that somebody else made; one that is no database at all is refused elsewhere."""
+    """Return whether a file is an SQLite database of another program.
+
+    False for a file that is not a database at all, which is refused elsewhere.
+    """
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
             return bool(db.execute("SELECT 1 FROM sqlite_master").fetchone()) and version_of(db) == 0

@@ -1,8 +1,8 @@
-"""The seal beside a ledger: what the ledger must hold, said in a file of its own, so that a loss can be noticed.
+"""The seal beside a ledger: a small file that states what the ledger must hold, so that a loss is noticed.
 
-SQLite notices neither a changed letter inside a text, nor a log that was deleted or cut: it opens what is left.
-So the seal counts the commits, and holds a hash of the whole file from a clean end on, for as long as nothing is
-written back into the file.
+SQLite notices neither a changed letter inside a text nor a log that was deleted or cut: it opens what is left.
+So the seal counts the commits. After a clean end it also holds a hash of the whole file, which stays valid until the
+log is next written back into the file.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ from attrs import asdict, evolve, frozen
 from rt_framework.errors import DiskError
 
 _LENGTH = 256
-"""Bytes of a seal, always the same: it is written over itself after each commit."""
+"""Fixed length of a seal in bytes, because it is overwritten in place after each commit."""
 
 
 @frozen
 class Seal:
-    """What a ledger must hold."""
+    """A statement of what a ledger must hold."""
 
     run: str
-    """Who the run directory is, as the ledger says too: another ledger has another seal."""
+    """Id of the run, which the ledger holds too, so that a seal does not fit another ledger."""
     commits: int
-    """Least number of commits: so many were acknowledged."""
+    """Least number of commits that the ledger must hold, since so many were acknowledged."""
     closed: bool = False
-    """Whether the last run ended by itself, so that everything is in the one file."""
+    """True if the last run ended cleanly, so that everything is in the one file and nothing in the log."""
     digest: str | None = None
     """SHA-256 of the file without its log; ``None`` once the log may have been written back into it."""
 
     def text(self) -> bytes:
-        """Its form on disk."""
+        """Return the bytes of the seal on disk."""
         return json.dumps(asdict(self)).ljust(_LENGTH - 1).encode("ascii") + b"\n"
 
 
 def seal_of(ledger: Path) -> Seal | None:
-    """The seal of a ledger; ``None`` if there is none that can be read: then less can be noticed, and no more."""
+    """Return the seal of a ledger; ``None`` if none can be read, in which case fewer kinds of damage are noticed."""
     try:
         return cattrs.structure(json.loads(beside(ledger, "seal").read_bytes()), Seal)
-    except Exception:  # a copy of the ledger alone is a ledger too
+    except Exception:  # a ledger that was copied without its seal is still usable
         return None
 
 
 def beside(ledger: Path, what: str) -> Path:
-    """A file beside a ledger: its ``seal``, or SQLite's log, ``wal``."""
+    """Return the path of a file beside a ledger: its ``seal``, or SQLite's log, ``wal``."""
     return ledger.with_name(f"{ledger.name}-{what}")
 
 
 class Sealer:
-    """Keeps the seal of a ledger that is written to.
+    """The writer of the seal while its ledger is written to.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the seal cannot be written.
     """
 
     def __init__(self, ledger: Path, run: str, commits: int) -> None:
@@ -69,24 +69,25 @@ class Sealer:
         self._write(sync=True)
 
     def count(self, commits: int) -> None:
-        """Note that so many commits were made.
+        """Write the number of commits into the seal.
 
-        It is not synced. A kill loses nothing of it; when the power fails, what is left is an older count at worst.
+        The file is not synced. A killed process loses nothing of it; a power failure leaves an older count at worst.
         """
         self._seal = evolve(self._seal, commits=commits)
         self._write()
 
     def open(self) -> None:
-        """Note that the file is about to change."""
+        """Remove the hash from the seal, because the file is about to change."""
+        # Synced before the change, so that a crash never leaves a changed file beside the hash of the old one.
         if self._seal.digest is not None:
             self._seal = evolve(self._seal, digest=None)
             self._write(sync=True)
 
     def close(self, whole: bool) -> None:
-        """Let go of it.
+        """Close the seal, and add the hash of the ledger if that is complete.
 
         Args:
-            whole: the run ended by itself and everything is in the one file, which is closed.
+            whole: True if the run ended cleanly and everything is in the one file, which is closed.
         """
         try:
             if whole:
@@ -102,7 +103,7 @@ class Sealer:
 
 
 class HeldFiles:
-    """Files that have to stay where they are, and who they are, while a run pays for what goes into them."""
+    """Files that must not be moved or replaced while a run pays for what it writes into them, with their identities."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._known: dict[Path, tuple[int, int] | None] = {}
@@ -110,15 +111,15 @@ class HeldFiles:
             self.hold(path)
 
     def hold(self, path: Path) -> None:
-        """Remember who a file is, if that is not known yet."""
+        """Remember the identity (device and inode) of a file, if it is not known yet."""
         if self._known.get(path) is None:
             self._known[path] = _identity(path)
 
     def check(self) -> None:
-        """Whether all of them are there still.
+        """Check that all of these files are still in place.
 
         Raises:
-            DiskError: one is gone, or another file has its name.
+            DiskError: a file is gone, or another file has its name.
         """
         for path, known in self._known.items():
             if _identity(path) != known:
@@ -136,6 +137,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 hash of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The one thread that writes to the ledger."""
+"""The single thread that writes to the ledger."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from rt_framework.ledger.seal import HeldFiles, Sealer
 Statement = tuple[str, Sequence[Any]]
 
 _MOST = 200
-"""Writes of one commit: a commit costs a disk flush, whatever it holds."""
+"""Most writes in one commit. They are gathered, because a commit costs one disk flush however many it holds."""
 
 LONG_LOG = 1 << 26
-"""Bytes of the log from which on it is written back into the file."""
+"""Size of SQLite's log, in bytes, from which it is written back into the file."""
 
 _Job = tuple[list[Statement], "asyncio.Future[list[int]] | threading.Event"]
-"""What to write, and whom to tell."""
+"""The statements to write, and the future or event of the caller that waits for them."""
 
 
 class Writer:
-    """Takes statements from any thread and commits what has gathered.
+    """A writer that takes statements from any thread and commits them in groups.
 
-    A failed write stops all writing: nothing may be acknowledged after something was lost. Nor may it when the file
-    is no longer where it was: what is committed there is gone when the process ends.
+    A failed write stops all writing, because nothing may be acknowledged after something was lost. A file that was
+    moved or replaced stops it too, because commits to a deleted file are gone when the process ends.
 
     Args:
-        path: the file; created, or brought up to date.
-        beside: other files that have to stay where they are.
+        path: the file; created, or upgraded to the present layout.
+        beside: other files that must not be moved or replaced.
 
     Raises:
         sqlite3.DatabaseError: the file cannot be opened.
@@ -46,7 +46,7 @@ class Writer:
     def __init__(self, path: Path, beside: Iterable[Path] = ()) -> None:
         self._path = path
         self._log = path.with_name(f"{path.name}-wal")
-        # Opened here, where whoever asked for it is told what is wrong; then used by the thread alone.
+        # Opened here, so that the caller gets the error of a failed opening; afterwards only the thread uses it.
         self._db = _open(path)
         prepare(self._db)
         run, self._commits = identity_in(self._db)
@@ -58,7 +58,9 @@ class Writer:
         self._thread.start()
 
     def put(self, statements: list[Statement]) -> asyncio.Future[list[int]]:
-        """Write all or nothing. The future gives each statement's last row id, after the commit.
+        """Queue statements of which all or none are written, and return a future.
+
+        Its result, set after the commit, is the last row id of each statement.
 
         Raises:
             DiskError: through the future.
@@ -68,32 +70,32 @@ class Writer:
         return future
 
     def flush(self, seconds: float) -> None:
-        """Wait until what is waiting is committed, so long at most. May be called from a signal handler."""
+        """Wait until all pending writes are committed, *seconds* at most. May be called from a signal handler."""
         done = threading.Event()
         self._jobs.put(([], done))
         done.wait(seconds)
 
     def check_held(self) -> None:
-        """Whether what was committed is where it is looked for.
+        """Check that the ledger and the files beside it were not moved or replaced.
 
         Raises:
-            DiskError: a file is gone, or another one has its name.
+            DiskError: a file is gone, or another file has its name.
         """
         self._held.check()
 
     def close(self, sound: bool = True) -> None:
-        """Commit what is waiting, end the thread, and leave everything in the one file, sealed.
+        """Commit all pending writes, end the thread, and leave everything in the one file, sealed.
 
         Args:
-            sound: whether nothing wrong was found in the file.
+            sound: True if no damage was found in the file.
         """
         self._jobs.put(None)
         self._thread.join()
         whole = False
-        # What fails here leaves the files as a kill does: nothing is lost, and the next run looks through them.
+        # A failure here leaves the files as a killed run does: nothing is lost, and the next run checks them.
         with suppress(DiskError, OSError, sqlite3.Error):
             self._held.check()
-            self._sealer.open()  # SQLite writes back when it closes too
+            self._sealer.open()  # SQLite also writes the log back when the connection closes
             whole = self._broken is None and self._write_back("TRUNCATE")
         self._db.close()
         with suppress(OSError):
@@ -108,7 +110,7 @@ class Writer:
                 return
 
     def _gather(self) -> tuple[list[_Job], bool]:
-        """At least one job, more if they are there already; and whether to end."""
+        """Return the jobs that are queued, waiting for at least one, and whether the thread has to end."""
         jobs: list[_Job] = []
         job = self._jobs.get()
         while job is not None:
@@ -119,7 +121,7 @@ class Writer:
         return jobs, True
 
     def _commit(self, db: sqlite3.Connection, jobs: list[_Job]) -> None:
-        # A future that was cancelled while it waited is still written: its answer may be paid for.
+        # The job of a cancelled future is still written, because it may hold an answer that was paid for.
         done: list[list[int] | Exception]
         try:
             if self._broken is not None:
@@ -127,7 +129,7 @@ class Writer:
             try:
                 done = _all(db, jobs)
             except _UNFIT:
-                # One of them holds a value that SQLite does not take; the others must not be lost with it.
+                # One job holds a value that SQLite does not accept; the others must not be lost with it.
                 db.execute("ROLLBACK")
                 db.execute("BEGIN IMMEDIATE")
                 done = _each(db, jobs)
@@ -136,22 +138,22 @@ class Writer:
             self._commits += 1
             self._sealer.count(self._commits)
             self._held.hold(self._log)
-            # After the commit and before it is acknowledged: nothing is sent whose intent went into a removed file.
+            # Between the commit and its acknowledgement, so that no call is sent whose intent is in a removed file.
             self._held.check()
         except Exception as error:
             if db.in_transaction:
-                with suppress(sqlite3.Error):  # With the disk gone that can fail too; whoever waits must be told.
+                with suppress(sqlite3.Error):  # this fails too if the disk is gone, and the callers must be told
                     db.execute("ROLLBACK")
             self._broken = self._broken or self._fault(error)
             _acknowledge(jobs, [self._broken] * len(jobs))
         else:
             _acknowledge(jobs, done)
-            with suppress(OSError, sqlite3.Error):  # the log holds it all
+            with suppress(OSError, sqlite3.Error):  # a failure loses nothing, because the log holds every commit
                 if self._log.stat().st_size >= LONG_LOG:
                     self._write_back("PASSIVE")
 
     def _write_back(self, how: str) -> bool:
-        """Write the log back into the file; whether that was all of it, with nobody reading."""
+        """Write the log back into the file, and return whether no other connection hindered that."""
         self._sealer.open()
         busy: int = self._db.execute(f"PRAGMA wal_checkpoint({how})").fetchone()[0]
         return not busy
@@ -168,10 +170,10 @@ class Writer:
 
 
 def open_writer(path: Path, beside: Iterable[Path] = ()) -> Writer:
-    """A writer of a ledger.
+    """Return a writer of the ledger at *path*.
 
     Raises:
-        DiskError: it cannot be opened.
+        DiskError: the file cannot be opened.
     """
     try:
         return Writer(path, beside)
@@ -182,16 +184,16 @@ def open_writer(path: Path, beside: Iterable[Path] = ()) -> Writer:
 
 
 _Told = tuple["asyncio.Future[list[int]]", list[int] | Exception]
-"""Who waits for a job, and how it went."""
+"""The future of a job, and the job's result or error."""
 
 _UNFIT: tuple[type[Exception], ...]
 _UNFIT = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _UNFIT += (OverflowError, TypeError, ValueError)
-"""Errors that are those of a value, not of the file."""
+"""Errors that are caused by a value, not by the file."""
 
 
 def _all(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exception]:
-    """Write all jobs, or none."""
+    """Execute all jobs in a new transaction, which the caller commits, and return their row ids."""
     db.execute("BEGIN IMMEDIATE")
     done: list[list[int] | Exception] = [
         [_execute(db, *statement) for statement in statements] for statements, _ in jobs
@@ -200,7 +202,7 @@ def _all(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Excep
 
 
 def _each(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exception]:
-    """Write every job that can be, each whole or not at all, and tell why the others cannot."""
+    """Execute every job that can be executed, each completely or not at all; the others get an error as result."""
     done: list[list[int] | Exception] = []
     for statements, _ in jobs:
         db.execute("SAVEPOINT job")
@@ -214,7 +216,10 @@ def _each(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exce
 
 
 def _acknowledge(jobs: Sequence[_Job], results: Sequence[list[int] | Exception]) -> None:
-    """Tell whoever waits, each event loop once: to wake it takes as long as to write a row."""
+    """Pass each result to the caller that waits for it.
+
+    Each event loop is woken only once, because waking it takes as long as writing a row.
+    """
     told: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
     for (_, waiting), result in zip(jobs, results, strict=True):
         if isinstance(waiting, threading.Event):
@@ -222,13 +227,13 @@ def _acknowledge(jobs: Sequence[_Job], results: Sequence[list[int] | Exception])
         else:
             told.setdefault(waiting.get_loop(), []).append((waiting, result))
     for loop, some in told.items():
-        with suppress(RuntimeError):  # it was closed meanwhile
+        with suppress(RuntimeError):  # the event loop was closed meanwhile
             loop.call_soon_threadsafe(_tell, some)
 
 
 def _tell(told: Sequence[_Told]) -> None:
     for future, result in told:
-        if future.done():  # nobody waits any more
+        if future.done():  # the caller no longer waits
             continue
         if isinstance(result, Exception):
             future.set_exception(result)
@@ -238,10 +243,11 @@ def _tell(told: Sequence[_Told]) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # Each commit is flushed to disk before it is acknowledged: a power failure must not lose a paid answer.
     db.execute("PRAGMA synchronous = FULL")
-    # Keys are hashes, so every write meets a page of its own: with small caches most of the time goes there.
+    # Keys are hashes, so every write hits a different page; with a small cache most time is spent reading pages.
     db.execute("PRAGMA cache_size = -65536")
-    # Written back by the writer, which has to open the seal first; a log that was starts small again.
+    # Only the writer writes the log back, because it has to open the seal first; the log is then cut to zero bytes.
     db.execute("PRAGMA wal_autocheckpoint = 0")
     db.execute("PRAGMA journal_size_limit = 0")
     return db
@@ -252,5 +258,5 @@ def _execute(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> int:
 
 
 def _storable(value: Any) -> Any:
-    """SQLite text is UTF-8; a lone surrogate in a message must not fail the write."""
+    """Return *value* as SQLite can store it: text is UTF-8, so a lone surrogate is replaced by an escape sequence."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

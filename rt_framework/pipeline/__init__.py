@@ -1,4 +1,4 @@
-"""Samples through the stages of a job."""
+"""The pipeline: the assembly of a job, its stages, and the engine that takes samples through them."""
 
 from rt_framework.pipeline.assembly import (
     PROBE,

@@ -1,4 +1,7 @@
-"""Puts the two chains together from a config. What fails here has cost nothing."""
+"""Assembly of a job from its config: the stages, the teacher's chain of calls and the student's chain of scoring.
+
+Nothing is paid for here, so a failure at this point costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -24,28 +27,29 @@ from rt_framework.scoring import Losses, Preset, PresetSpans, Scoring, preset
 from rt_framework.teacher import Calls, TeacherClient, is_priced, rendered
 
 PROBE = Pair("Name the colours of the flag.", "The flag of France.", "Blue, white and red.")
-"""A plain pair: what a reflection renders of it tells a changed prompt, and a student must be able to read it."""
+"""Fixed plain pair for checks. A changed prompt shows in the request that a reflection renders for this pair, and a
+student must be able to encode it."""
 
 
 @frozen
 class Opened:
-    """A job whose parts were found and fit together."""
+    """A job whose parts were all found and fit together."""
 
     make: Builder
     steps: list[Step]
     source: Source
-    """Read through once."""
+    """Input samples, already read through once."""
     outlet: Outlet
-    """Where its samples go."""
+    """Destination of the finished samples."""
 
 
 def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None] | None = None) -> Opened:
-    """Check everything that can be checked without a model, a ledger or the net.
+    """Open a job and check everything that can be checked without a model, a ledger or the network.
 
     Args:
         host: finds the plugins.
         config: the job.
-        claim: refuses what must not be written over, once it is known what is read and before that is read.
+        claim: refuses to overwrite what must be kept; called when the source is known, before it is read.
 
     Raises:
         RtError: something is missing, unknown, or does not fit.
@@ -66,7 +70,7 @@ def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None
 
 @frozen
 class ScoringRules:
-    """How pairs are put before the student in this run, with everything left out filled in."""
+    """Rules by which pairs are shown to the student in this run, with every omitted setting filled in."""
 
     preset: Preset
     template: Spec
@@ -74,7 +78,7 @@ class ScoringRules:
 
     @classmethod
     def of(cls, config: ScoringConfig) -> ScoringRules:
-        """Settle preset, template and length; what the config says beats the preset.
+        """Settle preset, template and length; a value in the config takes precedence over the preset.
 
         Raises:
             ConfigError: the preset is unknown.
@@ -84,13 +88,13 @@ class ScoringRules:
         return cls(chosen, template, config.max_tokens or chosen.limit(template.name))
 
     def facts(self) -> dict[str, Any]:
-        """What may not change in a run directory."""
+        """Return the settings of scoring that may not change in a run directory."""
         return {"preset": self.preset.name, "template": str(self.template), "max_tokens": self.max_tokens}
 
 
 @frozen
 class StudentSide:
-    """The student of one run and the chain that asks it."""
+    """The student of one run and the chain that scores with it."""
 
     student: Student
     executor: Executor
@@ -98,17 +102,17 @@ class StudentSide:
     scoring: Scoring
 
     def why(self) -> str:
-        """What is being waited for, in words."""
+        """Return a description of what the run is waiting for."""
         return f"student: {self.losses.batches} batches under way"
 
     async def close(self) -> None:
-        """Stop the chain and free the worker."""
+        """Stop the chain and release the executor's workers."""
         await self.losses.close()
         self.executor.close()
 
 
 def student_side(make: Builder, spec: Spec, config: ScoringConfig, ledger: Ledger, tally: Tally) -> StudentSide:
-    """The student's chain.
+    """Build the student and the chain that scores with it.
 
     Raises:
         PluginError: a plugin is unknown or broken.
@@ -130,13 +134,17 @@ def student_side(make: Builder, spec: Spec, config: ScoringConfig, ledger: Ledge
 
 
 def _given(student: Student) -> Student:
-    """The factory for an executor, as a name that other processes know: what is built has loaded nothing yet."""
+    """Return the student: the factory that an executor calls.
+
+    It is a module-level function so that it can be pickled by name for other processes. The student has not loaded its
+    model yet.
+    """
     return student
 
 
 @frozen
 class TeacherSide:
-    """The teacher of one run and the chain that asks it."""
+    """The teacher of one run and the chain that sends it questions."""
 
     teacher: Teacher
     calls: Calls
@@ -144,30 +152,33 @@ class TeacherSide:
 
 
 def teacher_facts(teacher: Teacher) -> dict[str, str]:
-    """What may not change about who is asked, and where.
+    """Return the identity of the teacher and its address, if it has one, which may not change in a run directory.
 
     Raises:
-        ConfigError: the teacher's address is none.
+        ConfigError: the teacher's address is not valid.
     """
     place = cleaned(str(teacher.place)) if isinstance(teacher, PlacedTeacher) else ""
     return {"teacher": teacher.identity} | ({"place": place} if place else {})
 
 
 async def remember_prices(ledger: Ledger, teacher: Teacher) -> None:
-    """Note where a teacher without a price is asked: from then on what the ledger adds up is not all of the cost."""
+    """Record in the ledger that a teacher without a known price is asked.
+
+    From then on the costs that the ledger adds up are not the whole cost.
+    """
     if not is_priced(teacher):
         await ledger.set_meta("unpriced", True)
 
 
 def goes_in_batches(teacher: object) -> bool:
-    """Whether a teacher's questions go to the provider in batches."""
+    """Return whether a teacher's questions are sent through the provider's batch API."""
     return isinstance(teacher, BatchApiTeacher) and teacher.batched
 
 
 def teacher_side(
     make: Builder, spec: Spec, ledger: Ledger, limits: Limits, tally: Tally, breaker: StopSignal, ask: bool
 ) -> TeacherSide:
-    """The teacher's chain.
+    """Build the teacher and the chain that sends it questions.
 
     Raises:
         PluginError: a plugin is unknown or broken.
@@ -180,10 +191,10 @@ def teacher_side(
 
 
 def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
-    """The pipeline's stages, built, each with its place and a label that no other one has.
+    """Build the pipeline's stages, each with its place and a unique label.
 
     Raises:
-        PluginError, ConfigError: one cannot be built; the message names its place.
+        PluginError, ConfigError: a stage cannot be built; the message names its place.
     """
     labels, stages = [], []
     for number, spec in enumerate(specs):
@@ -196,9 +207,11 @@ def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
 
 
 def stage_facts(steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """What readers of a finished run have to know of its stages: by which label decisions name each, and what it reads.
+    """Return the facts of the stages that readers of a finished run need.
 
-    The pipeline as it was run, whatever its form in the config: by name, short or long.
+    These are the label by which decisions name each stage, the metrics that it reads and the bounds that it compares
+    them with. They describe the pipeline as it was run, whichever form the config used: a name, the short or the long
+    form.
     """
     return [
         {
@@ -215,11 +228,12 @@ def _given_only(_: object, value: object) -> bool:
 
 
 def check_parts(make: Builder, steps: Iterable[Step], teacher: Spec | None, student: Spec | None) -> None:
-    """Whether the pipeline has what it asks for.
+    """Check that the pipeline has the metrics, teacher and student that its stages need.
 
     Raises:
         PluginError: a metric or reflection is unknown.
-        ConfigError: a teacher or student is missing.
+        ConfigError: a teacher or student is missing, or a stage for single samples reads a metric that is fitted to the
+            whole data set.
     """
     for step in steps:
         for metric in step.stage.needs:
@@ -234,10 +248,10 @@ def check_parts(make: Builder, steps: Iterable[Step], teacher: Spec | None, stud
 
 
 def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
-    """Whether every stage can do its work with a part of the samples.
+    """Check that every stage can do its work when only a shard of the samples is there.
 
     Raises:
-        ConfigError: one needs them all.
+        ConfigError: a stage needs all samples.
     """
     whole = next((step for step in steps if step.barrier), None)
     if shard is not None and whole is not None:
@@ -248,10 +262,10 @@ def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
 
 
 def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
-    """A fingerprint of each reflection in use: what it asks about a fixed pair.
+    """Return a fingerprint of each reflection in use: a digest of the requests that it renders for a fixed pair.
 
     Raises:
-        PluginError: one cannot even ask about that.
+        PluginError: a reflection cannot render a request for that pair.
     """
     facts = {}
     reflections = {name: one for step in steps for name, one in step.stage.reflections.items()}

@@ -1,4 +1,8 @@
-"""Takes every sample through the stages: thousands under way at once, data-set stages as barriers."""
+"""The engine that takes every sample through the stages.
+
+Many samples are under way at once. A stage over the whole data set is a barrier, at which each sample waits for all
+others.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ from rt_framework.text import without_secrets
 T = TypeVar("T")
 
 _WAVE = 1024
-"""Samples of a data-set stage that are scored or recorded together."""
+"""Number of samples of a data-set stage that are scored or recorded together."""
 
 
 class Context:
@@ -38,24 +42,24 @@ class Context:
         self._scored: dict[Version, dict[str, Score]] = {}
 
     def noting(self, sample: Sample) -> Sample:
-        """The sample with the scores that this stage was given of its versions."""
+        """Return the sample with the scores of its versions that this stage has received."""
         return sample.scoring(self._scored)
 
     @property
     def exhaustive(self) -> bool:
-        """See the protocol."""
+        """True if every version is reflected on and scored by all metrics."""
         return self._run.exhaustive
 
     async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
-        """See the protocol."""
+        """Ask the teacher for a rewrite of *version*."""
         return await self._run.require_teaching().reflect(name, reflection, version, self._stage)
 
     async def ask(self, question: Question[T], version: Version) -> T | Failure:
-        """See the protocol."""
+        """Ask the teacher a question about *version*."""
         return await self._run.require_teaching().ask(question, version, self._stage)
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
-        """See the protocol."""
+        """Return the scores of each version, by metric, and remember them for :meth:`noting`."""
         if not metrics:
             return [{} for _ in versions]
         scores = await self._run.require_scoring().score([version.pair for version in versions], metrics)
@@ -65,19 +69,22 @@ class Context:
 
 
 class DatasetContext(Context):
-    """That of a data-set stage, which may ask for any number of scores: in waves, and no text is kept."""
+    """The context of a data-set stage, which may ask for any number of scores.
+
+    It computes them in waves and remembers them by the hash of the version, so that no text is kept in memory.
+    """
 
     def __init__(self, run: Run, stage: str) -> None:
         super().__init__(run, stage)
         self._known: dict[str, dict[str, Score]] = {}
 
     def noting(self, sample: Sample) -> Sample:
-        """The sample with the scores that this stage was given of its versions."""
+        """Return the sample with the scores of its versions that this stage has received."""
         keys = {version: _key(version) for version in sample.versions} if self._known else {}
         return sample.scoring({version: self._known[key] for version, key in keys.items() if key in self._known})
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
-        """See the protocol."""
+        """Return the scores of each version, by metric; computed in waves, to bound the memory that they need."""
         scores = []
         for at in range(0, len(versions), _WAVE):
             scores += await super().score(list(versions[at : at + _WAVE]), metrics)
@@ -88,16 +95,16 @@ class DatasetContext(Context):
 
 
 class Run:
-    """One run over one data set.
+    """A run of a pipeline over one data set.
 
     Args:
-        steps: the pipeline.
-        teaching: the teacher's chain, if a stage reflects.
-        scoring: the student's chain, if a stage scores.
+        steps: the stages of the pipeline, in order.
+        teaching: the chain that asks the teacher, if a stage asks it.
+        scoring: the chain that scores with the student, if a stage reads scores.
         ledger: where finished samples are recorded.
-        tally: counts and events.
-        in_flight: samples under way at once.
-        exhaustive: reflect on every version and score every metric.
+        tally: counts what happens and sends events to reporters.
+        in_flight: number of samples under way at once.
+        exhaustive: True to reflect on every version and score it by every metric.
     """
 
     def __init__(
@@ -121,7 +128,7 @@ class Run:
         self._needs = tuple(dict.fromkeys(metric for step in steps for metric in step.stage.needs))
 
     def require_teaching(self) -> TeacherClient:
-        """The teacher's chain.
+        """Return the chain that asks the teacher.
 
         Raises:
             RtError: no teacher is configured.
@@ -131,7 +138,7 @@ class Run:
         return self._teaching
 
     def require_scoring(self) -> Scoring:
-        """The student's chain.
+        """Return the chain that scores with the student.
 
         Raises:
             RtError: no student is configured.
@@ -141,10 +148,10 @@ class Run:
         return self._scoring
 
     async def go(self, samples: Iterator[Sample]) -> None:
-        """Take every sample to its end and record it.
+        """Take every sample to the end of its path and record its outcome.
 
         Raises:
-            RtError: the run cannot go on; what was committed stays.
+            RtError: the run cannot go on; what was committed to the ledger stays there.
         """
         coming: Iterable[Sample] = samples
         for steps, barrier in _segments(self._steps):
@@ -158,7 +165,8 @@ class Run:
     async def _segment(
         self, samples: Iterable[Sample], steps: Sequence[Step], passed: Callable[[Sample], Awaitable[None]]
     ) -> None:
-        """Every sample through *steps*, a bounded number at once; the first error that stops the run is raised."""
+        """Take every sample through *steps*, a bounded number at once; raise the first error that stops the run."""
+        # The workers share one iterator, so samples are read only as workers become free.
         source = iter(samples)
 
         async def worker() -> None:
@@ -177,7 +185,7 @@ class Run:
             self._finish(step.name)
 
     async def _through(self, sample: Sample, steps: Sequence[Step]) -> Sample | None:
-        """One sample through *steps*; ``None`` when that was its end."""
+        """Take one sample through *steps*; return ``None`` if it was dropped or failed on the way."""
         for step in steps:
             self._begin(step.name)
             try:
@@ -197,7 +205,7 @@ class Run:
         return sample
 
     def _count(self, step: Step, before: Sample, after: Sample) -> None:
-        """Tell what a stage did to a sample that goes on."""
+        """Count and report what a stage did to a sample that goes on."""
         self._tally.at(step.name, "passed")
         for decision in after.decisions[len(before.decisions) :]:
             if len(decision.candidates) > 1:
@@ -212,7 +220,7 @@ class Run:
         outcome = await step.stage.run(sample, ctx)  # type: ignore[union-attr]
         _check(sample, outcome)
         if self.exhaustive and isinstance(outcome, Sample):
-            # The published script scores every version by every metric, needed or not.
+            # As in the published script, which scores every version by every metric, needed or not.
             await ctx.score(outcome.versions, self._needs)
         return _noted(step, sample, outcome, ctx)
 
@@ -224,7 +232,7 @@ class Run:
     # --- the whole data set -----------------------------------------------------------------
 
     async def _wait(self, step: Step, sample: Sample) -> None:
-        """Score a sample that has reached a barrier, and put it down in the ledger until all others have."""
+        """Score a sample that has reached a barrier, and store it in the ledger until all others have reached it."""
         self._begin(step.name)
         ctx = Context(self, step.name)
         with _blamed(step):
@@ -232,10 +240,10 @@ class Run:
         await self._ledger.record(Story(ctx.noting(sample), WAITING, None))
 
     async def _barrier(self, step: Step) -> None:
-        """Let a data-set stage decide on all that wait; what it keeps goes on waiting.
+        """Let a data-set stage decide on all waiting samples; those that it keeps go on waiting.
 
         Raises:
-            PluginError: it failed; no sample can go on without its word.
+            PluginError: the stage failed; no sample can go on without its decision.
         """
         with _blamed(step):
             await self._fit(step)
@@ -256,7 +264,7 @@ class Run:
         self._finish(step.name)
 
     async def _fit(self, step: Step) -> None:
-        """Now that all samples are there, score them by the metrics that are fitted to all of them."""
+        """Fit the metrics that are fitted to the whole data set, and score all waiting samples by them."""
         samples = waiting(self._ledger)
         if self._scoring is None or not step.stage.needs:
             return
@@ -269,7 +277,7 @@ class Run:
                 await self._ledger.record(Story(ctx.noting(sample), WAITING, None))
 
     async def _decided(self, step: Step, before: Sample, after: Sample | Dropped) -> None:
-        """Record a barrier's word on a sample."""
+        """Record the decision of a data-set stage on a sample."""
         self._tally.at(step.name, "dropped" if isinstance(after, Dropped) else "passed")
         if isinstance(after, Dropped):
             await self._end(after.sample, "dropped", after.reason)
@@ -294,7 +302,7 @@ class Run:
             self._tally.reporters.send("rt_stage_started", StageStarted(stage))
 
     def _finish(self, stage: str) -> None:
-        """Tell that the last sample has left a stage; of one that no sample reached nothing is told at all."""
+        """Report that the last sample has left a stage; nothing is reported for a stage that no sample reached."""
         if stage in self._started:
             self._tally.reporters.send("rt_stage_finished", StageFinished(stage))
 
@@ -304,7 +312,7 @@ class Run:
 
 
 def _segments(steps: Sequence[Step]) -> list[tuple[tuple[Step, ...], Step | None]]:
-    """Runs of per-sample steps, each with the barrier that ends it; the last has none."""
+    """Split the steps into segments of per-sample steps, each with the barrier that ends it; the last has none."""
     segments: list[tuple[tuple[Step, ...], Step | None]] = []
     current: tuple[Step, ...] = ()
     for step in steps:
@@ -318,10 +326,10 @@ def _segments(steps: Sequence[Step]) -> list[tuple[tuple[Step, ...], Step | None
 
 @contextmanager
 def _blamed(step: Step) -> Iterator[None]:
-    """Name the stage whose failure stops the run.
+    """Turn an exception of a stage into an error that names the stage and stops the run.
 
     Raises:
-        PluginError: in place of whatever a plugin raises.
+        PluginError: the stage raised any exception other than an ``RtError``, which passes unchanged.
     """
     try:
         yield
@@ -334,14 +342,18 @@ def _blamed(step: Step) -> Iterator[None]:
 def _checked(
     samples: Iterable[Sample], outcomes: Iterable[Sample | Dropped]
 ) -> Iterator[tuple[Sample, Sample | Dropped]]:
-    """Each sample with what became of it."""
+    """Yield each sample with its checked outcome."""
     for sample, outcome in zip(samples, outcomes, strict=True):
         _check(sample, outcome)
         yield sample, outcome
 
 
 def _check(sample: Sample, outcome: Sample | Dropped) -> None:
-    """Whether a stage gave back the sample that it was given, with a version that exists."""
+    """Check that a stage returned the sample that it was given, and that the kept version exists.
+
+    Raises:
+        ValueError: the stage returned another sample, or keeps a version that does not exist.
+    """
     found = outcome.sample if isinstance(outcome, Dropped) else outcome
     if found.id != sample.id:
         raise ValueError(f"the stage was given sample {sample.id} and gave back {found.id}")
@@ -350,7 +362,7 @@ def _check(sample: Sample, outcome: Sample | Dropped) -> None:
 
 
 def _noted(step: Step, before: Sample, outcome: Sample | Dropped, ctx: Context) -> Sample | Dropped:
-    """The outcome of a stage with the scores that it was given, and with its label on its decisions."""
+    """Return the outcome of a stage, with the scores that it received and its label on its own decisions."""
     after = ctx.noting(outcome.sample if isinstance(outcome, Dropped) else outcome)
     known = len(before.decisions)
     if len(after.decisions) > known:
@@ -364,7 +376,7 @@ def _key(version: Version) -> str:
 
 
 def _first(errors: ExceptionGroup[Exception]) -> Exception:
-    """The error to show: one that the user can act on before any other."""
+    """Return the error to show: an ``RtError``, which the user can act on, before any other."""
     flat: list[Exception] = []
     stack: list[Exception] = [errors]
     while stack:

@@ -1,4 +1,4 @@
-"""How far a sample's way through the pipeline is certain: as far as every answer and score on it is in the ledger."""
+"""Prediction of a sample's path through the pipeline, as far as the ledger holds every answer and score on it."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ T = TypeVar("T")
 
 @frozen
 class Known:
-    """What the ledger holds of a run's answers."""
+    """The answers of a run that are already in the ledger."""
 
     ledger: Ledger | None
-    """Where they are; ``None`` before the first run."""
+    """Ledger with the answers; ``None`` before the first run."""
     teacher: Teacher
     held: frozenset[str]
-    """Keys of the calls that are not asked again, since a killed run may have paid for them."""
+    """Keys of the calls that are not sent again, since a killed run may have paid for them."""
 
     def key(self, request: Request) -> str:
-        """The ledger's key of a question."""
+        """Return the key of a request in the ledger."""
         return call_key(self.teacher.identity, request)
 
     def reply(self, key: str) -> Reply | None:
-        """The answer to a question, if it is there."""
+        """Return the answer with that key, or ``None`` if the ledger has none."""
         return None if self.ledger is None else self.ledger.reply(key)
 
 
 @frozen
 class Asked:
-    """A question that has its answer, or that a run would not send."""
+    """A question that is answered already, or that a run would hold back and not send."""
 
     request: Request
     key: str
@@ -48,24 +48,27 @@ class Asked:
 
 @frozen
 class Way:
-    """The certain part of a sample's way."""
+    """The certain part of a sample's path through the pipeline."""
 
     sample: Sample | None
-    """The sample behind it; ``None`` where this was its end."""
+    """The sample after the certain part; ``None`` if its path ends there."""
     steps: int
-    """Stages that it takes in full."""
+    """Number of stages that the sample passes in full."""
     asked: tuple[Asked, ...]
-    """Questions on it, none of which would be sent."""
+    """Questions asked on the certain part, none of which would be sent."""
     broken: bool = False
-    """Whether it ends in an exception of a plugin."""
+    """True if the path ends in an exception raised by a plugin."""
 
 
 class _Uncertain(BaseException):
-    """Something on the way is not known. No ``Exception``, so that no stage takes it for a failure of its own."""
+    """A signal that an answer or score on the path is not known.
+
+    It is not an ``Exception``, so that no stage catches it as a failure of its own.
+    """
 
 
 class _FromLedger:
-    """The :class:`rt_framework.protocols.StageContext` of a stage for which nothing is asked and nothing computed."""
+    """A :class:`rt_framework.protocols.StageContext` that only reads the ledger: it sends and computes nothing."""
 
     def __init__(self, known: Known, answers: int, scores: Mapping[str, Mapping[str, Score]], exhaustive: bool) -> None:
         self.asked: list[Asked] = []
@@ -75,8 +78,8 @@ class _FromLedger:
         self._scores = scores
         self._teaching = TeacherClient(self, known.teacher.structured, answers)
 
-    async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:  # noqa: ARG002 - as those who pay
-        """What the ledger has."""
+    async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:  # noqa: ARG002 - as in ``Calls``
+        """Return the answer in the ledger; give up if there is none and the call is not held back."""
         key = self._known.key(request)
         reply = self._known.reply(key)
         if reply is None and key not in self._known.held:
@@ -85,15 +88,15 @@ class _FromLedger:
         return Answer(key, reply, None if reply else TeacherError("interrupted_unknown", "held back"))
 
     async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
-        """See the protocol."""
+        """Return the rewrite of *version* that the answers in the ledger give."""
         return await self._teaching.reflect(name, reflection, version, "")
 
     async def ask(self, question: Question[T], version: Version) -> T | Failure:
-        """See the protocol."""
+        """Return the result that the answers in the ledger give for a question about *version*."""
         return await self._teaching.ask(question, version, "")
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
-        """See the protocol."""
+        """Return the recorded scores of each version, by metric; give up if one is missing."""
         try:
             return [{metric: self._scores[version.pair.hash][metric] for metric in metrics} for version in versions]
         except KeyError:
@@ -105,16 +108,16 @@ class _FromLedger:
 
 
 class Foresight:
-    """Takes samples as far as the ledger allows, by the stages' own code.
+    """The prediction of samples' paths, made by running the stages' own code as far as the ledger has the answers.
 
-    A stage decides from texts and scores alone, so it decides again as it did. Only a sample that has been to the end
-    of its way before is taken on it: the stages have seen it, and its scores are recorded.
+    A stage decides from texts and scores alone, so it decides the same again. Only a sample that is recorded in the
+    ledger is taken through the stages: they have seen it before, and its scores are recorded.
 
     Args:
         known: the answers there are.
         steps: the pipeline.
         answers: most answers asked for one rewrite.
-        exhaustive: whether every version is asked about.
+        exhaustive: True if every version is reflected on.
     """
 
     def __init__(self, known: Known, steps: Sequence[Step], answers: int, exhaustive: bool) -> None:
@@ -125,11 +128,11 @@ class Foresight:
         self._loop = asyncio.new_event_loop()
 
     def close(self) -> None:
-        """Free the event loop in which stages run."""
+        """Close the event loop in which stages run."""
         self._loop.close()
 
     def of(self, sample: Sample) -> Way:
-        """The certain part of a sample's way, from its beginning."""
+        """Return the certain part of a sample's path, from the first stage on."""
         story = None if self._known.ledger is None else self._known.ledger.story(sample.id)
         if story is None or _in_a_loop():
             return Way(sample, 0, ())
@@ -140,14 +143,14 @@ class Foresight:
         asked: tuple[Asked, ...] = ()
         for number, step in enumerate(self._steps):
             so_far = Way(sample, number, asked)
-            if step.barrier:  # it decides on all samples together
+            if step.barrier:  # such a stage decides on all samples together, so one sample alone cannot be predicted
                 return so_far
             ctx = _FromLedger(self._known, self._answers, scores, self._exhaustive)
             try:
                 outcome = await step.stage.run(sample, ctx)  # type: ignore[union-attr]
             except (_Uncertain, Exception):
                 return Way(None, number, asked, broken=True) if ctx.certain else so_far
-            if not ctx.certain:
+            if not ctx.certain:  # the stage caught the signal and went on without the answer
                 return so_far
             asked += tuple(ctx.asked)
             if isinstance(outcome, Dropped):
@@ -157,7 +160,7 @@ class Foresight:
 
 
 def _in_a_loop() -> bool:
-    """Whether an event loop already runs here, as in a notebook: then nothing can be run in another one."""
+    """Return whether an event loop runs in this thread, as in a notebook; no second one can run inside it."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

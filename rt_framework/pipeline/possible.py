@@ -1,4 +1,4 @@
-"""The versions that a sample may come to hold, and the most that questions about them can cost."""
+"""The versions that a sample may get in a run, and upper bounds of the cost of questions about them."""
 
 from __future__ import annotations
 
@@ -16,45 +16,46 @@ from rt_framework.protocols import Question
 from rt_framework.teacher import lineage, rendered
 
 _BYTES_A_TOKEN = 4
-"""Usual for English text, by OpenAI's rule of thumb; other scripts make more tokens of as many bytes."""
+"""UTF-8 bytes per token of English text, by OpenAI's rule of thumb; other scripts give more tokens per byte."""
 
 
 @frozen(eq=False)
 class Text:
-    """A version of a sample, as far as it is known."""
+    """A version of a sample, which may not be written yet."""
 
     pair: Pair
-    """Its own; that of the version it will be made from, where it is not written yet."""
+    """Pair of this version; if it is not written yet, that of the version from which it will be made."""
     name: str
-    """Its lineage."""
+    """Lineage: the names of the reflections that led to this version, joined by dots, or ``original``."""
     written: bool = True
     grown: int = 0
-    """Most tokens that it can have more than *pair*."""
+    """Most tokens by which this version can be longer than *pair*."""
     several: bool = False
-    """Whether it stands for several that are not written yet, as the longest of them."""
+    """True if this is the longest of several unwritten versions and stands for all of them."""
     asked: set[str] = field(factory=set)
-    """Reflections of which it has a rewrite."""
+    """Names of the reflections that have already rewritten this version."""
 
 
 @frozen
 class Chain:
-    """A question about a text, with every answer that is there."""
+    """A question about a text, with every answer that the ledger has."""
 
     keys: tuple[tuple[str, bool], ...]
-    """Key of each request in the order of a run, and whether it is answered: up to one that is not, or is of use."""
+    """Key of each request in the order of a run, and whether it is answered. The chain ends at
+    the first request that has no answer, or whose answer is usable or rules out another try, or at the last try."""
     rest: tuple[Request, ...] = ()
-    """The requests that a run would send, one after the other until an answer is of use."""
+    """Requests that a run would send, one after the other until an answer is usable."""
     said: Pair | None = None
-    """The rewrite, where the answers give one."""
+    """The rewrite, if the answers give one."""
     rewrites: bool = False
-    """Whether a rewrite may still come."""
+    """True if a request that is not sent yet may still give a rewrite."""
 
 
 class Texts:
-    """The versions of one sample: those that there are, and those that questions on its way can add.
+    """The versions of one sample: those that exist, and those that questions on its path can add.
 
     Args:
-        sample: where its way is no longer certain.
+        sample: the sample at the point from which its path is no longer certain.
     """
 
     def __init__(self, sample: Sample) -> None:
@@ -64,25 +65,28 @@ class Texts:
             for one in sample.versions
         ]
         self.held = [text for text in self.all if text.name == sample.kept]
-        """Those of which one is held; which one is known only as long as no stage has decided."""
+        """Versions of which the sample keeps one; a single one until a stage may have chosen another."""
 
     def decided(self) -> None:
-        """Note that a stage lay on the way that may keep any version there is."""
+        """Note that the sample has passed a stage that may keep any version."""
         self.held = list(self.all)
 
     def grow(self, text: Text, name: str, chain: Chain) -> None:
-        """Add what a question about *text* gives, if it gives a version."""
+        """Add the version that the question *name* about *text* gives or may give, if any."""
         called = lineage(text.name, name)
         if chain.said is not None:
             self.all = [*self.all, Text(chain.said, called)]
-            if len(self.held) == 1:  # it is certain that it was asked about
+            if len(self.held) == 1:  # only then is it certain that the question is about this text
                 text.asked.add(name)
         elif chain.rewrites:
             longest = max(request.sampling.max_tokens for request in chain.rest)
             self.all = [*self.all, Text(text.pair, called, False, text.grown + longest)]
 
     def gather(self) -> None:
-        """Let the longest stand for all that will be made from one text: else they double with every question."""
+        """Replace all unwritten versions made from one text by the longest of them.
+
+        Without this the number of versions would double with every question.
+        """
         merged: dict[tuple[str, str], Text] = {}
         for text in self.all:
             key = (text.name if text.written else "", text.pair.hash)
@@ -93,12 +97,12 @@ class Texts:
 
 
 class Questions:
-    """Follows questions through the ledger, and prices what it does not hold.
+    """The look-up of questions in the ledger, and the price of those that it has no answer for.
 
     Args:
-        known: the answers that there are.
+        known: the answers in the ledger.
         answers: most answers asked for one rewrite.
-        price: nano-dollars of so many prompt and answer tokens.
+        price: returns the cost of a number of prompt tokens and answer tokens, in nano-dollars.
     """
 
     def __init__(self, known: Known, answers: int, price: Callable[[int, int], int]) -> None:
@@ -107,7 +111,7 @@ class Questions:
         self.price = price
 
     def chain(self, question: Question[Any], text: Text) -> Chain:
-        """A question about a text, with its answers."""
+        """Return the chain of requests of a question about a text, with the answers in the ledger."""
         keys: list[tuple[str, bool]] = []
         for index in range(self._answers):
             request = self._request(question, text, index)
@@ -127,7 +131,10 @@ class Questions:
         return Chain(tuple(keys))
 
     def most(self, text: Text, chain: Chain) -> Mapping[str, int]:
-        """The most that a chain can still come to: every answer that is allowed, each as dear as it is reserved for."""
+        """Return the most that a chain can still cost.
+
+        That is the sum over every request that may be sent, each at the price that is reserved for it.
+        """
         total: Counter[str] = Counter()
         for request in chain.rest:
             longest, prompt = request.sampling.max_tokens, request.most_prompt_tokens + text.grown
@@ -141,7 +148,7 @@ class Questions:
                 rest.append(self._request(question, text, index))
             except RtError:
                 raise
-            except Exception:  # a run that comes so far fails the sample
+            except Exception:  # a run that gets here fails the sample
                 break
         return tuple(rest)
 
@@ -151,18 +158,18 @@ class Questions:
 
 @frozen
 class Option:
-    """A question that a sample may lead to, in place of others."""
+    """One of the alternative questions that a sample may lead to."""
 
     key: str
-    """That of the first request without an answer."""
+    """Key of the first request without an answer."""
     most: Mapping[str, int]
-    """What it can cost; empty where it has its answers."""
+    """The most that the question can cost; empty if its answers are in the ledger."""
     several: bool
-    """Whether it stands for several questions."""
+    """True if the option stands for several questions."""
 
 
 class Highest:
-    """Adds up bounds of samples that share questions: equal ones are paid for once, however the choices fall."""
+    """The sum of upper bounds over samples, which counts equal questions once, since they are paid for once."""
 
     def __init__(self) -> None:
         self._total: Counter[str] = Counter()
@@ -172,10 +179,10 @@ class Highest:
         return self._total[name]
 
     def add(self, options: Sequence[Option]) -> None:
-        """Add the dearest of the questions of which a sample asks one.
+        """Add the most expensive of the questions of which a sample asks one.
 
-        Samples with the same options can ask a different one each, but never more than there are: the n-th of them
-        adds the n-th dearest.
+        Samples with the same options may each ask a different question, but together they ask no more distinct
+        questions than there are options. So the n-th such sample adds the n-th most expensive question.
         """
         costly = {one.key: one for one in options if one.most}
         if not costly:
@@ -192,11 +199,11 @@ class Highest:
 
 
 def told_tokens(question: Question[Any], pair: Pair) -> int:
-    """Tokens of the texts that an answer replaces."""
+    """Return about how many tokens the texts have that an answer to the question replaces."""
     parts = {"instruction": pair.question, "response": pair.response}
     return sum(tokens(parts.get(name, "")) for name in question.rewrites)
 
 
 def tokens(text: str) -> int:
-    """About how many tokens a text has."""
+    """Return about how many tokens a text has, rounded up."""
     return -(-len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN)

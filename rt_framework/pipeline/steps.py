@@ -1,4 +1,7 @@
-"""Stages of a pipeline and their names, which are made of what a stage is and not of how or where it is written."""
+"""Stages of a pipeline and their names.
+
+A name is made of the stage's plugin and options, not of the form or the place in which the config writes them.
+"""
 
 from __future__ import annotations
 
@@ -18,27 +21,27 @@ from rt_framework.protocols import DatasetStage, Stage
 
 @frozen
 class Step:
-    """One stage of the pipeline."""
+    """One stage of the pipeline with its place and its label."""
 
     number: int
-    """Its place, from 1."""
+    """Place in the pipeline, from 1."""
     label: str
-    """What decisions call it: made of what the stage is, not of its place, and unique in the pipeline."""
+    """Name of the stage in decisions: made of plugin and options, not of the place, and unique in the pipeline."""
     stage: Stage | DatasetStage
 
     @property
     def name(self) -> str:
-        """What events and failures call it, place and purpose: ``2. choose highest ifd``."""
+        """Name of the stage in events and failures, with place and label: ``2. choose highest ifd``."""
         return f"{self.number}. {self.label}"
 
     @property
     def bounds(self) -> Mapping[str, Range]:
-        """What it compares scores with, by metric, where it says so."""
+        """Ranges that the stage compares scores with, by metric; empty if the stage declares none."""
         return getattr(self.stage, "bounds", {})
 
     @property
     def barrier(self) -> bool:
-        """Whether all samples must be there first."""
+        """True if all samples must have reached the stage before it runs."""
         return isinstance(self.stage, DatasetStage)
 
 
@@ -46,24 +49,24 @@ class Step:
 
 
 SettingsOf = Callable[[str, Spec], object | None]
-"""Gives the options of a part as its settings, by its kind."""
+"""Function that returns the options of a part as its settings object, given the kind of plugin and the spec."""
 
 _MOST = 100
-"""Characters of a label; options may hold whole prompts."""
+"""Most characters of a label, which is limited because options may hold whole prompts."""
 
 
 def label(kind: str, spec: Spec, settings_of: SettingsOf) -> str:
-    """The name of a part and its options in their shortest form, without defaults: ``choose highest ifd``."""
+    """Return the name of a part and its options in shortest form, without defaults: ``choose highest ifd``."""
     try:
         given = _options(settings_of(kind, spec), settings_of)
-    except RtError:  # no part of that kind after all
+    except RtError:  # the kind has no such part
         given = spec.options
     text = " ".join(str(Spec(spec.name, given)).split())
     return text if len(text) <= _MOST else f"{text[: _MOST - 1]}…"
 
 
 def apart(labels: Iterable[str]) -> list[str]:
-    """The labels, where one that occurs again has the number of its occurrence: ``choose newest (2)``."""
+    """Return the labels made unique: a repeated one gets the number of its occurrence, as in ``choose newest (2)``."""
     seen: Counter[str] = Counter()
     told = []
     for one in labels:
@@ -73,13 +76,13 @@ def apart(labels: Iterable[str]) -> list[str]:
 
 
 def _options(settings: Any, settings_of: SettingsOf) -> Any:
-    """Settings as a user may write them; the first option's value alone where it is the only one given."""
+    """Return settings as a user may write them: only the first option's value if no other option is set."""
     if settings is None:
         return None
     given = {}
     for one in _given(settings):
         value, kind = getattr(settings, one.name), f"{one.alias}s"
-        # A field that is named for a kind of plugin holds one, with options of its own.
+        # A field named after a kind of plugin holds the spec of such a plugin, with options of its own.
         part = isinstance(value, Spec) and kind in KINDS
         given[one.alias] = label(kind, value, settings_of) if part else _plain(value)
     first = next((one.alias for one in fields(type(settings)) if one.init), None)
@@ -97,10 +100,10 @@ def _plain(value: Any) -> Any:
 
 
 def _given(settings: Any) -> list[Any]:
-    """The fields that are not at their default."""
+    """Return the fields whose value differs from their default."""
     return [one for one in fields(type(settings)) if one.init and getattr(settings, one.name) != _default(one.default)]
 
 
 def _default(default: Any) -> Any:
-    """The default of a field; one that is made of the other fields counts as none."""
+    """Return the default of a field; one that is computed from other fields (``takes_self``) is not evaluated."""
     return default.factory() if hasattr(default, "factory") and not default.takes_self else default

@@ -1,4 +1,4 @@
-"""Each loss computed once: presets, spans of a pair, planning, the forward pass, scores."""
+"""Scoring of pairs with the student, each loss computed once: presets, spans, planning, the forward pass, scores."""
 
 from rt_framework.scoring.losses import BatchLimits, Losses
 from rt_framework.scoring.planning import ForwardBatch, plan

@@ -1,5 +1,7 @@
-"""From spans to losses, each computed once: the ledger answers what it knows, the rest is encoded,
-planned, handed to the student and committed, batch by batch.
+"""Computation of the losses of spans, each computed once.
+
+Losses that the ledger holds are looked up. The other spans are encoded, planned into batches, run through the student
+and committed to the ledger, batch by batch.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
 
 _WAVE = 2048
-"""Spans that are planned together: enough to fill batches with what shares a prefix."""
+"""Number of spans that are planned together: enough to fill batches with spans that share a prefix."""
 
 
 @frozen
 class BatchLimits:
-    """How the student wants to be fed."""
+    """The size and form of the batches that a student takes, and the name of its way through the forward pass."""
 
     batch_tokens: int
     packs: bool
@@ -35,21 +37,21 @@ class BatchLimits:
 
     @classmethod
     def of(cls, student: Student) -> BatchLimits:
-        """Ask the student; one that does not say gets padded batches of a size that suits most devices."""
+        """Return the limits that the student declares, or else padded batches of a size that suits most devices."""
         if isinstance(student, SelfDescribingStudent):
             return cls(student.batch_tokens, student.packs, student.path)
         return cls(8192, packs=False, path="the student's own")
 
 
 class Losses:
-    """The losses of one student under one ledger.
+    """The losses of one student, looked up in one ledger or computed.
 
     Args:
         fingerprint: the student's identity, part of every key.
         executor: where the student runs.
         ledger: where losses are kept.
-        tally: counts.
-        batch_tokens: most tokens of a batch; ``None`` leaves it to the student.
+        tally: counts reused losses, forward passes and their tokens.
+        batch_tokens: most tokens of a batch; ``None`` for the student's own limit.
     """
 
     def __init__(
@@ -62,11 +64,14 @@ class Losses:
         self._budget = batch_tokens
         self._shape: BatchLimits | None = None
         self.batches = 0
-        """Batches that the student has, or waits for."""
+        """Number of batches that are being computed by the executor or wait in its queue."""
         self._batcher: Batcher[Mapping[str, Span], Mapping[str, SpanLoss]] = Batcher(self._wave, _WAVE, len)
 
     async def of(self, spans: Sequence[Span]) -> list[SpanLoss]:
-        """The loss of each span. What is asked at the same time shares batches, and equal spans are one."""
+        """Return the loss of each span.
+
+        Spans that are asked for at the same time share batches, and equal spans are computed once.
+        """
         keys = [self._key(span) for span in spans]
         wanted = _wanted(zip(keys, spans, strict=True))
         found = self._known(wanted)
@@ -77,17 +82,17 @@ class Losses:
         return [found[key] for key in keys]
 
     def known(self, spans: Sequence[Span]) -> list[SpanLoss | None]:
-        """The loss of each span that was computed before; computes nothing."""
+        """Return the loss of each span, or ``None`` if it is not in the ledger; compute nothing."""
         keys = [self._key(span) for span in spans]
         found = self._known(_wanted(zip(keys, spans, strict=True)))
         return [found.get(key) for key in keys]
 
     async def check(self, spans: Sequence[Span]) -> None:
-        """Whether the student can read *spans* at all; asked before anything is paid for.
+        """Check that the student can encode *spans* at all, before anything is paid for.
 
         Raises:
-            ConfigError: it cannot, a tokenizer without a chat template under the preset ``chat`` for one.
-            PluginError: it raises.
+            ConfigError: it cannot, for example because the preset is ``chat`` and the tokenizer has no chat template.
+            PluginError: the student raises another exception.
         """
         try:
             found = await self._executor.run(partial(_encode, tuple(spans)))
@@ -100,7 +105,7 @@ class Losses:
                 raise ConfigError(f"the student cannot score with this preset and template: {encoded.reason}")
 
     async def close(self) -> None:
-        """Stop what nobody waits for any more."""
+        """Stop the computation of losses that nothing waits for any more."""
         await self._batcher.close()
 
     def _key(self, span: Span) -> str:
@@ -108,17 +113,20 @@ class Losses:
         return digest([self._fingerprint, *texts, span.join, span.max_tokens, span.count_only])
 
     def _known(self, wanted: Mapping[str, Span]) -> dict[str, SpanLoss]:
-        """What the ledger has of these."""
+        """Return the losses that the ledger has; for a span ``by_token`` only those with values for each token."""
         found = self._ledger.losses(key for key, span in wanted.items() if not span.by_token)
         return found | self._ledger.token_losses(key for key, span in wanted.items() if span.by_token)
 
     # --- one wave ---------------------------------------------------------------------------
 
     async def _wave(self, asked: Sequence[Mapping[str, Span]]) -> AsyncIterator[tuple[int, Mapping[str, SpanLoss]]]:
-        """Answers each asker as soon as its last batch is committed, so that its sample goes on meanwhile."""
+        """Compute the losses of one wave; yield the position and losses of each request when all of them are committed.
+
+        The sample behind a finished request can go on while the rest of the wave is computed.
+        """
         answers = _Answers(asked)
         wanted = _wanted(item for one in asked for item in one.items())
-        # The wave before may have computed what was still missing when this was asked.
+        # The previous wave may have computed losses that were still missing when these were asked for.
         known = self._known(wanted)
         self._tally.reused_losses += len(known)
         for answer in answers.add(known):
@@ -132,7 +140,7 @@ class Losses:
             self._tally.scoring -= 1
 
     async def _computed(self, wanted: Mapping[str, Span]) -> AsyncIterator[Mapping[str, SpanLoss]]:
-        """Committed losses, batch by batch."""
+        """Encode and score the spans, and yield their committed losses batch by batch."""
         if not wanted:
             return
         encoded = await self._executor.run(partial(_encode, tuple(wanted.values())))
@@ -145,7 +153,7 @@ class Losses:
             yield losses
 
     async def _forwards(self, spans: Mapping[str, EncodedSpan]) -> AsyncIterator[Mapping[str, SpanLoss]]:
-        """The losses of each batch, as they are done."""
+        """Run the forward passes, and yield the committed losses of each batch as it finishes."""
         if not spans:
             return
         shape = await self._shaped()
@@ -154,7 +162,7 @@ class Losses:
         try:
             for batch in plan(list(spans.values()), self._most, shape.packs):
                 running.add(asyncio.ensure_future(self._forward(batch, keys)))
-                # Two more than there are workers: one is committed, one waits its turn.
+                # Two more batches than workers: one is being committed while another waits for a free worker.
                 while len(running) > self._executor.workers + 1:
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
@@ -167,7 +175,7 @@ class Losses:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _shaped(self) -> BatchLimits:
-        """The student's shape, noted in the ledger for the manifest."""
+        """Return the student's batch limits; the first call records its forward path in the ledger for the manifest."""
         if self._shape is None:
             self._shape = await self._executor.run(BatchLimits.of)
             self._budget = self._budget or self._shape.batch_tokens
@@ -185,14 +193,14 @@ class Losses:
         return await self._committed({keys[at]: loss for places, loss in losses for at in places})
 
     async def _committed(self, losses: Mapping[str, SpanLoss]) -> Mapping[str, SpanLoss]:
-        # A larger device may have room for what did not fit here.
+        # Out-of-memory results are not stored, since the sequence may fit a larger device in a later run.
         await self._ledger.put_losses({key: loss for key, loss in losses.items() if loss.status != "oom"})
         return losses
 
     async def _scored(self, batch: ForwardBatch) -> Sequence[SpanLoss]:
-        """One batch; halved as often as memory asks for, down to one sequence."""
+        """Score one batch; when it does not fit into memory, halve it, if need be down to single sequences."""
         if batch.size > self._most() and len(batch.spans) > 1:
-            # Planned before another batch showed that the device has less room.
+            # The batch was planned before another one ran out of memory and lowered the budget.
             return await self._halved(batch)
         self.batches += 1
         try:
@@ -214,7 +222,7 @@ class Losses:
 
 
 class _Answers:
-    """Collects losses until an asker has all of its own."""
+    """A collector of losses, which completes each request when all of its losses are there."""
 
     def __init__(self, asked: Sequence[Mapping[str, Span]]) -> None:
         self._asked = asked
@@ -226,7 +234,7 @@ class _Answers:
                 self._askers[key].append(position)
 
     def add(self, losses: Mapping[str, SpanLoss]) -> Iterator[tuple[int, Mapping[str, SpanLoss]]]:
-        """Take losses in; gives the askers that have all of theirs now."""
+        """Add losses, and yield the position and losses of each request that they complete."""
         self._found.update(losses)
         for key in losses:
             for position in self._askers[key]:
@@ -236,7 +244,7 @@ class _Answers:
 
 
 def _wanted(spans: Iterable[tuple[str, Span]]) -> dict[str, Span]:
-    """Spans by key. One that is asked for with and without its tokens is asked for with them."""
+    """Return the spans by key; of equal spans one with ``by_token`` is kept, since its loss answers both."""
     wanted: dict[str, Span] = {}
     for key, span in spans:
         if key not in wanted or span.by_token:
@@ -257,7 +265,7 @@ def _score(spans: Sequence[EncodedSpan], student: Student) -> Sequence[SpanLoss]
 
 
 def _without_forward(encoded: EncodedSpan | SpanLoss) -> SpanLoss | None:
-    """The loss of what needs no forward pass."""
+    """Return the result for a span that needs no forward pass, else ``None``."""
     if isinstance(encoded, SpanLoss):
         return encoded
     return SpanLoss(None, len(encoded.ids) - encoded.start) if encoded.count_only else None
@@ -268,7 +276,7 @@ def _with_cut(loss: SpanLoss, span: EncodedSpan) -> SpanLoss:
 
 
 def _finite(loss: SpanLoss) -> SpanLoss:
-    """A student's NaN never becomes a number."""
+    """Return the loss, marked ``nonfinite`` and without its number if that is NaN or infinite."""
     if loss.nll is None or math.isfinite(loss.nll):
         return loss
     return SpanLoss(None, loss.tokens, "nonfinite", f"the student's loss is {loss.nll}")

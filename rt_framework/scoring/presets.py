@@ -1,7 +1,7 @@
-"""Presets: named data, not code.
+"""Scoring presets, which are named data and not code.
 
-A preset is frozen, so that score files stay comparable with published ones. Anything that changes
-a number gets a new name.
+A preset never changes, so that score files stay comparable with published ones. Anything that would change a number
+gets a preset with a new name.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ from rt_framework.plugin import suggestion
 
 @frozen
 class Preset:
-    """How a pair is put before the student, and which scores count."""
+    """Rules by which a pair is shown to the student, and by which its scores are used."""
 
     name: str
     source: str
     template: str
-    """Default template; a config may name another."""
+    """Name of the default template; a config may name another."""
     direct: str
-    """What stands before y when it is scored alone: ``bare`` (nothing) or ``header`` (the template's
-    response header, or all constants of a chat template)."""
+    """Context of y when it is scored alone: ``bare`` (nothing) or ``header`` (the template's response header, or all
+    constants of a chat template)."""
     join: str
-    """``text`` or ``ids``: see :class:`rt_framework.model.Span`."""
+    """Encoding of context and target, ``text`` or ``ids``: see :class:`rt_framework.spans.Span`."""
     max_tokens: int | None
+    """Longest sequence in tokens; ``None`` for the model's own limit."""
     metrics: tuple[str, ...]
-    """What ``rt score`` computes when no metric is named."""
+    """Metrics that ``rt score`` computes when none is named."""
     range_binds: bool = True
-    """Whether a value outside a metric's valid range loses every choice. Off only where the
+    """True if a version with a value outside a metric's valid range never wins a choice. It is False only where the
     published procedure lets such a rewrite win and then loses the sample at the gate."""
     longer: dict[str, int] = field(factory=dict)
-    """Templates with a limit of their own."""
+    """Longest sequence in tokens for each template that does not use ``max_tokens``."""
 
     def limit(self, template: str) -> int | None:
-        """Longest sequence in tokens with that template."""
+        """Return the longest sequence in tokens with that template; ``None`` for the model's own limit."""
         return self.longer.get(template, self.max_tokens)
 
 
@@ -50,10 +51,10 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}
 
 
 def preset(name: str) -> Preset:
-    """The preset called *name*.
+    """Return the preset called *name*.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no preset of that name.
     """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset '{name}'.{suggestion(name, PRESETS)} Known: {', '.join(PRESETS)}.")

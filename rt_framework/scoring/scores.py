@@ -1,4 +1,8 @@
-"""From metrics to scores: metrics declare spans, the student's losses are looked up or computed, metrics reduce."""
+"""Computation of scores by metric.
+
+A metric declares spans, the student's losses for them are looked up or computed, and the metric reduces these to a
+number.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,10 @@ from rt_framework.scoring.losses import Losses
 from rt_framework.spans import Loss, Span, total
 
 _WAVE = 1024
-"""Pairs whose losses are asked for together before a metric is fitted."""
+"""Number of pairs whose losses are asked for together before a metric is fitted."""
 
 Declared = Mapping[str, Sequence[Span]] | Unscorable
-"""What a metric reads of a pair, or why it cannot."""
+"""Spans that a metric declares for a pair, by name, or the reason why the pair cannot be scored."""
 
 
 @frozen
@@ -30,13 +34,14 @@ class Measured:
 
 
 class Scoring:
-    """Scores pairs by metric.
+    """The scoring of pairs by any number of metrics.
 
     Args:
-        metrics: a metric by name.
-        frame: how pairs are put before the student.
+        metrics: returns a metric by its name.
+        frame: makes the spans of a pair, by the rules of the preset.
         losses: the student's losses.
-        range_binds: whether a value outside a metric's valid range loses every choice.
+        range_binds: True if a value outside a metric's valid range gets the status ``out_of_range``, with which it
+            never wins a choice.
     """
 
     def __init__(
@@ -49,11 +54,11 @@ class Scoring:
         self._range_binds = range_binds
 
     async def score(self, pairs: Sequence[Pair], metrics: Sequence[str]) -> list[dict[str, Score]]:
-        """Scores of each pair, by metric; what is asked together is batched together."""
+        """Return the scores of each pair, by metric; pairs that are asked for together are batched together."""
         return [dict(one.scores) for one in await self.measure(pairs, metrics)]
 
     async def measure(self, pairs: Sequence[Pair], metrics: Sequence[str]) -> list[Measured]:
-        """Losses by span name and scores by metric of each pair."""
+        """Return the losses by span name and the scores by metric of each pair."""
         asked = [self._declared(pair, metrics) for pair in pairs]
         spans = [_spans(one) for one in asked]
         found = iter(await self._losses.of([span for one in spans for turns in one.values() for span in turns]))
@@ -64,11 +69,11 @@ class Scoring:
         return measured
 
     async def fit(self, metrics: Sequence[str], pairs: Callable[[], Iterable[Pair]]) -> list[str]:
-        """Fit those metrics that have constants of the data set; gives their names.
+        """Fit the metrics whose constants come from the whole data set, and return their names.
 
         Args:
             metrics: names of metrics.
-            pairs: gives every pair of the data set, as often as it is asked.
+            pairs: returns all pairs of the data set; called several times.
 
         Raises:
             PluginError: a metric cannot be fitted.
@@ -86,11 +91,11 @@ class Scoring:
         return list(fitting)
 
     async def check(self, pair: Pair, metrics: Sequence[str]) -> None:
-        """Whether the student can read a plain pair at all; asked before anything is paid for.
+        """Check that the student can encode a plain pair at all, before anything is paid for.
 
         Raises:
-            ConfigError: it cannot, a tokenizer without a chat template under the preset ``chat`` for one.
-            PluginError: it raises.
+            ConfigError: it cannot, for example because the preset is ``chat`` and the tokenizer has no chat template.
+            PluginError: the student or a metric raises another exception.
         """
         spans = _spans(self._declared(pair, metrics))
         await self._losses.check([span for turns in spans.values() for span in turns])
@@ -99,7 +104,7 @@ class Scoring:
         return {name: _declared(name, self._made(name), pair, self._frame) for name in metrics}
 
     def _computed(self, name: str, pairs: Iterable[Pair]) -> Iterator[Mapping[str, Loss]]:
-        """The losses of one metric of each pair that has all of them; computes nothing."""
+        """Yield the losses that one metric reads of each pair for which all are in the ledger; compute nothing."""
         for pair in pairs:
             named = _spans(self._declared(pair, [name]))
             found = self._losses.known([span for turns in named.values() for span in turns])
@@ -137,7 +142,11 @@ class Scoring:
 
 
 def _spans(asked: Mapping[str, Declared]) -> dict[str, Sequence[Span]]:
-    """All spans by name; metrics that read the same loss name the same span, and one may want it by token."""
+    """Return the spans of all metrics by name.
+
+    Metrics that read the same loss declare a span of the same name. If one of them wants the losses of each token, its
+    spans are kept, since they serve the others too.
+    """
     spans: dict[str, Sequence[Span]] = {}
     for one in asked.values():
         for name, turns in {} if isinstance(one, Unscorable) else one.items():

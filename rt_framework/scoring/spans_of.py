@@ -1,4 +1,4 @@
-"""From a pair to spans: the one place where preset and template meet."""
+"""Construction of the spans of a pair: the only module that combines preset and template."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rt_framework.spans import Context, Span, turns
 
 @frozen
 class PresetSpans:
-    """The :class:`rt_framework.protocols.Frame` of one run.
+    """The :class:`rt_framework.protocols.Frame` of one run, made of a preset, a template and a maximum length.
 
     A pair without a question or without an answer has no spans at all. One side of it could still be scored, but the
     number would say nothing: an instruction is about as likely after no response as after any.
@@ -27,34 +27,34 @@ class PresetSpans:
     max_tokens: int | None
 
     def response_given_instruction(self, pair: Pair) -> Sequence[Span]:
-        """Y after x, one span an assistant turn."""
+        """Return spans of the response y after the instruction x, one span per assistant turn."""
         return [self._given(self.template.prompt(turn), turn.response) for turn in _scorable(pair)]
 
     def response_alone(self, pair: Pair) -> Sequence[Span]:
-        """Y after nothing, or after the header."""
+        """Return spans of the response y after nothing or after the header, as the preset says."""
         return [self._alone(self.template.prompt(turn), turn.response) for turn in _scorable(pair)]
 
     def instruction_given_response(self, pair: Pair) -> Sequence[Span]:
-        """X after g(y)."""
+        """Return spans of the instruction x after g(y), the template's reverse prompt with the response y."""
         return [self._given(self.template.reverse(turn), turn.question) for turn in _scorable(pair)]
 
     def instruction_alone(self, pair: Pair) -> Sequence[Span]:
-        """X after nothing, or after the header."""
+        """Return spans of the instruction x after nothing or after the header, as the preset says."""
         return [self._alone(self.template.reverse(turn), turn.question) for turn in _scorable(pair)]
 
     def response_length(self, pair: Pair) -> Sequence[Span]:
-        """y, counted only."""
+        """Return spans of the response y of which only the tokens are counted, without a forward pass."""
         return [
             Span("", turn.response, join="ids", max_tokens=self.max_tokens, count_only=True) for turn in _scorable(pair)
         ]
 
     def _given(self, context: Context, target: str) -> Span:
-        # With `text` the conditional pass is simply truncated, as published.
+        # With `text` the conditional pass is simply truncated at the maximum length, as published.
         paired_context = self._direct() if self.preset.join == "ids" else None
         return self._span(context, target, paired_context)
 
     def _alone(self, context: Context, target: str) -> Span:
-        # Cherry truncates both passes to the same length and reserves nothing.
+        # Preset `cherry` truncates both passes to the same length and reserves no room for the other pass's context.
         reserves = self.preset.join == "ids" or self.preset.direct == "bare"
         return self._span(self._direct(), target, context if reserves else None)
 
@@ -66,7 +66,7 @@ class PresetSpans:
 
 
 def _scorable(pair: Pair) -> Iterator[Pair]:
-    """Each assistant turn of the pair, as :func:`rt_framework.spans.turns` gives it.
+    """Yield each assistant turn of the pair, as :func:`rt_framework.spans.turns` gives it.
 
     Raises:
         Unscorable: a turn has no question, or no answer besides its reasoning trace.

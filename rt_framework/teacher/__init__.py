@@ -1,4 +1,4 @@
-"""Each question paid for once: look-up, budget, rate limit, sending, reading."""
+"""Teacher calls, each paid for once: look-up in the ledger, budget, rate limit, sending and parsing."""
 
 from rt_framework.teacher.asking import rendered
 from rt_framework.teacher.budget import check_priced, is_priced

@@ -1,4 +1,4 @@
-"""The one way from a question to a request: rendered by a plugin, and checked before any money is reserved for it."""
+"""The only conversion of a question to a request: a plugin renders it, and it is checked before money is reserved."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from rt_framework.protocols import Question
 
 
 def rendered(question: Question[Any], pair: Pair, index: int, structured: bool) -> Request:
-    """The request for the *index*-th answer about *pair*.
+    """Return the checked request for the *index*-th answer about *pair*.
 
     Raises:
-        ValueError: the question gives something that must not be sent; it fails the one sample that it is about.
+        ValueError: the question rendered something that must not be sent. Only the sample that it is about fails.
     """
     return checked(question.render(pair, index, structured))
 
 
 def checked(request: object) -> Request:
-    """A request from which a bound of its price can be computed: what is reserved for it is never negative.
+    """Return *request* unchanged after checking that an upper bound of its price can be computed.
 
-    Data of earlier runs is not read through this, so that what was sent once can always be shown.
+    With values in these ranges the reserved amount is never negative. Requests of earlier runs, read from the ledger,
+    are not checked here, so that every request that was ever sent can still be shown.
 
     Raises:
-        ValueError: it is no request, or its sampling is out of range.
+        ValueError: *request* is not a :class:`Request`, or its sampling is out of range.
     """
-    # A subclass could say anything of its most_prompt_tokens.
+    # Subclasses are rejected: they could override most_prompt_tokens, from which the price is computed.
     if type(request) is not Request or type(request.sampling) is not Sampling:
         raise ValueError(f"a question has to render a Request with a Sampling, and rendered {_named(request)}")
     sampling = request.sampling

@@ -1,4 +1,4 @@
-"""The money of a run, in whole nano-dollars: what an attempt can cost is taken before it is sent."""
+"""The money of a run, in whole nano-dollars: the most that an attempt can cost is reserved before it is sent."""
 
 from __future__ import annotations
 
@@ -13,56 +13,63 @@ from rt_framework.model import Reply, Request, Usage
 from rt_framework.protocols import PricedTeacher
 
 _NEAR = 32
-"""Attempts of which a budget that has room for no more is nearly reached, at a provider that charges too much."""
+"""Number of attempts: a budget with room for no more than these is nearly reached, and attempts go one at a time.
+
+Used only for a provider that has charged more than the price."""
 
 _MOST_TOKENS, _MOST_COST, _MOST_OVERRUN = 10**12, 10**15, 1e6
-"""Most that is believed of one answer: tokens, nano-dollars (a million dollars), and times its price."""
+"""Largest believable values of one answer: tokens, cost in nano-dollars (a million dollars), cost over price."""
 
 
 class Budget:
-    """What a run may still spend.
+    """The budget of a run: money spent, money reserved for attempts under way, and the limit of both together.
 
-    A provider may charge for more than it was asked for, which shows with its first answer. So that one is waited for
-    alone, later attempts reserve as many times their price as any has cost, and near the limit they go one by one.
+    A provider may charge for more tokens than were asked for, which its first answer shows. So the first attempt is
+    sent alone. Later attempts reserve their price times the largest ratio of cost to price so far, and if that ratio
+    is above 1, attempts near the limit go one at a time.
 
     Args:
-        dollars: most that may be spent by all runs of the directory; ``None`` for no limit.
+        dollars: limit for all runs of the run directory together; ``None`` for no limit.
         spent: nano-dollars that earlier runs paid or perhaps paid.
-        overrun: how many times its price an attempt of the directory has cost at most; 0 before the first answer.
+        overrun: largest ratio of cost to price of any attempt of the run directory; 0 before the first answer.
     """
 
     def __init__(self, dollars: float | None, spent: int, overrun: float = 0.0) -> None:
+        # Computed from the decimal text, because a float product could round to above the limit that the user wrote.
         self.most = None if dollars is None else math.floor(Fraction(str(dollars)) * 10**9)
-        """Nano-dollars that may be spent, if there is a limit."""
+        """Limit in nano-dollars; ``None`` for no limit."""
         self.spent = spent
-        """Nano-dollars paid, or perhaps paid."""
+        """Nano-dollars that were paid or perhaps paid."""
         self.reserved = 0
-        """Nano-dollars that the attempts under way can cost."""
+        """Nano-dollars reserved for the attempts under way."""
         self.waiting = 0
-        """Attempts that wait until others turn out cheaper than they could have been."""
+        """Number of attempts that wait for attempts under way to free part of their reservation."""
         self.overrun = overrun
-        """How many times its price an attempt has cost, at least 1; 0 while none has been answered."""
+        """Largest ratio of cost to price of any attempt, at least 1; 0 before the first answer."""
         self._open = 0
         self._freed = asyncio.Event()
 
     async def reserve(self, price: int, batched: bool = False) -> int:
-        """Take the *price* of an attempt, in nano-dollars, or as many times of it as attempts have cost.
+        """Reserve the *price* of an attempt, in nano-dollars, times :attr:`overrun` where that is above 1.
 
-        Attempts cost less than they reserve: only when none is under way is the budget really reached.
+        Attempts usually cost less than they reserve, so this waits for attempts under way to be settled. The budget is
+        reached only when none is under way and the reservation still does not fit.
 
         Args:
-            price: most that it can cost if the provider does as it is asked.
-            batched: whether it waits for others to be submitted with; then it cannot go alone.
+            price: most that the attempt can cost if the provider keeps to the request.
+            batched: True if the attempt waits to be submitted together with others; then it cannot go alone.
 
         Returns:
-            what was taken.
+            the nano-dollars that were reserved.
 
         Raises:
-            BudgetReached: it is.
+            BudgetReached: the limit has no room for the attempt.
         """
         asked = price
         while True:
+            # Computed again after each wait, because an answer in the meantime may have raised the ratio.
             price = min(math.ceil(asked * max(self.overrun, 1.0)), _MOST_COST)
+            # With nothing under way no reservation can be freed, so waiting would never end.
             if not self._open or (self._affords(price) and (batched or not self._alone(price))):
                 break
             self._freed.clear()
@@ -83,33 +90,35 @@ class Budget:
         return price
 
     def take_over(self, price: int) -> None:
-        """Count an attempt of an earlier run, whose *price* was taken for spent, as under way."""
+        """Count an attempt of an earlier run as under way, and move its *price* from spent to reserved."""
         self._open += 1
         self.reserved += price
+        # The ledger counts the reservation of an open attempt as spent; without this it would be counted twice.
         self.spent -= price
 
     def settle(self, price: int, cost: int) -> None:
-        """Put what an attempt cost in place of what it had reserved."""
+        """Replace the reservation *price* of an attempt by its real *cost*, both in nano-dollars."""
         self._open -= 1
         self.reserved -= price
         self.spent += cost
         self._freed.set()
 
     def answered(self, asked: int, cost: int) -> bool:
-        """Learn from an answer what answers cost; whether that is more than was known.
+        """Update :attr:`overrun` from an answer, and return whether it rose above both 1 and its earlier value.
 
-        Called before :meth:`settle`, so that what waits there already knows.
+        Call this before :meth:`settle`, so that the attempts that :meth:`settle` wakes see the new ratio.
 
         Args:
-            asked: the price of the attempt, in nano-dollars, as it was asked for.
-            cost: what the answer cost.
+            asked: price of the attempt, in nano-dollars, before it was multiplied by :attr:`overrun`.
+            cost: cost of the answer, in nano-dollars.
         """
+        # At least 1, because the reservation must cover the full price even if every answer so far was cheaper.
         before = max(self.overrun, 1.0)
         self.overrun = max(before, min(cost / asked, _MOST_OVERRUN) if asked else 1.0)
         return self.overrun > before
 
     def _alone(self, price: int) -> bool:
-        """Whether an attempt has to wait for those under way, since what they will have cost may surprise."""
+        """Return whether an attempt has to wait for those under way, because they may cost more than they reserved."""
         if self.most is None or price == 0 or self.overrun == 1.0:
             return False
         return self.overrun == 0 or self.spent + self.reserved + _NEAR * price > self.most
@@ -119,48 +128,53 @@ class Budget:
 
 
 def price_of(teacher: object, request: Request) -> int | None:
-    """Most that one attempt at *request* can cost, in nano-dollars; ``None`` when the price is not known."""
+    """Return the most that one attempt at *request* can cost, in nano-dollars; ``None`` if the price is not known."""
     if not isinstance(teacher, PricedTeacher):
         return None
     return teacher.cost(request.most_prompt_tokens, request.sampling.max_tokens)
 
 
 def charged(error: TeacherError, price: int) -> int:
-    """What a failed attempt is charged for, in nano-dollars: nothing only where the provider surely bills nothing.
+    """Return the nano-dollars charged for a failed attempt: 0 only where the provider certainly bills nothing.
 
     Args:
-        error: how it failed.
-        price: what the attempt reserved.
+        error: failure of the attempt.
+        price: nano-dollars that the attempt reserved.
     """
+    # A doubtful attempt is charged in full, because a budget that counted too little could be exceeded unnoticed.
     told = error.nano_dollars if _counts(error.nano_dollars) else 0
     return 0 if error.billed == "no" else min(max(price, told), _MOST_COST)
 
 
 def believable(reply: Reply, price: int) -> int:
-    """What an answer says of the cost of the next one: absurd words of a provider are no measure of it.
+    """Return the cost of an answer, in nano-dollars, as far as it predicts the cost of later ones.
+
+    The cost of a reply with a note is capped at *price*, so that an absurd figure of the provider cannot raise the
+    reservations of all later attempts.
 
     Args:
         reply: the answer.
-        price: what its attempt reserved.
+        price: nano-dollars that its attempt reserved.
     """
     return min(reply.nano_dollars, price) if reply.note else reply.nano_dollars
 
 
 def bounded(reply: object, price: int) -> Reply:
-    """What a teacher gives back, as the ledger can hold it: whole numbers from 0, in bounds, and texts.
+    """Return a teacher's reply in a form that the ledger can hold: texts, and whole numbers from 0 to fixed limits.
 
     Args:
-        reply: of any teacher, which may be wrong about anything but that there was an answer.
-        price: what the attempt reserved; it is charged where the reply has no usable cost.
+        reply: return value of any teacher plugin; every field but its text may be wrong.
+        price: nano-dollars that the attempt reserved. They are charged if the reply has no usable cost.
 
     Raises:
-        TeacherError: it is no reply, or has no text.
+        TeacherError: *reply* is not a :class:`Reply`, or has no text.
     """
     text: object = getattr(reply, "text", None)
     if not isinstance(reply, Reply) or not isinstance(text, str):
         found = f"{type(reply).__name__} with a text of the type {type(text).__name__}"
         raise TeacherError("plugin_bug", f"the teacher gave back no Reply with a text, but a {found}")
     cost, usage, note = reply.nano_dollars, reply.usage, str(reply.note)
+    # Without a usable cost the whole reservation is charged, because a charge of 0 could let the budget be exceeded.
     if not _counts(cost) or cost > _MOST_COST:
         cost, note = price, f"{note}; no usable cost was told" if note else "no usable cost was told"
     tokens = (getattr(usage, "prompt_tokens", 0), getattr(usage, "completion_tokens", 0))
@@ -174,15 +188,15 @@ def _counts(value: object) -> bool:
 
 
 def is_priced(teacher: object) -> bool:
-    """Whether a teacher knows what it costs."""
+    """Return whether a teacher knows its price."""
     return isinstance(teacher, PricedTeacher) and teacher.cost(1, 1) is not None
 
 
 def check_priced(teacher: object, identity: str, dollars: float | None) -> None:
-    """Whether a run with a budget knows what its calls cost; asked before anything is sent.
+    """Check, before anything is sent, that a run with a budget has a teacher with a known price.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: the run has a budget and the price is not known.
     """
     if dollars is not None and not is_priced(teacher):
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""Paid calls: each question is paid for once, and nothing that was paid for is lost.
+"""Paid calls to the teacher: each question is paid for once, and nothing that was paid for is lost.
 
-The order of a paid call is reserve and commit the intent, send, commit the raw answer, acknowledge.
-Reading the answer comes after, in :mod:`rt_framework.teacher.client`, and never touches the network.
+The order of a paid call is: reserve the money, commit the intent, send, commit the raw answer, return it.
+The answer is parsed afterwards, in :mod:`rt_framework.teacher.client`, without any access to the network.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from rt_framework.teacher.provider_batches import ProviderBatches
 from rt_framework.teacher.rate_limit import AdaptiveLimiter
 
 _TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
-"""Kinds that say that the provider does not cope."""
+"""Kinds of failure that show that the provider has more calls under way than it can handle."""
 
 
 OVERRUN = "overrun"
-"""Under this the ledger notes how many times its price an answer has cost at most."""
+"""Key of the ledger's note of the largest ratio of cost to price of any answer."""
 
 
 @frozen
 class Answer:
-    """An answer and where it is kept, or why there is none."""
+    """An answer and its key in the ledger, or the error if there is none."""
 
     key: str
     reply: Reply | None
@@ -45,15 +45,15 @@ class Answer:
 
 
 class Calls:
-    """Asks the teacher of one run.
+    """The teacher calls of one run.
 
     Args:
-        teacher: answers one attempt, or batches of them.
-        ledger: where answers are kept.
+        teacher: plugin that answers single requests, or batches of them.
+        ledger: store of all answers.
         limits: concurrency, attempts, budget and deadline.
-        tally: counts.
-        breaker: ends the sending.
-        ask: whether anything may be sent; if not, the ledger's answers are all there is.
+        tally: counters of the run.
+        breaker: stop signal, after which nothing more is sent.
+        ask: True if requests may be sent; if False, only answers from the ledger are given.
 
     Raises:
         ConfigError: the run has a budget and the teacher's price is not known.
@@ -88,16 +88,17 @@ class Calls:
             self._batches = ProviderBatches(teacher, self._teacher.identity, ledger, self._budget, tally, breaker)
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
-        """The answer to *request*: the ledger's, else that of the provider.
+        """Return the answer to *request*, from the ledger if it is there, else from the provider.
 
         Args:
             request: the question.
-            first: whether it is the first for its pair and reflection.
-            stage: who asks.
+            first: True if it is the first request for its pair and reflection.
+            stage: name of the stage that asks.
 
         Raises:
             RtError: nothing more can be sent.
         """
+        # The ledger is asked before the budget, because an answer that was paid for must never be paid for again.
         key = call_key(self._teacher.identity, request)
         known = self._ledger.reply(key)
         if known is not None:
@@ -111,21 +112,22 @@ class Calls:
             return Answer(key, None, TeacherError("no_answer", "not asked for: 'rt run' asks for what is missing"))
         if key in self._held:
             return Answer(key, None, TeacherError("interrupted_unknown", "held back: it may have been billed already"))
+        # Callers with the same question share one call, which is paid for once.
         if key not in self._flights:
             self._flights[key] = asyncio.create_task(self._pay(key, request, first))
             self._flights[key].add_done_callback(partial(self._landed, key))
-        # Shielded: the answer belongs to everyone who asked, and to the ledger.
+        # Shielded: if one caller is cancelled, the call goes on for the others and is committed to the ledger.
         return await asyncio.shield(self._flights[key])
 
     def why(self) -> str:
-        """What is being waited for, in words."""
+        """Return a description of the calls or batches that are being waited for."""
         batches = "" if self._batches is None else self._batches.why()
         now = self.traffic()
         calls = f"{now.under_way} calls under way of {now.at_once}"
         return f"teacher: {batches or ', '.join(filter(None, (calls, now.held)))}"
 
     def traffic(self) -> Traffic:
-        """How calls and money stand at this moment."""
+        """Return the current state of calls and money."""
         budget = self._budget
         waits = f"{budget.waiting} calls wait for what others have reserved of the budget" if budget.waiting else ""
         dearer = f"answers cost up to {budget.overrun:.1f} times their price: the provider ignores max_tokens"
@@ -134,7 +136,7 @@ class Calls:
         return Traffic(in_flight, self._pace.at_once, held, budget.spent, budget.reserved, budget.most)
 
     async def close(self) -> None:
-        """Let calls under way come to their end, since they are paid for; send nothing more."""
+        """Wait for the calls under way, since they may already be billed, and send nothing more."""
         self._breaker.trip(RtError("the run ended"))
         left = self._batches.left if self._batches is not None else 0
         if self._pace.under_way or left:
@@ -152,20 +154,26 @@ class Calls:
     def _landed(self, key: str, flight: asyncio.Task[Answer]) -> None:
         del self._flights[key]
         if not flight.cancelled():
-            flight.exception()  # whoever waited may have gone
+            flight.exception()  # marks it as retrieved, since every waiter may have been cancelled
 
     @cached_property
     def _held(self) -> frozenset[str]:
-        """Keys of what is not asked again; looked up at the first question, since a run may have released some."""
+        """Keys of doubtful calls that are not asked again.
+
+        They are looked up at the first question, because a run may release some before it.
+        """
         return frozenset(self._ledger.doubtful_calls()) if self._limits.on_ambiguous == "hold" else frozenset()
 
     @cached_property
     def _unread(self) -> frozenset[str]:
-        """Keys of calls with answers that could not be read when they came: a later release may read them."""
+        """Keys of calls with answers that were unreadable when they arrived, and may be readable to this release."""
         return queries.unread_calls(self._ledger) if isinstance(self._teacher, RereadingTeacher) else frozenset()
 
     async def _reread(self, key: str, request: Request) -> Reply | None:
-        """The first of the answers to a call that can be read now. It was charged for when it came."""
+        """Return the first stored answer to a call that can be read now, or ``None``.
+
+        Its cost is the amount that was charged when it arrived, so the budget does not change.
+        """
         assert isinstance(self._teacher, RereadingTeacher)
         for attempt, cost, raw in queries.unread_answers(self._ledger, key):
             try:
@@ -201,11 +209,11 @@ class Calls:
         async with self._pace.turn() as sent:
             asked = price_of(self._teacher, request) or 0
             price = await self._budget.reserve(asked)
-            cost = 0
+            cost = 0  # nothing is owed until the intent is committed, because only then is anything sent
             try:
-                self._breaker.check()
+                self._breaker.check()  # the run may have ended during the wait for the budget
                 number = await self._ledger.intend(key, self._teacher.identity, request, price)
-                cost = price  # what is cut off on its way may have been billed
+                cost = price  # a request that is cut off while it is sent may have been billed
                 self._tally.sent(1, retry)
                 try:
                     reply = bounded(await self._send(request), price)
@@ -215,6 +223,7 @@ class Calls:
                 self._pace.accepted()
                 cost = reply.nano_dollars
                 await self._ledger.answered(number, key, reply)
+                # Noted in the ledger, so that a later run reserves enough from its first call.
                 if self._budget.answered(asked, believable(reply, price)):
                     await self._ledger.set_meta(OVERRUN, self._budget.overrun)
             finally:
@@ -223,7 +232,7 @@ class Calls:
         return reply
 
     async def _failed(self, number: int, failure: TeacherError | RtError, price: int, sent: float) -> int:
-        """Commit how an attempt failed; returns what is charged for it."""
+        """Commit the failure of an attempt, and return the nano-dollars charged for it."""
         error = failure if isinstance(failure, TeacherError) else TeacherError("plugin_bug", str(failure))
         if error.kind.name == "rate_limited" or error.kind.name in _TOO_MUCH:
             self._pace.refused(sent, error.kind.name == "rate_limited", error.retry_after)
@@ -256,11 +265,14 @@ class Calls:
 
 
 def call_key(identity: str, request: Request) -> str:
-    """Key of a call: every field that is sent except credentials, and which answer it is."""
+    """Return the key of a call: a hash of every field that is sent except credentials, and of the answer's index."""
     return digest([identity, unstructure(request)])
 
 
 def _pause(attempt: int, retry_after: float | None) -> float:
-    """Seconds before the next attempt: what the provider asked for, else doubling from one, spread at random."""
+    """Return the seconds before the next attempt: the provider's request, else 1, 2, 4, … up to 60.
+
+    Up to a quarter is added at random, so that calls that failed together are not sent again together.
+    """
     spread = 1 + random.random() / 4  # noqa: S311 - no secret
     return spread * (retry_after if retry_after is not None else min(2.0 ** (attempt - 1), 60.0))

@@ -1,6 +1,6 @@
-"""The teacher's chain: a reflection renders a question, the answer is paid for once, the reflection reads it.
+"""The chain of a rewrite: a reflection renders a request, the answer is paid for once, the reflection parses it.
 
-Nothing is read before it is committed, so a better parser costs no call.
+An answer is parsed only after it is committed to the ledger, so a better parser costs no new call.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ T = TypeVar("T")
 
 
 class Answers(Protocol):
-    """Where the answers to questions come from: those who pay for them, or the ledger alone."""
+    """A source of answers: paid calls to the teacher, or the ledger alone."""
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
-        """See :meth:`rt_framework.teacher.calls.Calls.answer`."""
+        """Return the answer to *request*; see :meth:`rt_framework.teacher.calls.Calls.answer`."""
 
 
 class TeacherClient:
-    """Rewrites by one teacher.
+    """A client that obtains rewrites from one teacher.
 
     Args:
-        calls: answers questions.
-        structured: whether answers are held to a JSON schema.
-        answers: most answers asked for one rewrite when they are unusable.
+        calls: source of the answers.
+        structured: True if answers have to follow a JSON schema.
+        answers: most answers that are asked for one rewrite, as long as they are unusable.
     """
 
     def __init__(self, calls: Answers, structured: bool, answers: int) -> None:
@@ -38,7 +38,7 @@ class TeacherClient:
         self._answers = answers
 
     async def reflect(self, name: str, reflection: Reflection, version: Version, stage: str) -> Version | Failure:
-        """A rewrite of *version*, or why there is none after every attempt that is allowed.
+        """Return a rewrite of *version*, or the failure after every answer that is allowed was unusable.
 
         Raises:
             FatalTeacherError: no further call can succeed.
@@ -50,18 +50,22 @@ class TeacherClient:
         return Version(lineage(version.name, name), said, version.name, name, key)
 
     async def ask(self, question: Question[T], version: Version, stage: str) -> T | Failure:
-        """What the teacher says of *version*, or why nothing usable.
+        """Return the teacher's parsed answer to *question* about *version*, or the failure if none was usable.
 
         Raises:
-            FatalTeacherError, BudgetReached: as :meth:`reflect`.
+            FatalTeacherError, BudgetReached: as in :meth:`reflect`.
         """
         said, key = await self._said(question, version.pair, stage)
         return Failure(stage, said.kind, said.reason, key) if isinstance(said, Unparsed) else said
 
     async def _said(self, question: Question[T], pair: Pair, stage: str) -> tuple[T | Unparsed, str | None]:
-        """The first usable answer of those that are allowed, or why the last one is not; and its key."""
+        """Return the first usable answer, or the reason why the last one is unusable, with the key of its call.
+
+        Another answer is paid for only if the failure says that a changed request may help (``Retry.CHANGE``).
+        """
         said: T | Unparsed = Unparsed("format", "no answer was asked for")
         key = None
+        # The index is part of the key of a call, so the ledger does not give an unusable answer a second time.
         for index in range(self._answers):
             request = rendered(question, pair, index, self._structured)
             answer = await self._calls.answer(request, index == 0, stage)
@@ -79,5 +83,5 @@ def _read(question: Question[T], pair: Pair, request: Request, answer: Answer) -
 
 
 def lineage(parent: str, reflection: str) -> str:
-    """The name of a rewrite."""
+    """Return the name of a rewrite: the reflection's name, after the parent's name if that is itself a rewrite."""
     return reflection if parent == "original" else f"{parent}.{reflection}"

@@ -1,8 +1,8 @@
-"""Questions that go to the provider in batches: gathered, submitted, waited for, and found again after a crash.
+"""Questions for the provider's batch API: gathered, submitted, waited for, and found again after a crash.
 
-The order of a paid batch is reserve and commit the intents together with the batch's token, submit it marked
-with the token, commit the provider's name of it, wait, commit the raw answers, acknowledge. So no call of a
-batch is ever in doubt: whoever comes next asks the provider for the token.
+The order of a paid batch is: reserve the money, commit the intents together with the batch's token, submit the batch
+marked with the token, commit the provider's name of it, wait, commit the raw answers, return them. So no call of a
+batch is ever in doubt: after a crash the next run asks the provider for the batch with this token.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from rt_framework.teacher.budget import Budget, believable, bounded, charged, pr
 T = TypeVar("T")
 
 _QUIET = 0.5
-"""Seconds without a new question or work of the student after which nothing else in the run can proceed."""
+"""Seconds without a new question or a forward pass of the student, after which the run needs the batch to proceed."""
 
 _SOONEST, _GROWTH, _LATEST = 10.0, 1.5, 300.0
-"""Seconds to the second look at a batch; how the next ones grow; most seconds between two."""
+"""Seconds between the first two polls of a batch, the factor by which the pause grows, and the longest pause."""
 
 _GRACE, _LOOKS = 30.0, 6
-"""Seconds until a batch that was submitted surely shows in the provider's list, and how often it is looked for."""
+"""Seconds after which a submitted batch certainly shows in the provider's list, and the number of looks until then."""
 
 _TRANSFER = 600.0
-"""Seconds for one exchange with the provider: files of 200 MB go either way."""
+"""Timeout in seconds of one exchange with the provider: files of up to 200 MB are sent and received."""
 
 _UNREADABLE = 12
-"""Answers about a batch that cannot be read, after which it counts as lost: with the pauses, about half an hour."""
+"""Number of unreadable answers to polls, after which a batch counts as lost: with the pauses, about half an hour."""
 
 Ends = Mapping[str, Reply | TeacherError]
-"""How questions ended, by key."""
+"""The reply or the failure of each question, by key."""
 
 
 @frozen
@@ -57,7 +57,7 @@ class _Question:
 
 @frozen
 class _Held:
-    """A batch that the provider has."""
+    """A batch that was submitted to the provider and not collected yet."""
 
     name: str
     questions: int
@@ -69,15 +69,15 @@ class _Held:
 
 
 class ProviderBatches:
-    """The batches of one run.
+    """The provider batches of one run.
 
     Args:
-        teacher: talks to the provider.
-        identity: of the teacher.
-        ledger: where answers and batches are kept.
-        budget: the money of the run.
-        tally: counts, and knows whether the student is at work.
-        breaker: ends the waiting; what was submitted stays with the provider.
+        teacher: plugin that exchanges batches with the provider.
+        identity: identity of the teacher.
+        ledger: store of answers and batches.
+        budget: budget of the run.
+        tally: counters of the run; they also tell whether the student is scoring.
+        breaker: stop signal that ends the waiting; submitted batches stay with the provider.
     """
 
     def __init__(
@@ -101,11 +101,14 @@ class ProviderBatches:
         self._trouble = ""
 
     def takes(self, key: str) -> bool:
-        """Whether a question goes this way: all do in batch mode, else those that a batch already holds."""
+        """Return whether a question is answered by a batch: all are in batch mode, else those in an open batch.
+
+        The first call takes up the open batches of earlier runs, so that no question in them is paid for again.
+        """
         if not self._resumed:
             self._resumed = True
             for batch in self._book.open():
-                # To ask one by one is to give up what the provider has lost.
+                # Without batch mode the questions of a lost batch are asked again one by one, so it is given up.
                 if batch.lost and not self._teacher.batched:
                     self._start(self._book.give_up(batch))
                 else:
@@ -113,16 +116,16 @@ class ProviderBatches:
         return self._teacher.batched or key in self._answers
 
     async def reply(self, key: str, request: Request, retry: bool) -> Reply:
-        """The committed answer to one question, some hours later.
+        """Return the committed answer to one question, which may take hours.
 
         Args:
-            key: of the call.
+            key: key of the call.
             request: the question.
-            retry: whether it was asked before.
+            retry: True if it was asked before.
 
         Raises:
-            TeacherError: it was not answered.
-            RtError: the run ends, perhaps before the batch has.
+            TeacherError: the question was not answered.
+            RtError: the run ended, perhaps before the batch did.
         """
         if key not in self._answers:
             price = await self._budget.reserve(price_of(self._teacher, request) or 0, batched=True)
@@ -133,22 +136,22 @@ class ProviderBatches:
         try:
             return await self._answers[key]
         finally:
-            # Not before: an answer that is committed while its question is on its way here is not asked for again.
+            # Removed only now, so that a question that arrives while its answer is committed is not asked again.
             del self._answers[key]
 
     @property
     def left(self) -> int:
-        """Questions that the provider has and has not answered."""
+        """Number of questions in submitted batches that are not collected yet."""
         return sum(batch.questions for batch in self._with_provider.values())
 
     def why(self) -> str:
-        """What is being waited for, in words; nothing where no question goes in a batch."""
+        """Return a description of the batches that are being waited for; empty if no question goes in a batch."""
         parts = [str(batch) for batch in self._with_provider.values()]
         parts += [f"{len(self._waiting)} questions gather"] if self._waiting else []
         return ", ".join(parts + ([self._trouble] if self._trouble else []))
 
     async def close(self) -> None:
-        """Let an exchange under way come to its end. The breaker has to be open."""
+        """Wait for exchanges under way. The breaker has to be tripped before, or this waits for whole batches."""
         if self._gatherer is not None:
             await self._gatherer
         await asyncio.gather(*self._under_way)
@@ -156,17 +159,19 @@ class ProviderBatches:
     # --- gathering --------------------------------------------------------------------------
 
     async def _gather(self) -> None:
-        """Submit what waits, as soon as nothing else in the run can proceed."""
+        """Submit the gathered questions as soon as nothing else in the run can proceed."""
         try:
             while self._waiting:
                 await self._quiet()
                 taken = self._fitting()
                 asked = [(question.key, question.request, question.price) for question in taken]
+                # Committed before it is submitted, so that a later run can find the batch by its token.
                 batch = await self._book.begin(secrets.token_hex(16), time.time(), self._identity, asked)
                 self._waiting = self._waiting[len(taken) :]
                 self._tally.sent(len(taken), sum(question.retry for question in taken))
                 self._start(self._see_through(batch, fresh=True))
         except RtError as error:
+            # These were never submitted, so they cost nothing.
             for question in self._waiting:
                 self._budget.settle(question.price, 0)
                 self._answers[question.key].set_exception(error)
@@ -182,7 +187,7 @@ class ProviderBatches:
         self._breaker.check()
 
     def _fitting(self) -> Sequence[_Question]:
-        """As many of those that wait as one batch takes; the first always is."""
+        """Return as many of the waiting questions as fit in one batch, and always the first."""
         some = self._waiting[: self._most]
         sizes = accumulate(question.request.most_prompt_tokens for question in some)
         return some[: max(1, sum(size <= self._teacher.most_bytes for size in sizes))]
@@ -193,6 +198,7 @@ class ProviderBatches:
         for question in batch.questions:
             self._budget.take_over(question.reserved)
             self._expect(question.key)
+        # A batch without open questions was killed between its last answer and the commit of its own state.
         open_ = (
             self._see_through(batch, fresh=False) if batch.questions else self._book.is_now(batch.token, "collected")
         )
@@ -200,7 +206,7 @@ class ProviderBatches:
 
     def _expect(self, key: str) -> None:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        # What an earlier run submitted perhaps nobody asks for in this one.
+        # Reads the exception, because this run may never ask a question that an earlier run submitted.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._answers[key] = answer
 
@@ -210,10 +216,11 @@ class ProviderBatches:
         task.add_done_callback(self._under_way.discard)
 
     async def _see_through(self, batch: OpenBatch, fresh: bool) -> None:
-        """Take a batch from where it stands to its committed answers."""
+        """Bring a batch from its present state to committed answers: submit or find it, wait, collect, commit."""
         try:
             ends = await self._ends(batch, fresh)
             await asyncio.gather(*(self._end(question, ends) for question in batch.questions))
+            # Only after all answers are committed, because a later run no longer looks at a collected batch.
             await self._book.is_now(batch.token, "collected")
             if batch.token in self._with_provider:
                 self._tell(batch, "collected")
@@ -223,6 +230,7 @@ class ProviderBatches:
             for question in batch.questions:
                 answer = self._answers.get(question.key)
                 if answer is not None and not answer.done():
+                    # Charged in full, because the provider may still answer and bill a batch that it has.
                     self._budget.settle(question.reserved, question.reserved)
                     answer.set_exception(error)
 
@@ -240,16 +248,17 @@ class ProviderBatches:
         requests = {question.key: question.request for question in batch.questions}
         ends = await self._collected(batch, name, requests)
         if all(isinstance(end, TeacherError) and end.kind.name == "rate_limited" for end in ends.values()):
-            # The provider bounds what waits in all batches together.
+            # The provider limits the questions in all open batches together: later ones are smaller and go in turn.
             self._most, self._one_by_one = max(1, len(requests) // 2), True
         return ends
 
     async def _named(self, batch: OpenBatch, fresh: bool) -> str:
-        """The provider's name of the batch, which is submitted unless it may have been already.
+        """Return the provider's name of the batch, which is submitted unless an earlier run may have submitted it.
 
         Raises:
-            TeacherError: it is not there, for certain.
+            TeacherError: the provider certainly does not have the batch.
         """
+        # A submission that may have arrived is never repeated, because both would be billed: the batch is looked for.
         why = "the run was killed before"
         if fresh:
             requests = {question.key: question.request for question in batch.questions}
@@ -284,7 +293,7 @@ class ProviderBatches:
             pause = min(pause * _GROWTH, _LATEST)
 
     async def _end(self, question: OpenQuestion, ends: Ends) -> None:
-        """Commit how a question ended, then tell who asked."""
+        """Commit the reply or failure of a question, then pass it to the callers that wait for it."""
         end = ends.get(question.key) or TeacherError("paid_unreadable", "the batch came back without an answer to this")
         try:
             if isinstance(end, TeacherError):
@@ -296,6 +305,7 @@ class ProviderBatches:
             self._budget.settle(question.reserved, cost)
             self._answers[question.key].set_exception(error)
             return
+        # Committed before anyone gets it, so that no answer is used that a crash could lose.
         await self._ledger.answered(question.attempt, question.key, reply)
         self._tally.answered(reply)
         asked = price_of(self._teacher, question.request) or 0
@@ -310,12 +320,12 @@ class ProviderBatches:
     # --- the provider -----------------------------------------------------------------------
 
     async def _asked(self, token: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The provider's word on a batch, asked again for as long as something passing is in the way.
+        """Return the provider's answer to a poll of a batch, repeated after each failure that may pass.
 
-        It costs nothing, so it is cut off when the run ends.
+        A poll costs nothing, so it is cancelled when the run ends.
 
         Raises:
-            FatalTeacherError: it refuses, or no longer has the batch.
+            FatalTeacherError: the provider refuses to answer, or no longer has the batch.
         """
         pause, unreadable = _SOONEST, 0
         while True:

@@ -1,8 +1,8 @@
-"""How fast a provider is asked: as fast as it takes, and no faster than it says.
+"""An adaptive rate limit that sends calls as fast as the provider accepts them.
 
-Two limits are learned, since providers refuse for two reasons. *Too often* (429): calls a second are held to
-just below what was accepted, and to a little more as time goes by. *Too much* (5xx, timeouts): calls
-under way are halved, and grow again as answers come. At the start calls under way double with every answer
+Two limits are learned, since providers refuse for two reasons. *Too often* (429): calls per second are held to
+just below the rate that was accepted, and then rise slowly. *Too much* (5xx, timeouts): the number of calls under way
+is halved, and grows again as answers come. At the start the number of calls under way doubles with every response
 time, up to ``limits.concurrency``.
 """
 
@@ -17,43 +17,45 @@ from contextlib import asynccontextmanager
 from rt_framework.concurrency import StopSignal
 
 _START = 16
-"""Calls under way at first."""
+"""Number of calls under way at the start."""
 
 _BELOW = 0.95
-"""Share of the accepted rate that is kept to after a refusal."""
+"""Share of the accepted rate that is used after a refusal."""
 
 _SOON, _FAR_BELOW = 5.0, 0.8
-"""Seconds between two refusals that show a rate far too high, as a burst does that is let through; the share then."""
+"""Seconds between two cuts below which the rate counts as far too high, and the share of it that is used then.
+
+A provider that lets a burst through makes the measured rate far too high."""
 
 _GROWTH = 0.003
-"""What the rate grows by in a second, as a share of itself; twice that after ten seconds, and so on."""
+"""Growth of the rate per second, as a share of itself; twice that ten seconds after a cut, and so on."""
 
 _ENOUGH = 10
-"""Calls that make a measured rate believable."""
+"""Least number of calls from which a rate is measured."""
 
 _RECENT = 64
-"""Latest calls that it is measured from."""
+"""Largest number of calls from which a rate is measured: the latest ones."""
 
 _EVIDENCE = 256
-"""Latest calls that shares of failures are taken of."""
+"""Number of latest calls from which shares of failures are computed."""
 
 _TOO_OFTEN, _TOO_MUCH = 0.04, 0.1
-"""Shares of refusals, and of errors, among the calls of the last ten seconds that are no accident, and"""
+"""Shares of refusals (429) and of errors among the calls of the last ten seconds that are tolerated."""
 
 _SURELY = 1.0
-"""by how many standard errors they have to be exceeded: a few calls show a share badly."""
+"""Standard errors by which a tolerated share has to be exceeded, because few calls measure a share badly."""
 
 _CATCH_UP = 0.05
-"""Seconds of delay that are made up for: clocks of an event loop are coarse."""
+"""Most seconds of delay that later calls make up for, because the clock of an event loop is coarse."""
 
 
 class AdaptiveLimiter:
-    """Lets calls go, first come first served.
+    """A limiter of calls under way and of calls per second; waiting calls go in the order in which they came.
 
     Args:
-        most: calls under way at once, at most.
-        breaker: ends the waiting.
-        steady: begin with *most*, for what runs on this machine.
+        most: largest number of calls under way at once.
+        breaker: stop signal that ends the waiting.
+        steady: start with *most* calls, for a teacher that runs on this machine.
     """
 
     def __init__(self, most: int, breaker: StopSignal, steady: bool = False) -> None:
@@ -74,11 +76,12 @@ class AdaptiveLimiter:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[float]:
-        """Wait for a place; it is given back at the end of the block. Gives the time of sending.
+        """Wait until a call may be sent, and yield the time of sending; the call counts as under way in the block.
 
         Raises:
-            RtError: sending ended meanwhile.
+            RtError: sending was stopped meanwhile.
         """
+        # Places and times are given under one lock, so that no later call overtakes a waiting one.
         async with self._line:
             await self._place()
             await self._time()
@@ -92,44 +95,46 @@ class AdaptiveLimiter:
             self._freed.set()
 
     def accepted(self) -> None:
-        """The provider took a call, whatever it made of it."""
-        if self._line.locked():  # somebody waits
+        """Note that the provider accepted a call, even if the call then failed for another reason."""
+        if self._line.locked():  # grows only while a call waits, because an unused limit says nothing of the provider
             self._window += 1 if self._window < self._doubles_to else 1 / self._window
             self._window = min(self._window, self._most)
 
     def refused(self, sent: float, too_often: bool, retry_after: float | None) -> None:
-        """The provider refused a call, or did not cope with it.
+        """Note that the provider refused a call or could not handle it, and lower a limit if that was no accident.
 
         Args:
-            sent: when the call was sent, as :meth:`turn` gave it.
-            too_often: it said to slow down.
-            retry_after: seconds in which it wants no call at all.
+            sent: time at which the call was sent, as :meth:`turn` yielded it.
+            too_often: True if the provider asked to slow down (429).
+            retry_after: seconds in which the provider wants no calls, if it said so.
         """
         now = _now()
         if retry_after is not None:
             self._resume = max(self._resume, now + retry_after)
+        # The rate is measured from accepted calls only.
         if too_often and sent in self._sends:
             self._sends.remove(sent)
         times, share = (self._refusals, _TOO_OFTEN) if too_often else (self._errors, _TOO_MUCH)
         times.append(now)
         since = max(now - 10, self._sends[0] if self._sends else now)
         if retry_after is None and _latest(times, since) < _most_by_chance(share, _latest(self._sends, since)):
-            return  # some providers fail a call now and then, however few they are sent
+            return  # some providers fail a call now and then, even at a low rate
         if sent < self._cut:
-            return  # sent before the last cut could have an effect
+            return  # the call was sent before the last cut, so its failure does not show that a further cut is needed
         soon, self._cut = now - self._cut < _SOON, now
         latest = list(self._sends)[-_RECENT:]
         if too_often and len(latest) >= _ENOUGH and now > latest[0]:
             self._rate = (_FAR_BELOW if soon else _BELOW) * min(self._rate, len(latest) / (now - latest[0]))
-            self._sends.clear()  # a pause is not the provider's rate
+            self._sends.clear()  # the pause that follows must not lower the next measured rate
             self._refusals.clear()
         else:
             self._window = max(1.0, self._window / 2)
+            # From here on the limit grows by one per round of calls, as in congestion control of TCP.
             if not too_often:
                 self._doubles_to = self._window
 
     def held(self) -> str:
-        """How the provider slows the calls, in words; nothing if it does not."""
+        """Return a description of the provider's present rate limit; empty if there is none."""
         left = self._resume - _now()
         if left > 0:
             return f"the provider asked for no calls for another {left:.1f} s"
@@ -137,7 +142,7 @@ class AdaptiveLimiter:
 
     @property
     def at_once(self) -> int:
-        """Calls that may be under way now."""
+        """Number of calls that may be under way now."""
         return int(self._window)
 
     async def _place(self) -> None:
@@ -153,7 +158,7 @@ class AdaptiveLimiter:
             await self._breaker.sleep(due - now)
             now = _now()
         if math.isfinite(self._rate):
-            if now - self._due <= _CATCH_UP:  # else the rate is not what holds calls up
+            if now - self._due <= _CATCH_UP:  # grows only while calls come as fast as the rate allows
                 self._rate += _GROWTH * (1 + (now - self._cut) / 10)
             self._due = max(self._due, now - _CATCH_UP) + 1 / self._rate
 
@@ -163,10 +168,10 @@ def _latest(times: Sequence[float], since: float) -> int:
 
 
 def _most_by_chance(share: float, calls: int) -> float:
-    """Failures among so many calls from which on chance does not explain them."""
+    """Return the number of failures among *calls* from which on chance at a true *share* does not explain them."""
     return share * calls + _SURELY * math.sqrt(share * (1 - share) * calls)
 
 
 def _now() -> float:
-    """Seconds, by the clock of the event loop."""
+    """Return the time in seconds by the clock of the event loop."""
     return asyncio.get_running_loop().time()
