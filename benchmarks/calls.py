@@ -1,4 +1,4 @@
-"""What a paid call costs beside `litellm.acompletion` alone: `python -m benchmarks.calls`.
+"""Overhead of a paid call over `litellm.acompletion` alone: `python -m benchmarks.calls`.
 
 Both ask the same server, in a process of its own on 127.0.0.1. Plain calls are sent and forgotten; ours are priced,
 reserved, committed before and after, and counted.

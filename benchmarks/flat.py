@@ -84,7 +84,7 @@ def rt_register_teachers(register: Callable[..., None]) -> None:
 
 @frozen
 class Figures:
-    """What one run took."""
+    """Time and memory of one run."""
 
     pipeline: str
     samples: int

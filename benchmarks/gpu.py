@@ -34,7 +34,7 @@ PREAMBLE = 30
 
 @frozen
 class Rate:
-    """What one way of scoring reached."""
+    """Results of one way of scoring."""
 
     samples: float
     """A second."""

@@ -115,7 +115,7 @@ def ifd_spans(pairs: Sequence[Pair]) -> tuple[Span, ...]:
 
 
 def all_spans(pairs: Sequence[Pair]) -> tuple[Span, ...]:
-    """Those of IFD and of r-IFD."""
+    """Return the spans of IFD and of r-IFD."""
     frame = _frame()
     ways = (frame.instruction_given_response, frame.instruction_alone)
     return ifd_spans(pairs) + tuple(span for pair in pairs for way in ways for span in way(pair))

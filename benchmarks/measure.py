@@ -1,4 +1,4 @@
-"""What is measured: seconds of works that take turns, the machine's matrix rate, the work that a job needs, memory."""
+"""Measurements: seconds of tasks that take turns, the machine's matrix rate, the work that a job needs, memory."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from rt_framework.scoring import ForwardBatch
 from rt_framework.spans import EncodedSpan
 
 Works = dict[str, Callable[[], Any]]
-"""What is timed, by name."""
+"""The functions that are timed, by name."""
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """How long *work* takes, and what it gives."""
+    """Return the seconds that *work* takes, and its result."""
     gc.collect()
     start = time.perf_counter()
     result = work()
@@ -35,7 +35,7 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 
 @frozen
 class Rounds:
-    """What one work took and gave, a round each."""
+    """Seconds and results of one task, one for each round."""
 
     seconds: list[float] = field(factory=list)
     results: list[Any] = field(factory=list)
@@ -145,7 +145,7 @@ def _status(name: str) -> int:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Where this was measured, with which versions."""
+    """Return the machine and the versions of this measurement."""
     packages = ("rt-framework", "torch", "transformers", "numpy")
     facts: dict[str, Any] = {name: metadata.version(name) for name in packages}
     facts |= {

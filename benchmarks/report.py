@@ -26,7 +26,7 @@ from rt_framework.plugin import Host, structure
 from rt_framework.report import write_report
 
 WORDS = ("coffee", "why", "the", "stops early begins", "zzzz", "item 4242", "e")
-"""What is searched: rare, common, several words, nothing, one sample, nearly all."""
+"""Words to search for: rare, common, several words, nothing, one sample, nearly all."""
 
 _SEARCH = """(word) => new Promise((done) => {
   const input = document.getElementById("search");

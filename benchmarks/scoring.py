@@ -115,7 +115,7 @@ def onednn_rate(dtype: torch.dtype) -> float:
 
 
 def figures(found: dict[str, Rounds], cost: Cost, one_tokens: int, whole_tokens: int) -> dict[str, Any]:
-    """What the rounds say; the published procedure feeds so many tokens in each job."""
+    """Return the figures of all rounds, given the tokens that the published procedure feeds in each job."""
     lines, batches = found["one"].results[-1]
     rate = statistics.median(found["rate"].results + found["rate again"].results)
     needed, fed = cost.needed(batches), sum(batch.tokens for batch in batches)
@@ -135,7 +135,7 @@ def figures(found: dict[str, Rounds], cost: Cost, one_tokens: int, whole_tokens:
 
 
 def agreement(lines: list[dict[str, Any]], losses: list[float]) -> dict[str, Any]:
-    """How far our losses and scores are from the published procedure's."""
+    """Return the distance of our losses and scores from those of the published procedure."""
     ours = [[_mean(line["losses"][name]) for name in IFD_LOSSES] for line in lines]
     theirs = [losses[at : at + 2] for at in range(0, len(losses), 2)]
     both = list(zip(ours, theirs, strict=True))

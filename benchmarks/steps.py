@@ -1,4 +1,4 @@
-"""What each step of the engine gains, and where the time of a packed batch goes: `python -m benchmarks.steps`."""
+"""Gain of each step of the engine, and the time of a packed batch by part: `python -m benchmarks.steps`."""
 
 from __future__ import annotations
 

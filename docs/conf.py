@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: the repository's Markdown as it lies there; docs/index.md gives the navigation."""
+"""Configuration of Sphinx: the site is made of the repository's Markdown files; docs/index.md gives the navigation."""
 
 from __future__ import annotations
 

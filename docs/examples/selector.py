@@ -17,7 +17,7 @@ class MarginSettings:
     metric: str
     """The metric that decides."""
     margin: float = 0.05
-    """How much higher a rewrite must be."""
+    """Least amount by which a rewrite must be higher."""
 
 
 @frozen

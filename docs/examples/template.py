@@ -22,7 +22,7 @@ class Labels:
         return f"Question: Which question does this text answer?\n{pair.response}\nAnswer: "
 
     def header(self) -> str:
-        """What stands before a response with the instruction taken out."""
+        """Return the text before a response with the instruction taken out."""
         return "Answer: "
 
 

@@ -31,7 +31,7 @@ class PictureSettings:
     path: str
     """File to write."""
     share: float = 0.6
-    """How much of the run is done by then, 0 … 1."""
+    """Share of the run that is done by then, 0 … 1."""
     columns: int = 80
     """Width of the terminal."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
-from rt_framework.kit.fences import earlier, fenced, json_form, marker_form, token_of
+from rt_framework.kit.fences import answer_form, earlier, fenced, repair_note, token_of
 from rt_framework.kit.parsing import MalformedError, json_parts, lacking, marked_parts, visible
 from rt_framework.kit.refusals import refuses
 from rt_framework.model import Pair, Reply, Request, Sampling, Turn, Unparsed, digest
@@ -33,11 +33,6 @@ _PARTS = {
     "first": "the mark of the first answer, as a number and nothing else",
     "second": "the mark of the second answer, as a number and nothing else",
 }
-_JSON_FORM = "Answer with one JSON object and nothing else. Its keys, in this order:"
-_MARKER_FORM = """\
-Answer in the form below and write nothing before or after it. Copy the lines in double brackets exactly, each once; \
-put your own text in place of each line in angle brackets."""
-_REPAIR = "This is attempt {attempt}: an earlier answer could not be used. Keep strictly to the form."
 
 _NUMBER = re.compile(r"[0-9]{1,2}(?:\.[0-9]+)?")
 _MARKS = [half / 2 for half in range(2, 21)]
@@ -99,8 +94,8 @@ class Pairwise:
     def _lines(self, pair: Pair, index: int, structured: bool) -> list[str]:
         token = self._token(pair)
         answers = [fenced("first", token, pair.response), fenced("second", token, self._second.response)]
-        form = [_JSON_FORM, json_form(_PARTS)] if structured else [_MARKER_FORM, marker_form(_PARTS, token)]
-        repair = [_REPAIR.format(attempt=index + 1)] if index else []
+        form = answer_form(_PARTS, token, structured)
+        repair = repair_note(index)
         return [*_asked(pair, token), "The two answers:", *answers, _ASKED, "\n".join(form), *repair]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rt_framework.errors import ConfigError
-from rt_framework.plugin import suggestion
+from rt_framework.plugin import named
 
 PIPELINES: dict[str, tuple[dict[str, Any], ...]] = {
     # Selective Reflection-Tuning, arXiv 2402.10110.
@@ -36,6 +35,4 @@ def pipeline(name: str) -> tuple[dict[str, Any], ...]:
     Raises:
         ConfigError: there is no such pipeline.
     """
-    if name not in PIPELINES:
-        raise ConfigError(f"unknown pipeline '{name}'.{suggestion(name, PIPELINES)} Known: {', '.join(PIPELINES)}.")
-    return PIPELINES[name]
+    return named("pipeline", name, PIPELINES)

@@ -18,10 +18,9 @@ from attrs import field, frozen
 
 from rt_framework.config import Builder
 from rt_framework.data import Destination, claim, column_names, find_shape, paths_in, whole
-from rt_framework.errors import ConfigError
 from rt_framework.export.preferences import Preference, Preferences, preferences
 from rt_framework.model import Pair
-from rt_framework.plugin import Host, suggestion
+from rt_framework.plugin import Host, named
 from rt_framework.protocols import Format
 from rt_framework.rundir import Finished, finished, results
 
@@ -147,9 +146,7 @@ def find_pack(name: str) -> Pack:
     Raises:
         ConfigError: there is no such pack.
     """
-    if name not in PACKS:
-        raise ConfigError(f"unknown pack '{name}'.{suggestion(name, PACKS)} Known: {', '.join(PACKS)}.")
-    return PACKS[name]
+    return named("pack", name, PACKS)
 
 
 # --- writing ----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from rt_framework.plugin.host import Host, Reporters, close_reporters, packaged, with_defaults
 from rt_framework.plugin.options import Option
 from rt_framework.plugin.progress import Tally, Traffic
-from rt_framework.plugin.registry import Entry, suggestion
+from rt_framework.plugin.registry import Entry, named, suggestion
 from rt_framework.plugin.structuring import field_names, structure
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Traffic",
     "close_reporters",
     "field_names",
+    "named",
     "packaged",
     "structure",
     "suggestion",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import attrs
 from attrs import frozen
 
-from rt_framework.errors import PluginError
+from rt_framework.errors import ConfigError, PluginError
 from rt_framework.hookspecs import KINDS
 from rt_framework.plugin.options import Option, options_of
+
+T = TypeVar("T")
 
 
 @frozen
@@ -82,6 +84,17 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` when a known name is near, else an empty text."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def named(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """Return the entry of *table* called *name*.
+
+    Raises:
+        ConfigError: there is no such entry; the message names the nearest one and all others.
+    """
+    if name not in table:
+        raise ConfigError(f"unknown {kind} '{name}'.{suggestion(name, table)} Known: {', '.join(table)}.")
+    return table[name]
 
 
 class Registry:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from rt_framework.errors import ConfigError
-from rt_framework.plugin import suggestion
+from rt_framework.plugin import named
 
 
 @frozen
@@ -56,6 +55,4 @@ def preset(name: str) -> Preset:
     Raises:
         ConfigError: there is no preset of that name.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}'.{suggestion(name, PRESETS)} Known: {', '.join(PRESETS)}.")
-    return PRESETS[name]
+    return named("preset", name, PRESETS)

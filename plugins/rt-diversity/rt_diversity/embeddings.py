@@ -38,7 +38,7 @@ class Embedded:
 
     @property
     def weights(self) -> Places:
-        """How many samples have each text."""
+        """Number of samples with each text."""
         return np.bincount(self.of, minlength=len(self.vectors))
 
 

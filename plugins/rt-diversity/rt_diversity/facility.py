@@ -29,16 +29,16 @@ Columns = Callable[[int], tuple[Any, Fixed]]
 
 @frozen
 class Picks:
-    """What was picked, and what each vector is like."""
+    """The picked vectors, and for each vector the pick that it is most like."""
 
     order: list[int]
     """Picked vectors, the first pick first. They end early where no other would add anything."""
     gains: list[float]
-    """What each of them added to F."""
+    """Increase of F by each pick."""
     like: Places
     """For each vector the pick it is most like, as a place in *order*; -1 for one that is like none."""
     similarity: Fixed
-    """How much so."""
+    """Similarity of each vector to that pick."""
 
 
 def columns(vectors: Vectors, neighbours: int) -> Columns:

@@ -23,7 +23,7 @@ class Ranked:
     """The rank from 1 of the row at each place; 0 where there is no valid score."""
 
     def reason(self, row: Scored, place: int) -> str:
-        """Where the row at a place stands, or why it stands nowhere."""
+        """Return the rank of the row at a place in words, or the reason why it has none."""
         score = row.scores[self.metric]
         if self.ranks[place]:
             return f"rank {self.ranks[place]} of {len(self.places)} by {self.metric} ({score.value:.4g})"

@@ -43,7 +43,7 @@ class Picked:
         return cls(rows, places, vector, picks, chosen, {place: turn for turn, place in enumerate(chosen, 1)})
 
     def gain(self, turn: int) -> float | None:
-        """What the pick of a turn added; nothing where nothing was left."""
+        """Return the increase by the pick of a turn; ``None`` where nothing was left to pick."""
         return self.picks.gains[turn - 1] if turn <= len(self.picks.gains) else None
 
     def like(self, place: int) -> tuple[str, int] | None:
@@ -192,7 +192,7 @@ class ClusterStratified:
 
 @frozen
 class _Strata:
-    """Where rows stand in their clusters."""
+    """Ranks of rows within their clusters."""
 
     cluster: dict[int, int]
     """The cluster of each row that has one, from 0."""

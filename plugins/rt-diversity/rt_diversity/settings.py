@@ -21,7 +21,7 @@ class FacilitySettings:
     first: float = 0.2
     """Share of the samples with a valid score that are candidates, the best by *metric*, in (0, 1]; rounded up."""
     order: Literal["higher", "lower"] = "higher"
-    """Which values of *metric* are better."""
+    """Better values of *metric*."""
     fraction: float | None = None
     """Share of the samples with a valid score to select, at most *first*; rounded up to whole samples."""
     count: int | None = None
@@ -29,7 +29,7 @@ class FacilitySettings:
     neighbours: int = 200
     """Similarities kept for each candidate where more than 5,000 texts differ; up to there all are."""
     text: Text = "whole"
-    """What is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
+    """Text that is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
     model: str = DEFAULT_MODEL
     """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
     batch_size: int = 32
@@ -47,7 +47,7 @@ class KCenterSettings:
     count: int | None = None
     """Number of samples to select, at least 1."""
     text: Text = "whole"
-    """What is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
+    """Text that is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
     model: str = DEFAULT_MODEL
     """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
     batch_size: int = 32
@@ -69,11 +69,11 @@ class ClusterSettings:
     each: int | None = None
     """Number of samples to select from each cluster, at least 1; all of a smaller one."""
     order: Literal["higher", "lower"] = "higher"
-    """Which values of *metric* are better."""
+    """Better values of *metric*."""
     seed: int = 0
     """Another seed starts k-means elsewhere."""
     text: Text = "whole"
-    """What is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
+    """Text that is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
     model: str = DEFAULT_MODEL
     """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
     batch_size: int = 32
@@ -83,4 +83,4 @@ class ClusterSettings:
 
 
 EncoderSettings = FacilitySettings | KCenterSettings | ClusterSettings
-"""Those with ``model``, ``batch_size`` and ``device``."""
+"""Settings classes with ``model``, ``batch_size`` and ``device``."""

@@ -22,7 +22,7 @@ class Grading:
     """A question that is answered by a grade."""
 
     name: str
-    """What its losses are called. Another prompt needs another name."""
+    """Name of its losses. Another prompt needs another name."""
     prompt: str
     """Everything before the grade, with ``{instruction}`` and, where it is judged, ``{response}``."""
 
@@ -75,7 +75,7 @@ QUALITY = Grading(
 
 
 class Complexity:
-    """How complex the instruction is."""
+    """Complexity of the instruction."""
 
     direction = "higher"
     valid = Range()
@@ -91,7 +91,7 @@ class Complexity:
 
 
 class Quality(Complexity):
-    """How good the response is."""
+    """Quality of the response."""
 
     grading = QUALITY
 

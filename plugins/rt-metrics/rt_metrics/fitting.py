@@ -1,4 +1,4 @@
-"""How well a response fits the student that is to learn it."""
+"""Metrics of the fit between a response and the student that is to learn it."""
 
 from __future__ import annotations
 

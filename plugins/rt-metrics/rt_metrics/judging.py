@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rt_framework import Pair, Reply, Request, Sampling, Turn, Unparsed
-from rt_framework.kit.fences import earlier, fenced, json_form, marker_form, token_of
+from rt_framework.kit.fences import answer_form, earlier, fenced, repair_note, token_of
 from rt_framework.kit.parsing import MalformedError, json_parts, lacking, marked_parts, visible
 
 _SYSTEM = """\
@@ -24,11 +24,6 @@ _ASKED: Mapping[str, str] = {
 }
 _SCALE = "The grade is a number from 0, the worst, to 5, the best; halves are allowed."
 _PARTS = {"score": "the grade, as a number and nothing else", "reason": "why, in one to three sentences"}
-_JSON_FORM = "Answer with one JSON object and nothing else. Its keys, in this order:"
-_MARKER_FORM = """\
-Answer in the form below and write nothing before or after it. Copy the lines in double brackets exactly, each once; \
-put your own text in place of each line in angle brackets."""
-_REPAIR = "This is attempt {attempt}: an earlier answer could not be used. Keep strictly to the form."
 
 _NUMBER = re.compile(r"[0-9](?:\.[0-9]+)?")
 _GRADES = [half / 2 for half in range(11)]
@@ -71,8 +66,8 @@ class Judgement:
 
     def _lines(self, pair: Pair, index: int, structured: bool) -> list[str]:
         token = token_of(pair)
-        form = [_JSON_FORM, json_form(_PARTS)] if structured else [_MARKER_FORM, marker_form(_PARTS, token)]
-        repair = [_REPAIR.format(attempt=index + 1)] if index else []
+        form = answer_form(_PARTS, token, structured)
+        repair = repair_note(index)
         return [*_shown(pair, token), self._asked, _SCALE, "\n".join(form), *repair]
 
 

@@ -52,7 +52,7 @@ class FittedLengthResidual(_Response):
         self.slope = slope
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """How far IFD lies above the line."""
+        """Distance of IFD above the line."""
         return _ifd(losses) - (self.level + self.slope * _log_length(losses))
 
 

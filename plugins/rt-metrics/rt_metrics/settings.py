@@ -21,8 +21,8 @@ class AlpaGasusSettings:
     at_least: float = field(default=4.5, validator=_on_the_scale)
     """Lowest score that is kept, 0 to 5."""
     dimension: Literal["accuracy", "helpfulness"] = "accuracy"
-    """What is judged."""
+    """Quality that is judged."""
     on_failure: Literal["keep", "drop"] = "keep"
-    """What becomes of a sample that the teacher gave no usable score."""
+    """Fate of a sample that the teacher gave no usable score."""
     max_tokens: int = 256
     """Longest answer in tokens, the reason included; a longer one is cut off and not used."""

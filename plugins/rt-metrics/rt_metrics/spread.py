@@ -22,7 +22,7 @@ def step(number: float) -> int:
 
 
 class Spread:
-    """How numbers ≥ 0 are spread: a count for each step, two megabytes, whatever is added and in whatever order."""
+    """Distribution of numbers ≥ 0 as counts for each step: two megabytes, however many values come in any order."""
 
     def __init__(self) -> None:
         self._counts = array("Q", [0]) * ((_HIGH - _LOW + 1) * STEPS)

@@ -1,4 +1,4 @@
-"""What a run tells, as MLflow holds it: params, tags, metrics and a report."""
+"""Facts of a run in the form that MLflow stores: params, tags, metrics and a report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def clean(value: object) -> str:
 
 
 def params(event: RunStarted) -> dict[str, str]:
-    """What shapes the result: the rows, the config without its limits, and what the run directory stands on."""
+    """Return the facts that shape the result: the rows, the config without its limits, and the frozen facts."""
     asked = {key: value for key, value in event.config.items() if key != "limits"}
     facts = {f"facts.{key}": value for key, value in _flat(event.facts).items()}
     found = {"rows": event.total, **_flat(asked), **facts}
@@ -44,7 +44,7 @@ def identity(event: RunStarted) -> dict[str, str]:
 
 
 def tags(event: RunStarted) -> dict[str, str]:
-    """What may change between two runs of a directory: where it lies, its limits; and the notes, as the description."""
+    """Return the facts that may change between two runs of a directory: its path, its limits, and the notes."""
     where = str(Path(event.run_dir).absolute())
     told = {"mlflow.note.content": "\n\n".join(event.notes), "rt.run_dir": where, "rt.end": "not yet"}
     limits = _flat({"limits": event.config.get("limits", {})})
@@ -73,7 +73,7 @@ def progress(event: Progress) -> Metrics:
 
 
 def account(summary: Summary) -> Metrics:
-    """How the run ended; failures and scores are those of the whole directory."""
+    """Return the results of the run; failures and scores are those of the whole directory."""
     scores = {
         f"scores/{named(shift.metric)}/{what}": value
         for shift in summary.shifts

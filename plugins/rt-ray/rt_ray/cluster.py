@@ -64,7 +64,7 @@ class Cluster:
 
     @property
     def died(self) -> tuple[type[Exception], ...]:
-        """What is raised in place of a result when a worker has ended, whatever ended it."""
+        """Errors that Ray raises in place of a result when a worker has ended for any reason."""
         errors = self._ray.exceptions
         return (errors.RayActorError, errors.OutOfMemoryError, errors.NodeDiedError, errors.WorkerCrashedError)
 
@@ -88,7 +88,7 @@ class Cluster:
         return max(os.cpu_count() or 1, round(asked + 0.5))
 
     def _check(self, found: dict[str, float]) -> None:
-        """Whether the workers fit: Ray would wait for ever for what is not there."""
+        """Check that the workers fit the cluster: Ray would wait for ever for resources that it lacks."""
         for kind, each in (("GPU", self._gpus), ("CPU", self._settings.cpus)):
             there = found.get(kind, 0.0)
             if each * self.workers > there:

@@ -156,7 +156,7 @@ class RayExecutor:
 
 
 class _Died(str):
-    """Why a worker has ended, as Ray tells it."""
+    """Return Ray's reason for the end of a worker."""
 
     @classmethod
     def of(cls, error: Exception) -> _Died:

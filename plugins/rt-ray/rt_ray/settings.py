@@ -7,7 +7,7 @@ from attrs import field, frozen, validators
 
 @frozen
 class RaySettings:
-    """Which cluster, and how many workers."""
+    """Options of the cluster and its workers."""
 
     address: str | None = None
     """``auto``, ``HOST:PORT`` or ``ray://HOST:10001``; none: what ``RAY_ADDRESS`` says, else a cluster on this machine

@@ -1,4 +1,4 @@
-"""What runs on the cluster: a process with one student, which does one piece of work at a time."""
+"""The worker on the cluster: a process with one student, which does one piece of work at a time."""
 
 from __future__ import annotations
 

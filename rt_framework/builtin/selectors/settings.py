@@ -30,9 +30,9 @@ class TopSettings:
     count: int | None = None
     """Number of samples to select, at least 1."""
     of: Literal["valid", "all"] = "valid"
-    """What *fraction* is a share of: the samples with a valid score, or all samples."""
+    """Set that *fraction* is a share of: the samples with a valid score, or all samples."""
     order: Literal["higher", "lower"] = "higher"
-    """Which values rank first."""
+    """Values that rank first."""
 
 
 @frozen

@@ -31,7 +31,7 @@ class GateSettings:
     """Options of the stage ``gate``."""
 
     metrics: dict[str, Range]
-    """What each metric of the kept version must be."""
+    """Range that each metric of the kept version must lie in."""
 
 
 @frozen
@@ -47,7 +47,7 @@ class MeasureSettings:
     """Options of the stage ``measure``."""
 
     metrics: tuple[str, ...]
-    """What to score for the report."""
+    """Metrics to score for the report."""
 
 
 @frozen

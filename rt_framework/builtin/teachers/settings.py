@@ -78,7 +78,7 @@ class LiteLLMSettings:
     api_base: str | None = field(default=None, validator=_check_api_base)
     """Address of the server, where it is not the provider's own."""
     structured: bool | None = None
-    """Whether the model holds to a JSON schema; left out, litellm's model list decides."""
+    """True if the model holds to a JSON schema; left out, litellm's model list decides."""
     extra: dict[str, str | int | float | bool] = field(factory=dict, validator=_check_extra)
     """Further provider parameters to send, such as ``reasoning_effort``. Never a key."""
     input_price: float | None = field(default=None, validator=within(least=0, most=_MOST_PRICE))
@@ -105,4 +105,4 @@ class ReplaySettings:
     path: str
     """JSONL file; each line has ``reflection``, ``pair`` (the pair's hash), ``index`` and ``text``."""
     structured: bool = True
-    """Whether the answers are JSON, as a teacher with structured output gives, or text with markers."""
+    """True if the answers are JSON, as a teacher with structured output gives; false for text with markers."""

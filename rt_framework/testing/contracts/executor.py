@@ -38,7 +38,7 @@ class ExecutorContract(PluginContract):
             )
 
     def test_results_are_those_of_the_work(self) -> None:
-        """What work gives here it gives there, and again."""
+        """Work gives the same result in a worker as in this process, each time."""
         expected = _losses(FakeStudent())
         with self._started() as executor:
             for found in asyncio.run(_all(executor, _losses, _losses)):

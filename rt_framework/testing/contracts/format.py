@@ -87,7 +87,7 @@ class FormatContract(PluginContract):
             assert found is False, f"expected detect to say False to {path.name}, found {found!r}"
 
     def test_a_broken_file_is_a_data_error(self, tmp_path: Path) -> None:
-        """What cannot be read is a ``DataError`` that names the file."""
+        """A file that cannot be read is a ``DataError`` that names it."""
         path = self.place(tmp_path, "broken")
         self.break_it(path)
         self._error(path)

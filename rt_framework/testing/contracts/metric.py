@@ -89,7 +89,7 @@ class MetricContract(PluginContract):
             ) from error
 
     def test_a_pair_without_losses_has_no_value(self, tmp_path: Path) -> None:
-        """Where the student finds no loss there is no number, neither 0 nor any other."""
+        """A score without a loss is no number, neither 0 nor any other."""
         made = self.make()
         self.asked(made)
         try:

@@ -87,7 +87,7 @@ class ReflectionContract(PluginContract):
             )
 
     def test_a_later_request_differs(self) -> None:
-        """What is sent after an unusable answer is not the same again."""
+        """The request after an unusable answer differs from the one before it."""
         sent = [evolve(self._request(index), index=0) for index in range(3)]
         for at, request in enumerate(sent[1:], 1):
             assert request != sent[0], f"request {at} is the first again; change temperature, seed or prompt with index"

@@ -65,7 +65,7 @@ class SelectorContract(_ByScores):
     """Contract of a selector between versions of a sample. Order and ties do not matter if it reads no score."""
 
     def test_kept_is_a_candidate(self) -> None:
-        """What is kept is the name of one of the candidates."""
+        """The kept version is the name of one of the candidates."""
         for rows in _rounds(self.needs()):
             choice = self._choose(rows)
             names = [row.version.name for row in rows]

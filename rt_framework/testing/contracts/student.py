@@ -122,7 +122,7 @@ class StudentContract(PluginContract):
                 )
 
     def test_losses_of_tokens_add_up(self) -> None:
-        """Where it gives losses by token, they add up to the sum, one and a rank of 1 or more for each target."""
+        """Losses by token add up to the sum, with one loss and a rank of 1 or more for each target."""
         batch = self._encoded([evolve(span, by_token=True) for span in self._plain()])
         losses = self.student().score(batch)
         if not any(loss.token_nll for loss in losses):

@@ -134,7 +134,7 @@ class TeacherContract(PluginContract):
         )
 
     def test_failures_are_teacher_errors(self) -> None:
-        """What fails is a ``TeacherError`` of a known kind; nothing else is raised, and no reply is made up."""
+        """A failure is a ``TeacherError`` of a known kind; nothing else is raised, and no reply is made up."""
         for name, found, _ in self._each(*_UNANSWERED, *_ODD):
             good = isinstance(found, TeacherError) or (name in _ODD and not isinstance(found, Exception))
             assert good, f"{name}: expected a TeacherError, found {found!r:.300}; map every failure to a kind"
