@@ -32,8 +32,8 @@ from rt_framework.concurrency import StopSignal
 from rt_framework.config import Limits
 from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sampling, Turn
-from rt_framework.plugin import Reporters, Tally
-from rt_framework.teacher import Calls
+from rt_framework.plugin import Reporters
+from rt_framework.teacher import Answers
 from rt_framework.testing.server import FaultServer
 
 _TEXT = "Explain how a cork, a leaf and a boat float on water. " * 12
@@ -142,16 +142,16 @@ def ours(url: str, count: int, concurrency: int) -> None:
 
 async def _ours(asked: LiteLLMTeacher, ledger: Ledger, count: int, concurrency: int) -> None:
     limits = Limits(concurrency=concurrency, budget_usd=1e6)
-    calls = Calls(asked, ledger, limits, Tally(Reporters([])), StopSignal())
+    answers = Answers(asked, ledger, limits, Reporters([]), StopSignal())
     waiting = iter(requests(count))
 
     async def worker() -> None:
         for request in waiting:
-            answer = await calls.answer(request, first=True)
+            answer = await answers.answer(request, first=True)
             assert answer.reply is not None, answer.error
 
     await asyncio.gather(*(worker() for _ in range(concurrency)))
-    await calls.close()
+    await answers.close()
 
 
 def profile(work: Any) -> Counter[str]:

@@ -18,7 +18,7 @@ from benchmarks.jobs import HELD
 from benchmarks.measure import loaded_memory, peak_memory, seconds
 from rt_framework.config import Data, ScoringConfig
 from rt_framework.data import open_source
-from rt_framework.events import Progress
+from rt_framework.events import Summary
 from rt_framework.jobs.scoring import score_file
 from rt_framework.kit.packing import PrefixRow
 from rt_framework.kit.parts import Spec
@@ -50,15 +50,16 @@ def main(samples: int, metrics: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = write_samples(Path(folder, "rows.jsonl"), samples)
         before = loaded_memory()
-        took, done = seconds(lambda: score(data, Path(folder, "scores.jsonl"), metrics))
+        took, summary = seconds(lambda: score(data, Path(folder, "scores.jsonl"), metrics))
         grown = peak_memory() - before
+    student = summary.progress.student
     click.echo(
-        f"{samples} samples: {took:.1f} s, {1e6 * took / samples:.0f} µs a sample, {done.forward_tokens} tokens fed, "
-        f"{done.reused_losses} losses known, {grown / 2**20:.0f} MiB above the start"
+        f"{samples} samples: {took:.1f} s, {1e6 * took / samples:.0f} µs a sample, {student.tokens} tokens fed, "
+        f"{student.reused} losses known, {grown / 2**20:.0f} MiB above the start"
     )
 
 
-def score(data: Path, out: Path, metrics: Sequence[str]) -> Progress:
+def score(data: Path, out: Path, metrics: Sequence[str]) -> Summary:
     """`rt score`."""
     HELD["student"] = Packing()
     host = Host(modules=["benchmarks.jobs"], only=[], strict=True)

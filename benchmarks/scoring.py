@@ -123,7 +123,7 @@ def figures(found: dict[str, Rounds], cost: Cost, one_tokens: int, whole_tokens:
         "speedup_one_version": found["one published"].median / found["one"].median,
         "speedup_lazy_job": found["whole published"].median / found["whole"].median,
         "token_ratio_one_version": fed / one_tokens,
-        "token_ratio_lazy_job": found["whole"].results[-1].progress.forward_tokens / whole_tokens,
+        "token_ratio_lazy_job": found["whole"].results[-1].progress.student.tokens / whole_tokens,
         "token_floor_one_version": fed / len(PrefixRow.of([span for batch in batches for span in batch.spans]).ids),
         "gemm_share": needed / found["one"].median / rate,
         "gemm_share_onednn": needed / found["one"].median / statistics.median(found["rate by oneDNN"].results),

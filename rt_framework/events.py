@@ -13,6 +13,7 @@ class RunStarted:
     """Event: the run is about to begin."""
 
     run_dir: str
+    """The run directory; the file that is written for the job ``score``."""
     notes: tuple[str, ...]
     """Lines that a user should read first: the teacher, the student, the data format that was found."""
     total: int | None
@@ -23,6 +24,8 @@ class RunStarted:
     """The requested configuration as plain values: ``config`` of the manifest."""
     facts: Mapping[str, Any] = field(factory=dict)
     """The facts of the run directory that may not change: ``frozen`` of the manifest."""
+    job: str = "run"
+    """The job that begins: ``run``, ``score`` or ``judge``."""
 
 
 @frozen
@@ -57,55 +60,90 @@ class StageProgress:
 
 
 @frozen
+class SampleCounts:
+    """Counts of samples and of the choices between their versions, in this process."""
+
+    finished: int = 0
+    total: int | None = None
+    outcomes: Mapping[str, int] = field(factory=dict)
+    """Finished samples by outcome."""
+    share: float = 0.0
+    """Share of the stages that the samples have passed, of all that they have to pass, from 0 to 1."""
+    decisions: Mapping[str, int] = field(factory=dict)
+    """Choices so far, by the version that won: the ``rewrite``, or the ``current`` one that the sample had before."""
+    gains: Mapping[str, float] = field(factory=dict)
+    """Mean of the chosen version's value minus that of the current one, where both are valid, by metric that a choice
+    read."""
+
+
+@frozen
+class TeacherCounts:
+    """Counts of teacher calls in this process."""
+
+    calls: int = 0
+    """Requests sent."""
+    retries: int = 0
+    """Requests that were not the first for their pair and reflection."""
+    answered: int = 0
+    """Answers received, usable or not."""
+    reused: int = 0
+    """Answers taken from the ledger."""
+    tokens: int = 0
+    """Tokens of the received answers."""
+    under_way: int = 0
+    """Calls in flight; 0 for questions that a provider has in batches."""
+    at_once: int = 0
+    """Number of calls that may be in flight now; it moves between 1 and ``limits.concurrency``."""
+    throttled: str = ""
+    """The way in which provider or budget slow the calls down, in words; empty if they do not."""
+
+
+@frozen
+class Money:
+    """Amounts in nano-dollars."""
+
+    paid: int = 0
+    """Cost of the answers that this process received."""
+    spent: int = 0
+    """Amount that all runs of the directory have paid or may have paid."""
+    reserved: int = 0
+    """Most that the calls in flight can cost; not included in ``spent``."""
+    budget: int | None = None
+    """Most that all runs of the directory together may spend."""
+    projected: int | None = None
+    """Cost of the whole job at the rate of this process; ``None`` while there is too little to estimate it from."""
+    priced: bool = True
+    """True if the teacher's price is known. If not, no amount here says what the calls cost."""
+
+
+@frozen
+class StudentCounts:
+    """Counts of the student's work in this process."""
+
+    tokens: int = 0
+    """Tokens fed to the student."""
+    passes: int = 0
+    """Forward passes."""
+    reused: int = 0
+    """Losses taken from the ledger."""
+
+
+@frozen
 class Progress:
     """Event: counts so far. Sent at least once a second; a reporter may draw less often."""
 
-    finished: int
-    total: int | None
-    calls: int
-    """Teacher requests sent in this process."""
-    retries: int
-    """Calls that were not the first for their pair and reflection."""
-    reused_calls: int
-    """Answers taken from the ledger."""
-    teacher_tokens: int
-    nano_dollars: int
-    forward_tokens: int
-    """Tokens fed to the student in this process."""
-    reused_losses: int
-    outcomes: Mapping[str, int]
-    seconds: float
-    decisions: Mapping[str, int] = field(factory=dict)
-    """Choices so far, by the version that won: the ``rewrite`` or the ``held`` one."""
-    held: str = ""
-    """The way in which the provider slows the calls down, in words; empty if it does not."""
-    share: float = 0.0
-    """Share of the stages that the samples have passed, of all that they have to pass, from 0 to 1."""
-    spent: int = 0
-    """Nano-dollars that all runs of the directory have paid or may have paid; ``nano_dollars`` covers this process
-    only."""
+    samples: SampleCounts = SampleCounts()
+    teacher: TeacherCounts = TeacherCounts()
+    money: Money = Money()
+    student: StudentCounts = StudentCounts()
     stages: tuple[StageProgress, ...] = ()
     """Counts of each stage, in the order of the pipeline."""
-    under_way: int = 0
-    """Teacher calls in flight; 0 for questions that a provider has in batches."""
-    at_once: int = 0
-    """Number of calls that may be in flight now; it moves between 1 and ``limits.concurrency``."""
-    reserved: int = 0
-    """Nano-dollars that the calls in flight can cost at most; not included in ``spent``."""
-    budget: int | None = None
-    """Nano-dollars that all runs of the directory together may spend."""
-    projected: int | None = None
-    """Nano-dollars that the whole job will have cost at the rate of this process; ``None`` while there is too little to
-    estimate it from."""
-    gains: Mapping[str, float] = field(factory=dict)
-    """Mean of the kept version's value minus that of the version held before, where both are valid, by metric that a
-    choice read."""
+    seconds: float = 0.0
+    """Seconds since this process began the run."""
     still: float = 0.0
     """Seconds since something was last answered, computed or finished."""
     waiting: str = ""
     """The event that the run waits for, in words."""
-    priced: bool = True
-    """True if the teacher's price is known. If not, no amount of money in this event says what the calls cost."""
 
 
 @frozen
@@ -201,6 +239,7 @@ class RunFailed:
     """Class of the error: ``Interrupted``, ``BudgetReached``, ``FatalTeacherError``, …"""
     reason: str
     """Cause in words, without the secrets of the environment."""
+    job: str = "run"
 
 
 @frozen
@@ -208,3 +247,4 @@ class RunFinished:
     """Event: the run is over and everything is on disk."""
 
     summary: Summary
+    job: str = "run"

@@ -14,7 +14,6 @@ from rt_framework.jobs.running import RunMode, run
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Reply, Request, Sample, Sampling, Usage, Version, digest
 from rt_framework.plugin.host import Host, Reporters
-from rt_framework.plugin.progress import Tally
 from rt_framework.spans import SpanLoss
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
@@ -71,9 +70,9 @@ def sample(number: int = 0, **parts: Any) -> Sample:
     return Sample(f"sample-{number}", number, (Version("original", pair(number, **parts)),))
 
 
-def tally() -> Tally:
-    """Counters that nobody watches."""
-    return Tally(Reporters([]))
+def nobody() -> Reporters:
+    """Reporters of a run that nobody watches."""
+    return Reporters([])
 
 
 def as_it_is(student: Any) -> Any:

@@ -12,7 +12,7 @@ from rt_framework.scoring.presets import preset
 from rt_framework.scoring.scores import Scoring
 from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.testing import FakeStudent
-from tests.run_helpers import pair, tally
+from tests.run_helpers import pair
 
 PAIRS = [pair(number) for number in range(20)]
 BOTH = ("ifd", "r-ifd")
@@ -26,7 +26,7 @@ async def scoring(ledger, student=None, preset_name="selective-rt", metrics=None
     chosen = preset(preset_name)
     executor = LocalExecutor()
     executor.start(lambda: student)
-    losses = Losses(student.fingerprint, executor, ledger, tally(), batch_tokens)
+    losses = Losses(student.fingerprint, executor, ledger, batch_tokens)
     chain = Scoring(
         metrics=lambda name: (metrics or {}).get(name) or make("metrics", name),
         frame=PresetSpans(chosen, make("templates", chosen.template), chosen.limit(chosen.template)),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rt_framework.errors import BudgetReached, FatalTeacherError, RtError
-from rt_framework.teacher import calls
+from rt_framework.teacher import sending
 from rt_framework.testing.attacks import ATTACKS, PAUSES, Attack, redirect, retry_after
 from rt_framework.testing.server import FaultServer
 from rt_framework.testing.wire import completion, message
@@ -52,13 +52,13 @@ def _environment(monkeypatch):
     for name in ("openai", *ROUTES):
         monkeypatch.setenv(f"{name.upper()}_API_KEY", KEY)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
-    pause = calls._pause
+    pause = sending._pause
 
     def none(*args):
         pause(*args)  # what it refuses stays refused
         return 0.0
 
-    monkeypatch.setattr(calls, "_pause", none)
+    monkeypatch.setattr(sending, "_pause", none)
 
 
 # --- what becomes of one attack ---------------------------------------------------------------

@@ -10,7 +10,7 @@ from itertools import groupby
 import pytest
 
 from rt_framework.errors import BudgetReached, FatalTeacherError, RtError
-from rt_framework.teacher import calls
+from rt_framework.teacher import batch_exchange, sending
 from rt_framework.teacher import provider_batches as batches
 from rt_framework.testing.batch_attacks import HTML, LINE_ATTACKS, changed, gone, moved
 from rt_framework.testing.batch_desk import LOST, BatchDesk
@@ -30,15 +30,16 @@ HALF = 0.5
 def _environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
-    pause = calls._pause
+    pause = sending._pause
 
     def none(*args):
         pause(*args)
         return 0.0
 
-    monkeypatch.setattr(calls, "_pause", none)
-    for name, seconds in (("_QUIET", 0.05), ("_SOONEST", 0.02), ("_GRACE", 0.1)):
-        monkeypatch.setattr(batches, name, seconds)
+    monkeypatch.setattr(sending, "_pause", none)
+    monkeypatch.setattr(batches, "_QUIET", 0.05)
+    monkeypatch.setattr(batch_exchange, "_SOONEST", 0.02)
+    monkeypatch.setattr(batch_exchange, "_GRACE", 0.1)
 
 
 def poisoned(attacks, **more) -> BatchDesk:

@@ -26,9 +26,11 @@ from rt_framework.errors import ConfigError, RtError, TeacherError
 from rt_framework.ledger.batches import BatchTable
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pending, Reply
-from rt_framework.teacher import calls
+from rt_framework.teacher import batch_exchange, sending
 from rt_framework.teacher import provider_batches as batches
+from rt_framework.teacher.attempts import Attempts
 from rt_framework.teacher.budget import Budget
+from rt_framework.teacher.counts import TeacherCounter
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.batch_desk import ENDPOINTS, LOST, BatchDesk
 from rt_framework.testing.server import FaultServer, scattered
@@ -38,24 +40,31 @@ from tests.run_helpers import (
     attempts,
     go,
     http_answer,
+    nobody,
     outputs,
     pair,
     request,
     rows,
     side,
-    tally,
 )
 
 COUNT = 12
+
+
+def sender(teacher, ledger, spent, stop):
+    """The sender of a teacher with batches, of a run that has spent so much."""
+    attempts = Attempts(teacher, ledger, Budget(None, spent), TeacherCounter(), stop)
+    return batches.ProviderBatchSender(teacher, attempts, nobody(), stop, lambda: False)
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
-    monkeypatch.setattr(calls, "_pause", lambda attempt, retry_after: 0.0)
-    for name, seconds in (("_QUIET", 0.1), ("_SOONEST", 0.05), ("_GRACE", 0.5)):
-        monkeypatch.setattr(batches, name, seconds)
+    monkeypatch.setattr(sending, "_pause", lambda attempt, retry_after: 0.0)
+    monkeypatch.setattr(batches, "_QUIET", 0.1)
+    monkeypatch.setattr(batch_exchange, "_SOONEST", 0.05)
+    monkeypatch.setattr(batch_exchange, "_GRACE", 0.5)
 
 
 def job(folder: Path, server: FaultServer, limits: object = None, **more: object) -> Path:
@@ -505,7 +514,7 @@ async def test_an_answer_that_comes_while_its_question_is_asked_is_taken(tmp_pat
     ledger = Ledger(tmp_path / "ledger.sqlite")
     teacher = Prompt(lambda _: "asked anew")
     await BatchTable(ledger).begin("token", 0.0, teacher.identity, [("key", request(1), 5)])
-    held = batches.ProviderBatches(teacher, teacher.identity, ledger, Budget(None, 5), tally(), StopSignal())
+    held = sender(teacher, ledger, 5, StopSignal())
     assert held.takes("key")
     await held.close()
     assert ledger.reply("key") is not None
@@ -536,9 +545,7 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
             return told
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    held = batches.ProviderBatches(
-        Slow(lambda _: ""), "slow", ledger, Budget(None, 0), tally(), breaker := StopSignal()
-    )
+    held = sender(Slow(lambda _: ""), ledger, 0, stop := StopSignal())
     assert held.takes("key")
     assert held.why() == ""
     answer = asyncio.create_task(held.reply("key", request(1), retry=False))
@@ -549,7 +556,7 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
     assert words >= {"1 questions gather", "batch batch_7, the provider cannot be asked: out of order"}
     assert "batch batch_7: 3 of 12 done" in words
     assert answer.result().text == "at last"
-    breaker.trip(RtError("the run ended"))
+    stop.trip(RtError("the run ended"))
     await held.close()
     assert (held.why(), held.left) == ("", 0)
     ledger.close()

@@ -24,7 +24,6 @@ from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.spans import EncodedSpan, SpanLoss, total
 from rt_framework.testing import FakeStudent
 from tests import tiny_models as tiny
-from tests.run_helpers import tally
 from tests.scoring_helpers import PAIRS, scores
 
 SPANS = [
@@ -198,7 +197,7 @@ async def losses_of(ledger, student):
     """The chain of losses, without a metric."""
     executor = LocalExecutor()
     executor.start(lambda: student)
-    losses = Losses(student.fingerprint, executor, ledger, tally(), 2048)
+    losses = Losses(student.fingerprint, executor, ledger, 2048)
     yield losses
     await losses.close()
     executor.close()

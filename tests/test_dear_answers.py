@@ -12,10 +12,10 @@ from rt_framework.concurrency.stop import StopSignal
 from rt_framework.config.schema import Limits
 from rt_framework.errors import BudgetReached, FatalTeacherError, TeacherError
 from rt_framework.model import Reply, Usage
+from rt_framework.teacher import Answers
 from rt_framework.teacher.budget import Budget, bounded
-from rt_framework.teacher.calls import Calls
 from rt_framework.testing import ScriptedTeacher
-from tests.run_helpers import request, tally
+from tests.run_helpers import nobody, request
 
 PRICE = 100
 """Nano-dollars that an attempt of these teachers reserves."""
@@ -44,13 +44,13 @@ class Dear(ScriptedTeacher):
 
 
 async def asked(ledger, teacher, count, dollars, start=0):
-    """Ask so many questions at once; gives the calls, and how each ended."""
-    calls = Calls(teacher, ledger, Limits(budget_usd=dollars, attempts=1), tally(), StopSignal())
+    """Ask so many questions at once; gives the answers, and how each ended."""
+    answers = Answers(teacher, ledger, Limits(budget_usd=dollars, attempts=1), nobody(), StopSignal())
     numbers = range(start, start + count)
-    ends = await asyncio.gather(*(calls.answer(request(n), True) for n in numbers), return_exceptions=True)
-    held = calls.traffic().held
-    await calls.close()
-    return ends, held
+    ends = await asyncio.gather(*(answers.answer(request(n), True) for n in numbers), return_exceptions=True)
+    throttled = answers.sending.counts().throttled
+    await answers.close()
+    return ends, throttled
 
 
 @pytest.mark.parametrize("times", [2, 10, 49.5])
@@ -143,10 +143,10 @@ async def test_impossible_numbers_of_a_teacher_harm_no_other_answer(ledger, odd)
     for start, strange in enumerate(
         ({"nano_dollars": odd}, {"usage": Usage(odd, odd)}, {"usage": odd}, {"model": odd})
     ):
-        calls = Calls(Priced(answer), ledger, Limits(budget_usd=1e6), tally(), StopSignal())
+        answers = Answers(Priced(answer), ledger, Limits(budget_usd=1e6), nobody(), StopSignal())
         before = ledger.spent()
-        ends = await asyncio.gather(*(calls.answer(request(n, start), True) for n in range(6)))
-        await calls.close()
+        ends = await asyncio.gather(*(answers.answer(request(n, start), True) for n in range(6)))
+        await answers.close()
         assert all(end.reply is not None for end in ends)
         spent = ledger.spent() - before
         assert spent == 5 * 7 + (PRICE if "nano_dollars" in strange else 7)
@@ -168,10 +168,10 @@ async def test_a_pause_of_more_than_an_hour_stops_the_run(ledger, kind, seconds)
     def refuse(_):
         raise TeacherError(kind, "later, please", retry_after=seconds)
 
-    calls = Calls(ScriptedTeacher(refuse), ledger, Limits(), tally(), StopSignal())
+    answers = Answers(ScriptedTeacher(refuse), ledger, Limits(), nobody(), StopSignal())
     with pytest.raises(FatalTeacherError, match=r"later, please; it asks for no calls for longer than 3600 s"):
-        await asyncio.wait_for(calls.answer(request(), True), 5)
-    await calls.close()
+        await asyncio.wait_for(answers.answer(request(), True), 5)
+    await answers.close()
 
 
 @pytest.mark.parametrize("seconds", [math.nan, -5.0, -math.inf])

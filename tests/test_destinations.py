@@ -28,11 +28,10 @@ from rt_framework.data.replacing import ROOM, whole
 from rt_framework.data.rows import write_records
 from rt_framework.data.source import Source
 from rt_framework.errors import ConfigError, DiskError, PluginError
+from rt_framework.events import Progress
 from rt_framework.jobs import install_checks as checks
 from rt_framework.ledger import salvage
 from rt_framework.ledger.ledger import Ledger
-from rt_framework.plugin.host import Reporters
-from rt_framework.plugin.progress import Tally
 from rt_framework.rundir import directory as rundir
 from rt_framework.rundir import live_state as snapshot
 from rt_framework.testing import FakeStudent
@@ -632,7 +631,7 @@ def test_every_file_of_a_run_directory_is_known_as_its_own(stage):
 
 def test_a_run_directory_that_is_gone_is_not_made_again(tmp_path):
     """A run says each second where it stands; moved away meanwhile, its directory can be moved back."""
-    snapshot.write(tmp_path / "run", snapshot.Snapshot(0.0, Tally(Reporters([])).progress()))
+    snapshot.write(tmp_path / "run", snapshot.Snapshot(0.0, Progress()))
     assert list(tmp_path.iterdir()) == []
 
 

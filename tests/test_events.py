@@ -70,11 +70,11 @@ def test_what_all_runs_of_a_directory_cost_is_told(tmp_path):
     teacher, first, again = Priced(), Observer(), Observer()
     go(job(tmp_path, rows(2), SELECTIVE[:2]), tmp_path / "run", teacher, watchers=[first])
     before = teacher.paid
-    assert first.seen["finished"].summary.progress.spent == before > 0
+    assert first.seen["finished"].summary.progress.money.spent == before > 0
     go(job(tmp_path, rows(2), SELECTIVE), tmp_path / "run", teacher, watchers=[again])
     progress = again.seen["finished"].summary.progress
-    assert (progress.spent, progress.nano_dollars) == (teacher.paid, teacher.paid - before)
-    assert progress.nano_dollars > 0
+    assert (progress.money.spent, progress.money.paid) == (teacher.paid, teacher.paid - before)
+    assert progress.money.paid > 0
 
 
 def test_a_run_that_ends_with_an_error_says_so(tmp_path, monkeypatch):

@@ -23,10 +23,10 @@ from rt_framework.data.rows import SampleIds
 from rt_framework.model import Pair, Request, Sampling, Turn
 from rt_framework.scoring.losses import Losses
 from rt_framework.spans import Span
-from rt_framework.teacher.calls import call_key
+from rt_framework.teacher import call_key
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from tests.helpers import REPO
-from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs, tally
+from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs
 
 HISTORY = (Turn("user", "Hello."), Turn("assistant", "Good day."))
 
@@ -212,7 +212,7 @@ async def test_the_key_of_a_loss_is_what_it_was(ledger, by_token):
     """A loss is found by it, and computed again where it is not found; whether tokens are kept is no part of it."""
     student, executor = FakeStudent(), LocalExecutor()
     executor.start(lambda: student)
-    losses = Losses(student.fingerprint, executor, ledger, tally(), 2048)
+    losses = Losses(student.fingerprint, executor, ledger, 2048)
     made = {}
     for name, span in SPANS.items():
         before = {row[0] for row in ledger.rows("SELECT key FROM losses")}
@@ -270,7 +270,8 @@ def test_a_run_directory_of_before_goes_on_for_nothing(tmp_path):
         db.executescript(DUMP.read_text("utf-8"))
     teacher = ScriptedTeacher(lambda request: pytest.fail("an answer was asked for again"))
     summary = go(job(tmp_path, ROWS, [*SELECTIVE, *GATES]), run_dir, teacher, Unasked())
-    assert (summary.total, summary.errors, summary.progress.calls, summary.progress.forward_tokens) == (4, 0, 0, 0)
+    progress = summary.progress
+    assert (summary.total, summary.errors, progress.teacher.calls, progress.student.tokens) == (4, 0, 0, 0)
     assert (teacher.requests, attempts(run_dir)) == ([], {("answered", ""): ANSWERED})
     files = outputs(run_dir)
     assert hashlib.sha256(files["kept.json"]).hexdigest() == KEPT

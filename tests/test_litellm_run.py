@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rt_framework.cli import main
-from rt_framework.teacher import calls
+from rt_framework.teacher import sending
 from rt_framework.testing.server import FaultServer
 from tests.reliability.jobs import http_job, litellm_at, priced_at
 from tests.run_helpers import attempts, http_answer, rows, side
@@ -21,7 +21,7 @@ COUNT = 20
 def _environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
-    monkeypatch.setattr(calls, "_pause", lambda attempt, retry_after: 0.0)
+    monkeypatch.setattr(sending, "_pause", lambda attempt, retry_after: 0.0)
 
 
 def job(folder: Path, server: FaultServer, **more: object) -> Path:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rt_framework import hookimpl
 from rt_framework.errors import ConfigError, DataError, FatalTeacherError, PluginError, TeacherError
+from rt_framework.events import Progress
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Reply
 from rt_framework.pipeline import engine as pipeline_module
@@ -24,7 +25,7 @@ from rt_framework.spans import SpanLoss
 from rt_framework.terminal.console import summary_tables
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
-from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs, pair_of, row, rows, side, tally
+from tests.run_helpers import GATES, SELECTIVE, attempts, go, job, outputs, pair_of, row, rows, side
 
 WHOLE = [*SELECTIVE, *GATES]
 
@@ -129,7 +130,7 @@ def test_the_lazy_way_makes_two_first_attempts_a_sample_and_scores_what_it_needs
     summary = go(job(tmp_path, rows(4), SELECTIVE), tmp_path / "run", teacher)
     assert sum(request.index == 0 for request in teacher.requests) == 8
     assert sum(request.index == 1 for request in teacher.requests) == 8
-    assert summary.progress.calls == 16
+    assert summary.progress.teacher.calls == 16
     for line in side(tmp_path / "run"):
         first, second = line["decisions"]
         assert set(line["scores"]) == {*first["candidates"], *second["candidates"]}
@@ -346,7 +347,7 @@ def test_a_run_that_stops_inside_a_barrier_goes_on(tmp_path, monkeypatch):
     with pytest.raises(PluginError, match=r"stage '3\. odd-set late' failed: RuntimeError: the barrier broke"):
         go(config, tmp_path / "run")
     ledger = Ledger(tmp_path / "run/ledger.sqlite", readonly=True)
-    summary = summarise(ledger, tally())
+    summary = summarise(ledger, Progress())
     ledger.close()
     assert summary.outcomes == {"rewritten": 0, "original": 0, "dropped": 1, "failed": 0}
     assert (summary.total, summary.waiting) == (1, 8)
@@ -498,9 +499,9 @@ def test_running_again_does_nothing_and_gives_the_same_bytes(tmp_path):
     student = FakeStudent()
     summary = go(config, tmp_path / "run", ScriptedTeacher(lambda request: pytest.fail("asked again")), student)
     assert outputs(tmp_path / "run") == before
-    assert (summary.progress.calls, summary.progress.forward_tokens, student.forward_passes) == (0, 0, 0)
-    assert summary.progress.reused_calls == 12
-    assert summary.progress.reused_losses > 0
+    assert (summary.progress.teacher.calls, summary.progress.student.tokens, student.forward_passes) == (0, 0, 0)
+    assert summary.progress.teacher.reused == 12
+    assert summary.progress.student.reused > 0
 
 
 @pytest.mark.parametrize(
@@ -520,7 +521,7 @@ def test_another_selector_gate_or_metric_costs_nothing(pipeline, tmp_path):
     student = FakeStudent()
     silent = ScriptedTeacher(lambda request: pytest.fail("asked again"))
     summary = go(job(tmp_path, rows(6), pipeline, limits={"in_flight": 2}), tmp_path / "run", silent, student)
-    assert (summary.progress.calls, student.forward_passes) == (0, 0)
+    assert (summary.progress.teacher.calls, student.forward_passes) == (0, 0)
     accounted(summary, tmp_path / "run", 6)
     fresh = go(job(tmp_path, rows(6), pipeline), tmp_path / "fresh")
     assert (fresh.outcomes, fresh.versions) == (summary.outcomes, summary.versions)

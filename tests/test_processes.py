@@ -20,7 +20,7 @@ from rt_framework.scoring.losses import Losses
 from rt_framework.spans import Span
 from rt_framework.testing import FakeStudent
 from tests import tiny_models as tiny
-from tests.run_helpers import as_it_is, pair, tally
+from tests.run_helpers import as_it_is, pair
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -45,7 +45,7 @@ def two():
 async def losses_of(student, path, executor, **options):
     """The losses of all spans by a student under an executor."""
     ledger = Ledger(path)
-    losses = Losses(student.fingerprint, executor, ledger, tally(), options.get("batch_tokens", 64))
+    losses = Losses(student.fingerprint, executor, ledger, options.get("batch_tokens", 64))
     try:
         return await losses.of(SPANS)
     finally:

@@ -40,7 +40,7 @@ from rt_framework.plugin.host import Host
 from rt_framework.scoring.presets import PRESETS, preset
 from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.spans import EncodedSpan, Loss
-from rt_framework.teacher import calls
+from rt_framework.teacher import sending
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests import tiny_models as tiny
@@ -52,7 +52,7 @@ ASK = (Turn("user", "What is 12 times 7?"),)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tmp_path_factory):
-    monkeypatch.setattr(calls, "_pause", lambda *_: 0.0)
+    monkeypatch.setattr(sending, "_pause", lambda *_: 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 

@@ -21,45 +21,51 @@ from attrs import evolve
 from rich.console import Console
 
 from rt_framework import hookimpl
-from rt_framework.events import Progress, RunStarted, StageProgress
+from rt_framework.events import Money, Progress, SampleCounts, StageProgress, StudentCounts, TeacherCounts
 from rt_framework.model import Decision, Score
 from rt_framework.plugin.host import Reporters
-from rt_framework.plugin.progress import Tally, Traffic
+from rt_framework.rundir import Meter, SampleCounter
 from rt_framework.rundir import live_state as snapshot
 from rt_framework.rundir.directory import owner
 from rt_framework.terminal.live import screen
 from rt_framework.testing import FailingTeacher, SlowTeacher
 from tests.helpers import CONFIG, REPO, json_lines, rt
 from tests.reliability.test_18_hostile_text import HOSTILE, SURROGATE, harmless
-from tests.run_helpers import GATES, SELECTIVE, Priced, go, job, rows, sample, side, write_json
+from tests.run_helpers import GATES, SELECTIVE, Priced, go, job, nobody, rows, sample, side, write_json
 
 PROGRESS = Progress(
-    finished=12_345,
-    total=52_002,
-    calls=40_000,
-    retries=120,
-    reused_calls=3_000,
-    teacher_tokens=9_000_000,
-    nano_dollars=12_000_000_000,
-    forward_tokens=4_000_000,
-    reused_losses=77,
-    outcomes={"rewritten": 9_000, "original": 3_000, "dropped": 340, "failed": 5},
-    seconds=3_600.0,
-    decisions={"held": 7_000, "rewrite": 21_000},
-    held="at most 3.2 calls a second after a 429",
-    share=0.25,
-    spent=14_000_000_000,
+    samples=SampleCounts(
+        finished=12_345,
+        total=52_002,
+        outcomes={"rewritten": 9_000, "original": 3_000, "dropped": 340, "failed": 5},
+        share=0.25,
+        decisions={"current": 7_000, "rewrite": 21_000},
+        gains={"ifd": 0.0312, "r-ifd": -0.2},
+    ),
+    teacher=TeacherCounts(
+        calls=40_000,
+        retries=120,
+        answered=39_000,
+        reused=3_000,
+        tokens=9_000_000,
+        under_way=12,
+        at_once=16,
+        throttled="at most 3.2 calls a second after a 429",
+    ),
+    money=Money(
+        paid=12_000_000_000,
+        spent=14_000_000_000,
+        reserved=90_000_000,
+        budget=60_000_000_000,
+        projected=55_000_000_000,
+    ),
+    student=StudentCounts(tokens=4_000_000, passes=9_000, reused=77),
     stages=(
         StageProgress("1. reflect instruction", 30_000, 0, 5, 900, 2_000),
         StageProgress("2. choose highest ifd", 29_000),
         StageProgress("3. gate ifd below 1, r-ifd below 1", 12_000, 340),
     ),
-    under_way=12,
-    at_once=16,
-    reserved=90_000_000,
-    budget=60_000_000_000,
-    projected=55_000_000_000,
-    gains={"ifd": 0.0312, "r-ifd": -0.2},
+    seconds=3_600.0,
     still=75.0,
     waiting="teacher: 12 calls under way of 16",
 )
@@ -101,13 +107,14 @@ def test_the_screen_needs_no_colour():
     """A terminal that shows none is sent none, and the bar still says how far it is."""
     plain = drawn(PROGRESS, 80, force_terminal=True, no_color=True, color_system=None)
     assert "\x1b" not in plain
-    more = drawn(evolve(PROGRESS, share=0.75), 80, force_terminal=True, no_color=True, color_system=None)
+    further = evolve(PROGRESS, samples=evolve(PROGRESS.samples, share=0.75))
+    more = drawn(further, 80, force_terminal=True, no_color=True, color_system=None)
     assert 0 < plain.splitlines()[0].count("━") < more.splitlines()[0].count("━")
 
 
 def test_what_is_not_known_is_not_drawn():
     """A run that only scores has no teacher, no money, no choices; one that has begun no time that is left."""
-    text = drawn(Progress(0, None, 0, 0, 0, 0, 0, 0, 0, {}, 0.4), 80)
+    text = drawn(Progress(seconds=0.4), 80)
     assert text.split() == ["0", "%", "samples", "0", "time", "0:00:00"]
 
 
@@ -116,11 +123,10 @@ def test_hostile_text_is_harmless_on_the_screen(text):
     """Names of stages, metrics and outcomes, what a provider says: nothing is obeyed, and nothing leaves its line."""
     hostile = evolve(
         PROGRESS,
-        held=text,
+        samples=evolve(PROGRESS.samples, gains={text: 1.0}, outcomes={text: 2}),
+        teacher=evolve(PROGRESS.teacher, throttled=text),
         waiting=text,
         stages=(StageProgress(f"1. {text}", 1),),
-        gains={text: 1.0},
-        outcomes={text: 2},
     )
     for columns in (80, 60):
         shown = drawn(hostile, columns)
@@ -160,7 +166,7 @@ def test_stages_add_up_to_the_outcomes(tmp_path):
         reached = stage.passed
     assert reached == first.summary.outcomes["rewritten"] + first.summary.outcomes["original"]
     assert sum(stage.dropped for stage in progress.stages) == first.summary.outcomes["dropped"] > 0
-    assert progress.share == 1
+    assert progress.samples.share == 1
     assert [stage.reused for stage in again.summary.progress.stages] == [30, 0, 30, 0, 0]
     assert all(stage.reused == 0 for stage in progress.stages)
 
@@ -175,7 +181,7 @@ def test_a_stage_over_the_data_set_is_counted(tmp_path):
     )
     progress = watcher.summary.progress
     assert [(stage.passed, stage.dropped) for stage in progress.stages] == [(4, 6)]
-    assert progress.share == 1
+    assert progress.samples.share == 1
 
 
 def test_the_mean_gain_is_that_of_the_choices(tmp_path):
@@ -190,7 +196,7 @@ def test_the_mean_gain_is_that_of_the_choices(tmp_path):
                     kept, held = (one["scores"][name][metric] for name in (decision["kept"], decision["candidates"][0]))
                     gains.append(kept - held)
         assert len(gains) == 12
-        assert watcher.summary.progress.gains[metric] == pytest.approx(sum(gains) / 12)
+        assert watcher.summary.progress.samples.gains[metric] == pytest.approx(sum(gains) / 12)
 
 
 def test_unusable_answers_are_counted_where_they_were_asked_for(tmp_path):
@@ -209,12 +215,12 @@ def test_money_and_calls_are_told_while_they_are_under_way(tmp_path):
     watcher = Watcher()
     limits = {"concurrency": 3, "budget_usd": 1}
     go(job(tmp_path, rows(30), SELECTIVE, limits=limits), tmp_path / "run", Slow(0.05), watchers=[watcher])
-    assert {progress.budget for progress in watcher.seen[1:]} == {10**9}
-    busy = [progress for progress in watcher.seen if progress.under_way]
-    assert busy and all(progress.under_way <= progress.at_once == 3 and progress.reserved for progress in busy)
+    assert {progress.money.budget for progress in watcher.seen[1:]} == {10**9}
+    busy = [progress for progress in watcher.seen if progress.teacher.under_way]
+    assert busy and all(seen.teacher.under_way <= seen.teacher.at_once == 3 and seen.money.reserved for seen in busy)
     assert any("teacher: 3 calls under way of 3" in progress.waiting for progress in busy)
     end = watcher.summary.progress
-    assert (end.under_way, end.reserved, end.projected) == (0, 0, end.spent)
+    assert (end.teacher.under_way, end.money.reserved, end.money.projected) == (0, 0, end.money.spent)
 
 
 def test_a_call_that_waits_for_the_budget_says_so(tmp_path):
@@ -226,55 +232,75 @@ def test_a_call_that_waits_for_the_budget_says_so(tmp_path):
 
     watcher = Watcher()
     go(job(tmp_path, rows(6), SELECTIVE[:2], limits={"budget_usd": 1}), tmp_path / "run", Slow(0.3), watchers=[watcher])
-    assert any("calls wait for what others have reserved of the budget" in progress.held for progress in watcher.seen)
-    assert max(progress.under_way for progress in watcher.seen) <= 2
+    reason = "calls wait for what others have reserved of the budget"
+    assert any(reason in progress.teacher.throttled for progress in watcher.seen)
+    assert max(progress.teacher.under_way for progress in watcher.seen) <= 2
 
 
 def test_the_projection_goes_by_what_was_paid_for_in_this_process():
     """A run that goes on has half its answers for nothing; what the other half costs is what counts."""
-    tally = Tally(Reporters([]), 100, {"1. reflect a": True, "2. choose b": False, "3. reflect c": True})
-    spent = 500
-    tally.traffic = lambda: Traffic(spent=spent)
+    meter = Meter(nobody(), 100, {"1. reflect a": True, "2. choose b": False, "3. reflect c": True})
+    teacher = meter.teacher = Counts()
 
     def through(stages, samples):
         for _ in range(samples):
             for stage in stages:
-                tally.at(stage, "passed")
+                meter.samples.at(stage, "passed")
 
     through(["1. reflect a", "2. choose b", "3. reflect c"], 50)  # from the ledger
-    assert tally.progress().projected is None
-    tally.sent(1, 0)
-    spent += 100
+    assert meter.progress().money.projected is None
+    teacher.calls += 1
+    assert meter.progress().money.projected is None
+    teacher.spent += 100
     through(["1. reflect a"], 10)
-    assert tally.progress().projected is None  # too few to tell
-    spent += 150
+    assert meter.progress().money.projected is None  # too few to tell
+    teacher.spent += 150
     through(["1. reflect a"], 15)
-    assert tally.progress().projected == 500 + 250 + 75 * 10  # 75 more passes at 10 each
+    assert meter.progress().money.projected == 500 + 250 + 75 * 10  # 75 more passes at 10 each
     for _ in range(25):
-        tally.at("2. choose b", "dropped")  # none of these is asked about again
-    assert tally.progress().projected == 500 + 250 + 50 * 5
+        meter.samples.at("2. choose b", "dropped")  # none of these is asked about again
+    assert meter.progress().money.projected == 500 + 250 + 50 * 5
 
 
-def test_progress_is_told_after_the_start_only():
-    """What happens before, such as the first look at a student, is no event."""
-    watcher = Watcher()
-    tally = Tally(Reporters([watcher]))
-    tally.changed()
-    assert watcher.seen == []
-    tally.begin(RunStarted("run", (), None))
-    tally.changed()
-    assert len(watcher.seen) == 1
+class Counts:
+    """A teacher's side of which a meter reads the counters."""
+
+    calls, spent = 0, 500
+
+    def counts(self):
+        return TeacherCounts(calls=self.calls)
+
+    def money(self):
+        return Money(spent=self.spent)
+
+    def reused_at(self, stage):
+        return 0
+
+    def why(self):
+        return "teacher: a call under way"
+
+
+def test_time_stands_still_only_while_no_work_is_done():
+    """Calls that are sent again and again are no work; an answer, a loss or a finished sample is."""
+    meter = Meter(nobody(), 2)
+    teacher = meter.teacher = Counts()
+    meter.progress()
+    time.sleep(0.05)
+    teacher.calls += 1
+    assert meter.progress().still >= 0.05
+    meter.samples.ended("original")
+    assert meter.progress().still < 0.05
 
 
 def test_a_score_out_of_range_is_no_measure_of_a_gain():
     """A rewrite that wins because the version held may not has gained nothing that a difference would show."""
-    tally = Tally(Reporters([]))
-    for held in (Score(1.5, "out_of_range"), Score(None, "empty"), Score(0.25)):
-        scores = {"original": {"ifd": held}, "response": {"ifd": Score(0.75)}}
+    samples = SampleCounter()
+    for current in (Score(1.5, "out_of_range"), Score(None, "empty"), Score(0.25)):
+        scores = {"original": {"ifd": current}, "response": {"ifd": Score(0.75)}}
         decision = Decision("choose highest ifd", ("original", "response"), "response", "")
-        tally.chose(decision, evolve(sample(), scores=scores), ["ifd", "r-ifd"])
-    assert tally.progress().gains == {"ifd": 0.5}
-    assert tally.progress().decisions == {"rewrite": 3}
+        samples.chose(decision, evolve(sample(), scores=scores), ["ifd", "r-ifd"])
+    assert samples.gains == {"ifd": 0.5}
+    assert samples.decisions == {"rewrite": 3}
 
 
 # --- the snapshot -----------------------------------------------------------------------------
@@ -282,7 +308,9 @@ def test_a_score_out_of_range_is_no_measure_of_a_gain():
 
 def test_a_snapshot_comes_back_as_it_was(tmp_path):
     """With text that no file would take as it is."""
-    said = snapshot.Snapshot(1.5, evolve(PROGRESS, held=SURROGATE, gains={SURROGATE: 1.0}))
+    teacher = evolve(PROGRESS.teacher, throttled=SURROGATE)
+    samples = evolve(PROGRESS.samples, gains={SURROGATE: 1.0})
+    said = snapshot.Snapshot(1.5, evolve(PROGRESS, teacher=teacher, samples=samples))
     snapshot.write(tmp_path, said)
     assert snapshot.read(tmp_path) == said
     assert sorted(file.name for file in tmp_path.iterdir()) == [".rt-framework", "progress.json"]
@@ -371,7 +399,7 @@ class Shell:
     def run(self, **options: int) -> subprocess.Popen[str]:
         """Begin the job, and come back when it says where it stands."""
         process = self.start("run", "rt.yaml", "--run-dir", "run", **options)
-        self.until(lambda: (found := snapshot.read(self.folder / "run")) and found.progress.under_way == 6)
+        self.until(lambda: (found := snapshot.read(self.folder / "run")) and found.progress.teacher.under_way == 6)
         return process
 
     def until(self, condition) -> None:
@@ -511,7 +539,7 @@ def test_hostile_text_is_plain_ascii_in_lines_of_json(tmp_path):
     """And comes back as it was; a number that JSON does not have is a text."""
     from rt_framework.builtin.reporters.jsonl import JsonlReporter
     from rt_framework.builtin.reporters.settings import JsonlSettings
-    from rt_framework.events import Stalled
+    from rt_framework.events import RunStarted, Stalled
 
     reporter = JsonlReporter(JsonlSettings(str(tmp_path / "events.jsonl")))
     reporters = Reporters([reporter], strict=True)

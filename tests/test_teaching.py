@@ -16,12 +16,10 @@ from rt_framework.config.schema import Limits
 from rt_framework.errors import KINDS, BudgetReached, ConfigError, DataError, FatalTeacherError, Retry, TeacherError
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Failure, Reply, Request, Version
-from rt_framework.plugin.progress import Tally
-from rt_framework.teacher import calls
-from rt_framework.teacher.calls import Calls, call_key
+from rt_framework.teacher import Answers, call_key, sending
 from rt_framework.teacher.client import TeacherClient
 from rt_framework.testing import ScriptedTeacher
-from tests.run_helpers import Rewriting, pair, tally
+from tests.run_helpers import Rewriting, nobody, pair
 
 RESEND = [kind for kind in KINDS.values() if kind.retry is Retry.RESEND]
 CHANGE = [kind for kind in KINDS.values() if kind.retry is Retry.CHANGE]
@@ -38,8 +36,8 @@ def waits(monkeypatch):
         seconds.append(pause(*arguments))
         return 0.0
 
-    pause = calls._pause
-    monkeypatch.setattr(calls, "_pause", note)
+    pause = sending._pause
+    monkeypatch.setattr(sending, "_pause", note)
     return seconds
 
 
@@ -57,31 +55,32 @@ class Priced(ScriptedTeacher):
 class Chain:
     """The teacher's chain and what it counts."""
 
-    calls: Calls
-    teaching: TeacherClient
-    tally: Tally
+    answers: Answers
+    client: TeacherClient
 
     @property
     def spent(self):
-        return self.calls._budget.spent
+        return self.answers.sending.money().spent
+
+    @property
+    def counts(self):
+        return self.answers.sending.counts()
 
 
 @asynccontextmanager
 async def asking(teacher, ledger, **limits):
     """The chain, freed at the end."""
-    settings, counts = Limits(**limits), tally()
-    asked = Calls(teacher, ledger, settings, counts, StopSignal())
+    settings = Limits(**limits)
+    answers = Answers(teacher, ledger, settings, nobody(), StopSignal())
     try:
-        yield Chain(asked, TeacherClient(asked, teacher.structured, settings.answers), counts)
+        yield Chain(answers, TeacherClient(answers, teacher.structured, settings.answers))
     finally:
-        await asked.close()
+        await answers.close()
 
 
 def ask(chain, number=0, reflection=None):
     """One rewrite of one original."""
-    return chain.teaching.reflect(
-        "response", reflection or Rewriting(), Version("original", pair(number)), "1. reflect"
-    )
+    return chain.client.reflect("response", reflection or Rewriting(), Version("original", pair(number)), "1. reflect")
 
 
 def always(error_kind, then="fine"):
@@ -111,7 +110,7 @@ async def test_an_answer_becomes_a_version_with_its_lineage(ledger):
     teacher = ScriptedTeacher(lambda request: "better")
     async with asking(teacher, ledger) as chain:
         made = await ask(chain)
-        again = await chain.teaching.reflect("response", Rewriting(), made, "2. reflect")
+        again = await chain.client.reflect("response", Rewriting(), made, "2. reflect")
     assert (made.name, made.parent, made.reflection, made.pair.response) == (
         "response",
         "original",
@@ -169,7 +168,7 @@ async def test_a_better_parser_asks_nothing(ledger):
     silent = ScriptedTeacher(lambda request: pytest.fail("asked again"))
     async with asking(silent, ledger) as chain:
         assert isinstance(await ask(chain, reflection=Lenient()), Version)
-        assert chain.tally.reused_calls == 1
+        assert chain.counts.reused == 1
 
 
 async def test_duplicates_are_one_flight(ledger):
@@ -256,7 +255,7 @@ async def test_what_may_pass_is_sent_again_unchanged(kind, ledger):
     teacher = ScriptedTeacher(failing(kind.name, 2))
     async with asking(teacher, ledger, attempts=3) as chain:
         assert isinstance(await ask(chain), Version)
-        assert (chain.tally.calls, chain.tally.retries) == (3, 2)
+        assert (chain.counts.calls, chain.counts.retries) == (3, 2)
     assert teacher.requests == [teacher.requests[0]] * 3
 
     hopeless = ScriptedTeacher(failing(kind.name, 10**9))
@@ -297,7 +296,7 @@ async def test_retry_after_is_obeyed(ledger, monkeypatch):
 
 async def test_a_pause_holds_up_nobody_else(ledger, monkeypatch):
     """With one slot, a second question is answered while the first one waits for its retry."""
-    monkeypatch.setattr(calls, "_pause", lambda *_: 0.2)
+    monkeypatch.setattr(sending, "_pause", lambda *_: 0.2)
     order = []
 
     def answer(request):
@@ -318,7 +317,7 @@ async def test_an_unusable_answer_is_asked_for_otherwise(kind, ledger):
     teacher = ScriptedTeacher(lambda request: next(answers))
     async with asking(teacher, ledger) as chain:
         made = await ask(chain)
-        assert (chain.tally.calls, chain.tally.retries) == (2, 1)
+        assert (chain.counts.calls, chain.counts.retries) == (2, 1)
     first, second = teacher.requests
     assert (first.index, second.index) == (0, 1)
     assert first.sampling != second.sampling
@@ -490,7 +489,7 @@ async def test_a_run_that_dies_in_a_call_leaves_it_listed_and_charged(tmp_path):
     async with asking(Hanging(lambda request: ""), first, budget_usd=1.0) as chain:
         waiting = asyncio.create_task(ask(chain))
         await started.wait()
-        for task in (waiting, *chain.calls._flights.values()):
+        for task in (waiting, *chain.answers.sending._flights.values()):
             task.cancel()
     first.close()
 

@@ -59,9 +59,10 @@ def command(
     names = metrics or ScoringRules.of(config).preset.metrics
     with watching(host, ["console"]) as watchers:
         work = score_file(host, source, chosen("student", student), config, names, out, watchers, overwrite)
-        done = asyncio.run(work)
+        summary = asyncio.run(work)
+    counts, seconds = summary.progress.student, summary.progress.seconds
     click.echo(
-        f"{done.forward_tokens} student tokens computed, {done.forward_tokens / done.seconds:.0f}/s, "
-        f"{done.reused_losses} losses from the ledger; {done.seconds:.1f} s"
+        f"{counts.tokens} student tokens computed, {counts.tokens / seconds:.0f}/s, "
+        f"{counts.reused} losses from the ledger; {seconds:.1f} s"
     )
-    click.echo(shown(f"{out}: " + ", ".join(f"{count} {status}" for status, count in sorted(done.outcomes.items()))))
+    click.echo(shown(f"{out}: " + ", ".join(f"{count} {status}" for status, count in summary.outcomes.items())))

@@ -61,15 +61,15 @@ def _old(age: float) -> tuple[str, ...]:
 
 def _show(run_dir: Path) -> None:
     """Print the summary of the run directory, from its ledger."""
+    from rt_framework.events import Progress
     from rt_framework.kit.places import in_words
     from rt_framework.ledger import BatchTable
-    from rt_framework.plugin import Reporters, Tally
     from rt_framework.rundir import look, summarise
     from rt_framework.terminal import line, money, stdout, summary_tables, table
 
     ledger, console = look(run_dir), stdout()
     try:
-        for made in summary_tables(summarise(ledger, Tally(Reporters([])))):
+        for made in summary_tables(summarise(ledger, Progress())):
             console.print(made)
         places = ledger.meta("places")
         if places:

@@ -7,6 +7,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,23 @@ from attrs import asdict, frozen
 from rt_framework.compare.pairwise import NAME, Pairwise
 from rt_framework.compare.samples import ComparedSample, Comparison, Side, prompt_key
 from rt_framework.compare.verdicts import Judged, Verdicts, sign
-from rt_framework.concurrency import StopSignal, interruptible
 from rt_framework.config import Builder, Limits
 from rt_framework.data import Destination, beside, claim, paths_in
 from rt_framework.errors import ERRORS, ConfigError, DataError
-from rt_framework.events import Progress, RunStarted
+from rt_framework.events import Progress, Summary
 from rt_framework.kit.estimates import Estimate
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.places import in_words
-from rt_framework.ledger import Ledger
 from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest
 from rt_framework.pipeline import PROBE, TeacherSide, goes_in_batches, remember_prices, teacher_facts, teacher_side
-from rt_framework.plugin import Host, Tally, close_reporters
+from rt_framework.plugin import Host
 from rt_framework.rundir import (
-    freeze,
-    heartbeat,
+    Opening,
+    SampleCounter,
+    Session,
+    in_session,
     manifest_destination,
-    open_run,
-    plain_config,
     room,
-    watchdog,
     write_manifest,
 )
 from rt_framework.teacher import check_priced
@@ -201,37 +199,42 @@ async def judge(host: Host, job: JudgeJob, watchers: Sequence[object] = ()) -> J
         RtError: the job ended early; what was committed stays, and the same command goes on from there.
     """
     total = len(job.drawn.contests)
-    tally, breaker = Tally(host.reporters(watchers), total), StopSignal()
-    with open_run(job.run_dir, room(2 * total, 2 * job.size, teacher=True)) as ledger:
+    opening = Opening(
+        job="judge",
+        run_dir=job.run_dir,
+        reporters=host.reporters(watchers),
+        watchers=watchers,
+        total=total,
+        need=room(2 * total, 2 * job.size, teacher=True),
+    )
 
-        def leave() -> None:
-            ledger.flush(1.0)
-            close_reporters(watchers)
+    def end(session: Session, judgements: Judgements) -> Summary:
+        outcomes = dict(session.meter.samples.outcomes)
+        summary = Summary(total, outcomes, {}, {}, judgements.excluded, 0, (), judgements.progress)
+        write_manifest(job.run_dir, host, session.ledger, job.asked, summary)
+        return summary
 
-        found = await interruptible(_judge(Builder(host), job, ledger, tally, breaker), breaker.trip, leave)
-        write_manifest(job.run_dir, host, ledger, job.asked, found.progress)
-        return found
+    judgements, _ = await in_session(opening, partial(_judge, Builder(host), job), end)
+    return judgements
 
 
-async def _judge(make: Builder, job: JudgeJob, ledger: Ledger, tally: Tally, breaker: StopSignal) -> Judgements:
+async def _judge(make: Builder, job: JudgeJob, session: Session) -> Judgements:
     drawn = job.drawn
     async with AsyncExitStack() as stack:
-        side = teacher_side(make, job.teacher, ledger, job.limits, tally, breaker, ask=True)
-        stack.push_async_callback(side.calls.close)
+        side = teacher_side(make, job.teacher, job.limits, session)
+        stack.push_async_callback(side.answers.close)
         facts = {**teacher_facts(side.teacher), f"question {NAME}": _question_facts()}
-        await freeze(ledger, job.run_dir, facts, job.moved)
-        await ledger.settle_interrupted()
-        await remember_prices(ledger, side.teacher)
+        await session.claim(facts, job.moved)
+        await remember_prices(session.ledger, side.teacher)
         live = "recorded answers" if job.teacher.name == "replay" else "live"
         place = f", asked at {in_words([facts['place']])}" if "place" in facts else ""
-        notes = (f"judge: {job.teacher} ({live}){place}", f"{tally.total} pairs of answers, each in both orders")
-        who, known = ledger.meta("run_id"), ledger.meta("frozen")
-        started = RunStarted(str(job.run_dir), notes, tally.total, who, plain_config(job.asked), known)
-        tally.begin(started)
-        tally.why = side.calls.why
-        await stack.enter_async_context(watchdog(tally))
-        await stack.enter_async_context(heartbeat(tally, job.run_dir))
-        results = await _all(drawn.contests, side, job.limits.at_once(goes_in_batches(side.teacher)), tally)
+        notes = (
+            f"judge: {job.teacher} ({live}){place}",
+            f"{len(drawn.contests)} pairs of answers, each in both orders",
+        )
+        await session.begin(job.run_dir, notes, job.asked)
+        at_once = job.limits.at_once(goes_in_batches(side.teacher))
+        results = await _all(drawn.contests, side, at_once, session.meter.samples)
         return Judgements(
             judge=side.teacher.identity,
             drawn=len(drawn.contests),
@@ -239,21 +242,21 @@ async def _judge(make: Builder, job: JudgeJob, ledger: Ledger, tally: Tally, bre
             same=drawn.same,
             verdicts=Verdicts.of(one for one in results if isinstance(one, Judged)),
             excluded=dict(Counter(one.kind for one in results if isinstance(one, Failure)).most_common()),
-            progress=tally.progress(),
+            progress=session.meter.progress(),
         )
 
 
-async def _all(contests: Sequence[Contest], side: TeacherSide, at_once: int, tally: Tally) -> list[Judged | Failure]:
+async def _all(
+    contests: Sequence[Contest], side: TeacherSide, at_once: int, samples: SampleCounter
+) -> list[Judged | Failure]:
     """Judge every contest, *at_once* of them at a time. The first error that ends the sending is raised."""
     coming, results = iter(contests), []
 
     async def worker() -> None:
         for contest in coming:
-            found = await _one(contest, side)
-            results.append(found)
-            tally.finished += 1
-            tally.outcomes[_WORDS[found.verdict] if isinstance(found, Judged) else "excluded"] += 1
-            tally.changed()
+            result = await _one(contest, side)
+            results.append(result)
+            samples.ended(_WORDS[result.verdict] if isinstance(result, Judged) else "excluded")
 
     workers = [asyncio.create_task(worker()) for _ in range(min(at_once, len(contests)))]
     try:
@@ -278,7 +281,7 @@ async def _one(contest: Contest, side: TeacherSide) -> Judged | Failure:
 
 
 async def _ask(first: Pair, second: Pair, side: TeacherSide) -> tuple[float, float] | Failure:
-    return await side.teaching.ask(Pairwise(second), Version(ORIGINAL, first), NAME)
+    return await side.client.ask(Pairwise(second), Version(ORIGINAL, first), NAME)
 
 
 def _question_facts() -> str:

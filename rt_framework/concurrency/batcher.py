@@ -46,9 +46,14 @@ class Batcher(Generic[Item, Result]):
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._worker is None or self._worker.done():
+        if not self.busy:
             self._worker = asyncio.create_task(self._work())
         return await future
+
+    @property
+    def busy(self) -> bool:
+        """True while items are gathered or a batch runs."""
+        return self._worker is not None and not self._worker.done()
 
     async def close(self) -> None:
         """Stop the worker, and cancel every coroutine that still waits for a result."""

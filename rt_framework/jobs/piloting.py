@@ -160,4 +160,5 @@ def own_cost(ledger: Ledger, story: Story) -> int:
 
 def _was_known(progress: Progress) -> bool:
     """Return whether a run mostly looked up known results; its pace then says nothing about a run that has to ask."""
-    return progress.reused_calls > progress.calls or not (progress.calls or progress.forward_tokens)
+    teacher = progress.teacher
+    return teacher.reused > teacher.calls or not (teacher.calls or progress.student.tokens)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve, frozen
 
-from rt_framework.concurrency import StopSignal, interruptible
 from rt_framework.config import Config
 from rt_framework.data import Source
 from rt_framework.errors import DataError, RtError
-from rt_framework.events import RunFailed, RunFinished, RunStarted, Summary
+from rt_framework.events import Summary
 from rt_framework.kit.places import in_words
-from rt_framework.ledger import LONGEST_BATCH, BatchTable, Ledger
+from rt_framework.ledger import LONGEST_BATCH, BatchTable
 from rt_framework.pipeline import (
     PROBE,
     Opened,
     Run,
     ScoringRules,
+    StudentSide,
+    TeacherSide,
     goes_in_batches,
     open_job,
     reflection_facts,
@@ -32,24 +33,20 @@ from rt_framework.pipeline import (
     teacher_facts,
     teacher_side,
 )
-from rt_framework.plugin import Host, Reporters, Tally, close_reporters
+from rt_framework.plugin import Host
 from rt_framework.rundir import (
     LEDGER,
+    Opening,
+    Session,
     check_run,
     claim_outputs,
-    freeze,
-    heartbeat,
-    open_run,
+    in_session,
     pilot_dir,
-    plain_config,
-    remember_run,
     room,
     summarise,
-    watchdog,
     write_manifest,
     write_outputs,
 )
-from rt_framework.text import without_secrets
 
 
 @frozen
@@ -69,7 +66,7 @@ class RunMode:
 
 
 async def run(
-    host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = (), manner: RunMode = RunMode()
+    host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = (), mode: RunMode = RunMode()
 ) -> Summary:
     """Run the job of a run directory, or go on with it.
 
@@ -78,7 +75,7 @@ async def run(
         config: the job.
         run_dir: directory of ledger and outputs.
         watchers: reporters of this run.
-        manner: differences from an ordinary run.
+        mode: differences from an ordinary run.
 
     Returns:
         the summary of the run; everything is on disk by then.
@@ -86,28 +83,34 @@ async def run(
     Raises:
         RtError: the error has an exit code; committed results stay, and the next run goes on from there.
     """
-    if (manner.retry or not manner.ask) and not (run_dir / LEDGER).is_file():
+    if (mode.retry or not mode.ask) and not (run_dir / LEDGER).is_file():
         check_run(run_dir)  # reports a ledger that was there and is lost
         raise DataError(f"{run_dir}: there is no run here to take up; 'rt run' begins one")
     watchers = list(watchers)
-    job = claimed_job(host, config, run_dir, watchers, manner.pilot is not None)
-    if manner.pilot is not None:
-        job = evolve(job, source=job.source.drawing(manner.pilot, manner.seed))
-    total = job.source.count()
-    reporters = host.reporters(watchers)
-    need = room(total, job.source.size(), config.teacher is not None)
-    with _told(reporters), open_run(run_dir, need) as ledger, job.source.steady():
-        asks = {step.name: bool(step.stage.reflections) for step in job.steps}
-        tally, breaker = Tally(reporters, total, asks), StopSignal()
-        work = _run(job, config, run_dir, ledger, tally, breaker, manner)
-        await interruptible(work, breaker.trip, partial(_leave, ledger, watchers))
-        out = run_dir if manner.pilot is None else pilot_dir(run_dir)
-        summary = summarise(ledger, tally)
+    job = claimed_job(host, config, run_dir, watchers, mode.pilot is not None)
+    if mode.pilot is not None:
+        job = evolve(job, source=job.source.drawing(mode.pilot, mode.seed))
+    opening = Opening(
+        job="run",
+        run_dir=run_dir,
+        reporters=host.reporters(watchers),
+        watchers=watchers,
+        total=(total := job.source.count()),
+        need=room(total, job.source.size(), config.teacher is not None),
+        steady=job.source.steady(),
+        stages={step.name: bool(step.stage.reflections) for step in job.steps},
+    )
+
+    def end(session: Session, _: None) -> Summary:
+        out = run_dir if mode.pilot is None else pilot_dir(run_dir)
+        summary = summarise(session.ledger, session.meter.progress())
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
-        summary = evolve(summary, files=write_outputs(job.outlet, job.source, out, ledger))
-        write_manifest(out, host, ledger, config, summary, stage_facts(job.steps))
-    reporters.send("rt_run_finished", RunFinished(summary))
+        summary = evolve(summary, files=write_outputs(job.outlet, job.source, out, session.ledger))
+        write_manifest(out, host, session.ledger, config, summary, stage_facts(job.steps))
+        return summary
+
+    _, summary = await in_session(opening, partial(_work, job, config, run_dir, mode), end)
     return summary
 
 
@@ -120,76 +123,59 @@ def claimed_job(host: Host, config: Config, run_dir: Path, watchers: Iterable[ob
     return open_job(host, config, partial(claim_outputs, config, run_dir, watchers=watchers, pilot=pilot))
 
 
-async def _run(
-    job: Opened,
-    config: Config,
-    run_dir: Path,
-    ledger: Ledger,
-    tally: Tally,
-    breaker: StopSignal,
-    manner: RunMode,
-) -> None:
-    """Build the teacher's and the student's side, run the pipeline, and close both sides."""
-    waits: list[Callable[[], str]] = []
-    tally.why = lambda: "; ".join(why() for why in waits)
+async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, session: Session) -> None:
+    """Build the student's and the teacher's side, take all samples through the stages, and close both sides."""
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(heartbeat(tally, run_dir))
         facts: dict[str, Any] = {"data": job.source.facts()}
-        teaching = scoring = asked = None
-        batched = False
-        if config.student is not None:
-            side = student_side(job.make, config.student, config.scoring, ledger, tally)
-            stack.push_async_callback(side.close)
-            scoring = side.scoring
-            waits.append(side.why)
-            if ledger.meta("frozen") is None:  # later the losses in the ledger are proof enough
-                await scoring.check(PROBE, sorted({metric for step in job.steps for metric in step.stage.needs}))
-            facts |= {"student": side.student.fingerprint, "scoring": ScoringRules.of(config.scoring).facts()}
-        if config.teacher is not None:
-            asked = teacher_side(job.make, config.teacher, ledger, config.limits, tally, breaker, manner.ask)
-            stack.push_async_callback(asked.calls.close)
-            teaching, batched = asked.teaching, goes_in_batches(asked.teacher)
-            waits.append(asked.calls.why)
-            facts |= {**teacher_facts(asked.teacher), **reflection_facts(job.steps)}
-            if not manner.ask:
+        student = None if config.student is None else await _student(job, config, session, stack)
+        teacher = None if config.teacher is None else _teacher(job, config, session, mode.ask, student, stack)
+        if student is not None:
+            facts |= {"student": student.student.fingerprint, "scoring": ScoringRules.of(config.scoring).facts()}
+        if teacher is not None:
+            facts |= {**teacher_facts(teacher.teacher), **reflection_facts(job.steps)}
+            if not mode.ask:
                 facts.pop("place", None)  # no request is sent, so the teacher's place does not matter
-        # Nothing is written before this: the directory may be another job's.
-        await freeze(ledger, run_dir, facts, manner.moved)
-        interrupted = await ledger.settle_interrupted()
-        if asked is not None and manner.ask:
-            await remember_prices(ledger, asked.teacher)
-        stack.push_async_callback(lambda: remember_run(ledger, tally.progress()))
-        withdrawn = await ledger.withdraw(manner.retry)
-        if "batch_lost" in manner.retry:
-            withdrawn += await BatchTable(ledger).give_up_lost(time.time() - LONGEST_BATCH)
-        await ledger.forget_samples()
-        notes = (
-            *_notes(config, job.source, facts.get("place")),
-            *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner),
+        interrupted = await session.claim(facts, mode.moved)
+        if teacher is not None and mode.ask:
+            await remember_prices(session.ledger, teacher.teacher)
+        withdrawn = await session.ledger.withdraw(mode.retry)
+        if "batch_lost" in mode.retry:
+            withdrawn += await BatchTable(session.ledger).give_up_lost(time.time() - LONGEST_BATCH)
+        await session.ledger.forget_samples()
+        taken_up = _taken_up(interrupted, config.limits.on_ambiguous, withdrawn, mode)
+        await session.begin(run_dir, (*_notes(config, job.source, facts.get("place")), *taken_up), config)
+        batched = teacher is not None and goes_in_batches(teacher.teacher)
+        engine = Run(
+            job.steps,
+            None if teacher is None else teacher.client,
+            None if student is None else student.scoring,
+            session.ledger,
+            session.meter,
+            min(config.limits.at_once(batched), session.meter.total or 1),
+            config.pipeline.exhaustive,
         )
-        who, frozen = ledger.meta("run_id"), ledger.meta("frozen")
-        started = RunStarted(str(run_dir), notes, tally.total, who, plain_config(config), frozen)
-        tally.begin(started)
-        await stack.enter_async_context(watchdog(tally))
-        at_once = min(config.limits.at_once(batched), tally.total or 1)
-        work = Run(job.steps, teaching, scoring, ledger, tally, at_once, config.pipeline.exhaustive)
-        await work.go(job.source.samples())
+        await engine.go(job.source.samples())
 
 
-def _leave(ledger: Ledger, watchers: Sequence[object]) -> None:
-    """Prepare an immediate exit: commit the answers that have arrived, and let the reporters restore the terminal."""
-    ledger.flush(1.0)
-    close_reporters(watchers)
+async def _student(job: Opened, config: Config, session: Session, stack: AsyncExitStack) -> StudentSide:
+    assert config.student is not None
+    side = student_side(job.make, config.student, config.scoring, session.ledger)
+    stack.push_async_callback(side.close)
+    session.meter.student = side.losses
+    if session.ledger.meta("frozen") is None:  # later the losses in the ledger are proof enough
+        await side.scoring.check(PROBE, sorted({metric for step in job.steps for metric in step.stage.needs}))
+    return side
 
 
-@contextmanager
-def _told(reporters: Reporters) -> Iterator[None]:
-    """Tell reporters if the block ends with an error."""
-    try:
-        yield
-    except Exception as error:
-        reporters.send("rt_run_failed", RunFailed(type(error).__name__, without_secrets(str(error))))
-        raise
+def _teacher(
+    job: Opened, config: Config, session: Session, ask: bool, student: StudentSide | None, stack: AsyncExitStack
+) -> TeacherSide:
+    assert config.teacher is not None
+    # While losses are computed, samples will go on and may ask more questions, which one batch should hold too.
+    busy = (lambda: False) if student is None else student.losses.busy
+    side = teacher_side(job.make, config.teacher, config.limits, session, ask, busy)
+    stack.push_async_callback(side.answers.close)
+    return side
 
 
 def _notes(config: Config, source: Source, place: str | None) -> tuple[str, ...]:
@@ -203,7 +189,7 @@ def _notes(config: Config, source: Source, place: str | None) -> tuple[str, ...]
     return (*notes, f"data: {source}")
 
 
-def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, manner: RunMode) -> Iterator[str]:
+def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, mode: RunMode) -> Iterator[str]:
     """Yield notes on what this run takes up from an earlier one."""
     if interrupted:
         then = {
@@ -214,9 +200,9 @@ def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, manner: RunMo
             f"teacher calls under way when the last run was killed: {interrupted}. Their answers are unknown, "
             f"their cost is charged, and {then}"
         )
-    if manner.pilot is not None:
-        yield f"pilot: {manner.pilot} rows drawn at random, seed {manner.seed}"
-    if manner.retry:
-        yield f"{withdrawn} rewrites that failed as {', '.join(manner.retry)} are asked for again"
-    if not manner.ask:
+    if mode.pilot is not None:
+        yield f"pilot: {mode.pilot} rows drawn at random, seed {mode.seed}"
+    if mode.retry:
+        yield f"{withdrawn} rewrites that failed as {', '.join(mode.retry)} are asked for again"
+    if not mode.ask:
         yield "answers are read anew, and the teacher is not asked"

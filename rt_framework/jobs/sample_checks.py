@@ -22,7 +22,7 @@ from rt_framework.kit.spread import Spread
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair
 from rt_framework.pipeline import PROBE, ScoringRules, StudentSide, student_side
-from rt_framework.plugin import Host, Tally
+from rt_framework.plugin import Host
 from rt_framework.protocols import Student
 from rt_framework.rundir import LEDGER
 from rt_framework.scoring import BatchLimits, PresetSpans
@@ -100,17 +100,16 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
     for sample in source.samples():
         total, letters = total + 1, letters + _letters(sample.original.pair)
     pairs = [sample.original.pair for sample in source.drawing(count, seed).samples()]
-    tally = Tally(host.reporters([]), len(pairs))
     with tempfile.TemporaryDirectory(prefix="rt-doctor-") as place:
         ledger = Ledger(Path(place) / LEDGER)
-        side = student_side(make, student, config, ledger, tally)
+        side = student_side(make, student, config, ledger)
         try:
             await side.scoring.check(PROBE, METRICS)
             frame = PresetSpans(framing.preset, make.spec("templates", framing.template), framing.max_tokens)
             fits = [_fit(side.student, frame, pair) for pair in pairs]
             # The first forward pass loads the model, so it is not timed.
             await side.scoring.score([PROBE], METRICS)
-            values, without, tokens, seconds = await _scored(side, pairs, tally)
+            values, without, tokens, seconds = await _scored(side, pairs)
             path = BatchLimits.of(side.student).path
         finally:
             await side.close()
@@ -139,9 +138,9 @@ def _letters(pair: Pair) -> int:
 
 
 async def _scored(
-    side: StudentSide, pairs: Sequence[Pair], tally: Tally
+    side: StudentSide, pairs: Sequence[Pair]
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[int, str]], int, float]:
-    began, before = time.monotonic(), tally.forward_tokens
+    began, before = time.monotonic(), side.losses.counts().tokens
     scores = await side.scoring.score(pairs, METRICS)
     seconds = time.monotonic() - began
     values = {name: tuple(v for one in scores if (v := one[name].value) is not None) for name in METRICS}
@@ -149,7 +148,7 @@ async def _scored(
     counts = Counter(score.status for score in lacking if score is not None)
     first = {score.status: str(score.reason) for score in reversed(lacking) if score is not None}
     without = {status: (count, first[status]) for status, count in counts.most_common()}
-    return values, without, tally.forward_tokens - before, seconds
+    return values, without, side.losses.counts().tokens - before, seconds
 
 
 def _fit(student: Student, frame: PresetSpans, pair: Pair) -> tuple[bool, int]:

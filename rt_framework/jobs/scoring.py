@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,20 @@ from typing import Any
 from rt_framework.config import Builder, ScoringConfig
 from rt_framework.data import Destination, Source, beside, claim, paths_in, whole
 from rt_framework.errors import PluginError
-from rt_framework.events import Progress, RunStarted
+from rt_framework.events import Summary
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Sample
-from rt_framework.pipeline import PROBE, ScoringRules, student_side
-from rt_framework.plugin import Host, Tally
-from rt_framework.rundir import freeze, heartbeat, manifest_destination, open_run, plain_config, room, write_manifest
+from rt_framework.pipeline import PROBE, ScoringRules, StudentSide, student_side
+from rt_framework.plugin import Host
+from rt_framework.rundir import (
+    Opening,
+    SampleCounter,
+    Session,
+    in_session,
+    manifest_destination,
+    room,
+    write_manifest,
+)
 from rt_framework.scoring import Measured, Scoring
 from rt_framework.spans import Loss
 
@@ -38,13 +48,13 @@ async def score_file(
     out: Path,
     watchers: Sequence[object] = (),
     overwrite: bool = False,
-) -> Progress:
+) -> Summary:
     """Score every sample of *source* into *out*; the losses are kept beside it in ``OUT.rt``.
 
-    Returns:
-        counts of the work done, with the number of samples by status as ``outcomes``.
-
     A file at *out* that an earlier call wrote is replaced, any other file only with *overwrite*.
+
+    Returns:
+        the summary, with the number of samples by status as ``outcomes``.
 
     Raises:
         RtError: the error has an exit code; another call goes on from the losses that were committed.
@@ -57,36 +67,62 @@ async def score_file(
     destinations = [Destination(run_dir, "--out", "run"), manifest_destination(run_dir, "metrics"), destination]
     claim(destinations, [source.path], paths_in(student, config))
     source, _ = source.read_through(lambda _: None)
-    total = source.count()
-    tally = Tally(host.reporters(watchers), total)
-    with open_run(run_dir, room(total, source.size(), teacher=False)) as ledger, source.steady():
-        side = student_side(make, student, config, ledger, tally)
-        try:
-            framing = ScoringRules.of(config)
-            if ledger.meta("frozen") is None:
-                await side.scoring.check(PROBE, metrics)
-            await freeze(ledger, run_dir, {"student": side.student.fingerprint, "scoring": framing.facts()})
-            notes = (
-                f"student: {student}, preset {framing.preset.name}, template {framing.template}",
-                f"data: {source}",
-            )
-            asked = {"data": str(source), "student": student, "scoring": config, "metrics": metrics}
-            who, frozen = ledger.meta("run_id"), ledger.meta("frozen")
-            started = RunStarted(str(out), notes, tally.total, who, plain_config(asked), frozen)
-            tally.begin(started)
-            async with heartbeat(tally, run_dir):
-                await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
-                # Losses from a damaged ledger, or of input that has changed meanwhile, must not replace an older file.
-                checks = (ledger.check, source.check_unchanged)
-                await _write(_lines(source, side.scoring, metrics), destination, tally, checks)
-            write_manifest(run_dir, host, ledger, asked, tally.progress())
-            return tally.progress()
-        finally:
-            await side.close()
+    settings = {"data": str(source), "student": student, "scoring": config, "metrics": metrics}
+    opening = Opening(
+        job="score",
+        run_dir=run_dir,
+        reporters=host.reporters(watchers),
+        watchers=watchers,
+        total=(total := source.count()),
+        need=room(total, source.size(), teacher=False),
+        steady=source.steady(),
+    )
+
+    def end(session: Session, _: None) -> Summary:
+        progress = session.meter.progress()
+        outcomes = dict(sorted(progress.samples.outcomes.items()))
+        summary = Summary(total, outcomes, {}, {}, {}, 0, (), progress, (str(out),))
+        write_manifest(run_dir, host, session.ledger, settings, summary)
+        return summary
+
+    work = partial(_score, make, source, settings, destination)
+    _, summary = await in_session(opening, work, end)
+    return summary
+
+
+async def _score(
+    make: Builder, source: Source, settings: Mapping[str, Any], destination: Destination, session: Session
+) -> None:
+    """Score all samples of *source* into *destination*."""
+    config, metrics, ledger = settings["scoring"], settings["metrics"], session.ledger
+    async with _opened(student_side(make, settings["student"], config, ledger)) as side:
+        session.meter.student = side.losses
+        rules = ScoringRules.of(config)
+        if ledger.meta("frozen") is None:
+            await side.scoring.check(PROBE, metrics)
+        await session.claim({"student": side.student.fingerprint, "scoring": rules.facts()})
+        student = f"student: {settings['student']}, preset {rules.preset.name}, template {rules.template}"
+        await session.begin(destination.path, (student, f"data: {source}"), settings)
+        await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
+        # Losses from a damaged ledger, or of input that has changed meanwhile, must not replace an older file.
+        checks = (ledger.check, source.check_unchanged)
+        await _write(_lines(source, side.scoring, metrics), destination, session.meter.samples, checks)
+
+
+@asynccontextmanager
+async def _opened(side: StudentSide) -> AsyncIterator[StudentSide]:
+    """Close the student's side at the end of the block."""
+    try:
+        yield side
+    finally:
+        await side.close()
 
 
 async def _write(
-    lines: AsyncIterator[dict[str, Any]], destination: Destination, tally: Tally, checks: Sequence[Callable[[], None]]
+    lines: AsyncIterator[dict[str, Any]],
+    destination: Destination,
+    samples: SampleCounter,
+    checks: Sequence[Callable[[], None]],
 ) -> None:
     """Write all lines or none; *checks* are called last, and one that raises leaves the destination unchanged.
 
@@ -97,9 +133,7 @@ async def _write(
         with part.open("w", encoding="utf-8") as file:
             async for line in lines:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
-                tally.finished += 1
-                tally.outcomes[line["status"]] += 1
-                tally.changed()
+                samples.ended(line["status"])
         for check in checks:
             check()
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from rt_framework.concurrency import StopSignal
 from rt_framework.config import Builder, Config, Limits, ScoringConfig
 from rt_framework.data import Source, open_source
 from rt_framework.errors import ConfigError, PluginError, RtError
@@ -20,11 +19,11 @@ from rt_framework.kit.places import PlacedTeacher, cleaned
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair, digest
 from rt_framework.pipeline.steps import Step, apart, label
-from rt_framework.plugin import Host, Tally
+from rt_framework.plugin import Host
 from rt_framework.protocols import BatchApiTeacher, Executor, FittedMetric, Student, Teacher
-from rt_framework.rundir import Outlet, open_outlet
+from rt_framework.rundir import Outlet, Session, open_outlet
 from rt_framework.scoring import Losses, Preset, PresetSpans, Scoring, preset
-from rt_framework.teacher import Calls, TeacherClient, is_priced, rendered
+from rt_framework.teacher import Answers, TeacherClient, is_priced, rendered
 
 PROBE = Pair("Name the colours of the flag.", "The flag of France.", "Blue, white and red.")
 """Fixed plain pair for checks. A changed prompt shows in the request that a reflection renders for this pair, and a
@@ -101,17 +100,13 @@ class StudentSide:
     losses: Losses
     scoring: Scoring
 
-    def why(self) -> str:
-        """Return a description of what the run is waiting for."""
-        return f"student: {self.losses.batches} batches under way"
-
     async def close(self) -> None:
         """Stop the chain and release the executor's workers."""
         await self.losses.close()
         self.executor.close()
 
 
-def student_side(make: Builder, spec: Spec, config: ScoringConfig, ledger: Ledger, tally: Tally) -> StudentSide:
+def student_side(make: Builder, spec: Spec, config: ScoringConfig, ledger: Ledger) -> StudentSide:
     """Build the student and the chain that scores with it.
 
     Raises:
@@ -123,7 +118,7 @@ def student_side(make: Builder, spec: Spec, config: ScoringConfig, ledger: Ledge
     student: Student = make.spec("students", spec)
     executor: Executor = make.spec("executors", config.executor)
     executor.start(partial(_given, student))
-    losses = Losses(student.fingerprint, executor, ledger, tally, config.batch_tokens)
+    losses = Losses(student.fingerprint, executor, ledger, config.batch_tokens)
     scoring = Scoring(
         metrics=cache(lambda name: make("metrics", name)),
         frame=PresetSpans(framing.preset, make.spec("templates", framing.template), framing.max_tokens),
@@ -147,8 +142,8 @@ class TeacherSide:
     """The teacher of one run and the chain that sends it questions."""
 
     teacher: Teacher
-    calls: Calls
-    teaching: TeacherClient
+    answers: Answers
+    client: TeacherClient
 
 
 def teacher_facts(teacher: Teacher) -> dict[str, str]:
@@ -176,18 +171,31 @@ def goes_in_batches(teacher: object) -> bool:
 
 
 def teacher_side(
-    make: Builder, spec: Spec, ledger: Ledger, limits: Limits, tally: Tally, breaker: StopSignal, ask: bool
+    make: Builder,
+    spec: Spec,
+    limits: Limits,
+    session: Session,
+    ask: bool = True,
+    busy: Callable[[], bool] = lambda: False,
 ) -> TeacherSide:
-    """Build the teacher and the chain that sends it questions.
+    """Build the teacher and the chain that sends it questions, and let the session's meter read its counters.
+
+    Args:
+        make: builds plugins.
+        spec: the teacher.
+        limits: limits of the calls.
+        session: the session that asks.
+        ask: True if requests may be sent; if False, only answers from the ledger are given.
+        busy: returns whether the run may soon ask more questions without a further answer of the teacher.
 
     Raises:
         PluginError: a plugin is unknown or broken.
         ConfigError: options do not fit, or a budget needs a price that is not known.
     """
     teacher: Teacher = make.spec("teachers", spec)
-    calls = Calls(teacher, ledger, limits, tally, breaker, ask)
-    tally.priced = is_priced(teacher)
-    return TeacherSide(teacher, calls, TeacherClient(calls, teacher.structured, limits.answers))
+    answers = Answers(teacher, session.ledger, limits, session.meter.reporters, session.stop, ask, busy)
+    session.meter.teacher = answers.sending
+    return TeacherSide(teacher, answers, TeacherClient(answers, teacher.structured, limits.answers))
 
 
 def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:

@@ -21,8 +21,8 @@ from rt_framework.events import SampleFailed, SampleFinished, StageFinished, Sta
 from rt_framework.ledger import WAITING, Ledger, Story, waiting
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version, digest
 from rt_framework.pipeline.steps import Step
-from rt_framework.plugin import Tally
 from rt_framework.protocols import Question, Reflection
+from rt_framework.rundir import Meter
 from rt_framework.scoring import Scoring
 from rt_framework.teacher import TeacherClient
 from rt_framework.text import without_secrets
@@ -102,7 +102,7 @@ class Run:
         teaching: the chain that asks the teacher, if a stage asks it.
         scoring: the chain that scores with the student, if a stage reads scores.
         ledger: where finished samples are recorded.
-        tally: counts what happens and sends events to reporters.
+        meter: counts what happens and knows the reporters.
         in_flight: number of samples under way at once.
         exhaustive: True to reflect on every version and score it by every metric.
     """
@@ -113,7 +113,7 @@ class Run:
         teaching: TeacherClient | None,
         scoring: Scoring | None,
         ledger: Ledger,
-        tally: Tally,
+        meter: Meter,
         in_flight: int,
         exhaustive: bool,
     ) -> None:
@@ -122,7 +122,7 @@ class Run:
         self._teaching = teaching
         self._scoring = scoring
         self._ledger = ledger
-        self._tally = tally
+        self._meter = meter
         self._in_flight = in_flight
         self._started: set[str] = set()
         self._needs = tuple(dict.fromkeys(metric for step in steps for metric in step.stage.needs))
@@ -193,11 +193,11 @@ class Run:
             except RtError:
                 raise
             except Exception as error:
-                self._tally.at(step.name, "failed")
+                self._meter.samples.at(step.name, "failed")
                 await self._fail(sample, step.name, error)
                 return None
             if isinstance(outcome, Dropped):
-                self._tally.at(step.name, "dropped")
+                self._meter.samples.at(step.name, "dropped")
                 await self._end(outcome.sample, "dropped", outcome.reason)
                 return None
             self._count(step, sample, outcome)
@@ -206,14 +206,13 @@ class Run:
 
     def _count(self, step: Step, before: Sample, after: Sample) -> None:
         """Count and report what a stage did to a sample that goes on."""
-        self._tally.at(step.name, "passed")
+        self._meter.samples.at(step.name, "passed")
         for decision in after.decisions[len(before.decisions) :]:
             if len(decision.candidates) > 1:
-                self._tally.chose(decision, after, step.stage.needs)
+                self._meter.samples.chose(decision, after, step.stage.needs)
         for failure in after.failures[len(before.failures) :]:
-            self._tally.at(step.name, "unusable")
+            self._meter.samples.at(step.name, "unusable")
             self._report(after, failure, fatal=False)
-        self._tally.changed()
 
     async def _step(self, sample: Sample, step: Step) -> Sample | Dropped:
         ctx = Context(self, step.name)
@@ -260,8 +259,7 @@ class Run:
             await asyncio.gather(
                 *(self._decided(step, before, _noted(step, before, after, ctx)) for before, after in wave)
             )
-            self._tally.changed()
-        self._finish(step.name)
+            self._finish(step.name)
 
     async def _fit(self, step: Step) -> None:
         """Fit the metrics that are fitted to the whole data set, and score all waiting samples by them."""
@@ -278,7 +276,7 @@ class Run:
 
     async def _decided(self, step: Step, before: Sample, after: Sample | Dropped) -> None:
         """Record the decision of a data-set stage on a sample."""
-        self._tally.at(step.name, "dropped" if isinstance(after, Dropped) else "passed")
+        self._meter.samples.at(step.name, "dropped" if isinstance(after, Dropped) else "passed")
         if isinstance(after, Dropped):
             await self._end(after.sample, "dropped", after.reason)
         elif after is not before:
@@ -291,24 +289,22 @@ class Run:
 
     async def _end(self, sample: Sample, outcome: str, reason: str | None) -> None:
         await self._ledger.record(Story(sample, outcome, reason))
-        self._tally.finished += 1
-        self._tally.outcomes[outcome] += 1
-        self._tally.reporters.send("rt_sample_finished", SampleFinished(sample.id, sample.row, outcome))
-        self._tally.changed()
+        self._meter.samples.ended(outcome)
+        self._meter.reporters.send("rt_sample_finished", SampleFinished(sample.id, sample.row, outcome))
 
     def _begin(self, stage: str) -> None:
         if stage not in self._started:
             self._started.add(stage)
-            self._tally.reporters.send("rt_stage_started", StageStarted(stage))
+            self._meter.reporters.send("rt_stage_started", StageStarted(stage))
 
     def _finish(self, stage: str) -> None:
         """Report that the last sample has left a stage; nothing is reported for a stage that no sample reached."""
         if stage in self._started:
-            self._tally.reporters.send("rt_stage_finished", StageFinished(stage))
+            self._meter.reporters.send("rt_stage_finished", StageFinished(stage))
 
     def _report(self, sample: Sample, failure: Failure, fatal: bool) -> None:
         event = SampleFailed(sample.id, sample.row, failure.stage, failure.kind, failure.reason, fatal)
-        self._tally.reporters.send("rt_sample_failed", event)
+        self._meter.reporters.send("rt_sample_failed", event)
 
 
 def _segments(steps: Sequence[Step]) -> list[tuple[tuple[Step, ...], Step | None]]:

@@ -1,8 +1,7 @@
-"""Plugins: discovery that says which plugin failed, names of lazily imported targets, options, progress counters."""
+"""Plugins: discovery that says which plugin failed, names of lazily imported targets, options."""
 
 from rt_framework.plugin.host import Host, Reporters, close_reporters, packaged, with_defaults
 from rt_framework.plugin.options import Option
-from rt_framework.plugin.progress import Tally, Traffic
 from rt_framework.plugin.registry import Entry, named, suggestion
 from rt_framework.plugin.structuring import field_names, structure
 
@@ -11,8 +10,6 @@ __all__ = [
     "Host",
     "Option",
     "Reporters",
-    "Tally",
-    "Traffic",
     "close_reporters",
     "field_names",
     "named",

@@ -131,10 +131,11 @@ def _cautions(ledger: Ledger, survey: Survey, explained: Sequence[Explained]) ->
 
 def _money(manifest: Mapping[str, Any], spent: str, runs: Sequence[Mapping[str, Any]]) -> str:
     progress = manifest["summary"]["progress"]
+    teacher, student = progress["teacher"], progress["student"]
     return (
         f"Paid or perhaps paid: {spent}. {_runs(runs)}"
-        f"The last run sent {progress['calls']:,} requests, {progress['retries']:,} of them retries, "
-        f"and found {progress['reused_calls']:,} answers and {progress['reused_losses']:,} losses in the ledger."
+        f"The last run sent {teacher['calls']:,} requests, {teacher['retries']:,} of them retries, "
+        f"and found {teacher['reused']:,} answers and {student['reused']:,} losses in the ledger."
     )
 
 

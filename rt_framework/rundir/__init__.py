@@ -1,4 +1,4 @@
-"""A run directory: lock, frozen facts, outputs, manifest, summary, heartbeat."""
+"""A run directory: lock, session, frozen facts, progress, outputs, manifest, summary."""
 
 from rt_framework.rundir import live_state
 from rt_framework.rundir.directory import (
@@ -14,15 +14,12 @@ from rt_framework.rundir.directory import (
     check_run,
     default_dir,
     differences,
-    freeze,
     look,
     open_run,
     owner,
     pilot_dir,
-    remember_run,
 )
 from rt_framework.rundir.disk import room
-from rt_framework.rundir.live_state import heartbeat
 from rt_framework.rundir.manifest import (
     manifest_destination,
     plain_config,
@@ -41,7 +38,8 @@ from rt_framework.rundir.outputs import (
     write_outputs,
     write_side_file,
 )
-from rt_framework.rundir.stalls import watchdog
+from rt_framework.rundir.progress import Meter, SampleCounter
+from rt_framework.rundir.session import Opening, Session, in_session
 from rt_framework.rundir.summary import summarise
 
 __all__ = [
@@ -53,7 +51,11 @@ __all__ = [
     "PILOT",
     "SCORES",
     "Finished",
+    "Meter",
+    "Opening",
     "Outlet",
+    "SampleCounter",
+    "Session",
     "alone",
     "check_frozen",
     "check_run",
@@ -62,8 +64,7 @@ __all__ = [
     "differences",
     "export",
     "finished",
-    "freeze",
-    "heartbeat",
+    "in_session",
     "live_state",
     "look",
     "manifest_destination",
@@ -74,12 +75,10 @@ __all__ = [
     "plain_config",
     "read_config_of",
     "read_manifest",
-    "remember_run",
     "results",
     "room",
     "summarise",
     "versions",
-    "watchdog",
     "write_manifest",
     "write_outputs",
     "write_parts",

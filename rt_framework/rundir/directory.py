@@ -222,7 +222,7 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
 
 async def remember_run(ledger: Ledger, progress: Progress) -> None:
     """Record the effort of a run, however the run ended; only a killed run is not recorded."""
-    did = {"seconds": progress.seconds, "requests": progress.calls, "student_tokens": progress.forward_tokens}
+    did = {"seconds": progress.seconds, "requests": progress.teacher.calls, "student_tokens": progress.student.tokens}
     await ledger.set_meta("runs", [*(ledger.meta("runs") or ()), did])
 
 

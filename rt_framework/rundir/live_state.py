@@ -18,8 +18,8 @@ from attrs import asdict, frozen
 from rt_framework.data import Destination, whole
 from rt_framework.errors import RtError
 from rt_framework.events import Progress
-from rt_framework.plugin import Tally
 from rt_framework.rundir.directory import PROGRESS
+from rt_framework.rundir.progress import Meter
 
 _EVERY = 1.0
 """Seconds between two snapshots."""
@@ -35,10 +35,10 @@ class Snapshot:
 
 
 @asynccontextmanager
-async def heartbeat(tally: Tally, run_dir: Path) -> AsyncIterator[None]:
-    """Inside the block, send reporters the progress every second, even if nothing happens, and write a snapshot."""
+async def heartbeat(meter: Meter, run_dir: Path) -> AsyncIterator[None]:
+    """Inside the block, write a snapshot every second, even if nothing happens."""
     stop = asyncio.Event()
-    task = asyncio.create_task(_beat(tally, run_dir, stop))
+    task = asyncio.create_task(_beat(meter, run_dir, stop))
     try:
         yield
     finally:
@@ -46,10 +46,9 @@ async def heartbeat(tally: Tally, run_dir: Path) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _beat(tally: Tally, run_dir: Path, stop: asyncio.Event) -> None:
+async def _beat(meter: Meter, run_dir: Path, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        tally.tell()
-        await asyncio.to_thread(write, run_dir, Snapshot(time.time(), tally.progress()))
+        await asyncio.to_thread(write, run_dir, Snapshot(time.time(), meter.progress()))
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _EVERY)
 

@@ -16,7 +16,7 @@ from attrs import asdict
 from rt_framework.config import Config
 from rt_framework.data import Destination, whole
 from rt_framework.errors import ConfigError, DataError
-from rt_framework.events import Progress, Summary
+from rt_framework.events import Summary
 from rt_framework.kit.parts import Spec
 from rt_framework.ledger import Ledger
 from rt_framework.plugin import Host, structure
@@ -46,7 +46,7 @@ def write_manifest(
     host: Host,
     ledger: Ledger,
     config: Any,
-    summary: Summary | Progress,
+    summary: Summary,
     stages: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write ``manifest.json``.

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from math import fsum
 
 from rt_framework.errors import ERRORS
-from rt_framework.events import Shift, Summary
+from rt_framework.events import Progress, Shift, Summary
 from rt_framework.ledger import Ledger, queries
-from rt_framework.plugin import Tally
 
 OUTCOMES = ("rewritten", "original", "dropped", "failed")
 
@@ -22,8 +21,14 @@ _COUNTED = 10_000
 REST = "other reasons"
 
 
-def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summary:
-    """Count outcomes, kept versions, reasons and failures, and compare scores before and after."""
+def summarise(ledger: Ledger, progress: Progress, files: Sequence[str] = ()) -> Summary:
+    """Count outcomes, kept versions, reasons and failures, and compare scores before and after.
+
+    Args:
+        ledger: holds the samples.
+        progress: counts of this process, which become part of the summary.
+        files: paths of the outputs.
+    """
     outcomes: Counter[str] = Counter()
     versions: Counter[str] = Counter()
     drops: Counter[str] = Counter()
@@ -43,7 +48,7 @@ def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summar
         failures=dict(failures.most_common()),
         errors=errors,
         shifts=_shifts(ledger),
-        progress=tally.progress(),
+        progress=progress,
         files=tuple(files),
         waiting=outcomes[queries.WAITING],
     )

@@ -16,9 +16,9 @@ from attrs import asdict, evolve, frozen
 
 from rt_framework.concurrency import Batcher
 from rt_framework.errors import ConfigError, OutOfMemory, PluginError, RtError
+from rt_framework.events import StudentCounts
 from rt_framework.ledger import Ledger
 from rt_framework.model import digest
-from rt_framework.plugin import Tally
 from rt_framework.protocols import Executor, SelfDescribingStudent, Student
 from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
@@ -43,6 +43,15 @@ class BatchLimits:
         return cls(8192, packs=False, path="the student's own")
 
 
+class StudentCounter:
+    """Plain counters of forward passes and losses of one process; nothing depends on their values."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.passes = 0
+        self.reused = 0
+
+
 class Losses:
     """The losses of one student, looked up in one ledger or computed.
 
@@ -50,20 +59,17 @@ class Losses:
         fingerprint: the student's identity, part of every key.
         executor: where the student runs.
         ledger: where losses are kept.
-        tally: counts reused losses, forward passes and their tokens.
         batch_tokens: most tokens of a batch; ``None`` for the student's own limit.
     """
 
-    def __init__(
-        self, fingerprint: str, executor: Executor, ledger: Ledger, tally: Tally, batch_tokens: int | None
-    ) -> None:
+    def __init__(self, fingerprint: str, executor: Executor, ledger: Ledger, batch_tokens: int | None) -> None:
         self._fingerprint = fingerprint
         self._executor = executor
         self._ledger = ledger
-        self._tally = tally
+        self._counter = StudentCounter()
         self._budget = batch_tokens
         self._shape: BatchLimits | None = None
-        self.batches = 0
+        self._batches = 0
         """Number of batches that are being computed by the executor or wait in its queue."""
         self._batcher: Batcher[Mapping[str, Span], Mapping[str, SpanLoss]] = Batcher(self._wave, _WAVE, len)
 
@@ -75,7 +81,7 @@ class Losses:
         keys = [self._key(span) for span in spans]
         wanted = _wanted(zip(keys, spans, strict=True))
         found = self._known(wanted)
-        self._tally.reused_losses += sum(key in found for key in keys)
+        self._counter.reused += sum(key in found for key in keys)
         missing = {key: span for key, span in wanted.items() if key not in found}
         if missing:
             found |= await self._batcher.submit(missing)
@@ -108,6 +114,18 @@ class Losses:
         """Stop the computation of losses that nothing waits for any more."""
         await self._batcher.close()
 
+    def busy(self) -> bool:
+        """Return whether losses are being computed, after which samples will go on."""
+        return self._batcher.busy
+
+    def counts(self) -> StudentCounts:
+        """Return the counts of forward passes and losses."""
+        return StudentCounts(self._counter.tokens, self._counter.passes, self._counter.reused)
+
+    def why(self) -> str:
+        """Return a description of what is being waited for."""
+        return f"student: {self._batches} batches under way"
+
     def _key(self, span: Span) -> str:
         texts = [_plain(span.context), span.target, _plain(span.paired_context)]
         return digest([self._fingerprint, *texts, span.join, span.max_tokens, span.count_only])
@@ -128,16 +146,12 @@ class Losses:
         wanted = _wanted(item for one in asked for item in one.items())
         # The previous wave may have computed losses that were still missing when these were asked for.
         known = self._known(wanted)
-        self._tally.reused_losses += len(known)
+        self._counter.reused += len(known)
         for answer in answers.add(known):
             yield answer
-        self._tally.scoring += 1
-        try:
-            async for losses in self._computed({key: span for key, span in wanted.items() if key not in known}):
-                for answer in answers.add(losses):
-                    yield answer
-        finally:
-            self._tally.scoring -= 1
+        async for losses in self._computed({key: span for key, span in wanted.items() if key not in known}):
+            for answer in answers.add(losses):
+                yield answer
 
     async def _computed(self, wanted: Mapping[str, Span]) -> AsyncIterator[Mapping[str, SpanLoss]]:
         """Encode and score the spans, and yield their committed losses batch by batch."""
@@ -202,7 +216,7 @@ class Losses:
         if batch.size > self._most() and len(batch.spans) > 1:
             # The batch was planned before another one ran out of memory and lowered the budget.
             return await self._halved(batch)
-        self.batches += 1
+        self._batches += 1
         try:
             found = await self._executor.run(partial(_score, batch.spans))
         except OutOfMemory as error:
@@ -211,10 +225,9 @@ class Losses:
             self._budget = max(1, min(self._most(), batch.size // 2))
             return await self._halved(batch)
         finally:
-            self.batches -= 1
-        self._tally.forward_passes += 1
-        self._tally.forward_tokens += batch.tokens
-        self._tally.changed()
+            self._batches -= 1
+        self._counter.passes += 1
+        self._counter.tokens += batch.tokens
         return found
 
     async def _halved(self, batch: ForwardBatch) -> Sequence[SpanLoss]:

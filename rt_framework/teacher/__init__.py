@@ -1,8 +1,9 @@
 """Teacher calls, each paid for once: look-up in the ledger, budget, rate limit, sending and parsing."""
 
+from rt_framework.teacher.answers import Answers, call_key
 from rt_framework.teacher.asking import rendered
 from rt_framework.teacher.budget import check_priced, is_priced
-from rt_framework.teacher.calls import Answer, Calls, call_key
 from rt_framework.teacher.client import TeacherClient, lineage
+from rt_framework.teacher.sending import Answer
 
-__all__ = ["Answer", "Calls", "TeacherClient", "call_key", "check_priced", "is_priced", "lineage", "rendered"]
+__all__ = ["Answer", "Answers", "TeacherClient", "call_key", "check_priced", "is_priced", "lineage", "rendered"]

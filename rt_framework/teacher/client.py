@@ -11,29 +11,29 @@ from rt_framework.errors import KINDS, Retry
 from rt_framework.model import Failure, Pair, Request, Unparsed, Version
 from rt_framework.protocols import Question, Reflection
 from rt_framework.teacher.asking import rendered
-from rt_framework.teacher.calls import Answer
+from rt_framework.teacher.sending import Answer
 
 T = TypeVar("T")
 
 
-class Answers(Protocol):
-    """A source of answers: paid calls to the teacher, or the ledger alone."""
+class AnswerSource(Protocol):
+    """A source of answers: the ledger and paid calls to the teacher, or the ledger alone."""
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
-        """Return the answer to *request*; see :meth:`rt_framework.teacher.calls.Calls.answer`."""
+        """Return the answer to *request*; see :meth:`rt_framework.teacher.Answers.answer`."""
 
 
 class TeacherClient:
     """A client that obtains rewrites from one teacher.
 
     Args:
-        calls: source of the answers.
+        source: gives the answers.
         structured: True if answers have to follow a JSON schema.
         answers: most answers that are asked for one rewrite, as long as they are unusable.
     """
 
-    def __init__(self, calls: Answers, structured: bool, answers: int) -> None:
-        self._calls = calls
+    def __init__(self, source: AnswerSource, structured: bool, answers: int) -> None:
+        self._source = source
         self._structured = structured
         self._answers = answers
 
@@ -68,7 +68,7 @@ class TeacherClient:
         # The index is part of the key of a call, so the ledger does not give an unusable answer a second time.
         for index in range(self._answers):
             request = rendered(question, pair, index, self._structured)
-            answer = await self._calls.answer(request, index == 0, stage)
+            answer = await self._source.answer(request, index == 0, stage)
             said, key = _read(question, pair, request, answer), answer.key
             if not isinstance(said, Unparsed) or KINDS[said.kind].retry is not Retry.CHANGE:
                 break

@@ -133,7 +133,7 @@ class AdaptiveLimiter:
             if not too_often:
                 self._doubles_to = self._window
 
-    def held(self) -> str:
+    def throttled(self) -> str:
         """Return a description of the provider's present rate limit; empty if there is none."""
         left = self._resume - _now()
         if left > 0:

@@ -78,16 +78,17 @@ def show_summary(console: Console, summary: Summary) -> None:
     for made in summary_tables(summary):
         console.print(made)
     progress = summary.progress
-    held, won = progress.decisions.get("held", 0), progress.decisions.get("rewrite", 0)
-    if held or won:
-        console.print(line(f"{held + won} choices: {won} for the rewrite, {held} for the version held"))
-    cost = money(progress.nano_dollars, progress.priced or not progress.calls)
+    teacher, student, decisions = progress.teacher, progress.student, progress.samples.decisions
+    current, won = decisions.get("current", 0), decisions.get("rewrite", 0)
+    if current or won:
+        console.print(line(f"{current + won} choices: {won} for the rewrite, {current} for the current version"))
+    cost = money(progress.money.paid, progress.money.priced or not teacher.calls)
     console.print(
         line(
-            f"{progress.calls} teacher calls sent, {progress.retries} of them retries, "
-            f"{progress.reused_calls} answers from the ledger, "
-            f"{cost}; {progress.forward_tokens} student tokens computed, "
-            f"{progress.reused_losses} losses from the ledger; {progress.seconds:.1f} s"
+            f"{teacher.calls} teacher calls sent, {teacher.retries} of them retries, "
+            f"{teacher.reused} answers from the ledger, "
+            f"{cost}; {student.tokens} student tokens computed, "
+            f"{student.reused} losses from the ledger; {progress.seconds:.1f} s"
         )
     )
     if summary.errors:

@@ -13,7 +13,17 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from rt_framework.events import BatchChanged, Progress, RunFinished, RunStarted, RunStopping, SampleFailed, Stalled
+from rt_framework.events import (
+    BatchChanged,
+    Money,
+    Progress,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    SampleCounts,
+    SampleFailed,
+    Stalled,
+)
 from rt_framework.hookspecs import hookimpl
 from rt_framework.terminal.console import dollars, line, money, show_summary, stdout
 
@@ -51,7 +61,8 @@ def _bar(progress: Progress) -> Table:
     made = Table.grid(expand=True, padding=(0, 1, 0, 0))
     made.add_column(ratio=1)
     made.add_column(no_wrap=True)
-    made.add_row(ProgressBar(completed=100 * progress.share), line(f"{100 * progress.share:.0f} %"))
+    percent = 100 * progress.samples.share
+    made.add_row(ProgressBar(completed=percent), line(f"{percent:.0f} %"))
     return made
 
 
@@ -78,58 +89,61 @@ def _stages(progress: Progress) -> Table:
 
 def _told(progress: Progress) -> Iterator[tuple[str, str]]:
     """Yield name and text of each row for which there is something to say."""
-    count = f"{progress.finished}/{progress.total}" if progress.total else str(progress.finished)
-    ends = ", ".join(f"{number} {name}" for name, number in progress.outcomes.items())
-    yield "samples", count + (f": {ends}" if ends else "")
-    if progress.calls or progress.reused_calls or progress.at_once:
-        slowed = f"; {progress.held}" if progress.held else ""
-        yield "teacher", f"{progress.under_way} of {progress.at_once} calls in flight{slowed}"
+    samples, teacher, student = progress.samples, progress.teacher, progress.student
+    count = f"{samples.finished}/{samples.total}" if samples.total else str(samples.finished)
+    outcomes = ", ".join(f"{number} {name}" for name, number in samples.outcomes.items())
+    yield "samples", count + (f": {outcomes}" if outcomes else "")
+    if teacher.calls or teacher.reused or teacher.at_once:
+        throttled = f"; {teacher.throttled}" if teacher.throttled else ""
+        yield "teacher", f"{teacher.under_way} of {teacher.at_once} calls in flight{throttled}"
         yield "calls", _calls(progress)
-    if progress.spent or progress.reserved or progress.budget is not None or (progress.calls and not progress.priced):
-        yield "cost", _cost(progress)
-    if progress.decisions:
-        yield "choices", _choices(progress)
-    if progress.forward_tokens or progress.reused_losses:
-        speed = progress.forward_tokens / max(progress.seconds, 1e-9)
-        reused = f", {progress.reused_losses} losses from the ledger" if progress.reused_losses else ""
-        yield "student", f"{progress.forward_tokens} tokens, {speed:.0f}/s{reused}"
+    amounts = progress.money
+    if amounts.spent or amounts.reserved or amounts.budget is not None or (teacher.calls and not amounts.priced):
+        yield "cost", _cost(amounts)
+    if samples.decisions:
+        yield "choices", _choices(samples)
+    if student.tokens or student.reused:
+        speed = student.tokens / max(progress.seconds, 1e-9)
+        reused = f", {student.reused} losses from the ledger" if student.reused else ""
+        yield "student", f"{student.tokens} tokens, {speed:.0f}/s{reused}"
     if progress.still >= _STILL and progress.waiting:
         yield "waits", f"nothing for {progress.still:.0f} s: {progress.waiting}"
     yield "time", _time(progress)
 
 
 def _calls(progress: Progress) -> str:
-    parts = [f"{progress.calls} sent", f"{progress.retries} retries", f"{progress.reused_calls} from the ledger"]
+    teacher = progress.teacher
+    parts = [f"{teacher.calls} sent", f"{teacher.retries} retries", f"{teacher.reused} from the ledger"]
     unusable = sum(stage.unusable for stage in progress.stages)
     if unusable:
         parts.append(f"{unusable} unusable answers")
-    return ", ".join([*parts, f"{progress.teacher_tokens} tokens"])
+    return ", ".join([*parts, f"{teacher.tokens} tokens"])
 
 
-def _cost(progress: Progress) -> str:
-    if not progress.priced:
-        return money(progress.spent, priced=False)
-    parts = [f"{dollars(progress.spent)} spent", f"{dollars(progress.reserved)} reserved"]
-    if progress.budget is not None:
-        parts.append(f"budget {dollars(progress.budget)}")
-    if progress.projected is not None:
-        parts.append(f"projected {dollars(progress.projected)}")
+def _cost(amounts: Money) -> str:
+    if not amounts.priced:
+        return money(amounts.spent, priced=False)
+    parts = [f"{dollars(amounts.spent)} spent", f"{dollars(amounts.reserved)} reserved"]
+    if amounts.budget is not None:
+        parts.append(f"budget {dollars(amounts.budget)}")
+    if amounts.projected is not None:
+        parts.append(f"projected {dollars(amounts.projected)}")
     return ", ".join(parts)
 
 
-def _choices(progress: Progress) -> str:
-    held, won = progress.decisions.get("held", 0), progress.decisions.get("rewrite", 0)
-    gains = ", ".join(f"{metric} {gain:+.4f}" for metric, gain in progress.gains.items())
-    share = f" ({100 * won / (held + won):.0f} %)" if held + won else ""
-    return f"{held + won}, {won} for the rewrite{share}" + (f"; mean gain {gains}" if gains else "")
+def _choices(samples: SampleCounts) -> str:
+    current, won = samples.decisions.get("current", 0), samples.decisions.get("rewrite", 0)
+    gains = ", ".join(f"{metric} {gain:+.4f}" for metric, gain in samples.gains.items())
+    share = f" ({100 * won / (current + won):.0f} %)" if current + won else ""
+    return f"{current + won}, {won} for the rewrite{share}" + (f"; mean gain {gains}" if gains else "")
 
 
 def _time(progress: Progress) -> str:
     """Return the time gone, and the time left at the speed of this process so far."""
-    gone = str(timedelta(seconds=round(progress.seconds)))
-    if not 0 < progress.share < 1:
+    gone, share = str(timedelta(seconds=round(progress.seconds))), progress.samples.share
+    if not 0 < share < 1:
         return gone
-    left = progress.seconds / progress.share * (1 - progress.share)
+    left = progress.seconds / share * (1 - share)
     return f"{gone}, about {timedelta(seconds=round(left))} left"
 
 
@@ -211,8 +225,10 @@ class ConsoleReporter:
 
     @hookimpl
     def rt_run_finished(self, event: RunFinished) -> None:
-        """Print the summary of the run."""
+        """Print the summary of a run; commands for other jobs print their results themselves."""
         self.close()
+        if event.job != "run":
+            return
         show_summary(self._console, event.summary)
         self._console.print(line(f"as a page: rt report {shlex.quote(self._run_dir)}"))
 

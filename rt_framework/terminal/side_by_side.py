@@ -182,11 +182,12 @@ def show_judgements(console: Console, found: Judgements) -> None:
     console.print(table(title, ("", "pairs", "share"), rows, (1, 2)))
     for told in _judged(found):
         console.print(line(told))
-    spent = found.progress
+    teacher, amounts = found.progress.teacher, found.progress.money
+    cost = money(amounts.paid, amounts.priced or not teacher.calls)
     console.print(
         line(
-            f"{spent.calls} teacher calls sent, {spent.retries} of them retries, {spent.reused_calls} answers from the "
-            f"ledger, {money(spent.nano_dollars, spent.priced or not spent.calls)}; {spent.seconds:.1f} s"
+            f"{teacher.calls} teacher calls sent, {teacher.retries} of them retries, {teacher.reused} answers from the "
+            f"ledger, {cost}; {found.progress.seconds:.1f} s"
         )
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from rt_framework.config import Builder
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair
-from rt_framework.plugin import Host, Reporters, Tally
+from rt_framework.plugin import Host
 from rt_framework.protocols import Student
 from rt_framework.scoring import Losses, Measured, PresetSpans, Scoring, preset
 from rt_framework.testing.fakes import FakeStudent
@@ -44,7 +44,7 @@ async def _measure(where: Path, pairs: Sequence[Pair], metrics: Mapping[str, Any
     executor = Builder(Host(only=()))("executors", "local")
     executor.start(lambda: student)
     ledger = Ledger(where / "ledger.sqlite")
-    losses = Losses(student.fingerprint, executor, ledger, Tally(Reporters(())), None)
+    losses = Losses(student.fingerprint, executor, ledger, None)
     scoring = Scoring(metrics.__getitem__, frame(), losses, range_binds=True)
     try:
         await scoring.fit(list(metrics), lambda: pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from rt_framework.rundir import stalls as watchdog
+from rt_framework.rundir import progress
 from rt_framework.testing.server import Fault, FaultServer
 from tests.reliability.jobs import http_job
 from tests.run_helpers import attempts, http_answer, rows
@@ -25,7 +25,7 @@ def test_an_attempt_has_a_deadline_in_all(tmp_path, rt):
 
 def test_one_is_told_when_nothing_happens(tmp_path, rt, monkeypatch):
     """How long, and what is being waited for; not too often."""
-    monkeypatch.setattr(watchdog, "_PATIENCE", 0.3)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.3)
     with FaultServer(lambda body: time.sleep(2.0) or http_answer(body)) as server:
         done = rt("run", http_job(tmp_path, server, rows(1)), "--run-dir", tmp_path / "run")
     told = [line for line in done.out.splitlines() if line.startswith("nothing has happened for ")]
@@ -35,7 +35,7 @@ def test_one_is_told_when_nothing_happens(tmp_path, rt, monkeypatch):
 
 def test_a_long_wait_that_the_provider_asked_for_is_named(tmp_path, rt, monkeypatch):
     """A Retry-After of hours is no riddle."""
-    monkeypatch.setattr(watchdog, "_PATIENCE", 0.3)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.3)
     with FaultServer(http_answer, lambda number, _: Fault("rate_limit", "2") if number == 0 else None) as server:
         done = rt("run", http_job(tmp_path, server, rows(1), limits={}), "--run-dir", tmp_path / "run")
     assert "the provider asked for no calls for another" in done.out

@@ -13,6 +13,7 @@ from benchmarks import flat
 from rt_framework.builtin.stages.filtering import Select
 from rt_framework.config.schema import Builder, Config, Data, structure
 from rt_framework.data.source import open_source
+from rt_framework.events import Progress
 from rt_framework.ledger.ledger import Ledger, Story
 from rt_framework.model import Decision, Pair, Sample, Score, Version
 from rt_framework.pipeline import engine as pipeline
@@ -21,7 +22,7 @@ from rt_framework.rundir.outlet import open_outlet
 from rt_framework.rundir.outputs import write_outputs
 from rt_framework.rundir.summary import summarise
 from rt_framework.testing import FakeStudent
-from tests.run_helpers import GATES, SELECTIVE, go, tally
+from tests.run_helpers import GATES, SELECTIVE, go
 
 OWN = {"rt_framework.model", "rt_framework.ledger.ledger", "_asyncio", "concurrent.futures._base"}
 """Modules of the classes that the data of a run is made of."""
@@ -139,7 +140,7 @@ def peak(source, ledger, folder):
     try:
         known, outlet = open_outlet(make, source)
         write_outputs(outlet, known, folder, ledger)
-        assert summarise(ledger, tally()).total == source.count()
+        assert summarise(ledger, Progress()).total == source.count()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

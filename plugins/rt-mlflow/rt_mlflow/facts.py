@@ -53,22 +53,23 @@ def tags(event: RunStarted) -> dict[str, str]:
 
 def progress(event: Progress) -> Metrics:
     """The counts of this process so far, and what the directory cost in all."""
-    kept = event.outcomes.get("rewritten", 0) + event.outcomes.get("original", 0)
-    shares = {} if not event.finished else {"samples/kept_share": kept / event.finished}
+    samples, teacher = event.samples, event.teacher
+    kept = samples.outcomes.get("rewritten", 0) + samples.outcomes.get("original", 0)
+    shares = {} if not samples.finished else {"samples/kept_share": kept / samples.finished}
     return {
-        "samples/finished": event.finished,
-        **{f"samples/{outcome}": count for outcome, count in event.outcomes.items()},
+        "samples/finished": samples.finished,
+        **{f"samples/{outcome}": count for outcome, count in samples.outcomes.items()},
         **shares,
-        **{f"choices/{winner}": count for winner, count in event.decisions.items()},
-        "teacher/calls": event.calls,
-        "teacher/retries": event.retries,
-        "teacher/reused_answers": event.reused_calls,
-        "teacher/tokens": event.teacher_tokens,
-        "teacher/spent_usd": event.spent / 1e9,
-        "student/tokens": event.forward_tokens,
-        "student/reused_losses": event.reused_losses,
+        **{f"choices/{winner}": count for winner, count in samples.decisions.items()},
+        "teacher/calls": teacher.calls,
+        "teacher/retries": teacher.retries,
+        "teacher/reused_answers": teacher.reused,
+        "teacher/tokens": teacher.tokens,
+        "teacher/spent_usd": event.money.spent / 1e9,
+        "student/tokens": event.student.tokens,
+        "student/reused_losses": event.student.reused,
         "run/seconds": event.seconds,
-        "run/share": event.share,
+        "run/share": samples.share,
     }
 
 
@@ -105,7 +106,7 @@ def report(summary: Summary) -> str:
 
 
 def _report(summary: Summary) -> Iterator[str]:
-    yield f"{summary.total} samples, ${summary.progress.spent / 1e9:.4f} spent in this run directory"
+    yield f"{summary.total} samples, ${summary.progress.money.spent / 1e9:.4f} spent in this run directory"
     for title, counts in (
         ("outcome", summary.outcomes),
         ("version kept", summary.versions),

@@ -7,7 +7,7 @@ import json
 import os
 
 from rt_framework import Reply, Request, TeacherError, hookimpl
-from rt_framework.events import Progress, Shift, Summary
+from rt_framework.events import Money, Progress, SampleCounts, Shift, StudentCounts, Summary, TeacherCounts
 from rt_framework.testing import ScriptedTeacher
 
 
@@ -43,7 +43,13 @@ def rt_register_students(register) -> None:
 
 def progress(finished: int = 4) -> Progress:
     """Of a run of nine samples."""
-    return Progress(finished, 9, 5, 1, 0, 100, 7, 50, 2, {"original": 1, "dropped": 2}, 1.5, spent=2_000_000_000)
+    return Progress(
+        samples=SampleCounts(finished, 9, {"original": 1, "dropped": 2}),
+        teacher=TeacherCounts(calls=5, retries=1, answered=4, tokens=100),
+        money=Money(paid=7, spent=2_000_000_000),
+        student=StudentCounts(50, 3, 2),
+        seconds=1.5,
+    )
 
 
 def summary() -> Summary:

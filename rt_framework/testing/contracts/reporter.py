@@ -13,7 +13,13 @@ from rt_framework.errors import PluginError
 from rt_framework.plugin import Host, Reporters
 from rt_framework.testing.contracts.base import PluginContract
 
-_PROGRESS = events.Progress(3, 4, 9, 1, 0, 120, 5_000_000, 400, 2, {"rewritten": 2, "original": 1}, 1.5)
+_PROGRESS = events.Progress(
+    samples=events.SampleCounts(3, 4, {"rewritten": 2, "original": 1}),
+    teacher=events.TeacherCounts(calls=9, retries=1, answered=8, tokens=120),
+    money=events.Money(paid=5_000_000),
+    student=events.StudentCounts(400, 3, 2),
+    seconds=1.5,
+)
 _SUMMARY = events.Summary(
     total=4,
     outcomes={"rewritten": 2, "original": 1, "dropped": 1, "failed": 0},

@@ -1,0 +1,119 @@
+"""Answers of the teacher: each question is paid for once, and nothing that was paid for is lost.
+
+An answer is parsed only after it is committed, in :mod:`rt_framework.teacher.client`, without access to the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from attrs import evolve
+from cattrs import unstructure
+
+from rt_framework.concurrency import StopSignal
+from rt_framework.config import Limits
+from rt_framework.errors import TeacherError
+from rt_framework.ledger import Ledger, queries
+from rt_framework.model import Reply, Request, digest
+from rt_framework.plugin import Reporters
+from rt_framework.protocols import LocalTeacher, RereadingTeacher, Teacher
+from rt_framework.teacher.budget import bounded
+from rt_framework.teacher.sending import Answer, Sending
+
+
+class Answers:
+    """The answers of one run, from the ledger if they are there, else from the provider.
+
+    Args:
+        teacher: plugin that answers single requests, or batches of them.
+        ledger: store of all answers.
+        limits: concurrency, attempts, budget and deadline.
+        reporters: receive the events of batches, and of calls that the end of the run waits for.
+        stop: stop signal, after which nothing more is sent.
+        ask: True if requests may be sent; if False, only answers from the ledger are given.
+        busy: returns whether the run may soon ask more questions without a further answer of the teacher.
+
+    Raises:
+        ConfigError: the run has a budget and the teacher's price is not known.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher | LocalTeacher,
+        ledger: Ledger,
+        limits: Limits,
+        reporters: Reporters,
+        stop: StopSignal,
+        ask: bool = True,
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.sending = Sending(teacher, ledger, limits, reporters, stop, busy)
+        self._teacher = teacher
+        self._ledger = ledger
+        self._ask = ask
+        self._holds = limits.on_ambiguous == "hold"
+
+    async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
+        """Return the answer to *request*, from the ledger if it is there, else from the provider.
+
+        Args:
+            request: the question.
+            first: True if it is the first request for its pair and reflection.
+            stage: name of the stage that asks.
+
+        Raises:
+            RtError: nothing more can be sent.
+        """
+        # The ledger is asked before the budget, because an answer that was paid for must never be paid for again.
+        key = call_key(self._teacher.identity, request)
+        known = self._ledger.reply(key)
+        if known is not None:
+            self.sending.counter.reused[stage] += 1
+            return Answer(key, known)
+        if key in self._unread:
+            read = await self._reread(key, request)
+            if read is not None:
+                return Answer(key, read)
+        if not self._ask:
+            return Answer(key, None, TeacherError("no_answer", "not asked for: 'rt run' asks for what is missing"))
+        if key in self._on_hold:
+            return Answer(key, None, TeacherError("interrupted_unknown", "on hold: it may have been billed already"))
+        return await self.sending.answer(key, request, first)
+
+    async def close(self) -> None:
+        """Wait for the calls under way, since they may already be billed, and send nothing more."""
+        await self.sending.close()
+
+    @cached_property
+    def _on_hold(self) -> frozenset[str]:
+        """Keys of doubtful calls that are not asked again.
+
+        They are looked up at the first question, because a run may release some before it.
+        """
+        return frozenset(self._ledger.doubtful_calls()) if self._holds else frozenset()
+
+    @cached_property
+    def _unread(self) -> frozenset[str]:
+        """Keys of calls with answers that were unreadable when they arrived, and may be readable to this release."""
+        return queries.unread_calls(self._ledger) if isinstance(self._teacher, RereadingTeacher) else frozenset()
+
+    async def _reread(self, key: str, request: Request) -> Reply | None:
+        """Return the first stored answer to a call that can be read now, or ``None``.
+
+        Its cost is the amount that was charged when it arrived, so the budget does not change.
+        """
+        assert isinstance(self._teacher, RereadingTeacher)
+        for attempt, cost, raw in queries.unread_answers(self._ledger, key):
+            try:
+                reply = evolve(bounded(await self._teacher.reread(request, raw), cost), nano_dollars=cost)
+            except TeacherError:
+                continue
+            await self._ledger.answered(attempt, key, reply)
+            return reply
+        return None
+
+
+def call_key(identity: str, request: Request) -> str:
+    """Return the key of a call: a hash of every field that is sent except credentials, and of the answer's index."""
+    return digest([identity, unstructure(request)])

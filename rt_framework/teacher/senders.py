@@ -1,0 +1,119 @@
+"""Senders of single questions: to a provider, and to a model on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from rt_framework.concurrency import Batcher, StopSignal
+from rt_framework.config import Limits
+from rt_framework.errors import RtError, TeacherError
+from rt_framework.model import Reply, Request
+from rt_framework.protocols import LocalTeacher, Teacher
+from rt_framework.teacher.attempts import Attempts
+from rt_framework.teacher.rate_limit import AdaptiveLimiter
+
+_TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
+"""Kinds of failure that show that the provider has more calls under way than it can handle."""
+
+
+class Sender(Protocol):
+    """A way of putting a question to the teacher once."""
+
+    async def reply(self, key: str, request: Request, retry: bool) -> Reply:
+        """Return the committed answer to one question.
+
+        Args:
+            key: key of the call.
+            request: the question.
+            retry: True if it was asked before.
+
+        Raises:
+            TeacherError: the attempt failed; the failure is committed.
+            RtError: nothing more can be sent.
+        """
+
+
+class _DirectSender:
+    """The common part of senders that send each question by itself, as many at once as the teacher accepts."""
+
+    def __init__(self, teacher: Teacher | LocalTeacher, attempts: Attempts, limiter: AdaptiveLimiter) -> None:
+        self.limiter = limiter
+        self._attempts = attempts
+        self._free = getattr(teacher, "aclose", None)
+
+    async def reply(self, key: str, request: Request, retry: bool) -> Reply:
+        """Return the committed answer to one question; see :meth:`Sender.reply`."""
+        # The turn comes before the money, so that a call that waits for its turn reserves nothing that others need.
+        async with self.limiter.turn() as sent, self._attempts.one(key, request, retry) as attempt:
+            outcome: object
+            stopped: RtError | None = None
+            try:
+                outcome = await self._complete(request)
+            except TeacherError as error:
+                outcome = error
+            except RtError as error:
+                outcome, stopped = TeacherError("plugin_bug", str(error)), error
+            except Exception as error:
+                outcome = TeacherError("plugin_bug", f"{type(error).__name__}: {error}")
+            self._learn(outcome, sent)
+            try:
+                return await attempt.end(outcome)
+            except TeacherError as error:
+                raise stopped or error from None
+
+    async def close(self) -> None:
+        """Release what the teacher holds, after the last reply."""
+        if self._free is not None:
+            await self._free()
+
+    async def _complete(self, request: Request) -> object:
+        """Return the teacher's reply to a request, whatever a plugin gives back."""
+        raise NotImplementedError
+
+    def _learn(self, outcome: object, sent: float) -> None:
+        """Let the limiter know how the provider took a call that was sent at the time *sent*."""
+        if isinstance(outcome, TeacherError) and outcome.kind.name in ("rate_limited", *_TOO_MUCH):
+            self.limiter.refused(sent, outcome.kind.name == "rate_limited", outcome.retry_after)
+        else:
+            self.limiter.accepted()
+
+
+class LiveSender(_DirectSender):
+    """A sender of single requests to a provider, as fast as it accepts them."""
+
+    def __init__(self, teacher: Teacher, attempts: Attempts, limits: Limits, stop: StopSignal) -> None:
+        super().__init__(teacher, attempts, AdaptiveLimiter(limits.concurrency, stop))
+        self._teacher = teacher
+        self._timeout = limits.timeout
+
+    async def _complete(self, request: Request) -> object:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._teacher.complete(request)
+        except TimeoutError:
+            raise TeacherError("timeout", f"no answer within {self._timeout:g} s") from None
+
+
+class LocalSender(_DirectSender):
+    """A sender to a model on this machine, which answers in batches."""
+
+    def __init__(self, teacher: LocalTeacher, attempts: Attempts, limits: Limits, stop: StopSignal) -> None:
+        # Two batches: while one is computed, the questions of the next one gather.
+        most = max(limits.concurrency, 2 * teacher.batch_size)
+        super().__init__(teacher, attempts, AdaptiveLimiter(most, stop, steady=True))
+        self._teacher = teacher
+        self._batcher: Batcher[Request, Reply] = Batcher(self._complete_many, teacher.batch_size)
+
+    async def close(self) -> None:
+        """Stop the worker, and release what the teacher holds."""
+        await self._batcher.close()
+        await super().close()
+
+    async def _complete(self, request: Request) -> object:
+        return await self._batcher.submit(request)
+
+    async def _complete_many(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
+        for numbered in enumerate(await asyncio.to_thread(self._teacher.complete_many, requests)):
+            yield numbered

@@ -1,0 +1,156 @@
+"""Questions on their way to the teacher: one flight for equal questions, the choice of the sender, the retries."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from functools import partial
+
+from attrs import frozen
+
+from rt_framework.concurrency import StopSignal
+from rt_framework.config import Limits
+from rt_framework.errors import Retry, RtError, TeacherError, fatal, too_long_a_pause
+from rt_framework.events import Money, RunStopping, TeacherCounts
+from rt_framework.ledger import Ledger
+from rt_framework.model import Reply, Request
+from rt_framework.plugin import Reporters
+from rt_framework.protocols import BatchApiTeacher, LocalTeacher, Teacher
+from rt_framework.teacher.attempts import OVERRUN, Attempts
+from rt_framework.teacher.budget import Budget, check_priced
+from rt_framework.teacher.counts import TeacherCounter
+from rt_framework.teacher.provider_batches import ProviderBatchSender
+from rt_framework.teacher.senders import LiveSender, LocalSender, Sender
+
+
+@frozen
+class Answer:
+    """An answer and its key in the ledger, or the error if there is none."""
+
+    key: str
+    reply: Reply | None
+    error: TeacherError | None = None
+
+
+class Sending:
+    """The questions of one run that the ledger cannot answer; arguments as for :class:`Answers`."""
+
+    def __init__(
+        self,
+        teacher: Teacher | LocalTeacher,
+        ledger: Ledger,
+        limits: Limits,
+        reporters: Reporters,
+        stop: StopSignal,
+        busy: Callable[[], bool],
+    ) -> None:
+        check_priced(teacher, teacher.identity, limits.budget_usd)
+        self.counter = TeacherCounter()
+        self._attempts = Attempts(
+            teacher, ledger, Budget(limits.budget_usd, ledger.spent(), ledger.meta(OVERRUN) or 0.0), self.counter, stop
+        )
+        self._direct: LiveSender | LocalSender
+        if isinstance(teacher, LocalTeacher):
+            self._direct = LocalSender(teacher, self._attempts, limits, stop)
+        else:
+            self._direct = LiveSender(teacher, self._attempts, limits, stop)
+        self._batches: ProviderBatchSender | None = None
+        if isinstance(teacher, BatchApiTeacher):
+            self._batches = ProviderBatchSender(teacher, self._attempts, reporters, stop, busy)
+        self._most_attempts = limits.attempts
+        self._reporters = reporters
+        self._stop = stop
+        self._flights: dict[str, asyncio.Task[Answer]] = {}
+
+    async def answer(self, key: str, request: Request, first: bool) -> Answer:
+        """Return the provider's answer to a question; callers with the same question share one call.
+
+        Raises:
+            RtError: nothing more can be sent.
+        """
+        if key not in self._flights:
+            self._flights[key] = asyncio.create_task(self._pay(key, request, first))
+            self._flights[key].add_done_callback(partial(self._landed, key))
+        # Shielded: if one caller is cancelled, the call goes on for the others and is committed to the ledger.
+        return await asyncio.shield(self._flights[key])
+
+    async def close(self) -> None:
+        """Wait for the calls under way, since they may already be billed, and send nothing more."""
+        self._stop.trip(RtError("the run ended"))
+        under_way = self._direct.limiter.under_way
+        left = self._batches.left if self._batches is not None else 0
+        if under_way or left:
+            self._reporters.send("rt_run_stopping", RunStopping(str(self._stop.error), under_way, left))
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+        if self._batches is not None:
+            await self._batches.close()
+        await self._direct.close()
+
+    def _landed(self, key: str, flight: asyncio.Task[Answer]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # marks it as retrieved, since every waiter may have been cancelled
+
+    async def _pay(self, key: str, request: Request, first: bool) -> Answer:
+        attempt = 0
+        while True:
+            try:
+                return Answer(key, await self._sender(key).reply(key, request, retry=not first or attempt > 0))
+            except TeacherError as error:
+                attempt += 1
+                if error.kind.fatal or too_long_a_pause(error):
+                    self._stop.trip(fatal(error))
+                    self._stop.check()
+                if error.kind.retry is not Retry.RESEND or attempt >= self._most_attempts:
+                    return Answer(key, None, error)
+                await self._stop.sleep(_pause(attempt, error.retry_after))
+            except RtError as error:
+                self._stop.trip(error)
+                raise
+
+    def _sender(self, key: str) -> Sender:
+        return self._batches if self._batches is not None and self._batches.takes(key) else self._direct
+
+    # --- progress ---------------------------------------------------------------------------
+
+    def counts(self) -> TeacherCounts:
+        """Return the counts of calls and answers."""
+        counter, limiter, budget = self.counter, self._direct.limiter, self._attempts.budget
+        waits = f"{budget.waiting} calls wait for what others have reserved of the budget" if budget.waiting else ""
+        dearer = f"answers cost up to {budget.overrun:.1f} times their price: the provider ignores max_tokens"
+        return TeacherCounts(
+            calls=counter.calls,
+            retries=counter.retries,
+            answered=counter.answered,
+            reused=counter.reused.total(),
+            tokens=counter.tokens,
+            under_way=max(limiter.under_way - budget.waiting, 0),
+            at_once=limiter.at_once,
+            throttled=", ".join(filter(None, (limiter.throttled(), waits, dearer if budget.overrun > 1 else ""))),
+        )
+
+    def money(self) -> Money:
+        """Return the amounts of the budget."""
+        budget = self._attempts.budget
+        return Money(self.counter.paid, budget.spent, budget.reserved, budget.most, priced=self._attempts.priced)
+
+    def reused_at(self, stage: str) -> int:
+        """Return the number of answers that a stage got from the ledger."""
+        return self.counter.reused[stage]
+
+    def why(self) -> str:
+        """Return a description of the calls or batches that are being waited for."""
+        batches = "" if self._batches is None else self._batches.why()
+        now = self.counts()
+        calls = f"{now.under_way} calls under way of {now.at_once}"
+        return f"teacher: {batches or ', '.join(filter(None, (calls, now.throttled)))}"
+
+
+def _pause(attempt: int, retry_after: float | None) -> float:
+    """Return the seconds before the next attempt: the provider's request, else 1, 2, 4, … up to 60.
+
+    Up to a quarter is added at random, so that calls that failed together are not sent again together.
+    """
+    spread = 1 + random.random() / 4  # noqa: S311 - no secret
+    return spread * (retry_after if retry_after is not None else min(2.0 ** (attempt - 1), 60.0))
