@@ -33,6 +33,9 @@ class StageStarted:
     """Event: the first sample reached a stage. A stage that no sample reaches sends nothing."""
 
     stage: str
+    """Id of the stage, as decisions and failures have it: ``choose-highest``."""
+    name: str = ""
+    """Place, kind and options of the stage: ``2. choose highest ifd``."""
 
 
 @frozen
@@ -40,6 +43,7 @@ class StageFinished:
     """Event: the last sample left a stage. Sent once, after its :class:`StageStarted`."""
 
     stage: str
+    name: str = ""
 
 
 @frozen
@@ -47,7 +51,7 @@ class StageProgress:
     """Outcomes of the samples that reached a stage."""
 
     stage: str
-    """Number, kind and options of the stage: ``2. choose highest ifd``."""
+    """Id of the stage."""
     passed: int = 0
     """Samples that went on to the next stage."""
     dropped: int = 0
@@ -57,6 +61,8 @@ class StageProgress:
     """Failures that a sample survived: it went on with the version that it had."""
     reused: int = 0
     """Answers that the stage got from the ledger instead of the teacher."""
+    name: str = ""
+    """Place, kind and options of the stage: ``2. choose highest ifd``."""
 
 
 @frozen

@@ -266,7 +266,7 @@ def test_explain_tells_of_answers_that_were_no_use(cli):
     assert done.out.count("Sure! Here you go.") == 4
     assert done.out.count("not used: unusable, and asked again") == 2
     assert "not used: format: " in done.out
-    assert "failed in 1. reflect instruction: format: " in done.out
+    assert "failed in reflect instruction: format: " in done.out
 
 
 # --- score ------------------------------------------------------------------------------------

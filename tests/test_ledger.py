@@ -142,7 +142,7 @@ async def test_text_that_is_no_utf_8(ledger):
     key = await answer(ledger, 1, nasty)
     assert ledger.reply(key).text == nasty
     await ledger.record(
-        Story(sample(1, response=nasty).failing(Failure("1. reflect", "format", nasty)), "original", nasty)
+        Story(sample(1, response=nasty).failing(Failure("reflect", "format", nasty)), "original", nasty)
     )
     story = ledger.story("sample-1")
     assert story.sample.original.pair.response == nasty
@@ -243,8 +243,8 @@ async def test_a_story_comes_back_whole(ledger):
     told = (
         sample(3, system="be brief", history=(Turn("user", "hi"), Turn("assistant", "ho")))
         .adding(Version("instruction", pair(4), "original", "instruction", "key-1"))
-        .deciding(Decision("choose highest ifd", ("original", "instruction"), "instruction", "0.9 > 0.8"))
-        .failing(Failure("3. reflect response", "empty", "the answer is empty", "key-2"))
+        .deciding(Decision("choose-highest", ("original", "instruction"), "instruction", "0.9 > 0.8"))
+        .failing(Failure("reflect-response", "empty", "the answer is empty", "key-2"))
     )
     told = told.scoring(
         {

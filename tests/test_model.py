@@ -83,7 +83,7 @@ def test_a_decision_makes_the_current_version_and_uses_its_rivals_up():
 
 def test_a_failure_changes_nothing_else():
     """The sample goes on with the version it has."""
-    failed = sample().failing(Failure("1. reflect", "empty", "the answer is empty"))
+    failed = sample().failing(Failure("reflect", "empty", "the answer is empty"))
     assert failed.current == sample().current
     assert [failure.kind for failure in failed.failures] == ["empty"]
 

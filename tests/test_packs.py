@@ -87,7 +87,7 @@ def test_preferences_are_what_the_choices_said(whole_dir, tmp_path):
     assert len(wanted) == 30
     assert found == wanted
     assert all(one[2] < one[3] for one in found)
-    assert {(row["stage"], row["metric"]) for row in got} == {("choose lowest r-ifd", "r-ifd")}
+    assert {(row["stage"], row["metric"]) for row in got} == {("choose-lowest", "r-ifd")}
     held = sum(line["decisions"][-1]["kept"] == line["decisions"][-1]["candidates"][0] for line in side(whole_dir))
     assert 0 < held < 30, "both the held version and the rewrite win"
 

@@ -144,7 +144,7 @@ def test_choices_are_strict_and_in_the_right_direction(tmp_path):
     won = {"original": 0, "instruction": 0}
     for line in side(tmp_path / "run"):
         first, second = line["decisions"]
-        assert first["stage"] == "choose highest ifd"
+        assert first["stage"] == "choose-highest"
         score = {name: line["scores"][name]["ifd"] for name in first["candidates"]}
         assert score[first["kept"]] == max(score.values())
         assert second["candidates"][0] == first["kept"]
@@ -445,7 +445,7 @@ def test_a_teacher_s_failure_is_the_sample_s_and_no_more(tmp_path):
     assert summary.outcomes["failed"] == 0
     assert summary.failures == {"refused": 2}
     assert lines[1]["outcome"] == "original"
-    assert [failure["stage"] for failure in lines[1]["failures"]] == ["1. reflect instruction", "3. reflect response"]
+    assert [failure["stage"] for failure in lines[1]["failures"]] == ["reflect-instruction", "reflect-response"]
 
 
 def test_a_fatal_error_stops_and_what_was_paid_for_stays(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
@@ -13,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from rt_framework.ledger.ledger import Story
-from rt_framework.model import Decision, Pair, Sample, Score, Version
+from rt_framework.ledger import Ledger, Story
+from rt_framework.model import Decision, Pair, Range, Sample, Score, Version
 from rt_framework.report import write_report
 from rt_framework.report.controls import length_matched, random_like
-from rt_framework.report.noise import Doubts
+from rt_framework.report.noise import EXACT, Doubts
 from rt_framework.report.survey import why
 from rt_framework.report.texts import clipped, fit, remarks
+from rt_framework.rundir import StageFacts
 from rt_framework.testing import ScriptedTeacher
 from tests.reliability.jobs import Commands
 from tests.reliability.test_18_hostile_text import HOSTILE, SURROGATE, hostile_rows, rewriting
@@ -103,11 +105,11 @@ def test_controls_have_the_size_and_the_lengths_of_the_selection() -> None:
     assert drawn == random_like([*ids], 4) != random_like(ids, 4, seed=1)
 
 
-def test_close_calls_are_told_from_clear_ones() -> None:
+def test_close_calls_are_told_from_clear_ones(tmp_path: Path) -> None:
     """By the metric that the stage reads first, and at the bounds of a gate, passed or not."""
-    choose = {"label": "by ifd", "needs": ["ifd", "r-ifd"], "bounds": {}}
-    gate = {"label": "gate", "needs": ["ifd"], "bounds": {"ifd": {"below": 1}}}
-    manifest = {"frozen": {"student": "hf 12ab float32"}, "stages": [choose, gate]}
+    choose = StageFacts("by-ifd", "1. by ifd", "by ifd", ("ifd", "r-ifd"))
+    gate = StageFacts("gate", "2. gate", "gate", ("ifd",), {"ifd": Range(below=1)})
+    doubts = Doubts(EXACT, {"by-ifd": choose, "gate": gate})
 
     def decided(old: float, new: float, outcome: str = "rewritten") -> list[str]:
         pairs = Pair("q", "", "a"), Pair("q", "", "b")
@@ -116,21 +118,24 @@ def test_close_calls_are_told_from_clear_ones() -> None:
             "original": {"ifd": Score(old), "r-ifd": Score(0.5)},
             "response": {"ifd": Score(new), "r-ifd": Score(0.5)},
         }
-        chosen = Decision("by ifd", ("original", "response"), "response", "")
+        chosen = Decision("by-ifd", ("original", "response"), "response", "")
         passed = Decision("gate", ("response",), "response", "")
         decisions = (chosen, passed) if outcome == "rewritten" else (chosen,)
-        return Doubts.of(manifest).about(
-            Story(Sample("x-0", 0, versions, "response", decisions, (), scores), outcome, None)
-        )
+        return doubts.about(Story(Sample("x-0", 0, versions, "response", decisions, (), scores), outcome, None))
 
     assert decided(0.5, 0.6) == []
-    assert decided(0.5, 0.50005) == ["by ifd"]
+    assert decided(0.5, 0.50005) == ["by-ifd"]
     assert decided(0.5, 0.99995) == ["gate"]
     assert decided(0.5, 1.00005, "dropped") == ["gate"]
     assert decided(0.5, 0.99995, "dropped") == [], "the gate would have let it pass: another stage dropped it"
     assert decided(0.5, 0.99995, "failed") == [], "the gate was never reached"
-    half = {"frozen": {"student": "hf 12ab bfloat16"}}
-    assert Doubts.of(half).noise > Doubts.of(manifest).noise
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    noises = []
+    for student in ("hf 12ab bfloat16", "hf 12ab float32"):
+        asyncio.run(ledger.set_meta("frozen", {"student": student}))
+        noises.append(Doubts.of(ledger).noise)
+    ledger.close()
+    assert noises[0] > noises[1] == EXACT
 
 
 @pytest.mark.parametrize(
@@ -195,13 +200,13 @@ def test_the_tables_say_what_the_run_said(tmp_path: Path) -> None:
         assert f"{shift['before']:.4g}" in text and f"{shift['after']:.4g}" in text
     for kind, count in summary["failures"].items():
         assert f"{kind}{count}" in text
-    assert f"{summary['progress']['calls']:,} requests" in text
+    assert f"{summary['progress']['teacher']['calls']:,} requests" in text
 
 
 def test_time_and_requests_are_those_of_all_runs(tmp_path: Path) -> None:
     """Going on with a finished run sends nothing; what the first one did is still told."""
     run_dir = finished(tmp_path, rows(6))
-    sent = json.loads((run_dir / "manifest.json").read_text("utf-8"))["summary"]["progress"]["calls"]
+    sent = json.loads((run_dir / "manifest.json").read_text("utf-8"))["summary"]["progress"]["teacher"]["calls"]
     finished(tmp_path, rows(6))
     text = " ".join(page(run_dir).text.split())
     assert "2 runs took" in text and f"not counted: {sent} requests" in text and "The last run sent 0 requests" in text

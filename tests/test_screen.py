@@ -24,7 +24,7 @@ from rt_framework import hookimpl
 from rt_framework.events import Money, Progress, SampleCounts, StageProgress, StudentCounts, TeacherCounts
 from rt_framework.model import Decision, Score
 from rt_framework.plugin.host import Reporters
-from rt_framework.rundir import Meter, SampleCounter
+from rt_framework.rundir import Meter, MeteredStage, SampleCounter
 from rt_framework.rundir import live_state as snapshot
 from rt_framework.rundir.directory import owner
 from rt_framework.terminal.live import screen
@@ -61,9 +61,9 @@ PROGRESS = Progress(
     ),
     student=StudentCounts(tokens=4_000_000, passes=9_000, reused=77),
     stages=(
-        StageProgress("1. reflect instruction", 30_000, 0, 5, 900, 2_000),
-        StageProgress("2. choose highest ifd", 29_000),
-        StageProgress("3. gate ifd below 1, r-ifd below 1", 12_000, 340),
+        StageProgress("reflect-instruction", 30_000, 0, 5, 900, 2_000, "1. reflect instruction"),
+        StageProgress("choose-highest", 29_000, name="2. choose highest ifd"),
+        StageProgress("gate", 12_000, 340, name="3. gate ifd below 1, r-ifd below 1"),
     ),
     seconds=3_600.0,
     still=75.0,
@@ -126,7 +126,7 @@ def test_hostile_text_is_harmless_on_the_screen(text):
         samples=evolve(PROGRESS.samples, gains={text: 1.0}, outcomes={text: 2}),
         teacher=evolve(PROGRESS.teacher, throttled=text),
         waiting=text,
-        stages=(StageProgress(f"1. {text}", 1),),
+        stages=(StageProgress("reflect", 1, name=f"1. {text}"),),
     )
     for columns in (80, 60):
         shown = drawn(hostile, columns)
@@ -188,7 +188,7 @@ def test_the_mean_gain_is_that_of_the_choices(tmp_path):
     """Over all choices of a metric: the kept version's score less that of the version held."""
     watcher = Watcher()
     go(job(tmp_path, rows(12), SELECTIVE), tmp_path / "run", watchers=[watcher])
-    for metric, stage in (("ifd", "choose highest ifd"), ("r-ifd", "choose lowest r-ifd")):
+    for metric, stage in (("ifd", "choose-highest"), ("r-ifd", "choose-lowest")):
         gains = []
         for one in side(tmp_path / "run"):
             for decision in one["decisions"]:
@@ -237,9 +237,16 @@ def test_a_call_that_waits_for_the_budget_says_so(tmp_path):
     assert max(progress.teacher.under_way for progress in watcher.seen) <= 2
 
 
+STAGES = [
+    MeteredStage("reflect-a", "1. reflect a", True),
+    MeteredStage("choose-b", "2. choose b", False),
+    MeteredStage("reflect-c", "3. reflect c", True),
+]
+
+
 def test_the_projection_goes_by_what_was_paid_for_in_this_process():
     """A run that goes on has half its answers for nothing; what the other half costs is what counts."""
-    meter = Meter(nobody(), 100, {"1. reflect a": True, "2. choose b": False, "3. reflect c": True})
+    meter = Meter(nobody(), 100, STAGES)
     teacher = meter.teacher = Counts()
 
     def through(stages, samples):
@@ -247,18 +254,18 @@ def test_the_projection_goes_by_what_was_paid_for_in_this_process():
             for stage in stages:
                 meter.samples.at(stage, "passed")
 
-    through(["1. reflect a", "2. choose b", "3. reflect c"], 50)  # from the ledger
+    through(["reflect-a", "choose-b", "reflect-c"], 50)  # from the ledger
     assert meter.progress().money.projected is None
     teacher.calls += 1
     assert meter.progress().money.projected is None
     teacher.spent += 100
-    through(["1. reflect a"], 10)
+    through(["reflect-a"], 10)
     assert meter.progress().money.projected is None  # too few to tell
     teacher.spent += 150
-    through(["1. reflect a"], 15)
+    through(["reflect-a"], 15)
     assert meter.progress().money.projected == 500 + 250 + 75 * 10  # 75 more passes at 10 each
     for _ in range(25):
-        meter.samples.at("2. choose b", "dropped")  # none of these is asked about again
+        meter.samples.at("choose-b", "dropped")  # none of these is asked about again
     assert meter.progress().money.projected == 500 + 250 + 50 * 5
 
 
@@ -297,7 +304,7 @@ def test_a_score_out_of_range_is_no_measure_of_a_gain():
     samples = SampleCounter()
     for current in (Score(1.5, "out_of_range"), Score(None, "empty"), Score(0.25)):
         scores = {"original": {"ifd": current}, "response": {"ifd": Score(0.75)}}
-        decision = Decision("choose highest ifd", ("original", "response"), "response", "")
+        decision = Decision("choose-highest", ("original", "response"), "response", "")
         samples.chose(decision, evolve(sample(), scores=scores), ["ifd", "r-ifd"])
     assert samples.gains == {"ifd": 0.5}
     assert samples.decisions == {"rewrite": 3}
@@ -348,7 +355,7 @@ def test_the_snapshot_is_there_while_the_run_goes_on(tmp_path):
 
     looks = Looks()
     go(job(tmp_path, rows(4), SELECTIVE), tmp_path / "run", SlowTeacher(0.7), watchers=[looks])
-    assert looks.seen[-1].stages[0].stage == "1. reflect instruction"
+    assert looks.seen[-1].stages[0].stage == "reflect-instruction"
     assert not (tmp_path / "run" / "progress.json").exists()
     assert owner(tmp_path / "run") is None
 

@@ -80,7 +80,7 @@ async def asking(teacher, ledger, **limits):
 
 def ask(chain, number=0, reflection=None):
     """One rewrite of one original."""
-    return chain.client.reflect("response", reflection or Rewriting(), Version("original", pair(number)), "1. reflect")
+    return chain.client.reflect("response", reflection or Rewriting(), Version("original", pair(number)), "reflect")
 
 
 def always(error_kind, then="fine"):
@@ -110,7 +110,7 @@ async def test_an_answer_becomes_a_version_with_its_lineage(ledger):
     teacher = ScriptedTeacher(lambda request: "better")
     async with asking(teacher, ledger) as chain:
         made = await ask(chain)
-        again = await chain.client.reflect("response", Rewriting(), made, "2. reflect")
+        again = await chain.client.reflect("response", Rewriting(), made, "reflect-2")
     assert (made.name, made.parent, made.reflection, made.pair.response) == (
         "response",
         "original",
@@ -261,7 +261,7 @@ async def test_what_may_pass_is_sent_again_unchanged(kind, ledger):
     hopeless = ScriptedTeacher(failing(kind.name, 10**9))
     async with asking(hopeless, ledger, attempts=3) as chain:
         failure = await ask(chain, 1)
-    assert (failure.kind, failure.reason, failure.stage) == (kind.name, "as scripted", "1. reflect")
+    assert (failure.kind, failure.reason, failure.stage) == (kind.name, "as scripted", "reflect")
     assert len(hopeless.requests) == 3
 
 
@@ -333,7 +333,7 @@ async def test_unusable_answers_end(kind, ledger):
     async with asking(teacher, ledger, answers=3) as chain:
         failure = await ask(chain)
         assert await ask(chain) == failure
-    assert failure == Failure("1. reflect", kind.name, "unusable", call_key("scripted", teacher.requests[-1]))
+    assert failure == Failure("reflect", kind.name, "unusable", call_key("scripted", teacher.requests[-1]))
     assert [request.index for request in teacher.requests] == [0, 1, 2]
 
 

@@ -208,7 +208,7 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
     form: Format = make("formats", "jsonl")
     with finished(host, run_dir) as run, whole(export_folder(run, out, overwrite)) as part:
         part.mkdir()
-        found, rows = _rows(make, pack, run)
+        found, rows = _rows(pack, run)
         form.write(part / DATA, rows)
         next_ = pack.usage.format(folder=quote(str(out)))
         for file, text in {**pack.files, "README.md": _readme(pack, next_)}.items():
@@ -219,10 +219,10 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
     return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\n{then}"
 
 
-def _rows(make: Builder, pack: Pack, run: Finished) -> tuple[Preferences | None, Readable]:
+def _rows(pack: Pack, run: Finished) -> tuple[Preferences | None, Readable]:
     """Return the preferences that the rows of a pack come from, if they do, and the rows."""
     if pack.preference is not None:
-        found = preferences(make, run.config, run.ledger)
+        found = preferences(run.ledger)
         return found, Readable(map(pack.preference, found))
     assert pack.row is not None
     kept = (record.pair for record in results(run.source, run.ledger, kept=True))

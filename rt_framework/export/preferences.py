@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from attrs import evolve, field, frozen
 
-from rt_framework.config import Builder, Config
 from rt_framework.ledger import KEPT, Ledger
 from rt_framework.model import Decision, Pair, Sample, Version
-from rt_framework.pipeline import steps_of
+from rt_framework.rundir import StageFacts, stages_of
 
 OTHER_PROMPT = "with another prompt"
 UNDECIDED = "not decided by valid scores"
@@ -24,7 +23,7 @@ class Preference:
     chosen: Pair
     rejected: Pair
     stage: str
-    """Label of the choice that decided."""
+    """Id of the choice that decided."""
     metric: str
     """The first metric that the selector of that choice reads."""
     chosen_score: float
@@ -40,8 +39,8 @@ class Preferences:
     """
 
     ledger: Ledger
-    needs: Mapping[str, Sequence[str]]
-    """Metrics that each choice reads, by its label in the ledger."""
+    stages: Mapping[str, StageFacts]
+    """The stages of the run, by id."""
     left_out: Counter[str] = field(factory=Counter)
     """Number of comparisons that give no preference, by reason; complete when all preferences were read."""
 
@@ -77,7 +76,7 @@ class Preferences:
     def _scores(self, sample: Sample, decision: Decision, loser: Version) -> dict[str, tuple[float, float]]:
         """Return both versions' values of each metric that the choice reads; empty if one has no valid value."""
         found: dict[str, tuple[float, float]] = {}
-        for metric in self.needs.get(decision.stage, ()):
+        for metric in self.stages[decision.stage].needs if decision.stage in self.stages else ():
             two = [sample.scores.get(name, {}).get(metric) for name in (sample.kept, loser.name)]
             values = [score.value for score in two if score is not None and score.eligible and score.value is not None]
             if len(values) < len(two):
@@ -86,11 +85,6 @@ class Preferences:
         return found
 
 
-def preferences(make: Builder, config: Config, ledger: Ledger) -> Preferences:
-    """Return the preferences of the run that *config* describes.
-
-    Raises:
-        PluginError, ConfigError: a stage of its pipeline cannot be built.
-    """
-    steps = steps_of(make, config.pipeline.specs)
-    return Preferences(ledger, {step.label: tuple(step.stage.needs) for step in steps})
+def preferences(ledger: Ledger) -> Preferences:
+    """Return the preferences of a finished run."""
+    return Preferences(ledger, stages_of(ledger))

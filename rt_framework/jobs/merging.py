@@ -15,7 +15,7 @@ from rt_framework.data import Destination, claim
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.ledger import Ledger, join_ledgers, queries
-from rt_framework.pipeline import Opened, ScoringRules, open_job, reflection_facts, stage_facts
+from rt_framework.pipeline import Opened, ScoringRules, open_job, reflection_facts
 from rt_framework.plugin import Host
 from rt_framework.protocols import Student, Teacher
 from rt_framework.rundir import (
@@ -88,7 +88,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
     with open_run(out) as ledger:
         files = write_outputs(job.outlet, job.source, out, ledger)
         summary = summarise(ledger, Progress(), files)
-        write_manifest(out, host, ledger, config, summary, stage_facts(job.steps))
+        write_manifest(out, host, ledger, config, summary)
     return summary
 
 

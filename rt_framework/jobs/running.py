@@ -19,8 +19,9 @@ from rt_framework.kit.places import in_words
 from rt_framework.ledger import LONGEST_BATCH, BatchTable
 from rt_framework.pipeline import (
     PROBE,
+    Chains,
+    Engine,
     Opened,
-    Run,
     ScoringRules,
     StudentSide,
     TeacherSide,
@@ -36,6 +37,7 @@ from rt_framework.pipeline import (
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
     LEDGER,
+    MeteredStage,
     Opening,
     Session,
     check_run,
@@ -98,7 +100,7 @@ async def run(
         total=(total := job.source.count()),
         need=room(total, job.source.size(), config.teacher is not None),
         steady=job.source.steady(),
-        stages={step.name: bool(step.stage.reflections) for step in job.steps},
+        stages=[MeteredStage(step.id, step.name, bool(step.stage.reflections)) for step in job.steps],
     )
 
     def end(session: Session, _: None) -> Summary:
@@ -107,7 +109,7 @@ async def run(
         if summary.total != total:
             raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
         summary = evolve(summary, files=write_outputs(job.outlet, job.source, out, session.ledger))
-        write_manifest(out, host, session.ledger, config, summary, stage_facts(job.steps))
+        write_manifest(out, host, session.ledger, config, summary)
         return summary
 
     _, summary = await in_session(opening, partial(_work, job, config, run_dir, mode), end)
@@ -136,6 +138,7 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
             if not mode.ask:
                 facts.pop("place", None)  # no request is sent, so the teacher's place does not matter
         interrupted = await session.claim(facts, mode.moved)
+        await session.ledger.set_meta("stages", stage_facts(job.steps))
         if teacher is not None and mode.ask:
             await remember_prices(session.ledger, teacher.teacher)
         withdrawn = await session.ledger.withdraw(mode.retry)
@@ -145,16 +148,13 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
         taken_up = _taken_up(interrupted, config.limits.on_ambiguous, withdrawn, mode)
         await session.begin(run_dir, (*_notes(config, job.source, facts.get("place")), *taken_up), config)
         batched = teacher is not None and goes_in_batches(teacher.teacher)
-        engine = Run(
-            job.steps,
+        chains = Chains(
             None if teacher is None else teacher.client,
             None if student is None else student.scoring,
-            session.ledger,
-            session.meter,
-            min(config.limits.at_once(batched), session.meter.total or 1),
             config.pipeline.exhaustive,
         )
-        await engine.go(job.source.samples())
+        in_flight = min(config.limits.at_once(batched), session.meter.total or 1)
+        await Engine(job.steps, chains, session.ledger, session.meter, in_flight).go(job.source.samples())
 
 
 async def _student(job: Opened, config: Config, session: Session, stack: AsyncExitStack) -> StudentSide:

@@ -17,20 +17,22 @@ from rt_framework.pipeline.assembly import (
     teacher_facts,
     teacher_side,
 )
-from rt_framework.pipeline.engine import Run
+from rt_framework.pipeline.context import Chains
+from rt_framework.pipeline.engine import Engine
 from rt_framework.pipeline.foresight import Foresight, Known
 from rt_framework.pipeline.possible import Highest, Option, Questions, Text, Texts, tokens, told_tokens
 from rt_framework.pipeline.steps import Step
 
 __all__ = [
     "PROBE",
+    "Chains",
+    "Engine",
     "Foresight",
     "Highest",
     "Known",
     "Opened",
     "Option",
     "Questions",
-    "Run",
     "ScoringRules",
     "Step",
     "StudentSide",

@@ -18,7 +18,7 @@ from rt_framework.kit.parts import Spec
 from rt_framework.kit.places import PlacedTeacher, cleaned
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair, digest
-from rt_framework.pipeline.steps import Step, apart, label
+from rt_framework.pipeline.steps import Step, apart, kind_of, label
 from rt_framework.plugin import Host
 from rt_framework.protocols import BatchApiTeacher, Executor, FittedMetric, Student, Teacher
 from rt_framework.rundir import Outlet, Session, open_outlet
@@ -199,30 +199,35 @@ def teacher_side(
 
 
 def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
-    """Build the pipeline's stages, each with its place and a unique label.
+    """Build the pipeline's stages, each with its identity, its place and a unique label.
 
     Raises:
         PluginError, ConfigError: a stage cannot be built; the message names its place.
     """
-    labels, stages = [], []
+    kinds, labels, stages = [], [], []
     for number, spec in enumerate(specs):
         try:
             stages.append(make.spec("stages", spec))
+            kinds.append(kind_of(spec, make.settings("stages", spec)))
             labels.append(label("stages", spec, make.settings))
         except (ConfigError, PluginError) as error:
             raise type(error)(f"pipeline.{number}: {error}") from error
-    return [Step(number, *parts) for number, parts in enumerate(zip(apart(labels), stages, strict=True), 1)]
+    ids, labels = apart(kinds, "{name}-{number}"), apart(labels, "{name} ({number})")
+    parts = zip(ids, range(1, len(ids) + 1), labels, stages, strict=True)
+    return [Step(*part) for part in parts]
 
 
 def stage_facts(steps: Iterable[Step]) -> list[dict[str, Any]]:
     """Return the facts of the stages that readers of a finished run need.
 
-    These are the label by which decisions name each stage, the metrics that it reads and the bounds that it compares
-    them with. They describe the pipeline as it was run, whichever form the config used: a name, the short or the long
-    form.
+    These are the id by which decisions and failures name each stage, its name and label for people, the metrics that it
+    reads and the bounds that it compares them with. They describe the pipeline as it was run, whichever form the config
+    used: a name, the short or the long form.
     """
     return [
         {
+            "id": step.id,
+            "name": step.name,
             "label": step.label,
             "needs": list(step.stage.needs),
             "bounds": {metric: asdict(bounds, filter=_given_only) for metric, bounds in step.bounds.items()},

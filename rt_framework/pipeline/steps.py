@@ -1,6 +1,6 @@
-"""Stages of a pipeline and their names.
+"""Stages of a pipeline, their identity and their names.
 
-A name is made of the stage's plugin and options, not of the form or the place in which the config writes them.
+Both are made of the stage's plugin and options, not of the form in which the config writes them.
 """
 
 from __future__ import annotations
@@ -21,17 +21,22 @@ from rt_framework.protocols import DatasetStage, Stage
 
 @frozen
 class Step:
-    """One stage of the pipeline with its place and its label."""
+    """One stage of the pipeline with its identity and its place."""
 
+    id: str
+    """Identity of the stage in decisions, failures, events and counters: ``choose-highest``.
+
+    It is made of what the stage is, never of its place, so that a pipeline may change around it.
+    """
     number: int
     """Place in the pipeline, from 1."""
     label: str
-    """Name of the stage in decisions: made of plugin and options, not of the place, and unique in the pipeline."""
+    """Plugin and options, for people: ``choose highest ifd``."""
     stage: Stage | DatasetStage
 
     @property
     def name(self) -> str:
-        """Name of the stage in events and failures, with place and label: ``2. choose highest ifd``."""
+        """Place and label, for people: ``2. choose highest ifd``."""
         return f"{self.number}. {self.label}"
 
     @property
@@ -65,14 +70,25 @@ def label(kind: str, spec: Spec, settings_of: SettingsOf) -> str:
     return text if len(text) <= _MOST else f"{text[: _MOST - 1]}…"
 
 
-def apart(labels: Iterable[str]) -> list[str]:
-    """Return the labels made unique: a repeated one gets the number of its occurrence, as in ``choose newest (2)``."""
+def kind_of(spec: Spec, settings: Any) -> str:
+    """Return what a stage is: its kind, and the reflection or selector that it is built on: ``choose-highest``."""
+    parts = [] if settings is None else [getattr(settings, one.name) for one in fields(type(settings)) if _is_part(one)]
+    return "-".join((spec.name, *(part.name for part in parts if isinstance(part, Spec))))
+
+
+def apart(names: Iterable[str], form: str) -> list[str]:
+    """Return the names made unique: a repeated one gets the number of its occurrence.
+
+    Args:
+        names: the names.
+        form: form of a repeated name, of ``name`` and ``number``.
+    """
     seen: Counter[str] = Counter()
-    told = []
-    for one in labels:
-        seen[one] += 1
-        told.append(one if seen[one] == 1 else f"{one} ({seen[one]})")
-    return told
+    unique: list[str] = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else form.format(name=name, number=seen[name]))
+    return unique
 
 
 def _options(settings: Any, settings_of: SettingsOf) -> Any:
@@ -81,12 +97,16 @@ def _options(settings: Any, settings_of: SettingsOf) -> Any:
         return None
     given = {}
     for one in _given(settings):
-        value, kind = getattr(settings, one.name), f"{one.alias}s"
-        # A field named after a kind of plugin holds the spec of such a plugin, with options of its own.
-        part = isinstance(value, Spec) and kind in KINDS
-        given[one.alias] = label(kind, value, settings_of) if part else _plain(value)
+        value = getattr(settings, one.name)
+        part = isinstance(value, Spec) and _is_part(one)
+        given[one.alias] = label(f"{one.alias}s", value, settings_of) if part else _plain(value)
     first = next((one.alias for one in fields(type(settings)) if one.init), None)
     return given[first] if list(given) == [first] else given or None
+
+
+def _is_part(field: Any) -> bool:
+    """Return whether a field of settings is named after a kind of plugin: it holds the spec of such a plugin."""
+    return f"{field.alias}s" in KINDS
 
 
 def _plain(value: Any) -> Any:

@@ -46,7 +46,7 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
     claim([destination], inputs=paths_in(manifest))
     ledger = look(run_dir)
     try:
-        survey = survey_of(ledger, manifest)
+        survey = survey_of(ledger)
         if not survey.total:
             raise DataError(f"{run_dir}: no sample came to its end; 'rt run' goes on with it")
         numbers = packed(columns(survey))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from attrs import frozen
 
-from rt_framework.ledger import Story
-from rt_framework.model import Decision, Range, Sample
+from rt_framework.ledger import Ledger, Story
+from rt_framework.model import Decision, Sample
+from rt_framework.rundir import StageFacts, stages_of
 
 EXACT = 2e-4
 """Relative agreement of scores from two ways of computing the same in float32, as the parity tests demand it."""
@@ -19,65 +19,56 @@ COARSE = 1e-2
 
 
 @frozen
-class Judge:
-    """A stage that decides by scores."""
-
-    needs: tuple[str, ...]
-    """Metrics that the stage reads; by the first of them it decides between versions."""
-    bounds: Mapping[str, Range]
-    """Ranges that the kept version's scores have to lie in, by metric."""
-
-
-@frozen
 class Doubts:
     """Finder of decisions that are close calls.
 
     Args:
         noise: largest relative difference that counts as none.
-        judges: the stages of the pipeline, in order, by the label that their decisions have.
+        stages: the stages of the pipeline, in order, by id.
     """
 
     noise: float
-    judges: Mapping[str, Judge]
+    stages: Mapping[str, StageFacts]
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> Doubts:
+    def of(cls, ledger: Ledger) -> Doubts:
         """Return the finder for a run, from its student's precision and its stages as they were run."""
-        student = str(manifest["frozen"].get("student", ""))
+        student = str((ledger.meta("frozen") or {}).get("student", ""))
         noise = COARSE if re.search(r"\b(b?float16|half)\b", student) else EXACT
-        return cls(noise, {stage["label"]: _judge(stage) for stage in manifest.get("stages", ())})
+        return cls(noise, stages_of(ledger))
 
     def about(self, story: Story) -> list[str]:
-        """Return the labels of the stages whose decision about a sample is within the noise."""
+        """Return the ids of the stages whose decision about a sample is within the noise."""
         sample = story.sample
         close = [decision.stage for decision in sample.decisions if self._close(sample, decision)]
         return close + (self._dropped(sample) if story.outcome == "dropped" else [])
 
     def _close(self, sample: Sample, decision: Decision) -> bool:
         """Return whether another candidate has nearly the value of the kept one, or the kept one is near a bound."""
-        judge = self.judges.get(decision.stage)
-        if judge is None:
+        stage = self.stages.get(decision.stage)
+        if stage is None:
             return False
         kept = numbers(sample, decision.kept)
         others = [numbers(sample, name) for name in decision.candidates if name != decision.kept]
-        deciding = [metric for metric in judge.needs[:1] if metric in kept]
+        deciding = [metric for metric in stage.needs[:1] if metric in kept]
         tied = any(self._near(kept[one], other[one]) for one in deciding for other in others if one in other)
-        return tied or any(self._near(kept[one], bound) for one, bound in _bounds(judge) if one in kept)
+        return tied or any(self._near(kept[one], bound) for one, bound in _bounds(stage) if one in kept)
 
     def _dropped(self, sample: Sample) -> list[str]:
-        """Return the label of the stage that dropped a sample, if its score is outside a bound and near it.
+        """Return the id of the stage that dropped a sample, if its score is outside a bound and near it.
 
         A stage with bounds notes a decision for a sample that passes, so the first one without a decision dropped it.
         """
         passed = {decision.stage for decision in sample.decisions}
-        label = next((one for one, judge in self.judges.items() if judge.bounds and one not in passed), None)
-        if label is None:
+        stage = next((stage for stage in self.stages.values() if stage.bounds and stage.id not in passed), None)
+        if stage is None:
             return []
-        judge, values = self.judges[label], numbers(sample, sample.kept)
+        values = numbers(sample, sample.kept)
         outside = {
-            metric for metric, bounds in judge.bounds.items() if metric in values and values[metric] not in bounds
+            metric for metric, bounds in stage.bounds.items() if metric in values and values[metric] not in bounds
         }
-        return [label] if any(self._near(values[one], bound) for one, bound in _bounds(judge) if one in outside) else []
+        near = any(self._near(values[one], bound) for one, bound in _bounds(stage) if one in outside)
+        return [stage.id] if near else []
 
     def _near(self, one: float, other: float) -> bool:
         return abs(one - other) <= self.noise * max(abs(one), abs(other))
@@ -89,12 +80,7 @@ def numbers(sample: Sample, version: str) -> dict[str, float]:
     return {metric: score.value for metric, score in scores.items() if score.value is not None}
 
 
-def _judge(stage: Mapping[str, Any]) -> Judge:
-    bounds = {metric: Range(**given) for metric, given in stage["bounds"].items()}
-    return Judge(tuple(stage["needs"]), bounds)
-
-
-def _bounds(judge: Judge) -> Iterator[tuple[str, float]]:
+def _bounds(stage: StageFacts) -> Iterator[tuple[str, float]]:
     """Yield each bound with its metric."""
-    for metric, one in judge.bounds.items():
+    for metric, one in stage.bounds.items():
         yield from ((metric, bound) for bound in (one.below, one.at_most, one.above, one.at_least) if bound is not None)

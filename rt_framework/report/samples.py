@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ from attrs import frozen
 from rt_framework.ledger import Ledger, Story, queries
 from rt_framework.model import Score, Version
 from rt_framework.report.texts import clipped, fit, remarks
+from rt_framework.rundir import StageFacts, label_of, stages_of
 
 BLOCK = 250
 """Number of samples in one block."""
@@ -37,8 +38,9 @@ class Packed:
 
 def pack(ledger: Ledger, total: int, most: float) -> Packed:
     """Pack the texts of all samples into about *most* bytes; if they do not fit, cut the long ones."""
-    clip = _fitting(ledger, total, most)
-    lines = (entry(ledger, story, clip) for story in ledger.stories())
+    stages = stages_of(ledger)
+    clip = _fitting(ledger, stages, total, most)
+    lines = (entry(ledger, stages, story, clip) for story in ledger.stories())
     return Packed(tuple(packed(block) for block in _batched(lines, BLOCK)), clip)
 
 
@@ -48,7 +50,7 @@ def packed(value: Any) -> str:
     return b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
 
 
-def entry(ledger: Ledger, story: Story, clip: int | None) -> dict[str, Any]:
+def entry(ledger: Ledger, stages: Mapping[str, StageFacts], story: Story, clip: int | None) -> dict[str, Any]:
     """Return everything that the page shows of a sample, as plain values."""
     sample = story.sample
     return {
@@ -62,8 +64,10 @@ def entry(ledger: Ledger, story: Story, clip: int | None) -> dict[str, Any]:
             fit(version): {fit(metric): _score(score) for metric, score in scores.items()}
             for version, scores in sample.scores.items()
         },
-        "decisions": [[fit(d.stage), [*d.candidates], d.kept, fit(d.reason)] for d in sample.decisions],
-        "failures": [[fit(f.stage), f.kind, clipped(f.reason, clip)] for f in sample.failures],
+        "decisions": [
+            [fit(label_of(stages, d.stage)), [*d.candidates], d.kept, fit(d.reason)] for d in sample.decisions
+        ],
+        "failures": [[fit(label_of(stages, f.stage)), f.kind, clipped(f.reason, clip)] for f in sample.failures],
     }
 
 
@@ -87,13 +91,13 @@ def _score(score: Score) -> Any:
     return score.value if score.value is not None else f"{score.status}: {fit(score.reason or '')}"
 
 
-def _fitting(ledger: Ledger, total: int, most: float) -> int | None:
+def _fitting(ledger: Ledger, stages: Mapping[str, StageFacts], total: int, most: float) -> int | None:
     """Return the mildest cut with which the blocks fit into *most* bytes, estimated from a few of them."""
     blocks = list(_batched((sample_id for sample_id, _ in queries.outcomes(ledger)), BLOCK))
     probe = [_stories(ledger, block) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
     share = sum(map(len, probe)) / total
     for clip in _CLIPS:
-        size = sum(len(packed([entry(ledger, story, clip) for story in block])) for block in probe)
+        size = sum(len(packed([entry(ledger, stages, story, clip) for story in block])) for block in probe)
         if size <= most * share:
             return clip
     return _CLIPS[-1]

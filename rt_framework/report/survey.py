@@ -14,6 +14,7 @@ from rt_framework.ledger import KEPT, Ledger, Story
 from rt_framework.model import Decision, Sample
 from rt_framework.report.noise import Doubts, numbers
 from rt_framework.report.texts import fit
+from rt_framework.rundir import StageFacts, label_of
 
 _HEAD = 100
 """Characters of an instruction that the list of samples shows."""
@@ -48,13 +49,13 @@ class SampleLine:
 
 @frozen
 class Choosing:
-    """A choice between the version held and a rewrite, with the difference of their lengths."""
+    """A choice between the current version and a rewrite, with the difference of their lengths."""
 
     stage: str
     rewrite: bool
     """True if a rewrite won."""
     longer: int
-    """Length of the rewrite's response minus that of the held version's, in characters."""
+    """Length of the rewrite's response minus that of the current version's, in characters."""
 
 
 @frozen
@@ -82,9 +83,9 @@ class Survey:
         return len(self.lines)
 
 
-def survey_of(ledger: Ledger, manifest: Mapping[str, Any]) -> Survey:
-    """Read every sample once, and return the survey."""
-    doubts = Doubts.of(manifest)
+def survey_of(ledger: Ledger) -> Survey:
+    """Read every sample once, and return the survey. Its stages are named by their labels."""
+    doubts = Doubts.of(ledger)
     lines: list[SampleLine] = []
     ways: Counter[tuple[tuple[str, str], ...]] = Counter()
     choices: list[Choosing] = []
@@ -92,11 +93,11 @@ def survey_of(ledger: Ledger, manifest: Mapping[str, Any]) -> Survey:
     failures: Counter[str] = Counter()
     unscored = 0
     for story in ledger.stories():
-        found = doubts.about(story)
-        near.update(found)
-        lines.append(_line(story, bool(found)))
-        ways[tuple(_way(story))] += 1
-        choices += _choices(story.sample)
+        close = doubts.about(story)
+        near.update(label_of(doubts.stages, stage) for stage in close)
+        lines.append(_line(story, bool(close)))
+        ways[tuple(_way(story, doubts.stages))] += 1
+        choices += _choices(story.sample, doubts.stages)
         failures.update(failure.kind for failure in story.sample.failures)
         unscored += any(score.value is None for scores in story.sample.scores.values() for score in scores.values())
     stages = _order(ways)
@@ -139,12 +140,12 @@ def _line(story: Story, near: bool) -> SampleLine:
 # --- how samples moved ------------------------------------------------------------------------
 
 
-def _way(story: Story) -> Iterator[tuple[str, str]]:
+def _way(story: Story, stages: Mapping[str, StageFacts]) -> Iterator[tuple[str, str]]:
     """Yield each stage that a sample met and its state after it, from the input to the end."""
     yield "input", "original"
     for decision in story.sample.decisions:
         if len(decision.candidates) > 1 or decision.kept not in decision.candidates:
-            yield decision.stage, decision.kept
+            yield label_of(stages, decision.stage), decision.kept
     yield "end", story.sample.kept if story.outcome in KEPT else f"{story.outcome}: {why(story)}"
 
 
@@ -172,13 +173,14 @@ def _flow(ways: Counter[tuple[tuple[str, str], ...]], stages: tuple[str, ...]) -
 # --- what the choices were between -------------------------------------------------------------
 
 
-def _choices(sample: Sample) -> Iterator[Choosing]:
+def _choices(sample: Sample, stages: Mapping[str, StageFacts]) -> Iterator[Choosing]:
     lengths = {version.name: len(version.pair.response) for version in sample.versions}
     for decision in sample.decisions:
-        held, *rivals = decision.candidates
+        current, *rivals = decision.candidates
         if rivals:
             rival = _rival(decision, rivals)
-            yield Choosing(decision.stage, decision.kept != held, lengths[rival] - lengths[held])
+            label = label_of(stages, decision.stage)
+            yield Choosing(label, decision.kept != current, lengths[rival] - lengths[current])
 
 
 def _rival(decision: Decision, rivals: list[str]) -> str:

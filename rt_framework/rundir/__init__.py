@@ -38,8 +38,9 @@ from rt_framework.rundir.outputs import (
     write_outputs,
     write_side_file,
 )
-from rt_framework.rundir.progress import Meter, SampleCounter
+from rt_framework.rundir.progress import Meter, MeteredStage, SampleCounter
 from rt_framework.rundir.session import Opening, Session, in_session
+from rt_framework.rundir.stages import StageFacts, label_of, stages_of
 from rt_framework.rundir.summary import summarise
 
 __all__ = [
@@ -52,10 +53,12 @@ __all__ = [
     "SCORES",
     "Finished",
     "Meter",
+    "MeteredStage",
     "Opening",
     "Outlet",
     "SampleCounter",
     "Session",
+    "StageFacts",
     "alone",
     "check_frozen",
     "check_run",
@@ -65,6 +68,7 @@ __all__ = [
     "export",
     "finished",
     "in_session",
+    "label_of",
     "live_state",
     "look",
     "manifest_destination",
@@ -77,6 +81,7 @@ __all__ = [
     "read_manifest",
     "results",
     "room",
+    "stages_of",
     "summarise",
     "versions",
     "write_manifest",

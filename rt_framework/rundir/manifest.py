@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -47,7 +46,6 @@ def write_manifest(
     ledger: Ledger,
     config: Any,
     summary: Summary,
-    stages: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write ``manifest.json``.
 
@@ -57,7 +55,6 @@ def write_manifest(
         ledger: holds the frozen facts of the run, and how losses were computed.
         config: settings of the run, as plain values or attrs objects.
         summary: result of the run.
-        stages: stages of the pipeline, as they were run.
 
     Raises:
         DiskError: the manifest cannot be written.
@@ -70,7 +67,7 @@ def write_manifest(
         "ledger": asdict(ledger.told()),
         "places": ledger.meta("places") or [],
         "forward_paths": ledger.meta("forward_paths") or [],
-        "stages": stages,
+        "stages": ledger.meta("stages") or [],
         "summary": _plain().unstructure(summary),
     }
     with whole(manifest_destination(run_dir)) as part:

@@ -6,11 +6,11 @@ import asyncio
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from rt_framework.events import (
     Money,
@@ -36,6 +36,17 @@ _PATIENCE = 60.0
 
 _ENOUGH = 20
 """Passes through stages that ask the teacher, since the first paid call, for a believable cost projection."""
+
+
+@frozen
+class MeteredStage:
+    """A stage of the pipeline, as far as progress goes."""
+
+    id: str
+    name: str
+    """Place, kind and options, for people."""
+    asks: bool
+    """True if the stage asks the teacher."""
 
 
 class TeacherSource(Protocol):
@@ -95,11 +106,11 @@ class SampleCounter:
             if math.isfinite(gain):
                 self._gains[metric].add(gain)
 
-    def stage(self, name: str) -> StageProgress:
-        """Return the counts of one stage, without the answers that it got from the ledger."""
-        return StageProgress(
-            name, *(self._at_stages[name, what] for what in ("passed", "dropped", "failed", "unusable"))
-        )
+    def stage(self, stage: str) -> StageProgress:
+        """Return the counts of the stage with this id, without the answers that it got from the ledger."""
+        outcomes = ("passed", "dropped", "failed", "unusable")
+        passed, dropped, failed, unusable = (self._at_stages[stage, outcome] for outcome in outcomes)
+        return StageProgress(stage, passed, dropped, failed, unusable)
 
 
 class Meter:
@@ -108,18 +119,16 @@ class Meter:
     Args:
         reporters: receivers of the events.
         total: number of samples.
-        stages: for each stage by name, in order, whether it asks the teacher.
+        stages: the stages of the pipeline, in order.
     """
 
-    def __init__(
-        self, reporters: Reporters, total: int | None = None, stages: Mapping[str, bool] | None = None
-    ) -> None:
+    def __init__(self, reporters: Reporters, total: int | None = None, stages: Sequence[MeteredStage] = ()) -> None:
         self.reporters = reporters
         self.total = total
         self.samples = SampleCounter()
         self.teacher: TeacherSource | None = None
         self.student: StudentSource | None = None
-        self._projection = _Projection(stages or {}, total or 0)
+        self._projection = _Projection(stages, total or 0)
         self._started = time.monotonic()
         self._moved: tuple[object, float] = (None, self._started)
         """Counters that move only when work is done, and the time at which they last did."""
@@ -153,16 +162,16 @@ class Meter:
             waiting="; ".join(part.why() for part in (self.student, self.teacher) if part is not None),
         )
 
-    def _stage(self, name: str) -> StageProgress:
-        reused = 0 if self.teacher is None else self.teacher.reused_at(name)
-        return evolve(self.samples.stage(name), reused=reused)
+    def _stage(self, stage: MeteredStage) -> StageProgress:
+        reused = 0 if self.teacher is None else self.teacher.reused_at(stage.id)
+        return evolve(self.samples.stage(stage.id), reused=reused, name=stage.name)
 
 
 class _Projection:
     """Projection of the work and the cost of a whole job from the passes of samples through its stages."""
 
-    def __init__(self, stages: Mapping[str, bool], total: int) -> None:
-        self.stages = dict(stages)
+    def __init__(self, stages: Sequence[MeteredStage], total: int) -> None:
+        self.stages = tuple(stages)
         self._total = total
         self._before_paying: tuple[int, float] | None = None
 
@@ -170,13 +179,13 @@ class _Projection:
         """Return the work done, 0 … 1; a job without stages counts finished samples."""
         if not self.stages:
             return min(finished / self._total, 1.0) if self._total else 0.0
-        return self._passed(stages, list(self.stages))
+        return self._passed(stages, [stage.id for stage in self.stages])
 
     def cost(self, stages: Sequence[StageProgress], calls: int, spent: int) -> int | None:
         """Return the cost of the whole job: what is spent, plus the rest at the mean cost since the first paid call."""
         if not calls:
             return None
-        asking = [name for name, asks in self.stages.items() if asks]
+        asking = [stage.id for stage in self.stages if stage.asks]
         share = self._passed(stages, asking)
         # Both figures are read at one moment, so that answers taken from the ledger before it do not count as cheap.
         self._before_paying = self._before_paying or (spent, share)
@@ -185,16 +194,16 @@ class _Projection:
             return None
         return spent + round((spent - before) / (share - share_before) * (1 - share))
 
-    def _passed(self, stages: Sequence[StageProgress], names: Sequence[str]) -> float:
-        """Return the work done in passes through the stages *names*. A sample that ended counts as through the rest."""
+    def _passed(self, stages: Sequence[StageProgress], ids: Sequence[str]) -> float:
+        """Return the work done in passes through some stages. A sample that ended counts as through the rest."""
         if not self._total:
             return 0.0
         passes = ended = 0
         for stage in stages:
             ended += stage.dropped + stage.failed
-            if stage.stage in names:
+            if stage.stage in ids:
                 passes += stage.passed + ended
-        return min(passes / (self._total * max(len(names), 1)), 1.0)
+        return min(passes / (self._total * max(len(ids), 1)), 1.0)
 
 
 def _value(sample: Sample, version: str, metric: str) -> float:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from rt_framework.concurrency import StopSignal, interruptible
 from rt_framework.events import RunFailed, RunFinished, RunStarted, Summary
@@ -17,7 +17,7 @@ from rt_framework.plugin import Reporters, close_reporters
 from rt_framework.rundir.directory import freeze, open_run, remember_run
 from rt_framework.rundir.live_state import heartbeat
 from rt_framework.rundir.manifest import plain_config
-from rt_framework.rundir.progress import Meter, telling
+from rt_framework.rundir.progress import Meter, MeteredStage, telling
 from rt_framework.text import without_secrets
 
 T = TypeVar("T")
@@ -39,8 +39,8 @@ class Opening:
     """Bytes that the run directory needs."""
     steady: AbstractContextManager[object] = nullcontext()
     """Context in which the input must not change."""
-    stages: Mapping[str, bool] = field(factory=dict)
-    """For each stage by name, in order, whether it asks the teacher."""
+    stages: Sequence[MeteredStage] = ()
+    """The stages of the pipeline, in order."""
 
 
 class Session:

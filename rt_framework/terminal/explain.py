@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.rule import Rule
 
 from rt_framework.ledger import Call, Ledger, Story
 from rt_framework.model import Pair, Sample, Version
+from rt_framework.rundir import StageFacts, label_of, stages_of
 from rt_framework.terminal.console import line, safe, stdout, table
 
 
@@ -31,7 +34,7 @@ def tell(ledger: Ledger, sample_id: str) -> None:
     again = {_question(call, call.request.index - 1) for call in calls}
     for call in calls:
         _call(console, call, sample, _question(call, call.request.index) in again)
-    _judgement(console, story)
+    _judgement(console, story, stages_of(ledger))
 
 
 def _version(console: Console, version: Version) -> None:
@@ -83,7 +86,7 @@ def _call(console: Console, call: Call, sample: Sample, again: bool) -> None:
         console.print(line("read by the stage, which made no version of it"))
 
 
-def _judgement(console: Console, story: Story) -> None:
+def _judgement(console: Console, story: Story, stages: Mapping[str, StageFacts]) -> None:
     sample = story.sample
     rows = [
         (version, metric, "–" if score.value is None else f"{score.value:.4f}", score.status, score.reason or "")
@@ -92,8 +95,8 @@ def _judgement(console: Console, story: Story) -> None:
     ]
     if rows:
         console.print(table("Scores", ("version", "metric", "value", "status", "why"), rows, (2,)))
-    decisions = [(d.stage, " / ".join(d.candidates), d.kept, d.reason) for d in sample.decisions]
+    decisions = [(label_of(stages, d.stage), " / ".join(d.candidates), d.kept, d.reason) for d in sample.decisions]
     if decisions:
         console.print(table("Decisions", ("stage", "between", "kept", "why"), decisions))
     for failure in sample.failures:
-        console.print(line(f"failed in {failure.stage}: {failure.kind}: {failure.reason}"))
+        console.print(line(f"failed in {label_of(stages, failure.stage)}: {failure.kind}: {failure.reason}"))

@@ -81,7 +81,7 @@ def _stages(progress: Progress) -> Table:
     for name in ("passed", "dropped", "failed", "unusable", "reused"):
         made.add_column(name, justify="right", no_wrap=True)
     for one in progress.stages:
-        stage, counts = line(one.stage), (one.passed, one.dropped, one.failed, one.unusable, one.reused)
+        stage, counts = line(one.name or one.stage), (one.passed, one.dropped, one.failed, one.unusable, one.reused)
         stage.no_wrap, stage.overflow = True, "ellipsis"  # set for the column, this would take room from the numbers
         made.add_row(stage, *(str(count) if count else "·" for count in counts))
     return made

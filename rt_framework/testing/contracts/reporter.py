@@ -33,13 +33,13 @@ _SUMMARY = events.Summary(
 )
 EVENTS: dict[str, object] = {
     "rt_run_started": events.RunStarted("runs/rt", ("teacher: fake", "data: \x1b[31mred [/End]"), 4, "1a2b", {}, {}),
-    "rt_stage_started": events.StageStarted("1. reflect response"),
+    "rt_stage_started": events.StageStarted("reflect-response", "1. reflect response"),
     "rt_progress": _PROGRESS,
-    "rt_sample_failed": events.SampleFailed("0123-0", 2, "1. reflect response", "refused", "\u202eno [/End]", False),
+    "rt_sample_failed": events.SampleFailed("0123-0", 2, "reflect-response", "refused", "\u202eno [/End]", False),
     "rt_sample_finished": events.SampleFinished("0123-0", 2, "original"),
     "rt_stalled": events.Stalled(60.0, "teacher: 3 calls under way"),
     "rt_batch_changed": events.BatchChanged("batch_1", 9, "submitted"),
-    "rt_stage_finished": events.StageFinished("1. reflect response"),
+    "rt_stage_finished": events.StageFinished("reflect-response", "1. reflect response"),
     "rt_run_stopping": events.RunStopping("the budget is reached", 2),
     "rt_run_failed": events.RunFailed("BudgetReached", "the budget is reached"),
     "rt_run_finished": events.RunFinished(_SUMMARY),

@@ -1,0 +1,84 @@
+"""Bookkeeping of a run: records of samples in the ledger, counters, and events of stages and samples."""
+
+from __future__ import annotations
+
+from rt_framework.events import SampleFailed, SampleFinished, StageFinished, StageStarted
+from rt_framework.ledger import WAITING, Ledger, Story
+from rt_framework.model import ORIGINAL, Dropped, Failure, Sample
+from rt_framework.pipeline.steps import Step
+from rt_framework.rundir import Meter
+from rt_framework.text import without_secrets
+
+
+class Recorder:
+    """The recorder of one run.
+
+    Args:
+        ledger: where samples are recorded.
+        meter: counts what happens and knows the reporters.
+    """
+
+    def __init__(self, ledger: Ledger, meter: Meter) -> None:
+        self._ledger = ledger
+        self._meter = meter
+        self._begun: set[str] = set()
+
+    # --- stages -----------------------------------------------------------------------------
+
+    def reached(self, step: Step) -> None:
+        """Note that a sample has reached a stage."""
+        if step.id not in self._begun:
+            self._begun.add(step.id)
+            self._meter.reporters.send("rt_stage_started", StageStarted(step.id, step.name))
+
+    def finished(self, step: Step) -> None:
+        """Note that the last sample has left a stage; nothing is reported for a stage that no sample reached."""
+        if step.id in self._begun:
+            self._meter.reporters.send("rt_stage_finished", StageFinished(step.id, step.name))
+
+    # --- samples at a stage -----------------------------------------------------------------
+
+    def passed(self, step: Step, before: Sample, after: Sample) -> None:
+        """Count and report what a stage did to a sample that goes on."""
+        self._meter.samples.at(step.id, "passed")
+        for decision in after.decisions[len(before.decisions) :]:
+            if len(decision.candidates) > 1:
+                self._meter.samples.chose(decision, after, step.stage.needs)
+        for failure in after.failures[len(before.failures) :]:
+            self._meter.samples.at(step.id, "unusable")
+            self._report(after, failure, fatal=False)
+
+    async def dropped(self, step: Step, outcome: Dropped) -> None:
+        """Record that a stage dropped a sample, which is the sample's end."""
+        self._meter.samples.at(step.id, "dropped")
+        await self._end(outcome.sample, "dropped", outcome.reason)
+
+    async def failed(self, step: Step, sample: Sample, error: Exception) -> None:
+        """Record that a stage failed on a sample, which is the sample's end."""
+        self._meter.samples.at(step.id, "failed")
+        failure = Failure(step.id, "plugin_bug", without_secrets(f"{type(error).__name__}: {error}"))
+        self._report(sample, failure, fatal=True)
+        await self._end(sample.failing(failure), "failed", failure.reason)
+
+    async def waits(self, sample: Sample) -> None:
+        """Record a sample that waits for a stage over the whole data set, or goes on waiting after one."""
+        await self._ledger.record(Story(sample, WAITING, None))
+
+    async def chosen(self, step: Step, before: Sample, after: Sample) -> None:
+        """Record that a data-set stage keeps a sample, which goes on waiting."""
+        self._meter.samples.at(step.id, "passed")
+        if after is not before:
+            await self.waits(after)
+
+    async def kept(self, sample: Sample) -> None:
+        """Record a sample that has come through all stages."""
+        await self._end(sample, "original" if sample.kept == ORIGINAL else "rewritten", None)
+
+    async def _end(self, sample: Sample, outcome: str, reason: str | None) -> None:
+        await self._ledger.record(Story(sample, outcome, reason))
+        self._meter.samples.ended(outcome)
+        self._meter.reporters.send("rt_sample_finished", SampleFinished(sample.id, sample.row, outcome))
+
+    def _report(self, sample: Sample, failure: Failure, fatal: bool) -> None:
+        event = SampleFailed(sample.id, sample.row, failure.stage, failure.kind, failure.reason, fatal)
+        self._meter.reporters.send("rt_sample_failed", event)
