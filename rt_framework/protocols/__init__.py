@@ -267,7 +267,7 @@ class Selector(Protocol):
         """Names of the metrics that the selector reads."""
 
     def choose(self, candidates: Sequence[Scored]) -> Choice:
-        """Decide between the candidates. The version held so far is first; there are at least two."""
+        """Decide between the candidates. The current version comes first; there are at least two candidates."""
 
 
 class DatasetSelector(Protocol):
