@@ -22,7 +22,7 @@ class MarginSettings:
 
 @frozen
 class ClearlyHigher:
-    """Takes the best rewrite only if it beats the held version by a margin."""
+    """Takes the best rewrite only if it beats the current version by a margin."""
 
     settings: MarginSettings
 
@@ -32,7 +32,7 @@ class ClearlyHigher:
         return (self.settings.metric,)
 
     def choose(self, candidates: Sequence[Scored]) -> Choice:
-        """The held version is first. A version without a valid score cannot win, the held one included."""
+        """The current version comes first. No version without a valid score can win, the current one included."""
         held, *rewrites = candidates
         metric, margin, before = self.settings.metric, self.settings.margin, self._value(held)
         found = [(value, row) for row in rewrites if (value := self._value(row)) is not None]

@@ -33,7 +33,7 @@ class AtMost:
         self._most = settings.characters
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
-        """Words of the reason are the same for every such sample, so that the report can count them."""
+        """The reason has the same words for every such sample, so that the report can count them."""
         if len(sample.current.pair.response) <= self._most:
             return sample
         return Dropped(sample, f"response longer than {self._most} characters")
@@ -53,7 +53,7 @@ class Distinct:
         return self._outcomes(samples)
 
     def _outcomes(self, samples: Sequence[Sample]) -> Iterator[Sample | Dropped]:
-        """A generator, so that each sample goes again; what is remembered of it is small."""
+        """A generator, so that no sample has to stay in memory; only a hash of each question is kept."""
         seen: set[str] = set()
         for sample in samples:
             question = sha256(sample.current.pair.question.encode("utf-8", "surrogatepass")).hexdigest()

@@ -378,7 +378,7 @@ class DatasetStage(Protocol):
 
     @property
     def needs(self) -> Sequence[str]:
-        """Names of the metrics that the stage reads. Every sample comes with these scores of its kept version."""
+        """Names of the metrics that the stage reads. Every sample comes with these scores of its current version."""
 
     @property
     def reflections(self) -> Mapping[str, Question[Any]]:
