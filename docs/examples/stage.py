@@ -24,7 +24,7 @@ class AtMostSettings:
 
 
 class AtMost:
-    """Drops samples whose kept response is long."""
+    """Drops samples whose current response is too long."""
 
     needs: Sequence[str] = ()
     reflections = _NONE
@@ -40,16 +40,16 @@ class AtMost:
 
 
 class Distinct:
-    """Drops samples whose kept question an earlier row has asked already. A barrier."""
+    """A barrier that drops samples whose current instruction and input equal those of an earlier row."""
 
     needs: Sequence[str] = ()
     reflections = _NONE
 
     def __init__(self, make: Make) -> None:
-        """A stage without settings gets ``make`` alone."""
+        """Accept ``make``, the only argument of a stage without settings."""
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:
-        """One outcome a sample, in the order given."""
+        """Return one outcome for each sample, in the order given."""
         return self._outcomes(samples)
 
     def _outcomes(self, samples: Sequence[Sample]) -> Iterator[Sample | Dropped]:
