@@ -97,9 +97,9 @@ class TeacherCounts:
     tokens: int = 0
     """Tokens of the received answers."""
     under_way: int = 0
-    """Calls in flight; 0 for questions that a provider has in batches."""
+    """Calls under way; 0 for questions that a provider has in batches."""
     at_once: int = 0
-    """Number of calls that may be in flight now; it moves between 1 and ``limits.concurrency``."""
+    """Number of calls that may be under way now; it moves between 1 and ``limits.concurrency``."""
     throttled: str = ""
     """The way in which provider or budget slow the calls down, in words; empty if they do not."""
 
@@ -113,7 +113,7 @@ class Money:
     spent: int = 0
     """Amount that all runs of the directory have paid or may have paid."""
     reserved: int = 0
-    """Most that the calls in flight can cost; not included in ``spent``."""
+    """Most that the calls under way can cost; not included in ``spent``."""
     budget: int | None = None
     """Most that all runs of the directory together may spend."""
     projected: int | None = None
@@ -163,11 +163,11 @@ class Stalled:
 
 @frozen
 class RunStopping:
-    """Event: the run ends early. Calls in flight are waited for, because they are paid for."""
+    """Event: the run ends early. Calls under way are waited for, because they are paid for."""
 
     reason: str
     under_way: int
-    """Number of calls in flight."""
+    """Number of calls under way."""
     left: int = 0
     """Questions that stay with the provider in batches; the next run collects their answers."""
 

@@ -125,7 +125,7 @@ class EventHooks:
 
     @hookspec
     def rt_run_stopping(self, event: events.RunStopping) -> None:
-        """Receive the event that the run ends early, and that calls in flight are waited for."""
+        """Receive the event that the run ends early, and that calls under way are waited for."""
 
     @hookspec
     def rt_run_failed(self, event: events.RunFailed) -> None:

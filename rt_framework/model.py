@@ -147,7 +147,7 @@ class Decision:
     """Stage that decided. A run writes its label for the stage here, the kind with its options: ``choose highest
     ifd``."""
     candidates: tuple[str, ...]
-    """Names of the compared versions; the version held before the decision comes first."""
+    """Names of the compared versions; the current version comes first."""
     kept: str
     reason: str
 

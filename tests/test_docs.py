@@ -344,12 +344,16 @@ def test_every_error_is_documented() -> None:
 
 
 def test_every_check_of_the_kit_is_documented() -> None:
-    """Each contract with each of its checks."""
+    """Each contract with each of its checks, in the words of its docstring."""
     base = contracts.checks(contracts.PluginContract)
     for name in (name for name in vars(contracts) if name.endswith("Contract")):
         contract = getattr(contracts, name)
         own = [one for one in contracts.checks(contract) if contract is contracts.PluginContract or one not in base]
-        assert list(rows(section(page("testing.md"), f"`{name}`"))) == own
+        meanings = {one: inspect.getdoc(getattr(contract, one)) or "" for one in own}
+        table = rows(section(page("testing.md"), f"`{name}`"))
+        assert [(one, cells[0]) for one, cells in table.items()] == [
+            (one, " ".join(text.split("\n\n")[0].split()).replace("``", "`")) for one, text in meanings.items()
+        ]
     assert [name for name in testing.__all__ if f"`{name}`" not in page("testing.md")] == []
 
 

@@ -91,7 +91,7 @@ def test_the_screen_fits_and_says_it_all(columns):
     for told in (
         "25 %",
         "12345/52002: 9000 rewritten, 3000 original, 340 dropped, 5 failed",
-        "12 of 16 calls in flight; at most 3.2 calls a second after a 429",
+        "12 of 16 calls under way; at most 3.2 calls a second after a 429",
         "40000 sent, 120 retries, 3000 from the ledger, 900 unusable answers",
         "$14.0000 spent, $0.0900 reserved, budget $60.0000, projected $55.0000",
         "28000, 21000 for the rewrite (75 %); mean gain ifd +0.0312, r-ifd -0.2000",
@@ -185,7 +185,7 @@ def test_a_stage_over_the_data_set_is_counted(tmp_path):
 
 
 def test_the_mean_gain_is_that_of_the_choices(tmp_path):
-    """Over all choices of a metric: the kept version's score less that of the version held."""
+    """Over all choices of a metric: the kept version's score less that of the current version."""
     watcher = Watcher()
     go(job(tmp_path, rows(12), SELECTIVE), tmp_path / "run", watchers=[watcher])
     for metric, stage in (("ifd", "choose-highest"), ("r-ifd", "choose-lowest")):
@@ -207,7 +207,7 @@ def test_unusable_answers_are_counted_where_they_were_asked_for(tmp_path):
 
 
 def test_money_and_calls_are_told_while_they_are_under_way(tmp_path):
-    """What is reserved, how many calls are in flight, and of how many; at the end all is spent and projected."""
+    """What is reserved, how many calls are under way, and of how many; at the end all is spent and projected."""
 
     class Slow(SlowTeacher):
         cost = Priced.cost
@@ -300,7 +300,7 @@ def test_time_stands_still_only_while_no_work_is_done():
 
 
 def test_a_score_out_of_range_is_no_measure_of_a_gain():
-    """A rewrite that wins because the version held may not has gained nothing that a difference would show."""
+    """A rewrite that wins because the current version may not has gained nothing that a difference would show."""
     samples = SampleCounter()
     for current in (Score(1.5, "out_of_range"), Score(None, "empty"), Score(0.25)):
         scores = {"original": {"ifd": current}, "response": {"ifd": Score(0.75)}}
@@ -437,7 +437,7 @@ def test_a_run_is_watched_from_another_shell(shell):
     run = shell.run()
     watch = shell.start("status", "--watch", "run")
     assert watch.stdout.readline() == f"run: in use by process {run.pid} on {os.uname().nodename}\n"
-    assert "samples 0/6 · teacher 6 of 16 calls in flight · calls 6 sent" in watch.stdout.readline()
+    assert "samples 0/6 · teacher 6 of 16 calls under way · calls 6 sent" in watch.stdout.readline()
     shell.go_on()
     assert run.wait(60) == 0
     out, err = watch.communicate(timeout=60)
@@ -485,14 +485,14 @@ def test_an_old_snapshot_is_told(tmp_path, monkeypatch, capfd):
 
 
 def test_the_live_screen_on_a_terminal(shell):
-    """Drawn while calls are in flight, gone at the end, and the cursor is there again."""
+    """Drawn while calls are under way, gone at the end, and the cursor is there again."""
     reader, writer = pty.openpty()
     ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     shell.env |= {"TERM": "xterm-256color"}
     run = shell.run(out=writer)
     os.close(writer)
     text = ""
-    while "6 of 16 calls in flight" not in text:
+    while "6 of 16 calls under way" not in text:
         text += os.read(reader, 65536).decode()
     shell.go_on()
     try:
@@ -504,7 +504,7 @@ def test_the_live_screen_on_a_terminal(shell):
     assert run.wait(60) == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert "1. reflect instruction" in plain and "0/6" in plain
-    assert plain.rindex("calls in flight") < plain.index("6 samples") < plain.index("teacher calls sent")
+    assert plain.rindex("calls under way") < plain.index("6 samples") < plain.index("teacher calls sent")
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
 
 

@@ -20,7 +20,7 @@ from rt_framework.protocols import Reflection
 
 
 def ask(data: str, name: str) -> Iterator[dict[str, Any]]:
-    """One question a distinct pair: an id, chat messages, and the JSON schema of the answer."""
+    """Yield one question for each distinct pair: an id, chat messages, and the JSON schema of the answer."""
     host = Host()
     reflection: Reflection = Builder(host)("reflections", name)
     seen = set()
@@ -33,7 +33,7 @@ def ask(data: str, name: str) -> Iterator[dict[str, Any]]:
 
 
 def take(answered: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Lines of a replay file, from objects with ``id``, ``text`` and perhaps ``finish_reason``."""
+    """Yield the lines of a replay file, from objects with ``id``, ``text`` and perhaps ``finish_reason``."""
     for line in answered:
         reflection, pair, index = line["id"].split("/")
         reason = line.get("finish_reason", "stop")

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class InlineExecutor:
-    """Blocks everything else while the student works."""
+    """Runs the work on the main thread, which blocks everything else."""
 
     workers = 1
 
@@ -26,14 +26,14 @@ class InlineExecutor:
         self._make = student
 
     async def run(self, work: Callable[[Student], T]) -> T:
-        """Do the work here and now."""
+        """Run the work on the calling thread."""
         if self._student is None:
             assert self._make is not None, "start() comes first"
             self._student = self._make()
         return work(self._student)
 
     def close(self) -> None:
-        """Let the student go."""
+        """Free the student."""
         self._student = None
 
 

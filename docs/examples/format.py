@@ -19,11 +19,11 @@ class TsvFormat:
     suffixes: Sequence[str] = (".tsv",)
 
     def detect(self, path: Path) -> bool:
-        """By name alone: cheap, and no other format takes it."""
+        """Decide by the name alone, which is cheap; no other format accepts this name."""
         return path.is_file() and path.name.lower().endswith(".tsv")
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """The rows, one at a time."""
+        """Yield the rows, one at a time."""
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 rows = csv.DictReader(file, dialect="excel-tab", strict=True)
@@ -35,7 +35,7 @@ class TsvFormat:
             raise DataError(f"{path}: cannot be read: {error}") from error
 
     def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-        """The union of all columns; a value that is no text as JSON."""
+        """Write the union of all columns; a value that is not text is written as JSON."""
         held = list(rows)
         columns = dict.fromkeys(column for row in held for column in row)
         try:

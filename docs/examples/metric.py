@@ -1,4 +1,4 @@
-"""A metric: IFD minus r-IFD. It reads losses that both of them read, so beside them it costs no forward pass."""
+"""A metric: IFD minus r-IFD. It reads the losses of these two, so together with them it costs no forward pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Balance:
     valid = Range()
 
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
-        """All four losses."""
+        """Name all four losses."""
         return {
             "y|x": frame.response_given_instruction(pair),
             "y": frame.response_alone(pair),
@@ -26,7 +26,7 @@ class Balance:
         }
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
-        """The difference."""
+        """Return the difference of IFD and r-IFD."""
         ifd = math.exp(losses["y|x"].mean - losses["y"].mean)
         return ifd - math.exp(losses["x|y"].mean - losses["x"].mean)
 

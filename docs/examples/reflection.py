@@ -20,12 +20,12 @@ _SCHEMA = {
 
 
 class Plain:
-    """Asks for JSON and takes nothing else, whether or not the teacher can be held to the schema."""
+    """Asks for JSON and accepts no other form, whether or not the teacher supports schemas."""
 
     rewrites: Sequence[str] = ("response",)
 
     def render(self, pair: Pair, index: int, structured: bool) -> Request:
-        """The request. A later one differs from an earlier one: it is drawn at another temperature."""
+        """Return the request. A later request differs from an earlier one by its temperature and seed."""
         example = json.dumps({"question": pair.question, "answer": pair.response}, ensure_ascii=False)
         form = 'Answer with one JSON object with the single key "response" and nothing else.'
         return Request(
@@ -38,7 +38,7 @@ class Plain:
         )
 
     def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:
-        """The pair with its new response, or why the answer cannot be used."""
+        """Return the pair with its new response, or the reason why the answer cannot be used."""
         if reply.finish_reason == "length":
             return Unparsed("truncated", "the answer was cut off by the token limit")
         try:

@@ -21,7 +21,7 @@ class LogSettings:
 
 
 class LogReporter:
-    """Implements the event hooks it cares about and no other."""
+    """Implements only the event hooks that it needs."""
 
     def __init__(self, settings: LogSettings) -> None:
         self._path = Path(settings.path)
@@ -29,12 +29,12 @@ class LogReporter:
 
     @hookimpl
     def rt_sample_failed(self, event: SampleFailed) -> None:
-        """Must return quickly: the run waits."""
+        """Write the failure; this must be quick, because the run waits."""
         self._write({"event": "sample_failed", **asdict(event)})
 
     @hookimpl
     def rt_run_finished(self, event: RunFinished) -> None:
-        """Everything is on disk now."""
+        """Write the outcomes; all outputs of the run are on disk now."""
         self._write({"event": "run_finished", **event.summary.outcomes})
 
     def _write(self, line: dict[str, object]) -> None:

@@ -15,24 +15,24 @@ class MarginSettings:
     """Options of ``clearly-higher``."""
 
     metric: str
-    """The metric that decides."""
+    """The metric whose values are compared."""
     margin: float = 0.05
     """Least amount by which a rewrite must be higher."""
 
 
 @frozen
 class ClearlyHigher:
-    """Takes the best rewrite only if it beats the held version by a margin."""
+    """Takes the best rewrite only if it beats the current version by a margin."""
 
     settings: MarginSettings
 
     @property
     def needs(self) -> Sequence[str]:
-        """The deciding metric."""
+        """The metric of the settings."""
         return (self.settings.metric,)
 
     def choose(self, candidates: Sequence[Scored]) -> Choice:
-        """The held version is first. A version without a valid score cannot win, the held one included."""
+        """The current version comes first; it stays unless a rewrite with a valid score beats it by the margin."""
         held, *rewrites = candidates
         metric, margin, before = self.settings.metric, self.settings.margin, self._value(held)
         found = [(value, row) for row in rewrites if (value := self._value(row)) is not None]
@@ -63,11 +63,11 @@ class Shortest:
 
     @property
     def needs(self) -> Sequence[str]:
-        """No metric: texts are enough."""
+        """No metric, because texts are enough."""
         return ()
 
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
-        """One verdict a row, in the order given; of equal lengths the earlier row is kept."""
+        """Return one verdict for each row, in the order given; of equal lengths the earlier row is kept."""
         order = sorted(range(len(rows)), key=lambda at: (len(rows[at].version.pair.response), at))
         rank = {at: place for place, at in enumerate(order, 1)}
         count = self.settings.count

@@ -29,7 +29,7 @@ def teacher() -> ScriptedTeacher:
 
 
 def run_small(where: Path, pipeline: object, *modules: str, **keys: Any) -> list[dict[str, Any]]:
-    """Run the rows through *pipeline* and give the lines of the side file, one a row.
+    """Run the rows through *pipeline* and return the lines of ``scores.jsonl``, one for each row.
 
     Args:
         where: an empty directory.

@@ -24,7 +24,7 @@ class AtMostSettings:
 
 
 class AtMost:
-    """Drops samples whose kept response is long."""
+    """Drops samples whose current response is too long."""
 
     needs: Sequence[str] = ()
     reflections = _NONE
@@ -33,27 +33,27 @@ class AtMost:
         self._most = settings.characters
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
-        """Words of the reason are the same for every such sample, so that the report can count them."""
+        """The reason has the same words for every such sample, so that the report can count them."""
         if len(sample.current.pair.response) <= self._most:
             return sample
         return Dropped(sample, f"response longer than {self._most} characters")
 
 
 class Distinct:
-    """Drops samples whose kept question an earlier row has asked already. A barrier."""
+    """A barrier that drops samples whose current instruction and input equal those of an earlier row."""
 
     needs: Sequence[str] = ()
     reflections = _NONE
 
     def __init__(self, make: Make) -> None:
-        """A stage without settings gets ``make`` alone."""
+        """Accept ``make``, the only argument of a stage without settings."""
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:
-        """One outcome a sample, in the order given."""
+        """Return one outcome for each sample, in the order given."""
         return self._outcomes(samples)
 
     def _outcomes(self, samples: Sequence[Sample]) -> Iterator[Sample | Dropped]:
-        """A generator, so that each sample goes again; what is remembered of it is small."""
+        """A generator, so that no sample has to stay in memory; only a hash of each question is kept."""
         seen: set[str] = set()
         for sample in samples:
             question = sha256(sample.current.pair.question.encode("utf-8", "surrogatepass")).hexdigest()

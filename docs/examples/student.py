@@ -1,4 +1,4 @@
-"""A student without a neural network: an adaptive model of bytes. Fast, deterministic, and no good judge."""
+"""A student without a neural network: an adaptive model of bytes. It is fast, but its scores mean little."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ByteStudent:
     fingerprint = "bytes-adaptive-1"
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
-        """A token a byte."""
+        """Encode each byte as one token."""
         return [_encode(span) for span in spans]
 
     def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
-        """Each sequence by itself, so batch mates cannot matter."""
+        """Score each sequence alone, so that batch mates have no influence."""
         return [_score(span) for span in batch]
 
 

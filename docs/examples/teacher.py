@@ -22,7 +22,7 @@ class ProgramSettings:
 
 
 class ProgramTeacher:
-    """One attempt a call: no retry, no cache; both belong to the framework."""
+    """One call makes one attempt; the framework is responsible for retries and for storing answers."""
 
     structured = True
 
@@ -35,7 +35,7 @@ class ProgramTeacher:
         return f"program:{self._settings.path}"
 
     async def complete(self, request: Request) -> Reply:
-        """The answer, usable or not; a failure as one of the known kinds."""
+        """Return the answer, usable or not; raise a failure with one of the known kinds."""
         try:
             process = await asyncio.create_subprocess_exec(
                 self._settings.path, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE

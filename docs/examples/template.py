@@ -10,7 +10,7 @@ class Labels:
     """Plain labels before question and answer."""
 
     def prompt(self, pair: Pair) -> str:
-        """Everything before the response."""
+        """Return everything before the response."""
         if pair.history:
             raise Unscorable("conversation", "template 'labels' shows one turn only")
         system = f"{pair.system}\n\n" if pair.system else ""
@@ -18,7 +18,7 @@ class Labels:
         return f"{system}Question: {question}\nAnswer: "
 
     def reverse(self, pair: Pair) -> str:
-        """g(y): shows the response and asks for its instruction."""
+        """Return g(y), which shows the response and asks for its instruction."""
         return f"Question: Which question does this text answer?\n{pair.response}\nAnswer: "
 
     def header(self) -> str:

@@ -267,7 +267,7 @@ class Selector(Protocol):
         """Names of the metrics that the selector reads."""
 
     def choose(self, candidates: Sequence[Scored]) -> Choice:
-        """Decide between the candidates. The version held so far is first; there are at least two."""
+        """Decide between the candidates. The current version comes first; there are at least two candidates."""
 
 
 class DatasetSelector(Protocol):
@@ -378,7 +378,7 @@ class DatasetStage(Protocol):
 
     @property
     def needs(self) -> Sequence[str]:
-        """Names of the metrics that the stage reads. Every sample comes with these scores of its kept version."""
+        """Names of the metrics that the stage reads. Every sample comes with these scores of its current version."""
 
     @property
     def reflections(self) -> Mapping[str, Question[Any]]:

@@ -95,7 +95,7 @@ def _told(progress: Progress) -> Iterator[tuple[str, str]]:
     yield "samples", count + (f": {outcomes}" if outcomes else "")
     if teacher.calls or teacher.reused or teacher.at_once:
         throttled = f"; {teacher.throttled}" if teacher.throttled else ""
-        yield "teacher", f"{teacher.under_way} of {teacher.at_once} calls in flight{throttled}"
+        yield "teacher", f"{teacher.under_way} of {teacher.at_once} calls under way{throttled}"
         yield "calls", _calls(progress)
     amounts = progress.money
     if amounts.spent or amounts.reserved or amounts.budget is not None or (teacher.calls and not amounts.priced):

@@ -1,6 +1,6 @@
 """Selectors between the versions of one sample.
 
-All follow one rule: the version held so far is replaced only by a version that is strictly better. Of several better
+All follow one rule: the current version is replaced only by a version that is strictly better. Of several better
 versions the best wins, and of equal ones the first. A version without a valid score, or outside a gate, cannot win;
 when no version can win, the held one stays.
 """

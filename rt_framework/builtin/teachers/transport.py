@@ -169,7 +169,7 @@ class RecordingClient(httpx.AsyncClient):
     def _session(self, proxied: bool) -> aiohttp.ClientSession:
         if proxied not in self._sessions:
             self._sessions[proxied] = aiohttp.ClientSession(
-                # The run limits the number of calls in flight.
+                # The run limits the number of calls under way.
                 connector=aiohttp.TCPConnector(limit=0, ssl=_certificates()),
                 trust_env=proxied,
                 auto_decompress=False,

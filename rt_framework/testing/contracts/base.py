@@ -104,7 +104,7 @@ class PluginContract:
     # --- checks -----------------------------------------------------------------------------
 
     def test_it_loads(self) -> None:
-        """The plugin is imported, and its hooks are known and marked."""
+        """The plugin can be imported, and all its hooks have known names and the mark ``@hookimpl``."""
         if any(_defaults(self.plugin)):
             raise SkipTest("a hook has a default argument")
         try:
@@ -118,7 +118,7 @@ class PluginContract:
             raise AssertionError(f"{hook} has a default for '{arguments[0]}', so it is never passed; write it without")
 
     def test_importing_it_is_cheap(self) -> None:
-        """Loading the plugin imports none of the heavy libraries: ``rt --help`` loads it too."""
+        """Loading the plugin imports no heavy library, because ``rt --help`` loads it too."""
         module = module_of(self.plugin).partition(":")[0]
         loaded = loaded_by(module)
         assert not loaded, (
@@ -127,7 +127,7 @@ class PluginContract:
         )
 
     def test_its_name_is_registered(self) -> None:
-        """The name stands under its kind."""
+        """The name is registered under its kind."""
         entries = [one for one in self.host().registry.entries() if one.plugin == self.plugin]
         names = [f"{one.kind[:-1]} '{one.name}'" for one in entries]
         assert any(one.kind == self.kind and one.name == self.name for one in entries), (
@@ -136,12 +136,12 @@ class PluginContract:
         )
 
     def test_it_has_a_help_text(self) -> None:
-        """``rt plugins show`` has something to say."""
+        """The part has a help text for ``rt plugins show``."""
         text = self.entry().help
         assert text.strip() and "\n" not in text, f"expected help= of one line at register, found {text!r}"
 
     def test_it_is_built_from_its_options(self) -> None:
-        """The target can be imported, and called with the options."""
+        """The target can be imported and called with the options."""
         entry = self.entry()
         try:
             built = Builder(self.host())(entry.kind, entry.name, self.options)
@@ -157,7 +157,7 @@ class PluginContract:
             raise AssertionError(f"{error}; the types of its fields and their defaults have to be there") from error
 
     def test_unknown_options_are_refused(self) -> None:
-        """An option that is misspelt is an error that names the nearest one."""
+        """A misspelt option is an error that names the nearest known option."""
         entry = self.entry()
         names = [] if entry.settings is None else field_names(entry.settings)
         wrong = f"{names[0]}x" if names else "no_such_option"

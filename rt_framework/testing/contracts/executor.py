@@ -29,7 +29,7 @@ class ExecutorContract(PluginContract):
     kind = "executors"
 
     def test_workers_are_counted(self) -> None:
-        """``workers`` is a whole number from 1, at the latest when work has been done."""
+        """``workers`` is a whole number from 1, at the latest after the first work."""
         with self._started() as executor:
             asyncio.run(_all(executor, _losses))
             found = executor.workers
@@ -38,14 +38,14 @@ class ExecutorContract(PluginContract):
             )
 
     def test_results_are_those_of_the_work(self) -> None:
-        """Work gives the same result in a worker as in this process, each time."""
+        """Work gives the same result in a worker as in this process, every time."""
         expected = _losses(FakeStudent())
         with self._started() as executor:
             for found in asyncio.run(_all(executor, _losses, _losses)):
                 assert found == expected, f"the work gives {expected!r:.200} here and {found!r:.200} there"
 
     def test_many_pieces_each_have_their_own_result(self) -> None:
-        """Asked at the same time, no piece of work gets the result of another."""
+        """When many pieces of work run at the same time, each gets its own result."""
         works = [_First(number) for number in range(12)]
         with self._started() as executor:
             found = asyncio.run(_all(executor, *works))
@@ -63,19 +63,19 @@ class ExecutorContract(PluginContract):
             )
 
     def test_it_works_after_an_error(self) -> None:
-        """Work that failed leaves the worker as it was."""
+        """A worker still works after a piece of work has failed."""
         with self._started() as executor:
             _, found = asyncio.run(_in_turn(executor, _too_large, _losses))
             assert found == _losses(FakeStudent()), f"after an error the work gives {found!r:.200}"
 
     def test_the_student_is_made_for_work_only(self) -> None:
-        """``start`` makes no student: a resumed run may need none, and a worker makes its own."""
+        """``start`` creates no student: a resumed run may need none, and each worker creates its own."""
         executor = self.make()
         executor.start(_never)
         executor.close()
 
     def test_closing_is_safe(self) -> None:
-        """It can be closed without having worked, and after work."""
+        """The executor can be closed before and after work."""
         for work in ((), (_losses,)):
             executor = self.make()
             if work:
@@ -89,7 +89,7 @@ class ExecutorContract(PluginContract):
                 ) from error
 
     def test_close_frees_the_worker(self) -> None:
-        """After ``close`` none of its processes is left, nor a thread that would hold up the end of the program."""
+        """After ``close`` no process of the executor is left, and no thread that would delay the end of the program."""
         before = set(_alive())
         with self._started() as executor:
             asyncio.run(_all(executor, _losses))

@@ -38,47 +38,47 @@ class FormatContract(PluginContract):
             (path / "data").write_bytes(_GARBAGE)
 
     def test_suffixes_are_endings(self) -> None:
-        """``suffixes`` lists endings with their dot, or nothing for a directory."""
+        """``suffixes`` lists file name endings with their dot; it is empty for a directory."""
         found = self.make().suffixes
         good = not isinstance(found, str) and all(isinstance(one, str) and one.startswith(".") for one in found)
         assert good, f"expected suffixes such as ('.tsv',), found {found!r}"
 
     def test_what_is_written_is_read_again(self, tmp_path: Path) -> None:
-        """Awkward texts come back as they were, every row, in order."""
+        """Awkward texts are read back as they were written, every row, in order."""
         self._same(tmp_path, _texts())
 
     def test_unknown_columns_are_kept(self, tmp_path: Path) -> None:
-        """Columns that no shape knows, and with odd names, come back as they were."""
+        """Columns that no shape knows, and columns with odd names, are read back as they were written."""
         row = {"instruction": "a", "output": "b", "my topic": "c", "größe": "d", "x": "e"}
         self._same(tmp_path, [row, dict.fromkeys(row, "again")])
 
     def test_nested_values_are_kept(self, tmp_path: Path) -> None:
-        """With ``nested = True``: numbers, lists and mappings come back as they were."""
+        """With ``nested = True``, numbers, lists and mappings are read back as they were written."""
         if not self.nested:
             raise SkipTest("nested is not set: values are texts")
         row = {"instruction": 3, "input": 0.5, "output": [{"role": "user", "content": "Hi."}]}
         self._same(tmp_path, [row, {**row, "output": [{"role": "user", "content": "You."}] * 2}])
 
     def test_a_lone_surrogate_is_written_or_refused(self, tmp_path: Path) -> None:
-        """Text that UTF-8 cannot hold is written in some way, or is a ``DataError``."""
+        """Text that UTF-8 cannot hold is either written in some way or refused with ``DataError``."""
         found = outcome(self._back, tmp_path, [{"instruction": "half \ud83d", "output": "b"}])
         assert isinstance(found, list) or issubclass(found[0], DataError), (
             f"a lone surrogate raised {found}; escape or replace it, or raise DataError"
         )
 
     def test_no_rows_come_back_as_no_rows(self, tmp_path: Path) -> None:
-        """A data set without rows is written, and read as one."""
+        """A data set without rows can be written, and is read back without rows."""
         found = outcome(self._back, tmp_path, [])
         assert found == [], f"expected no rows from a file that was written with none, found {found}"
 
     def test_it_knows_its_own(self, tmp_path: Path) -> None:
-        """``detect`` says yes to what the format has written."""
+        """``detect`` returns true for a file that the format has written."""
         path = self.place(tmp_path)
         outcome(self.make().write, path, [{"instruction": "a", "output": "b"}])
         assert self.make().detect(path), f"detect does not know {path.name}, which it has written itself"
 
     def test_it_leaves_others_alone(self, tmp_path: Path) -> None:
-        """``detect`` says no to another file, to a plain directory, and to what is not there."""
+        """``detect`` returns false for another file, for a plain directory and for a missing file."""
         other = tmp_path / "rows.other"
         other.write_text('{"instruction": "a"}\n')
         (plain := tmp_path / "plain").mkdir()
@@ -87,13 +87,13 @@ class FormatContract(PluginContract):
             assert found is False, f"expected detect to say False to {path.name}, found {found!r}"
 
     def test_a_broken_file_is_a_data_error(self, tmp_path: Path) -> None:
-        """A file that cannot be read is a ``DataError`` that names it."""
+        """A file that cannot be read raises a ``DataError`` that names it."""
         path = self.place(tmp_path, "broken")
         self.break_it(path)
         self._error(path)
 
     def test_a_cut_off_file_is_not_read(self, tmp_path: Path) -> None:
-        """Half a file, of a full disk or a broken download, is never read as a whole one with less in it."""
+        """A file cut off by a full disk or a broken download is never read as a complete, shorter one."""
         rows = [{"instruction": "a", "output": "b"}, {"instruction": "c", "output": _LONG}]
         if not isinstance(outcome(self._back, tmp_path, rows), list):
             raise SkipTest("it is not written and read again even when it is whole")
@@ -107,7 +107,7 @@ class FormatContract(PluginContract):
         )
 
     def test_a_missing_file_is_a_data_error(self, tmp_path: Path) -> None:
-        """So is what is not there."""
+        """A missing file raises a ``DataError`` that names it."""
         self._error(self.place(tmp_path, "missing"))
 
     def _error(self, path: Path) -> None:

@@ -52,13 +52,13 @@ class MetricContract(PluginContract):
         assert found in ("higher", "lower", "none"), f"expected direction higher, lower or none, found {found!r}"
 
     def test_valid_is_a_range_with_values_in_it(self) -> None:
-        """``valid`` is a ``Range`` that some number lies in."""
+        """``valid`` is a ``Range`` that contains at least one number."""
         valid = self.make().valid
         assert isinstance(valid, Range), f"expected valid to be a Range, found {valid!r}; Range() lets every value pass"
         assert not _empty(valid), f"no value lies in the range {valid}; mend its bounds"
 
     def test_some_values_are_valid(self) -> None:
-        """Not every value on a grid of losses is out of range: such a metric would never decide anything."""
+        """On a grid of losses some values are in range; a metric without valid values would never decide anything."""
         metric, valid = self.metric(), self.make().valid
         if not isinstance(valid, Range) or _empty(valid):
             raise SkipTest("valid holds no number")
@@ -69,7 +69,7 @@ class MetricContract(PluginContract):
         )
 
     def test_spans_are_pure(self) -> None:
-        """The same pair gives the same spans, asked again and in another order."""
+        """The same pair gives the same spans when asked again and in another order."""
         pairs = [_PAIR, *awkward_pairs()]
         made = self.make()
         first = [outcome(_spans, made, pair) for pair in pairs]
@@ -80,7 +80,7 @@ class MetricContract(PluginContract):
             )
 
     def test_awkward_pairs_are_scored_or_have_a_reason(self, tmp_path: Path) -> None:
-        """No pair makes it raise: each has a value, or a status and a reason."""
+        """No pair makes the metric raise: each has a value, or a status and a reason."""
         try:
             measure(tmp_path, [_PAIR, _TALK, *awkward_pairs()], {self.name: self.make()})
         except PluginError as error:
@@ -89,7 +89,7 @@ class MetricContract(PluginContract):
             ) from error
 
     def test_a_pair_without_losses_has_no_value(self, tmp_path: Path) -> None:
-        """A score without a loss is no number, neither 0 nor any other."""
+        """A pair without losses has no value, neither 0 nor any other number."""
         made = self.make()
         self.asked(made)
         try:
@@ -103,7 +103,7 @@ class MetricContract(PluginContract):
         )
 
     def test_a_missing_loss_is_never_a_number(self) -> None:
-        """A loss without a number, were it ever handed over, gives no finite value."""
+        """If ``reduce`` were given a loss without a number, it would return no finite value."""
         metric = self.metric()
         asked = self.asked(metric)
         read = self._read(metric, asked)
@@ -115,7 +115,7 @@ class MetricContract(PluginContract):
             )
 
     def test_values_are_finite(self) -> None:
-        """On a grid of losses every value is a finite number; only overflow and division by zero may be raised."""
+        """On a grid of losses every value is finite; ``reduce`` may raise only for overflow and division by zero."""
         metric = self.metric()
         for losses in grid(self.asked(metric)):
             try:
@@ -131,7 +131,7 @@ class MetricContract(PluginContract):
             assert good, f"expected a finite number, found {value!r} for {_told(losses)}"
 
     def test_reduce_is_pure(self) -> None:
-        """The same losses give the same value, asked again and in another order, and are left as they were."""
+        """The same losses give the same value when asked again and in another order, and are not changed."""
         metric = self.metric()
         rows = grid(self.asked(metric))
         first = [outcome(metric.reduce, row) for row in map(dict, rows)]
@@ -142,21 +142,21 @@ class MetricContract(PluginContract):
             assert one == other, f"reduce gave {one}, then {other}, for {_told(row)}; keep nothing between two calls"
 
     def test_every_name_read_is_declared(self) -> None:
-        """``reduce`` reads no loss that ``spans`` does not name."""
+        """``reduce`` reads only losses that ``spans`` names."""
         metric = self.metric()
         asked = self.asked(metric)
         more = sorted(self._read(metric, asked) - set(asked))
         assert not more, f"reduce reads '{more[0] if more else ''}', which spans does not declare; declare it"
 
     def test_every_declared_name_is_read(self) -> None:
-        """``spans`` names no loss that ``reduce`` has no use for: each is a forward pass."""
+        """``reduce`` reads every loss that ``spans`` names, because each costs a forward pass."""
         metric = self.metric()
         asked = self.asked(metric)
         left = sorted(set(asked) - self._read(metric, asked))
         assert not left, f"spans declares '{left[0] if left else ''}', which reduce never reads; take it out"
 
     def test_fit_does_not_depend_on_the_order(self) -> None:
-        """A fitted metric has the same constants whatever the order of the pairs, and when fitted again."""
+        """A fitted metric has the same constants for every order of the pairs, and when it is fitted again."""
         made = self.make()
         if not isinstance(made, FittedMetric):
             raise SkipTest("nothing is fitted")

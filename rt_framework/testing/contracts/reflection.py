@@ -67,7 +67,7 @@ class ReflectionContract(PluginContract):
         return [hashlib.sha256(repr(one).encode("utf-8", "backslashreplace")).hexdigest() for one in asked]
 
     def test_another_process_asks_the_same(self) -> None:
-        """A run that goes on is another process: what it asks has to be what was paid for."""
+        """Another process renders the same requests, because a resumed run must find the answers that were paid for."""
         here = self.rendered()
         if here != self.rendered():
             raise SkipTest("it asks something else each time")
@@ -95,7 +95,7 @@ class ReflectionContract(PluginContract):
     # --- the answer ---------------------------------------------------------------------------
 
     def test_a_good_answer_is_read(self) -> None:
-        """A good answer becomes a pair."""
+        """A good answer is parsed into a pair."""
         found = self._parse(self._good())
         assert isinstance(found, Pair), (
             f"expected a Pair from {self._good().text!r:.300}, found {found!r}; where the answer has another form, "
@@ -103,7 +103,7 @@ class ReflectionContract(PluginContract):
         )
 
     def test_only_what_it_rewrites_is_changed(self) -> None:
-        """The new pair differs in the parts that ``rewrites`` names and in nothing else."""
+        """The new pair differs from the old one only in the parts that ``rewrites`` names."""
         found = self._parse(self._good())
         if not isinstance(found, Pair):
             raise SkipTest("a good answer is not read")
@@ -115,35 +115,35 @@ class ReflectionContract(PluginContract):
             )
 
     def test_parsing_is_pure(self) -> None:
-        """The same answer is read in the same way, asked again and by another instance."""
+        """The same answer is parsed in the same way again, and by another instance."""
         one, other, request = self.make(), self.make(), self._request()
         for reply in (self._good(), Reply("no form at all")):
             read = [outcome(of.parse, _PAIR, request, reply) for of in (one, one, other)]
             assert read[0] == read[1] == read[2], f"the same answer was read as {read[0]!r}, then as {read[1]!r}"
 
     def test_a_cut_off_answer_is_not_read(self) -> None:
-        """An answer that ended at the token limit is not used, whole as it may look."""
+        """An answer that ended at the token limit is not used, even if it looks complete."""
         self._refused(evolve(self._good(), finish_reason="length"), "was cut off (finish_reason length)")
 
     def test_an_empty_answer_is_not_read(self) -> None:
-        """Nothing, or white space, is no rewrite."""
+        """An empty answer, or one of white space only, is not used."""
         for text in ("", "  \n\t "):
             self._refused(Reply(text), "is empty")
 
     def test_an_echo_is_not_read(self) -> None:
-        """The prompt given back is no rewrite."""
+        """An answer that repeats the prompt is not used."""
         for structured in (True, False):
             turns = [turn.content for turn in self._request(structured=structured).messages]
             for text in (turns[-1], "\n".join(turns)):
                 self._refused(Reply(text), "is the prompt again", structured)
 
     def test_a_refusal_is_not_read(self) -> None:
-        """A teacher that declines has rewritten nothing."""
+        """An answer in which the teacher declines is not used."""
         for structured in (True, False):
             self._refused(Reply(_REFUSAL), "is a refusal", structured)
 
     def test_awkward_answers_never_raise(self) -> None:
-        """Whatever the answer, it is a pair or a reason; an exception would stop the run."""
+        """Every answer gives a pair or a reason; an exception would stop the run."""
         for reply, structured in self._awkward():
             try:
                 found = self.make().parse(_PAIR, self._request(structured=structured), reply)
@@ -154,7 +154,7 @@ class ReflectionContract(PluginContract):
             assert isinstance(found, Pair | Unparsed), f"expected a Pair or Unparsed, found {found!r:.200}"
 
     def test_what_is_not_read_has_a_known_kind(self) -> None:
-        """``Unparsed`` names a kind of failure that there is, and says why."""
+        """``Unparsed`` has a known kind of failure and a reason."""
         for reply, structured in self._awkward():
             found = self._parse(reply, structured)
             if isinstance(found, Unparsed):

@@ -64,7 +64,7 @@ class ReporterContract(PluginContract):
             raise SkipTest(str(error)) from None
 
     def test_its_hooks_are_known(self) -> None:
-        """It has a hook, each is known and marked, and takes the event alone."""
+        """The reporter has at least one hook, and each hook is known, marked, and takes the event alone."""
         made = self.make()
         try:
             Host(only=()).reporters([made])
@@ -72,7 +72,7 @@ class ReporterContract(PluginContract):
             raise AssertionError(f"{error}; mark event hooks with @hookimpl, with the argument 'event'") from error
 
     def test_every_event_is_taken(self, tmp_path: Path) -> None:
-        """No event makes it raise, hostile text in it or none."""
+        """No event makes the reporter raise, with or without hostile text in it."""
         made, reporters = self.reporters()
         try:
             with chdir(tmp_path):  # a reporter may write to the current folder
@@ -83,7 +83,7 @@ class ReporterContract(PluginContract):
             self._close(made)
 
     def test_it_returns_quickly(self, tmp_path: Path) -> None:
-        """The run waits for it: what takes longer belongs on a thread."""
+        """Each hook returns quickly, because the run waits for it; slow work belongs on a thread."""
         made, reporters = self.reporters()
         try:
             for hook, event in EVENTS.items():
@@ -96,7 +96,7 @@ class ReporterContract(PluginContract):
             self._close(made)
 
     def test_it_can_be_closed(self) -> None:
-        """``close``, if it has one, raises nothing, before and after a run."""
+        """``close``, if the reporter has one, raises nothing, before and after a run."""
         made = self.make()
         if not hasattr(made, "close"):
             raise SkipTest("it has nothing to close")

@@ -49,7 +49,7 @@ class _ByScores(PluginContract):
         raise NotImplementedError
 
     def test_another_process_decides_the_same(self) -> None:
-        """A run that goes on is another process, and has to come to the same end."""
+        """Another process decides the same, because a resumed run must reach the same result."""
         here = outcome(self.decided)
         if here != outcome(self.decided):
             raise SkipTest("it decides otherwise each time")
@@ -72,7 +72,7 @@ class SelectorContract(_ByScores):
             assert choice.kept in names, f"expected one of {', '.join(names)} to be kept, found {choice.kept!r}"
 
     def test_the_choice_has_a_reason(self) -> None:
-        """Every choice says why."""
+        """Every choice has a reason."""
         for rows in _rounds(self.needs()):
             reason = self._choose(rows).reason
             assert isinstance(reason, str) and reason.strip(), f"expected a reason in words, found {reason!r}"
@@ -85,7 +85,7 @@ class SelectorContract(_ByScores):
         assert first == again[::-1], "the same candidates gave another choice when asked again; keep nothing"
 
     def test_the_order_of_rewrites_does_not_matter(self) -> None:
-        """With different scores the same version is kept, however the rewrites are ordered."""
+        """With different scores the same version is kept for every order of the rewrites."""
         for held, *rivals in _rounds(self._scored()):
             kept = {self._choose([held, *order]).kept for order in permutations(rivals)}
             assert len(kept) == 1, (
@@ -93,7 +93,7 @@ class SelectorContract(_ByScores):
             )
 
     def test_the_held_version_is_kept_on_a_tie(self) -> None:
-        """Of versions with equal scores the held one, which is first, is kept."""
+        """Of versions with equal scores the current version, which comes first, is kept."""
         needs = self._scored()
         for value in (0.25, 0.5, 0.75, 0.99):
             for count in (2, 3, 4):
@@ -102,7 +102,7 @@ class SelectorContract(_ByScores):
                 assert kept == ORIGINAL, f"with equal scores '{kept}' is kept; only a better one replaces the held"
 
     def test_what_has_no_score_never_wins(self) -> None:
-        """A rewrite without a score, or with one that is out of range, replaces nothing."""
+        """A rewrite without a score, or with a score out of range, does not replace the current version."""
         needs = self._scored()
         for score in _NOTHING:
             for held in (Score(0.5), score):
@@ -137,20 +137,20 @@ class DatasetSelectorContract(_ByScores):
     """True if the selector needs the texts of all rows at once; they then have to fit in the memory of its users."""
 
     def test_one_verdict_a_row(self) -> None:
-        """Each row has a verdict that keeps it or not, in the order given."""
+        """Each row gets one verdict, which keeps it or not, in the order given."""
         found = list(self.make().select(_set(25, self.needs())))
         assert len(found) == 25, f"expected 25 verdicts for 25 rows, found {len(found)}"
         odd = next((one for one in found if not isinstance(one, Verdict) or not isinstance(one.keep, bool)), None)
         assert odd is None, f"expected Verdict(keep, reason) with keep true or false, found {odd!r}"
 
     def test_no_row_and_one_row_are_enough(self) -> None:
-        """An empty data set has no verdict, one row has one."""
+        """The selector works for an empty data set and for a single row."""
         for count in (0, 1):
             found = outcome(self._count, count)
             assert found == count, f"expected {count} verdicts for {count} rows, found {found}"
 
     def test_every_verdict_has_a_reason(self) -> None:
-        """Each row is told why."""
+        """Every verdict has a reason."""
         for verdict in self.make().select(_set(25, self.needs())):
             assert isinstance(verdict.reason, str) and verdict.reason.strip(), f"a verdict has no reason: {verdict!r}"
 
@@ -161,7 +161,7 @@ class DatasetSelectorContract(_ByScores):
         assert once == twice, "the same rows gave other verdicts when asked again; keep nothing between calls"
 
     def test_the_order_of_rows_does_not_matter(self) -> None:
-        """Each sample has the same verdict, however the rows are ordered."""
+        """Each sample gets the same verdict for every order of the rows."""
         rows = list(_set(25, self.needs()))
         kept = self._kept(rows)
         for seed in range(3):
@@ -172,7 +172,7 @@ class DatasetSelectorContract(_ByScores):
             )
 
     def test_rows_are_not_all_held(self) -> None:
-        """It holds ids and scores, not rows: those are read when they are taken, and all texts may fit no memory."""
+        """The selector holds ids and scores, not rows, because all texts may not fit into memory."""
         if self.holds_rows:
             raise SkipTest("holds_rows is set: it needs the memory for all texts at once")
         needs, held = self.needs(), _Held()
@@ -183,7 +183,7 @@ class DatasetSelectorContract(_ByScores):
         )
 
     def test_what_has_no_score_is_never_selected(self) -> None:
-        """A row without a score, or with one that is out of range, is not kept."""
+        """A row without a score, or with a score out of range, is not kept."""
         needs = self.needs()
         if not needs:
             raise SkipTest("it reads no score")

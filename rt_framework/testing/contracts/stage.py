@@ -53,7 +53,7 @@ class StageContract(PluginContract):
     """Scoring preset of that run."""
 
     def test_it_says_what_it_needs(self) -> None:
-        """``needs`` lists names of metrics, ``reflections`` maps names to what renders and parses."""
+        """``needs`` lists names of metrics; ``reflections`` maps names to questions that render and parse."""
         made = self.make()
         names = not isinstance(made.needs, str) and all(isinstance(one, str) for one in made.needs)
         assert names, f"expected needs to list names of metrics, found {made.needs!r}"
@@ -64,7 +64,7 @@ class StageContract(PluginContract):
         assert good, f"expected reflections to map names to reflections, found {found!r}"
 
     def test_every_sample_comes_through(self, tmp_path: Path) -> None:
-        """Each sample goes on or is dropped with a reason: none fails, and the run does not."""
+        """Each sample goes on or is dropped with a reason: no sample fails, and the run does not fail."""
         try:
             lines = self._finished(tmp_path)
         except RtError as error:
@@ -76,7 +76,7 @@ class StageContract(PluginContract):
             )
 
     def test_it_repeats(self, tmp_path: Path) -> None:
-        """Two runs leave the same files: to resume is to run again."""
+        """Two runs leave the same files, because resuming means running again."""
         one, other = self._unhurt(tmp_path)
         for name, text in one.items():
             assert text == other[name], (
@@ -84,7 +84,7 @@ class StageContract(PluginContract):
             )
 
     def test_killed_it_goes_on(self, tmp_path: Path) -> None:
-        """Killed twice and run again it leaves what a run leaves that nobody killed."""
+        """A run that is killed twice and resumed leaves the same files as an undisturbed run."""
         whole, again = self._unhurt(tmp_path)
         if whole != again:
             raise SkipTest("two runs that nobody killed differ already")

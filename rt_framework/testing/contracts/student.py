@@ -60,7 +60,7 @@ class StudentContract(PluginContract):
         )
 
     def test_the_fingerprint_loads_no_model(self) -> None:
-        """A resumed run asks for it and may need no model."""
+        """Reading ``fingerprint`` loads no model, because a resumed run may need none."""
         self.make()
         found, loaded = json.loads(fresh(_LOOK, self.plugin, self.name, json.dumps(self.options)))
         assert not loaded, (
@@ -68,7 +68,7 @@ class StudentContract(PluginContract):
         )
 
     def test_each_span_is_encoded_or_says_why_not(self) -> None:
-        """One answer a span, in order: token ids, or a loss without a number that has a status and a reason."""
+        """Each span gets one result, in order: token ids, or a loss without a number that has a status and a reason."""
         spans = self._awkward()
         found: Any = outcome(self.student().encode, spans)
         assert isinstance(found, Sequence), f"encode raised {found} for awkward texts; give a SpanLoss with a status"
@@ -86,7 +86,7 @@ class StudentContract(PluginContract):
         assert isinstance(found, SpanLoss) and found.status == "empty", f"expected status empty, found {found!r:.200}"
 
     def test_two_passes_score_the_same_tokens(self) -> None:
-        """With ``join='ids'`` the pass with a context and the one without have as many target tokens."""
+        """With ``join='ids'`` the passes with and without a context have the same number of target tokens."""
         for text in _TEXTS[::2]:
             pairs = [Span(_ASKED, text, "ids", ""), Span("", text, "ids", _ASKED)]
             first, second = (self._encoded([span])[0] for span in pairs)
@@ -97,7 +97,7 @@ class StudentContract(PluginContract):
             )
 
     def test_losses_are_finite(self) -> None:
-        """One loss a sequence: a finite sum of nats, not below nought, over as many tokens as there are targets."""
+        """Each sequence gets one loss: a finite, non-negative sum of nats over as many tokens as there are targets."""
         batch = self._encoded(self._plain())
         found = self.student().score(batch)
         assert len(found) == len(batch), f"{len(batch)} sequences were given {len(found)} losses"
@@ -109,7 +109,7 @@ class StudentContract(PluginContract):
             assert loss.tokens == targets, f"a sequence with {targets} target tokens has a loss over {loss.tokens}"
 
     def test_batch_mates_do_not_matter(self) -> None:
-        """Alone, together and in another order each sequence has the same loss."""
+        """A sequence has the same loss alone, in a batch, and in another order."""
         batch, student = self._encoded(self._plain()), self.student()
         together = student.score(batch)
         turned = student.score(batch[::-1])[::-1]

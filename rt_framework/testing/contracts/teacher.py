@@ -68,7 +68,7 @@ class TeacherContract(PluginContract):
         assert isinstance(one.structured, bool), f"expected structured to be true or false, found {one.structured!r}"
 
     def test_it_answers(self) -> None:
-        """A question gets a ``Reply`` with its text and what it used; what a server says is given on as it is."""
+        """A question gets a ``Reply`` with its text and its usage; the text of a server is passed on unchanged."""
         if not self._may_be_asked():
             raise SkipTest("it is not asked, since that may cost money: override options_for(url), or set free = True")
         with self._server() as server:
@@ -84,7 +84,7 @@ class TeacherContract(PluginContract):
         )
 
     def test_a_batch_is_answered_in_order(self) -> None:
-        """A teacher of batches gives one reply a request, in the order of the requests."""
+        """A local teacher gives one reply for each request of a batch, in the order of the requests."""
         teacher = self.teacher()
         if not isinstance(teacher, LocalTeacher) or teacher.batch_size < 2 or not self.free:
             raise SkipTest("it answers one at a time, or free is not set")
@@ -103,14 +103,14 @@ class TeacherContract(PluginContract):
         assert here == there, f"with another address {here!r} becomes {there!r}; leave the host out of identity"
 
     def test_one_attempt_is_one_request(self) -> None:
-        """Whatever goes wrong, one call of it is one request: retries belong to the framework, which pays."""
+        """One call sends one request, whatever goes wrong: the framework makes and pays for retries."""
         for name, _, count in self._each(None, *_UNANSWERED, *_ODD):
             assert count == 1, (
                 f"{name or 'a plain answer'}: one attempt was {count} requests; switch its client's retries off"
             )
 
     def test_nothing_is_remembered(self) -> None:
-        """The same question again is asked again: what was answered is the ledger's to remember."""
+        """A repeated question is sent again: only the ledger stores answers."""
         self._needs_server()
         with self._server() as server:
             _gathered(self.teacher(server.url), self.request(), self.request(), together=False)
@@ -119,7 +119,7 @@ class TeacherContract(PluginContract):
         assert count in (0, 2), f"the same question, asked twice, was {count} requests; keep no answers"
 
     def test_calls_do_not_wait_for_each_other(self) -> None:
-        """While one answer is waited for others are asked: a call that blocks holds up the whole run."""
+        """Several calls can wait for answers at the same time: a call that blocks would delay the whole run."""
         self._needs_server()
         if isinstance(self.teacher(), LocalTeacher):
             raise SkipTest("it answers in batches, on a thread of the framework's")
@@ -134,13 +134,13 @@ class TeacherContract(PluginContract):
         )
 
     def test_failures_are_teacher_errors(self) -> None:
-        """A failure is a ``TeacherError`` of a known kind; nothing else is raised, and no reply is made up."""
+        """Every failure raises a ``TeacherError`` of a known kind; the teacher never invents a reply."""
         for name, found, _ in self._each(*_UNANSWERED, *_ODD):
             good = isinstance(found, TeacherError) or (name in _ODD and not isinstance(found, Exception))
             assert good, f"{name}: expected a TeacherError, found {found!r:.300}; map every failure to a kind"
 
     def test_no_secret_is_told(self) -> None:
-        """A key of the environment stands in no identity, no answer, no error and no representation."""
+        """A key of the environment appears in no identity, answer, error or representation."""
         for fault in (None, *_REPEATING) if self._asks_a_server() else (None,):
             with self._server(fault) as server:
                 teacher = self.teacher(server.url)

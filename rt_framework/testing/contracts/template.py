@@ -55,29 +55,29 @@ class TemplateContract(PluginContract):
                     ) from error
 
     def test_the_prompt_shows_instruction_and_input(self) -> None:
-        """Everything that is asked stands in the prompt."""
+        """The prompt contains the instruction and the input."""
         text = _text(self.make().prompt(_PAIR))
         for part in (_PAIR.instruction, _PAIR.input):
             assert part in text, f"expected {part!r} in the prompt, found {text!r}"
 
     def test_the_prompt_hides_the_response(self) -> None:
-        """A prompt that holds the answer makes every loss after it worthless."""
+        """The prompt does not contain the response, which would make every loss after it worthless."""
         text = _text(self.make().prompt(_PAIR))
         assert _PAIR.response not in text, f"the prompt shows the response: {text!r}; leave it out"
 
     def test_the_reverse_shows_the_response(self) -> None:
-        """g(y) shows the response, whose instruction is to be guessed."""
+        """g(y) contains the response, whose instruction is to be guessed."""
         text = _text(self.make().reverse(_PAIR))
         assert _PAIR.response in text, f"expected {_PAIR.response!r} in the reverse prompt, found {text!r}"
 
     def test_the_reverse_hides_the_instruction(self) -> None:
-        """g(y) must not give away what it asks for."""
+        """g(y) does not contain the instruction that it asks for."""
         text = _text(self.make().reverse(_PAIR))
         for part in (_PAIR.instruction, _PAIR.input):
             assert part not in text, f"the reverse prompt shows {part!r}: {text!r}; leave it out"
 
     def test_the_header_shows_nothing_of_a_pair(self) -> None:
-        """The header is the same before and after a pair was shown, and holds nothing of it."""
+        """The header is the same before and after a pair was rendered, and contains no text of the pair."""
         made = self.make()
         before = _text(made.header())
         outcome(lambda: (made.prompt(_PAIR), made.reverse(_PAIR)))
