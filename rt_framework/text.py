@@ -35,6 +35,8 @@ _IN_ADDRESS = re.compile(
 )
 """Names that mean a secret in places where only URLs and headers are named: ``?key=``, ``?code=``, ``X-Key``."""
 _HEADERS = re.compile(r"headers?$", re.IGNORECASE)
+_UNSEEN = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Cs"))
+"""Unicode categories of characters that show nothing."""
 _KEY = re.compile(r"\b((sk|gsk|xai)[-_](?=[-\w]*\d)[-\w]{20,}|hf_[a-zA-Z0-9]{20,}|AIza[-\w]{20,})", re.ASCII)
 
 
@@ -44,6 +46,13 @@ def shown(text: object) -> str:
     Marks that change the direction of writing and lone surrogates are replaced as well.
     """
     return "".join(c if unicodedata.category(c)[0] != "C" or c in "\n\t" else "�" for c in str(text))
+
+
+def visible(text: str) -> bool:
+    """Return whether a text has more than white space, control and format characters, and lone surrogates."""
+    # A character that this Python does not know yet counts as visible, since it may be, such as an emoji of a newer
+    # Unicode.
+    return any(unicodedata.category(char) not in _UNSEEN for char in text)
 
 
 def without_secrets(text: str) -> str:

@@ -31,7 +31,7 @@ LAYERS: tuple[dict[str, str], ...] = (
     },
     {
         "protocols": "what each kind of plugin promises",
-        "kit": "what an author of a plugin may use besides: fences, reading of answers, packed rows, statistics",
+        "kit": "what an author of a plugin may use besides: fences, question forms, packed rows, statistics",
         "concurrency": "gathering into batches, the stop signal, signals of the system",
     },
     {

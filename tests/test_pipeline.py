@@ -17,7 +17,7 @@ from rt_framework.errors import ConfigError, DataError, FatalTeacherError, Plugi
 from rt_framework.events import Progress
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Reply
-from rt_framework.pipeline import engine as pipeline_module
+from rt_framework.pipeline import barrier, context
 from rt_framework.plugin.host import Host
 from rt_framework.rundir.outputs import export
 from rt_framework.rundir.summary import summarise
@@ -329,7 +329,8 @@ def test_a_data_set_stage_may_ask_for_all_scores_at_once(tmp_path, monkeypatch):
             asked.append(len(spans))
             return super().encode(spans)
 
-    monkeypatch.setattr(pipeline_module, "_WAVE", 4)
+    for module in (barrier, context):
+        monkeypatch.setattr(module, "WAVE", 4)
     config = job(tmp_path, rows(15), [{"odd-set": "score"}], teacher=None)
     go(config, tmp_path / "run", student=Watching())
     assert sum(asked) == 30
@@ -342,7 +343,8 @@ def test_a_run_that_stops_inside_a_barrier_goes_on(tmp_path, monkeypatch):
     config = job(tmp_path, rows(9), [*SELECTIVE[:2], {"odd-set": "late"}, *SELECTIVE[2:]])
     accounted(go(config, tmp_path / "run"), tmp_path / "run", 9)
     before = outputs(tmp_path / "run")
-    monkeypatch.setattr(pipeline_module, "_WAVE", 2)
+    for module in (barrier, context):
+        monkeypatch.setattr(module, "WAVE", 2)
     monkeypatch.setenv("RT_TEST_BREAK", "1")
     with pytest.raises(PluginError, match=r"stage '3\. odd-set late' failed: RuntimeError: the barrier broke"):
         go(config, tmp_path / "run")
@@ -403,7 +405,7 @@ def test_a_sample_that_a_plugin_breaks_on_fails_alone(tmp_path):
     lines = accounted(summary, tmp_path / "run", 6)
     assert summary.outcomes["failed"] == 1
     assert (lines[2]["outcome"], lines[2]["reason"]) == ("failed", "RuntimeError: the stage broke")
-    assert told == [(2, "3. odd raise", "plugin_bug", True)]
+    assert told == [(2, "odd", "plugin_bug", True)]
     assert summary.failures == {"plugin_bug": 1}
     dropped = json.loads((tmp_path / "run/dropped.json").read_text())
     assert len(dropped) == 1
@@ -580,7 +582,7 @@ def test_every_step_of_a_run_is_told_to_reporters(tmp_path):
             raise RuntimeError("broken")
 
     go(job(tmp_path, rows(3), SELECTIVE), tmp_path / "run", watchers=[Broken(), Watching()])
-    stages = ["1. reflect instruction", "2. choose highest ifd", "3. reflect response", "4. choose lowest r-ifd"]
+    stages = ["reflect-instruction", "choose-highest", "reflect-response", "choose-lowest"]
     assert told == ["started", *stages, "finished 3"]
 
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from rt_framework.builtin.reflections.guards import refuses
 from rt_framework.builtin.reflections.instruction import InstructionReflection
-from rt_framework.builtin.reflections.parsing import read
 from rt_framework.builtin.reflections.prompts import INSTRUCTION, RESPONSE
 from rt_framework.builtin.reflections.response import ResponseReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.errors import KINDS
 from rt_framework.kit import fences
 from rt_framework.kit.fences import token_of
+from rt_framework.kit.form import Answer
 from rt_framework.model import Pair, Reply, Turn, Unparsed
 
 PAIR = Pair("Name a gas.", "noble ones only", "Helium is a noble gas.")
@@ -180,8 +180,8 @@ def test_well_formed_answers_round_trip(critique, instruction, response, structu
     """Any text survives untouched but for the white space around it."""
     values = {"critique": critique, "instruction": instruction, "response": response}
     text = written(PAIR, "instruction", structured, values)
-    found = read(INSTRUCTION, Reply(text), token_of(PAIR), structured)
-    assert found == {name: value.strip() for name, value in values.items()}
+    answer = INSTRUCTION.form.read(Reply(text), token_of(PAIR), structured)
+    assert answer == Answer({name: value.strip() for name, value in values.items()}, {})
 
 
 @given(data=st.data(), structured=st.booleans())
@@ -248,9 +248,9 @@ def test_blank_parts_and_placeholders_lose_the_whole_answer(structured, part, va
 @pytest.mark.parametrize("task", [INSTRUCTION, RESPONSE], ids=["instruction", "response"])
 def test_the_words_of_the_form_are_no_answer(structured, task):
     """An echo of what each part is to hold is refused, with angle brackets or without."""
-    for part, meaning in task.parts.items():
-        for value in (meaning, f"<{meaning}>"):
-            assert kind(answered(structured, task.name, **{part: value})) == "format"
+    for name, part in task.form.parts.items():
+        for value in (part.meaning, f"<{part.meaning}>"):
+            assert kind(answered(structured, task.name, **{name: value})) == "format"
 
 
 GOOD_JSON = json.dumps({"critique": "c", "response": "A fine answer."})

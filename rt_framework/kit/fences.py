@@ -7,16 +7,9 @@ occur in the pair, so that no sample can close its own fence or fake an answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from itertools import count
 
 from rt_framework.model import Pair, digest
-
-_JSON_FORM = "Answer with one JSON object and nothing else. Its keys, in this order:"
-_MARKER_FORM = """\
-Answer in the form below and write nothing before or after it. Copy the lines in double brackets exactly, each once; \
-put your own text in place of each line in angle brackets."""
-_REPAIR = "This is attempt {attempt}: an earlier answer could not be used. Keep strictly to the form."
 
 FENCE = re.compile(r"(?:<<<|\[\[)[a-z]+ [0-9a-f]{8}(?:>>>|\]\])")
 """Pattern of any fence or marker, with any token."""
@@ -48,28 +41,7 @@ def earlier(pair: Pair, token: str) -> list[str]:
     return [fenced(role, token, content) for role, content in turns]
 
 
-def json_form(parts: Mapping[str, str]) -> str:
-    """Return the keys of a JSON answer with their meanings, one line for each key."""
-    return "\n".join(f'"{name}": {meaning}' for name, meaning in parts.items())
-
-
-def marker_form(parts: Mapping[str, str], token: str) -> str:
-    """Return the form of an answer in parts: each marker, and below it in angle brackets the text expected there."""
-    shown = [f"{marker(name, token)}\n<{meaning}>" for name, meaning in parts.items()]
-    return "\n".join([*shown, marker(END, token)])
-
-
-def answer_form(parts: Mapping[str, str], token: str, structured: bool) -> list[str]:
-    """Return the paragraphs that ask for an answer in these parts.
-
-    Args:
-        parts: meaning of each part, by name, in order.
-        token: that of the request's fences.
-        structured: True for an answer that is held to a JSON schema, False for one with markers.
-    """
-    return [_JSON_FORM, json_form(parts)] if structured else [_MARKER_FORM, marker_form(parts, token)]
-
-
-def repair_note(index: int) -> list[str]:
-    """Return the paragraph that makes the *index*-th request differ from the first, whose index is 0 and has none."""
-    return [_REPAIR.format(attempt=index + 1)] if index else []
+def fenced_question(pair: Pair, token: str) -> list[str]:
+    """Return the pair's instruction, and its input if it has one, each between fences."""
+    given = [fenced("input", token, pair.input)] if pair.input else []
+    return [fenced("instruction", token, pair.instruction), *given]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from rt_framework.kit.parsing import visible
 from rt_framework.model import Pair
+from rt_framework.text import visible
 
 _UNFIT = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"

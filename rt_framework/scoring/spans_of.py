@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from rt_framework.errors import Unscorable
-from rt_framework.kit.parsing import visible
 from rt_framework.model import Pair
 from rt_framework.protocols import Template
 from rt_framework.scoring.presets import Preset
 from rt_framework.spans import Context, Span, turns
+from rt_framework.text import visible
 
 
 @frozen

@@ -137,6 +137,13 @@ def test_what_did_not_end_well_is_no_grade(structured):
     assert [*kinds, read("\u200b \n", structured).kind] == ["truncated", "refused", "empty"]
 
 
+@BOTH
+def test_a_refusal_is_named_so(structured):
+    """It is not asked again, where an answer in another form is."""
+    assert read("I'm sorry, but I can't assist with that request.", structured).kind == "refused"
+    assert read("I would give it a 2.", structured).kind == "format"
+
+
 @given(st.text(max_size=60), st.booleans())
 def test_whatever_it_says_a_grade_is_on_the_scale(text, structured):
     """Or there is none."""

@@ -43,12 +43,12 @@ class Rewrite:
 
 def objection(rewrite: Rewrite) -> Unparsed | None:
     """Return the objection of the first guard that has one against a rewrite; ``None`` if no guard has."""
-    return next((found for guard in _GUARDS if (found := guard(rewrite))), None)
+    return next((reason for guard in _GUARDS if (reason := guard(rewrite))), None)
 
 
 def _leak(rewrite: Rewrite) -> Unparsed | None:
     for text in rewrite.texts:
-        fences = (found.group() for found in FENCE.finditer(text))
+        fences = (match.group() for match in FENCE.finditer(text))
         if rewrite.token in text or any(fence not in rewrite.before for fence in fences):
             return Unparsed("format", "a fence of the request leaked into the text")
     return None
@@ -64,8 +64,8 @@ def _unchanged(rewrite: Rewrite) -> Unparsed | None:
 
 def _echo(rewrite: Rewrite) -> Unparsed | None:
     before, after = _squeezed(rewrite.before), [_squeezed(text) for text in rewrite.texts]
-    found = (sentence for sentence in _sentences(rewrite.prompt) if any(sentence in text for text in after))
-    if any(sentence not in before for sentence in found):
+    echoed = (sentence for sentence in _sentences(rewrite.prompt) if any(sentence in text for text in after))
+    if any(sentence not in before for sentence in echoed):
         return Unparsed("format", "echo of the prompt")
     return None
 
@@ -83,9 +83,9 @@ def _cut_off(rewrite: Rewrite) -> Unparsed | None:
 
 
 def _drift(rewrite: Rewrite) -> Unparsed | None:
-    found = drift(rewrite.before, "\n".join(rewrite.texts))
-    if found:
-        return Unparsed("format", f"language drift: the text went from {found[0]} to {found[1]} script")
+    scripts = drift(rewrite.before, "\n".join(rewrite.texts))
+    if scripts:
+        return Unparsed("format", f"language drift: the text went from {scripts[0]} to {scripts[1]} script")
     return None
 
 
@@ -107,8 +107,8 @@ def _sentences(texts: tuple[str, ...]) -> tuple[str, ...]:
 def _ends_in_code(text: str) -> bool:
     """Return whether a Markdown code block is still open at the end of a text."""
     opened = 0
-    for found in re.finditer(r"^[ \t]*(`{3,})([^`\n]*)$", text, re.MULTILINE):
-        ticks, info = len(found[1]), found[2].strip()
+    for fence in re.finditer(r"^[ \t]*(`{3,})([^`\n]*)$", text, re.MULTILINE):
+        ticks, info = len(fence[1]), fence[2].strip()
         if not opened:
             opened = ticks
         elif ticks >= opened and not info:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from attrs import frozen
 
-from rt_framework.kit.fences import earlier, fenced, json_form, marker_form
+from rt_framework.kit.fences import earlier, fenced, fenced_question
+from rt_framework.kit.form import Form, Part, Wording
 from rt_framework.model import Pair
 
 
@@ -16,8 +15,8 @@ class Task:
 
     name: str
     system: str
-    parts: Mapping[str, str]
-    """Parts of the answer in order, each with a description of what it should hold."""
+    form: Form
+    """Form of the answer."""
 
 
 _DATA = """\
@@ -36,6 +35,18 @@ _RESPONSE_CRITERIA = """\
 - relevance: does it stay with the instruction, without padding?
 - accuracy: is everything in it true, and do its steps hold?
 - level of detail: does it explain as much as a reader needs?"""
+
+_WORDING = Wording(
+    json="""\
+Answer with one JSON object and nothing else: no text around it and no code block. \
+Each of its values is a string that is not empty. Its keys, in this order:""",
+    markers="""\
+Answer in the form below and write nothing before or after it. Copy the lines in double brackets exactly, \
+each of them once; replace each line in angle brackets by your text, as long as it needs to be.""",
+    repair="""\
+This is attempt {attempt}: an earlier answer could not be used. Keep strictly to the form: every part, \
+each of them once, all of them written out and complete.""",
+)
 
 INSTRUCTION = Task(
     "instruction",
@@ -58,11 +69,14 @@ write into it all that it refers to.
 Third, write a new response to the new instruction, complete and correct.
 
 {_RULES}""",
-    {
-        "critique": "your critique of the example",
-        "instruction": "the new instruction",
-        "response": "the new response to the new instruction",
-    },
+    Form(
+        {
+            "critique": Part("your critique of the example"),
+            "instruction": Part("the new instruction"),
+            "response": Part("the new response to the new instruction"),
+        },
+        _WORDING,
+    ),
 )
 
 RESPONSE = Task(
@@ -76,42 +90,19 @@ Second, write a better response to the same instruction. Mend every weakness tha
 and make it complete and correct.
 
 {_RULES}""",
-    {"critique": "your critique of the response", "response": "the better response"},
+    Form({"critique": Part("your critique of the response"), "response": Part("the better response")}, _WORDING),
 )
-
-_JSON_FORM = """\
-Answer with one JSON object and nothing else: no text around it and no code block. \
-Each of its values is a string that is not empty. Its keys, in this order:
-"""
-_MARKER_FORM = """\
-Answer in the form below and write nothing before or after it. Copy the lines in double brackets exactly, \
-each of them once; replace each line in angle brackets by your text, as long as it needs to be.
-"""
-_REPAIR = """\
-This is attempt {attempt}: an earlier answer could not be used. Keep strictly to the form: every part, \
-each of them once, all of them written out and complete."""
 
 
 def own_texts(task: Task) -> tuple[str, ...]:
     """Return the words of a request that are ours, without any sample's text."""
-    return (task.system, _JSON_FORM, _MARKER_FORM, _REPAIR)
+    wording = task.form.wording
+    return (task.system, wording.json, wording.markers, wording.repair)
 
 
 def question(task: Task, pair: Pair, token: str, index: int, structured: bool) -> str:
     """Return the user message: the example between fences, the form of the answer, and a repair after a failure."""
-    parts = task.parts
-    form = _JSON_FORM + json_form(parts) if structured else _MARKER_FORM + marker_form(parts, token)
-    repair = [_REPAIR.format(attempt=index + 1)] if index else []
-    return "\n\n".join([*_before(pair, token), *_example(pair, token), form, *repair])
-
-
-def _before(pair: Pair, token: str) -> Sequence[str]:
-    """Return the conversation before the example, if there is one."""
     shown = earlier(pair, token)
-    return ["The conversation before the example, for context:", *shown] if shown else []
-
-
-def _example(pair: Pair, token: str) -> Sequence[str]:
-    given = [fenced("input", token, pair.input)] if pair.input else []
-    instruction = fenced("instruction", token, pair.instruction)
-    return ["The example:", instruction, *given, fenced("response", token, pair.response)]
+    context = ["The conversation before the example, for context:", *shown] if shown else []
+    example = ["The example:", *fenced_question(pair, token), fenced("response", token, pair.response)]
+    return "\n\n".join([*context, *example, *task.form.ask(token, index, structured)])
