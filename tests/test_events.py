@@ -102,14 +102,20 @@ class Stages:
 
     def __init__(self) -> None:
         self.seen = []
+        self.names = []
 
     @hookimpl
     def rt_stage_started(self, event):
         self.seen.append(("started", event.stage))
+        self.names.append(event.name)
 
     @hookimpl
     def rt_stage_finished(self, event):
         self.seen.append(("finished", event.stage))
+
+    @hookimpl
+    def rt_sample_finished(self, event):
+        self.seen.append(("sample", event.row))
 
 
 TOP = {"select": {"top": {"metric": "ifd", "count": 2}}}
@@ -142,7 +148,16 @@ def test_a_stage_ends_once_and_only_if_it_began(journey, tmp_path):
         stopped = True
     began = [stage for what, stage in stages.seen if what == "started"]
     ended = [stage for what, stage in stages.seen if what == "finished"]
-    assert [stage.partition(".")[0] for stage in began] == [str(number + 1) for number in range(len(began))]
+    assert [name.partition(".")[0] for name in stages.names] == [str(number + 1) for number in range(len(began))]
     assert ended == ([] if stopped else began)
     assert stopped is (reached is None) and (stopped or len(began) == reached)
     assert all(stages.seen.index(("started", one)) < stages.seen.index(("finished", one)) for one in ended)
+
+
+def test_the_end_of_a_stage_is_told_when_its_last_sample_has_left_it(tmp_path):
+    """Not when the whole run is through: the last sample is still on its way, and a dropped one is past all stages."""
+    stages = Stages()
+    gates = [{"gate": {"length": {"below": 10**6}}}, NONE, {"measure": ["ifd"]}]
+    go(job(tmp_path, rows(3), gates, limits={"in_flight": 1}), tmp_path / "run", watchers=[stages])
+    ends = [event for event in stages.seen if event[0] != "started"]
+    assert ends == [("sample", 0), ("sample", 1), ("finished", "gate"), ("sample", 2), ("finished", "gate-2")]
