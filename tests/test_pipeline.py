@@ -345,9 +345,8 @@ def test_a_run_that_stops_inside_a_barrier_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("RT_TEST_BREAK", "1")
     with pytest.raises(PluginError, match=r"stage '3\. odd-set late' failed: RuntimeError: the barrier broke"):
         go(config, tmp_path / "run")
-    ledger = Ledger(tmp_path / "run/ledger.sqlite", readonly=True)
-    summary = summarise(ledger, tally())
-    ledger.close()
+    with Ledger.reading(tmp_path / "run/ledger.sqlite") as ledger:
+        summary = summarise(ledger, tally())
     assert summary.outcomes == {"rewritten": 0, "original": 0, "dropped": 1, "failed": 0}
     assert (summary.total, summary.waiting) == (1, 8)
     assert summary_tables(summary)[0].columns[2]._cells[-1].plain == "8"

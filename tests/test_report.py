@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rt_framework.ledger.ledger import Story
+from rt_framework.ledger.samples import SampleHistory
 from rt_framework.model import Decision, Pair, Sample, Score, Version
 from rt_framework.report import write_report
 from rt_framework.report.controls import length_matched, random_like
@@ -120,7 +120,7 @@ def test_close_calls_are_told_from_clear_ones() -> None:
         passed = Decision("gate", ("response",), "response", "")
         decisions = (chosen, passed) if outcome == "rewritten" else (chosen,)
         return Doubts.of(manifest).about(
-            Story(Sample("x-0", 0, versions, "response", decisions, (), scores), outcome, None)
+            SampleHistory(Sample("x-0", 0, versions, "response", decisions, (), scores), outcome, None)
         )
 
     assert decided(0.5, 0.6) == []
@@ -157,8 +157,8 @@ def test_texts_are_fit_for_a_page() -> None:
 
 def test_reasons_that_differ_in_numbers_only_are_one() -> None:
     """Bounds stay, values go."""
-    told = (Story(Sample("x-0", 0, ()), "dropped", f"rank {n} by ifd is not < 1") for n in (3, 47.5))
-    assert len({why(story) for story in told}) == 1
+    told = (SampleHistory(Sample("x-0", 0, ()), "dropped", f"rank {n} by ifd is not < 1") for n in (3, 47.5))
+    assert len({why(history) for history in told}) == 1
 
 
 # --- what it shows ----------------------------------------------------------------------------

@@ -101,12 +101,11 @@ async def test_scores_do_not_depend_on_the_order_of_arrival(ledger, tmp_path):
     """Any order, alone or together, in small batches or large: the same numbers."""
     first = dict(zip(PAIRS, await scores(ledger, PAIRS, BOTH), strict=True))
     mixed = random.Random(1).sample(PAIRS, len(PAIRS))
-    other = Ledger(tmp_path / "other.sqlite")
-    async with scoring(other, batch_tokens=60) as chain:
-        for one in mixed:
-            assert (await chain.score([one], BOTH))[0] == first[one]
-        assert chain._losses._tally.forward_passes > len(PAIRS)
-    other.close()
+    with Ledger.writing(tmp_path / "other.sqlite") as other:
+        async with scoring(other, batch_tokens=60) as chain:
+            for one in mixed:
+                assert (await chain.score([one], BOTH))[0] == first[one]
+            assert chain._losses._tally.forward_passes > len(PAIRS)
 
 
 # --- no number --------------------------------------------------------------------------------

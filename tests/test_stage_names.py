@@ -68,10 +68,10 @@ FORMS = {
 
 def found(config: Config, run_dir: Path):
     """The preferences of a finished run, and its close calls where scores that differ by a tenth count as equal."""
-    ledger, manifest = Ledger(run_dir / "ledger.sqlite", readonly=True), read_manifest(run_dir)
+    ledger, manifest = Ledger.reading(run_dir / "ledger.sqlite"), read_manifest(run_dir)
     doubts = evolve(Doubts.of(manifest), noise=0.1)
     pairs = list(preferences(Builder(Host(only=())), config, ledger))
-    close = [name for story in ledger.stories() for name in doubts.about(story)]
+    close = [name for history in ledger.samples.histories() for name in doubts.about(history)]
     ledger.close()
     return pairs, close
 
@@ -139,8 +139,7 @@ def test_a_choice_that_occurs_again_is_a_stage_of_its_own(tmp_path):
     assert twice == [["choose highest ifd", "choose highest ifd (2)"]] * 12
     pairs, _ = found(config, tmp_path / "run")
     assert {pair.stage for pair in pairs} == {"choose highest ifd"}, "the second one is between two prompts"
-    ledger = Ledger(tmp_path / "run" / "ledger.sqlite", readonly=True)
-    survey = survey_of(ledger, read_manifest(tmp_path / "run"))
-    ledger.close()
+    with Ledger.reading(tmp_path / "run" / "ledger.sqlite") as ledger:
+        survey = survey_of(ledger, read_manifest(tmp_path / "run"))
     assert survey.stages == ("input", "choose highest ifd", "choose highest ifd (2)", "end")
     assert len(survey.choices) == 24

@@ -220,7 +220,7 @@ async def _judge(make: Builder, job: JudgeJob, ledger: Ledger, tally: Tally, bre
         stack.push_async_callback(side.calls.close)
         facts = {**teacher_facts(side.teacher), f"question {NAME}": _question_facts()}
         await freeze(ledger, job.run_dir, facts, job.moved)
-        await ledger.settle_interrupted()
+        await ledger.attempts.settle_interrupted()
         await remember_prices(ledger, side.teacher)
         live = "recorded answers" if job.teacher.name == "replay" else "live"
         place = f", asked at {in_words([facts['place']])}" if "place" in facts else ""

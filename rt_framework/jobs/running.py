@@ -17,7 +17,7 @@ from rt_framework.data import Source
 from rt_framework.errors import DataError, RtError
 from rt_framework.events import RunFailed, RunFinished, RunStarted, Summary
 from rt_framework.kit.places import in_words
-from rt_framework.ledger import LONGEST_BATCH, BatchTable, Ledger
+from rt_framework.ledger import LONGEST_BATCH, Ledger
 from rt_framework.pipeline import (
     PROBE,
     Opened,
@@ -155,14 +155,14 @@ async def _run(
                 facts.pop("place", None)  # no request is sent, so the teacher's place does not matter
         # Nothing is written before this: the directory may be another job's.
         await freeze(ledger, run_dir, facts, manner.moved)
-        interrupted = await ledger.settle_interrupted()
+        interrupted = await ledger.attempts.settle_interrupted()
         if asked is not None and manner.ask:
             await remember_prices(ledger, asked.teacher)
         stack.push_async_callback(lambda: remember_run(ledger, tally.progress()))
-        withdrawn = await ledger.withdraw(manner.retry)
+        withdrawn = await ledger.calls.withdraw(manner.retry)
         if "batch_lost" in manner.retry:
-            withdrawn += await BatchTable(ledger).give_up_lost(time.time() - LONGEST_BATCH)
-        await ledger.forget_samples()
+            withdrawn += await ledger.batches.give_up_lost(time.time() - LONGEST_BATCH)
+        await ledger.samples.forget()
         notes = (
             *_notes(config, job.source, facts.get("place")),
             *_taken_up(interrupted, config.limits.on_ambiguous, withdrawn, manner),

@@ -18,7 +18,7 @@ from cattrs import unstructure
 
 from rt_framework.errors import PluginError, RtError
 from rt_framework.events import SampleFailed, SampleFinished, StageFinished, StageStarted
-from rt_framework.ledger import WAITING, Ledger, Story, waiting
+from rt_framework.ledger import WAITING, Ledger, SampleHistory
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample, Score, Version, digest
 from rt_framework.pipeline.steps import Step
 from rt_framework.plugin import Tally
@@ -158,7 +158,7 @@ class Run:
             await self._segment(coming, steps, self._keep if barrier is None else partial(self._wait, barrier))
             if barrier is not None:
                 await self._barrier(barrier)
-                coming = waiting(self._ledger)
+                coming = self._ledger.samples.waiting()
 
     # --- per sample -------------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class Run:
         ctx = Context(self, step.name)
         with _blamed(step):
             await ctx.score((sample.current,), step.stage.needs)
-        await self._ledger.record(Story(ctx.noting(sample), WAITING, None))
+        await self._ledger.samples.record(SampleHistory(ctx.noting(sample), WAITING, None))
 
     async def _barrier(self, step: Step) -> None:
         """Let a data-set stage decide on all waiting samples; those that it keeps go on waiting.
@@ -248,7 +248,7 @@ class Run:
         with _blamed(step):
             await self._fit(step)
         ctx = DatasetContext(self, step.name)
-        samples = waiting(self._ledger)
+        samples = self._ledger.samples.waiting()
         with _blamed(step):
             outcomes = await step.stage.run_all(samples, ctx)  # type: ignore[union-attr]
             decided = _checked(samples, outcomes)
@@ -265,7 +265,7 @@ class Run:
 
     async def _fit(self, step: Step) -> None:
         """Fit the metrics that are fitted to the whole data set, and score all waiting samples by them."""
-        samples = waiting(self._ledger)
+        samples = self._ledger.samples.waiting()
         if self._scoring is None or not step.stage.needs:
             return
         fitted = await self._scoring.fit(step.stage.needs, lambda: (sample.current.pair for sample in samples))
@@ -274,7 +274,7 @@ class Run:
             ctx = Context(self, step.name)
             await ctx.score([sample.current for sample in wave], fitted)
             for sample in wave:
-                await self._ledger.record(Story(ctx.noting(sample), WAITING, None))
+                await self._ledger.samples.record(SampleHistory(ctx.noting(sample), WAITING, None))
 
     async def _decided(self, step: Step, before: Sample, after: Sample | Dropped) -> None:
         """Record the decision of a data-set stage on a sample."""
@@ -282,7 +282,7 @@ class Run:
         if isinstance(after, Dropped):
             await self._end(after.sample, "dropped", after.reason)
         elif after is not before:
-            await self._ledger.record(Story(after, WAITING, None))
+            await self._ledger.samples.record(SampleHistory(after, WAITING, None))
 
     # --- the end of a sample ----------------------------------------------------------------
 
@@ -290,7 +290,7 @@ class Run:
         await self._end(sample, "original" if sample.kept == ORIGINAL else "rewritten", None)
 
     async def _end(self, sample: Sample, outcome: str, reason: str | None) -> None:
-        await self._ledger.record(Story(sample, outcome, reason))
+        await self._ledger.samples.record(SampleHistory(sample, outcome, reason))
         self._tally.finished += 1
         self._tally.outcomes[outcome] += 1
         self._tally.reporters.send("rt_sample_finished", SampleFinished(sample.id, sample.row, outcome))

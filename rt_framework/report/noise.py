@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework.ledger import Story
+from rt_framework.ledger import SampleHistory
 from rt_framework.model import Decision, Range, Sample
 
 EXACT = 2e-4
@@ -47,11 +47,11 @@ class Doubts:
         noise = COARSE if re.search(r"\b(b?float16|half)\b", student) else EXACT
         return cls(noise, {stage["label"]: _judge(stage) for stage in manifest.get("stages", ())})
 
-    def about(self, story: Story) -> list[str]:
+    def about(self, history: SampleHistory) -> list[str]:
         """Return the labels of the stages whose decision about a sample is within the noise."""
-        sample = story.sample
+        sample = history.sample
         close = [decision.stage for decision in sample.decisions if self._close(sample, decision)]
-        return close + (self._dropped(sample) if story.outcome == "dropped" else [])
+        return close + (self._dropped(sample) if history.outcome == "dropped" else [])
 
     def _close(self, sample: Sample, decision: Decision) -> bool:
         """Return whether another candidate has nearly the value of the kept one, or the kept one is near a bound."""

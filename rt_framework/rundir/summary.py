@@ -8,7 +8,7 @@ from math import fsum
 
 from rt_framework.errors import ERRORS
 from rt_framework.events import Shift, Summary
-from rt_framework.ledger import Ledger, queries
+from rt_framework.ledger import KEPT, WAITING, Ledger
 from rt_framework.plugin import Tally
 
 OUTCOMES = ("rewritten", "original", "dropped", "failed")
@@ -27,12 +27,12 @@ def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summar
     outcomes: Counter[str] = Counter()
     versions: Counter[str] = Counter()
     drops: Counter[str] = Counter()
-    for outcome, kept, reason in queries.ends(ledger):
+    for _, outcome, kept, reason in ledger.samples.outcomes():
         outcomes[outcome] += 1
         if outcome == "dropped":
             words = reason or ""
             drops[words if words in drops or len(drops) < _COUNTED else REST] += 1
-        elif outcome in queries.KEPT:
+        elif outcome in KEPT:
             versions[kept] += 1
     failures, errors = _failures(ledger)
     return Summary(
@@ -45,7 +45,7 @@ def summarise(ledger: Ledger, tally: Tally, files: Sequence[str] = ()) -> Summar
         shifts=_shifts(ledger),
         progress=tally.progress(),
         files=tuple(files),
-        waiting=outcomes[queries.WAITING],
+        waiting=outcomes[WAITING],
     )
 
 
@@ -53,7 +53,7 @@ def _failures(ledger: Ledger) -> tuple[Counter[str], int]:
     """Return the failures by kind, and the number of samples that met an error."""
     failures: Counter[str] = Counter()
     errors, last = 0, -1
-    for row, kind in queries.failures(ledger):
+    for row, kind in ledger.samples.failures():
         failures[kind] += 1
         if kind in ERRORS and row != last:
             errors, last = errors + 1, row
@@ -96,7 +96,7 @@ class _Sum:
 def _shifts(ledger: Ledger) -> tuple[Shift, ...]:
     """Return mean scores before and after, over the kept samples whose original and kept version both have a number."""
     sums: dict[str, tuple[_Sum, _Sum]] = defaultdict(lambda: (_Sum(), _Sum()))
-    for metric, *values in queries.shifts(ledger):
+    for metric, *values in ledger.samples.shifts():
         for own, value in zip(sums[metric], values, strict=True):
             own.add(value)
     return tuple(Shift(metric, old.mean, new.mean, old.count) for metric, (old, new) in sorted(sums.items()))

@@ -19,7 +19,7 @@ from rt_framework.concurrency import Batcher, StopSignal
 from rt_framework.config import Limits
 from rt_framework.errors import Retry, RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import RunStopping
-from rt_framework.ledger import Ledger, queries
+from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, Request, digest
 from rt_framework.plugin import Tally, Traffic
 from rt_framework.protocols import BatchApiTeacher, LocalTeacher, RereadingTeacher, Teacher
@@ -75,7 +75,7 @@ class Calls:
         self._tally = tally
         self._breaker = breaker
         self._ask = ask
-        self._budget = Budget(limits.budget_usd, ledger.spent(), ledger.meta(OVERRUN) or 0.0)
+        self._budget = Budget(limits.budget_usd, ledger.costs.spent(), ledger.meta(OVERRUN) or 0.0)
         self._flights: dict[str, asyncio.Task[Answer]] = {}
         self._batcher: Batcher[Request, Reply] | None = None
         self._pace = AdaptiveLimiter(limits.concurrency, breaker)
@@ -100,7 +100,7 @@ class Calls:
         """
         # The ledger is asked before the budget, because an answer that was paid for must never be paid for again.
         key = call_key(self._teacher.identity, request)
-        known = self._ledger.reply(key)
+        known = self._ledger.calls.reply(key)
         if known is not None:
             self._tally.reused(stage)
             return Answer(key, known)
@@ -162,12 +162,12 @@ class Calls:
 
         They are looked up at the first question, because a run may release some before it.
         """
-        return frozenset(self._ledger.doubtful_calls()) if self._limits.on_ambiguous == "hold" else frozenset()
+        return frozenset(self._ledger.calls.doubtful()) if self._limits.on_ambiguous == "hold" else frozenset()
 
     @cached_property
     def _unread(self) -> frozenset[str]:
         """Keys of calls with answers that were unreadable when they arrived, and may be readable to this release."""
-        return queries.unread_calls(self._ledger) if isinstance(self._teacher, RereadingTeacher) else frozenset()
+        return self._ledger.calls.unread() if isinstance(self._teacher, RereadingTeacher) else frozenset()
 
     async def _reread(self, key: str, request: Request) -> Reply | None:
         """Return the first stored answer to a call that can be read now, or ``None``.
@@ -175,12 +175,12 @@ class Calls:
         Its cost is the amount that was charged when it arrived, so the budget does not change.
         """
         assert isinstance(self._teacher, RereadingTeacher)
-        for attempt, cost, raw in queries.unread_answers(self._ledger, key):
+        for attempt, cost, raw in self._ledger.calls.unread_answers(key):
             try:
                 reply = evolve(bounded(await self._teacher.reread(request, raw), cost), nano_dollars=cost)
             except TeacherError:
                 continue
-            await self._ledger.answered(attempt, key, reply)
+            await self._ledger.attempts.answered(attempt, key, reply)
             return reply
         return None
 
@@ -212,7 +212,7 @@ class Calls:
             cost = 0  # nothing is owed until the intent is committed, because only then is anything sent
             try:
                 self._breaker.check()  # the run may have ended during the wait for the budget
-                number = await self._ledger.intend(key, self._teacher.identity, request, price)
+                number = await self._ledger.attempts.intend(key, self._teacher.identity, request, price)
                 cost = price  # a request that is cut off while it is sent may have been billed
                 self._tally.sent(1, retry)
                 try:
@@ -222,7 +222,7 @@ class Calls:
                     raise
                 self._pace.accepted()
                 cost = reply.nano_dollars
-                await self._ledger.answered(number, key, reply)
+                await self._ledger.attempts.answered(number, key, reply)
                 # Noted in the ledger, so that a later run reserves enough from its first call.
                 if self._budget.answered(asked, believable(reply, price)):
                     await self._ledger.set_meta(OVERRUN, self._budget.overrun)
@@ -239,7 +239,7 @@ class Calls:
         else:
             self._pace.accepted()
         cost = charged(error, price)
-        await self._ledger.attempt_failed(number, error, cost)
+        await self._ledger.attempts.failed(number, error, cost)
         return cost
 
     async def _send(self, request: Request) -> Reply:

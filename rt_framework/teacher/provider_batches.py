@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 from rt_framework.concurrency import StopSignal
 from rt_framework.errors import FatalTeacherError, PluginError, Retry, RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import BatchChanged
-from rt_framework.ledger import BatchTable, Ledger, OpenBatch, OpenQuestion
+from rt_framework.ledger import Ledger, OpenBatch, OpenQuestion
 from rt_framework.model import Pending, Reply, Request
 from rt_framework.plugin import Tally
 from rt_framework.protocols import BatchApiTeacher
@@ -86,7 +86,7 @@ class ProviderBatches:
         self._teacher = teacher
         self._identity = identity
         self._ledger = ledger
-        self._book = BatchTable(ledger)
+        self._book = ledger.batches
         self._budget = budget
         self._tally = tally
         self._breaker = breaker
@@ -301,12 +301,12 @@ class ProviderBatches:
             reply = bounded(end, question.reserved)
         except TeacherError as error:
             cost = charged(error, question.reserved)
-            await self._ledger.attempt_failed(question.attempt, error, cost)
+            await self._ledger.attempts.failed(question.attempt, error, cost)
             self._budget.settle(question.reserved, cost)
             self._answers[question.key].set_exception(error)
             return
         # Committed before anyone gets it, so that no answer is used that a crash could lose.
-        await self._ledger.answered(question.attempt, question.key, reply)
+        await self._ledger.attempts.answered(question.attempt, question.key, reply)
         self._tally.answered(reply)
         asked = price_of(self._teacher, question.request) or 0
         self._budget.answered(asked, believable(reply, question.reserved))

@@ -43,13 +43,12 @@ def measure(
 async def _measure(where: Path, pairs: Sequence[Pair], metrics: Mapping[str, Any], student: Student) -> list[Measured]:
     executor = Builder(Host(only=()))("executors", "local")
     executor.start(lambda: student)
-    ledger = Ledger(where / "ledger.sqlite")
-    losses = Losses(student.fingerprint, executor, ledger, Tally(Reporters(())), None)
-    scoring = Scoring(metrics.__getitem__, frame(), losses, range_binds=True)
-    try:
-        await scoring.fit(list(metrics), lambda: pairs)
-        return await scoring.measure(pairs, list(metrics))
-    finally:
-        await losses.close()
-        executor.close()
-        ledger.close()
+    with Ledger.writing(where / "ledger.sqlite") as ledger:
+        losses = Losses(student.fingerprint, executor, ledger, Tally(Reporters(())), None)
+        scoring = Scoring(metrics.__getitem__, frame(), losses, range_binds=True)
+        try:
+            await scoring.fit(list(metrics), lambda: pairs)
+            return await scoring.measure(pairs, list(metrics))
+        finally:
+            await losses.close()
+            executor.close()
