@@ -44,13 +44,12 @@ def two():
 
 async def losses_of(student, path, executor, **options):
     """The losses of all spans by a student under an executor."""
-    ledger = Ledger.writing(path)
-    losses = Losses(student.fingerprint, executor, ledger, tally(), options.get("batch_tokens", 64))
-    try:
-        return await losses.of(SPANS)
-    finally:
-        await losses.close()
-        ledger.close()
+    with Ledger.writing(path) as ledger:
+        losses = Losses(student.fingerprint, executor, ledger, tally(), options.get("batch_tokens", 64))
+        try:
+            return await losses.of(SPANS)
+        finally:
+            await losses.close()
 
 
 async def test_two_processes_give_what_one_gives(tmp_path, two):

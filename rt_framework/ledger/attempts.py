@@ -28,6 +28,11 @@ class Intent:
         call = (key, request.reflection, request.pair_hash, request.index, teacher, as_json(asdict(request)))
         return cls(Statement(_CALL, call), Statement(_ATTEMPT, (key, reserved, batch)))
 
+    @property
+    def statements(self) -> tuple[Statement, Statement]:
+        """Both statements, in the order in which they are executed."""
+        return self.call, self.attempt
+
 
 class AttemptTable:
     """The attempts in one ledger."""
@@ -46,7 +51,8 @@ class AttemptTable:
         """
         # Committed before sending, so that a run that is killed meanwhile knows that the attempt may be billed.
         intent = Intent.of(key, teacher, request, reserved)
-        return (await self._db.write([intent.call, intent.attempt]))[intent.attempt]
+        ids = await self._db.write(intent.statements)
+        return ids[intent.attempt]
 
     async def answered(self, attempt: int, key: str, reply: Reply) -> None:
         """Commit the raw answer of an attempt, after which the call is not sent again unless it is withdrawn."""

@@ -66,10 +66,10 @@ class BatchTable:
         # Batch and intents are one commit, so that a crash leaves no reserved question without its batch.
         batch = Statement("INSERT INTO batches (token, created, state) VALUES (?, ?, 'intent')", (token, created))
         intents = [Intent.of(key, teacher, request, reserved, token) for key, request, reserved in questions]
-        rows = await self._db.write([batch, *(part for intent in intents for part in (intent.call, intent.attempt))])
-        numbered = zip(intents, questions, strict=True)
-        asked = tuple(OpenQuestion(rows[intent.attempt], *question) for intent, question in numbered)
-        return OpenBatch(token, created, None, asked)
+        ids = await self._db.write([batch, *(statement for intent in intents for statement in intent.statements)])
+        numbers = [ids[intent.attempt] for intent in intents]
+        asked = zip(numbers, questions, strict=True)
+        return OpenBatch(token, created, None, tuple(OpenQuestion(number, *question) for number, question in asked))
 
     async def is_now(self, token: str, state: str, name: str | None = None) -> None:
         """Commit the state of a batch: ``submitted`` (under the provider's *name*), ``collected``, ``lost`` or ``up``.
