@@ -311,7 +311,7 @@ async def test_a_batch_is_committed_before_the_next_is_done(ledger):
         def score(self, batch):
             if self.forward_passes == 1:
                 deadline = time.monotonic() + 10
-                with closing(sqlite3.connect(ledger.path)) as db:
+                with closing(sqlite3.connect(ledger.database.path)) as db:
                     while not self.known and time.monotonic() < deadline:
                         (self.known,) = db.execute("SELECT COUNT(*) FROM losses").fetchone()
             return super().score(batch)

@@ -127,7 +127,7 @@ async def test_the_intent_is_on_disk_before_the_request_leaves(ledger):
     found = []
 
     def look(request):
-        db = sqlite3.connect(f"{ledger.path.as_uri()}?mode=ro", uri=True)
+        db = sqlite3.connect(f"{ledger.database.path.as_uri()}?mode=ro", uri=True)
         found.append(db.execute("SELECT state, reply FROM attempts JOIN calls ON call = key").fetchall())
         db.close()
         return "fine"

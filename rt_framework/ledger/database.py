@@ -35,7 +35,7 @@ class Database:
     """
 
     def __init__(self, path: Path, writer: Writer | None) -> None:
-        self._path = path
+        self.path = path
         self._writer = writer
         self._sound = True  # until damage is found in the file
         try:
@@ -58,7 +58,7 @@ class Database:
             raise
         except sqlite3.Error as error:
             self._sound = False
-            raise fault(self._path, error) from error
+            raise fault(self.path, error) from error
 
     def first(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """Return the first row of a query, or ``None``."""
@@ -99,13 +99,13 @@ class Database:
             found = look_through(self._db)
         except sqlite3.Error as error:
             self._sound = False
-            raise fault(self._path, error) from error
+            raise fault(self.path, error) from error
         if found is not None:
             raise self._damaged(found)
 
     def _damaged(self, what: str) -> DiskError:
         self._sound = False
-        return damaged(self._path, what)
+        return damaged(self.path, what)
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Database:
             DiskError: the statements could not be written.
         """
         if self._writer is None:
-            raise DiskError(f"{self._path}: opened for reading only")
+            raise DiskError(f"{self.path}: opened for reading only")
         if not statements:
             return {}
         return await self._writer.put(statements)
