@@ -134,10 +134,8 @@ async def _plain(asked: LiteLLMTeacher, count: int, concurrency: int) -> None:
 
 def ours(url: str, count: int, concurrency: int) -> None:
     """The calls of a run, with a ledger on disk and a budget."""
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(Path(folder) / "ledger.sqlite")
+    with tempfile.TemporaryDirectory() as folder, Ledger.writing(Path(folder) / "ledger.sqlite") as ledger:
         asyncio.run(_ours(teacher(url), ledger, count, concurrency))
-        ledger.close()
 
 
 async def _ours(asked: LiteLLMTeacher, ledger: Ledger, count: int, concurrency: int) -> None:

@@ -17,9 +17,8 @@ from rt_framework.ledger.ledger import Ledger
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """An empty ledger."""
-    ledger = Ledger(tmp_path / "ledger.sqlite")
-    yield ledger
-    ledger.close()
+    with Ledger.writing(tmp_path / "ledger.sqlite") as ledger:
+        yield ledger
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ class Forked:
 
 
 def start(folder: Path, die: str = "") -> Forked:
-    """`rt run job.yaml` in *folder*, killed at *die*: ``before rt_framework.ledger.ledger Ledger.answered 3``."""
+    """`rt run job.yaml` in *folder*, killed at *die*: ``before rt_framework.ledger.losses LossTable.put 3``."""
     return Forked(forked(_work, folder, die), folder / "out.txt")
 
 

@@ -129,11 +129,8 @@ def side(run_dir: Path) -> list[dict[str, Any]]:
 
 def attempts(run_dir: Path) -> dict[tuple[str, str], int]:
     """How many attempts ended how."""
-    ledger = Ledger(run_dir / "ledger.sqlite", readonly=True)
-    try:
-        return ledger.attempt_counts()
-    finally:
-        ledger.close()
+    with Ledger.reading(run_dir / "ledger.sqlite") as ledger:
+        return ledger.attempts.counts()
 
 
 def outputs(run_dir: Path) -> dict[str, bytes]:

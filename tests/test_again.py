@@ -10,6 +10,7 @@ import pytest
 from rt_framework.config.schema import Limits
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.ledger.schema import STEPS, VERSION
+from rt_framework.ledger.statements import Statement
 from rt_framework.testing.server import Fault, FaultServer
 from tests.helpers import the_error
 from tests.reliability.jobs import Commands, http_job
@@ -74,10 +75,10 @@ def test_retry_knows_the_kinds(tmp_path, rt):
 
 async def doubt(run_dir) -> int:
     """Make the ledger as a run leaves it that was killed with all its calls under way; returns how many."""
-    ledger = Ledger(run_dir / "ledger.sqlite")
-    answered = "UPDATE calls SET answer = NULL"
-    await ledger.write([(answered, ()), ("UPDATE attempts SET state = 'intent', reply = NULL, cost = 0", ())])
-    ledger.close()
+    with Ledger.writing(run_dir / "ledger.sqlite") as ledger:
+        unanswered = Statement("UPDATE calls SET answer = NULL")
+        sent = Statement("UPDATE attempts SET state = 'intent', reply = NULL, cost = 0")
+        await ledger.database.write([unanswered, sent])
     (run_dir / "manifest.json").unlink()  # it never came to its end
     return sum(attempts(run_dir).values())
 

@@ -23,7 +23,6 @@ from rt_framework.cli import main
 from rt_framework.concurrency.stop import StopSignal
 from rt_framework.config.schema import Config, Limits, structure
 from rt_framework.errors import ConfigError, RtError, TeacherError
-from rt_framework.ledger.batches import BatchTable
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pending, Reply
 from rt_framework.teacher import batch_exchange, sending
@@ -96,11 +95,8 @@ def asked(server: FaultServer) -> Counter[str]:
 
 
 def spent(run_dir: Path) -> int:
-    ledger = Ledger(run_dir / "ledger.sqlite", readonly=True)
-    try:
-        return ledger.spent()
-    finally:
-        ledger.close()
+    with Ledger.reading(run_dir / "ledger.sqlite") as ledger:
+        return ledger.costs.spent()
 
 
 def no_key(folder: Path, out: str) -> None:
@@ -338,7 +334,7 @@ POINTS = {
     "before its name is committed": f"after {OURS}.submit 1",
     "while it is waited for": f"before {OURS}.collect 2",
     "before its answers are committed": f"after {OURS}.collect 2",
-    "before its last answers are committed": "before rt_framework.ledger.ledger Ledger.answered 5",
+    "before its last answers are committed": "before rt_framework.ledger.attempts AttemptTable.answered 5",
     "before the second is submitted": f"before {OURS}.submit 2",
     "before the name of the second is committed": f"after {OURS}.submit 2",
     "before it is marked as collected": "before rt_framework.ledger.batches BatchTable.is_now 2",
@@ -511,13 +507,13 @@ async def test_an_answer_that_comes_while_its_question_is_asked_is_taken(tmp_pat
         async def collect(self, batch, requests):
             return dict.fromkeys(requests, Reply("from the batch"))
 
-    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger = Ledger.writing(tmp_path / "ledger.sqlite")
     teacher = Prompt(lambda _: "asked anew")
-    await BatchTable(ledger).begin("token", 0.0, teacher.identity, [("key", request(1), 5)])
+    await ledger.batches.begin("token", 0.0, teacher.identity, [("key", request(1), 5)])
     held = sender(teacher, ledger, 5, StopSignal())
     assert held.takes("key")
     await held.close()
-    assert ledger.reply("key") is not None
+    assert ledger.calls.reply("key") is not None
     assert held.takes("key")
     assert (await held.reply("key", request(1), retry=False)).text == "from the batch"
     assert not held.takes("key")
@@ -544,7 +540,7 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
                 raise told
             return told
 
-    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger = Ledger.writing(tmp_path / "ledger.sqlite")
     held = sender(Slow(lambda _: ""), ledger, 0, stop := StopSignal())
     assert held.takes("key")
     assert held.why() == ""

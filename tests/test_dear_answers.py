@@ -63,7 +63,7 @@ async def test_a_provider_that_ignores_max_tokens_is_noticed_at_the_first_answer
     ends, held = await asked(ledger, teacher, 60, budget / 1e9)
     assert teacher.under_way[0] == 1
     assert len(teacher.under_way) == math.floor(budget / math.ceil(times * PRICE))
-    assert teacher.paid == ledger.spent() <= budget
+    assert teacher.paid == ledger.costs.spent() <= budget
     assert {type(end) for end in ends if isinstance(end, Exception)} == {BudgetReached}
     assert f"answers cost up to {times:.1f} times their price: the provider ignores max_tokens" in held
 
@@ -122,7 +122,7 @@ async def test_an_absurd_count_of_tokens_teaches_nothing_of_the_next_answers(led
     teacher = Boasting(40)
     ends, _ = await asked(ledger, teacher, 10, (40 + 12) * PRICE / 1e9)
     assert [end for end in ends if isinstance(end, Exception)] == []
-    assert ledger.spent() == (40 + 9) * PRICE
+    assert ledger.costs.spent() == (40 + 9) * PRICE
 
 
 ODD = [-1, 10**30, 2**63, 1.5, math.nan, math.inf, "many", None, True, [], 2**70]
@@ -144,11 +144,11 @@ async def test_impossible_numbers_of_a_teacher_harm_no_other_answer(ledger, odd)
         ({"nano_dollars": odd}, {"usage": Usage(odd, odd)}, {"usage": odd}, {"model": odd})
     ):
         answers = Answers(Priced(answer), ledger, Limits(budget_usd=1e6), nobody(), StopSignal())
-        before = ledger.spent()
+        before = ledger.costs.spent()
         ends = await asyncio.gather(*(answers.answer(request(n, start), True) for n in range(6)))
         await answers.close()
         assert all(end.reply is not None for end in ends)
-        spent = ledger.spent() - before
+        spent = ledger.costs.spent() - before
         assert spent == 5 * 7 + (PRICE if "nano_dollars" in strange else 7)
 
 

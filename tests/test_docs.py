@@ -375,7 +375,7 @@ def test_every_command_is_documented() -> None:
 
 def test_every_table_of_the_ledger_is_documented(tmp_path: Path) -> None:
     """Each table with each column."""
-    Ledger(tmp_path / "ledger.sqlite").close()
+    Ledger.writing(tmp_path / "ledger.sqlite").close()
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = {table: [row[1] for row in db.execute(f"PRAGMA table_info({table})")] for table in tables}

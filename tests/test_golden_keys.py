@@ -215,9 +215,9 @@ async def test_the_key_of_a_loss_is_what_it_was(ledger, by_token):
     losses = Losses(student.fingerprint, executor, ledger, 2048)
     made = {}
     for name, span in SPANS.items():
-        before = {row[0] for row in ledger.rows("SELECT key FROM losses")}
+        before = {row[0] for row in ledger.database.rows("SELECT key FROM losses")}
         await losses.of([evolve(span, by_token=by_token)])
-        made[name] = {row[0] for row in ledger.rows("SELECT key FROM losses")} - before
+        made[name] = {row[0] for row in ledger.database.rows("SELECT key FROM losses")} - before
     await losses.close()
     executor.close()
     assert made == {name: {LOSS_KEYS[name]} for name in SPANS}

@@ -275,9 +275,8 @@ def test_answers_are_paid_for_once(rt, tmp_path):
     assert "questions in both: 30, of which 0 have equal answers and 20 were not drawn" in done.words
     rt(more, "--run-dir", "judged", "-n", 12)
     assert len(more.requests) == 4
-    ledger = Ledger(tmp_path / "judged" / "ledger.sqlite", readonly=True)
-    assert ledger.attempt_counts() == {("answered", ""): 24}
-    ledger.close()
+    with Ledger.reading(tmp_path / "judged" / "ledger.sqlite") as ledger:
+        assert ledger.attempts.counts() == {("answered", ""): 24}
 
 
 def test_what_is_drawn_depends_on_the_seed_and_not_on_the_order(rt, tmp_path):

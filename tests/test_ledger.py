@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from rt_framework.errors import DataError, DiskError, TeacherError
-from rt_framework.ledger.batches import BatchTable
-from rt_framework.ledger.ledger import Ledger, Story
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.samples import SampleHistory
 from rt_framework.ledger.schema import STEPS
 from rt_framework.model import Decision, Failure, Pair, Reply, Score, Turn, Usage, Version
 from rt_framework.spans import SpanLoss
@@ -25,9 +25,8 @@ def path(tmp_path):
 
 @pytest.fixture
 def ledger(path):
-    ledger = Ledger(path)
-    yield ledger
-    ledger.close()
+    with Ledger.writing(path) as ledger:
+        yield ledger
 
 
 def seen(path, sql):
@@ -48,56 +47,54 @@ def break_table(path, table):
 async def answer(ledger, number, text="an answer"):
     """Commit one call whole; returns its key."""
     key = f"key-{number}"
-    attempt = await ledger.intend(key, "teacher", request(number), 5)
-    await ledger.answered(attempt, key, Reply(text, nano_dollars=3))
+    attempt = await ledger.attempts.intend(key, "teacher", request(number), 5)
+    await ledger.attempts.answered(attempt, key, Reply(text, nano_dollars=3))
     return key
 
 
 async def test_each_step_of_a_call_is_committed_when_it_is_acknowledged(ledger, path):
     """Another process sees the intent before anything is sent, and the answer before anything is parsed."""
-    attempt = await ledger.intend("key", "teacher", request(), 5)
+    attempt = await ledger.attempts.intend("key", "teacher", request(), 5)
     assert seen(path, "SELECT state, reserved FROM attempts") == [("intent", 5)]
-    assert ledger.reply("key") is None
+    assert ledger.calls.reply("key") is None
     reply = Reply("text", "length", Usage(3, 4), "model-x", 3)
-    await ledger.answered(attempt, "key", reply)
+    await ledger.attempts.answered(attempt, "key", reply)
     assert seen(path, "SELECT state, cost FROM attempts") == [("answered", 3)]
-    assert ledger.reply("key") == reply
+    assert ledger.calls.reply("key") == reply
 
 
 async def test_all_kinds_of_writes_are_seen_by_others_at_once(ledger, path):
     """Losses, samples and notes are committed before the await returns."""
-    await ledger.put_losses({"a": SpanLoss(1.25, 3)})
+    await ledger.losses.put({"a": SpanLoss(1.25, 3)})
     assert seen(path, "SELECT nll, tokens FROM losses") == [(1.25, 3)]
     await ledger.set_meta("frozen", {"data": 1})
     assert seen(path, "SELECT value FROM meta WHERE key = 'frozen'") == [('{"data": 1}',)]
-    await ledger.record(Story(sample(), "original", None))
+    await ledger.samples.record(SampleHistory(sample(), "original", None))
     assert seen(path, "SELECT kept, outcome FROM samples") == [("original", "original")]
 
 
 async def test_everything_is_there_after_reopening(path):
     """A second process finds every answer and loss, and knows which keys it lacks."""
-    first = Ledger(path)
-    key = await answer(first, 1)
-    losses = {"a": SpanLoss(1 / 3, 3), "b": SpanLoss(None, 0, "empty", "the target is empty")}
-    await first.put_losses(losses)
-    first.close()
-    second = Ledger(path)
-    assert second.reply(key) == Reply("an answer", nano_dollars=3)
-    assert second.reply("other") is None
-    assert second.losses(["a", "b", "c"]) == losses
-    second.close()
+    with Ledger.writing(path) as first:
+        key = await answer(first, 1)
+        losses = {"a": SpanLoss(1 / 3, 3), "b": SpanLoss(None, 0, "empty", "the target is empty")}
+        await first.losses.put(losses)
+    with Ledger.writing(path) as second:
+        assert second.calls.reply(key) == Reply("an answer", nano_dollars=3)
+        assert second.calls.reply("other") is None
+        assert second.losses.find(["a", "b", "c"]) == losses
 
 
 async def test_many_writers_at_once_get_their_own_numbers(ledger):
     """Statements that are committed together are not mixed up."""
-    numbers = await asyncio.gather(*(ledger.intend(f"key-{n}", "teacher", request(n), n) for n in range(300)))
+    numbers = await asyncio.gather(*(ledger.attempts.intend(f"key-{n}", "teacher", request(n), n) for n in range(300)))
     assert len(set(numbers)) == 300
     await asyncio.gather(
-        *(ledger.attempt_failed(at, TeacherError("timeout", str(n)), n) for n, at in enumerate(numbers))
+        *(ledger.attempts.failed(at, TeacherError("timeout", str(n)), n) for n, at in enumerate(numbers))
     )
-    calls = ledger.calls([f"key-{n}" for n in range(300)])
+    calls = ledger.calls.find([f"key-{n}" for n in range(300)])
     assert all(call.attempts == (("failed", "timeout", str(n)),) for n, call in enumerate(calls.values()))
-    assert ledger.spent() == sum(range(300))
+    assert ledger.costs.spent() == sum(range(300))
 
 
 async def test_a_failed_write_stops_all_writing(ledger, path):
@@ -105,18 +102,18 @@ async def test_a_failed_write_stops_all_writing(ledger, path):
     key = await answer(ledger, 1)
     break_table(path, "losses")
     with pytest.raises(DiskError, match=r"ledger.sqlite: cannot be written: no such table"):
-        await ledger.put_losses({"a": SpanLoss(1.0, 1)})
+        await ledger.losses.put({"a": SpanLoss(1.0, 1)})
     with pytest.raises(DiskError, match="no such table"):
         await ledger.set_meta("a", 1)
     assert ledger.meta("a") is None
-    assert ledger.reply(key) is not None
+    assert ledger.calls.reply(key) is not None
 
 
 async def test_a_write_is_whole_or_not_there(ledger, path):
     """When the second statement fails, the first is not kept either."""
     break_table(path, "attempts")
     with pytest.raises(DiskError):
-        await ledger.intend("key", "teacher", request(), 0)
+        await ledger.attempts.intend("key", "teacher", request(), 0)
     assert seen(path, "SELECT * FROM calls") == []
 
 
@@ -124,29 +121,29 @@ async def test_a_value_that_cannot_be_stored_fails_alone(ledger):
     """SQLite's integers end at 64 bits. The writes that were to be committed with such a value are, and so are later
     ones: paid answers are never lost to the row of another.
     """
-    asked = [await ledger.intend(f"key-{number}", "teacher", request(number), 5) for number in range(20)]
-    answers = [ledger.answered(at, f"key-{n}", Reply("text", nano_dollars=3)) for n, at in enumerate(asked)]
-    bad = [ledger.put_losses({"a": SpanLoss(1.0, tokens)}) for tokens in (2**70, None, object())]
+    asked = [await ledger.attempts.intend(f"key-{number}", "teacher", request(number), 5) for number in range(20)]
+    answers = [ledger.attempts.answered(at, f"key-{n}", Reply("text", nano_dollars=3)) for n, at in enumerate(asked)]
+    bad = [ledger.losses.put({"a": SpanLoss(1.0, tokens)}) for tokens in (2**70, None, object())]
     ends = await asyncio.wait_for(asyncio.gather(*answers[:10], *bad, *answers[10:], return_exceptions=True), 10)
     assert [type(end) for end in ends] == [type(None)] * 10 + [ValueError] * 3 + [type(None)] * 10
     assert "the ledger cannot hold it" in str(ends[10])
-    assert all(ledger.reply(f"key-{number}") is not None for number in range(20))
-    assert ledger.losses(["a"]) == {}
-    await ledger.put_losses({"a": SpanLoss(1.0, 2)})
-    assert ledger.losses(["a"])["a"].tokens == 2
+    assert all(ledger.calls.reply(f"key-{number}") is not None for number in range(20))
+    assert ledger.losses.find(["a"]) == {}
+    await ledger.losses.put({"a": SpanLoss(1.0, 2)})
+    assert ledger.losses.find(["a"])["a"].tokens == 2
 
 
 async def test_text_that_is_no_utf_8(ledger):
     """Lone surrogates, NUL and controls come back as they were, where they are data."""
     nasty = "a\ud800b\x00c\x1b[31m\u202e"
     key = await answer(ledger, 1, nasty)
-    assert ledger.reply(key).text == nasty
-    await ledger.record(
-        Story(sample(1, response=nasty).failing(Failure("reflect", "format", nasty)), "original", nasty)
+    assert ledger.calls.reply(key).text == nasty
+    await ledger.samples.record(
+        SampleHistory(sample(1, response=nasty).failing(Failure("reflect", "format", nasty)), "original", nasty)
     )
-    story = ledger.story("sample-1")
-    assert story.sample.original.pair.response == nasty
-    assert story.reason == nasty.replace("\ud800", "\\ud800")
+    history = ledger.samples.history("sample-1")
+    assert history.sample.original.pair.response == nasty
+    assert history.reason == nasty.replace("\ud800", "\\ud800")
 
 
 async def test_a_cut_write_ahead_log_opens_as_a_prefix(ledger, path, tmp_path):
@@ -159,13 +156,12 @@ async def test_a_cut_write_ahead_log_opens_as_a_prefix(ledger, path, tmp_path):
         copy.parent.mkdir()
         shutil.copy(path, copy)
         copy.with_name("ledger.sqlite-wal").write_bytes(whole[:size])
-        opened = Ledger(copy)
-        there = [opened.reply(key) is not None for key in keys]
-        assert there == sorted(there, reverse=True)
-        kept.add(sum(there))
-        await answer(opened, 99)
-        assert opened.reply("key-99") is not None
-        opened.close()
+        with Ledger.writing(copy) as opened:
+            there = [opened.calls.reply(key) is not None for key in keys]
+            assert there == sorted(there, reverse=True)
+            kept.add(sum(there))
+            await answer(opened, 99)
+            assert opened.calls.reply("key-99") is not None
     assert {0, 12} <= kept
     assert len(kept) > 4
 
@@ -173,18 +169,17 @@ async def test_a_cut_write_ahead_log_opens_as_a_prefix(ledger, path, tmp_path):
 def test_looking_creates_nothing(path):
     """`rt status` on a wrong directory leaves no file behind."""
     with pytest.raises(DataError, match="is this a run directory"):
-        Ledger(path, readonly=True)
+        Ledger.reading(path)
     assert list(path.parent.iterdir()) == []
 
 
 async def test_looking_changes_nothing(ledger, path):
     """A reader sees what the writer commits, and cannot write."""
-    reader = Ledger(path, readonly=True)
-    with pytest.raises(DiskError, match="for reading only"):
-        await reader.set_meta("a", 1)
-    await ledger.set_meta("b", 2)
-    assert (reader.meta("a"), reader.meta("b")) == (None, 2)
-    reader.close()
+    with Ledger.reading(path) as reader:
+        with pytest.raises(DiskError, match="for reading only"):
+            await reader.set_meta("a", 1)
+        await ledger.set_meta("b", 2)
+        assert (reader.meta("a"), reader.meta("b")) == (None, 2)
 
 
 @pytest.mark.parametrize(("content", "error"), [(b"no database at all" * 99, DiskError), (b"", DataError)])
@@ -192,7 +187,7 @@ def test_a_file_that_is_no_ledger(path, content, error):
     """It is said so, and it is not touched."""
     path.write_bytes(content)
     with pytest.raises(error, match="ledger"):
-        Ledger(path, readonly=True)
+        Ledger.reading(path)
     assert path.read_bytes() == content
 
 
@@ -204,41 +199,50 @@ async def test_a_ledger_from_before_batches_is_brought_up_to_date(path):
         db.execute("INSERT INTO meta VALUES ('schema', '2')")
         db.execute("INSERT INTO attempts (call, state, reserved) VALUES ('key', 'intent', 7)")
         db.commit()
-    ledger = Ledger(path)
-    assert BatchTable(ledger).open() == []
-    assert await ledger.settle_interrupted() == 1
-    assert ledger.spent() == 7
-    ledger.close()
+    with Ledger.writing(path) as ledger:
+        assert ledger.batches.open() == []
+        assert await ledger.attempts.settle_interrupted() == 1
+        assert ledger.costs.spent() == 7
 
 
 async def test_the_calls_of_a_batch_are_not_in_doubt(ledger):
     """They are open until the provider has said what became of them, and their cost counts as spent."""
-    book = BatchTable(ledger)
+    book = ledger.batches
     batch = await book.begin("token", 1.0, "teacher", [("a", request(1), 5), ("b", request(2), 6)])
-    alone = await ledger.intend("c", "teacher", request(3), 7)
+    alone = await ledger.attempts.intend("c", "teacher", request(3), 7)
     await book.is_now("token", "submitted", "batch_1")
-    await ledger.answered(batch.questions[0].attempt, "a", Reply("yes", nano_dollars=1))
-    assert await ledger.settle_interrupted() == 1
-    assert ledger.unknown_calls() == ["c"]
+    await ledger.attempts.answered(batch.questions[0].attempt, "a", Reply("yes", nano_dollars=1))
+    assert await ledger.attempts.settle_interrupted() == 1
+    assert ledger.calls.unknown() == ["c"]
     (left,) = book.open()
     assert (left.token, left.name, left.questions) == ("token", "batch_1", batch.questions[1:])
     assert alone not in {question.attempt for question in batch.questions}
-    assert ledger.spent() == 1 + 6 + 7
+    assert ledger.costs.spent() == 1 + 6 + 7
     await book.is_now("token", "collected")
     assert book.open() == []
 
 
+async def test_each_question_of_a_batch_gets_the_number_of_its_own_attempt(ledger, path):
+    """Whether its call is new, was asked before, or is in the batch twice: an answer is paid to the right attempt."""
+    await answer(ledger, 1)
+    keys = ["a", "key-1", "b", "b", "c"]
+    batch = await ledger.batches.begin("token", 1.0, "teacher", [(key, request(n), n) for n, key in enumerate(keys)])
+    rows = seen(path, "SELECT id, call, reserved FROM attempts WHERE batch = 'token' ORDER BY id")
+    assert [(asked.attempt, asked.key, asked.reserved) for asked in batch.questions] == rows
+    assert [key for _, key, _ in rows] == keys
+
+
 async def test_a_ledger_of_another_version_is_refused(path):
     """An old file is not read with new eyes."""
-    Ledger(path).close()
+    Ledger.writing(path).close()
     with sqlite3.connect(path) as db:
         db.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
     db.close()
     with pytest.raises(DataError, match="a ledger of version 999, not 5; use the release that wrote it"):
-        Ledger(path, readonly=True)
+        Ledger.reading(path)
 
 
-async def test_a_story_comes_back_whole(ledger):
+async def test_a_history_comes_back_whole(ledger):
     """Versions with lineage, scores with status, decisions and failures, in their order."""
     told = (
         sample(3, system="be brief", history=(Turn("user", "hi"), Turn("assistant", "ho")))
@@ -252,61 +256,59 @@ async def test_a_story_comes_back_whole(ledger):
             told.versions[1]: {"ifd": Score(1.2, "out_of_range", "not < 1")},
         }
     )
-    await ledger.record(Story(told, "dropped", "gate ifd: not < 1"))
-    story = ledger.story(told.id)
-    assert story == Story(told, "dropped", "gate ifd: not < 1")
-    assert story.sample.scores == told.scores
+    await ledger.samples.record(SampleHistory(told, "dropped", "gate ifd: not < 1"))
+    history = ledger.samples.history(told.id)
+    assert history == SampleHistory(told, "dropped", "gate ifd: not < 1")
+    assert history.sample.scores == told.scores
 
 
 async def test_a_sample_is_recorded_anew_not_twice(ledger):
-    """A later run's account replaces the earlier one; stories come by row."""
+    """A later run's account replaces the earlier one; histories come by row."""
     for number in (2, 0, 1):
-        await ledger.record(Story(sample(number).failing(Failure("s", "empty", "r")), "failed", "r"))
-    await ledger.record(Story(sample(2), "original", None))
-    stories = list(ledger.stories())
-    assert [story.sample.row for story in stories] == [0, 1, 2]
-    assert [story.outcome for story in stories] == ["failed", "failed", "original"]
-    assert stories[2].sample.failures == ()
-    await ledger.forget_samples()
-    assert list(ledger.stories()) == []
-    assert ledger.story("sample-0") is None
+        await ledger.samples.record(SampleHistory(sample(number).failing(Failure("s", "empty", "r")), "failed", "r"))
+    await ledger.samples.record(SampleHistory(sample(2), "original", None))
+    histories = list(ledger.samples.histories())
+    assert [history.sample.row for history in histories] == [0, 1, 2]
+    assert [history.outcome for history in histories] == ["failed", "failed", "original"]
+    assert histories[2].sample.failures == ()
+    await ledger.samples.forget()
+    assert list(ledger.samples.histories()) == []
+    assert ledger.samples.history("sample-0") is None
 
 
 async def test_samples_are_found_by_id_its_beginning_or_row(ledger):
     """As a user types them; wildcards of SQL are only characters."""
     for number in (1, 12):
-        await ledger.record(Story(sample(number), "original", None))
-    assert ledger.find_sample("12") == ["sample-12"]
-    assert ledger.find_sample("sample-1") == ["sample-1"]
-    assert ledger.find_sample("sample-") == ["sample-1", "sample-12"]
-    assert ledger.find_sample("sample-12") == ["sample-12"]
-    assert ledger.find_sample("%") == ledger.find_sample("sample_1") == []
+        await ledger.samples.record(SampleHistory(sample(number), "original", None))
+    assert ledger.samples.find("12") == ["sample-12"]
+    assert ledger.samples.find("sample-1") == ["sample-1"]
+    assert ledger.samples.find("sample-") == ["sample-1", "sample-12"]
+    assert ledger.samples.find("sample-12") == ["sample-12"]
+    assert ledger.samples.find("%") == ledger.samples.find("sample_1") == []
 
 
 async def test_calls_that_a_killed_run_left_open_are_listed_and_charged(path):
     """Nobody knows whether they were billed: the budget is charged all that they could cost."""
-    first = Ledger(path)
-    await answer(first, 1)
-    await first.intend("key-2", "teacher", request(2), 700)
-    first.close()
-    second = Ledger(path)
-    assert second.spent() == 703
-    assert await second.settle_interrupted() == 1
-    assert second.unknown_calls() == ["key-2"]
-    assert second.spent() == 703
-    assert second.attempt_counts() == {("answered", ""): 1, ("unknown", "interrupted_unknown"): 1}
-    assert await second.settle_interrupted() == 0
-    second.close()
+    with Ledger.writing(path) as first:
+        await answer(first, 1)
+        await first.attempts.intend("key-2", "teacher", request(2), 700)
+    with Ledger.writing(path) as second:
+        assert second.costs.spent() == 703
+        assert await second.attempts.settle_interrupted() == 1
+        assert second.calls.unknown() == ["key-2"]
+        assert second.costs.spent() == 703
+        assert second.attempts.counts() == {("answered", ""): 1, ("unknown", "interrupted_unknown"): 1}
+        assert await second.attempts.settle_interrupted() == 0
 
 
 async def test_a_call_tells_what_was_asked_and_answered(ledger):
     """Request and every attempt come back; calls are found by the pair that they are about."""
     asked = request(7, schema={"type": "object"})
-    first = await ledger.intend("key", "teacher", asked, 0)
-    await ledger.attempt_failed(first, TeacherError("timeout", "no answer within 1 s"), 0)
-    second = await ledger.intend("key", "teacher", asked, 0)
-    await ledger.answered(second, "key", Reply("text"))
-    call = ledger.calls(["key", "other"])["key"]
+    first = await ledger.attempts.intend("key", "teacher", asked, 0)
+    await ledger.attempts.failed(first, TeacherError("timeout", "no answer within 1 s"), 0)
+    second = await ledger.attempts.intend("key", "teacher", asked, 0)
+    await ledger.attempts.answered(second, "key", Reply("text"))
+    call = ledger.calls.find(["key", "other"])["key"]
     assert (call.request, call.teacher, call.reply) == (asked, "teacher", Reply("text"))
     assert call.attempts == (("failed", "timeout", "no answer within 1 s"), ("answered", None, None))
-    assert ledger.calls_of([Pair("x").hash, pair(7).hash]) == ["key"]
+    assert ledger.calls.keys_about([Pair("x").hash, pair(7).hash]) == ["key"]

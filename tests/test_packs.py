@@ -72,14 +72,13 @@ def test_a_pack_holds_what_was_kept_and_no_other_column(pack, run_dir, tmp_path)
 def test_preferences_are_what_the_choices_said(whole_dir, tmp_path):
     """The kept response and the one it beat, of the same prompt, with the two scores of the metric that decided."""
     got = exported(whole_dir, tmp_path / "out", "trl-preference")
-    ledger = Ledger(whole_dir / "ledger.sqlite", readonly=True)
-    wanted = []
-    for story in ledger.stories():
-        last = story.sample.decisions[-1]
-        lost = next(name for name in last.candidates if name != last.kept)
-        scores = [story.sample.scores[name]["r-ifd"].value for name in (last.kept, lost)]
-        wanted.append((story.sample.current.pair.response, story.sample.version(lost).pair.response, *scores))
-    ledger.close()
+    with Ledger.reading(whole_dir / "ledger.sqlite") as ledger:
+        wanted = []
+        for history in ledger.samples.histories():
+            last = history.sample.decisions[-1]
+            lost = next(name for name in last.candidates if name != last.kept)
+            scores = [history.sample.scores[name]["r-ifd"].value for name in (last.kept, lost)]
+            wanted.append((history.sample.current.pair.response, history.sample.version(lost).pair.response, *scores))
     found = [
         (row["chosen"][0]["content"], row["rejected"][0]["content"], row["chosen_score"], row["rejected_score"])
         for row in got

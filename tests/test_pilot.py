@@ -15,7 +15,8 @@ from rt_framework.data.source import Draw, Source, open_source
 from rt_framework.events import RunStarted, SampleFinished
 from rt_framework.jobs.piloting import Stopwatch, forecast, pilot
 from rt_framework.kit.estimates import Estimate, Moments, _t, share
-from rt_framework.ledger.ledger import Ledger, Story
+from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.samples import SampleHistory
 from rt_framework.model import Reply, Sample, Usage, Version
 from rt_framework.plugin.host import Host
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
@@ -212,37 +213,36 @@ POPULATION, COUNT, SEEDS = 400, 60, 200
 def synthetic(tmp_path_factory):
     """A ledger of a whole job: skewed costs, a third of the samples rewritten, a tenth dropped."""
     draw = random.Random(7)
-    ledger = Ledger(tmp_path_factory.mktemp("synthetic") / "ledger.sqlite")
+    with Ledger.writing(tmp_path_factory.mktemp("synthetic") / "ledger.sqlite") as ledger:
 
-    async def one(number: int) -> Story:
-        old = pair(number)
-        cost = round(draw.lognormvariate(13, 0.6))
-        sample = Sample(f"{old.hash[:16]}-0", number, (Version("original", old),))
-        outcome = draw.choices(("rewritten", "original", "dropped"), (3, 6, 1))[0]
-        story = Story(sample, outcome, None)
-        asked = evolve(request(number), pair_hash=old.hash)
-        attempt = await ledger.intend(old.hash, "teacher", asked, 2 * cost)
-        await ledger.answered(attempt, old.hash, Reply("", usage=Usage(1, 1), nano_dollars=cost))
-        await ledger.record(story)
-        return story
+        async def one(number: int) -> SampleHistory:
+            old = pair(number)
+            cost = round(draw.lognormvariate(13, 0.6))
+            sample = Sample(f"{old.hash[:16]}-0", number, (Version("original", old),))
+            outcome = draw.choices(("rewritten", "original", "dropped"), (3, 6, 1))[0]
+            history = SampleHistory(sample, outcome, None)
+            asked = evolve(request(number), pair_hash=old.hash)
+            attempt = await ledger.attempts.intend(old.hash, "teacher", asked, 2 * cost)
+            await ledger.attempts.answered(attempt, old.hash, Reply("", usage=Usage(1, 1), nano_dollars=cost))
+            await ledger.samples.record(history)
+            return history
 
-    async def all_() -> list[Story]:
-        return list(await asyncio.gather(*(one(number) for number in range(POPULATION))))
+        async def all_() -> list[SampleHistory]:
+            return list(await asyncio.gather(*(one(number) for number in range(POPULATION))))
 
-    stories = asyncio.run(all_())
-    yield ledger, stories
-    ledger.close()
+        histories = asyncio.run(all_())
+        yield ledger, histories
 
 
 def test_intervals_hold_the_truth(synthetic):
     """Cost and both shares, in at least nine of ten draws; and they are not so wide as to say nothing."""
-    ledger, stories = synthetic
-    cost = ledger.spent()
-    rewritten = sum(story.outcome == "rewritten" for story in stories) / POPULATION
-    kept = sum(story.outcome != "dropped" for story in stories) / POPULATION
+    ledger, histories = synthetic
+    cost = ledger.costs.spent()
+    rewritten = sum(history.outcome == "rewritten" for history in histories) / POPULATION
+    kept = sum(history.outcome != "dropped" for history in histories) / POPULATION
     held = [0, 0, 0]
     for seed in range(SEEDS):
-        order = sorted(stories, key=lambda story: hash_of(seed, story))
+        order = sorted(histories, key=lambda history: hash_of(seed, history))
         found = forecast(ledger, order[:COUNT], POPULATION)
         truths = ((found.cost, cost), (found.rewritten, rewritten), (found.kept, kept))
         for place, (estimate, truth) in enumerate(truths):
@@ -255,19 +255,19 @@ def test_intervals_hold_the_truth(synthetic):
 
 def test_the_whole_is_never_less_than_what_was_paid(synthetic):
     """The dearest sample and a cheap one: the interval is wide, and its lower end is what the two cost."""
-    ledger, stories = synthetic
-    costs = {story.sample.id: ledger.cost_of([story.sample.original.pair.hash]) for story in stories}
-    order = sorted(stories, key=lambda story: costs[story.sample.id])
+    ledger, histories = synthetic
+    costs = {history.sample.id: ledger.costs.about([history.sample.original.pair.hash]) for history in histories}
+    order = sorted(histories, key=lambda history: costs[history.sample.id])
     two = [order[0], order[-1]]
-    assert forecast(ledger, two, POPULATION).cost.low == sum(costs[story.sample.id] for story in two)
+    assert forecast(ledger, two, POPULATION).cost.low == sum(costs[history.sample.id] for history in two)
 
 
-def hash_of(seed: int, story: Story) -> str:
+def hash_of(seed: int, history: SampleHistory) -> str:
     """Where the source's draw puts a sample, from what it takes in."""
     from rt_framework.data.source import _place
 
-    assert story.sample in Draw(seed, _place(seed, story.sample))
-    return _place(seed, story.sample)
+    assert history.sample in Draw(seed, _place(seed, history.sample))
+    return _place(seed, history.sample)
 
 
 def test_the_t_quantile_is_the_tables():

@@ -348,7 +348,7 @@ def test_a_run_that_stops_inside_a_barrier_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("RT_TEST_BREAK", "1")
     with pytest.raises(PluginError, match=r"stage '3\. odd-set late' failed: RuntimeError: the barrier broke"):
         go(config, tmp_path / "run")
-    ledger = Ledger(tmp_path / "run/ledger.sqlite", readonly=True)
+    ledger = Ledger.reading(tmp_path / "run/ledger.sqlite")
     summary = summarise(ledger, Progress())
     ledger.close()
     assert summary.outcomes == {"rewritten": 0, "original": 0, "dropped": 1, "failed": 0}

@@ -44,7 +44,7 @@ def two():
 
 async def losses_of(student, path, executor, **options):
     """The losses of all spans by a student under an executor."""
-    ledger = Ledger(path)
+    ledger = Ledger.writing(path)
     losses = Losses(student.fingerprint, executor, ledger, options.get("batch_tokens", 64))
     try:
         return await losses.of(SPANS)

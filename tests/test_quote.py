@@ -279,9 +279,8 @@ def test_a_dry_run_reaches_no_server_and_shows_three_prompts(cli, tmp_path):
 
         assert cli("run", config).code == 0
         assert len(server.received) == 10
-        ledger = Ledger(tmp_path / "runs" / "job" / "ledger.sqlite", readonly=True)
-        spent = ledger.spent() / 1e9
-        ledger.close()
+        with Ledger.reading(tmp_path / "runs" / "job" / "ledger.sqlite") as ledger:
+            spent = ledger.costs.spent() / 1e9
         low, high = (float(text) for text in done.words.split(" cost $")[1].split(" low:")[0].split(" $"))
         assert 0 < low <= spent <= high
 

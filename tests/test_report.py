@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rt_framework.ledger import Ledger, Story
+from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Pair, Range, Sample, Score, Version
 from rt_framework.report import write_report
 from rt_framework.report.controls import length_matched, random_like
@@ -121,7 +121,7 @@ def test_close_calls_are_told_from_clear_ones(tmp_path: Path) -> None:
         chosen = Decision("by-ifd", ("original", "response"), "response", "")
         passed = Decision("gate", ("response",), "response", "")
         decisions = (chosen, passed) if outcome == "rewritten" else (chosen,)
-        return doubts.about(Story(Sample("x-0", 0, versions, "response", decisions, (), scores), outcome, None))
+        return doubts.about(SampleHistory(Sample("x-0", 0, versions, "response", decisions, (), scores), outcome, None))
 
     assert decided(0.5, 0.6) == []
     assert decided(0.5, 0.50005) == ["by-ifd"]
@@ -129,7 +129,7 @@ def test_close_calls_are_told_from_clear_ones(tmp_path: Path) -> None:
     assert decided(0.5, 1.00005, "dropped") == ["gate"]
     assert decided(0.5, 0.99995, "dropped") == [], "the gate would have let it pass: another stage dropped it"
     assert decided(0.5, 0.99995, "failed") == [], "the gate was never reached"
-    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger = Ledger.writing(tmp_path / "ledger.sqlite")
     noises = []
     for student in ("hf 12ab bfloat16", "hf 12ab float32"):
         asyncio.run(ledger.set_meta("frozen", {"student": student}))
@@ -162,8 +162,8 @@ def test_texts_are_fit_for_a_page() -> None:
 
 def test_reasons_that_differ_in_numbers_only_are_one() -> None:
     """Bounds stay, values go."""
-    told = (Story(Sample("x-0", 0, ()), "dropped", f"rank {n} by ifd is not < 1") for n in (3, 47.5))
-    assert len({why(story) for story in told}) == 1
+    told = (SampleHistory(Sample("x-0", 0, ()), "dropped", f"rank {n} by ifd is not < 1") for n in (3, 47.5))
+    assert len({why(history) for history in told}) == 1
 
 
 # --- what it shows ----------------------------------------------------------------------------

@@ -174,9 +174,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(answers, uncrashed, tmp
     assert not committed & set(again)
     assert set(before) | set(again) == set(questions)
     assert f"teacher calls under way when the last run was killed: {len(doubtful)}." in out
-    ledger = Ledger(run_dir / "ledger.sqlite", readonly=True)
-    assert sorted((key,) for key in ledger.unknown_calls()) == doubtful
-    ledger.close()
+    with Ledger.reading(run_dir / "ledger.sqlite") as ledger:
+        assert sorted((key,) for key in ledger.calls.unknown()) == doubtful
     assert 1 <= len(doubtful) <= 4
     assert [line["row"] for line in side(run_dir)] == list(range(COUNT))
 

@@ -101,7 +101,7 @@ async def test_scores_do_not_depend_on_the_order_of_arrival(ledger, tmp_path):
     """Any order, alone or together, in small batches or large: the same numbers."""
     first = dict(zip(PAIRS, await scores(ledger, PAIRS, BOTH), strict=True))
     mixed = random.Random(1).sample(PAIRS, len(PAIRS))
-    other = Ledger(tmp_path / "other.sqlite")
+    other = Ledger.writing(tmp_path / "other.sqlite")
     async with scoring(other, batch_tokens=60) as chain:
         for one in mixed:
             assert (await chain.score([one], BOTH))[0] == first[one]
@@ -312,7 +312,7 @@ async def test_a_batch_is_committed_before_the_next_is_done(ledger):
         def score(self, batch):
             if self.forward_passes == 1:
                 deadline = time.monotonic() + 10
-                with closing(sqlite3.connect(ledger.path)) as db:
+                with closing(sqlite3.connect(ledger.database.path)) as db:
                     while not self.known and time.monotonic() < deadline:
                         (self.known,) = db.execute("SELECT COUNT(*) FROM losses").fetchone()
             return super().score(batch)

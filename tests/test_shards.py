@@ -247,6 +247,5 @@ def test_a_merge_that_was_killed_is_done_again(rt, tmp_path, monkeypatch):
             assert "give 'rt merge' again" in the_error(rt("run", "job.yaml", "--run-dir", "merged"))
     assert merge(host, config, tmp_path / "merged", shards).total == 30
     assert (tmp_path / "merged/kept.json").exists()
-    ledger = Ledger(tmp_path / "merged/ledger.sqlite", readonly=True)
-    assert ledger.meta("merged") == [str(path) for path in shards]
-    ledger.close()
+    with Ledger.reading(tmp_path / "merged/ledger.sqlite") as ledger:
+        assert ledger.meta("merged") == [str(path) for path in shards]

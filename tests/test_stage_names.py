@@ -68,10 +68,10 @@ FORMS = {
 
 def found(run_dir: Path):
     """The preferences of a finished run, and its close calls where scores that differ by a tenth count as equal."""
-    ledger = Ledger(run_dir / "ledger.sqlite", readonly=True)
+    ledger = Ledger.reading(run_dir / "ledger.sqlite")
     doubts = evolve(Doubts.of(ledger), noise=0.1)
     pairs = list(preferences(ledger))
-    close = [name for story in ledger.stories() for name in doubts.about(story)]
+    close = [name for history in ledger.samples.histories() for name in doubts.about(history)]
     ledger.close()
     return pairs, close
 
@@ -140,7 +140,7 @@ def test_a_choice_that_occurs_again_is_a_stage_of_its_own(tmp_path):
     assert twice == [["choose-highest", "choose-highest-2"]] * 12
     pairs, _ = found(tmp_path / "run")
     assert {pair.stage for pair in pairs} == {"choose-highest"}, "the second one is between two prompts"
-    ledger = Ledger(tmp_path / "run" / "ledger.sqlite", readonly=True)
+    ledger = Ledger.reading(tmp_path / "run" / "ledger.sqlite")
     survey = survey_of(ledger)
     ledger.close()
     assert survey.stages == ("input", "choose highest ifd", "choose highest ifd (2)", "end")

@@ -126,7 +126,7 @@ async def test_the_intent_is_on_disk_before_the_request_leaves(ledger):
     found = []
 
     def look(request):
-        db = sqlite3.connect(f"{ledger.path.as_uri()}?mode=ro", uri=True)
+        db = sqlite3.connect(f"{ledger.database.path.as_uri()}?mode=ro", uri=True)
         found.append(db.execute("SELECT state, reply FROM attempts JOIN calls ON call = key").fetchall())
         db.close()
         return "fine"
@@ -142,7 +142,7 @@ async def test_the_answer_is_on_disk_before_it_is_parsed(ledger):
 
     class Looking(Rewriting):
         def parse(self, pair, request, reply):
-            found.append(ledger.reply(call_key("scripted", request)))
+            found.append(ledger.calls.reply(call_key("scripted", request)))
             raise RuntimeError("the parser broke")
 
     teacher = ScriptedTeacher(lambda request: "fine")
@@ -198,7 +198,7 @@ async def test_one_who_stops_waiting_takes_no_answer_from_the_others(ledger):
         gate.set()
         assert (await patient).pair.response == "fine"
     assert len(teacher.requests) == 1
-    assert ledger.attempt_counts() == {("answered", ""): 1}
+    assert ledger.attempts.counts() == {("answered", ""): 1}
 
 
 async def test_calls_are_concurrent_up_to_the_limit(ledger):
@@ -323,7 +323,7 @@ async def test_an_unusable_answer_is_asked_for_otherwise(kind, ledger):
     assert first.sampling != second.sampling
     assert made.pair.response == "better"
     assert made.call == call_key("scripted", second) != call_key("scripted", first)
-    assert ledger.reply(call_key("scripted", first)).text == f"bad {kind.name}"
+    assert ledger.calls.reply(call_key("scripted", first)).text == f"bad {kind.name}"
 
 
 @pytest.mark.parametrize("kind", CHANGE, ids=lambda kind: kind.name)
@@ -386,8 +386,8 @@ async def test_a_teacher_that_raises_anything_is_a_plugin_bug(ledger):
     async with asking(Broken(broken), ledger, budget_usd=1.0) as chain:
         failure = await ask(chain)
     assert (failure.kind, failure.reason) == ("plugin_bug", "ZeroDivisionError: division by zero")
-    assert ledger.attempt_counts() == {("failed", "plugin_bug"): 1}
-    assert ledger.spent() == 100
+    assert ledger.attempts.counts() == {("failed", "plugin_bug"): 1}
+    assert ledger.costs.spent() == 100
 
 
 async def test_a_teacher_that_cannot_work_at_all_stops_the_run(ledger):
@@ -399,7 +399,7 @@ async def test_a_teacher_that_cannot_work_at_all_stops_the_run(ledger):
     async with asking(ScriptedTeacher(gone), ledger) as chain:
         with pytest.raises(DataError, match="cannot read the answers"):
             await ask(chain)
-    assert ledger.attempt_counts() == {("failed", "plugin_bug"): 1}
+    assert ledger.attempts.counts() == {("failed", "plugin_bug"): 1}
 
 
 # --- money ------------------------------------------------------------------------------------
@@ -418,10 +418,10 @@ async def test_the_budget_is_never_exceeded(ledger):
     # After 16 calls 40 are left, and the next one may cost 100.
     made = [result for result in results if isinstance(result, Version)]
     assert len(made) == len(teacher.requests) == 16
-    assert ledger.spent() == 16 * 60
+    assert ledger.costs.spent() == 16 * 60
     stopped = [result for result in results if not isinstance(result, Version)]
     assert all(isinstance(error, BudgetReached) and error.exit_code == 6 for error in stopped)
-    assert ledger.attempt_counts() == {("answered", ""): 16}
+    assert ledger.attempts.counts() == {("answered", ""): 16}
 
 
 async def test_what_is_under_way_never_exceeds_the_budget(ledger):
@@ -431,14 +431,14 @@ async def test_what_is_under_way_never_exceeds_the_budget(ledger):
     class Watching(Priced):
         async def complete(self, request):
             nonlocal worst
-            worst = max(worst, ledger.spent())
+            worst = max(worst, ledger.costs.spent())
             await asyncio.sleep(0.005)
             return await super().complete(request)
 
     async with asking(Watching(lambda request: Reply("fine", nano_dollars=100)), ledger, budget_usd=550e-9) as chain:
         await asyncio.gather(*(ask(chain, number) for number in range(20)), return_exceptions=True)
     assert worst <= 550
-    assert ledger.spent() == 500
+    assert ledger.costs.spent() == 500
 
 
 async def test_a_larger_budget_goes_on(ledger):
@@ -451,7 +451,7 @@ async def test_a_larger_budget_goes_on(ledger):
             assert all("larger limits.budget_usd" in str(error) for error in stopped)
             assert bool(stopped) is (budget < 300e-9)
         assert len(teacher.requests) == asked
-    assert ledger.spent() == 400
+    assert ledger.costs.spent() == 400
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
@@ -459,8 +459,8 @@ async def test_failed_attempts_are_charged_as_they_may_be_billed(kind, ledger):
     """All that was reserved where the provider may bill for it, nothing where it does not."""
     async with asking(Priced(failing(kind.name, 10**9)), ledger, attempts=1, answers=1, budget_usd=1.0) as chain:
         await asyncio.gather(ask(chain), return_exceptions=True)
-        assert chain.spent == ledger.spent()
-    assert ledger.spent() == (0 if kind.billed == "no" else 100)
+        assert chain.spent == ledger.costs.spent()
+    assert ledger.costs.spent() == (0 if kind.billed == "no" else 100)
 
 
 async def test_a_budget_needs_prices(ledger):
@@ -471,20 +471,20 @@ async def test_a_budget_needs_prices(ledger):
             async with asking(teacher, ledger, budget_usd=1.0):
                 pytest.fail("began without a price")
         assert teacher.requests == []
-        assert ledger.attempt_counts() == {}
+        assert ledger.attempts.counts() == {}
     async with asking(teacher, ledger) as chain:
         assert isinstance(await ask(chain), Version)
 
 
 async def test_a_run_that_dies_in_a_call_leaves_it_listed_and_charged(tmp_path):
     """The next process lists it, charges it in full, and asks again."""
-    first = Ledger(tmp_path / "ledger.sqlite")
-    started = asyncio.Event()
+    with Ledger.writing(tmp_path / "ledger.sqlite") as first:
+        started = asyncio.Event()
 
-    class Hanging(Priced):
-        async def complete(self, request):
-            started.set()
-            await asyncio.Event().wait()
+        class Hanging(Priced):
+            async def complete(self, request):
+                started.set()
+                await asyncio.Event().wait()
 
     async with asking(Hanging(lambda request: ""), first, budget_usd=1.0) as chain:
         waiting = asyncio.create_task(ask(chain))
@@ -493,14 +493,13 @@ async def test_a_run_that_dies_in_a_call_leaves_it_listed_and_charged(tmp_path):
             task.cancel()
     first.close()
 
-    second = Ledger(tmp_path / "ledger.sqlite")
-    assert await second.settle_interrupted() == 1
-    teacher = costing(60)
-    async with asking(teacher, second, budget_usd=1.0) as chain:
-        version = await ask(chain)
-        assert second.unknown_calls() == [version.call]
-        assert second.spent() == chain.spent == 160
-    second.close()
+    with Ledger.writing(tmp_path / "ledger.sqlite") as second:
+        assert await second.attempts.settle_interrupted() == 1
+        teacher = costing(60)
+        async with asking(teacher, second, budget_usd=1.0) as chain:
+            version = await ask(chain)
+            assert second.calls.unknown() == [version.call]
+            assert second.costs.spent() == chain.spent == 160
 
 
 # --- a local model ----------------------------------------------------------------------------
@@ -543,7 +542,7 @@ async def test_a_batch_that_fails_is_tried_again_so_many_times(ledger):
     async with asking(teacher, ledger, attempts=2) as chain:
         failures = await asyncio.gather(*(ask(chain, number) for number in range(4)))
     assert {failure.kind for failure in failures} == {"overloaded"}
-    assert ledger.attempt_counts() == {("failed", "overloaded"): 8}
+    assert ledger.attempts.counts() == {("failed", "overloaded"): 8}
 
 
 async def test_connections_are_closed_at_the_end(ledger):

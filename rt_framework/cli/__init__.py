@@ -33,7 +33,7 @@ _COMMANDS = {
     "export": "Write the result of a run in another format.",
     "status": "Show counts, cost and failures of a run.",
     "report": "Show a run as one HTML page.",
-    "explain": "Tell one sample's whole story.",
+    "explain": "Show one sample's whole history.",
     "plugins": "List what is installed, or show one part.",
     "doctor": "Say what works here and what is wrong.",
     "init": "Write a commented config to start from.",

@@ -11,7 +11,7 @@ import click
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.argument("sample")
 def command(run_dir: Path, sample: str) -> None:
-    """Tell the whole story of SAMPLE: its row number (from 0), its id, or the beginning of its id.
+    """Show the whole history of SAMPLE: its row number (from 0), its id, or the beginning of its id.
 
     Digits alone are a row number, unless there are 16 or more of them: so many an id begins with.
     """
@@ -20,15 +20,12 @@ def command(run_dir: Path, sample: str) -> None:
     from rt_framework.rundir import look
     from rt_framework.terminal import tell
 
-    ledger = look(run_dir)
-    try:
+    with look(run_dir) as ledger:
         # The argument may hold lone surrogates, which stand for bytes that are no text.
-        found = ledger.find_sample(sample.encode("utf-8", "replace").decode())
+        found = ledger.samples.find(sample.encode("utf-8", "replace").decode())
         if not found and is_row(sample):
             raise DataError(f"{run_dir}: row {sample} (from 0) is not among the samples of the last run")
         if len(found) != 1:
             what = "no sample matches" if not found else f"{len(found)} samples match"
             raise DataError(f"{run_dir}: {what} '{sample}'; give an id or a row number")
         tell(ledger, found[0])
-    finally:
-        ledger.close()

@@ -21,7 +21,8 @@ def command(run_dir: Path, watch: bool) -> None:
     """Show what the run in RUN_DIR did so far: outcomes, cost, failures, scores. May be called while it runs."""
     from rt_framework.rundir import look
 
-    look(run_dir).close()  # a path that is no run directory raises before anything is shown
+    with look(run_dir):  # a path that is no run directory raises before anything is shown
+        pass
     if watch and _watch(run_dir):
         return
     _show(run_dir)
@@ -63,28 +64,25 @@ def _show(run_dir: Path) -> None:
     """Print the summary of the run directory, from its ledger."""
     from rt_framework.events import Progress
     from rt_framework.kit.places import in_words
-    from rt_framework.ledger import BatchTable
     from rt_framework.rundir import look, summarise
     from rt_framework.terminal import line, money, stdout, summary_tables, table
 
-    ledger, console = look(run_dir), stdout()
-    try:
+    console = stdout()
+    with look(run_dir) as ledger:
         for made in summary_tables(summarise(ledger, Progress())):
             console.print(made)
         places = ledger.meta("places")
         if places:
             console.print(line(f"teacher asked at: {in_words(places)}"))
-        attempts = [(state, kind, count) for (state, kind), count in ledger.attempt_counts().items()]
+        attempts = [(state, kind, count) for (state, kind), count in ledger.attempts.counts().items()]
         if attempts:
             console.print(table("Teacher requests", ("state", "kind", "count"), attempts, (2,)))
-            console.print(line(f"spent: {money(ledger.spent(), priced=not ledger.meta('unpriced'))}"))
-        for batch in BatchTable(ledger).open():
+            console.print(line(f"spent: {money(ledger.costs.spent(), priced=not ledger.meta('unpriced'))}"))
+        for batch in ledger.batches.open():
             name = f"batch {batch.name}" if batch.name else "a batch that was perhaps not submitted"
             since = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
             console.print(
                 line(f"{name}: {len(batch.questions)} questions since {since}; 'rt run' collects the answers")
             )
-        for key in ledger.unknown_calls():
+        for key in ledger.calls.unknown():
             console.print(line(f"call {key} was under way when the run was killed; it may have been billed"))
-    finally:
-        ledger.close()

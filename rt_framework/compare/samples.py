@@ -21,7 +21,7 @@ from rt_framework.jobs.selecting import read_scores
 from rt_framework.kit.estimates import Estimate, Moments
 from rt_framework.kit.refusals import refuses
 from rt_framework.kit.spread import Spread, auc, repeats
-from rt_framework.ledger import KEPT, WAITING, original_scores
+from rt_framework.ledger import KEPT, WAITING
 from rt_framework.model import Pair, digest
 from rt_framework.plugin import Host
 from rt_framework.rundir import LEDGER, look
@@ -89,12 +89,9 @@ def lent(side: Side, run: Side) -> Side:
         return side
 
     def rows() -> Iterator[ComparedSample]:
-        ledger = look(run.path)
-        try:
+        with look(run.path) as ledger:
             for row in side.rows():
-                yield evolve(row, scores=original_scores(ledger, row.id))
-        finally:
-            ledger.close()
+                yield evolve(row, scores=ledger.samples.original_scores(row.id))
 
     if not any(row.scores for row in rows()):
         return side
@@ -103,19 +100,16 @@ def lent(side: Side, run: Side) -> Side:
 
 def _run_side(path: Path) -> Side:
     def rows() -> Iterator[ComparedSample]:
-        ledger = look(path)
-        try:
-            for story in ledger.stories():
-                if story.outcome == WAITING:
-                    raise DataError(f"{path}: row {story.sample.row} is not at its end; finish the run first")
-                if story.outcome in KEPT:
-                    sample = story.sample
+        with look(path) as ledger:
+            for history in ledger.samples.histories():
+                if history.outcome == WAITING:
+                    raise DataError(f"{path}: row {history.sample.row} is not at its end; finish the run first")
+                if history.outcome in KEPT:
+                    sample = history.sample
                     scores = sample.scores.get(sample.kept, {})
                     yield ComparedSample(
                         sample.id, sample.current.pair, {name: one.value for name, one in scores.items()}
                     )
-        finally:
-            ledger.close()
 
     if next(rows(), None) is None:
         raise DataError(f"{path}: a run directory in which no sample was kept")
@@ -126,11 +120,8 @@ def _facts(run_dir: Path) -> Mapping[str, Any] | None:
     """Return the student and scoring rules behind the scores of a directory, if they can be known."""
     if not (run_dir / LEDGER).is_file():
         return None
-    ledger = look(run_dir)
-    try:
+    with look(run_dir) as ledger:
         frozen_facts = ledger.meta("frozen") or {}
-    finally:
-        ledger.close()
     found = {key: frozen_facts[key] for key in ("student", "scoring") if key in frozen_facts}
     return found or None
 

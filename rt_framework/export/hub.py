@@ -16,7 +16,7 @@ from rt_framework.errors import ConfigError
 from rt_framework.export.card import Part, card
 from rt_framework.export.packs import Readable, export_folder, replacements
 from rt_framework.kit.compact import CompactStrings, LazySequence
-from rt_framework.ledger import KEPT, Ledger, queries
+from rt_framework.ledger import KEPT, Ledger
 from rt_framework.model import Record, Score, Scored, Version
 from rt_framework.plugin import Host
 from rt_framework.protocols import DatasetSelector, Format
@@ -110,7 +110,7 @@ class _Pool:
     @classmethod
     def of(cls, ledger: Ledger) -> _Pool:
         ids, kept = CompactStrings(), bytearray()
-        for sample_id, outcome in queries.outcomes(ledger):
+        for sample_id, outcome, *_ in ledger.samples.outcomes():
             ids.append(sample_id)
             kept.append(outcome in KEPT)
         return cls(ledger, ids, kept)
@@ -124,7 +124,7 @@ class _Pool:
         return Scored(self.ids[at], at, lambda: self._version(at), {"kept": Score(float(self.kept[at]))})
 
     def _version(self, at: int) -> Version:
-        story = self.ledger.story(self.ids[at])
-        assert story is not None
+        history = self.ledger.samples.history(self.ids[at])
+        assert history is not None
         # A control is the data as it came in; only a kept sample is measured in its kept version, to match its length.
-        return story.sample.current if self.kept[at] else story.sample.original
+        return history.sample.current if self.kept[at] else history.sample.original

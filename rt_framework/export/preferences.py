@@ -45,9 +45,9 @@ class Preferences:
     """Number of comparisons that give no preference, by reason; complete when all preferences were read."""
 
     def __iter__(self) -> Iterator[Preference]:
-        for story in self.ledger.stories():
-            if story.outcome in KEPT:
-                yield from self._of(story.sample)
+        for history in self.ledger.samples.histories():
+            if history.outcome in KEPT:
+                yield from self._of(history.sample)
 
     def _of(self, sample: Sample) -> Iterator[Preference]:
         won = [decision for decision in sample.decisions if decision.kept == sample.kept]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rt_framework.config import Config, Shard
 from rt_framework.data import Destination, claim
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Progress, Summary
-from rt_framework.ledger import Ledger, join_ledgers, queries
+from rt_framework.ledger import Ledger, join_ledgers
 from rt_framework.pipeline import Opened, ScoringRules, open_job, reflection_facts
 from rt_framework.plugin import Host
 from rt_framework.protocols import Student, Teacher
@@ -80,7 +80,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         parts = _checked([_part(path, ledger) for path, ledger in zip(shards, ledgers, strict=True)])
         for part in parts:
             _check_job(part, config, facts)
-        ended = sum(1 for ledger in ledgers for _ in queries.ends(ledger))
+        ended = sum(1 for ledger in ledgers for _ in ledger.samples.outcomes())
         if ended != total:
             raise DataError(f"{ended} of {total} samples have come to their end: finish the shards first")
         with alone(out):
@@ -181,7 +181,7 @@ def _join(out: Path, parts: Sequence[_Part]) -> None:
     """
     merged = [str(part.path.resolve()) for part in parts]
     if (out / LEDGER).exists():
-        with closing(Ledger(out / LEDGER, readonly=True)) as there:
+        with Ledger.reading(out / LEDGER) as there:
             if there.meta("merged") != merged:
                 raise DataError(f"{out}: holds another run; merge into a new directory")
         return

@@ -14,7 +14,7 @@ from rt_framework.events import Progress, RunStarted, SampleFinished, Summary
 from rt_framework.hookspecs import hookimpl
 from rt_framework.jobs.running import RunMode, claimed_job, run
 from rt_framework.kit.estimates import Estimate, Moments, share
-from rt_framework.ledger import KEPT, Ledger, Story
+from rt_framework.ledger import KEPT, Ledger, SampleHistory
 from rt_framework.pipeline import goes_in_batches
 from rt_framework.plugin import Host
 from rt_framework.rundir import look
@@ -114,32 +114,29 @@ async def pilot(
     summary = await run(host, config, run_dir, watchers, manner)
     teacher = None if config.teacher is None else job.make.spec("teachers", config.teacher)
     barrier = any(step.barrier for step in job.steps)
-    ledger = look(run_dir)
-    try:
-        found = forecast(ledger, ledger.stories(), population, is_priced(teacher))
+    with look(run_dir) as ledger:
+        found = forecast(ledger, ledger.samples.histories(), population, is_priced(teacher))
         told = None
         # Answers from a batch API arrive when the provider chooses, so they have no pace.
         if not barrier and not goes_in_batches(teacher) and not _was_known(summary.progress):
             told = watch.seconds(population, config.limits.at_once(batched=False))
         return summary, evolve(found, seconds=told, first=watch.first or 0.0)
-    finally:
-        ledger.close()
 
 
-def forecast(ledger: Ledger, stories: Iterable[Story], population: int, priced: bool = True) -> Forecast:
+def forecast(ledger: Ledger, histories: Iterable[SampleHistory], population: int, priced: bool = True) -> Forecast:
     """Extrapolate from some samples to all, without the time, which is not in the ledger.
 
     Args:
         ledger: holds the cost of the samples.
-        stories: the samples, at least one, drawn at random without replacement.
+        histories: the samples, at least one, drawn at random without replacement.
         population: number of rows in all.
         priced: whether the costs in the ledger are real prices.
     """
     costs, rewritten, kept = Moments(), 0, 0
-    for story in stories:
-        costs.add(own_cost(ledger, story))
-        rewritten += story.outcome == "rewritten"
-        kept += story.outcome in KEPT
+    for history in histories:
+        costs.add(own_cost(ledger, history))
+        rewritten += history.outcome == "rewritten"
+        kept += history.outcome in KEPT
     mean = costs.interval(population) if priced else None
     total = None if mean is None else mean.times(population, least=costs.count * costs.mean)
     return Forecast(
@@ -148,14 +145,14 @@ def forecast(ledger: Ledger, stories: Iterable[Story], population: int, priced: 
         rewritten=share(rewritten, costs.count, population),
         kept=share(kept, costs.count, population),
         cost=total,
-        budget=None if total is None else round(total.high) + ledger.dearest(),
+        budget=None if total is None else round(total.high) + ledger.costs.largest_reservation(),
     )
 
 
-def own_cost(ledger: Ledger, story: Story) -> int:
+def own_cost(ledger: Ledger, history: SampleHistory) -> int:
     """Return the nano-dollars paid for a sample's questions: 0 for a repeated row, since the first one paid for it."""
-    _, _, occurrence = story.sample.id.rpartition("-")
-    return 0 if occurrence != "0" else ledger.cost_of(version.pair.hash for version in story.sample.versions)
+    _, _, occurrence = history.sample.id.rpartition("-")
+    return 0 if occurrence != "0" else ledger.costs.about(version.pair.hash for version in history.sample.versions)
 
 
 def _was_known(progress: Progress) -> bool:

@@ -120,11 +120,8 @@ def _looking(run_dir: Path) -> Iterator[Ledger | None]:
         check_run(run_dir)
         yield None
         return
-    ledger = look(run_dir)
-    try:
+    with look(run_dir) as ledger:
         yield ledger
-    finally:
-        ledger.close()
 
 
 class _Counting:
@@ -134,7 +131,7 @@ class _Counting:
         self, teacher: Teacher, steps: Sequence[Step], limits: Limits, exhaustive: bool, ledger: Ledger | None
     ) -> None:
         held = limits.on_ambiguous == "hold" and ledger is not None
-        known = Known(ledger, teacher, frozenset(ledger.doubtful_calls() if held and ledger else ()))
+        known = Known(ledger, teacher, frozenset(ledger.calls.doubtful() if held and ledger else ()))
         self._teacher = teacher
         self._ledger = ledger
         self._foresight = Foresight(known, steps, limits.answers, exhaustive)
@@ -163,7 +160,7 @@ class _Counting:
             prompt_tokens=prompts,
             answer_tokens=answers,
             cost=cost if is_priced(self._teacher) else None,
-            spent=0 if self._ledger is None else self._ledger.spent(),
+            spent=0 if self._ledger is None else self._ledger.costs.spent(),
             prompts=tuple(self._prompts),
         )
 

@@ -16,7 +16,7 @@ from rt_framework.data import Source
 from rt_framework.errors import DataError, RtError
 from rt_framework.events import Summary
 from rt_framework.kit.places import in_words
-from rt_framework.ledger import LONGEST_BATCH, BatchTable
+from rt_framework.ledger import LONGEST_BATCH
 from rt_framework.pipeline import (
     PROBE,
     Chains,
@@ -141,10 +141,10 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
         await session.ledger.set_meta("stages", stage_facts(job.steps))
         if teacher is not None and mode.ask:
             await remember_prices(session.ledger, teacher.teacher)
-        withdrawn = await session.ledger.withdraw(mode.retry)
+        withdrawn = await session.ledger.calls.withdraw(mode.retry)
         if "batch_lost" in mode.retry:
-            withdrawn += await BatchTable(session.ledger).give_up_lost(time.time() - LONGEST_BATCH)
-        await session.ledger.forget_samples()
+            withdrawn += await session.ledger.batches.give_up_lost(time.time() - LONGEST_BATCH)
+        await session.ledger.samples.forget()
         taken_up = _taken_up(interrupted, config.limits.on_ambiguous, withdrawn, mode)
         await session.begin(run_dir, (*_notes(config, job.source, facts.get("place")), *taken_up), config)
         batched = teacher is not None and goes_in_batches(teacher.teacher)

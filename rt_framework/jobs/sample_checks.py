@@ -100,8 +100,7 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
     for sample in source.samples():
         total, letters = total + 1, letters + _letters(sample.original.pair)
     pairs = [sample.original.pair for sample in source.drawing(count, seed).samples()]
-    with tempfile.TemporaryDirectory(prefix="rt-doctor-") as place:
-        ledger = Ledger(Path(place) / LEDGER)
+    with tempfile.TemporaryDirectory(prefix="rt-doctor-") as place, Ledger.writing(Path(place) / LEDGER) as ledger:
         side = student_side(make, student, config, ledger)
         try:
             await side.scoring.check(PROBE, METRICS)
@@ -113,7 +112,6 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
             path = BatchLimits.of(side.student).path
         finally:
             await side.close()
-            ledger.close()
     return Looked(
         framing=framing,
         total=total,

@@ -38,7 +38,7 @@ class LazySequence(Sequence[T]):
         return self._make(places)
 
 
-def packed(kind: str, values: Sequence[float]) -> bytes:
+def to_bytes(kind: str, values: Sequence[float]) -> bytes:
     """Return numbers as bytes, little-endian: ``f`` for float32, ``I`` for whole numbers of 32 bits."""
     numbers = array(kind, values)
     if sys.byteorder == "big":
@@ -46,8 +46,8 @@ def packed(kind: str, values: Sequence[float]) -> bytes:
     return numbers.tobytes()
 
 
-def unpacked(kind: str, stored: bytes | None) -> tuple[Any, ...] | None:
-    """Return the numbers that :func:`packed` stored; ``None`` where nothing is stored."""
+def from_bytes(kind: str, stored: bytes | None) -> tuple[Any, ...] | None:
+    """Return the numbers that :func:`to_bytes` made; ``None`` where nothing is stored."""
     if stored is None:
         return None
     numbers = array(kind, stored)

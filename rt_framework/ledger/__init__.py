@@ -1,14 +1,15 @@
 """The ledger of a run directory: every answer and loss that was paid for, and all SQL of the framework."""
 
-from rt_framework.ledger import queries
 from rt_framework.ledger.batches import LONGEST_BATCH, BatchTable, OpenBatch, OpenQuestion
-from rt_framework.ledger.damage import Told, check_ledger, damaged, fault, is_corrupt, reading
-from rt_framework.ledger.ledger import Call, Ledger, Story, is_row
+from rt_framework.ledger.calls import Call
+from rt_framework.ledger.costs import Bill
+from rt_framework.ledger.damage import Told, check_ledger
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.ledger.merge import join_ledgers
-from rt_framework.ledger.queries import KEPT, WAITING, Bill, bills, ending, original_scores, waiting
 from rt_framework.ledger.salvage import Salvaged, salvage_ledger
-from rt_framework.ledger.schema import is_foreign, prepare
-from rt_framework.ledger.seal import HeldFiles, beside
+from rt_framework.ledger.samples import KEPT, WAITING, SampleHistory, is_row
+from rt_framework.ledger.schema import is_foreign
+from rt_framework.ledger.seal import HeldFiles
 
 __all__ = [
     "KEPT",
@@ -22,22 +23,11 @@ __all__ = [
     "OpenBatch",
     "OpenQuestion",
     "Salvaged",
-    "Story",
+    "SampleHistory",
     "Told",
-    "beside",
-    "bills",
     "check_ledger",
-    "damaged",
-    "ending",
-    "fault",
-    "is_corrupt",
     "is_foreign",
     "is_row",
     "join_ledgers",
-    "original_scores",
-    "prepare",
-    "queries",
-    "reading",
     "salvage_ledger",
-    "waiting",
 ]

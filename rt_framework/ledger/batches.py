@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from rt_framework.errors import TeacherError
-from rt_framework.ledger.ledger import Ledger, intent_rows
-from rt_framework.ledger.writer import Statement
+from rt_framework.ledger.attempts import AttemptTable, Intent
+from rt_framework.ledger.database import Database
+from rt_framework.ledger.statements import Statement
 from rt_framework.model import Request
 
 
@@ -48,8 +49,8 @@ OPEN = "state IN ('intent', 'submitted', 'lost')"
 class BatchTable:
     """The provider batches in one ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
     async def begin(
         self, token: str, created: float, teacher: str, questions: Sequence[tuple[str, Request, int]]
@@ -63,13 +64,10 @@ class BatchTable:
             questions: key, request and reserved nano-dollars of each question.
         """
         # Batch and intents are one commit, so that a crash leaves no reserved question without its batch.
-        statements: list[Statement] = [
-            ("INSERT INTO batches (token, created, state) VALUES (?, ?, 'intent')", (token, created))
-        ]
-        for key, request, reserved in questions:
-            statements += intent_rows(key, teacher, request, reserved, token)
-        # After the batch each question has two statements; the second one's row id is the number of its attempt.
-        numbers = (await self._ledger.write(statements))[2::2]
+        batch = Statement("INSERT INTO batches (token, created, state) VALUES (?, ?, 'intent')", (token, created))
+        intents = [Intent.of(key, teacher, request, reserved, token) for key, request, reserved in questions]
+        ids = await self._db.write([batch, *(statement for intent in intents for statement in intent.statements)])
+        numbers = [ids[intent.attempt] for intent in intents]
         asked = zip(numbers, questions, strict=True)
         return OpenBatch(token, created, None, tuple(OpenQuestion(number, *question) for number, question in asked))
 
@@ -78,16 +76,15 @@ class BatchTable:
 
         ``up`` stands for given up.
         """
-        await self._ledger.write(
-            [("UPDATE batches SET state = ?, name = COALESCE(?, name) WHERE token = ?", (state, name, token))]
-        )
+        sql = "UPDATE batches SET state = ?, name = COALESCE(?, name) WHERE token = ?"
+        await self._db.write([Statement(sql, (state, name, token))])
 
     def open(self) -> list[OpenBatch]:
         """Return the batches that were neither collected nor given up, each with its questions that are still open."""
         sql = f"SELECT token, created, name, state = 'lost' FROM batches WHERE {OPEN} ORDER BY created"  # noqa: S608
         return [
             OpenBatch(token, created, name, tuple(self._questions(token)), bool(lost))
-            for token, created, name, lost in list(self._ledger.rows(sql))
+            for token, created, name, lost in list(self._db.rows(sql))
         ]
 
     async def give_up_lost(self, before: float) -> int:
@@ -109,11 +106,11 @@ class BatchTable:
         error = TeacherError("batch_lost", "given up")
         # Charged in full, because the provider may have billed answers that were never received.
         for question in batch.questions:
-            await self._ledger.attempt_failed(question.attempt, error, question.reserved)
+            await AttemptTable(self._db).failed(question.attempt, error, question.reserved)
         await self.is_now(batch.token, "up")
 
     def _questions(self, token: str) -> Iterator[OpenQuestion]:
         columns = "id, call, request, reserved FROM attempts JOIN calls ON key = call"
         sql = f"SELECT {columns} WHERE batch = ? AND state = 'intent' ORDER BY id"
-        for attempt, key, request, reserved in self._ledger.rows(sql, (token,)):
-            yield OpenQuestion(attempt, key, self._ledger.request(request, key), reserved)
+        for attempt, key, request, reserved in self._db.rows(sql, (token,)):
+            yield OpenQuestion(attempt, key, self._db.parsed(request, Request, "question", key), reserved)

@@ -9,14 +9,12 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from rt_framework.errors import DiskError
 from rt_framework.ledger.damage import damaged, fault, identity_in, is_corrupt
 from rt_framework.ledger.schema import prepare
 from rt_framework.ledger.seal import HeldFiles, Sealer
-
-Statement = tuple[str, Sequence[Any]]
+from rt_framework.ledger.statements import RowIds, Statement
 
 _MOST = 200
 """Most writes in one commit. They are gathered, because a commit costs one disk flush however many it holds."""
@@ -24,7 +22,7 @@ _MOST = 200
 LONG_LOG = 1 << 26
 """Size of SQLite's log, in bytes, from which it is written back into the file."""
 
-_Job = tuple[list[Statement], "asyncio.Future[list[int]] | threading.Event"]
+_Write = tuple[Sequence[Statement], "asyncio.Future[RowIds] | threading.Event"]
 """The statements to write, and the future or event of the caller that waits for them."""
 
 
@@ -45,34 +43,33 @@ class Writer:
 
     def __init__(self, path: Path, beside: Iterable[Path] = ()) -> None:
         self._path = path
-        self._log = path.with_name(f"{path.name}-wal")
         # Opened here, so that the caller gets the error of a failed opening; afterwards only the thread uses it.
         self._db = _open(path)
         prepare(self._db)
         run, self._commits = identity_in(self._db)
         self._sealer = Sealer(path, run, self._commits)
         self._held = HeldFiles([path, *beside])
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._broken: DiskError | None = None
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
 
-    def put(self, statements: list[Statement]) -> asyncio.Future[list[int]]:
+    def put(self, statements: Sequence[Statement]) -> asyncio.Future[RowIds]:
         """Queue statements of which all or none are written, and return a future.
 
-        Its result, set after the commit, is the last row id of each statement.
+        Its result, set after the commit, is the id of the row that each statement inserted.
 
         Raises:
             DiskError: through the future.
         """
-        future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._jobs.put((statements, future))
+        future: asyncio.Future[RowIds] = asyncio.get_running_loop().create_future()
+        self._writes.put((statements, future))
         return future
 
     def flush(self, seconds: float) -> None:
         """Wait until all pending writes are committed, *seconds* at most. May be called from a signal handler."""
         done = threading.Event()
-        self._jobs.put(([], done))
+        self._writes.put(([], done))
         done.wait(seconds)
 
     def check_held(self) -> None:
@@ -89,7 +86,7 @@ class Writer:
         Args:
             sound: True if no damage was found in the file.
         """
-        self._jobs.put(None)
+        self._writes.put(None)
         self._thread.join()
         whole = False
         # A failure here leaves the files as a killed run does: nothing is lost, and the next run checks them.
@@ -101,38 +98,42 @@ class Writer:
         with suppress(OSError):
             self._sealer.close(whole and sound)
 
+    @property
+    def _log(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-wal")
+
     def _work(self) -> None:
         while True:
-            jobs, last = self._gather()
-            if jobs:
-                self._commit(self._db, jobs)
+            writes, last = self._gather()
+            if writes:
+                self._commit(self._db, writes)
             if last:
                 return
 
-    def _gather(self) -> tuple[list[_Job], bool]:
-        """Return the jobs that are queued, waiting for at least one, and whether the thread has to end."""
-        jobs: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            jobs.append(job)
-            if len(jobs) == _MOST or self._jobs.empty():
-                return jobs, False
-            job = self._jobs.get()
-        return jobs, True
+    def _gather(self) -> tuple[list[_Write], bool]:
+        """Return the writes that are queued, waiting for at least one, and whether the thread has to end."""
+        writes: list[_Write] = []
+        write = self._writes.get()
+        while write is not None:
+            writes.append(write)
+            if len(writes) == _MOST or self._writes.empty():
+                return writes, False
+            write = self._writes.get()
+        return writes, True
 
-    def _commit(self, db: sqlite3.Connection, jobs: list[_Job]) -> None:
-        # The job of a cancelled future is still written, because it may hold an answer that was paid for.
-        done: list[list[int] | Exception]
+    def _commit(self, db: sqlite3.Connection, writes: list[_Write]) -> None:
+        # The write of a cancelled future is still written, because it may hold an answer that was paid for.
+        done: list[RowIds | Exception]
         try:
             if self._broken is not None:
                 raise self._broken
             try:
-                done = _all(db, jobs)
+                done = _all(db, writes)
             except _UNFIT:
-                # One job holds a value that SQLite does not accept; the others must not be lost with it.
+                # One write holds a value that SQLite does not accept; the others must not be lost with it.
                 db.execute("ROLLBACK")
                 db.execute("BEGIN IMMEDIATE")
-                done = _each(db, jobs)
+                done = _each(db, writes)
             db.execute("UPDATE meta SET value = ? WHERE key = 'commits'", (str(self._commits + 1),))
             db.execute("COMMIT")
             self._commits += 1
@@ -145,9 +146,9 @@ class Writer:
                 with suppress(sqlite3.Error):  # this fails too if the disk is gone, and the callers must be told
                     db.execute("ROLLBACK")
             self._broken = self._broken or self._fault(error)
-            _acknowledge(jobs, [self._broken] * len(jobs))
+            _acknowledge(writes, [self._broken] * len(writes))
         else:
-            _acknowledge(jobs, done)
+            _acknowledge(writes, done)
             with suppress(OSError, sqlite3.Error):  # a failure loses nothing, because the log holds every commit
                 if self._log.stat().st_size >= LONG_LOG:
                     self._write_back("PASSIVE")
@@ -183,8 +184,8 @@ def open_writer(path: Path, beside: Iterable[Path] = ()) -> Writer:
         raise DiskError(f"{path}: cannot be opened: {error.strerror or error}") from error
 
 
-_Told = tuple["asyncio.Future[list[int]]", list[int] | Exception]
-"""The future of a job, and the job's result or error."""
+_Result = tuple["asyncio.Future[RowIds]", RowIds | Exception]
+"""The future of a write, and the write's result or error."""
 
 _UNFIT: tuple[type[Exception], ...]
 _UNFIT = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
@@ -192,47 +193,48 @@ _UNFIT += (OverflowError, TypeError, ValueError)
 """Errors that are caused by a value, not by the file."""
 
 
-def _all(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exception]:
-    """Execute all jobs in a new transaction, which the caller commits, and return their row ids."""
+def _all(db: sqlite3.Connection, writes: Sequence[_Write]) -> list[RowIds | Exception]:
+    """Execute all writes in a new transaction, which the caller commits, and return their row ids."""
     db.execute("BEGIN IMMEDIATE")
-    done: list[list[int] | Exception] = [
-        [_execute(db, *statement) for statement in statements] for statements, _ in jobs
-    ]
-    return done
+    return [_row_ids(db, statements) for statements, _ in writes]
 
 
-def _each(db: sqlite3.Connection, jobs: Sequence[_Job]) -> list[list[int] | Exception]:
-    """Execute every job that can be executed, each completely or not at all; the others get an error as result."""
-    done: list[list[int] | Exception] = []
-    for statements, _ in jobs:
-        db.execute("SAVEPOINT job")
+def _each(db: sqlite3.Connection, writes: Sequence[_Write]) -> list[RowIds | Exception]:
+    """Execute every write that can be executed, each completely or not at all; the others get an error as result."""
+    done: list[RowIds | Exception] = []
+    for statements, _ in writes:
+        db.execute("SAVEPOINT one_write")
         try:
-            done.append([_execute(db, *statement) for statement in statements])
+            done.append(_row_ids(db, statements))
         except _UNFIT as error:
-            db.execute("ROLLBACK TO job")
+            db.execute("ROLLBACK TO one_write")
             done.append(ValueError(f"the ledger cannot hold it: {type(error).__name__}: {error}"))
-        db.execute("RELEASE job")
+        db.execute("RELEASE one_write")
     return done
 
 
-def _acknowledge(jobs: Sequence[_Job], results: Sequence[list[int] | Exception]) -> None:
+def _row_ids(db: sqlite3.Connection, statements: Sequence[Statement]) -> RowIds:
+    return {statement: statement.execute(db) for statement in statements}
+
+
+def _acknowledge(writes: Sequence[_Write], results: Sequence[RowIds | Exception]) -> None:
     """Pass each result to the caller that waits for it.
 
     Each event loop is woken only once, because waking it takes as long as writing a row.
     """
-    told: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
-    for (_, waiting), result in zip(jobs, results, strict=True):
+    ready: dict[asyncio.AbstractEventLoop, list[_Result]] = {}
+    for (_, waiting), result in zip(writes, results, strict=True):
         if isinstance(waiting, threading.Event):
             waiting.set()
         else:
-            told.setdefault(waiting.get_loop(), []).append((waiting, result))
-    for loop, some in told.items():
+            ready.setdefault(waiting.get_loop(), []).append((waiting, result))
+    for loop, some in ready.items():
         with suppress(RuntimeError):  # the event loop was closed meanwhile
-            loop.call_soon_threadsafe(_tell, some)
+            loop.call_soon_threadsafe(_set_results, some)
 
 
-def _tell(told: Sequence[_Told]) -> None:
-    for future, result in told:
+def _set_results(ready: Sequence[_Result]) -> None:
+    for future, result in ready:
         if future.done():  # the caller no longer waits
             continue
         if isinstance(result, Exception):
@@ -251,12 +253,3 @@ def _open(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA wal_autocheckpoint = 0")
     db.execute("PRAGMA journal_size_limit = 0")
     return db
-
-
-def _execute(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> int:
-    return db.execute(sql, [_storable(value) for value in values]).lastrowid or 0
-
-
-def _storable(value: Any) -> Any:
-    """Return *value* as SQLite can store it: text is UTF-8, so a lone surrogate is replaced by an escape sequence."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

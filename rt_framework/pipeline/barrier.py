@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from rt_framework.ledger import Ledger, waiting
+from rt_framework.ledger import Ledger
 from rt_framework.model import Dropped, Sample
 from rt_framework.pipeline.context import WAVE, Chains, Context, DatasetContext
 from rt_framework.pipeline.outcomes import blamed, check, stamped
@@ -47,7 +47,7 @@ class Barrier:
         with blamed(self._step):
             await self._fit()
         ctx = DatasetContext(self._chains, self._step.id)
-        samples = waiting(self._ledger)
+        samples = self._ledger.samples.waiting()
         with blamed(self._step):
             outcomes = await self._step.stage.run_all(samples, ctx)  # type: ignore[union-attr]
             decided = _checked(samples, outcomes)
@@ -58,11 +58,11 @@ class Barrier:
                 break
             await asyncio.gather(*(self._record(before, after, ctx) for before, after in wave))
         self._recorder.finished(self._step)
-        return waiting(self._ledger)
+        return self._ledger.samples.waiting()
 
     async def _fit(self) -> None:
         """Fit the metrics that are fitted to the whole data set, and score all waiting samples by them."""
-        samples, needs = waiting(self._ledger), self._step.stage.needs
+        samples, needs = self._ledger.samples.waiting(), self._step.stage.needs
         if self._chains.scoring is None or not needs:
             return
         fitted = await self._chains.scoring.fit(needs, lambda: (sample.current.pair for sample in samples))

@@ -34,7 +34,7 @@ class Known:
 
     def reply(self, key: str) -> Reply | None:
         """Return the answer with that key, or ``None`` if the ledger has none."""
-        return None if self.ledger is None else self.ledger.reply(key)
+        return None if self.ledger is None else self.ledger.calls.reply(key)
 
 
 @frozen
@@ -133,10 +133,10 @@ class Foresight:
 
     def of(self, sample: Sample) -> Way:
         """Return the certain part of a sample's path, from the first stage on."""
-        story = None if self._known.ledger is None else self._known.ledger.story(sample.id)
-        if story is None or _in_a_loop():
+        history = None if self._known.ledger is None else self._known.ledger.samples.history(sample.id)
+        if history is None or _in_a_loop():
             return Way(sample, 0, ())
-        found = {version.pair.hash: story.sample.scores.get(version.name, {}) for version in story.sample.versions}
+        found = {version.pair.hash: history.sample.scores.get(version.name, {}) for version in history.sample.versions}
         return self._loop.run_until_complete(self._go(sample, found))
 
     async def _go(self, sample: Sample, scores: Mapping[str, Mapping[str, Score]]) -> Way:

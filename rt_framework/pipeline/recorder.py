@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rt_framework.events import SampleFailed, SampleFinished, StageFinished, StageStarted
-from rt_framework.ledger import WAITING, Ledger, Story
+from rt_framework.ledger import WAITING, Ledger, SampleHistory
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample
 from rt_framework.pipeline.steps import Step
 from rt_framework.rundir import Meter
@@ -62,7 +62,7 @@ class Recorder:
 
     async def waits(self, sample: Sample) -> None:
         """Record a sample that waits for a stage over the whole data set, or goes on waiting after one."""
-        await self._ledger.record(Story(sample, WAITING, None))
+        await self._ledger.samples.record(SampleHistory(sample, WAITING, None))
 
     async def chosen(self, step: Step, before: Sample, after: Sample) -> None:
         """Record that a data-set stage keeps a sample, which goes on waiting."""
@@ -75,7 +75,7 @@ class Recorder:
         await self._end(sample, "original" if sample.kept == ORIGINAL else "rewritten", None)
 
     async def _end(self, sample: Sample, outcome: str, reason: str | None) -> None:
-        await self._ledger.record(Story(sample, outcome, reason))
+        await self._ledger.samples.record(SampleHistory(sample, outcome, reason))
         self._meter.samples.ended(outcome)
         self._meter.reporters.send("rt_sample_finished", SampleFinished(sample.id, sample.row, outcome))
 

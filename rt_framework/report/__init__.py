@@ -44,16 +44,13 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         Destination(run_dir / REPORT, record=run_dir) if out is None else Destination(out, overwrite=overwrite)
     )
     claim([destination], inputs=paths_in(manifest))
-    ledger = look(run_dir)
-    try:
+    with look(run_dir) as ledger:
         survey = survey_of(ledger)
         if not survey.total:
             raise DataError(f"{run_dir}: no sample came to its end; 'rt run' goes on with it")
         numbers = packed(columns(survey))
         page = Page(facts_of(ledger, manifest, survey, _title(run_dir, told)), survey.metrics, numbers)
         html = page.render(pack(ledger, survey.total, 1e6 * megabytes - page.size))
-    finally:
-        ledger.close()
     with whole(destination) as part:
         part.write_text(html, "utf-8")
     return destination.path

@@ -13,7 +13,7 @@ from attrs import frozen
 from rt_framework.errors import KINDS
 from rt_framework.kit.places import in_words
 from rt_framework.kit.spread import Spread, auc
-from rt_framework.ledger import KEPT, Bill, Ledger, bills
+from rt_framework.ledger import KEPT, Bill, Ledger
 from rt_framework.report.controls import length_matched, random_like
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
@@ -64,8 +64,8 @@ class Explained:
 
 def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title: str) -> Facts:
     """Return everything that the page says about a run, except its samples."""
-    paid, priced = bills(ledger), not ledger.meta("unpriced")
-    spent = money(ledger.spent(), priced)
+    paid, priced = ledger.costs.bills(), not ledger.meta("unpriced")
+    spent = money(ledger.costs.spent(), priced)
     explained = tuple(_explained(survey))
     return Facts(
         title=fit(title),
@@ -122,7 +122,7 @@ def _cautions(ledger: Ledger, survey: Survey, explained: Sequence[Explained]) ->
             f"{survey.unscored:,} samples lack a score that a stage asked for; "
             "a missing score wins no choice and passes no gate."
         )
-    doubtful = len(ledger.doubtful_calls())
+    doubtful = len(ledger.calls.doubtful())
     if doubtful:
         yield (
             f"{doubtful:,} questions were under way when a run was killed: they may have been billed without an answer."

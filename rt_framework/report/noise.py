@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
-from rt_framework.ledger import Ledger, Story
+from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Sample
 from rt_framework.rundir import StageFacts, stages_of
 
@@ -37,11 +37,11 @@ class Doubts:
         noise = COARSE if re.search(r"\b(b?float16|half)\b", student) else EXACT
         return cls(noise, stages_of(ledger))
 
-    def about(self, story: Story) -> list[str]:
+    def about(self, history: SampleHistory) -> list[str]:
         """Return the ids of the stages whose decision about a sample is within the noise."""
-        sample = story.sample
+        sample = history.sample
         close = [decision.stage for decision in sample.decisions if self._close(sample, decision)]
-        return close + (self._dropped(sample) if story.outcome == "dropped" else [])
+        return close + (self._dropped(sample) if history.outcome == "dropped" else [])
 
     def _close(self, sample: Sample, decision: Decision) -> bool:
         """Return whether another candidate has nearly the value of the kept one, or the kept one is near a bound."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework.ledger import Ledger, Story, queries
+from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Score, Version
 from rt_framework.report.texts import clipped, fit, remarks
 from rt_framework.rundir import StageFacts, label_of, stages_of
@@ -40,7 +40,7 @@ def pack(ledger: Ledger, total: int, most: float) -> Packed:
     """Pack the texts of all samples into about *most* bytes; if they do not fit, cut the long ones."""
     stages = stages_of(ledger)
     clip = _fitting(ledger, stages, total, most)
-    lines = (entry(ledger, stages, story, clip) for story in ledger.stories())
+    lines = (entry(ledger, stages, history, clip) for history in ledger.samples.histories())
     return Packed(tuple(packed(block) for block in _batched(lines, BLOCK)), clip)
 
 
@@ -50,15 +50,15 @@ def packed(value: Any) -> str:
     return b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
 
 
-def entry(ledger: Ledger, stages: Mapping[str, StageFacts], story: Story, clip: int | None) -> dict[str, Any]:
+def entry(ledger: Ledger, stages: Mapping[str, StageFacts], history: SampleHistory, clip: int | None) -> dict[str, Any]:
     """Return everything that the page shows of a sample, as plain values."""
-    sample = story.sample
+    sample = history.sample
     return {
         "id": sample.id,
         "row": sample.row,
-        "outcome": story.outcome,
+        "outcome": history.outcome,
         "kept": sample.kept,
-        "reason": fit(story.reason or ""),
+        "reason": fit(history.reason or ""),
         "versions": [_version(ledger, version, clip) for version in sample.versions],
         "scores": {
             fit(version): {fit(metric): _score(score) for metric, score in scores.items()}
@@ -73,8 +73,8 @@ def entry(ledger: Ledger, stages: Mapping[str, StageFacts], story: Story, clip: 
 
 def _version(ledger: Ledger, version: Version, clip: int | None) -> dict[str, Any]:
     pair = version.pair
-    answer = queries.answer(ledger, version.call) if version.call else None
-    said = remarks(answer, pair) if answer else []
+    reply = ledger.calls.reply(version.call) if version.call else None
+    said = remarks(reply.text, pair) if reply and reply.text else []
     return {
         "name": version.name,
         "parent": version.parent or "",
@@ -93,18 +93,18 @@ def _score(score: Score) -> Any:
 
 def _fitting(ledger: Ledger, stages: Mapping[str, StageFacts], total: int, most: float) -> int | None:
     """Return the mildest cut with which the blocks fit into *most* bytes, estimated from a few of them."""
-    blocks = list(_batched((sample_id for sample_id, _ in queries.outcomes(ledger)), BLOCK))
-    probe = [_stories(ledger, block) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
+    blocks = list(_batched((sample_id for sample_id, *_ in ledger.samples.outcomes()), BLOCK))
+    probe = [_histories(ledger, block) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
     share = sum(map(len, probe)) / total
     for clip in _CLIPS:
-        size = sum(len(packed([entry(ledger, stages, story, clip) for story in block])) for block in probe)
+        size = sum(len(packed([entry(ledger, stages, history, clip) for history in block])) for block in probe)
         if size <= most * share:
             return clip
     return _CLIPS[-1]
 
 
-def _stories(ledger: Ledger, ids: Iterable[str]) -> list[Story]:
-    return [story for one in ids if (story := ledger.story(one)) is not None]
+def _histories(ledger: Ledger, ids: Iterable[str]) -> list[SampleHistory]:
+    return [history for one in ids if (history := ledger.samples.history(one)) is not None]
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

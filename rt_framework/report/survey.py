@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from rt_framework.ledger import KEPT, Ledger, Story
+from rt_framework.ledger import KEPT, Ledger, SampleHistory
 from rt_framework.model import Decision, Sample
 from rt_framework.report.noise import Doubts, numbers
 from rt_framework.report.texts import fit
@@ -92,14 +92,14 @@ def survey_of(ledger: Ledger) -> Survey:
     near: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     unscored = 0
-    for story in ledger.stories():
-        close = doubts.about(story)
+    for history in ledger.samples.histories():
+        close = doubts.about(history)
         near.update(label_of(doubts.stages, stage) for stage in close)
-        lines.append(_line(story, bool(close)))
-        ways[tuple(_way(story, doubts.stages))] += 1
-        choices += _choices(story.sample, doubts.stages)
-        failures.update(failure.kind for failure in story.sample.failures)
-        unscored += any(score.value is None for scores in story.sample.scores.values() for score in scores.values())
+        lines.append(_line(history, bool(close)))
+        ways[tuple(_way(history, doubts.stages))] += 1
+        choices += _choices(history.sample, doubts.stages)
+        failures.update(failure.kind for failure in history.sample.failures)
+        unscored += any(score.value is None for scores in history.sample.scores.values() for score in scores.values())
     stages = _order(ways)
     return Survey(
         lines=tuple(lines),
@@ -114,19 +114,19 @@ def survey_of(ledger: Ledger) -> Survey:
     )
 
 
-def why(story: Story) -> str:
+def why(history: SampleHistory) -> str:
     """Return the reason of a drop or failure in words that many samples share."""
-    return " ".join(_NUMBER.sub("", fit(story.reason or "")).split())
+    return " ".join(_NUMBER.sub("", fit(history.reason or "")).split())
 
 
-def _line(story: Story, near: bool) -> SampleLine:
-    sample = story.sample
+def _line(history: SampleHistory, near: bool) -> SampleLine:
+    sample = history.sample
     return SampleLine(
         id=sample.id,
         row=sample.row,
-        outcome=story.outcome,
+        outcome=history.outcome,
         kept=sample.kept,
-        why=why(story),
+        why=why(history),
         head=" ".join(fit(sample.current.pair.instruction[: 4 * _HEAD]).split())[:_HEAD],
         before=numbers(sample, sample.original.name),
         after=numbers(sample, sample.kept),
@@ -140,13 +140,13 @@ def _line(story: Story, near: bool) -> SampleLine:
 # --- how samples moved ------------------------------------------------------------------------
 
 
-def _way(story: Story, stages: Mapping[str, StageFacts]) -> Iterator[tuple[str, str]]:
+def _way(history: SampleHistory, stages: Mapping[str, StageFacts]) -> Iterator[tuple[str, str]]:
     """Yield each stage that a sample met and its state after it, from the input to the end."""
     yield "input", "original"
-    for decision in story.sample.decisions:
+    for decision in history.sample.decisions:
         if len(decision.candidates) > 1 or decision.kept not in decision.candidates:
             yield label_of(stages, decision.stage), decision.kept
-    yield "end", story.sample.kept if story.outcome in KEPT else f"{story.outcome}: {why(story)}"
+    yield "end", history.sample.kept if history.outcome in KEPT else f"{history.outcome}: {why(history)}"
 
 
 def _order(ways: Counter[tuple[tuple[str, str], ...]]) -> tuple[str, ...]:

@@ -66,15 +66,13 @@ def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
         if (path / MERGING).exists():
             raise DataError(f"{path}: a merge into it did not come to its end; give 'rt merge' again")
         check_run(path)
-        ledger = Ledger(path / LEDGER, beside=[path / LOCK])
-        try:
+        with Ledger.writing(path / LEDGER, beside=[path / LOCK]) as ledger:
             yield ledger
-        finally:
-            ledger.close()
 
 
-def look(path: Path) -> Ledger:
-    """Open the ledger of a run directory read-only. If no run is writing to it, check first that it is whole.
+@contextmanager
+def look(path: Path) -> Iterator[Ledger]:
+    """Yield the ledger of a run directory, opened to read only; if no run is at work, check first that it is whole.
 
     Raises:
         DataError: there is no ledger, or its version is another one.
@@ -83,7 +81,8 @@ def look(path: Path) -> Ledger:
     if owner(path) is None:
         files = [path / name for name in (MANIFEST, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-seal")]
         _checked(path, tuple(map(_now, files)))
-    return Ledger(path / LEDGER, readonly=True)
+    with Ledger.reading(path / LEDGER) as ledger:
+        yield ledger
 
 
 @lru_cache(maxsize=16)
@@ -214,7 +213,7 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
     check_frozen(ledger, path, facts, moved)
     known = ledger.meta("frozen") or {}
     if "place" in facts:
-        before = [UNRECORDED] if "teacher" in known and "place" not in known and ledger.attempt_counts() else []
+        before = [UNRECORDED] if "teacher" in known and "place" not in known and ledger.attempts.counts() else []
         places = dict.fromkeys((*(ledger.meta("places") or before), facts["place"]))
         await ledger.set_meta("places", list(places))
     await ledger.set_meta("frozen", {**known, **facts})

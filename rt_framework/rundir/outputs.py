@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from rt_framework.config import Builder, Config
 from rt_framework.data import Destination, Source, claim, kind_of, open_source, output_format, paths_in, whole
 from rt_framework.errors import DataError, PluginError
-from rt_framework.ledger import KEPT, WAITING, Ledger, Story, ending
+from rt_framework.ledger import KEPT, WAITING, Ledger, SampleHistory
 from rt_framework.model import Record
 from rt_framework.plugin import Host
 from rt_framework.protocols import Format
@@ -140,11 +140,8 @@ def finished(host: Host, run_dir: Path) -> Iterator[Finished]:
     """
     config = read_config_of(run_dir)
     source = open_source(host, config.data, config.limits.samples)
-    ledger = look(run_dir)
-    try:
+    with look(run_dir) as ledger:
         yield Finished(config, source, ledger)
-    finally:
-        ledger.close()
 
 
 def write_side_file(path: Path, ledger: Ledger) -> None:
@@ -154,19 +151,19 @@ def write_side_file(path: Path, ledger: Ledger) -> None:
         OSError: the file cannot be written.
     """
     with path.open("w", encoding="utf-8") as file:
-        for story in ledger.stories():
-            file.write(json.dumps(side_line(story), allow_nan=False) + "\n")
+        for history in ledger.samples.histories():
+            file.write(json.dumps(side_line(history), allow_nan=False) + "\n")
 
 
-def side_line(story: Story) -> dict[str, Any]:
+def side_line(history: SampleHistory) -> dict[str, Any]:
     """Return the line of one sample in the side file."""
-    sample = story.sample
+    sample = history.sample
     return {
         "id": sample.id,
         "row": sample.row,
-        "outcome": story.outcome,
-        "kept": sample.kept if story.outcome in KEPT else None,
-        "reason": story.reason,
+        "outcome": history.outcome,
+        "kept": sample.kept if history.outcome in KEPT else None,
+        "reason": history.reason,
         "scores": {
             version: {name: _score(score) for name, score in sorted(scores.items())}
             for version, scores in sorted(sample.scores.items())
@@ -190,7 +187,7 @@ def results(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
         DataError: a sample is not in the ledger, or not finished.
     """
     for sample, record in source:
-        found = ending(ledger, sample.id)
+        found = ledger.samples.ending(sample.id)
         if found is None:
             raise DataError(
                 f"{source.path}: row {sample.row} is not in the ledger; did the file change, "
@@ -200,4 +197,4 @@ def results(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
         if outcome == WAITING:
             raise DataError(f"{source.path}: row {sample.row} is not at its end; finish the run first")
         if (outcome in KEPT) is kept:
-            yield evolve(record, pair=ledger.pair(pair, sample.id))
+            yield evolve(record, pair=ledger.samples.pair(pair, sample.id))

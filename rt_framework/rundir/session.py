@@ -69,7 +69,7 @@ class Session:
         """
         # Nothing is written before this: the directory may be another job's.
         await freeze(self.ledger, self._opening.run_dir, facts, moved)
-        return await self.ledger.settle_interrupted()
+        return await self.ledger.attempts.settle_interrupted()
 
     async def begin(self, writes: Path, notes: Sequence[str], config: Any) -> None:
         """Tell the reporters that the job begins, and go on telling them of its progress.

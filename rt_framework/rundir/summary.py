@@ -8,7 +8,7 @@ from math import fsum
 
 from rt_framework.errors import ERRORS
 from rt_framework.events import Progress, Shift, Summary
-from rt_framework.ledger import Ledger, queries
+from rt_framework.ledger import KEPT, WAITING, Ledger
 
 OUTCOMES = ("rewritten", "original", "dropped", "failed")
 
@@ -32,12 +32,12 @@ def summarise(ledger: Ledger, progress: Progress, files: Sequence[str] = ()) -> 
     outcomes: Counter[str] = Counter()
     versions: Counter[str] = Counter()
     drops: Counter[str] = Counter()
-    for outcome, kept, reason in queries.ends(ledger):
+    for _, outcome, kept, reason in ledger.samples.outcomes():
         outcomes[outcome] += 1
         if outcome == "dropped":
             words = reason or ""
             drops[words if words in drops or len(drops) < _COUNTED else REST] += 1
-        elif outcome in queries.KEPT:
+        elif outcome in KEPT:
             versions[kept] += 1
     failures, errors = _failures(ledger)
     return Summary(
@@ -50,7 +50,7 @@ def summarise(ledger: Ledger, progress: Progress, files: Sequence[str] = ()) -> 
         shifts=_shifts(ledger),
         progress=progress,
         files=tuple(files),
-        waiting=outcomes[queries.WAITING],
+        waiting=outcomes[WAITING],
     )
 
 
@@ -58,7 +58,7 @@ def _failures(ledger: Ledger) -> tuple[Counter[str], int]:
     """Return the failures by kind, and the number of samples that met an error."""
     failures: Counter[str] = Counter()
     errors, last = 0, -1
-    for row, kind in queries.failures(ledger):
+    for row, kind in ledger.samples.failures():
         failures[kind] += 1
         if kind in ERRORS and row != last:
             errors, last = errors + 1, row
@@ -101,7 +101,7 @@ class _Sum:
 def _shifts(ledger: Ledger) -> tuple[Shift, ...]:
     """Return mean scores before and after, over the kept samples whose original and kept version both have a number."""
     sums: dict[str, tuple[_Sum, _Sum]] = defaultdict(lambda: (_Sum(), _Sum()))
-    for metric, *values in queries.shifts(ledger):
+    for metric, *values in ledger.samples.shifts():
         for own, value in zip(sums[metric], values, strict=True):
             own.add(value)
     return tuple(Shift(metric, old.mean, new.mean, old.count) for metric, (old, new) in sorted(sums.items()))

@@ -132,8 +132,8 @@ class Losses:
 
     def _known(self, wanted: Mapping[str, Span]) -> dict[str, SpanLoss]:
         """Return the losses that the ledger has; for a span ``by_token`` only those with values for each token."""
-        found = self._ledger.losses(key for key, span in wanted.items() if not span.by_token)
-        return found | self._ledger.token_losses(key for key, span in wanted.items() if span.by_token)
+        found = self._ledger.losses.find(key for key, span in wanted.items() if not span.by_token)
+        return found | self._ledger.losses.find_by_token(key for key, span in wanted.items() if span.by_token)
 
     # --- one wave ---------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ class Losses:
 
     async def _committed(self, losses: Mapping[str, SpanLoss]) -> Mapping[str, SpanLoss]:
         # Out-of-memory results are not stored, since the sequence may fit a larger device in a later run.
-        await self._ledger.put_losses({key: loss for key, loss in losses.items() if loss.status != "oom"})
+        await self._ledger.losses.put({key: loss for key, loss in losses.items() if loss.status != "oom"})
         return losses
 
     async def _scored(self, batch: ForwardBatch) -> Sequence[SpanLoss]:

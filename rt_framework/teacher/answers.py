@@ -14,7 +14,7 @@ from cattrs import unstructure
 from rt_framework.concurrency import StopSignal
 from rt_framework.config import Limits
 from rt_framework.errors import TeacherError
-from rt_framework.ledger import Ledger, queries
+from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, Request, digest
 from rt_framework.plugin import Reporters
 from rt_framework.protocols import LocalTeacher, RereadingTeacher, Teacher
@@ -67,7 +67,7 @@ class Answers:
         """
         # The ledger is asked before the budget, because an answer that was paid for must never be paid for again.
         key = call_key(self._teacher.identity, request)
-        known = self._ledger.reply(key)
+        known = self._ledger.calls.reply(key)
         if known is not None:
             self.sending.counter.reused[stage] += 1
             return Answer(key, known)
@@ -91,12 +91,12 @@ class Answers:
 
         They are looked up at the first question, because a run may release some before it.
         """
-        return frozenset(self._ledger.doubtful_calls()) if self._holds else frozenset()
+        return frozenset(self._ledger.calls.doubtful()) if self._holds else frozenset()
 
     @cached_property
     def _unread(self) -> frozenset[str]:
         """Keys of calls with answers that were unreadable when they arrived, and may be readable to this release."""
-        return queries.unread_calls(self._ledger) if isinstance(self._teacher, RereadingTeacher) else frozenset()
+        return self._ledger.calls.unread() if isinstance(self._teacher, RereadingTeacher) else frozenset()
 
     async def _reread(self, key: str, request: Request) -> Reply | None:
         """Return the first stored answer to a call that can be read now, or ``None``.
@@ -104,12 +104,12 @@ class Answers:
         Its cost is the amount that was charged when it arrived, so the budget does not change.
         """
         assert isinstance(self._teacher, RereadingTeacher)
-        for attempt, cost, raw in queries.unread_answers(self._ledger, key):
+        for attempt, cost, raw in self._ledger.calls.unread_answers(key):
             try:
                 reply = evolve(bounded(await self._teacher.reread(request, raw), cost), nano_dollars=cost)
             except TeacherError:
                 continue
-            await self._ledger.answered(attempt, key, reply)
+            await self._ledger.attempts.answered(attempt, key, reply)
             return reply
         return None
 

@@ -61,7 +61,7 @@ class Attempts:
         cost = 0  # nothing is owed until the intent is committed, because only then is anything sent
         try:
             self._stop.check()  # the run may have ended during the wait for the budget
-            number = await self.ledger.intend(key, self.identity, request, reserved)
+            number = await self.ledger.attempts.intend(key, self.identity, request, reserved)
             attempt = Attempt(self, OpenQuestion(number, key, request, reserved))
             cost = reserved
             self.counter.sent(1, retry)
@@ -99,11 +99,11 @@ class Attempt:
             reply = bounded(outcome, question.reserved)
         except TeacherError as error:
             self.cost = charged(error, question.reserved)
-            await attempts.ledger.attempt_failed(question.attempt, error, self.cost)
+            await attempts.ledger.attempts.failed(question.attempt, error, self.cost)
             raise
         self.cost = reply.nano_dollars
         # Committed before anyone gets it, so that no answer is used that a crash could lose.
-        await attempts.ledger.answered(question.attempt, question.key, reply)
+        await attempts.ledger.attempts.answered(question.attempt, question.key, reply)
         attempts.counter.received(reply)
         # The budget learns before the attempt is settled, so that attempts that wait for its money reserve enough; and
         # the ledger is told, so that a later run reserves enough from its first call.

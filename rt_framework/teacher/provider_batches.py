@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 from rt_framework.concurrency import StopSignal
 from rt_framework.errors import RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import BatchChanged
-from rt_framework.ledger import BatchTable, OpenBatch, OpenQuestion
+from rt_framework.ledger import OpenBatch, OpenQuestion
 from rt_framework.model import Pending, Reply, Request
 from rt_framework.plugin import Reporters
 from rt_framework.protocols import BatchApiTeacher
@@ -60,7 +60,7 @@ class ProviderBatchSender:
     ) -> None:
         self._teacher = teacher
         self._attempts = attempts
-        self._exchange = BatchExchange(teacher, BatchTable(attempts.ledger), stop)
+        self._exchange = BatchExchange(teacher, attempts.ledger.batches, stop)
         self._gathering = _Gathering(teacher, stop, busy)
         self._submitted = _Submitted(reporters)
         self._promises = _Promises()

@@ -48,7 +48,11 @@ class Sending:
         check_priced(teacher, teacher.identity, limits.budget_usd)
         self.counter = TeacherCounter()
         self._attempts = Attempts(
-            teacher, ledger, Budget(limits.budget_usd, ledger.spent(), ledger.meta(OVERRUN) or 0.0), self.counter, stop
+            teacher,
+            ledger,
+            Budget(limits.budget_usd, ledger.costs.spent(), ledger.meta(OVERRUN) or 0.0),
+            self.counter,
+            stop,
         )
         self._direct: LiveSender | LocalSender
         if isinstance(teacher, LocalTeacher):

@@ -1,4 +1,4 @@
-"""Display of one sample's whole story, from prompt to decision."""
+"""Display of one sample's whole history, from prompt to decision."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.rule import Rule
 
-from rt_framework.ledger import Call, Ledger, Story
+from rt_framework.ledger import Call, Ledger, SampleHistory
 from rt_framework.model import Pair, Sample, Version
 from rt_framework.rundir import StageFacts, label_of, stages_of
 from rt_framework.terminal.console import line, safe, stdout, table
 
 
 def tell(ledger: Ledger, sample_id: str) -> None:
-    """Print the story of a sample.
+    """Print the history of a sample.
 
     Raises:
         KeyError: the ledger has no such sample.
     """
-    story = ledger.story(sample_id)
-    if story is None:
+    history = ledger.samples.history(sample_id)
+    if history is None:
         raise KeyError(sample_id)
     console = stdout()
-    sample = story.sample
-    kept = f", kept: {sample.kept}" if story.outcome in ("rewritten", "original") else ""
-    console.print(line(f"sample {sample.id}, row {sample.row}: {story.outcome}{kept}"))
-    if story.reason:
-        console.print(line(f"reason: {story.reason}"))
+    sample = history.sample
+    kept = f", kept: {sample.kept}" if history.outcome in ("rewritten", "original") else ""
+    console.print(line(f"sample {sample.id}, row {sample.row}: {history.outcome}{kept}"))
+    if history.reason:
+        console.print(line(f"reason: {history.reason}"))
     for version in sample.versions:
         _version(console, version)
-    calls = ledger.calls(ledger.calls_of(v.pair.hash for v in sample.versions)).values()
+    calls = ledger.calls.find(ledger.calls.keys_about(v.pair.hash for v in sample.versions)).values()
     again = {_question(call, call.request.index - 1) for call in calls}
     for call in calls:
         _call(console, call, sample, _question(call, call.request.index) in again)
-    _judgement(console, story, stages_of(ledger))
+    _judgement(console, history, stages_of(ledger))
 
 
 def _version(console: Console, version: Version) -> None:
@@ -86,8 +86,8 @@ def _call(console: Console, call: Call, sample: Sample, again: bool) -> None:
         console.print(line("read by the stage, which made no version of it"))
 
 
-def _judgement(console: Console, story: Story, stages: Mapping[str, StageFacts]) -> None:
-    sample = story.sample
+def _judgement(console: Console, history: SampleHistory, stages: Mapping[str, StageFacts]) -> None:
+    sample = history.sample
     rows = [
         (version, metric, "–" if score.value is None else f"{score.value:.4f}", score.status, score.reason or "")
         for version, scores in sample.scores.items()

@@ -43,7 +43,7 @@ def measure(
 async def _measure(where: Path, pairs: Sequence[Pair], metrics: Mapping[str, Any], student: Student) -> list[Measured]:
     executor = Builder(Host(only=()))("executors", "local")
     executor.start(lambda: student)
-    ledger = Ledger(where / "ledger.sqlite")
+    ledger = Ledger.writing(where / "ledger.sqlite")
     losses = Losses(student.fingerprint, executor, ledger, None)
     scoring = Scoring(metrics.__getitem__, frame(), losses, range_binds=True)
     try:

@@ -23,7 +23,9 @@ from rt_framework.config.schema import read_config
 from rt_framework.data import replacing
 from rt_framework.errors import RtError
 from rt_framework.jobs.running import run
-from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.attempts import AttemptTable
+from rt_framework.ledger.losses import LossTable
+from rt_framework.ledger.samples import SampleTable
 from rt_framework.ledger.writer import Writer
 from rt_framework.plugin.host import Host
 from rt_framework.rundir.directory import PROGRESS
@@ -35,14 +37,14 @@ from tests.run_helpers import http_answer, outputs, rows
 SAMPLES = 6
 
 PLACES: dict[str, tuple[Any, str, bool]] = {
-    "before an intent": (Ledger, "intend", False),
-    "before a request is sent": (Ledger, "intend", True),
-    "before an answer is committed": (Ledger, "answered", False),
-    "before an answer is read": (Ledger, "answered", True),
+    "before an intent": (AttemptTable, "intend", False),
+    "before a request is sent": (AttemptTable, "intend", True),
+    "before an answer is committed": (AttemptTable, "answered", False),
+    "before an answer is read": (AttemptTable, "answered", True),
     "in the middle of a commit": (Writer, "_commit", False),
-    "after losses are committed": (Ledger, "put_losses", True),
-    "before a sample is recorded": (Ledger, "record", False),
-    "after a sample is recorded": (Ledger, "record", True),
+    "after losses are committed": (LossTable, "put", True),
+    "before a sample is recorded": (SampleTable, "record", False),
+    "after a sample is recorded": (SampleTable, "record", True),
     "before an output is renamed": (replacing, "_replace", False),
 }
 """Where a run can be killed: what is called there, and whether to die after it rather than before."""

@@ -67,9 +67,8 @@ def run(folder: Path, change: dict[str, Any]) -> None:
 
 def known_facts(folder: Path) -> set[str]:
     """The facts that a run directory stands on, by their paths."""
-    ledger = Ledger(folder / "run" / "ledger.sqlite", readonly=True)
-    frozen = ledger.meta("frozen")
-    ledger.close()
+    with Ledger.reading(folder / "run" / "ledger.sqlite") as ledger:
+        frozen = ledger.meta("frozen")
     return {
         f"{k}.{inner}" if isinstance(v, dict) else k
         for k, v in frozen.items()

@@ -32,9 +32,8 @@ class Small(FakeStudent):
 @pytest.mark.parametrize("most", [1, 3, 7])
 async def test_a_batch_that_does_not_fit_is_halved(most, ledger, tmp_path):
     """As often as need be; the scores are those of a larger device."""
-    roomy = Ledger(tmp_path / "roomy.sqlite")
-    expected = await scores(roomy, PAIRS)
-    roomy.close()
+    with Ledger.writing(tmp_path / "roomy.sqlite") as roomy:
+        expected = await scores(roomy, PAIRS)
     student = Small(most)
     assert await scores(ledger, PAIRS, student=student, batch_tokens=100_000) == expected
     assert student.refused[0] == 40
@@ -64,7 +63,7 @@ async def test_a_device_that_was_full_once_gets_smaller_batches(ledger, tmp_path
     """The budget is halved for good, so that not every batch is computed twice."""
     pairs = [pair(number) for number in range(150)]
     expected = await scores(ledger, pairs)
-    other, student = Ledger(tmp_path / "other.sqlite"), Tight(300)
+    other, student = Ledger.writing(tmp_path / "other.sqlite"), Tight(300)
     assert await scores(other, pairs, student=student, batch_tokens=None) == expected
     other.close()
     first = next(at for at, size in enumerate(student.sizes) if size <= 300)
@@ -95,9 +94,8 @@ async def test_running_out_of_memory_anywhere_changes_no_score(seed, packs, ledg
     student = Fragmented(seed)
     if packs:
         student.packs, student.batch_tokens, student.path = True, 200, "packed"
-    other = Ledger(tmp_path / "other.sqlite")
-    assert await scores(other, PAIRS, BOTH, student=student, batch_tokens=200) == expected
-    other.close()
+    with Ledger.writing(tmp_path / "other.sqlite") as other:
+        assert await scores(other, PAIRS, BOTH, student=student, batch_tokens=200) == expected
     assert student.refused > 0
 
 

@@ -185,10 +185,9 @@ def test_texts_come_back_as_they_were_in_every_format(name, job, rt, tmp_path):
     config = job(rewriting)
     assert rt("run", config, "--run-dir", "run").code == 0
     rows = hostile_rows()
-    ledger = Ledger(tmp_path / "run" / "ledger.sqlite", readonly=True)
-    pairs = [story.sample.current.pair for story in ledger.stories()]
-    assert {story.outcome for story in ledger.stories()} == {"original", "rewritten"}
-    ledger.close()
+    with Ledger.reading(tmp_path / "run" / "ledger.sqlite") as ledger:
+        pairs = [history.sample.current.pair for history in ledger.samples.histories()]
+        assert {history.outcome for history in ledger.samples.histories()} == {"original", "rewritten"}
     assert [one[3] for one in expected(tmp_path / "run")] == [row[EXTRA] for row in rows]
 
     out = tmp_path / f"out.{name}"

@@ -14,7 +14,7 @@ from rt_framework.builtin.stages.filtering import Select
 from rt_framework.config.schema import Builder, Config, Data, structure
 from rt_framework.data.source import open_source
 from rt_framework.events import Progress
-from rt_framework.ledger.ledger import Ledger, Story
+from rt_framework.ledger.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Pair, Sample, Score, Version
 from rt_framework.pipeline import engine as pipeline
 from rt_framework.plugin.host import Host
@@ -24,7 +24,13 @@ from rt_framework.rundir.summary import summarise
 from rt_framework.testing import FakeStudent
 from tests.run_helpers import GATES, SELECTIVE, go
 
-OWN = {"rt_framework.model", "rt_framework.ledger.ledger", "_asyncio", "concurrent.futures._base"}
+OWN = {
+    "rt_framework.model",
+    "rt_framework.ledger.samples",
+    "rt_framework.ledger.statements",
+    "_asyncio",
+    "concurrent.futures._base",
+}
 """Modules of the classes that the data of a run is made of."""
 
 
@@ -115,22 +121,22 @@ def finished(folder, count):
     folder.mkdir()
     data = flat.write_samples(folder / "rows.jsonl", count)
     source = open_source(Host(only=[]), Data(str(data)))
-    ledger = Ledger(folder / "ledger.sqlite")
+    ledger = Ledger.writing(folder / "ledger.sqlite")
 
     async def record():
-        await asyncio.gather(*(ledger.record(story(sample)) for sample in source.samples()))
+        await asyncio.gather(*(ledger.samples.record(history(sample)) for sample in source.samples()))
 
     asyncio.run(record())
     return source, ledger
 
 
-def story(sample):
+def history(sample):
     """The end of a sample: two versions, scores, a decision."""
     sample = sample.adding(Version("response", Pair("x", response=f"new {sample.row}"), "original", "response"))
     sample = sample.deciding(Decision("choose", ("original", "response"), "response", f"by {sample.row}"))
     scores = {version: {"ifd": Score(sample.row / 7), "r-ifd": Score(0.5)} for version in sample.versions}
     outcome, reason = ("dropped", f"rank {sample.row}") if sample.row % 2 else ("rewritten", None)
-    return Story(sample.scoring(scores), outcome, reason)
+    return SampleHistory(sample.scoring(scores), outcome, reason)
 
 
 def peak(source, ledger, folder):

@@ -15,6 +15,7 @@ from attrs import evolve
 from rt_framework import Choice, Decision
 from rt_framework.jobs.quoting import Bounds, Quote, quote
 from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.statements import Statement
 from rt_framework.model import Request, digest
 from rt_framework.pipeline.foresight import Foresight, Known
 from rt_framework.plugin.host import Host
@@ -183,18 +184,15 @@ def test_calls_that_are_held_back_cost_nothing(tmp_path):
     """With on_ambiguous: hold a run does not send them, and a quote does not count them."""
     config = job(tmp_path, rows(2), [{"reflect": "instruction"}], limits={"on_ambiguous": "hold"})
     go(config, tmp_path / "run", Priced())
-    ledger = Ledger(tmp_path / "run" / "ledger.sqlite")
-    try:
+    with Ledger.writing(tmp_path / "run" / "ledger.sqlite") as ledger:
         asyncio.run(
-            ledger.write(
+            ledger.database.write(
                 [
-                    ("UPDATE attempts SET state = 'unknown', kind = 'interrupted_unknown'", ()),
-                    ("UPDATE calls SET answer = NULL", ()),
+                    Statement("UPDATE attempts SET state = 'unknown', kind = 'interrupted_unknown'"),
+                    Statement("UPDATE calls SET answer = NULL"),
                 ]
             )
         )
-    finally:
-        ledger.close()
     (tmp_path / "run" / "manifest.json").unlink()  # as after a kill
     assert dry(config, tmp_path / "run").sends == Bounds(0, 0)
     teacher = Priced()

@@ -527,10 +527,11 @@ def test_outputs_are_written_from_a_ledger_that_is_whole(tmp_path, bases, harm):
 def test_a_look_at_a_run_leaves_its_seal_right(tmp_path, bases):
     """Readers change no byte: the next run finds what the last one left."""
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
-    look(run_dir).close()
+    with look(run_dir):
+        pass
     assert sorted(path.name for path in run_dir.iterdir()) == sorted(path.name for path in bases.clean.iterdir())
     assert read_config_of(run_dir) == bases.config
-    with closing(Ledger(run_dir / LEDGER, readonly=True)) as ledger:
+    with Ledger.reading(run_dir / LEDGER) as ledger:
         assert ledger.told().answers > 0
     go(bases.config, run_dir)
     assert outputs(run_dir) == outputs(bases.clean)

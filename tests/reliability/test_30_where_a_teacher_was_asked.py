@@ -149,11 +149,8 @@ def dry(config: Any, run_dir: Path, teacher: Any, moved: bool = False) -> Any:
 
 def meta(run_dir: Path, key: str) -> Any:
     """What the ledger notes."""
-    ledger = Ledger(run_dir / "ledger.sqlite", readonly=True)
-    try:
+    with Ledger.reading(run_dir / "ledger.sqlite") as ledger:
         return ledger.meta(key)
-    finally:
-        ledger.close()
 
 
 def test_a_teacher_at_another_place_is_refused_with_a_diff_until_it_is_said_that_it_has_moved(tmp_path):

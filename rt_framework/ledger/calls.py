@@ -1,0 +1,100 @@
+"""The ledger's table of calls: questions to the teacher, each with the attempt whose answer is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from rt_framework.ledger.database import Database
+from rt_framework.ledger.statements import Statement
+from rt_framework.model import Reply, Request
+
+_FAILED = "SELECT reflection, calls.pair FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?"
+_WITHDRAW = "UPDATE calls SET answer = NULL WHERE reflection = ? AND pair = ?"
+_RELEASE = """
+UPDATE attempts SET state = 'failed' WHERE state = 'unknown'
+AND call IN (SELECT key FROM calls WHERE reflection = ? AND pair = ?)
+"""
+
+
+@frozen
+class Call:
+    """One question to the teacher, with every attempt at it."""
+
+    key: str
+    teacher: str
+    request: Request
+    reply: Reply | None
+    attempts: tuple[tuple[str, str | None, str | None], ...]
+    """State, kind of failure and message of each attempt, oldest first."""
+
+
+class CallTable:
+    """The calls in one ledger."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def reply(self, key: str) -> Reply | None:
+        """Return the committed answer of a call, or ``None``."""
+        row = self._db.first("SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE key = ?", (key,))
+        return None if row is None else self._db.parsed(row[0], Reply, "answer", key)
+
+    def find(self, keys: Iterable[str]) -> dict[str, Call]:
+        """Return the calls with these keys, by key; unknown keys are left out."""
+        calls = {}
+        for key in keys:
+            row = self._db.first(
+                "SELECT teacher, request, reply FROM calls LEFT JOIN attempts ON attempts.id = answer WHERE key = ?",
+                (key,),
+            )
+            if row is None:
+                continue
+            attempts = self._db.rows("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (key,))
+            request = self._db.parsed(row[1], Request, "question", key)
+            reply = None if row[2] is None else self._db.parsed(row[2], Reply, "answer", key)
+            calls[key] = Call(key, row[0], request, reply, tuple(attempts))
+        return calls
+
+    def keys_about(self, pairs: Iterable[str]) -> list[str]:
+        """Return the keys of the calls about *pairs*, given by hash: pair by pair, then by reflection and index."""
+        keys = []
+        for pair in pairs:
+            rows = self._db.rows("SELECT key FROM calls WHERE pair = ? ORDER BY reflection, idx", (pair,))
+            keys += [row[0] for row in rows]
+        return keys
+
+    def unknown(self) -> list[str]:
+        """Return the keys of the calls that a killed run may have paid for without receiving an answer."""
+        rows = self._db.rows("SELECT call FROM attempts WHERE kind = 'interrupted_unknown' ORDER BY id")
+        return [row[0] for row in rows]
+
+    def doubtful(self) -> list[str]:
+        """Return the keys of unknown calls that were neither answered since nor released to be asked again."""
+        sql = "SELECT DISTINCT call FROM attempts JOIN calls ON key = call WHERE state = 'unknown' AND answer IS NULL"
+        return [row[0] for row in self._db.rows(sql)]
+
+    def unread(self) -> frozenset[str]:
+        """Return the keys of the calls with an answer that was paid for and could not be read."""
+        return frozenset(row[0] for row in self._db.rows("SELECT DISTINCT call FROM attempts WHERE raw IS NOT NULL"))
+
+    def unread_answers(self, key: str) -> list[tuple[int, int, bytes]]:
+        """Return attempt, cost in nano-dollars and body of each unreadable answer to a call, oldest first."""
+        sql = "SELECT id, cost, raw FROM attempts WHERE call = ? AND raw IS NOT NULL AND state = 'failed' ORDER BY id"
+        return list(self._db.rows(sql, (key,)))
+
+    async def withdraw(self, kinds: Sequence[str]) -> int:
+        """Let rewrites that failed with one of *kinds* be asked again, and return their number.
+
+        Their answers stay in the ledger, but are no longer used.
+
+        Args:
+            kinds: kinds of failure, as recorded for the samples of the last run.
+        """
+        questions = {question for kind in kinds for question in self._db.rows(_FAILED, (kind,))}
+        statements: list[Statement] = []
+        for question in sorted(questions):
+            statements += [Statement(_WITHDRAW, question), Statement(_RELEASE, question)]
+        await self._db.write(statements)
+        return len(questions)

@@ -1,0 +1,57 @@
+"""Queries over the money in a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from rt_framework.ledger.database import Database
+
+# An open attempt counts with its reservation, because it may be billed up to that amount.
+_SUM = "TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END)"
+
+
+@frozen
+class Bill:
+    """The calls, requests, tokens and cost of one reflection."""
+
+    reflection: str
+    calls: int
+    requests: int
+    answered: int
+    prompt_tokens: int
+    completion_tokens: int
+    nano_dollars: int
+
+
+class Costs:
+    """The money in one ledger, in nano-dollars: what was paid, perhaps paid, or is reserved."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def spent(self) -> int:
+        """Return the cost of all attempts."""
+        row = self._db.first(f"SELECT {_SUM} FROM attempts")  # noqa: S608 - fixed text
+        return int(row[0]) if row else 0
+
+    def about(self, pairs: Iterable[str]) -> int:
+        """Return the cost of all calls about *pairs*, given by hash."""
+        sql = f"SELECT {_SUM} FROM attempts JOIN calls ON call = key WHERE pair = ?"  # noqa: S608 - fixed text
+        # A pair that is given twice had its calls paid for once.
+        return sum(int(self._db.first(sql, (pair,))[0]) for pair in set(pairs))
+
+    def largest_reservation(self) -> int:
+        """Return the largest reservation of an attempt so far."""
+        return self._db.first("SELECT MAX(reserved) FROM attempts")[0] or 0
+
+    def bills(self) -> list[Bill]:
+        """Return the bill of each reflection, by name."""
+        sql = (
+            "SELECT reflection, COUNT(DISTINCT key), COUNT(*), SUM(state = 'answered'), "  # noqa: S608 - fixed text
+            "TOTAL(json_extract(reply, '$.usage.prompt_tokens')), "
+            f"TOTAL(json_extract(reply, '$.usage.completion_tokens')), {_SUM} "
+            "FROM calls JOIN attempts ON call = key GROUP BY reflection ORDER BY reflection"
+        )
+        return [Bill(row[0], *map(int, row[1:])) for row in self._db.rows(sql)]

@@ -1,0 +1,62 @@
+"""The ledger's table of losses, by which no loss is computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rt_framework.kit.compact import from_bytes, to_bytes
+from rt_framework.ledger.database import Database
+from rt_framework.ledger.statements import Statement
+from rt_framework.spans import SpanLoss
+
+_MOST_ROWS = 150
+"""Most losses that one statement inserts."""
+
+
+class LossTable:
+    """The losses in one ledger."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def find(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
+        """Return the known losses by key, without the losses of single tokens."""
+        sql = "SELECT key, nll, tokens, status, reason FROM losses WHERE key IN ({marks})"
+        return {row[0]: self._loss(*row) for row in self._db.among(sql, list(keys))}
+
+    def find_by_token(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
+        """Return the known losses by key, with the losses of single tokens.
+
+        A loss of which these are not stored is left out, unless it has no value and so needs none.
+        """
+        sql = """
+        SELECT losses.key, losses.nll, tokens, status, reason, token_losses.nll, ranks, IFNULL(cut, 0)
+        FROM losses LEFT JOIN token_losses ON token_losses.key = losses.key
+        WHERE losses.key IN ({marks}) AND (losses.nll IS NULL OR ranks IS NOT NULL)
+        """
+        return {row[0]: self._loss(*row) for row in self._db.among(sql, list(keys))}
+
+    async def put(self, losses: Mapping[str, SpanLoss]) -> None:
+        """Commit computed losses."""
+        rows = [(key, loss.nll, loss.tokens, loss.status, loss.reason) for key, loss in losses.items()]
+        statements: list[Statement] = []
+        for start in range(0, len(rows), _MOST_ROWS):
+            some = rows[start : start + _MOST_ROWS]
+            marks = ",".join(["(?, ?, ?, ?, ?)"] * len(some))
+            sql = f"INSERT OR REPLACE INTO losses VALUES {marks}"  # noqa: S608 - marks only
+            statements.append(Statement(sql, [value for row in some for value in row]))
+        for key, loss in losses.items():
+            if loss.token_nll is not None and loss.token_ranks is not None:
+                values = (key, to_bytes("f", loss.token_nll), to_bytes("I", loss.token_ranks), loss.cut)
+                statements.append(Statement("INSERT OR REPLACE INTO token_losses VALUES (?, ?, ?, ?)", values))
+        await self._db.write(statements)
+
+    def _loss(self, key: str, nll: Any, tokens: Any, status: Any, reason: Any, *by_token: Any) -> SpanLoss:
+        try:
+            if not (nll is None or isinstance(nll, float)) or type(tokens) is not int or not isinstance(status, str):
+                raise ValueError(status)
+            losses: Any = (*map(from_bytes, "fI", by_token[:2]), *by_token[2:])
+            return SpanLoss(nll, tokens, status, reason, *losses)
+        except (TypeError, ValueError) as error:
+            raise self._db.unreadable("loss", key) from error
