@@ -22,7 +22,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.plugin import Host, structure
 from rt_framework.rundir.directory import MANIFEST
 
-PACKAGES = ("rt-framework", "torch", "transformers", "litellm", "llguidance", "numpy", "pluggy", "attrs", "datasets")
+PACKAGES = ("rt-framework", "torch", "transformers", "litellm", "llguidance", "numpy", "pluggy", "attrs", "pyarrow")
 
 
 def versions() -> dict[str, str | None]:
