@@ -2,6 +2,7 @@
 
 from rt_framework.plugin.host import Host, Reporters, close_reporters, packaged, with_defaults
 from rt_framework.plugin.options import Option
+from rt_framework.plugin.origin import origin_of
 from rt_framework.plugin.progress import Tally, Traffic
 from rt_framework.plugin.registry import Entry, named, suggestion
 from rt_framework.plugin.structuring import field_names, structure
@@ -16,6 +17,7 @@ __all__ = [
     "close_reporters",
     "field_names",
     "named",
+    "origin_of",
     "packaged",
     "structure",
     "suggestion",

@@ -41,6 +41,7 @@ from rt_framework.rundir.outputs import (
     write_outputs,
     write_side_file,
 )
+from rt_framework.rundir.provenance import origins_in_words
 from rt_framework.rundir.stalls import watchdog
 from rt_framework.rundir.summary import summarise
 
@@ -69,6 +70,7 @@ __all__ = [
     "manifest_destination",
     "open_outlet",
     "open_run",
+    "origins_in_words",
     "owner",
     "pilot_dir",
     "plain_config",
