@@ -19,7 +19,7 @@ _PATIENCE = 10.0
 """Seconds after which git is not waited for: a run must not hang on a slow disk for the sake of its manifest."""
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
-"""Folders of installed copies. Such a folder may lie inside a checkout, in a virtual environment, and is no part of it."""
+"""Folders of installed copies. A virtual environment may lie inside a checkout and is no part of it."""
 
 
 @frozen

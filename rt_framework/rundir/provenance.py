@@ -38,7 +38,7 @@ def parts_used(host: Host, plain: Callable[[object], Any]) -> list[dict[str, Any
 def own_checkout() -> dict[str, Any] | None:
     """Return the commit of the checkout that the framework runs from; ``None`` for an installed copy."""
     origin = origin_of(Path(__file__))
-    return origin.commit and {"commit": origin.commit, "dirty": origin.dirty}
+    return {"commit": origin.commit, "dirty": origin.dirty} if origin.commit else None
 
 
 def origins_in_words(manifest: Mapping[str, Any]) -> str:

@@ -187,7 +187,7 @@ def _write(path: Path, batches: Iterable[Any], schema: Any) -> None:
         _write_stream(sink, batches, schema)
     with (path / _FILE).open("rb") as written:
         fingerprint = hashlib.file_digest(written, "sha256").hexdigest()[:16]
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": _FILE}],
         "_fingerprint": fingerprint,
         "_format_columns": None,
