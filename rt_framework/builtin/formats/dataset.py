@@ -187,18 +187,12 @@ def _write(path: Path, batches: Iterable[Any], schema: Any) -> None:
         _write_stream(sink, batches, schema)
     with (path / _FILE).open("rb") as written:
         fingerprint = hashlib.file_digest(written, "sha256").hexdigest()[:16]
-    state: dict[str, Any] = {
-        "_data_files": [{"filename": _FILE}],
-        "_fingerprint": fingerprint,
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": None,
-    }
+    unset = dict.fromkeys(("_format_columns", "_format_type", "_split"))
+    named = {"_data_files": [{"filename": _FILE}], "_fingerprint": fingerprint}
+    state: dict[str, Any] = {**named, **unset, "_format_kwargs": {}, "_output_all_columns": False}
     # Releases of datasets spell features differently. Without them here, each release takes those that are in the Arrow
     # file's metadata, and derives the others from the types of the columns.
-    info = {"citation": "", "description": "", "features": None, "homepage": "", "license": ""}
+    info = {"features": None, **dict.fromkeys(("citation", "description", "homepage", "license"), "")}
     for name, values in ((_STATE, state), (_INFO, info)):
         (path / name).write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
@@ -250,10 +244,8 @@ def _loadable(schema: Any) -> Any:
     """Return the schema without metadata of ``datasets`` that it could not read."""
     metadata = dict(schema.metadata or {})
     try:
-        usable = isinstance(json.loads(metadata[_HUB])["info"]["features"], dict)
+        dict(json.loads(metadata[_HUB])["info"]["features"])
     except (ValueError, LookupError, TypeError):
-        usable = False
-    if not usable:
         metadata.pop(_HUB, None)
     return schema.with_metadata(metadata or None)
 
