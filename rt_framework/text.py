@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 _VARIABLE = re.compile(
@@ -80,6 +81,25 @@ def secret_place(value: object, path: str) -> str | None:
     if isinstance(value, list | tuple):
         return next(filter(None, (secret_place(one, f"{path}.{at}") for at, one in enumerate(value))), None)
     return path if isinstance(value, str) and (_KEY.search(value) or secret_in_address(value)) else None
+
+
+def masked(value: object, name: str = "") -> Any:
+    """Return nested plain values with ``***`` in place of everything that is or may be a secret.
+
+    Options that may hold a secret are those of :func:`secret_place`. Values that JSON lacks become texts.
+    """
+    if isinstance(value, Mapping):
+        names = _IN_ADDRESS if _HEADERS.search(name) else _OPTION
+        return {
+            str(key): "***" if names.search(str(key)) and item is not None else masked(item, f"{name}.{key}")
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [masked(item, name) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return "***" if _KEY.search(text) or secret_in_address(text) else without_secrets(text)
 
 
 def secret_in_address(text: str) -> str | None:

@@ -90,7 +90,6 @@ WHO_MAY_IMPORT = {
     },
     "transformers": {"builtin.models", "builtin.students", "builtin.teachers.hf"},
     "numpy": {"kit.packing", "builtin.students", "builtin.teachers.decoding"},
-    "datasets": {"builtin.formats.dataset"},
     "pyarrow": {"builtin.formats"},
     "datasketch": {"compare.neighbours"},
     "py3langid": {"compare.languages"},

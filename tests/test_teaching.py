@@ -486,12 +486,11 @@ async def test_a_run_that_dies_in_a_call_leaves_it_listed_and_charged(tmp_path):
                 started.set()
                 await asyncio.Event().wait()
 
-    async with asking(Hanging(lambda request: ""), first, budget_usd=1.0) as chain:
-        waiting = asyncio.create_task(ask(chain))
-        await started.wait()
-        for task in (waiting, *chain.answers.sending._flights.values()):
-            task.cancel()
-    first.close()
+        async with asking(Hanging(lambda request: ""), first, budget_usd=1.0) as chain:
+            waiting = asyncio.create_task(ask(chain))
+            await started.wait()
+            for task in (waiting, *chain.answers.sending._flights.values()):
+                task.cancel()
 
     with Ledger.writing(tmp_path / "ledger.sqlite") as second:
         assert await second.attempts.settle_interrupted() == 1

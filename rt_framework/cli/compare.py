@@ -60,7 +60,7 @@ def command(
     With --judge a teacher marks both answers to each question that A and B share, in both orders. Its options are
     options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
     """
-    from rt_framework.compare import JudgeJob, as_json, claim_judged, compare, lent, open_side, write_json
+    from rt_framework.compare import JudgeJob, as_json, check_extra, claim_judged, compare, lent, open_side, write_json
     from rt_framework.config import Data, Limits
     from rt_framework.terminal import line, show_comparison, show_judgements, stdout
 
@@ -68,6 +68,7 @@ def command(
         raise click.UsageError("--sample, --budget-usd and --run-dir are for --judge")
     if judge is not None and (out or run_dir) is None:
         raise click.UsageError("--judge: say where its answers are kept, by --run-dir DIR or --json FILE")
+    check_extra()
     who = None if judge is None else chosen("judge", judge)
     answers, found_at = claim_judged((a, b), (scores_a, scores_b), who, run_dir, out, overwrite)
     read, given = pairs(columns, "--column"), ((a, scores_a), (b, scores_b))

@@ -1,6 +1,7 @@
 """Comparison of two data sets without training: statistics, near-duplicates, a judge."""
 
 from rt_framework.compare import languages, neighbours
+from rt_framework.compare.extra import check_extra
 from rt_framework.compare.judging import JudgeJob, Judgements, as_json, claim_judged, judge
 from rt_framework.compare.samples import Comparison, Side, compare, lent, open_side, write_json
 
@@ -10,6 +11,7 @@ __all__ = [
     "Judgements",
     "Side",
     "as_json",
+    "check_extra",
     "claim_judged",
     "compare",
     "judge",

@@ -292,14 +292,14 @@ class Builder:
         """
         entry = self._host.find(kind, name)
         with others_to_stderr():
-            built = self._built(entry, options)
+            given = settings(entry, options)
+            built = self._built(entry, given)
         if not self._looking:
-            self._host.use(entry)
+            self._host.use(entry, given)
         return built
 
-    def _built(self, entry: Entry, options: object) -> Any:
+    def _built(self, entry: Entry, given: object) -> Any:
         kind, name = entry.kind, entry.name
-        given = settings(entry, options)
         arguments: list[object] = [] if given is None else [given]
         if kind == "stages":
             arguments.append(self)

@@ -11,6 +11,7 @@ import yaml
 from attrs import frozen
 
 from rt_framework.kit.places import in_words
+from rt_framework.rundir import origins_in_words
 from rt_framework.text import shown, without_secrets
 
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
@@ -103,6 +104,7 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("student fingerprint", frozen_.get("student")),
         ("scoring", _asked(config["scoring"])),
         ("pipeline", _asked(config["pipeline"])),
+        ("plugins", origins_in_words(manifest)),
         ("versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items() if version)),
     ]
     return [(name, value) for name, value in rows if value]

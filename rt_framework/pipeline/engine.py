@@ -115,7 +115,12 @@ class _Departures:
 
     def counting(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         """Yield the samples, each on its way from then on."""
-        for sample in samples:
+        source = iter(samples)
+        following = next(source, None)
+        while following is not None:
+            # One sample is read ahead, because only then the last one is known as such while it is on its way.
+            sample, following = following, next(source, None)
+            self._coming = following is not None
             self._inside = [count + 1 for count in self._inside]
             yield sample
         self._coming = False

@@ -2,6 +2,7 @@
 
 from rt_framework.plugin.host import Host, Reporters, close_reporters, packaged, with_defaults
 from rt_framework.plugin.options import Option
+from rt_framework.plugin.origin import origin_of
 from rt_framework.plugin.registry import Entry, named, suggestion
 from rt_framework.plugin.structuring import field_names, structure
 
@@ -13,6 +14,7 @@ __all__ = [
     "close_reporters",
     "field_names",
     "named",
+    "origin_of",
     "packaged",
     "structure",
     "suggestion",

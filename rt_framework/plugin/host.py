@@ -24,6 +24,7 @@ from attrs import field, frozen
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import API, GROUP, KINDS, EventHooks, RegistrationHooks
 from rt_framework.kit.stdout import others_to_stderr
+from rt_framework.plugin.origin import Origin, of_package, origin_of_plugin
 from rt_framework.plugin.registry import Collector, Entry, Registry, suggestion
 from rt_framework.text import shown, without_secrets
 
@@ -71,6 +72,19 @@ class Discovered:
     module: str
 
 
+@frozen
+class Used:
+    """A part that was built for a command's work, with the origin of its code."""
+
+    entry: Entry
+    settings: object
+    """The part's settings; ``None`` where it takes none."""
+    package: str
+    """The package that brought it; empty for a module or file that the user named. So is the version."""
+    version: str
+    origin: Origin
+
+
 class Host:
     """Finder and loader of plugins.
 
@@ -95,7 +109,7 @@ class Host:
         self._modules = tuple(modules)
         self._strict = strict
         self._loaded: set[tuple[str, str]] = set()
-        self._used: dict[tuple[str, str], Entry] = {}
+        self._used: dict[tuple[str, str, str], tuple[Entry, object, Origin]] = {}
         self._complete = False
         self._manager = _manager(RegistrationHooks)
         self._load(BUILTIN_NAME, "", BUILTIN)
@@ -146,29 +160,29 @@ class Host:
             raise PluginError(" ".join([text, *(f"Note: {failure}." for failure in self.failed)]))
         return offered[0]
 
-    def use(self, entry: Entry) -> None:
-        """Note that this command has built the plugin of *entry* for its work."""
-        self._used[entry.kind, entry.name] = entry
+    def use(self, entry: Entry, settings: object = None) -> None:
+        """Note that this command has built the plugin of *entry* for its work, with these settings.
 
-    def used(self) -> list[dict[str, str]]:
-        """Return the parts that were built: kind, name, plugin, its package and version, and target, sorted.
+        The origin of its code is noted now, since the checkout may be another one when the command ends.
+        """
+        origin = origin_of_plugin(self._manager.get_plugin(entry.plugin))
+        self._used[entry.kind, entry.name, repr(settings)] = (entry, settings, origin)
 
-        A plugin that is a module or file has neither package nor version. Reporters affect no result and are left out.
+    def used(self) -> list[Used]:
+        """Return the parts that were built, by kind and name, each once for each of its settings.
+
+        Reporters affect no result and are left out.
         """
         packages = {plugin.name: (plugin.package, plugin.version) for plugin in self.discovered()}
         packages[BUILTIN_NAME] = ("rt-framework", metadata.version("rt-framework"))
-        return [
-            {
-                "kind": entry.kind[:-1],
-                "name": entry.name,
-                "plugin": entry.plugin,
-                "package": packages.get(entry.plugin, ("", ""))[0],
-                "version": packages.get(entry.plugin, ("", ""))[1],
-                "target": entry.target,
-            }
-            for _, entry in sorted(self._used.items())
-            if entry.kind != "reporters"
-        ]
+        parts = []
+        for key in sorted(self._used):
+            entry, settings, origin = self._used[key]
+            package, version = packages.get(entry.plugin, ("", ""))
+            if entry.kind != "reporters":
+                known = of_package(origin, package) if package else origin
+                parts.append(Used(entry, settings, package, version, known))
+        return parts
 
     def api_of(self, plugin: str) -> str:
         """Return the plugin API version that a loaded plugin was written for; the host's own where it does not say."""

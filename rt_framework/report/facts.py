@@ -17,6 +17,7 @@ from rt_framework.ledger import KEPT, Bill, Ledger
 from rt_framework.report.controls import length_matched, random_like
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
+from rt_framework.rundir import origins_in_words
 from rt_framework.terminal import VERSION_WORDS, dollars, money
 
 _TELLS = 0.75
@@ -171,6 +172,8 @@ def _ran(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "scoring", f"preset {scoring.get('preset')}, template {scoring.get('template')}, {most} tokens at most"
     for path in manifest.get("forward_paths", ()):
         yield "forward path", path
+    if origins := origins_in_words(manifest):
+        yield "plugins", fit(origins)
     yield "versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items() if version)
 
 

@@ -39,6 +39,7 @@ from rt_framework.rundir.outputs import (
     write_side_file,
 )
 from rt_framework.rundir.progress import Meter, MeteredStage, SampleCounter
+from rt_framework.rundir.provenance import origins_in_words
 from rt_framework.rundir.session import Opening, Session, in_session
 from rt_framework.rundir.stages import StageFacts, label_of, stages_of
 from rt_framework.rundir.summary import summarise
@@ -74,6 +75,7 @@ __all__ = [
     "manifest_destination",
     "open_outlet",
     "open_run",
+    "origins_in_words",
     "owner",
     "pilot_dir",
     "plain_config",

@@ -20,8 +20,9 @@ from rt_framework.kit.parts import Spec
 from rt_framework.ledger import Ledger
 from rt_framework.plugin import Host, structure
 from rt_framework.rundir.directory import MANIFEST
+from rt_framework.rundir.provenance import own_checkout, parts_used
 
-PACKAGES = ("rt-framework", "torch", "transformers", "litellm", "llguidance", "numpy", "pluggy", "attrs", "datasets")
+PACKAGES = ("rt-framework", "torch", "transformers", "litellm", "llguidance", "numpy", "pluggy", "attrs", "pyarrow")
 
 
 def versions() -> dict[str, str | None]:
@@ -61,7 +62,8 @@ def write_manifest(
     """
     manifest = {
         "versions": versions(),
-        "plugins": host.used(),
+        "checkout": own_checkout(),
+        "plugins": parts_used(host, _plain().unstructure),
         "config": plain_config(config),
         "frozen": ledger.meta("frozen"),
         "ledger": asdict(ledger.told()),

@@ -1,0 +1,88 @@
+"""Each dependency earns its place, and one that is left out is named with the command that installs it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from tests.helpers import REPO, Cli, rows, the_error, write_json
+from tests.test_house import TREES, _imports
+
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
+
+IMPORTED_AS = {"pyyaml": "yaml"}
+"""Import names of the packages that have another one."""
+
+FOR_GGUF = {"accelerate", "gguf"}
+"""Packages that transformers imports, and only where a model is a GGUF file."""
+
+BROUGHT = {"yarl": "aiohttp", "markupsafe": "jinja2", "huggingface_hub": "transformers"}
+"""Packages that are imported for the interface of a dependency which brings them."""
+
+
+def names(requirements):
+    """Import names of what a list of requirements asks for."""
+    packages = (re.match(r"[\w-]+", one)[0] for one in requirements)
+    return {IMPORTED_AS.get(package, package) for package in packages}
+
+
+def imported(inside):
+    """The packages that the modules import for which *inside* holds."""
+    found = {one.split(".")[0] for name, tree in TREES.items() if inside(name) for one in _imports(tree)}
+    return found - sys.stdlib_module_names - {"rt_framework"}
+
+
+def room(name):
+    """The room of a module."""
+    return name.split(".")[0]
+
+
+EXTRAS = {
+    "compare": names(PROJECT["optional-dependencies"]["compare"]),
+    "testing": names(PROJECT["optional-dependencies"]["testing"]),
+}
+"""Packages of an extra, which are imported by the room of its name alone."""
+
+
+def test_the_base_is_what_it_imports():
+    """No package is installed for nothing, and none is imported that was not asked for."""
+    base = imported(lambda name: room(name) not in EXTRAS)
+    assert base - BROUGHT.keys() == names(PROJECT["dependencies"]) - FOR_GGUF
+    assert {BROUGHT[name] for name in BROUGHT} <= base
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_is_what_its_room_imports(extra):
+    """Beside what the base has."""
+    assert imported(lambda name: room(name) == extra) - names(PROJECT["dependencies"]) == EXTRAS[extra]
+
+
+def test_transformers_loads_no_gguf_file_without_accelerate(tmp_path):
+    """So it is a dependency, though no module imports it. The day this fails it can be left out."""
+    (tmp_path / "model.gguf").write_bytes(b"never read")
+    code = """
+import sys
+sys.modules["accelerate"] = None
+from transformers import LlamaConfig, LlamaForCausalLM
+try:
+    LlamaForCausalLM.from_pretrained(".", gguf_file="model.gguf", config=LlamaConfig())
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "accelerate is required when loading a GGUF file" in done.stdout
+
+
+@pytest.mark.parametrize("missing", [["datasketch"], ["py3langid"], ["datasketch", "py3langid"]])
+def test_compare_without_its_extra_is_one_line_with_the_command(tmp_path, monkeypatch, capfd, missing):
+    """Before a file is read or a judge is paid."""
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "a.json", rows(2))
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    done = Cli(monkeypatch, capfd)("compare", "a.json", "a.json", "--json", "out.json")
+    assert done.code == 2
+    assert the_error(done) == f"'rt compare' needs {' and '.join(missing)}: pip install 'rt-framework[compare]'"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
