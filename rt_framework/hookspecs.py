@@ -138,3 +138,21 @@ class EventHooks:
 
 KINDS = tuple(name.removeprefix("rt_register_") for name in vars(RegistrationHooks) if name.startswith("rt_"))
 """Names of the plugin kinds, as their registration hooks name them."""
+
+_SINGULAR = {
+    "teachers": "teacher",
+    "students": "student",
+    "metrics": "metric",
+    "selectors": "selector",
+    "reflections": "reflection",
+    "templates": "template",
+    "formats": "format",
+    "stages": "stage",
+    "executors": "executor",
+    "reporters": "reporter",
+}
+
+
+def singular(kind: str) -> str:
+    """Return the word for one plugin of a kind: ``metric`` for ``metrics``."""
+    return _SINGULAR[kind]

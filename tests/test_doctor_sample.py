@@ -266,9 +266,9 @@ def shares(done):
 def test_the_right_template_passes_and_a_deaf_one_does_not(doctor, smollm2_saved, tmp_path):
     """On the demo's samples, with a model that was tuned for chat."""
     data = REPO / "demo" / "samples.json"
-    right = doctor(data, "--student", f"hf:{smollm2_saved}", "-n", 16)
+    right = doctor(data, "--student", f"hf:{smollm2_saved}", "-n", 12)
     assert [said(right, name)[0] for name in METRICS] == ["ok", "ok"], right.out
-    wrong = doctor(data, "--student", f"hf:{smollm2_saved}", "--template", "deaf")
+    wrong = doctor(data, "--student", f"hf:{smollm2_saved}", "--template", "deaf", "-n", 12)
     assert said(wrong, "ifd")[0] == "CHECK", wrong.out
     assert shares(wrong)["ifd"] > shares(right)["ifd"] + 0.1
 

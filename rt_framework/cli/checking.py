@@ -8,6 +8,7 @@ from typing import Any
 
 from rt_framework.cli.describe import found
 from rt_framework.errors import PluginError
+from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host
 from rt_framework.terminal import line, stdout, table
 from rt_framework.testing.checking import Checked, check
@@ -29,7 +30,7 @@ def show_checks(host: Host, name: str, options: Any, only: str | None = None) ->
     console, left, failed = stdout(), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         for checked in check(host, entries, options, Path(folder)):
-            title = f"{checked.entry.kind[:-1]} {checked.entry.name}"
+            title = f"{singular(checked.entry.kind)} {checked.entry.name}"
             if not checked.outcomes:
                 console.print(line(f"{title}: not checked: {checked.why_not}"))
                 left += 1
@@ -41,10 +42,10 @@ def show_checks(host: Host, name: str, options: Any, only: str | None = None) ->
 
 
 def _of_kind(entries: list[Entry], only: str | None) -> list[Entry]:
-    kinds = dict.fromkeys(entry.kind[:-1] for entry in entries)
+    kinds = dict.fromkeys(singular(entry.kind) for entry in entries)
     if only is not None and only not in kinds:
         raise PluginError(f"--only {only}: of these there is none; found {', '.join(kinds)}")
-    return [entry for entry in entries if only in (None, entry.kind[:-1])]
+    return [entry for entry in entries if only in (None, singular(entry.kind))]
 
 
 def _rows(checked: Checked) -> list[tuple[str, str, str]]:

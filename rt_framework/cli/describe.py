@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rt_framework.errors import PluginError
+from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host, suggestion
 from rt_framework.terminal import line, stdout, table
 
@@ -18,7 +19,7 @@ def describe(host: Host, name: str) -> None:
     for plugin in dict.fromkeys(entry.plugin for entry in entries):
         console.print(line(_origin(host, plugin)))
     for entry in entries:
-        console.print(line(f"{entry.kind[:-1]} {entry.name}: {entry.help or 'no description'}"))
+        console.print(line(f"{singular(entry.kind)} {entry.name}: {entry.help or 'no description'}"))
         console.print(line(f"  from plugin {entry.plugin}, {entry.target}"))
         options = [(one.name, one.kind, one.shown, one.help) for one in entry.options()]
         if options:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rt_framework.hookspecs import singular
 from rt_framework.jobs.scaffold import KINDS, write_package
 from rt_framework.plugin import Host
 
@@ -25,7 +26,7 @@ def list_(host: Host) -> None:
     from rt_framework.terminal import stdout, table
 
     console = stdout()
-    entries = [(entry.kind[:-1], entry.name, entry.help) for entry in host.registry.entries()]
+    entries = [(singular(entry.kind), entry.name, entry.help) for entry in host.registry.entries()]
     console.print(table("Built in", ("kind", "name", "what it is"), entries))
     rows = [(plugin.name, plugin.package, plugin.version) for plugin in host.discovered()]
     if rows:

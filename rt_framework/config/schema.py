@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from rt_framework.config.pipelines import pipeline as named_pipeline
 from rt_framework.config.shards import Shard
 from rt_framework.errors import ConfigError, PluginError, RtError
+from rt_framework.hookspecs import singular
 from rt_framework.kit.bounds import fault, within
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.stdout import others_to_stderr
@@ -310,7 +311,7 @@ class Builder:
             raise
         except (Exception, SystemExit) as error:
             raise PluginError(
-                f"{kind[:-1]} '{name}' of plugin '{entry.plugin}' failed to start: {type(error).__name__}: {error}"
+                f"{singular(kind)} '{name}' of plugin '{entry.plugin}' failed to start: {type(error).__name__}: {error}"
             ) from error
 
     def spec(self, kind: str, spec: Spec) -> Any:
@@ -332,7 +333,7 @@ def settings(entry: Entry, options: object) -> object | None:
         ConfigError: the options do not fit.
     """
     names = [] if entry.settings is None else field_names(entry.settings)
-    place = f"{entry.kind[:-1]} '{entry.name}'"
+    place = f"{singular(entry.kind)} '{entry.name}'"
     secret = secret_place(options, place)
     if secret is not None:
         raise ConfigError(f"{secret}: keys come only from the environment; take it out of the config")

@@ -10,6 +10,7 @@ from attrs import frozen
 from rt_framework.config import Builder, read_config
 from rt_framework.data import open_source
 from rt_framework.errors import RtError
+from rt_framework.hookspecs import singular
 from rt_framework.kit.parts import Spec
 from rt_framework.pipeline import check_parts, steps_of
 from rt_framework.plugin import Host
@@ -70,7 +71,7 @@ def check_plugins(host: Host) -> Iterator[Finding]:
     for failure in host.failed:
         yield Finding(f"plugin {failure.plugin}", str(failure), good=False)
     for kind, name, plugins in host.registry.clashes():
-        yield Finding(f"{kind[:-1]} {name}", f"offered by {' and '.join(plugins)}", good=False)
+        yield Finding(f"{singular(kind)} {name}", f"offered by {' and '.join(plugins)}", good=False)
 
 
 def check_config(host: Host, path: Path) -> Iterator[Finding]:

@@ -1,9 +1,12 @@
 """Plugins: discovery that says which plugin failed, names of lazily imported targets, options."""
 
-from rt_framework.plugin.host import Host, Reporters, close_reporters, packaged, with_defaults
+from rt_framework.plugin.host import Host
+from rt_framework.plugin.loading import packaged
 from rt_framework.plugin.options import Option
 from rt_framework.plugin.origin import origin_of
+from rt_framework.plugin.pluggy_hooks import with_defaults
 from rt_framework.plugin.registry import Entry, named, suggestion
+from rt_framework.plugin.reporters import Reporters, close_reporters
 from rt_framework.plugin.structuring import field_names, structure
 
 __all__ = [

@@ -11,7 +11,7 @@ import attrs
 from attrs import frozen
 
 from rt_framework.errors import ConfigError, PluginError
-from rt_framework.hookspecs import KINDS
+from rt_framework.hookspecs import KINDS, singular
 from rt_framework.plugin.options import Option, options_of
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Entry:
             return options_of(self.settings)
         except Exception as error:
             raise PluginError(
-                f"{self.kind[:-1]} '{self.name}' of plugin '{self.plugin}' has settings that cannot be read: "
+                f"{singular(self.kind)} '{self.name}' of plugin '{self.plugin}' has settings that cannot be read: "
                 f"{type(error).__name__}: {error}"
             ) from error
 
@@ -54,7 +54,7 @@ class Entry:
             return getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:
             raise PluginError(
-                f"{self.kind[:-1]} '{self.name}' of plugin '{self.plugin}' failed to load from "
+                f"{singular(self.kind)} '{self.name}' of plugin '{self.plugin}' failed to load from "
                 f"{self.target}: {type(error).__name__}: {error}"
             ) from error
 
@@ -70,13 +70,13 @@ class Collector:
     def __call__(self, name: str, target: str, *, help: str = "", settings: type | None = None) -> None:
         """Check and collect one entry; see :class:`rt_framework.hookspecs.Register`."""
         if not isinstance(name, str) or not name or name != name.strip():
-            raise PluginError(f"{self.kind[:-1]} name {name!r} is not a non-empty string")
+            raise PluginError(f"{singular(self.kind)} name {name!r} is not a non-empty string")
         if not isinstance(target, str) or not all(target.partition(":")):
             raise PluginError(f"target {target!r} of '{name}' is not of the form 'package.module:Attribute'")
         if settings is not None and not attrs.has(settings):
             raise PluginError(f"settings of '{name}' are no attrs class: {settings!r}")
         if any(entry.name == name for entry in self.entries):
-            raise PluginError(f"{self.kind[:-1]} '{name}' is registered twice")
+            raise PluginError(f"{singular(self.kind)} '{name}' is registered twice")
         self.entries.append(Entry(self.kind, name, target, help, settings, self.plugin))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rt_framework.hookspecs import singular
 from rt_framework.plugin import Host, origin_of
 from rt_framework.text import masked
 
@@ -19,7 +20,7 @@ def parts_used(host: Host, plain: Callable[[object], Any]) -> list[dict[str, Any
     """
     return [
         {
-            "kind": part.entry.kind[:-1],
+            "kind": singular(part.entry.kind),
             "name": part.entry.name,
             "plugin": part.entry.plugin,
             "package": part.package,

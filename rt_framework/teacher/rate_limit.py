@@ -54,25 +54,18 @@ class AdaptiveLimiter:
 
     Args:
         most: largest number of calls under way at once.
-        breaker: stop signal that ends the waiting.
+        stop: stop signal that ends the waiting.
         steady: start with *most* calls, for a teacher that runs on this machine.
     """
 
-    def __init__(self, most: int, breaker: StopSignal, steady: bool = False) -> None:
+    def __init__(self, most: int, stop: StopSignal, steady: bool = False) -> None:
         self.under_way = 0
-        self._most = most
-        self._breaker = breaker
-        self._window = float(most if steady else min(most, _START))
-        self._doubles_to = float(most)
+        self._stop = stop
+        self._window = _Window(most, steady)
+        self._rate = _Rate()
+        self._latest = _Latest()
         self._line = asyncio.Lock()
         self._freed = asyncio.Event()
-        self._resume = -math.inf
-        self._rate = math.inf
-        self._due = -math.inf
-        self._cut = -math.inf
-        self._sends: deque[float] = deque(maxlen=_EVIDENCE)
-        self._refusals: deque[float] = deque(maxlen=_EVIDENCE)
-        self._errors: deque[float] = deque(maxlen=_EVIDENCE)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[float]:
@@ -87,7 +80,7 @@ class AdaptiveLimiter:
             await self._time()
             self.under_way += 1
             sent = _now()
-            self._sends.append(sent)
+            self._latest.sends.append(sent)
         try:
             yield sent
         finally:
@@ -97,8 +90,7 @@ class AdaptiveLimiter:
     def accepted(self) -> None:
         """Note that the provider accepted a call, even if the call then failed for another reason."""
         if self._line.locked():  # grows only while a call waits, because an unused limit says nothing of the provider
-            self._window += 1 if self._window < self._doubles_to else 1 / self._window
-            self._window = min(self._window, self._most)
+            self._window.grow()
 
     def refused(self, sent: float, too_often: bool, retry_after: float | None) -> None:
         """Note that the provider refused a call or could not handle it, and lower a limit if that was no accident.
@@ -110,57 +102,124 @@ class AdaptiveLimiter:
         """
         now = _now()
         if retry_after is not None:
-            self._resume = max(self._resume, now + retry_after)
-        # The rate is measured from accepted calls only.
-        if too_often and sent in self._sends:
-            self._sends.remove(sent)
-        times, share = (self._refusals, _TOO_OFTEN) if too_often else (self._errors, _TOO_MUCH)
-        times.append(now)
-        since = max(now - 10, self._sends[0] if self._sends else now)
-        if retry_after is None and _latest(times, since) < _most_by_chance(share, _latest(self._sends, since)):
-            return  # some providers fail a call now and then, even at a low rate
-        if sent < self._cut:
-            return  # the call was sent before the last cut, so its failure does not show that a further cut is needed
-        soon, self._cut = now - self._cut < _SOON, now
-        latest = list(self._sends)[-_RECENT:]
-        if too_often and len(latest) >= _ENOUGH and now > latest[0]:
-            self._rate = (_FAR_BELOW if soon else _BELOW) * min(self._rate, len(latest) / (now - latest[0]))
-            self._sends.clear()  # the pause that follows must not lower the next measured rate
-            self._refusals.clear()
-        else:
-            self._window = max(1.0, self._window / 2)
-            # From here on the limit grows by one per round of calls, as in congestion control of TCP.
-            if not too_often:
-                self._doubles_to = self._window
+            self._rate.pause(now + retry_after)
+        accident = self._latest.refused(sent, now, too_often) and retry_after is None
+        # Some providers fail a call now and then, even at a low rate. And a call that was sent before the last cut does
+        # not show that a further cut is needed.
+        if accident or sent < self._rate.cut:
+            return
+        if not self._rate.lower(self._latest, now, too_often):
+            self._window.halve(forever=not too_often)
 
     def throttled(self) -> str:
         """Return a description of the provider's present rate limit; empty if there is none."""
-        left = self._resume - _now()
-        if left > 0:
-            return f"the provider asked for no calls for another {left:.1f} s"
-        return "" if math.isinf(self._rate) else f"at most {self._rate:.1f} calls a second after a 429"
+        return self._rate.described(_now())
 
     @property
     def at_once(self) -> int:
         """Number of calls that may be under way now."""
-        return int(self._window)
+        return int(self._window.size)
 
     async def _place(self) -> None:
-        self._breaker.check()
+        self._stop.check()
         while self.under_way >= self.at_once:
             self._freed.clear()
             await self._freed.wait()
-            self._breaker.check()
+            self._stop.check()
 
     async def _time(self) -> None:
         now = _now()
-        while now < (due := max(self._resume, self._due)):
-            await self._breaker.sleep(due - now)
+        while now < (due := self._rate.due):
+            await self._stop.sleep(due - now)
             now = _now()
-        if math.isfinite(self._rate):
-            if now - self._due <= _CATCH_UP:  # grows only while calls come as fast as the rate allows
-                self._rate += _GROWTH * (1 + (now - self._cut) / 10)
-            self._due = max(self._due, now - _CATCH_UP) + 1 / self._rate
+        self._rate.taken(now)
+
+
+class _Window:
+    """The number of calls that may be under way: doubled with every response time at first, halved after errors."""
+
+    def __init__(self, most: int, steady: bool) -> None:
+        self.size = float(most if steady else min(most, _START))
+        self._most = most
+        self._doubles_to = float(most)
+
+    def grow(self) -> None:
+        """Grow after an accepted call: by one while doubling, else by one per round of calls."""
+        self.size += 1 if self.size < self._doubles_to else 1 / self.size
+        self.size = min(self.size, self._most)
+
+    def halve(self, forever: bool) -> None:
+        """Halve the number.
+
+        Args:
+            forever: True if it grows by one per round from here on, as in congestion control of TCP.
+        """
+        self.size = max(1.0, self.size / 2)
+        if forever:
+            self._doubles_to = self.size
+
+
+class _Latest:
+    """Times of the latest calls, refusals (429) and errors, from which rates and shares are measured."""
+
+    def __init__(self) -> None:
+        self.sends: deque[float] = deque(maxlen=_EVIDENCE)
+        self.refusals: deque[float] = deque(maxlen=_EVIDENCE)
+        self._errors: deque[float] = deque(maxlen=_EVIDENCE)
+
+    def refused(self, sent: float, now: float, too_often: bool) -> bool:
+        """Note a refusal or an error, and return whether there are so few that chance explains them."""
+        # The rate is measured from accepted calls only.
+        if too_often and sent in self.sends:
+            self.sends.remove(sent)
+        times, share = (self.refusals, _TOO_OFTEN) if too_often else (self._errors, _TOO_MUCH)
+        times.append(now)
+        since = max(now - 10, self.sends[0] if self.sends else now)
+        return _latest(times, since) < _most_by_chance(share, _latest(self.sends, since))
+
+
+class _Rate:
+    """The calls per second that the provider accepts, once it has refused some, and the pause that it asked for."""
+
+    def __init__(self) -> None:
+        self.cut = -math.inf
+        """Time of the last cut of any limit."""
+        self._per_second = math.inf
+        self._resume = -math.inf
+        self._next = -math.inf
+
+    @property
+    def due(self) -> float:
+        """Time at which the next call may be sent."""
+        return max(self._resume, self._next)
+
+    def pause(self, until: float) -> None:
+        """Send nothing until a time."""
+        self._resume = max(self._resume, until)
+
+    def lower(self, latest: _Latest, now: float, too_often: bool) -> bool:
+        """Lower the rate, if it can be measured and is the cause; return whether it was lowered."""
+        soon, self.cut = now - self.cut < _SOON, now
+        sends = list(latest.sends)[-_RECENT:]
+        if not (too_often and len(sends) >= _ENOUGH and now > sends[0]):
+            return False
+        self._per_second = (_FAR_BELOW if soon else _BELOW) * min(self._per_second, len(sends) / (now - sends[0]))
+        latest.sends.clear()  # the pause that follows must not lower the next measured rate
+        latest.refusals.clear()
+        return True
+
+    def taken(self, now: float) -> None:
+        """Note that a call is sent, and compute the time of the next one."""
+        if math.isfinite(self._per_second):
+            if now - self._next <= _CATCH_UP:  # grows only while calls come as fast as the rate allows
+                self._per_second += _GROWTH * (1 + (now - self.cut) / 10)
+            self._next = max(self._next, now - _CATCH_UP) + 1 / self._per_second
+
+    def described(self, now: float) -> str:
+        """Return the present limit in words; empty if there is none."""
+        if self._resume > now:
+            return f"the provider asked for no calls for another {self._resume - now:.1f} s"
+        return "" if math.isinf(self._per_second) else f"at most {self._per_second:.1f} calls a second after a 429"
 
 
 def _latest(times: Sequence[float], since: float) -> int:

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from rt_framework.config import Builder
 from rt_framework.errors import ConfigError, PluginError, RtError
+from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host, field_names, with_defaults
 from rt_framework.testing.processes import environment, python
 
@@ -129,9 +130,9 @@ class PluginContract:
     def test_its_name_is_registered(self) -> None:
         """The name is registered under its kind."""
         entries = [one for one in self.host().registry.entries() if one.plugin == self.plugin]
-        names = [f"{one.kind[:-1]} '{one.name}'" for one in entries]
+        names = [f"{singular(one.kind)} '{one.name}'" for one in entries]
         assert any(one.kind == self.kind and one.name == self.name for one in entries), (
-            f"expected {self.kind[:-1]} '{self.name}' of '{self.plugin}', found {', '.join(names) or 'nothing'}; "
+            f"expected {singular(self.kind)} '{self.name}' of '{self.plugin}', found {', '.join(names) or 'nothing'}; "
             f"register it in rt_register_{self.kind}"
         )
 
@@ -146,7 +147,9 @@ class PluginContract:
         try:
             built = Builder(self.host())(entry.kind, entry.name, self.options)
         except RtError as error:
-            raise AssertionError(f"expected a {entry.kind[:-1]} built from {self.options!r}, found: {error}") from error
+            raise AssertionError(
+                f"expected a {singular(entry.kind)} built from {self.options!r}, found: {error}"
+            ) from error
         assert built is not None, f"{entry.target} gave None; return the object from it"
 
     def test_its_options_can_be_shown(self) -> None:

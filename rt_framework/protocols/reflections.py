@@ -1,0 +1,27 @@
+"""The protocols of questions to the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from rt_framework.model import Pair, Reply, Request, Unparsed
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Question(Protocol[T_co]):
+    """A question to the teacher and the strict parsing of its answer. Pure; never uses the network."""
+
+    rewrites: Sequence[str]
+    """Parts of the pair that the answer rewrites: ``instruction``, ``response``; none for a judgement."""
+
+    def render(self, pair: Pair, index: int, structured: bool) -> Request:
+        """Return the request for the *index*-th answer. A later request must differ from an earlier one."""
+
+    def parse(self, pair: Pair, request: Request, reply: Reply) -> T_co | Unparsed:
+        """Return the complete content of the answer, or the reason why it cannot be used."""
+
+
+class Reflection(Question[Pair], Protocol):
+    """A question whose answer is a new pair."""

@@ -1,0 +1,75 @@
+"""The protocols of stages, and of what a run offers them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from rt_framework.model import Dropped, Failure, Sample, Score, Version
+from rt_framework.protocols.reflections import Question, Reflection
+
+T = TypeVar("T")
+
+
+class Make(Protocol):
+    """A function that builds a plugin by name: ``make("selectors", "highest", "ifd")``."""
+
+    def __call__(self, kind: str, name: str, options: object = None) -> Any:
+        """Build the plugin.
+
+        Raises:
+            PluginError: the plugin is unknown, ambiguous or broken.
+            ConfigError: the options do not fit its settings.
+        """
+
+
+class StageContext(Protocol):
+    """The services of the run for a stage. Every answer and score is paid for once and stored."""
+
+    @property
+    def exhaustive(self) -> bool:
+        """True if every version is reflected on and scored by all metrics, as the published script does."""
+
+    async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
+        """Ask the teacher for a rewrite of *version*; *name* becomes part of the rewrite's name."""
+
+    async def ask(self, question: Question[T], version: Version) -> T | Failure:
+        """Ask the teacher a question about *version*, such as a judgement or a mark."""
+
+    async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
+        """Return the scores of each version, by metric."""
+
+
+class Stage(Protocol):
+    """A step of a pipeline, for one sample at a time."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the metrics that the stage reads."""
+
+    @property
+    def reflections(self) -> Mapping[str, Question[Any]]:
+        """Questions that the stage asks: reflections by the name that their rewrites get, others by any name."""
+
+    async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
+        """Take the sample one step further."""
+
+
+@runtime_checkable
+class DatasetStage(Protocol):
+    """A step over the whole data set, which waits until every sample has reached it."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the metrics that the stage reads. Every sample comes with these scores of its current version."""
+
+    @property
+    def reflections(self) -> Mapping[str, Question[Any]]:
+        """Questions that the stage asks: reflections by the name that their rewrites get, others by any name."""
+
+    async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:
+        """Take every sample one step further, in order.
+
+        The items of *samples* are read from the disk at each access. A generator of outcomes keeps only one of them in
+        memory at a time.
+        """

@@ -1,0 +1,62 @@
+"""The protocols of students, and of executors, in which students run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
+
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
+
+T = TypeVar("T")
+
+
+class Student(Protocol):
+    """The model to be tuned, used as a scorer."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of weights, tokenizer, dtype and encoding. Must not load the model."""
+
+    def encode(self, spans: Sequence[Span]) -> Sequence[EncodedSpan | SpanLoss]:
+        """Return the token ids of each span, or a result without a number that says why there are none."""
+
+    def score(self, batch: Sequence[EncodedSpan]) -> Sequence[SpanLoss]:
+        """Return the losses of a batch, in order. A loss must not depend on batch mates beyond float noise.
+
+        Raises:
+            OutOfMemory: the batch does not fit; core halves it.
+        """
+
+
+@runtime_checkable
+class SelfDescribingStudent(Protocol):
+    """A student that states which batches suit it. Asked at the first forward pass, so it may load the model."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Most tokens of a batch."""
+
+    @property
+    def packs(self) -> bool:
+        """Return whether a batch runs as one row, shared prefixes once, laid out by :mod:`rt_framework.kit.packing`."""
+
+    @property
+    def path(self) -> str:
+        """Description of the way losses are computed, for ``rt doctor`` and the manifest."""
+
+
+class Executor(Protocol):
+    """A place where the student's pure work runs: this process or another one."""
+
+    @property
+    def workers(self) -> int:
+        """Number of pieces of work that run at the same time."""
+
+    def start(self, student: Callable[[], Student]) -> None:
+        """Take the factory of the student; it is called at the first work, on the worker."""
+
+    async def run(self, work: Callable[[Student], T]) -> T:
+        """Run *work* on the student and return what it returns. Work is pure and may be repeated."""
+
+    def close(self) -> None:
+        """Free the worker."""
