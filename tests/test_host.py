@@ -12,7 +12,7 @@ from rt_framework import hookimpl
 from rt_framework.config.schema import Builder
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import GROUP, KINDS
-from rt_framework.plugin import host as host_module
+from rt_framework.plugin import loading, pluggy_hooks, reporters
 from rt_framework.plugin.host import Host
 from tests.helpers import Cli, install, rt, the_error
 
@@ -173,9 +173,9 @@ def test_what_is_deprecated_is_told_once_and_still_works(package, monkeypatch, c
     """One line that names the plugin and the way on; a strict host refuses it."""
     package(f"from rt_framework import hookimpl\n@hookimpl\ndef {code}: ...", "dated")
     host, strict = Host(), Host(strict=True)
-    monkeypatch.setattr(host_module, "_REGISTRATION", ("rt_register_judges", "rt_register_referees"))
+    monkeypatch.setattr(loading, "_REGISTRATION", ("rt_register_judges", "rt_register_referees"))
     for one in (host, strict):
-        one._manager.add_hookspecs(OldSpecs)
+        one._loader.manager.add_hookspecs(OldSpecs)
     host.load()
     host.load()
     assert [record.getMessage() for record in caplog.records] == [f"plugin 'dated': {told}"]
@@ -191,8 +191,8 @@ def test_nothing_remains_of_a_plugin_that_fails_late(package):
     host = Host()
     host.load()
     assert [entry for entry in host.registry.entries() if entry.plugin != "builtin"] == []
-    assert not host._manager.has_plugin("late")
-    assert sys.modules[module] not in host._manager.get_plugins()
+    assert not host._loader.manager.has_plugin("late")
+    assert sys.modules[module] not in host._loader.manager.get_plugins()
     with pytest.raises(PluginError, match="unknown metric 'odd-metric'"):
         host.find("metrics", "odd-metric")
 
@@ -230,7 +230,7 @@ def test_a_part_that_exits_is_blamed_and_the_program_goes_on(package, site):
 def test_an_older_minor_api_is_fine(package, monkeypatch):
     """Within a first number things are only added."""
     package(f"RT_PLUGIN_API = (2, 1)\n{metric()}")
-    monkeypatch.setattr(host_module, "API", (2, 2))
+    monkeypatch.setattr(pluggy_hooks, "API", (2, 2))
     host = Host()
     assert host.find("metrics", "odd-metric").plugin == "odd"
     assert host.api_of("odd") == "2.1"
@@ -356,8 +356,8 @@ def test_plugins_load_in_a_fixed_order(package, site):
         (site / f"{module}.py").write_text(metric(f"{module}-metric"))
     host = Host(modules=["named_b", "named_a"])
     host.load()
-    plugins = [str(host._manager.get_name(plugin)) for plugin in host._manager.get_plugins()]
-    order = [name for name, _ in host._manager.list_name_plugin()]
+    plugins = [str(host._loader.manager.get_name(plugin)) for plugin in host._loader.manager.get_plugins()]
+    order = [name for name, _ in host._loader.manager.list_name_plugin()]
     assert order == ["builtin", "alpha", "midst", "zeta", "named_b", "named_a"]
     assert sorted(plugins) == sorted(order)
 
@@ -503,9 +503,10 @@ def test_a_deprecated_event_is_told_once_and_still_sent(monkeypatch, caplog):
         made.add_hookspecs(OldEvents)
         return made
 
-    make_manager = host_module._manager
-    monkeypatch.setattr(host_module, "_manager", manager)
-    monkeypatch.setattr(host_module, "_EVENTS", (*host_module._EVENTS, "rt_judged"))
+    make_manager = pluggy_hooks.manager_of
+    for module in (loading, reporters):
+        monkeypatch.setattr(module, "manager_of", manager)
+    monkeypatch.setattr(reporters, "_EVENTS", (*reporters._EVENTS, "rt_judged"))
     dated = Dated()
     Host(only=()).reporters([dated]).send("rt_judged", 1)
     assert dated.seen == [1]

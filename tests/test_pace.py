@@ -185,8 +185,8 @@ async def test_calls_under_way_double_up_to_the_limit_and_halve_under_errors():
 
 async def test_who_waits_is_woken_when_sending_ends():
     """By a fatal error, the budget or the user: no one waits for a place or a time that nobody will give."""
-    breaker = StopSignal()
-    pace = AdaptiveLimiter(1, breaker)
+    stop = StopSignal()
+    pace = AdaptiveLimiter(1, stop)
     entered = asyncio.Event()
 
     async def hold():
@@ -201,10 +201,10 @@ async def test_who_waits_is_woken_when_sending_ends():
 
     holding = asyncio.create_task(hold())
     await entered.wait()
-    assert "asked for no calls for another 3600.0 s" in pace.held()
+    assert "asked for no calls for another 3600.0 s" in pace.throttled()
     waiting = [asyncio.create_task(wait()) for _ in range(3)]
     await asyncio.sleep(0.1)
-    breaker.trip(RtError("over"))
+    stop.trip(RtError("over"))
     results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1)
     assert [str(result) for result in results] == ["over"] * 3
     await holding
