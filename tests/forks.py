@@ -16,8 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework.teacher import batch_exchange
-from rt_framework.teacher import provider_batches as batches
+from rt_framework.teacher import batch_exchange, batch_state
 
 KEY = "sk-canary-0123456789abcdef"
 
@@ -81,7 +80,7 @@ def _work(folder: Path, die: str) -> None:
     file = os.open("out.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    batches._QUIET, batch_exchange._SOONEST, batch_exchange._GRACE = 0.1, 0.1, 0.5
+    batch_state._QUIET, batch_exchange._SOONEST, batch_exchange._GRACE = 0.1, 0.1, 0.5
     if die:
         when, module, name, number = die.split()
         *path, last = name.split(".")

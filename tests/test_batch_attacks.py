@@ -10,8 +10,7 @@ from itertools import groupby
 import pytest
 
 from rt_framework.errors import BudgetReached, FatalTeacherError, RtError
-from rt_framework.teacher import batch_exchange, sending
-from rt_framework.teacher import provider_batches as batches
+from rt_framework.teacher import batch_exchange, batch_state, sending
 from rt_framework.testing.batch_attacks import HTML, LINE_ATTACKS, changed, gone, moved
 from rt_framework.testing.batch_desk import LOST, BatchDesk
 from rt_framework.testing.wire import told
@@ -37,7 +36,7 @@ def _environment(monkeypatch):
         return 0.0
 
     monkeypatch.setattr(sending, "_pause", none)
-    monkeypatch.setattr(batches, "_QUIET", 0.05)
+    monkeypatch.setattr(batch_state, "_QUIET", 0.05)
     monkeypatch.setattr(batch_exchange, "_SOONEST", 0.02)
     monkeypatch.setattr(batch_exchange, "_GRACE", 0.1)
 

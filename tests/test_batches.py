@@ -25,7 +25,7 @@ from rt_framework.config.schema import Config, Limits, structure
 from rt_framework.errors import ConfigError, RtError, TeacherError
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pending, Reply
-from rt_framework.teacher import batch_exchange, sending
+from rt_framework.teacher import batch_exchange, batch_state, sending
 from rt_framework.teacher import provider_batches as batches
 from rt_framework.teacher.attempts import Attempts
 from rt_framework.teacher.budget import Budget
@@ -61,7 +61,7 @@ def _environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
     monkeypatch.setattr(sending, "_pause", lambda attempt, retry_after: 0.0)
-    monkeypatch.setattr(batches, "_QUIET", 0.1)
+    monkeypatch.setattr(batch_state, "_QUIET", 0.1)
     monkeypatch.setattr(batch_exchange, "_SOONEST", 0.05)
     monkeypatch.setattr(batch_exchange, "_GRACE", 0.5)
 

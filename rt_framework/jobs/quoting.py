@@ -124,6 +124,23 @@ def _looking(run_dir: Path) -> Iterator[Ledger | None]:
         yield ledger
 
 
+class _Amounts:
+    """The counts and amounts of a quote so far."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.low: Counter[str] = Counter()
+        self.high = Highest()
+        self.prompts: list[tuple[int, Request]] = []
+        self._seen = HashSet64()
+
+    def count(self, key: str, answered: bool, guessed: bool) -> bool:
+        """Count a question; return whether it was not counted before."""
+        fresh = self._seen.add(int(key[:16], 16))
+        self.counts.update(calls=1, unique=fresh, answered=fresh and answered, guessed=fresh and guessed)
+        return fresh
+
+
 class _Counting:
     """Counter of a run's calls: exact as far as the ledger determines a sample's way, then a low and a high bound."""
 
@@ -139,11 +156,7 @@ class _Counting:
         questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(teacher)))
         self._questions = questions
         self._exhaustive = exhaustive
-        self._seen = HashSet64()
-        self._counts: Counter[str] = Counter()
-        self._low: Counter[str] = Counter()
-        self._high = Highest()
-        self._prompts: list[tuple[int, Request]] = []
+        self._amounts = _Amounts()
 
     def close(self) -> None:
         """Free the resources of the counter."""
@@ -151,26 +164,27 @@ class _Counting:
 
     def quote(self) -> Quote:
         """Return the counts as a quote."""
+        amounts = self._amounts
         names = ("sends", "prompt_tokens", "answer_tokens", "cost")
-        sends, prompts, answers, cost = (Bounds(self._low[name], self._high[name]) for name in names)
+        sends, prompts, answers, cost = (Bounds(amounts.low[name], amounts.high[name]) for name in names)
         counted = ("samples", "calls", "unique", "answered", "guessed", "broken")
         return Quote(
-            **{name: self._counts[name] for name in counted},
+            **{name: amounts.counts[name] for name in counted},
             sends=sends,
             prompt_tokens=prompts,
             answer_tokens=answers,
             cost=cost if is_priced(self._teacher) else None,
             spent=0 if self._ledger is None else self._ledger.costs.spent(),
-            prompts=tuple(self._prompts),
+            prompts=tuple(amounts.prompts),
         )
 
     def add(self, sample: Sample) -> None:
         """Count one more sample."""
-        self._counts["samples"] += 1
+        self._amounts.counts["samples"] += 1
         way = self._foresight.of(sample)
         for one in way.asked:
-            self._count(one.key, one.answered, guessed=False)
-        self._counts["broken"] += way.broken
+            self._amounts.count(one.key, one.answered, guessed=False)
+        self._amounts.counts["broken"] += way.broken
         try:
             self._show(sample)
             if way.sample is not None:
@@ -178,14 +192,15 @@ class _Counting:
         except RtError:
             raise
         except Exception:  # a run fails this sample and goes on
-            self._counts["broken"] += 1
+            self._amounts.counts["broken"] += 1
         if way.sample is not None:
             self._worst(Texts(way.sample), self._asks[way.steps :])
 
     def _show(self, sample: Sample) -> None:
         first = next(((name, one) for asks in self._asks for name, one in asks), None)
-        if first is not None and len(self._prompts) < _SHOWN:
-            self._prompts.append((sample.row, rendered(first[1], sample.original.pair, 0, self._teacher.structured)))
+        if first is not None and len(self._amounts.prompts) < _SHOWN:
+            request = rendered(first[1], sample.original.pair, 0, self._teacher.structured)
+            self._amounts.prompts.append((sample.row, request))
 
     # --- low --------------------------------------------------------------------------------
 
@@ -211,20 +226,14 @@ class _Counting:
     def _likely_ask(self, texts: Texts, text: Text, name: str, question: Question[Any]) -> None:
         chain = self._questions.chain(question, text)
         for key, answered in chain.keys:
-            fresh = self._count(key, answered, guessed=not text.written)
+            fresh = self._amounts.count(key, answered, guessed=not text.written)
         if chain.rest and fresh:
             request = chain.rest[0]
             asked = sum(tokens(turn.content) for turn in request.messages)
             told = min(told_tokens(question, text.pair), request.sampling.max_tokens)
             cost = self._questions.price(asked, told)
-            self._low.update(sends=1, prompt_tokens=asked, answer_tokens=told, cost=cost)
+            self._amounts.low.update(sends=1, prompt_tokens=asked, answer_tokens=told, cost=cost)
         texts.grow(text, name, chain)
-
-    def _count(self, key: str, answered: bool, guessed: bool) -> bool:
-        """Count a question; return whether it was not counted before."""
-        fresh = self._seen.add(int(key[:16], 16))
-        self._counts.update(calls=1, unique=fresh, answered=fresh and answered, guessed=fresh and guessed)
-        return fresh
 
     # --- high -------------------------------------------------------------------------------
 
@@ -237,7 +246,7 @@ class _Counting:
                 about = texts.all if self._exhaustive else texts.held
                 options = [option for text in about for option in self._option(texts, text, name, question)]
                 for chosen in [[one] for one in options] if self._exhaustive else [options]:
-                    self._high.add(chosen)
+                    self._amounts.high.add(chosen)
                 texts.decided()  # a stage that asks may choose as well
             if not self._exhaustive:
                 texts.gather()
