@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+from functools import partial
 
 import pytest
 
 from rt_framework import TeacherError, hookimpl
+from rt_framework.config import Data, ScoringConfig
+from rt_framework.data import open_source
 from rt_framework.errors import FatalTeacherError, LockedError, RtError
-from rt_framework.rundir.directory import open_run
+from rt_framework.jobs.scoring import score_file
+from rt_framework.kit.parts import Spec
+from rt_framework.plugin import Host
+from rt_framework.rundir import open_run
 from rt_framework.testing import ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
-from tests.run_helpers import GATES, SELECTIVE, Priced, go, job, pair_of, rows
+from tests.run_helpers import GATES, SELECTIVE, Priced, go, job, pair_of, rows, write_json
 
 
 def _refuse(_):
@@ -161,3 +168,22 @@ def test_the_end_of_a_stage_is_told_when_its_last_sample_has_left_it(tmp_path):
     go(job(tmp_path, rows(3), gates, limits={"in_flight": 1}), tmp_path / "run", watchers=[stages])
     ends = [event for event in stages.seen if event[0] != "started"]
     assert ends == [("sample", 0), ("sample", 1), ("finished", "gate"), ("sample", 2), ("finished", "gate-2")]
+
+
+def test_scoring_a_file_sends_the_events_of_a_job(tmp_path):
+    """Beginning and end, marked as those of scoring; a failure is told as well."""
+    observer = Observer()
+    write_json(tmp_path / "data.json", rows(3))
+    host = Host(modules=["tests.fakes_plugin"], only=[])
+    source = open_source(host, Data(str(tmp_path / "data.json")))
+    config = ScoringConfig(preset="superfiltering", template=Spec("alpaca"))
+    work = partial(score_file, host, source, Spec("fake"), config, ["ifd"])
+    summary = asyncio.run(work(tmp_path / "out.jsonl", [observer]))
+    started, finished = observer.seen["started"], observer.seen["finished"]
+    assert (started.job, finished.job, started.total) == ("score", "score", 3)
+    assert finished.summary == summary
+    assert summary.outcomes == {"ok": 3} and summary.files == (str(tmp_path / "out.jsonl"),)
+    observer = Observer()
+    with open_run(tmp_path / "out.jsonl.rt"), pytest.raises(LockedError):
+        asyncio.run(work(tmp_path / "out.jsonl", [observer]))
+    assert observer.seen.keys() == {"failed"} and observer.seen["failed"].job == "score"

@@ -12,20 +12,26 @@ from pathlib import Path
 
 import pytest
 
+from rt_framework.rundir.directory import OWNER, PROGRESS
 from rt_framework.testing.server import FaultServer
 from tests.helpers import REPO
 from tests.reliability.jobs import http_job
-from tests.run_helpers import attempts, http_answer, rows
+from tests.run_helpers import attempts, http_answer, rows, write_json
 
 CODE = "from rt_framework.cli import main; main()"
 
 
-def start(folder: Path, config: Path, **env: str) -> subprocess.Popen[str]:
-    """`rt run` in a process of its own, as a terminal starts it."""
-    told = os.environ | {"PYTHONPATH": str(REPO), "RT_LOAD_PLUGINS": "", "PYTHONUNBUFFERED": "1"} | env
-    command = [sys.executable, "-c", CODE, "-p", "tests.fakes_plugin", "run", str(config), "--run-dir", "run"]
+def command(folder: Path, *words: str, **env: str) -> subprocess.Popen[str]:
+    """A command in a process of its own, as a terminal starts it."""
+    environment = os.environ | {"PYTHONPATH": str(REPO), "RT_LOAD_PLUGINS": "", "PYTHONUNBUFFERED": "1"} | env
+    line = [sys.executable, "-c", CODE, "-p", "tests.fakes_plugin", *words]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, env=told, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(line, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def start(folder: Path, config: Path, **env: str) -> subprocess.Popen[str]:
+    """`rt run`."""
+    return command(folder, "run", str(config), "--run-dir", "run", **env)
 
 
 def until(condition, process) -> None:
@@ -82,3 +88,25 @@ def test_twice_leaves_within_two_seconds(busy, tmp_path):
         assert process.returncode == 130
     if busy == "teacher":
         assert attempts(tmp_path / "run") == {("intent", ""): len(server.received)}
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_scoring_ends_in_order_too(stop, tmp_path):
+    """Exit code 130, the older output as it was, losses kept, nothing left of the run; the same command goes on."""
+    write_json(tmp_path / "data.json", rows(200))
+    words = ("score", "data.json", "--student", "slow", "--metric", "ifd", "--template", "alpaca", "--out", "out.jsonl")
+    quick = command(tmp_path, *words, "--limit", "3", RT_TEST_FORWARD="0", RT_TEST_LOG="log")
+    assert quick.communicate(timeout=60) and quick.returncode == 0
+    before = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "log").unlink()
+    process = command(tmp_path, *words, RT_TEST_FORWARD="0.3", RT_TEST_LOG="log")
+    until((tmp_path / "log").exists, process)
+    process.send_signal(stop)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, (out, err)
+    assert "the same command goes on from there" in err
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    assert not {PROGRESS, OWNER} & {path.name for path in (tmp_path / "out.jsonl.rt").iterdir()}
+    again = command(tmp_path, *words, RT_TEST_FORWARD="0", RT_TEST_LOG="log")
+    assert again.communicate(timeout=60) and again.returncode == 0
+    assert len((tmp_path / "out.jsonl").read_text("utf-8").splitlines()) == 200
