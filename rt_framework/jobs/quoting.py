@@ -147,8 +147,8 @@ class _Counting:
     def __init__(
         self, teacher: Teacher, steps: Sequence[Step], limits: Limits, exhaustive: bool, ledger: Ledger | None
     ) -> None:
-        held = limits.on_ambiguous == "hold" and ledger is not None
-        known = Known(ledger, teacher, frozenset(ledger.calls.doubtful() if held and ledger else ()))
+        holds = limits.on_ambiguous == "hold" and ledger is not None
+        known = Known(ledger, teacher, frozenset(ledger.calls.doubtful() if holds and ledger else ()))
         self._teacher = teacher
         self._ledger = ledger
         self._foresight = Foresight(known, steps, limits.answers, exhaustive)
@@ -215,9 +215,9 @@ class _Counting:
                         self._likely_ask(texts, text, name, question)
 
     def _likeliest(self, texts: Texts, name: str, question: Question[Any]) -> Sequence[Text]:
-        """Return the likeliest text: the only one held; after a choice, one with a known answer, else the newest."""
-        if len(texts.held) == 1:
-            return texts.held
+        """Return the likeliest text: the only candidate; after a choice, one with a known answer, else the newest."""
+        if len(texts.current) == 1:
+            return texts.current
         free = [text for text in texts.all if name not in text.asked]
         if all(text.written for text in free):
             free = [text for text in free if self._questions.chain(question, text).keys[0][1]] or free
@@ -243,7 +243,7 @@ class _Counting:
             if not asks:
                 texts.decided()
             for name, question in asks:
-                about = texts.all if self._exhaustive else texts.held
+                about = texts.all if self._exhaustive else texts.current
                 options = [option for text in about for option in self._option(texts, text, name, question)]
                 for chosen in [[one] for one in options] if self._exhaustive else [options]:
                     self._amounts.high.add(chosen)

@@ -25,7 +25,7 @@ class Known:
     ledger: Ledger | None
     """Ledger with the answers; ``None`` before the first run."""
     teacher: Teacher
-    held: frozenset[str]
+    on_hold: frozenset[str]
     """Keys of the calls that are not sent again, since a killed run may have paid for them."""
 
     def key(self, request: Request) -> str:
@@ -79,13 +79,13 @@ class _FromLedger:
         self._teaching = TeacherClient(self, known.teacher.structured, answers)
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:  # noqa: ARG002 - as in ``Calls``
-        """Return the answer in the ledger; give up if there is none and the call is not held back."""
+        """Return the answer in the ledger; give up if there is none and the call is not on hold."""
         key = self._known.key(request)
         reply = self._known.reply(key)
-        if reply is None and key not in self._known.held:
+        if reply is None and key not in self._known.on_hold:
             self._give_up()
         self.asked.append(Asked(request, key, reply is not None))
-        return Answer(key, reply, None if reply else TeacherError("interrupted_unknown", "held back"))
+        return Answer(key, reply, None if reply else TeacherError("interrupted_unknown", "on hold"))
 
     async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
         """Return the rewrite of *version* that the answers in the ledger give."""

@@ -64,19 +64,19 @@ class Texts:
             Text(one.pair, one.name, asked={str(name) for parent, name in made if parent == one.name})
             for one in sample.versions
         ]
-        self.held = [text for text in self.all if text.name == sample.kept]
+        self.current = [text for text in self.all if text.name == sample.kept]
         """Versions of which the sample keeps one; a single one until a stage may have chosen another."""
 
     def decided(self) -> None:
         """Note that the sample has passed a stage that may keep any version."""
-        self.held = list(self.all)
+        self.current = list(self.all)
 
     def grow(self, text: Text, name: str, chain: Chain) -> None:
         """Add the version that the question *name* about *text* gives or may give, if any."""
         called = lineage(text.name, name)
         if chain.said is not None:
             self.all = [*self.all, Text(chain.said, called)]
-            if len(self.held) == 1:  # only then is it certain that the question is about this text
+            if len(self.current) == 1:  # only then is it certain that the question is about this text
                 text.asked.add(name)
         elif chain.rewrites:
             longest = max(request.sampling.max_tokens for request in chain.rest)
@@ -93,7 +93,7 @@ class Texts:
             other = merged.setdefault(key, text)
             if not text.written and other is not text:
                 merged[key] = evolve(text, grown=max(text.grown, other.grown), several=True)
-        self.all = self.held = list(merged.values())
+        self.all = self.current = list(merged.values())
 
 
 class Questions:
@@ -119,7 +119,7 @@ class Questions:
             reply = self._known.reply(key) if text.written else None
             key = key if text.written else digest([key, text.name])
             keys.append((key, reply is not None))
-            if reply is None and key in self._known.held:
+            if reply is None and key in self._known.on_hold:
                 break
             if reply is None:
                 return Chain(tuple(keys), self._rest(question, text, request), rewrites=bool(question.rewrites))

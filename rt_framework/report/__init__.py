@@ -12,7 +12,7 @@ from rt_framework.data import Destination, claim, paths_in, whole
 from rt_framework.errors import DataError
 from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
-from rt_framework.report.samples import pack, packed
+from rt_framework.report.samples import compress_texts, compressed
 from rt_framework.report.survey import survey_of
 from rt_framework.rundir import MANIFEST, PILOT, look, read_manifest
 
@@ -48,9 +48,9 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         survey = survey_of(ledger)
         if not survey.total:
             raise DataError(f"{run_dir}: no sample came to its end; 'rt run' goes on with it")
-        numbers = packed(columns(survey))
+        numbers = compressed(columns(survey))
         page = Page(facts_of(ledger, manifest, survey, _title(run_dir, told)), survey.metrics, numbers)
-        html = page.render(pack(ledger, survey.total, 1e6 * megabytes - page.size))
+        html = page.render(compress_texts(ledger, survey.total, 1e6 * megabytes - page.size))
     with whole(destination) as part:
         part.write_text(html, "utf-8")
     return destination.path

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from rt_framework.ledger import KEPT
 from rt_framework.report.facts import Facts, version_words
-from rt_framework.report.samples import BLOCK, Packed
+from rt_framework.report.samples import BLOCK, Compressed
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 
@@ -30,7 +30,7 @@ class Page:
     Args:
         facts: its words and tables.
         metrics: the metrics that have numbers.
-        numbers: the packed :func:`columns`.
+        numbers: the compressed :func:`columns`.
     """
 
     facts: Facts
@@ -40,9 +40,9 @@ class Page:
     @property
     def size(self) -> int:
         """Size of the page in bytes, without the texts of the samples."""
-        return len(self.render(Packed((), None)).encode("utf-8"))
+        return len(self.render(Compressed((), None)).encode("utf-8"))
 
-    def render(self, texts: Packed) -> str:
+    def render(self, texts: Compressed) -> str:
         """Return the whole page as HTML."""
         style = _read("page.css")
         scripts = (_read("vendor/vendor.js"), "\n".join(map(_read, _SCRIPTS)))

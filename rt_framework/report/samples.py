@@ -1,4 +1,4 @@
-"""The second reading of a run: the texts of every sample, packed into blocks that a browser unpacks one at a time."""
+"""The second reading of a run: the texts of all samples, in compressed blocks that a browser unpacks one at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLIPS = (None, 4000, 2000, 1000, 500, 250, 120)
 
 
 @frozen
-class Packed:
+class Compressed:
     """The texts of the samples, ready for the page."""
 
     blocks: tuple[str, ...]
@@ -36,15 +36,15 @@ class Packed:
     """Number of characters after which a text is cut; ``None`` if no text is."""
 
 
-def pack(ledger: Ledger, total: int, most: float) -> Packed:
-    """Pack the texts of all samples into about *most* bytes; if they do not fit, cut the long ones."""
+def compress_texts(ledger: Ledger, total: int, most: float) -> Compressed:
+    """Compress the texts of all samples into about *most* bytes; if they do not fit, cut the long ones."""
     stages = stages_of(ledger)
     clip = _fitting(ledger, stages, total, most)
     lines = (entry(ledger, stages, history, clip) for history in ledger.samples.histories())
-    return Packed(tuple(packed(block) for block in _batched(lines, BLOCK)), clip)
+    return Compressed(tuple(compressed(block) for block in _batched(lines, BLOCK)), clip)
 
 
-def packed(value: Any) -> str:
+def compressed(value: Any) -> str:
     """Return *value* as base64 of gzip of JSON, the same each time."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
@@ -97,7 +97,7 @@ def _fitting(ledger: Ledger, stages: Mapping[str, StageFacts], total: int, most:
     probe = [_histories(ledger, block) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
     share = sum(map(len, probe)) / total
     for clip in _CLIPS:
-        size = sum(len(packed([entry(ledger, stages, history, clip) for history in block])) for block in probe)
+        size = sum(len(compressed([entry(ledger, stages, history, clip) for history in block])) for block in probe)
         if size <= most * share:
             return clip
     return _CLIPS[-1]

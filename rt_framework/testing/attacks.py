@@ -148,7 +148,7 @@ def _type(kind: str) -> tuple[tuple[str, str], ...]:
     return (("Content-Type", kind),)
 
 
-def _packed(name: str) -> tuple[tuple[str, str], ...]:
+def _compressed(name: str) -> tuple[tuple[str, str], ...]:
     return (*JSON, ("Content-Encoding", name))
 
 
@@ -239,14 +239,16 @@ _TRANSFERS = [
     Attack("transfer: a thousand early hints", _made(bytes, before=_EARLY * 1_000), "broken"),
     Attack("transfer: 100 first", _made(bytes, before=b"HTTP/1.1 100 Continue\r\n\r\n"), "answer"),
     Attack("transfer: 101", _made(bytes, before=b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), "broken"),
-    Attack("transfer: packed", _made(gzip.compress, headers=_packed("gzip")), "answer"),
+    Attack("transfer: compressed", _made(gzip.compress, headers=_compressed("gzip")), "answer"),
     Attack(
-        "transfer: packed and cut", _made(lambda body: gzip.compress(body)[:-20], headers=_packed("gzip")), "unreadable"
+        "transfer: compressed and cut",
+        _made(lambda body: gzip.compress(body)[:-20], headers=_compressed("gzip")),
+        "unreadable",
     ),
-    Attack("transfer: a bomb", lambda _: RawAnswer(_bomb(), headers=_packed("gzip")), "unreadable"),
-    Attack("transfer: packed in an unknown way", _made(bytes, headers=_packed("x-odd")), "either"),
+    Attack("transfer: a bomb", lambda _: RawAnswer(_bomb(), headers=_compressed("gzip")), "unreadable"),
+    Attack("transfer: compressed in an unknown way", _made(bytes, headers=_compressed("x-odd")), "either"),
     *(
-        Attack(f"transfer: says {name} and is not", _made(bytes, headers=_packed(name)), "either")
+        Attack(f"transfer: says {name} and is not", _made(bytes, headers=_compressed(name)), "either")
         for name in ("gzip", "deflate", "br", "zstd", "gzip, gzip")
     ),
     *(Attack(f"status: {status}", _made(bytes, status=status), "either") for status in (201, 202, 203, 206, 299)),

@@ -95,14 +95,14 @@ def _write(place: Any, batches: Iterable[Any], schema: Any) -> None:
 
     try:
         with pq.ParquetWriter(place, schema) as writer:
-            held: list[Any] = []
+            group: list[Any] = []
             for batch in batches:
-                held.append(batch)
-                if sum(one.nbytes for one in held) >= _GROUP_BYTES:
-                    writer.write_table(pa.Table.from_batches(held, schema))
-                    held = []
-            if held:
-                writer.write_table(pa.Table.from_batches(held, schema))
+                group.append(batch)
+                if sum(one.nbytes for one in group) >= _GROUP_BYTES:
+                    writer.write_table(pa.Table.from_batches(group, schema))
+                    group = []
+            if group:
+                writer.write_table(pa.Table.from_batches(group, schema))
     except pa.ArrowException as error:
         raise DataError(f"does not fit Parquet: {error}; remove it, or write jsonl") from error
 

@@ -2,7 +2,7 @@
 
 All follow one rule: the current version is replaced only by a version that is strictly better. Of several better
 versions the best wins, and of equal ones the first. A version without a valid score, or outside a gate, cannot win;
-when no version can win, the held one stays.
+when no version can win, the current one stays.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class _Best:
         return tuple(dict.fromkeys((self.settings.metric, *self.settings.gates)))
 
     def choose(self, candidates: Sequence[Scored]) -> Choice:
-        """Keep the best version that can win; on a tie the held version, which is the first candidate."""
+        """Keep the best version that can win; on a tie the current version, which is the first candidate."""
         judged = {row.version.name: self._judge(row) for row in candidates}
         able = {name: value for name, value in judged.items() if not isinstance(value, str)}
-        held = candidates[0].version.name
+        current = candidates[0].version.name
         if not able:
-            return Choice(held, f"no version can win: {_listed(judged)}")
+            return Choice(current, f"no version can win: {_listed(judged)}")
         # max() returns the first of equal values.
         best = max(able, key=lambda name: self.sign * able[name])
-        return Choice(best, self._reason(best, held, judged, able))
+        return Choice(best, self._reason(best, current, judged, able))
 
     def _judge(self, row: Scored) -> float | str:
         """Return the value that decides, or why the version cannot win."""
@@ -55,16 +55,16 @@ class _Best:
             values[metric] = value
         return values[self.settings.metric]
 
-    def _reason(self, best: str, held: str, judged: Mapping[str, float | str], able: Mapping[str, float]) -> str:
+    def _reason(self, best: str, current: str, judged: Mapping[str, float | str], able: Mapping[str, float]) -> str:
         metric = self.settings.metric
         sign, word = self.words
-        if best == held:
-            rest = {name: value for name, value in judged.items() if name != held}
-            return f"{metric} {shown(able[held])} of {held}, none {word}: {_listed(rest)}"
-        if held not in able:
-            return f"{metric} {shown(able[best])}; {held} cannot win: {judged[held]}"
-        won, lost = shown_apart(able[best], able[held])
-        return f"{metric} {won} {sign} {lost} of {held}"
+        if best == current:
+            rest = {name: value for name, value in judged.items() if name != current}
+            return f"{metric} {shown(able[current])} of {current}, none {word}: {_listed(rest)}"
+        if current not in able:
+            return f"{metric} {shown(able[best])}; {current} cannot win: {judged[current]}"
+        won, lost = shown_apart(able[best], able[current])
+        return f"{metric} {won} {sign} {lost} of {current}"
 
 
 def _listed(judged: Mapping[str, float | str]) -> str:

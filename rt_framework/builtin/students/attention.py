@@ -63,7 +63,7 @@ _ROW: ContextVar[RowAttention] = ContextVar("row")
 
 
 @contextmanager
-def packed(model: Any, attention: RowAttention) -> Iterator[None]:
+def with_row_attention(model: Any, attention: RowAttention) -> Iterator[None]:
     """Let *model* use *attention* within the block."""
     before = model.config._attn_implementation
     token = _ROW.set(attention)

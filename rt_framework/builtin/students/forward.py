@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from attrs import evolve
 
-from rt_framework.builtin.students.attention import RowAttention, packed
+from rt_framework.builtin.students.attention import RowAttention, with_row_attention
 from rt_framework.builtin.students.head import TargetHead, nll_of_logits, ranks_of_logits
 from rt_framework.kit.packing import PrefixRow
 from rt_framework.spans import EncodedSpan, SpanLoss
@@ -95,7 +95,7 @@ class TargetLosses:
         assert self._attention is not None
         row = PrefixRow.of(batch)
         nodes, targets, lengths = row.predicting(batch)
-        with packed(self._model, self._attention(row, self._model.device)):
+        with with_row_attention(self._model, self._attention(row, self._model.device)):
             states = self._states(self._tensor(row.ids)[None], position_ids=self._tensor(row.positions)[None])
         return states[0, self._tensor(nodes)], self._tensor(targets), lengths
 

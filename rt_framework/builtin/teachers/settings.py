@@ -29,11 +29,11 @@ def check_address(address: str | None, name: str) -> None:
     """
     if address is None:
         return
-    held = secret_in_address(address)
-    if held is None and ("@" in address or secret_place(address, name)):
-        held = "what looks like a key"
-    if held is not None:
-        raise ConfigError(f"{name} holds {held}; keys come only from the environment")
+    content = secret_in_address(address)
+    if content is None and ("@" in address or secret_place(address, name)):
+        content = "what looks like a key"
+    if content is not None:
+        raise ConfigError(f"{name} holds {content}; keys come only from the environment")
     try:
         parts = urlsplit(address)
     except ValueError as error:

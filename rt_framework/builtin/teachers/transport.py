@@ -217,22 +217,22 @@ async def _read(answer: Answer, exchange: Exchange) -> None:
         httpx.DecodingError: the body is too large, or its compression or form cannot be read.
         aiohttp.ClientError: the answer broke off.
     """
-    body, packed = bytearray(), bytearray()
+    body, compressed = bytearray(), bytearray()
     encoding = answer.headers.get("content-encoding", "identity")
     unpack = _unpacker(encoding)
     try:
         async for piece in answer.pieces:
             # The bytes are also kept as they came, in case the body is not compressed as its header says.
-            packed += piece[: MOST_BYTES - len(packed)]
+            compressed += piece[: MOST_BYTES - len(compressed)]
             body += b"" if unpack is None else unpack(piece, MOST_BYTES + 1 - len(body))
-            if max(len(body), len(packed)) > MOST_BYTES - (unpack is None):
+            if max(len(body), len(compressed)) > MOST_BYTES - (unpack is None):
                 raise httpx.DecodingError(f"its body is larger than {MOST_BYTES // 10**6} MB")
         if unpack is None:
             raise httpx.DecodingError(f"its body is compressed as '{encoding}'")
         if answer.status < 300:
             _check_parts(bytes(body))
     except zlib.error as error:
-        body = packed
+        body = compressed
         exchange.trouble = f"its body is no {encoding}: {error}"
         raise httpx.DecodingError(exchange.trouble) from None
     except httpx.DecodingError as error:
@@ -242,7 +242,7 @@ async def _read(answer: Answer, exchange: Exchange) -> None:
         exchange.trouble = f"it broke off after {len(body)} bytes: {error}"
         raise
     finally:
-        exchange.body = bytes(packed if unpack is None else body)[:MOST_BYTES]
+        exchange.body = bytes(compressed if unpack is None else body)[:MOST_BYTES]
 
 
 def _check_parts(body: bytes) -> None:
@@ -279,18 +279,18 @@ def _unpacker(encoding: str) -> _Unpack | None:
 
 async def _lines(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
     """Yield the lines of a stream, except too long ones; at most *most* bytes of a line are kept between pieces."""
-    held, too_long = bytearray(), False
+    pending, too_long = bytearray(), False
     async for piece in pieces:
         *ended, rest = piece.split(b"\n")
         for part in ended:
-            held += part
-            if not too_long and len(held) <= most:
-                yield bytes(held)
-            held.clear()
+            pending += part
+            if not too_long and len(pending) <= most:
+                yield bytes(pending)
+            pending.clear()
             too_long = False
-        held += rest
-        if len(held) > most:
-            held.clear()
+        pending += rest
+        if len(pending) > most:
+            pending.clear()
             too_long = True
-    if held and not too_long:
-        yield bytes(held)
+    if pending and not too_long:
+        yield bytes(pending)
