@@ -152,7 +152,7 @@ class ForwardQueue:
 
     async def _pass(self, batch: ForwardBatch, keys: Sequence[str]) -> Mapping[str, SpanLoss]:
         """Score one batch, and return its committed losses; *keys* are those of all sequences that were planned."""
-        losses = {}
+        losses: dict[str, SpanLoss] = {}
         for positions, span, scored in zip(batch.positions, batch.spans, await self._scored(batch), strict=True):
             loss = evolve(scored, cut=span.cut) if span.by_token else scored
             losses |= {keys[position]: loss for position in positions}
