@@ -167,10 +167,11 @@ async def test_they_are_the_same_tokens_where_texts_are_cut(ledger, bos, name, m
     pair = Pair("Name the rainbow.", "", "Red, orange, yellow, green, blue, indigo and violet: seven of them.")
     whole = len(tokenizer(template.prompt(pair) + pair.response)["input_ids"])
     frame = PresetSpans(chosen, template, whole - missing)
-    spans = [by_token(one(pair)) for one in (frame.response_given_instruction, frame.response_alone)]
+    spans = {"y|x": by_token(frame.response_given_instruction(pair)), "y": by_token(frame.response_alone(pair))}
     for _ in range(2):
         async with losses_of(ledger, Telling(tokenizer)) as losses:
-            given, alone = [total(await losses.of(one)) for one in spans]
+            (by_name,) = await losses.of([spans])
+        given, alone = by_name["y|x"], by_name["y"]
         matched = list(aligned(given, alone))
         assert [left for left, _ in matched] == [right for _, right in matched]
         assert len(matched) >= min(given.tokens, alone.tokens) - 1

@@ -216,7 +216,7 @@ async def test_the_key_of_a_loss_is_what_it_was(ledger, by_token):
     made = {}
     for name, span in SPANS.items():
         before = {row[0] for row in ledger.database.rows("SELECT key FROM losses")}
-        await losses.of([evolve(span, by_token=by_token)])
+        await losses.of([{"y|x": [evolve(span, by_token=by_token)]}])
         made[name] = {row[0] for row in ledger.database.rows("SELECT key FROM losses")} - before
     await losses.close()
     executor.close()

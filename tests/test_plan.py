@@ -35,7 +35,7 @@ def test_every_span_is_answered_by_its_own_sequence(asked, budget, packed):
     """Positions are covered exactly once, each by an equal sequence."""
     answers = {}
     for batch in planned(asked, budget, packed):
-        for span, positions in zip(batch.spans, batch.asked, strict=True):
+        for span, positions in zip(batch.spans, batch.positions, strict=True):
             for position in positions:
                 assert position not in answers
                 answers[position] = span
@@ -96,7 +96,7 @@ def test_halves_are_the_whole():
         (batch,) = planned(asked, 100, packed)
         first, second = batch.halves()
         assert first.spans + second.spans == batch.spans
-        assert first.asked + second.asked == batch.asked
+        assert first.positions + second.positions == batch.positions
         assert {len(first.spans), len(second.spans)} == {2, 3}
         assert batch.tokens == tokens
         assert first.tokens + second.tokens == tokens + packed

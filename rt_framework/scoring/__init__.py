@@ -1,6 +1,7 @@
 """Scoring of pairs with the student, each loss computed once: presets, spans, planning, the forward pass, scores."""
 
-from rt_framework.scoring.losses import BatchLimits, Losses
+from rt_framework.scoring.forward import BatchLimits
+from rt_framework.scoring.losses import Losses
 from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.scoring.presets import PRESETS, Preset, preset
 from rt_framework.scoring.scores import Measured, Scoring

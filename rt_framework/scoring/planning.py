@@ -20,8 +20,8 @@ class ForwardBatch:
     """Distinct sequences for one forward pass, and for each the spans that it answers."""
 
     spans: tuple[EncodedSpan, ...]
-    asked: tuple[tuple[int, ...], ...]
-    """Per sequence: positions of its equal spans in the list that was planned."""
+    positions: tuple[tuple[int, ...], ...]
+    """Per sequence: where its equal spans are in the list that was planned."""
     packed: bool
     """True if the sequences form one packed row, sorted so that neighbours share the longest prefixes."""
 
@@ -44,8 +44,8 @@ class ForwardBatch:
         """Return the batch split in two, for when it does not fit into the device's memory."""
         middle = len(self.spans) // 2
         return (
-            ForwardBatch(self.spans[:middle], self.asked[:middle], self.packed),
-            ForwardBatch(self.spans[middle:], self.asked[middle:], self.packed),
+            ForwardBatch(self.spans[:middle], self.positions[:middle], self.packed),
+            ForwardBatch(self.spans[middle:], self.positions[middle:], self.packed),
         )
 
 
@@ -59,23 +59,23 @@ def plan(spans: Sequence[EncodedSpan], budget: Callable[[], int], packed: bool) 
             the tokens that it does not share with the one before. A single longer sequence is a batch of its own.
         packed: True for one packed row a batch, False for padded sequences.
     """
-    asked: dict[EncodedSpan, list[int]] = {}
+    positions: dict[EncodedSpan, list[int]] = {}
     for position, span in enumerate(spans):
-        asked.setdefault(span, []).append(position)
+        positions.setdefault(span, []).append(position)
     # Ties are broken by content, so that batches do not depend on the order of arrival.
-    order = sorted(asked, key=_by_prefix if packed else _longest_first)
+    order = sorted(positions, key=_by_prefix if packed else _longest_first)
     grown = _packed if packed else _padded
     batch: list[EncodedSpan] = []
     size = 0
     for span in order:
         size = grown(batch, size, span)
         if batch and size > budget():
-            yield _batch(batch, asked, packed)
+            yield _batch(batch, positions, packed)
             batch = []
             size = grown(batch, 0, span)
         batch.append(span)
     if batch:
-        yield _batch(batch, asked, packed)
+        yield _batch(batch, positions, packed)
 
 
 def _by_prefix(span: EncodedSpan) -> tuple[object, ...]:
@@ -100,5 +100,5 @@ def _padded(batch: Sequence[EncodedSpan], _size: int, span: EncodedSpan) -> int:
     return len((batch[0] if batch else span).ids) * (len(batch) + 1)
 
 
-def _batch(spans: Sequence[EncodedSpan], asked: dict[EncodedSpan, list[int]], packed: bool) -> ForwardBatch:
-    return ForwardBatch(tuple(spans), tuple(tuple(asked[span]) for span in spans), packed)
+def _batch(spans: Sequence[EncodedSpan], positions: dict[EncodedSpan, list[int]], packed: bool) -> ForwardBatch:
+    return ForwardBatch(tuple(spans), tuple(tuple(positions[span]) for span in spans), packed)

@@ -1,0 +1,188 @@
+"""The forward passes of a student: requests for losses are gathered into waves, encoded, planned and run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+
+from attrs import evolve, frozen
+
+from rt_framework.concurrency import Batcher
+from rt_framework.errors import OutOfMemory
+from rt_framework.protocols import Executor, SelfDescribingStudent, Student
+from rt_framework.scoring.counts import StudentCounter
+from rt_framework.scoring.planning import ForwardBatch, plan
+from rt_framework.scoring.request import LossRequest, distinct
+from rt_framework.scoring.store import LossStore
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
+
+_WAVE = 2048
+"""Number of spans that are planned together: enough to fill batches with spans that share a prefix."""
+
+
+@frozen
+class BatchLimits:
+    """The size and form of the batches that a student takes, and the name of its way through the forward pass."""
+
+    batch_tokens: int
+    packs: bool
+    path: str
+
+    @classmethod
+    def of(cls, student: Student) -> BatchLimits:
+        """Return the limits that the student declares, or else padded batches of a size that suits most devices."""
+        if isinstance(student, SelfDescribingStudent):
+            return cls(student.batch_tokens, student.packs, student.path)
+        return cls(8192, packs=False, path="the student's own")
+
+
+class ForwardQueue:
+    """The spans that wait for a forward pass, and the passes under way.
+
+    Args:
+        store: where losses are committed.
+        executor: where the student runs.
+        counter: counts passes, and losses that the store turns out to have.
+        batch_tokens: most tokens of a batch; ``None`` for the student's own limit.
+    """
+
+    def __init__(self, store: LossStore, executor: Executor, counter: StudentCounter, batch_tokens: int | None) -> None:
+        self._store = store
+        self._executor = executor
+        self._counter = counter
+        self._limits: BatchLimits | None = None
+        self._budget = batch_tokens or 0
+        """Most tokens of a batch; 0 until the student's own limit is known. Lowered when memory runs out."""
+        self._under_way = 0
+        """Number of batches that are being computed by the executor or wait in its queue."""
+        self._batcher: Batcher[LossRequest, None] = Batcher(self._wave, _WAVE, lambda request: len(request.missing))
+
+    async def complete(self, request: LossRequest) -> None:
+        """Compute the losses that the request is missing; requests that come at the same time share batches."""
+        await self._batcher.submit(request)
+
+    async def encode(self, spans: Sequence[Span]) -> Sequence[EncodedSpan | SpanLoss]:
+        """Return the student's encoding of each span, or the reason why there is none."""
+        return await self._executor.run(partial(_encode, tuple(spans)))
+
+    async def close(self) -> None:
+        """Stop the computation of losses that nothing waits for any more."""
+        await self._batcher.close()
+
+    @property
+    def busy(self) -> bool:
+        """True while losses are being computed."""
+        return self._batcher.busy
+
+    def why(self) -> str:
+        """Return a description of what is being waited for."""
+        return f"student: {self._under_way} batches under way"
+
+    # --- one wave ---------------------------------------------------------------------------
+
+    async def _wave(self, requests: Sequence[LossRequest]) -> AsyncIterator[tuple[int, None]]:
+        """Complete the requests of one wave; yield the position of each when all its losses are committed.
+
+        The sample behind a completed request can go on while the rest of the wave is computed.
+        """
+        positions: defaultdict[str, list[int]] = defaultdict(list)
+        for position, request in enumerate(requests):
+            for key in request.missing:
+                positions[key].append(position)
+        spans = distinct(keyed for request in requests for keyed in request.missing.items())
+        async for losses in self._committed(spans):
+            for key, loss in losses.items():
+                for position in positions[key]:
+                    requests[position].fill({key: loss})
+                    if not requests[position].missing:
+                        yield position, None
+
+    async def _committed(self, spans: Mapping[str, Span]) -> AsyncIterator[Mapping[str, SpanLoss]]:
+        """Yield the losses of all spans as they become known, each when it is in the ledger."""
+        # The previous wave may have computed losses that were still missing when these were asked for.
+        known = self._store.find(spans)
+        self._counter.reused += len(known)
+        yield known
+        unknown = {key: span for key, span in spans.items() if key not in known}
+        if not unknown:
+            return
+        without_pass: dict[str, SpanLoss] = {}
+        sequences: dict[str, EncodedSpan] = {}
+        for key, encoded in zip(unknown, await self.encode(tuple(unknown.values())), strict=True):
+            if isinstance(encoded, SpanLoss):
+                without_pass[key] = encoded
+            elif encoded.count_only:
+                without_pass[key] = SpanLoss(None, len(encoded.ids) - encoded.start)
+            else:
+                sequences[key] = encoded
+        yield await self._store.commit(without_pass)
+        if sequences:
+            async for losses in self._passes(sequences):
+                yield losses
+
+    async def _passes(self, sequences: Mapping[str, EncodedSpan]) -> AsyncIterator[Mapping[str, SpanLoss]]:
+        """Run the forward passes, and yield the committed losses of each batch as it finishes."""
+        limits = await self._known_limits()
+        keys = list(sequences)
+        running: set[asyncio.Future[Mapping[str, SpanLoss]]] = set()
+        try:
+            for batch in plan(list(sequences.values()), lambda: self._budget, limits.packs):
+                running.add(asyncio.ensure_future(self._pass(batch, keys)))
+                # Two more batches than workers: one is being committed while another waits for a free worker.
+                while len(running) > self._executor.workers + 1:
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        yield task.result()
+            for task in asyncio.as_completed(running):
+                yield await task
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _known_limits(self) -> BatchLimits:
+        """Return the student's batch limits; the first call asks for them and records the student's forward path."""
+        if self._limits is None:
+            self._limits = await self._executor.run(BatchLimits.of)
+            self._budget = self._budget or self._limits.batch_tokens
+            await self._store.add_path(self._limits.path)
+        return self._limits
+
+    async def _pass(self, batch: ForwardBatch, keys: Sequence[str]) -> Mapping[str, SpanLoss]:
+        """Score one batch, and return its committed losses; *keys* are those of all sequences that were planned."""
+        losses: dict[str, SpanLoss] = {}
+        for positions, span, scored in zip(batch.positions, batch.spans, await self._scored(batch), strict=True):
+            loss = evolve(scored, cut=span.cut) if span.by_token else scored
+            losses |= {keys[position]: loss for position in positions}
+        return await self._store.commit(losses)
+
+    async def _scored(self, batch: ForwardBatch) -> Sequence[SpanLoss]:
+        """Score one batch; when it does not fit into memory, halve it, if need be down to single sequences."""
+        if batch.size > self._budget and len(batch.spans) > 1:
+            # The batch was planned before another one ran out of memory and lowered the budget.
+            return await self._halved(batch)
+        self._under_way += 1
+        try:
+            losses = await self._executor.run(partial(_score, batch.spans))
+        except OutOfMemory as error:
+            if len(batch.spans) == 1:
+                return [SpanLoss(None, 0, "oom", f"a single sequence does not fit the device: {error}")]
+            self._budget = max(1, min(self._budget, batch.size // 2))
+            return await self._halved(batch)
+        finally:
+            self._under_way -= 1
+        self._counter.passed(batch.tokens)
+        return losses
+
+    async def _halved(self, batch: ForwardBatch) -> Sequence[SpanLoss]:
+        return [loss for half in batch.halves() for loss in await self._scored(half)]
+
+
+def _encode(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:
+    return student.encode(spans)
+
+
+def _score(spans: Sequence[EncodedSpan], student: Student) -> Sequence[SpanLoss]:
+    return student.score(spans)

@@ -1,0 +1,63 @@
+"""Storage of one student's losses in a ledger: their keys, their look-up, and the rules by which they are committed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from attrs import asdict
+
+from rt_framework.ledger import Ledger
+from rt_framework.model import digest
+from rt_framework.spans import Context, Span, SpanLoss
+
+
+class LossStore:
+    """The losses of one student in one ledger.
+
+    Args:
+        fingerprint: the student's identity, part of every key.
+        ledger: where losses are kept.
+    """
+
+    def __init__(self, fingerprint: str, ledger: Ledger) -> None:
+        self._fingerprint = fingerprint
+        self._ledger = ledger
+
+    def key(self, span: Span) -> str:
+        """Return the key of the span's loss."""
+        # ``by_token`` is no part of the key: a loss with the values of each token serves a span without them too.
+        texts = [_plain(span.context), span.target, _plain(span.paired_context)]
+        return digest([self._fingerprint, *texts, span.join, span.max_tokens, span.count_only])
+
+    def find(self, spans: Mapping[str, Span]) -> dict[str, SpanLoss]:
+        """Return the losses that the ledger has; for a span ``by_token`` only those with values for each token.
+
+        Args:
+            spans: the spans, by key.
+        """
+        losses = self._ledger.losses.find(key for key, span in spans.items() if not span.by_token)
+        return losses | self._ledger.losses.find_by_token(key for key, span in spans.items() if span.by_token)
+
+    async def commit(self, losses: Mapping[str, SpanLoss]) -> dict[str, SpanLoss]:
+        """Commit computed losses by key, and return them; one that is NaN or infinite becomes a status."""
+        checked = {key: _finite(loss) for key, loss in losses.items()}
+        # Out-of-memory results are not stored, since the sequence may fit a larger device in a later run.
+        await self._ledger.losses.put({key: loss for key, loss in checked.items() if loss.status != "oom"})
+        return checked
+
+    async def add_path(self, path: str) -> None:
+        """Record the name of a forward path by which losses of this ledger are computed, for the manifest."""
+        paths = self._ledger.meta("forward_paths") or []
+        await self._ledger.set_meta("forward_paths", sorted({*paths, path}))
+
+
+def _plain(context: Context | None) -> object:
+    return context if context is None or isinstance(context, str) else [asdict(turn) for turn in context]
+
+
+def _finite(loss: SpanLoss) -> SpanLoss:
+    """Return the loss, marked ``nonfinite`` and without its number if that is NaN or infinite."""
+    if loss.nll is None or math.isfinite(loss.nll):
+        return loss
+    return SpanLoss(None, loss.tokens, "nonfinite", f"the student's loss is {loss.nll}")
