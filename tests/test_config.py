@@ -20,7 +20,7 @@ from rt_framework.config.schema import (
 )
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.kit.parts import Spec
-from rt_framework.pipeline.assembly import check_parts, steps_of
+from rt_framework.pipeline.job import check_parts, steps_of
 from rt_framework.plugin.host import Host
 from rt_framework.plugin.structuring import structure
 from tests.helpers import CONFIG

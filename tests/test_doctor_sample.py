@@ -17,7 +17,7 @@ from rt_framework.config.schema import ScoringConfig
 from rt_framework.jobs.sample_checks import METRICS, Looked, findings
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Turn
-from rt_framework.pipeline.assembly import ScoringRules
+from rt_framework.scoring import ScoringRules
 from rt_framework.spans import SpanLoss
 from rt_framework.testing.fakes import FakeStudent
 from tests import tiny_models

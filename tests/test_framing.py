@@ -10,8 +10,8 @@ from rt_framework.config.schema import Builder, ScoringConfig
 from rt_framework.errors import ConfigError, Unscorable
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Turn
-from rt_framework.pipeline.assembly import ScoringRules
 from rt_framework.plugin.host import Host
+from rt_framework.scoring import ScoringRules
 from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.spans import Span
 

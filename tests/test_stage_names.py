@@ -12,7 +12,7 @@ from rt_framework.config.schema import Builder
 from rt_framework.export.preferences import preferences
 from rt_framework.kit.parts import Spec
 from rt_framework.ledger.ledger import Ledger
-from rt_framework.pipeline.assembly import steps_of
+from rt_framework.pipeline.job import steps_of
 from rt_framework.plugin.host import Host
 from rt_framework.report.noise import Doubts
 from rt_framework.report.survey import survey_of

@@ -50,7 +50,7 @@ def command(
     from rt_framework.config import ScoringConfig
     from rt_framework.data import open_source
     from rt_framework.jobs.scoring import score_file
-    from rt_framework.pipeline import ScoringRules
+    from rt_framework.scoring import ScoringRules
     from rt_framework.text import shown
 
     source = open_source(host, data, limit)

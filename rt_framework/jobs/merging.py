@@ -15,7 +15,7 @@ from rt_framework.data import Destination, claim
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.ledger import Ledger, join_ledgers
-from rt_framework.pipeline import Opened, ScoringRules, open_job, reflection_facts
+from rt_framework.pipeline import Opened, open_job, reflection_facts
 from rt_framework.plugin import Host
 from rt_framework.protocols import Student, Teacher
 from rt_framework.rundir import (
@@ -30,6 +30,7 @@ from rt_framework.rundir import (
     write_manifest,
     write_outputs,
 )
+from rt_framework.scoring import ScoringRules
 
 _PARTS = ("student", "scoring", "teacher")
 

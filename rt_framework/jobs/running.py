@@ -22,7 +22,6 @@ from rt_framework.pipeline import (
     Chains,
     Engine,
     Opened,
-    ScoringRules,
     StudentSide,
     TeacherSide,
     goes_in_batches,
@@ -49,6 +48,7 @@ from rt_framework.rundir import (
     write_manifest,
     write_outputs,
 )
+from rt_framework.scoring import ScoringRules
 
 
 @frozen

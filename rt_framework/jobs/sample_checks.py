@@ -21,11 +21,11 @@ from rt_framework.kit.parts import Spec
 from rt_framework.kit.spread import Spread
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair
-from rt_framework.pipeline import PROBE, ScoringRules, StudentSide, student_side
+from rt_framework.pipeline import PROBE, StudentSide, student_side
 from rt_framework.plugin import Host
 from rt_framework.protocols import Student
 from rt_framework.rundir import LEDGER
-from rt_framework.scoring import BatchLimits, PresetSpans
+from rt_framework.scoring import BatchLimits, PresetSpans, ScoringRules
 from rt_framework.spans import EncodedSpan, Span
 
 METRICS = ("ifd", "r-ifd")

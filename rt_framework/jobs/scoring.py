@@ -18,7 +18,7 @@ from rt_framework.errors import PluginError
 from rt_framework.events import Summary
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Sample
-from rt_framework.pipeline import PROBE, ScoringRules, StudentSide, student_side
+from rt_framework.pipeline import PROBE, StudentSide, student_side
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
     Opening,
@@ -29,7 +29,7 @@ from rt_framework.rundir import (
     room,
     write_manifest,
 )
-from rt_framework.scoring import Measured, Scoring
+from rt_framework.scoring import Measured, Scoring, ScoringRules
 from rt_framework.spans import Loss
 
 _CHUNK = 64

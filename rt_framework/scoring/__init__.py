@@ -4,6 +4,7 @@ from rt_framework.scoring.forward import BatchLimits
 from rt_framework.scoring.losses import Losses
 from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.scoring.presets import PRESETS, Preset, preset
+from rt_framework.scoring.rules import ScoringRules
 from rt_framework.scoring.scores import Measured, Scoring
 from rt_framework.scoring.spans_of import PresetSpans
 
@@ -16,6 +17,7 @@ __all__ = [
     "Preset",
     "PresetSpans",
     "Scoring",
+    "ScoringRules",
     "plan",
     "preset",
 ]

@@ -28,7 +28,7 @@ from rt_framework.ledger import writer
 from rt_framework.ledger.damage import identity_in
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Request
-from rt_framework.pipeline.assembly import open_job
+from rt_framework.pipeline.job import open_job
 from rt_framework.plugin.host import Host
 from rt_framework.rundir.directory import look, open_run
 from rt_framework.rundir.manifest import read_config_of
