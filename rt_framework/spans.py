@@ -129,14 +129,14 @@ def total(parts: Sequence[SpanLoss]) -> Loss:
     return Loss(nll, tokens, parts=tuple(parts))
 
 
-def aligned(one: Loss, other: Loss) -> Iterator[tuple[float, float]]:
+def aligned(loss: Loss, other: Loss) -> Iterator[tuple[float, float]]:
     """Yield both losses, in nats, of each target token that two passes over the same texts score, turn by turn.
 
     Both passes have to be asked for :func:`by_token`. Tokens are matched from the end of the target, because a pass
     with an empty context has no prediction for the first target token, and the two passes may be cut off at different
     lengths.
     """
-    for mine, its in zip(one.parts, other.parts, strict=True):
+    for mine, its in zip(loss.parts, other.parts, strict=True):
         end = max(mine.cut, its.cut)
         left, right = (_until(part.token_nll or (), end - part.cut) for part in (mine, its))
         common = min(len(left), len(right))
@@ -158,21 +158,21 @@ def turns(pair: Pair) -> Iterator[Pair]:
             continue
         if position == 0 or pair.history[position - 1].role != "user":
             raise Unscorable("conversation", "an assistant turn does not follow a user turn")
-        asked = pair.history[position - 1].content
-        yield evolve(pair, instruction=asked, input="", response=turn.content, history=pair.history[: position - 1])
+        question = pair.history[position - 1].content
+        yield evolve(pair, instruction=question, input="", response=turn.content, history=pair.history[: position - 1])
     yield pair
 
 
-def shared(one: EncodedSpan, other: EncodedSpan) -> int:
+def shared(span: EncodedSpan, other: EncodedSpan) -> int:
     """Return the length of the longest common prefix of the two sequences, among the tokens that are fed to the model.
 
     The last token of a sequence predicts nothing and is not fed.
     """
-    low, high = 0, min(len(one.ids), len(other.ids)) - 1
+    low, high = 0, min(len(span.ids), len(other.ids)) - 1
     while low < high:
         middle = (low + high + 1) // 2
         # Slices are compared in C, which is much faster than a loop for prompts of some hundred tokens.
-        if one.ids[low:middle] == other.ids[low:middle]:
+        if span.ids[low:middle] == other.ids[low:middle]:
             low = middle
         else:
             high = middle - 1

@@ -76,10 +76,10 @@ def secret_place(value: object, path: str) -> str | None:
         # Names in a mapping of headers are header names, for which a stricter pattern applies.
         names = _IN_ADDRESS if _HEADERS.search(path) else _OPTION
         named = (f"{path}.{key}" for key in value if names.search(str(key)))
-        inner = (secret_place(one, f"{path}.{key}") for key, one in value.items())
+        inner = (secret_place(item, f"{path}.{key}") for key, item in value.items())
         return next(named, None) or next(filter(None, inner), None)
     if isinstance(value, list | tuple):
-        return next(filter(None, (secret_place(one, f"{path}.{at}") for at, one in enumerate(value))), None)
+        return next(filter(None, (secret_place(item, f"{path}.{index}") for index, item in enumerate(value))), None)
     return path if isinstance(value, str) and (_KEY.search(value) or secret_in_address(value)) else None
 
 
@@ -112,10 +112,10 @@ def secret_in_address(text: str) -> str | None:
         return None
     before, _, fragment = text.partition("#")
     before, _, query = before.partition("?")
-    scheme, _, rest = before.partition("://")
-    login, at, _ = rest.partition("/")[0].rpartition("@")
+    scheme, _, address = before.partition("://")
+    login, separator, _ = address.partition("/")[0].rpartition("@")
     # In abfss://container@account the part before the @ is no user, but in https://TOKEN@host it is a key.
-    if at and (":" in login or scheme.lower().startswith("http")):
+    if separator and (":" in login or scheme.lower().startswith("http")):
         return "a user name or password"
     if any(_IN_ADDRESS.search(name) for name, _ in parse_qsl(query.replace(";", "&"), keep_blank_values=True)):
         return "a key in its query"
@@ -135,6 +135,6 @@ def _secrets() -> Iterator[str]:
             values |= {value, *parts}
         elif "://" in value:
             values |= {unquote(password) for password in _LOGIN.findall(value)} | {*_LOGIN.findall(value)}
-    for value in sorted((one for one in values if len(one) >= _LEAST), key=len, reverse=True):
+    for value in sorted((secret for secret in values if len(secret) >= _LEAST), key=len, reverse=True):
         raw = value.encode("utf-8", "surrogateescape")
         yield from (value, quote(raw, safe=""), base64.b64encode(raw).decode())

@@ -19,10 +19,12 @@ _HERE = "rt_framework.builtin"
 @hookimpl
 def rt_register_teachers(register: Register) -> None:
     """Offer any provider through litellm, a local model, and recorded answers."""
-    at = f"{_HERE}.teachers"
-    register("litellm", f"{at}.litellm:LiteLLMTeacher", help="any provider through litellm", settings=LiteLLMSettings)
-    register("hf", f"{at}.hf:HFTeacher", help="a local transformers model", settings=HFTeacherSettings)
-    register("replay", f"{at}.replay:ReplayTeacher", help="answers from a JSONL file", settings=ReplaySettings)
+    package = f"{_HERE}.teachers"
+    register(
+        "litellm", f"{package}.litellm:LiteLLMTeacher", help="any provider through litellm", settings=LiteLLMSettings
+    )
+    register("hf", f"{package}.hf:HFTeacher", help="a local transformers model", settings=HFTeacherSettings)
+    register("replay", f"{package}.replay:ReplayTeacher", help="answers from a JSONL file", settings=ReplaySettings)
 
 
 @hookimpl
@@ -35,33 +37,39 @@ def rt_register_students(register: Register) -> None:
 @hookimpl
 def rt_register_metrics(register: Register) -> None:
     """Offer the papers' scores, each under the name of its formula."""
-    at = f"{_HERE}.metrics"
-    register("ifd", f"{at}.ratios:IFD", help="ppl(y|x) / ppl(y), higher is more to learn")
-    register("ifd-loss", f"{at}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it")
-    register("r-ifd", f"{at}.ratios:RIFD", help="ppl(x|g(y)) / ppl(x), lower is more feasible")
-    register("r-ifd-loss", f"{at}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
-    register("ppl", f"{at}.plain:Perplexity", help="exp L(y|x)")
-    register("loss", f"{at}.plain:MeanLoss", help="L(y|x) in nats a token")
-    register("length", f"{at}.plain:Length", help="response tokens, no forward pass")
+    package = f"{_HERE}.metrics"
+    register("ifd", f"{package}.ratios:IFD", help="ppl(y|x) / ppl(y), higher is more to learn")
+    register("ifd-loss", f"{package}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it")
+    register("r-ifd", f"{package}.ratios:RIFD", help="ppl(x|g(y)) / ppl(x), lower is more feasible")
+    register("r-ifd-loss", f"{package}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
+    register("ppl", f"{package}.plain:Perplexity", help="exp L(y|x)")
+    register("loss", f"{package}.plain:MeanLoss", help="L(y|x) in nats a token")
+    register("length", f"{package}.plain:Length", help="response tokens, no forward pass")
 
 
 @hookimpl
 def rt_register_selectors(register: Register) -> None:
     """Offer selectors between the versions of a sample, and selectors between samples."""
-    at = f"{_HERE}.selectors"
+    package = f"{_HERE}.selectors"
     register(
-        "highest", f"{at}.versions:Highest", help="the version with the highest score", settings=selectors.BestSettings
+        "highest",
+        f"{package}.versions:Highest",
+        help="the version with the highest score",
+        settings=selectors.BestSettings,
     )
     register(
-        "lowest", f"{at}.versions:Lowest", help="the version with the lowest score", settings=selectors.BestSettings
+        "lowest",
+        f"{package}.versions:Lowest",
+        help="the version with the lowest score",
+        settings=selectors.BestSettings,
     )
-    register("newest", f"{at}.versions:Newest", help="the latest rewrite, whatever it is")
-    register("top", f"{at}.dataset:Top", help="the best fraction or count", settings=selectors.TopSettings)
-    register("threshold", f"{at}.dataset:Threshold", help="all in a range", settings=selectors.ThresholdSettings)
-    register("random", f"{at}.dataset:Random", help="control: chosen by chance", settings=selectors.RandomSettings)
+    register("newest", f"{package}.versions:Newest", help="the latest rewrite, whatever it is")
+    register("top", f"{package}.dataset:Top", help="the best fraction or count", settings=selectors.TopSettings)
+    register("threshold", f"{package}.dataset:Threshold", help="all in a range", settings=selectors.ThresholdSettings)
+    register("random", f"{package}.dataset:Random", help="control: chosen by chance", settings=selectors.RandomSettings)
     register(
         "length-matched",
-        f"{at}.dataset:LengthMatched",
+        f"{package}.dataset:LengthMatched",
         help="control: others of the same lengths as top would choose",
         settings=selectors.LengthMatchedSettings,
     )
@@ -70,53 +78,53 @@ def rt_register_selectors(register: Register) -> None:
 @hookimpl
 def rt_register_reflections(register: Register) -> None:
     """Offer the two reflections of Selective Reflection-Tuning."""
-    at = f"{_HERE}.reflections"
+    package = f"{_HERE}.reflections"
     help_one = "critique, then a new instruction and its answer"
-    register("instruction", f"{at}.instruction:InstructionReflection", help=help_one, settings=ReflectionSettings)
+    register("instruction", f"{package}.instruction:InstructionReflection", help=help_one, settings=ReflectionSettings)
     help_two = "critique, then a better answer"
-    register("response", f"{at}.response:ResponseReflection", help=help_two, settings=ReflectionSettings)
+    register("response", f"{package}.response:ResponseReflection", help=help_two, settings=ReflectionSettings)
 
 
 @hookimpl
 def rt_register_templates(register: Register) -> None:
     """Offer the published text templates and the student's own chat template."""
-    at = f"{_HERE}.templates"
+    package = f"{_HERE}.templates"
     for name in ("alpaca", "vicuna", "wizardlm", "none"):
-        register(name, f"{at}.text:{name}", help=f"the text template '{name}'")
-    register("chat", f"{at}.chat:Chat", help="the chat template of the student's tokenizer")
+        register(name, f"{package}.text:{name}", help=f"the text template '{name}'")
+    register("chat", f"{package}.chat:Chat", help="the chat template of the student's tokenizer")
 
 
 @hookimpl
 def rt_register_formats(register: Register) -> None:
     """Offer the formats of files and directories of rows."""
-    at = f"{_HERE}.formats"
-    register("json", f"{at}.json:JsonFormat", help="one JSON array of objects")
-    register("jsonl", f"{at}.jsonl:JsonlFormat", help="one JSON object a line")
-    register("csv", f"{at}.csv:CsvFormat", help="comma-separated values with a header")
-    register("parquet", f"{at}.parquet:ParquetFormat", help="Apache Parquet")
-    register("dataset", f"{at}.dataset:DatasetFormat", help="a Hugging Face data set directory")
+    package = f"{_HERE}.formats"
+    register("json", f"{package}.json:JsonFormat", help="one JSON array of objects")
+    register("jsonl", f"{package}.jsonl:JsonlFormat", help="one JSON object a line")
+    register("csv", f"{package}.csv:CsvFormat", help="comma-separated values with a header")
+    register("parquet", f"{package}.parquet:ParquetFormat", help="Apache Parquet")
+    register("dataset", f"{package}.dataset:DatasetFormat", help="a Hugging Face data set directory")
 
 
 @hookimpl
 def rt_register_stages(register: Register) -> None:
     """Offer the stages of a pipeline."""
-    at = f"{_HERE}.stages"
-    register("reflect", f"{at}.rewriting:Reflect", help="ask for a rewrite", settings=stages.ReflectSettings)
-    register("choose", f"{at}.rewriting:Choose", help="keep one version", settings=stages.ChooseSettings)
-    register("gate", f"{at}.filtering:Gate", help="drop what is out of range", settings=stages.GateSettings)
-    register("select", f"{at}.filtering:Select", help="keep a subset", settings=stages.SelectSettings)
-    register("measure", f"{at}.filtering:Measure", help="score for the report", settings=stages.MeasureSettings)
+    package = f"{_HERE}.stages"
+    register("reflect", f"{package}.rewriting:Reflect", help="ask for a rewrite", settings=stages.ReflectSettings)
+    register("choose", f"{package}.rewriting:Choose", help="keep one version", settings=stages.ChooseSettings)
+    register("gate", f"{package}.filtering:Gate", help="drop what is out of range", settings=stages.GateSettings)
+    register("select", f"{package}.filtering:Select", help="keep a subset", settings=stages.SelectSettings)
+    register("measure", f"{package}.filtering:Measure", help="score for the report", settings=stages.MeasureSettings)
     help_ = "policy for samples whose response was not improved"
-    register("unimproved", f"{at}.filtering:Unimproved", help=help_, settings=stages.UnimprovedSettings)
+    register("unimproved", f"{package}.filtering:Unimproved", help=help_, settings=stages.UnimprovedSettings)
 
 
 @hookimpl
 def rt_register_executors(register: Register) -> None:
     """Offer the places where the student can run: in this process, or in one process for each GPU."""
-    at = f"{_HERE}.executors"
-    register("local", f"{at}.local:LocalExecutor", help="in this process")
+    package = f"{_HERE}.executors"
+    register("local", f"{package}.local:LocalExecutor", help="in this process")
     help_ = "one process for each GPU of this machine"
-    register("processes", f"{at}.processes:ProcessesExecutor", help=help_, settings=ProcessesSettings)
+    register("processes", f"{package}.processes:ProcessesExecutor", help=help_, settings=ProcessesSettings)
 
 
 @hookimpl

@@ -46,8 +46,8 @@ def read_mark(folder: Path) -> Mark | None:
     files = {}
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):
-            told = json.loads(line)
-            files[str(told["file"])] = told.get("bytes")
+            record = json.loads(line)
+            files[str(record["file"])] = record.get("bytes")
     return Mark(str(kind), files)
 
 
@@ -97,8 +97,8 @@ def mark_folder(folder: Path) -> None:
         OSError: the mark cannot be written.
     """
     files = sorted(path for path in folder.rglob("*") if not path.is_dir())
-    told = [{"file": path.relative_to(folder).as_posix(), "bytes": path.lstat().st_size} for path in files]
-    (folder / MARK).write_text(_lines({"rt-framework": FOLDER}, *told), "ascii")
+    records = [{"file": path.relative_to(folder).as_posix(), "bytes": path.lstat().st_size} for path in files]
+    (folder / MARK).write_text(_lines({"rt-framework": FOLDER}, *records), "ascii")
 
 
 def objection(folder: Path) -> str | None:
@@ -119,8 +119,8 @@ def objection(folder: Path) -> str | None:
     return None
 
 
-def _lines(*told: Mapping[str, Any]) -> str:
-    return "".join(json.dumps(one) + "\n" for one in told)
+def _lines(*records: Mapping[str, Any]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
 
 
 def _before_marks(folder: Path) -> list[str]:

@@ -35,10 +35,10 @@ class HashSet64:
     def add(self, number: int) -> bool:
         """Add *number*, and return whether it is new."""
         number = number or 1  # 0 marks a free slot
-        at = self._slot(number)
-        if self._slots[at] == number:
+        slot = self._slot(number)
+        if self._slots[slot] == number:
             return False
-        self._slots[at] = number
+        self._slots[slot] = number
         self._used += 1
         if self._used * 2 > len(self._slots):
             self._grow()
@@ -46,10 +46,10 @@ class HashSet64:
 
     def _slot(self, number: int) -> int:
         slots, mask = self._slots, len(self._slots) - 1
-        at = number & mask
-        while slots[at] and slots[at] != number:
-            at = (at + 1) & mask
-        return at
+        slot = number & mask
+        while slots[slot] and slots[slot] != number:
+            slot = (slot + 1) & mask
+        return slot
 
     def _grow(self) -> None:
         old = self._slots
@@ -87,20 +87,20 @@ def detect_format(path: Path, formats: Mapping[str, Format]) -> str:
     """
     if not path.exists():
         raise DataError(f"{path}: no such file")
-    found, notes = [], []
+    matching, notes = [], []
     for name, format_object in formats.items():
         try:
             if format_object.detect(path):
-                found.append(name)
+                matching.append(name)
         except (Exception, SystemExit) as error:
-            told = without_secrets(f"{type(error).__name__}: {error}")
+            message = without_secrets(f"{type(error).__name__}: {error}")
             where = type(format_object).__module__
-            notes.append(" ".join(f"format '{name}' of {where} failed to look at {path}: {told}".split()))
+            notes.append(" ".join(f"format '{name}' of {where} failed to look at {path}: {message}".split()))
             _log.warning(shown(notes[-1]))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise DataError(f"{path}: could be {' or '.join(found)}; say which with data.format")
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise DataError(f"{path}: could be {' or '.join(matching)}; say which with data.format")
     raise DataError(f"{path}: unknown format; say which with data.format; known: {', '.join(formats)}{_noted(notes)}")
 
 

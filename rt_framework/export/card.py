@@ -117,9 +117,9 @@ def _asked(value: object) -> str | None:
 
 def _short(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _short(one) for key, one in value.items() if one is not None}
+        return {key: _short(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_short(one) for one in value]
+        return [_short(item) for item in value]
     return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
 
 

@@ -120,11 +120,13 @@ class _Pool:
         rows = LazySequence(len(self.ids), self._row)
         return bytearray(verdict.keep for verdict in selector.select(rows))
 
-    def _row(self, at: int) -> Scored:
-        return Scored(self.ids[at], at, lambda: self._version(at), {"kept": Score(float(self.kept[at]))})
+    def _row(self, position: int) -> Scored:
+        return Scored(
+            self.ids[position], position, lambda: self._version(position), {"kept": Score(float(self.kept[position]))}
+        )
 
-    def _version(self, at: int) -> Version:
-        history = self.ledger.samples.history(self.ids[at])
+    def _version(self, position: int) -> Version:
+        history = self.ledger.samples.history(self.ids[position])
         assert history is not None
         # A control is the data as it came in; only a kept sample is measured in its kept version, to match its length.
-        return history.sample.current if self.kept[at] else history.sample.original
+        return history.sample.current if self.kept[position] else history.sample.original

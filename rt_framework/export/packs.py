@@ -62,19 +62,19 @@ def _prompt_completion(pair: Pair) -> dict[str, Any]:
     return {"prompt": prompt, "completion": [answer]}
 
 
-def _why(found: Preference) -> dict[str, Any]:
-    scores = {"chosen_score": found.chosen_score, "rejected_score": found.rejected_score}
-    return {"stage": found.stage, "metric": found.metric, **scores}
+def _why(preference: Preference) -> dict[str, Any]:
+    scores = {"chosen_score": preference.chosen_score, "rejected_score": preference.rejected_score}
+    return {"stage": preference.stage, "metric": preference.metric, **scores}
 
 
-def _trl_preference(found: Preference) -> dict[str, Any]:
-    *prompt, chosen = _turns(found.chosen)
-    return {"prompt": prompt, "chosen": [chosen], "rejected": _turns(found.rejected)[-1:], **_why(found)}
+def _trl_preference(preference: Preference) -> dict[str, Any]:
+    *prompt, chosen = _turns(preference.chosen)
+    return {"prompt": prompt, "chosen": [chosen], "rejected": _turns(preference.rejected)[-1:], **_why(preference)}
 
 
-def _preference(found: Preference) -> dict[str, Any]:
-    *prompt, chosen = _turns(found.chosen)
-    return {"messages": prompt, "chosen": chosen, "rejected": _turns(found.rejected)[-1], **_why(found)}
+def _preference(preference: Preference) -> dict[str, Any]:
+    *prompt, chosen = _turns(preference.chosen)
+    return {"messages": prompt, "chosen": chosen, "rejected": _turns(preference.rejected)[-1], **_why(preference)}
 
 
 # --- what the trainers are told ---------------------------------------------------------------
@@ -180,8 +180,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return _SURROGATE.sub("?", value)
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def export_folder(run: Finished, out: Path, overwrite: bool) -> Destination:
@@ -208,13 +208,13 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
     form: Format = make("formats", "jsonl")
     with finished(host, run_dir) as run, whole(export_folder(run, out, overwrite)) as part:
         part.mkdir()
-        found, rows = _rows(pack, run)
+        pairs, rows = _rows(pack, run)
         form.write(part / DATA, rows)
         next_ = pack.usage.format(folder=quote(str(out)))
         for file, text in {**pack.files, "README.md": _readme(pack, next_)}.items():
             (part / file).write_text(text, "utf-8", "replace")
-    unit = "samples" if found is None else "preference pairs"
-    notes = replacements(rows.counts["replaced"]) + _left_out(found)
+    unit = "samples" if pairs is None else "preference pairs"
+    notes = replacements(rows.counts["replaced"]) + _left_out(pairs)
     then = f"next: {next_}" if rows.counts["rows"] else "there is nothing in it to train on"
     return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\n{then}"
 
@@ -222,15 +222,15 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
 def _rows(pack: Pack, run: Finished) -> tuple[Preferences | None, Readable]:
     """Return the preferences that the rows of a pack come from, if they do, and the rows."""
     if pack.preference is not None:
-        found = preferences(run.ledger)
-        return found, Readable(map(pack.preference, found))
+        pairs = preferences(run.ledger)
+        return pairs, Readable(map(pack.preference, pairs))
     assert pack.row is not None
     kept = (record.pair for record in results(run.source, run.ledger, kept=True))
     return None, Readable(map(pack.row, kept))
 
 
-def _left_out(found: Preferences | None) -> str:
-    reasons = [] if found is None else [f"{count} {why}" for why, count in sorted(found.left_out.items())]
+def _left_out(pairs: Preferences | None) -> str:
+    reasons = [] if pairs is None else [f"{count} {why}" for why, count in sorted(pairs.left_out.items())]
     return f"; comparisons left out: {', '.join(reasons)}" if reasons else ""
 
 

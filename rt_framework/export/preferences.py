@@ -54,11 +54,11 @@ class Preferences:
         for decision in won:
             for name in decision.candidates:
                 if name != sample.kept:
-                    found = self._compared(sample, decision, sample.version(name))
-                    if isinstance(found, Preference):
-                        yield found
+                    compared = self._compared(sample, decision, sample.version(name))
+                    if isinstance(compared, Preference):
+                        yield compared
                     else:
-                        self.left_out[found] += 1
+                        self.left_out[compared] += 1
 
     def _compared(self, sample: Sample, decision: Decision, loser: Version) -> Preference | str:
         """Return the preference, or the reason why there is none."""
@@ -75,14 +75,14 @@ class Preferences:
 
     def _scores(self, sample: Sample, decision: Decision, loser: Version) -> dict[str, tuple[float, float]]:
         """Return both versions' values of each metric that the choice reads; empty if one has no valid value."""
-        found: dict[str, tuple[float, float]] = {}
+        scores: dict[str, tuple[float, float]] = {}
         for metric in self.stages[decision.stage].needs if decision.stage in self.stages else ():
             two = [sample.scores.get(name, {}).get(metric) for name in (sample.kept, loser.name)]
             values = [score.value for score in two if score is not None and score.eligible and score.value is not None]
             if len(values) < len(two):
                 return {}
-            found[metric] = (values[0], values[1])
-        return found
+            scores[metric] = (values[0], values[1])
+        return scores
 
 
 def preferences(ledger: Ledger) -> Preferences:

@@ -26,15 +26,15 @@ class LazySequence(Sequence[T]):
         return self._length
 
     @overload
-    def __getitem__(self, at: int) -> T: ...
+    def __getitem__(self, index: int) -> T: ...
 
     @overload
-    def __getitem__(self, at: slice) -> LazySequence[T]: ...
+    def __getitem__(self, index: slice) -> LazySequence[T]: ...
 
-    def __getitem__(self, at: int | slice) -> T | LazySequence[T]:
-        places = range(self._length)[at]
+    def __getitem__(self, index: int | slice) -> T | LazySequence[T]:
+        places = range(self._length)[index]
         if isinstance(places, range):
-            return LazySequence(len(places), lambda own: self._make(places[own]))
+            return LazySequence(len(places), lambda position: self._make(places[position]))
         return self._make(places)
 
 
@@ -73,8 +73,8 @@ class CompactStrings:
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, at: int) -> str:
-        return self._bytes[self._ends[at] : self._ends[at + 1]].decode("utf-8", "surrogatepass")
+    def __getitem__(self, index: int) -> str:
+        return self._bytes[self._ends[index] : self._ends[index + 1]].decode("utf-8", "surrogatepass")
 
 
 class ScoreColumn:
@@ -88,13 +88,13 @@ class ScoreColumn:
 
     def append(self, value: float | None, status: str, reason: str | None) -> None:
         """Add the next score."""
-        told = (status, reason)
-        place = self._places.setdefault(told, len(self._told))
+        outcome = (status, reason)
+        place = self._places.setdefault(outcome, len(self._told))
         if place == len(self._told):
-            self._told.append(told)
+            self._told.append(outcome)
         self._kinds.append(place)
         self._values.append(float("nan") if value is None else value)
 
-    def __getitem__(self, at: int) -> tuple[float | None, str, str | None]:
-        value = self._values[at]
-        return (None if value != value else value, *self._told[self._kinds[at]])
+    def __getitem__(self, index: int) -> tuple[float | None, str, str | None]:
+        value = self._values[index]
+        return (None if value != value else value, *self._told[self._kinds[index]])

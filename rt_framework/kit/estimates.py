@@ -25,7 +25,7 @@ class Estimate:
 
     def times(self, factor: float, least: float = 0.0) -> Estimate:
         """Return the value and both ends of the interval times *factor*, each at least *least*."""
-        return Estimate(*(max(factor * one, least) for one in (self.value, self.low, self.high)))
+        return Estimate(*(max(factor * number, least) for number in (self.value, self.low, self.high)))
 
 
 class Moments:
@@ -67,14 +67,14 @@ def share(hits: int, count: int, population: int) -> Estimate:
     is also sound near 0 and 1. A draw from a finite population is worth more, as much as one of ``count`` times
     (population − 1) / (population − count) from an infinite one.
     """
-    found = hits / count
+    fraction = hits / count
     if count >= population:
-        return Estimate.exact(found)
+        return Estimate.exact(fraction)
     worth = count * (population - 1) / (population - count)
     weight = _Z * _Z / worth
-    middle = (found + weight / 2) / (1 + weight)
-    half = _Z / (1 + weight) * math.sqrt(found * (1 - found) / worth + weight / (4 * worth))
-    return Estimate(found, max(middle - half, 0.0), min(middle + half, 1.0))
+    middle = (fraction + weight / 2) / (1 + weight)
+    half = _Z / (1 + weight) * math.sqrt(fraction * (1 - fraction) / worth + weight / (4 * worth))
+    return Estimate(fraction, max(middle - half, 0.0), min(middle + half, 1.0))
 
 
 def _t(freedom: int) -> float:

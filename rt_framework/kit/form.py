@@ -179,8 +179,8 @@ class Form:
         text = value.strip()
         if not visible(text):
             raise _MalformedError(f"{name} is blank")
-        own = {*(part.meaning for part in self.parts.values()), *(f"<{name}>" for name in self.parts)}
-        if text in own or text.strip("<>") in own or _PLACEHOLDER.fullmatch(text):
+        placeholders = {*(part.meaning for part in self.parts.values()), *(f"<{name}>" for name in self.parts)}
+        if text in placeholders or text.strip("<>") in placeholders or _PLACEHOLDER.fullmatch(text):
             raise _MalformedError(f"{name} is a placeholder")
         return text
 
@@ -208,8 +208,8 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _marked_texts(text: str, names: Sequence[str], token: str) -> dict[str, str]:
     """Return the parts of an answer, each of which follows its marker, up to the marker called ``end``."""
     # The pattern captures the name, so the list is: text before, then name and text in turn.
-    before, *rest = re.split(rf"\[\[([a-z]+) {token}\]\]", text)
-    markers, texts = rest[::2], rest[1::2]
+    before, *marked = re.split(rf"\[\[([a-z]+) {token}\]\]", text)
+    markers, texts = marked[::2], marked[1::2]
     if END not in markers:
         raise _MalformedError("the end marker is missing")
     if markers != [*names, END]:

@@ -34,7 +34,7 @@ class LengthPool:
         groups: dict[int, array[int]] = defaultdict(lambda: array("Q"))
         for position in members:
             groups[lengths[position]].append(position)
-        self._members = {own: self._sorted(same) for own, same in groups.items()}
+        self._members = {size: self._sorted(same) for size, same in groups.items()}
         self._lengths = sorted(self._members)
 
     def __bool__(self) -> bool:
@@ -48,10 +48,10 @@ class LengthPool:
         """
         place = bisect_left(self._lengths, wanted)
         near = self._lengths[max(0, place - 1) : place + 1]
-        found = min(near, key=lambda own: (abs(own - wanted), self._rank(self._members[own][-1])))
-        position = self._members[found].pop()
-        if not self._members[found]:
-            self._lengths.remove(found)
+        nearest = min(near, key=lambda size: (abs(size - wanted), self._rank(self._members[size][-1])))
+        position = self._members[nearest].pop()
+        if not self._members[nearest]:
+            self._lengths.remove(nearest)
         return position
 
     def _sorted(self, positions: Iterable[int]) -> array[int]:

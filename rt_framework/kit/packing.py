@@ -45,13 +45,13 @@ class PrefixRow:
     @classmethod
     def of(cls, batch: Sequence[EncodedSpan]) -> PrefixRow:
         """Pack a batch. It may be in any order; the batches of a plan are in sorted order already."""
-        order = sorted(range(len(batch)), key=lambda at: batch[at].ids)
+        order = sorted(range(len(batch)), key=lambda position: batch[position].ids)
         ids: list[int] = []
         starts: list[int] = []
         paths: list[Path] = []
-        for place, at in enumerate(order):
-            common = shared(batch[order[place - 1]], batch[at]) if place else 0
-            fresh = batch[at].ids[common:-1]
+        for place, position in enumerate(order):
+            common = shared(batch[order[place - 1]], batch[position]) if place else 0
+            fresh = batch[position].ids[common:-1]
             nodes = np.arange(len(ids), len(ids) + len(fresh))
             if common:
                 nodes = np.concatenate([paths[-1].nodes[:common], nodes])
@@ -67,6 +67,6 @@ class PrefixRow:
         All three follow the order of *batch*.
         """
         by_place = dict(zip(self.order, self.paths, strict=True))
-        nodes = [by_place[at].nodes[span.start - 1 :] for at, span in enumerate(batch)]
+        nodes = [by_place[position].nodes[span.start - 1 :] for position, span in enumerate(batch)]
         wanted = [token for span in batch for token in span.ids[span.start :]]
-        return np.concatenate(nodes), np.array(wanted, dtype=np.int64), [len(one) for one in nodes]
+        return np.concatenate(nodes), np.array(wanted, dtype=np.int64), [len(part) for part in nodes]

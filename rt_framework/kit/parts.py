@@ -27,14 +27,14 @@ class Spec:
         if isinstance(value, Spec):
             return value
         if isinstance(value, str) and value.strip():
-            name, colon, rest = value.partition(":")
-            return cls(name, rest if colon else None)
+            name, colon, argument = value.partition(":")
+            return cls(name, argument if colon else None)
         if isinstance(value, Mapping) and len(value) == 1:
             ((name, options),) = value.items()
             return cls(str(name), options)
         # The values of a mapping stay out of the message, because one of them may be a secret key.
-        found = f"the keys {', '.join(map(str, value)) or '(none)'}" if isinstance(value, Mapping) else repr(value)
-        raise ConfigError(f"expected a name, 'name:value' or one 'name: options', not {found}")
+        described = f"the keys {', '.join(map(str, value)) or '(none)'}" if isinstance(value, Mapping) else repr(value)
+        raise ConfigError(f"expected a name, 'name:value' or one 'name: options', not {described}")
 
     def __str__(self) -> str:
         options = self.options
@@ -47,5 +47,5 @@ class Spec:
     @staticmethod
     def _short(value: object) -> str:
         if isinstance(value, Mapping):
-            return " ".join(f"{key} {Spec._short(one)}" for key, one in value.items())
+            return " ".join(f"{key} {Spec._short(item)}" for key, item in value.items())
         return str(value)

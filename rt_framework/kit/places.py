@@ -59,7 +59,7 @@ def cleaned(place: str) -> str:
     Raises:
         ConfigError: as :func:`origin`.
     """
-    return _OR.join(origin(one) if "://" in one else shown(without_secrets(one)) for one in place.split(_OR))
+    return _OR.join(origin(part) if "://" in part else shown(without_secrets(part)) for part in place.split(_OR))
 
 
 def in_words(places: Sequence[str]) -> str:
@@ -70,7 +70,7 @@ def in_words(places: Sequence[str]) -> str:
 def _told(place: str) -> str:
     if "://" not in place:
         return place
-    if any(_local(urlsplit(one).hostname or "") for one in place.split(_OR)):
+    if any(_local(urlsplit(part).hostname or "") for part in place.split(_OR)):
         return f"{place} (a server on the machine of the run, not the provider's own)"
     return f"{place} (a server that was named by its address)"
 

@@ -26,10 +26,12 @@ class Spread:
     @classmethod
     def of(cls, numbers: Iterable[float]) -> Spread | None:
         """Return the spread of some numbers; ``None`` when there are none."""
-        found = sorted(numbers)
-        if not found:
+        ordered = sorted(numbers)
+        if not ordered:
             return None
-        return cls(len(found), math.fsum(found) / len(found), *(quantile(found, part) for part in (0.25, 0.5, 0.75)))
+        return cls(
+            len(ordered), math.fsum(ordered) / len(ordered), *(quantile(ordered, part) for part in (0.25, 0.5, 0.75))
+        )
 
 
 def quantile(ordered: Sequence[float], part: float) -> float:
@@ -60,9 +62,9 @@ def auc(smaller: Sequence[float], larger: Sequence[float]) -> float | None:
     """
     if not smaller or not larger:
         return None
-    every = sorted([*((one, False) for one in smaller), *((one, True) for one in larger)])
+    every = sorted([*((number, False) for number in smaller), *((number, True) for number in larger)])
     ranks, before = 0.0, 0
-    for _, same in groupby(every, key=lambda one: one[0]):
+    for _, same in groupby(every, key=lambda entry: entry[0]):
         mine = [is_larger for _, is_larger in same]
         ranks += sum(mine) * (before + (len(mine) + 1) / 2)
         before += len(mine)

@@ -68,8 +68,8 @@ class BatchTable:
         intents = [Intent.of(key, teacher, request, reserved, token) for key, request, reserved in questions]
         ids = await self._db.write([batch, *(statement for intent in intents for statement in intent.statements)])
         numbers = [ids[intent.attempt] for intent in intents]
-        asked = zip(numbers, questions, strict=True)
-        return OpenBatch(token, created, None, tuple(OpenQuestion(number, *question) for number, question in asked))
+        numbered = zip(numbers, questions, strict=True)
+        return OpenBatch(token, created, None, tuple(OpenQuestion(number, *question) for number, question in numbered))
 
     async def is_now(self, token: str, state: str, name: str | None = None) -> None:
         """Commit the state of a batch: ``submitted`` (under the provider's *name*), ``collected``, ``lost`` or ``up``.

@@ -46,13 +46,13 @@ class Told:
         if there.run_id != self.run_id:
             return "it is not the ledger of which the manifest tells"
         for name in ("answers", "attempts", "losses"):
-            least, found = getattr(self, name), getattr(there, name)
-            if found < least:
-                return f"it has {found} {name}, and the manifest tells of {least}"
+            least, count = getattr(self, name), getattr(there, name)
+            if count < least:
+                return f"it has {count} {name}, and the manifest tells of {least}"
         return None
 
 
-def check_ledger(path: Path, told: Told | None = None) -> None:
+def check_ledger(path: Path, statement: Told | None = None) -> None:
     """Check, without changing it, that a ledger to which no process writes is whole.
 
     After a clean end the file is hashed, else SQLite checks all of it; either takes a second or two per gigabyte. A
@@ -60,14 +60,14 @@ def check_ledger(path: Path, told: Told | None = None) -> None:
 
     Args:
         path: the ledger.
-        told: the manifest's statement about it.
+        statement: the manifest's statement about it.
 
     Raises:
         DiskError: the ledger is damaged, or lacks rows that were committed.
     """
     seal = seal_of(path)
     if not path.exists():
-        if seal is not None or told is not None:
+        if seal is not None or statement is not None:
             raise damaged(path, "it is gone")
         return
     try:
@@ -77,9 +77,9 @@ def check_ledger(path: Path, told: Told | None = None) -> None:
         if seal is None or not seal.closed:
             with closing(reading(path)) as db:
                 _check_content(path, seal, db)
-        if told is not None:
+        if statement is not None:
             with closing(reading(path)) as db:
-                missing = told.missing(Told.of(db.execute(TOLD).fetchone()))
+                missing = statement.missing(Told.of(db.execute(TOLD).fetchone()))
             if missing is not None:
                 raise damaged(path, missing)
     except sqlite3.Error as error:
@@ -101,9 +101,9 @@ def _check_file(path: Path, seal: Seal) -> None:
 
 
 def _check_content(path: Path, seal: Seal | None, db: sqlite3.Connection) -> None:
-    found = look_through(db)
-    if found is not None:
-        raise damaged(path, found)
+    damage = look_through(db)
+    if damage is not None:
+        raise damaged(path, damage)
     if seal is None:
         return
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
@@ -119,14 +119,14 @@ def _check_content(path: Path, seal: Seal | None, db: sqlite3.Connection) -> Non
 
 def look_through(db: sqlite3.Connection) -> str | None:
     """Return the first fault that SQLite finds in a whole file, tables and indexes; ``None`` if there is none."""
-    found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    return None if found == "ok" else str(found).splitlines()[-1]
+    verdict = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    return None if verdict == "ok" else str(verdict).splitlines()[-1]
 
 
 def identity_in(db: sqlite3.Connection) -> tuple[str, int]:
     """Return the run id and the number of commits that the ledger itself holds."""
-    found = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('run_id', 'commits')"))
-    return str(json.loads(found.get("run_id", '""'))), int(found.get("commits", 0))
+    meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('run_id', 'commits')"))
+    return str(json.loads(meta.get("run_id", '""'))), int(meta.get("commits", 0))
 
 
 def reading(path: Path) -> sqlite3.Connection:
@@ -146,7 +146,7 @@ def reading(path: Path) -> sqlite3.Connection:
 def fault(path: Path, error: sqlite3.Error) -> DiskError:
     """Return SQLite's error about a ledger as a :class:`DiskError`, which reports damage only where there is damage."""
     name = getattr(error, "sqlite_errorname", "")
-    if any(name.startswith(f"SQLITE_{one}") for one in _NO_DAMAGE):
+    if any(name.startswith(f"SQLITE_{code}") for code in _NO_DAMAGE):
         return DiskError(f"{path}: cannot be read: {error}")
     return damaged(path, str(error))
 

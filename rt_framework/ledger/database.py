@@ -44,8 +44,8 @@ class Database:
         except sqlite3.Error as error:
             raise fault(path, error) from error
         if version != VERSION:
-            way = "use the release that wrote it" if version > VERSION else "'rt run' brings it up to date"
-            raise DataError(f"{path}: a ledger of version {version}, not {VERSION}; {way}")
+            remedy = "use the release that wrote it" if version > VERSION else "'rt run' brings it up to date"
+            raise DataError(f"{path}: a ledger of version {version}, not {VERSION}; {remedy}")
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -96,12 +96,12 @@ class Database:
         if self._writer is not None:
             self._writer.check_held()
         try:
-            found = look_through(self._db)
+            damage = look_through(self._db)
         except sqlite3.Error as error:
             self._sound = False
             raise fault(self.path, error) from error
-        if found is not None:
-            raise self._damaged(found)
+        if damage is not None:
+            raise self._damaged(damage)
 
     def _damaged(self, what: str) -> DiskError:
         self._sound = False

@@ -99,10 +99,10 @@ def salvage_ledger(damaged: Path, new: Path) -> Salvaged:
         DiskError: nothing can be read from *damaged*, or *new* cannot be written.
     """
     try:
-        with closing(reading(_whole_length(damaged, new.parent))) as old, closing(_new(new)) as made:
-            _copy(old, made, damaged)
+        with closing(reading(_whole_length(damaged, new.parent))) as old, closing(_new(new)) as copy:
+            _copy(old, copy, damaged)
             counts = "SELECT TOTAL(state = 'answered'), COUNT(*), (SELECT COUNT(*) FROM losses) FROM attempts"
-            return Salvaged(*map(int, made.execute(counts).fetchone()))
+            return Salvaged(*map(int, copy.execute(counts).fetchone()))
     except BaseException as error:
         # After an interrupt too, so that half a ledger is never taken for all that could be read.
         for left in new.parent.glob(f"{new.name}*"):
@@ -198,11 +198,11 @@ def _next_readable(db: sqlite3.Connection, table: _Table, low: int) -> int | Non
         failed, step = low + step, 2 * step
         if low + step >= (_KEYS if table.key == "key" else _ROWS):
             return None
-    found = low + step
-    while found - failed > 1:
-        middle = (failed + found) // 2
-        failed, found = (failed, middle) if readable(middle) else (middle, found)
-    return found
+    bound = low + step
+    while bound - failed > 1:
+        middle = (failed + bound) // 2
+        failed, bound = (failed, middle) if readable(middle) else (middle, bound)
+    return bound
 
 
 def _number(key: Any) -> int:

@@ -136,27 +136,27 @@ class Foresight:
         history = None if self._known.ledger is None else self._known.ledger.samples.history(sample.id)
         if history is None or _in_a_loop():
             return Way(sample, 0, ())
-        found = {version.pair.hash: history.sample.scores.get(version.name, {}) for version in history.sample.versions}
-        return self._loop.run_until_complete(self._go(sample, found))
+        scores = {version.pair.hash: history.sample.scores.get(version.name, {}) for version in history.sample.versions}
+        return self._loop.run_until_complete(self._go(sample, scores))
 
     async def _go(self, sample: Sample, scores: Mapping[str, Mapping[str, Score]]) -> Way:
-        asked: tuple[Asked, ...] = ()
+        questions: tuple[Asked, ...] = ()
         for number, step in enumerate(self._steps):
-            so_far = Way(sample, number, asked)
+            so_far = Way(sample, number, questions)
             if step.barrier:  # such a stage decides on all samples together, so one sample alone cannot be predicted
                 return so_far
             ctx = _FromLedger(self._known, self._answers, scores, self._exhaustive)
             try:
                 outcome = await step.stage.run(sample, ctx)  # type: ignore[union-attr]
             except (_Uncertain, Exception):
-                return Way(None, number, asked, broken=True) if ctx.certain else so_far
+                return Way(None, number, questions, broken=True) if ctx.certain else so_far
             if not ctx.certain:  # the stage caught the signal and went on without the answer
                 return so_far
-            asked += tuple(ctx.asked)
+            questions += tuple(ctx.asked)
             if isinstance(outcome, Dropped):
-                return Way(None, number, asked)
+                return Way(None, number, questions)
             sample = outcome
-        return Way(None, len(self._steps), asked)
+        return Way(None, len(self._steps), questions)
 
 
 def _in_a_loop() -> bool:

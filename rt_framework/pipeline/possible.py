@@ -59,10 +59,10 @@ class Texts:
     """
 
     def __init__(self, sample: Sample) -> None:
-        made = {(one.parent, one.reflection) for one in sample.versions}
+        rewritten = {(version.parent, version.reflection) for version in sample.versions}
         self.all = [
-            Text(one.pair, one.name, asked={str(name) for parent, name in made if parent == one.name})
-            for one in sample.versions
+            Text(version.pair, version.name, asked={str(name) for parent, name in rewritten if parent == version.name})
+            for version in sample.versions
         ]
         self.current = [text for text in self.all if text.name == sample.kept]
         """Versions of which the sample keeps one; a single one until a stage may have chosen another."""
@@ -123,10 +123,10 @@ class Questions:
                 break
             if reply is None:
                 return Chain(tuple(keys), self._rest(question, text, request), rewrites=bool(question.rewrites))
-            said = question.parse(text.pair, request, reply)
-            if not isinstance(said, Unparsed):
-                return Chain(tuple(keys), said=said if isinstance(said, Pair) else None)
-            if KINDS[said.kind].retry is not Retry.CHANGE:
+            parsed = question.parse(text.pair, request, reply)
+            if not isinstance(parsed, Unparsed):
+                return Chain(tuple(keys), said=parsed if isinstance(parsed, Pair) else None)
+            if KINDS[parsed.kind].retry is not Retry.CHANGE:
                 break
         return Chain(tuple(keys))
 
@@ -142,15 +142,15 @@ class Questions:
         return total
 
     def _rest(self, question: Question[Any], text: Text, first: Request) -> tuple[Request, ...]:
-        rest = [first]
+        requests = [first]
         for index in range(first.index + 1, self._answers):
             try:
-                rest.append(self._request(question, text, index))
+                requests.append(self._request(question, text, index))
             except RtError:
                 raise
             except Exception:  # a run that gets here fails the sample
                 break
-        return tuple(rest)
+        return tuple(requests)
 
     def _request(self, question: Question[Any], text: Text, index: int) -> Request:
         return rendered(question, text.pair, index, self._known.teacher.structured)
@@ -184,18 +184,18 @@ class Highest:
         Samples with the same options may each ask a different question, but together they ask no more distinct
         questions than there are options. So the n-th such sample adds the n-th most expensive question.
         """
-        costly = {one.key: one for one in options if one.most}
+        costly = {option.key: option for option in options if option.most}
         if not costly:
             return
         rank = 0
-        if not any(one.several for one in costly.values()):
+        if not any(option.several for option in costly.values()):
             group = sorted(costly)
             while rank < len(costly) and not self._groups.add(int(digest([*group, rank])[:16], 16)):
                 rank += 1
             if rank == len(costly):
                 return
         for name in ("sends", "prompt_tokens", "answer_tokens", "cost"):
-            self._total[name] += sorted((one.most[name] for one in costly.values()), reverse=True)[rank]
+            self._total[name] += sorted((option.most[name] for option in costly.values()), reverse=True)[rank]
 
 
 def told_tokens(question: Question[Any], pair: Pair) -> int:

@@ -72,7 +72,11 @@ def label(kind: str, spec: Spec, settings_of: SettingsOf) -> str:
 
 def kind_of(spec: Spec, settings: Any) -> str:
     """Return what a stage is: its kind, and the reflection or selector that it is built on: ``choose-highest``."""
-    parts = [] if settings is None else [getattr(settings, one.name) for one in fields(type(settings)) if _is_part(one)]
+    parts = (
+        []
+        if settings is None
+        else [getattr(settings, field.name) for field in fields(type(settings)) if _is_part(field)]
+    )
     return "-".join((spec.name, *(part.name for part in parts if isinstance(part, Spec))))
 
 
@@ -96,11 +100,11 @@ def _options(settings: Any, settings_of: SettingsOf) -> Any:
     if settings is None:
         return None
     given = {}
-    for one in _given(settings):
-        value = getattr(settings, one.name)
-        part = isinstance(value, Spec) and _is_part(one)
-        given[one.alias] = label(f"{one.alias}s", value, settings_of) if part else _plain(value)
-    first = next((one.alias for one in fields(type(settings)) if one.init), None)
+    for field in _given(settings):
+        value = getattr(settings, field.name)
+        part = isinstance(value, Spec) and _is_part(field)
+        given[field.alias] = label(f"{field.alias}s", value, settings_of) if part else _plain(value)
+    first = next((field.alias for field in fields(type(settings)) if field.init), None)
     return given[first] if list(given) == [first] else given or None
 
 
@@ -111,17 +115,21 @@ def _is_part(field: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     if is_attrs(type(value)) and not isinstance(value, Spec):
-        return {one.alias: _plain(getattr(value, one.name)) for one in _given(value)}
+        return {field.alias: _plain(getattr(value, field.name)) for field in _given(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return repr(value).removesuffix(".0") if isinstance(value, float) else value
 
 
 def _given(settings: Any) -> list[Any]:
     """Return the fields whose value differs from their default."""
-    return [one for one in fields(type(settings)) if one.init and getattr(settings, one.name) != _default(one.default)]
+    return [
+        field
+        for field in fields(type(settings))
+        if field.init and getattr(settings, field.name) != _default(field.default)
+    ]
 
 
 def _default(default: Any) -> Any:

@@ -92,12 +92,12 @@ class Loader:
 
     def discovered(self) -> list[Discovered]:
         """Return the installed plugin packages in the order in which they load. Only metadata is read."""
-        found = {
+        plugins = {
             (point.name, point.value): Discovered(point.name, *packaged(point), point.value)
             for point in metadata.entry_points(group=GROUP)
             if self._wanted.allows(point.name)
         }
-        return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.package))
+        return sorted(plugins.values(), key=lambda plugin: (plugin.name, plugin.package))
 
     def load(self, only: str | None = None) -> None:
         """Load every wanted plugin, or only those of one name, each once.
@@ -187,8 +187,8 @@ def packaged(point: metadata.EntryPoint) -> tuple[str, str]:
 def _place(error: BaseException) -> str:
     """Return file and line of the plugin's own code at which it failed, for a message; empty if there is none."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(("<frozen", *_NOT_PLUGINS))]
-    return f" ({Path(own[0].filename).name}, line {own[0].lineno})" if own else ""
+    plugin_frames = [frame for frame in frames if not frame.filename.startswith(("<frozen", *_NOT_PLUGINS))]
+    return f" ({Path(plugin_frames[0].filename).name}, line {plugin_frames[0].lineno})" if plugin_frames else ""
 
 
 def _import(module: str) -> Any:

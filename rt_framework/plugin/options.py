@@ -31,14 +31,14 @@ class Option:
     @property
     def bare(self) -> Any:
         """The annotation without the ``None`` of an option that may be left out."""
-        rest = [one for one in typing.get_args(self.type) if one is not type(None)]
-        return rest[0] if len(rest) == 1 and type(None) in typing.get_args(self.type) else self.type
+        arguments = [argument for argument in typing.get_args(self.type) if argument is not type(None)]
+        return arguments[0] if len(arguments) == 1 and type(None) in typing.get_args(self.type) else self.type
 
     @property
     def words(self) -> tuple[str, ...]:
         """The texts that are allowed, if the option takes one of a few; else empty."""
-        found = typing.get_args(self.bare) if typing.get_origin(self.bare) is typing.Literal else ()
-        return found if all(isinstance(word, str) for word in found) else ()
+        allowed = typing.get_args(self.bare) if typing.get_origin(self.bare) is typing.Literal else ()
+        return allowed if all(isinstance(word, str) for word in allowed) else ()
 
     @property
     def is_text(self) -> bool:
@@ -67,11 +67,11 @@ def options_of(settings: type | None) -> list[Option]:
     if settings is None:
         return []
     resolved: Any = resolve_types(settings)
-    told = dict(_told(settings))
+    help_texts = dict(_told(settings))
     return [
-        Option(one.alias, one.type, _default(one.default), told.get(one.name, ""))
-        for one in fields(resolved)
-        if one.init
+        Option(field.alias, field.type, _default(field.default), help_texts.get(field.name, ""))
+        for field in fields(resolved)
+        if field.init
     ]
 
 

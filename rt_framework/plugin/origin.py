@@ -71,8 +71,8 @@ def of_package(origin: Origin, package: str) -> Origin:
     """
     commit = origin.commit
     try:
-        told = json.loads(metadata.distribution(package).read_text("direct_url.json") or "{}")
-        commit = commit or told.get("vcs_info", {}).get("commit_id")
+        direct_url = json.loads(metadata.distribution(package).read_text("direct_url.json") or "{}")
+        commit = commit or direct_url.get("vcs_info", {}).get("commit_id")
     except (metadata.PackageNotFoundError, ValueError, AttributeError, OSError):
         pass  # the note of another installer, or a damaged one: the commit is not known
     return evolve(origin, commit=commit, sha256=None)

@@ -54,7 +54,7 @@ def check_hooks(
 def with_defaults(hook: Callable[..., Any]) -> list[str]:
     """Return the arguments of a hook that have a default: pluggy never passes these, so the default would be used."""
     parameters = inspect.signature(hook).parameters.values()
-    return [one.name for one in parameters if one.default is not inspect.Parameter.empty]
+    return [parameter.name for parameter in parameters if parameter.default is not inspect.Parameter.empty]
 
 
 def check_api(plugin: object) -> None:

@@ -123,8 +123,8 @@ class Registry:
     def clashes(self) -> list[tuple[str, str, list[str]]]:
         """Return kind, name and plugins of every name that more than one plugin offers."""
         return [
-            (kind, name, [entry.plugin for entry in found])
+            (kind, name, [entry.plugin for entry in entries])
             for kind, names in self._entries.items()
-            for name, found in sorted(names.items())
-            if len(found) > 1
+            for name, entries in sorted(names.items())
+            if len(entries) > 1
         ]

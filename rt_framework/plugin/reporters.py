@@ -55,7 +55,7 @@ def close_reporters(objects: Iterable[object]) -> None:
 
 def _warn(reporter: object, what: str, error: Exception) -> str:
     """Log what happened to a reporter, and return the line."""
-    told = without_secrets(f"{type(error).__name__}: {error}")
-    line = shown(" ".join(f"reporter {type(reporter).__name__} {what}: {told}".split()))
+    message = without_secrets(f"{type(error).__name__}: {error}")
+    line = shown(" ".join(f"reporter {type(reporter).__name__} {what}: {message}".split()))
     _log.warning(line)
     return line

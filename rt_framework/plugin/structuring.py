@@ -68,12 +68,12 @@ def _check_numbers(value: object, path: list[str]) -> None:
         for key, inner in value.items():
             _check_numbers(inner, [*path, str(key)])
     elif isinstance(value, (list, tuple)):
-        for at, inner in enumerate(value):
-            _check_numbers(inner, [*path, str(at)])
+        for index, inner in enumerate(value):
+            _check_numbers(inner, [*path, str(index)])
     elif isinstance(value, (int, float)):
-        found = unfit(value)
-        if found:
-            raise _Unfit(f"{'.'.join(path)}: expected a finite number of at most 64 bits, not {found}".lstrip(": "))
+        reason = unfit(value)
+        if reason:
+            raise _Unfit(f"{'.'.join(path)}: expected a finite number of at most 64 bits, not {reason}".lstrip(": "))
 
 
 # --- what is accepted -------------------------------------------------------------------------
@@ -166,8 +166,8 @@ def _first(error: BaseException, path: list[str]) -> tuple[list[str], str]:
     """Return the path that leads to the first real cause inside cattrs' nested groups, and its message."""
     if isinstance(error, cattrs.BaseValidationError):
         # A missing key is often only misspelt, so an unknown key is reported first.
-        inner = min(error.exceptions, key=lambda one: not isinstance(one, ForbiddenExtraKeysError))
-        keys = {one.name: one.alias for one in fields(error.cl)} if is_attrs(error.cl) else {}
+        inner = min(error.exceptions, key=lambda cause: not isinstance(cause, ForbiddenExtraKeysError))
+        keys = {field.name: field.alias for field in fields(error.cl)} if is_attrs(error.cl) else {}
         for note in getattr(inner, "__notes__", ()):
             step = getattr(note, "name", getattr(note, "index", None))
             if step is not None and not isinstance(inner, KeyError):

@@ -38,8 +38,8 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         ConfigError: *out* is a destination that must not be written.
         DiskError: the file cannot be written.
     """
-    told = _last(run_dir)
-    manifest = read_manifest(told)
+    source = _last(run_dir)
+    manifest = read_manifest(source)
     destination = (
         Destination(run_dir / REPORT, record=run_dir) if out is None else Destination(out, overwrite=overwrite)
     )
@@ -49,7 +49,7 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         if not survey.total:
             raise DataError(f"{run_dir}: no sample came to its end; 'rt run' goes on with it")
         numbers = compressed(columns(survey))
-        page = Page(facts_of(ledger, manifest, survey, _title(run_dir, told)), survey.metrics, numbers)
+        page = Page(facts_of(ledger, manifest, survey, _title(run_dir, source)), survey.metrics, numbers)
         html = page.render(compress_texts(ledger, survey.total, 1e6 * megabytes - page.size))
     with whole(destination) as part:
         part.write_text(html, "utf-8")
@@ -64,5 +64,5 @@ def _last(run_dir: Path) -> Path:
     return run_dir
 
 
-def _title(run_dir: Path, told: Path) -> str:
-    return run_dir.resolve().name + ("" if told == run_dir else ", a pilot")
+def _title(run_dir: Path, source: Path) -> str:
+    return run_dir.resolve().name + ("" if source == run_dir else ", a pilot")

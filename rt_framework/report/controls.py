@@ -10,7 +10,7 @@ from rt_framework.model import digest
 
 def random_like(ids: Sequence[str], size: int, seed: int = 0) -> list[int]:
     """Return the positions of *size* of the ids, drawn by a hash of seed and id."""
-    return sorted(range(len(ids)), key=lambda at: digest([seed, ids[at]]))[:size]
+    return sorted(range(len(ids)), key=lambda position: digest([seed, ids[position]]))[:size]
 
 
 def length_matched(
@@ -22,10 +22,14 @@ def length_matched(
         the positions, and how many had to come from the chosen ones themselves.
     """
     taken = set(chosen)
-    outside = LengthPool((at for at in range(len(ids)) if at not in taken), lengths, lambda at: digest([seed, ids[at]]))
-    inside = LengthPool(chosen, lengths, lambda at: digest([seed, ids[at]]))
-    found, scarce = [], 0
-    for at in chosen:
+    outside = LengthPool(
+        (position for position in range(len(ids)) if position not in taken),
+        lengths,
+        lambda position: digest([seed, ids[position]]),
+    )
+    inside = LengthPool(chosen, lengths, lambda position: digest([seed, ids[position]]))
+    matched, scarce = [], 0
+    for position in chosen:
         scarce += not outside
-        found.append((outside or inside).take(lengths[at]))
-    return found, scarce
+        matched.append((outside or inside).take(lengths[position]))
+    return matched, scarce

@@ -100,22 +100,22 @@ def _sentence(survey: Survey, spent: str, paid: Sequence[Bill]) -> str:
     counts = Counter(line.outcome for line in survey.lines)
     parts = [f"{survey.total:,} samples: {counts['rewritten']:,} rewritten, {counts['original']:,} kept as they were"]
     parts += [f"{counts[name]:,} {name}" for name in ("dropped", "failed", "waiting") if counts[name]]
-    asked = sum(bill.calls for bill in paid)
-    cost = f" {asked:,} questions to the teacher, {spent}." if asked else ""
+    calls = sum(bill.calls for bill in paid)
+    cost = f" {calls:,} questions to the teacher, {spent}." if calls else ""
     return f"{', '.join(parts)}.{cost}"
 
 
 def _cautions(ledger: Ledger, survey: Survey, explained: Sequence[Explained]) -> Iterator[str]:
     """Yield the warnings that a reader should not overlook."""
     yield "Nobody has trained on this yet: a better score is a reason to try, not a proof that the data is better."
-    for told in explained:
-        if told.auc is not None and not 1 - _TELLS < told.auc < _TELLS:
+    for entry in explained:
+        if entry.auc is not None and not 1 - _TELLS < entry.auc < _TELLS:
             yield (
-                f"Length alone tells {max(told.auc, 1 - told.auc):.0%} of the pairs apart in '{told.decision}' "
-                f"(AUC {told.auc:.2f}): train on the length-matched control too before you credit the score."
+                f"Length alone tells {max(entry.auc, 1 - entry.auc):.0%} of the pairs apart in '{entry.decision}' "
+                f"(AUC {entry.auc:.2f}): train on the length-matched control too before you credit the score."
             )
-        if told.longer is not None and told.longer >= _TELLS:
-            yield f"The longer response won {told.longer:.1%} of the {told.count:,} choices in '{told.decision}'."
+        if entry.longer is not None and entry.longer >= _TELLS:
+            yield f"The longer response won {entry.longer:.1%} of the {entry.count:,} choices in '{entry.decision}'."
     if survey.doubts:
         yield f"{sum(survey.doubts.values()):,} decisions lie within the numeric noise of the student's losses."
     if survey.unscored:
@@ -204,11 +204,11 @@ def _outcomes(survey: Survey) -> Iterator[tuple[str, ...]]:
 def _shifts(survey: Survey) -> Iterator[tuple[str, ...]]:
     """Yield means and medians before and after, over the kept samples that have both numbers."""
     for metric in survey.metrics:
-        both = [
+        lines = [
             line for line in survey.lines if line.outcome in KEPT and metric in line.before and metric in line.after
         ]
-        before = Spread.of([line.before[metric] for line in both])
-        after = Spread.of([line.after[metric] for line in both])
+        before = Spread.of([line.before[metric] for line in lines])
+        after = Spread.of([line.after[metric] for line in lines])
         if before and after:
             numbers = (before.mean, after.mean, before.median, after.median)
             yield (metric, f"{before.count:,}", *(f"{number:.4g}" for number in numbers))
@@ -216,20 +216,26 @@ def _shifts(survey: Survey) -> Iterator[tuple[str, ...]]:
 
 def _explained(survey: Survey) -> Iterator[Explained]:
     for stage in dict.fromkeys(choice.stage for choice in survey.choices):
-        own = [choice for choice in survey.choices if choice.stage == stage]
-        uneven = [choice for choice in own if choice.longer]
+        choices = [choice for choice in survey.choices if choice.stage == stage]
+        uneven = [choice for choice in choices if choice.longer]
         longer = sum((choice.longer > 0) is choice.rewrite for choice in uneven)
-        won, lost = ([c.longer for c in own if c.rewrite is rewrite] for rewrite in (True, False))
-        yield Explained(fit(stage), len(own), len(won), longer / len(uneven) if uneven else None, auc(lost, won))
+        won, lost = ([c.longer for c in choices if c.rewrite is rewrite] for rewrite in (True, False))
+        yield Explained(fit(stage), len(choices), len(won), longer / len(uneven) if uneven else None, auc(lost, won))
     kept = [line.length_after for line in survey.lines if line.outcome in KEPT]
     others = [line.length_after for line in survey.lines if line.outcome not in KEPT]
     if kept and others:
         yield Explained("kept or not", survey.total, len(kept), None, auc(others, kept))
 
 
-def _length(told: Explained) -> tuple[str, ...]:
-    share = "–" if told.longer is None else f"{told.longer:.1%}"
-    return told.decision, f"{told.count:,}", f"{told.won:,}", share, "–" if told.auc is None else f"{told.auc:.3f}"
+def _length(explained: Explained) -> tuple[str, ...]:
+    share = "–" if explained.longer is None else f"{explained.longer:.1%}"
+    return (
+        explained.decision,
+        f"{explained.count:,}",
+        f"{explained.won:,}",
+        share,
+        "–" if explained.auc is None else f"{explained.auc:.3f}",
+    )
 
 
 def _controls(survey: Survey) -> Iterator[tuple[str, ...]]:
@@ -245,15 +251,15 @@ def _controls(survey: Survey) -> Iterator[tuple[str, ...]]:
         "length-matched control": length_matched(ids, lengths, kept)[0],
     }
     for name, members in groups.items():
-        lines = [survey.lines[at] for at in members]
+        lines = [survey.lines[position] for position in members]
         scores = ([line.before[metric] for line in lines if metric in line.before] for metric in survey.metrics)
         length = Spread.of([line.length_before for line in lines])
-        shown = (f"{one.mean:.4g}" if one else "–" for one in map(Spread.of, scores))
+        shown = (f"{spread.mean:.4g}" if spread else "–" for spread in map(Spread.of, scores))
         yield name, f"{len(lines):,}", f"{length.mean:,.0f}" if length else "–", *shown
 
 
 def _kept(survey: Survey) -> list[int]:
-    return [at for at, line in enumerate(survey.lines) if line.outcome in KEPT]
+    return [position for position, line in enumerate(survey.lines) if line.outcome in KEPT]
 
 
 def _controls_note(survey: Survey) -> str:

@@ -51,8 +51,10 @@ class Doubts:
         kept = numbers(sample, decision.kept)
         others = [numbers(sample, name) for name in decision.candidates if name != decision.kept]
         deciding = [metric for metric in stage.needs[:1] if metric in kept]
-        tied = any(self._near(kept[one], other[one]) for one in deciding for other in others if one in other)
-        return tied or any(self._near(kept[one], bound) for one, bound in _bounds(stage) if one in kept)
+        tied = any(
+            self._near(kept[metric], other[metric]) for metric in deciding for other in others if metric in other
+        )
+        return tied or any(self._near(kept[metric], bound) for metric, bound in _bounds(stage) if metric in kept)
 
     def _dropped(self, sample: Sample) -> list[str]:
         """Return the id of the stage that dropped a sample, if its score is outside a bound and near it.
@@ -67,11 +69,11 @@ class Doubts:
         outside = {
             metric for metric, bounds in stage.bounds.items() if metric in values and values[metric] not in bounds
         }
-        near = any(self._near(values[one], bound) for one, bound in _bounds(stage) if one in outside)
+        near = any(self._near(values[metric], bound) for metric, bound in _bounds(stage) if metric in outside)
         return [stage.id] if near else []
 
-    def _near(self, one: float, other: float) -> bool:
-        return abs(one - other) <= self.noise * max(abs(one), abs(other))
+    def _near(self, value: float, other: float) -> bool:
+        return abs(value - other) <= self.noise * max(abs(value), abs(other))
 
 
 def numbers(sample: Sample, version: str) -> dict[str, float]:
@@ -82,5 +84,9 @@ def numbers(sample: Sample, version: str) -> dict[str, float]:
 
 def _bounds(stage: StageFacts) -> Iterator[tuple[str, float]]:
     """Yield each bound with its metric."""
-    for metric, one in stage.bounds.items():
-        yield from ((metric, bound) for bound in (one.below, one.at_most, one.above, one.at_least) if bound is not None)
+    for metric, limits in stage.bounds.items():
+        yield from (
+            (metric, bound)
+            for bound in (limits.below, limits.at_most, limits.above, limits.at_least)
+            if bound is not None
+        )

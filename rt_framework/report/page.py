@@ -88,8 +88,8 @@ def columns(survey: Survey) -> dict[str, Any]:
 
 
 def _worded(survey: Survey) -> Any:
-    for (at, one), (to, other), count in survey.flow:
-        yield (at, _state(one)), (to, _state(other)), count
+    for (start, before), (end, after), count in survey.flow:
+        yield (start, _state(before)), (end, _state(after)), count
 
 
 def _state(state: str) -> str:

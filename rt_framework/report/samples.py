@@ -74,7 +74,7 @@ def entry(ledger: Ledger, stages: Mapping[str, StageFacts], history: SampleHisto
 def _version(ledger: Ledger, version: Version, clip: int | None) -> dict[str, Any]:
     pair = version.pair
     reply = ledger.calls.reply(version.call) if version.call else None
-    said = remarks(reply.text, pair) if reply and reply.text else []
+    commentary = remarks(reply.text, pair) if reply and reply.text else []
     return {
         "name": version.name,
         "parent": version.parent or "",
@@ -83,7 +83,7 @@ def _version(ledger: Ledger, version: Version, clip: int | None) -> dict[str, An
         "instruction": clipped(pair.instruction, clip),
         "input": clipped(pair.input, clip),
         "response": clipped(pair.response, clip),
-        "said": [[fit(name), clipped(text, clip)] for name, text in said],
+        "said": [[fit(name), clipped(text, clip)] for name, text in commentary],
     }
 
 
@@ -104,7 +104,7 @@ def _fitting(ledger: Ledger, stages: Mapping[str, StageFacts], total: int, most:
 
 
 def _histories(ledger: Ledger, ids: Iterable[str]) -> list[SampleHistory]:
-    return [history for one in ids if (history := ledger.samples.history(one)) is not None]
+    return [history for sample_id in ids if (history := ledger.samples.history(sample_id)) is not None]
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -160,10 +160,10 @@ def _flow(ways: Counter[tuple[tuple[str, str], ...]], stages: tuple[str, ...]) -
     """Count the moves between stages; a sample that met no choice at a stage, or ended before, keeps its state."""
     links: Counter[Any] = Counter()
     for way, count in ways.items():
-        at, state = dict(way), "original"
+        states, state = dict(way), "original"
         passed = []
         for number, stage in enumerate(stages):
-            state = at.get(stage, state)
+            state = states.get(stage, state)
             passed.append((number, state))
         for link in pairwise(passed):
             links[link] += count

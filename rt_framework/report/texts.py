@@ -38,17 +38,17 @@ def remarks(answer: str, pair: Pair) -> list[tuple[str, str]]:
     Returns:
         name and text of each part that is no text of the pair; the whole answer when it has no parts.
     """
-    own = {text.strip() for text in (pair.instruction, pair.input, pair.response)}
-    return [(name, text) for name, text in _parts(answer) if text.strip() not in own and visible(text)]
+    pair_texts = {text.strip() for text in (pair.instruction, pair.input, pair.response)}
+    return [(name, text) for name, text in _parts(answer) if text.strip() not in pair_texts and visible(text)]
 
 
 def _parts(answer: str) -> list[tuple[str, str]]:
     try:
-        found = json.loads(answer)
+        parsed = json.loads(answer)
     except (ValueError, RecursionError):
-        found = None
-    if isinstance(found, dict):
-        return [(str(name), text) for name, text in found.items() if isinstance(text, str)]
-    before, *rest = _MARKER.split(answer)
-    parts = [(name, text.strip()) for name, text in zip(rest[::2], rest[1::2], strict=True)]
+        parsed = None
+    if isinstance(parsed, dict):
+        return [(str(name), text) for name, text in parsed.items() if isinstance(text, str)]
+    before, *marked = _MARKER.split(answer)
+    parts = [(name, text.strip()) for name, text in zip(marked[::2], marked[1::2], strict=True)]
     return parts or [("answer", before)]

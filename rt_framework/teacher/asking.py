@@ -38,9 +38,9 @@ def checked(request: object) -> Request:
         ("seed", None if sampling.seed is None else _whole(sampling.seed) or fault(sampling.seed, least=-WHOLE)),
         ("index", _whole(request.index) or fault(request.index, least=0)),
     )
-    for name, said in wrong:
-        if said:
-            raise ValueError(f"the request of '{request.reflection}' cannot be sent: its {name} {said}")
+    for name, complaint in wrong:
+        if complaint:
+            raise ValueError(f"the request of '{request.reflection}' cannot be sent: its {name} {complaint}")
     return request
 
 

@@ -65,10 +65,10 @@ class Budget:
         Raises:
             BudgetReached: the limit has no room for the attempt.
         """
-        asked = price
+        full_price = price
         while True:
             # Computed again after each wait, because an answer in the meantime may have raised the ratio.
-            price = min(math.ceil(asked * max(self.overrun, 1.0)), _MOST_COST)
+            price = min(math.ceil(full_price * max(self.overrun, 1.0)), _MOST_COST)
             # With nothing under way no reservation can be freed, so waiting would never end.
             if not self._open or (self._affords(price) and (batched or not self._alone(price))):
                 break
@@ -103,18 +103,18 @@ class Budget:
         self.spent += cost
         self._freed.set()
 
-    def answered(self, asked: int, cost: int) -> bool:
+    def answered(self, price: int, cost: int) -> bool:
         """Update :attr:`overrun` from an answer, and return whether it rose above both 1 and its earlier value.
 
         Call this before :meth:`settle`, so that the attempts that :meth:`settle` wakes see the new ratio.
 
         Args:
-            asked: price of the attempt, in nano-dollars, before it was multiplied by :attr:`overrun`.
+            price: price of the attempt, in nano-dollars, before it was multiplied by :attr:`overrun`.
             cost: cost of the answer, in nano-dollars.
         """
         # At least 1, because the reservation must cover the full price even if every answer so far was cheaper.
         before = max(self.overrun, 1.0)
-        self.overrun = max(before, min(cost / asked, _MOST_OVERRUN) if asked else 1.0)
+        self.overrun = max(before, min(cost / price, _MOST_OVERRUN) if price else 1.0)
         return self.overrun > before
 
     def _alone(self, price: int) -> bool:
@@ -142,8 +142,8 @@ def charged(error: TeacherError, price: int) -> int:
         price: nano-dollars that the attempt reserved.
     """
     # A doubtful attempt is charged in full, because a budget that counted too little could be exceeded unnoticed.
-    told = error.nano_dollars if _counts(error.nano_dollars) else 0
-    return 0 if error.billed == "no" else min(max(price, told), _MOST_COST)
+    reported = error.nano_dollars if _counts(error.nano_dollars) else 0
+    return 0 if error.billed == "no" else min(max(price, reported), _MOST_COST)
 
 
 def believable(reply: Reply, price: int) -> int:
@@ -171,8 +171,8 @@ def bounded(reply: object, price: int) -> Reply:
     """
     text: object = getattr(reply, "text", None)
     if not isinstance(reply, Reply) or not isinstance(text, str):
-        found = f"{type(reply).__name__} with a text of the type {type(text).__name__}"
-        raise TeacherError("plugin_bug", f"the teacher gave back no Reply with a text, but a {found}")
+        described = f"{type(reply).__name__} with a text of the type {type(text).__name__}"
+        raise TeacherError("plugin_bug", f"the teacher gave back no Reply with a text, but a {described}")
     cost, usage, note = reply.nano_dollars, reply.usage, str(reply.note)
     # Without a usable cost the whole reservation is charged, because a charge of 0 could let the budget be exceeded.
     if not _counts(cost) or cost > _MOST_COST:

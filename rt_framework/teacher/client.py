@@ -44,10 +44,10 @@ class TeacherClient:
             FatalTeacherError: no further call can succeed.
             BudgetReached: the budget allows no further call.
         """
-        said, key = await self._said(reflection, version.pair, stage)
-        if isinstance(said, Unparsed):
-            return Failure(stage, said.kind, said.reason, key)
-        return Version(lineage(version.name, name), said, version.name, name, key)
+        parsed, key = await self._said(reflection, version.pair, stage)
+        if isinstance(parsed, Unparsed):
+            return Failure(stage, parsed.kind, parsed.reason, key)
+        return Version(lineage(version.name, name), parsed, version.name, name, key)
 
     async def ask(self, question: Question[T], version: Version, stage: str) -> T | Failure:
         """Return the teacher's parsed answer to *question* about *version*, or the failure if none was usable.
@@ -55,24 +55,24 @@ class TeacherClient:
         Raises:
             FatalTeacherError, BudgetReached: as in :meth:`reflect`.
         """
-        said, key = await self._said(question, version.pair, stage)
-        return Failure(stage, said.kind, said.reason, key) if isinstance(said, Unparsed) else said
+        parsed, key = await self._said(question, version.pair, stage)
+        return Failure(stage, parsed.kind, parsed.reason, key) if isinstance(parsed, Unparsed) else parsed
 
     async def _said(self, question: Question[T], pair: Pair, stage: str) -> tuple[T | Unparsed, str | None]:
         """Return the first usable answer, or the reason why the last one is unusable, with the key of its call.
 
         Another answer is paid for only if the failure says that a changed request may help (``Retry.CHANGE``).
         """
-        said: T | Unparsed = Unparsed("format", "no answer was asked for")
+        parsed: T | Unparsed = Unparsed("format", "no answer was asked for")
         key = None
         # The index is part of the key of a call, so the ledger does not give an unusable answer a second time.
         for index in range(self._answers):
             request = rendered(question, pair, index, self._structured)
             answer = await self._source.answer(request, index == 0, stage)
-            said, key = _read(question, pair, request, answer), answer.key
-            if not isinstance(said, Unparsed) or KINDS[said.kind].retry is not Retry.CHANGE:
+            parsed, key = _read(question, pair, request, answer), answer.key
+            if not isinstance(parsed, Unparsed) or KINDS[parsed.kind].retry is not Retry.CHANGE:
                 break
-        return said, key
+        return parsed, key
 
 
 def _read(question: Question[T], pair: Pair, request: Request, answer: Answer) -> T | Unparsed:

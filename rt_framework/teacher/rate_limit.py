@@ -223,7 +223,7 @@ class _Rate:
 
 
 def _latest(times: Sequence[float], since: float) -> int:
-    return sum(at >= since for at in times)
+    return sum(time >= since for time in times)
 
 
 def _most_by_chance(share: float, calls: int) -> float:

@@ -139,9 +139,9 @@ def _is(body: bytes) -> Callable[[Honest], RawAnswer]:
     return lambda _: RawAnswer(body)
 
 
-def _made(make: Callable[[bytes], bytes], **more: Any) -> Callable[[Honest], RawAnswer]:
+def _made(make: Callable[[bytes], bytes], **fields: Any) -> Callable[[Honest], RawAnswer]:
     """Return the answer function of an attack whose body is made from the honest body."""
-    return lambda honest: RawAnswer(make(json.dumps(honest).encode()), **more)
+    return lambda honest: RawAnswer(make(json.dumps(honest).encode()), **fields)
 
 
 def _type(kind: str) -> tuple[tuple[str, str], ...]:

@@ -17,8 +17,8 @@ def awkward_pairs() -> list[Pair]:
     templates and prompts use as markers, other scripts, a very long pair, a system prompt, and a conversation.
     """
     texts = ["", " \n\t", "x", "half \ud83d of a pair \udc00", _BIDI, _CONTROL, _MARKERS, _SCRIPTS]
-    made = [Pair(text, "", text) for text in texts]
-    made += [
+    pairs = [Pair(text, "", text) for text in texts]
+    pairs += [
         Pair("", "", "A response without an instruction."),
         Pair("An instruction without a response."),
         Pair("", "Only an input.", "And a response."),
@@ -27,11 +27,11 @@ def awkward_pairs() -> list[Pair]:
         Pair("Name a river.", response="The Rhine.", system=""),
         Pair("And a second one?", "", "The Nile.", None, _turns("Name a river.", "The Rhine.")),
     ]
-    return made
+    return pairs
 
 
-def _turns(asked: str, told: str) -> tuple[Turn, ...]:
-    return (Turn("user", asked), Turn("assistant", told))
+def _turns(question: str, answer: str) -> tuple[Turn, ...]:
+    return (Turn("user", question), Turn("assistant", answer))
 
 
 def awkward_replies() -> list[Reply]:

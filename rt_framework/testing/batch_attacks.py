@@ -115,9 +115,9 @@ _LINES = [
     *odd_results("response", {**_ODD_RESPONSES, "null, and so the error": "null"}, "either"),
     *odd_results("error", {"a word": '"many"', "a list": "[7]", "an empty object": "{}"}, "answer"),
     *(LineAttack(f"body: {name}", partial(_embedded, name), "either", kept=True) for name in _EMBEDDED),
-    LineAttack("line: nested deep", lambda one: placed(one, "id", "[" * DEEP + "]" * DEEP), "either"),
+    LineAttack("line: nested deep", lambda honest: placed(honest, "id", "[" * DEEP + "]" * DEEP), "either"),
     LineAttack("line: only brackets", lambda _: b"[" * DEEP, "unreadable"),
-    LineAttack("line: a number without end", lambda one: placed(one, "id", "9" * DIGITS), "either"),
+    LineAttack("line: a number without end", lambda honest: placed(honest, "id", "9" * DIGITS), "either"),
     LineAttack("line: one invalid byte", _as_whole(lambda line: line.replace(b"hello", b"\xffhello", 1)), "either"),
     LineAttack("line: not JSON", lambda _: b"upstream connect error", "unreadable"),
     LineAttack("line: a list", lambda _: b"[]", "unreadable"),
@@ -132,13 +132,19 @@ _LINES = [
     LineAttack("line: a huge one", _as_whole(lambda line: line[:-1] + b" " * (20 << 20) + b"}"), "either"),
     LineAttack("line: ends with CR LF", _as_whole(lambda line: line + b"\r"), "answer"),
     LineAttack(
-        "line: twice, with another answer", lambda one: _json(one) + b"\n" + _json(_of_text(one, "no")), "answer"
+        "line: twice, with another answer",
+        lambda honest: _json(honest) + b"\n" + _json(_of_text(honest, "no")),
+        "answer",
     ),
-    LineAttack("line: good, then an error", lambda one: _json(one) + b"\n" + _json(_failed(one)), "answer"),
-    LineAttack("line: an error, then good", lambda one: _json(_failed(one)) + b"\n" + _json(one), "answer"),
-    LineAttack("line: no answer, then good", lambda one: _json(_failed(one, None)) + b"\n" + _json(one), "answer"),
+    LineAttack("line: good, then an error", lambda honest: _json(honest) + b"\n" + _json(_failed(honest)), "answer"),
+    LineAttack("line: an error, then good", lambda honest: _json(_failed(honest)) + b"\n" + _json(honest), "answer"),
     LineAttack(
-        "line: unreadable, then good", lambda one: placed(one, "response.body", "[]") + b"\n" + _json(one), "either"
+        "line: no answer, then good", lambda honest: _json(_failed(honest, None)) + b"\n" + _json(honest), "answer"
+    ),
+    LineAttack(
+        "line: unreadable, then good",
+        lambda honest: placed(honest, "response.body", "[]") + b"\n" + _json(honest),
+        "either",
     ),
 ]
 
@@ -156,7 +162,7 @@ def changed(**parts: Any) -> Lying:
 
     def lie(truth: RawAnswer) -> RawAnswer:
         value = {**json.loads(truth.body), **parts}
-        return told({name: one for name, one in value.items() if one is not ...})
+        return told({name: part for name, part in value.items() if part is not ...})
 
     return lie
 

@@ -121,22 +121,22 @@ class BatchDesk:
         return self._retrieve(name) if endpoint == "retrieve" else self._content(name)
 
     def _upload(self, form: bytes) -> RawAnswer:
-        found = _FORM.search(form)
-        assert found is not None, "a form without a file"
+        match = _FORM.search(form)
+        assert match is not None, "a form without a file"
         name = f"file-{len(self._files)}"
-        self._files[name] = found[1]
+        self._files[name] = match[1]
         return told(
-            {"id": name, "object": "file", "bytes": len(found[1]), "created_at": 0, "filename": "batch.jsonl"}
+            {"id": name, "object": "file", "bytes": len(match[1]), "created_at": 0, "filename": "batch.jsonl"}
             | {"purpose": "batch", "status": "processed"}
         )
 
-    def _create(self, asked: dict[str, Any], line: Line) -> RawAnswer:
+    def _create(self, request: dict[str, Any], line: Line) -> RawAnswer:
         number = len(self._batches)
-        batch = _Batch(f"batch_{number}", asked["input_file_id"], asked, self._endings(number))
+        batch = _Batch(f"batch_{number}", request["input_file_id"], request, self._endings(number))
         self._batches[batch.id] = batch
         lines = [json.loads(text) for text in self._files[batch.file].splitlines()]
         self.sizes.append(len(lines))
-        self.tokens.append((asked.get("metadata") or {}).get("token", ""))
+        self.tokens.append((request.get("metadata") or {}).get("token", ""))
         if batch.ending != "failed":
             self._answer(batch, lines, line)
         return told(self._shown(batch))
@@ -144,14 +144,14 @@ class BatchDesk:
     def _answer(self, batch: _Batch, lines: list[dict[str, Any]], line: Line) -> None:
         done: list[bytes] = []
         wrong: list[bytes] = []
-        for number, one in enumerate(lines):
+        for number, request in enumerate(lines):
             if batch.ending != "completed" and number % 2:
                 error = {"code": f"batch_{batch.ending}", "message": "This request was not executed in time."}
-                wrong.append(self._poison(one, _line(one, None, error)))
+                wrong.append(self._poison(request, _line(request, None, error)))
                 continue
-            status, body = line(one["body"])
+            status, body = line(request["body"])
             response = {"status_code": status, "request_id": "", "body": body}
-            (done if status == 200 else wrong).append(self._poison(one, _line(one, response, None)))
+            (done if status == 200 else wrong).append(self._poison(request, _line(request, response, None)))
         for kind, texts in (("output", done), ("error", wrong)):
             if texts:
                 name = f"file-{len(self._files)}"
@@ -165,10 +165,10 @@ class BatchDesk:
         after = re.search(r"after=(\w+)", path)
         start = newest.index(after[1]) + 1 if after else 0
         page = newest[start : start + _PAGE]
-        more = start + _PAGE < len(newest)
+        has_more = start + _PAGE < len(newest)
         data = [self._shown(self._batches[name]) for name in page]
         ends = {"first_id": page[0], "last_id": page[-1]} if page else {}
-        return told({"object": "list", "data": data, "has_more": more, **ends})
+        return told({"object": "list", "data": data, "has_more": has_more, **ends})
 
     def _retrieve(self, name: str) -> RawAnswer:
         if name not in self._batches:
@@ -201,5 +201,5 @@ class BatchDesk:
         return shown | (batch.output if ended else {})
 
 
-def _line(asked: dict[str, Any], response: dict[str, Any] | None, error: dict[str, Any] | None) -> bytes:
-    return json.dumps({"id": "", "custom_id": asked["custom_id"], "response": response, "error": error}).encode()
+def _line(request: dict[str, Any], response: dict[str, Any] | None, error: dict[str, Any] | None) -> bytes:
+    return json.dumps({"id": "", "custom_id": request["custom_id"], "response": response, "error": error}).encode()

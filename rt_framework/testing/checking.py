@@ -57,8 +57,8 @@ def check(host: Host, entries: list[Entry], options: Any, where: Path) -> Iterat
         except RtError as error:
             yield Checked(entry, (), str(error))
             continue
-        own = {"plugin": entry.plugin, "name": entry.name, "options": given}
-        contract = type("Contract", (_contract(entry, built),), own)
+        attributes = {"plugin": entry.plugin, "name": entry.name, "options": given}
+        contract = type("Contract", (_contract(entry, built),), attributes)
         yield Checked(entry, tuple(run_checks(contract, where / str(number))))
 
 
@@ -71,4 +71,8 @@ def _contract(entry: Entry, built: Any) -> type[PluginContract]:
 def _missing(entry: Entry) -> list[str]:
     """Return the names of the options without a default."""
     settings: Any = entry.settings
-    return [] if settings is None else [one.alias for one in fields(settings) if one.init and one.default is NOTHING]
+    return (
+        []
+        if settings is None
+        else [field.alias for field in fields(settings) if field.init and field.default is NOTHING]
+    )

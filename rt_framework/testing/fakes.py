@@ -39,7 +39,7 @@ class FakeStudent:
         return [self._loss(span) for span in batch]
 
     def _loss(self, span: EncodedSpan) -> SpanLoss:
-        nll = [_nats(span.ids[: at + 1]) for at in range(span.start, len(span.ids))]
+        nll = [_nats(span.ids[: position + 1]) for position in range(span.start, len(span.ids))]
         loss = SpanLoss(sum(nll), len(nll))
         return evolve(loss, token_nll=tuple(nll), token_ranks=tuple(map(_rank, nll))) if span.by_token else loss
 
@@ -118,11 +118,11 @@ class SlowTeacher(ScriptedTeacher):
 
 def rewriting(request: Request) -> str:
     """Return a well-formed structured answer that depends only on the reflection and the pair."""
-    told = f"{request.reflection} {request.pair_hash[:8]}"
+    subject = f"{request.reflection} {request.pair_hash[:8]}"
     parts = {
-        "critique": f"Seen: {told}.",
-        "instruction": f"Explain the matter of {told}.",
-        "response": f"The answer to {told} is long.",
+        "critique": f"Seen: {subject}.",
+        "instruction": f"Explain the matter of {subject}.",
+        "response": f"The answer to {subject} is long.",
     }
     wanted = list((request.schema or {}).get("properties", parts))
     return json.dumps({name: parts[name] for name in wanted})

@@ -34,14 +34,14 @@ class Deadly:
 
 def teacher() -> ScriptedTeacher:
     """Return a teacher that answers every built-in reflection in the form that the reflection asks for."""
-    made: list[ScriptedTeacher] = []
+    teachers: list[ScriptedTeacher] = []
 
     def answer(request: Request) -> str:
-        _perhaps_die(KILL_AT_CALL, len(made[0].requests))
+        _perhaps_die(KILL_AT_CALL, len(teachers[0].requests))
         return rewriting(request)
 
-    made.append(ScriptedTeacher(answer))
-    return made[0]
+    teachers.append(ScriptedTeacher(answer))
+    return teachers[0]
 
 
 def _perhaps_die(variable: str, count: int) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Return this process's environment with *more*; Python in it has the import path of this process."""
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment with *variables*; Python in it has the import path of this process."""
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
-    return {**os.environ, "PYTHONPATH": path, **more}
+    return {**os.environ, "PYTHONPATH": path, **variables}
 
 
 def python(

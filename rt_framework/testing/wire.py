@@ -82,15 +82,19 @@ def completion(body: dict[str, Any], text: str, odd: str | None = None) -> dict[
     content = {"empty": "", "null": None, "length": text[: len(text) // 2]}.get(odd or "", text)
     finish = odd if odd in {"length", "content_filter"} else "stop"
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}
-    asked = sum(tokens(message["content"]) for message in body["messages"])
-    made = min(tokens(content or ""), body.get("max_tokens", 1 << 30))
+    prompt_tokens = sum(tokens(message["content"]) for message in body["messages"])
+    completion_tokens = min(tokens(content or ""), body.get("max_tokens", 1 << 30))
     return {
         "id": "chatcmpl-fake",
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
         "choices": [] if odd == "no_choices" else [choice],
-        "usage": {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made},
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        },
     }
 
 

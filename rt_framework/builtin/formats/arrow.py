@@ -191,7 +191,7 @@ def _exceeds_floats(array: pa.Array) -> bool:
     return floats != array.type and _raises(lambda: array.cast(floats))
 
 
-def _joined(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType:
+def _joined(earlier: pa.DataType, later: pa.DataType, exact: bool) -> pa.DataType:
     """Return the type that holds the values of both types.
 
     Args:
@@ -200,23 +200,23 @@ def _joined(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType:
     Raises:
         TypeError: there is no such type.
     """
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    if {one, other} == {pa.int64(), pa.float64()} and not exact:
+    if earlier == later or pa.types.is_null(later):
+        return earlier
+    if pa.types.is_null(earlier):
+        return later
+    if {earlier, later} == {pa.int64(), pa.float64()} and not exact:
         return pa.float64()
-    if pa.types.is_decimal(one) and pa.types.is_decimal(other):
-        both = (pa.schema([("", kind)]) for kind in (one, other))
-        return pa.unify_schemas(list(both), promote_options="permissive").field(0).type
-    if pa.types.is_list(one) and pa.types.is_list(other):
-        return pa.list_(_joined(one.value_type, other.value_type, exact))
-    if pa.types.is_struct(one) and pa.types.is_struct(other):
-        fields = {field.name: field.type for field in one}
-        for field in other:
+    if pa.types.is_decimal(earlier) and pa.types.is_decimal(later):
+        schemas = (pa.schema([("", kind)]) for kind in (earlier, later))
+        return pa.unify_schemas(list(schemas), promote_options="permissive").field(0).type
+    if pa.types.is_list(earlier) and pa.types.is_list(later):
+        return pa.list_(_joined(earlier.value_type, later.value_type, exact))
+    if pa.types.is_struct(earlier) and pa.types.is_struct(later):
+        fields = {field.name: field.type for field in earlier}
+        for field in later:
             fields[field.name] = _joined(fields.get(field.name, pa.null()), field.type, exact)
         return pa.struct(list(fields.items()))
-    raise TypeError(f"{other} after {one}")
+    raise TypeError(f"{later} after {earlier}")
 
 
 # --- values -----------------------------------------------------------------------------------
@@ -237,7 +237,9 @@ def to_array(values: list[Any], kind: pa.DataType | None = None) -> pa.Array:
         array = pa.array(values, kind)
     if not _is_text(array.type):
         # Without an error Arrow takes true for 1.0 among floats, and truncates a time to its date.
-        changed = next((one for one, back in zip(values, array.to_pylist(), strict=True) if not _same(one, back)), None)
+        changed = next(
+            (value for value, back in zip(values, array.to_pylist(), strict=True) if not _same(value, back)), None
+        )
         if changed is not None:
             raise TypeError(f"{array.type} cannot hold {changed!r:.80}")
     return array

@@ -96,6 +96,6 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 def _row(path: Path, line: int, header: list[str], cells: list[str]) -> dict[str, str]:
     if len(cells) != len(header):
-        found = f"{len(cells)} cells where the header has {len(header)}"
-        raise DataError(f"{path}: line {line}: {found}; put quotes around values with commas or newlines")
+        mismatch = f"{len(cells)} cells where the header has {len(header)}"
+        raise DataError(f"{path}: line {line}: {mismatch}; put quotes around values with commas or newlines")
     return dict(zip(header, cells, strict=True))

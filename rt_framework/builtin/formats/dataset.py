@@ -60,8 +60,8 @@ class DatasetFormat:
                 schema = stream.schema
             # datasets too takes the features of this file where they differ from those in the Arrow file.
             features = info.get("features")
-            told = {} if features is None else {_HUB: json.dumps({"info": {"features": features}})}
-            return schema.with_metadata({**(schema.metadata or {}), **told})
+            metadata = {} if features is None else {_HUB: json.dumps({"info": {"features": features}})}
+            return schema.with_metadata({**(schema.metadata or {}), **metadata})
 
     def write(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write a directory with the union of all columns; without rows there is one column, ``empty``.

@@ -98,7 +98,7 @@ def _write(place: Any, batches: Iterable[Any], schema: Any) -> None:
             group: list[Any] = []
             for batch in batches:
                 group.append(batch)
-                if sum(one.nbytes for one in group) >= _GROUP_BYTES:
+                if sum(member.nbytes for member in group) >= _GROUP_BYTES:
                     writer.write_table(pa.Table.from_batches(group, schema))
                     group = []
             if group:

@@ -76,10 +76,10 @@ def from_json(text: str) -> Any:
         raise
     except ValueError:
         # Parse again to find the place of the fault, which a hook does not know.
-        found = json.loads(
+        parsed = json.loads(
             text, parse_constant=_constant, parse_float=_try(_float), parse_int=_try(int), object_pairs_hook=_told
         )
-        raise Unfit(next(_faults(found))) from None
+        raise Unfit(next(_faults(parsed))) from None
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -94,10 +94,10 @@ def _float(text: str) -> float:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         raise ValueError("is there twice")
-    return made
+    return mapping
 
 
 def _constant(text: str) -> _Fault:

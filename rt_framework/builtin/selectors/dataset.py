@@ -53,7 +53,7 @@ def _ranked(rows: Sequence[Scored], settings: TopSettings) -> tuple[array[int], 
     order = sorted(range(len(places)), key=numbers.__getitem__)
     order.sort(key=values.__getitem__)
     total = len(places) if settings.of == "valid" else len(rows)
-    best = array("Q", (places[at] for at in order))
+    best = array("Q", (places[position] for position in order))
     return best, min(_size(settings.fraction, settings.count, total), len(best))
 
 
@@ -87,7 +87,9 @@ class Top:
         """Rank the samples that have a valid score and select the first ones."""
         order, size = _ranked(rows, self.settings)
         ranks = _ranks(order, len(rows))
-        return LazySequence(len(rows), lambda at: self._verdict(rows[at], ranks[at], len(order), size))
+        return LazySequence(
+            len(rows), lambda position: self._verdict(rows[position], ranks[position], len(order), size)
+        )
 
     def _verdict(self, row: Scored, rank: int, ranked: int, size: int) -> Verdict:
         metric = self.settings.metric
@@ -123,8 +125,8 @@ class LengthMatched:
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Select as many samples as ``top`` does, matched in length."""
         order, size = _ranked(rows, self.settings)
-        found = _Matches(rows, order, size, self.settings)
-        return LazySequence(len(rows), found.verdict)
+        matches = _Matches(rows, order, size, self.settings)
+        return LazySequence(len(rows), matches.verdict)
 
 
 class _Matches:
@@ -141,7 +143,7 @@ class _Matches:
         self._lengths = array("Q", [0]) * len(rows)
         for place in order:
             self._lengths[place] = length(rows[place])
-        self._matched = _ranks(self._taken(lambda at: draw(rows[at], settings.seed)), len(rows))
+        self._matched = _ranks(self._taken(lambda position: draw(rows[position], settings.seed)), len(rows))
 
     def _taken(self, luck: Callable[[int], str]) -> array[int]:
         """Return the position taken for each rank of the top."""
@@ -149,22 +151,22 @@ class _Matches:
         inside = LengthPool(self._order[: self._size], self._lengths, luck)
         return array("Q", ((outside or inside).take(self._lengths[place]) for place in self._order[: self._size]))
 
-    def verdict(self, at: int) -> Verdict:
+    def verdict(self, position: int) -> Verdict:
         """Return the verdict on the sample at a position."""
-        rank, by = self._matched[at], f"the top {self._size} by {self._metric}"
+        rank, by = self._matched[position], f"the top {self._size} by {self._metric}"
         if rank:
-            return Verdict(True, self._reason(at, rank))
-        if self._ranks[at] > self._size:
+            return Verdict(True, self._reason(position, rank))
+        if self._ranks[position] > self._size:
             return Verdict(False, f"not the nearest in length to any of {by}")
-        if self._ranks[at]:
+        if self._ranks[position]:
             return Verdict(False, f"among {by}")
-        return Verdict(False, lacking(self._metric, self._rows[at].scores[self._metric]))
+        return Verdict(False, lacking(self._metric, self._rows[position].scores[self._metric]))
 
-    def _reason(self, at: int, rank: int) -> str:
+    def _reason(self, position: int, rank: int) -> str:
         scarce = rank > len(self._order) - self._size
         note = "; taken from the top itself, too few others are left" if scarce else ""
         wanted = self._lengths[self._order[rank - 1]]
-        return f"{self._lengths[at]} characters, for {wanted} of rank {rank} by {self._metric}{note}"
+        return f"{self._lengths[position]} characters, for {wanted} of rank {rank} by {self._metric}{note}"
 
 
 @frozen
@@ -193,12 +195,12 @@ class Threshold:
 
     @property
     def _range(self) -> Range:
-        own = self.settings
-        return Range(own.below, own.at_most, own.above, own.at_least)
+        settings = self.settings
+        return Range(settings.below, settings.at_most, settings.above, settings.at_least)
 
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Judge each sample by itself."""
-        return LazySequence(len(rows), lambda at: self._verdict(rows[at]))
+        return LazySequence(len(rows), lambda position: self._verdict(rows[position]))
 
     def _verdict(self, row: Scored) -> Verdict:
         metric = self.settings.metric
@@ -232,10 +234,12 @@ class Random:
 
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Draw the subset."""
-        draws = sorted(range(len(rows)), key=lambda at: int(draw(rows[at], self.settings.seed), 16))
+        draws = sorted(range(len(rows)), key=lambda position: int(draw(rows[position], self.settings.seed), 16))
         size = min(_size(self.settings.fraction, self.settings.count, len(rows)), len(rows))
         kept = bytearray(len(rows))
         for place in draws[:size]:
             kept[place] = True
         reason = f"drawn among {size} of {len(rows)} with seed {self.settings.seed}"
-        return LazySequence(len(rows), lambda at: Verdict(bool(kept[at]), ("" if kept[at] else "not ") + reason))
+        return LazySequence(
+            len(rows), lambda position: Verdict(bool(kept[position]), ("" if kept[position] else "not ") + reason)
+        )

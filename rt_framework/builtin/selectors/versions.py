@@ -59,8 +59,8 @@ class _Best:
         metric = self.settings.metric
         sign, word = self.words
         if best == current:
-            rest = {name: value for name, value in judged.items() if name != current}
-            return f"{metric} {shown(able[current])} of {current}, none {word}: {_listed(rest)}"
+            others = {name: value for name, value in judged.items() if name != current}
+            return f"{metric} {shown(able[current])} of {current}, none {word}: {_listed(others)}"
         if current not in able:
             return f"{metric} {shown(able[best])}; {current} cannot win: {judged[current]}"
         won, lost = shown_apart(able[best], able[current])

@@ -26,8 +26,8 @@ class Reflect:
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Add the rewrites to the sample, or note the failures."""
         versions = sample.versions if ctx.exhaustive else (sample.current,)
-        asked = [version for version in versions if not _has_rewrite(sample, version, self._name)]
-        outcomes = await asyncio.gather(*(ctx.reflect(self._name, self._reflection, version) for version in asked))
+        unwritten = [version for version in versions if not _has_rewrite(sample, version, self._name)]
+        outcomes = await asyncio.gather(*(ctx.reflect(self._name, self._reflection, version) for version in unwritten))
         for outcome in outcomes:
             sample = sample.failing(outcome) if isinstance(outcome, Failure) else sample.adding(outcome)
         return sample

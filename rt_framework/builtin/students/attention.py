@@ -51,7 +51,7 @@ class RowAttention(Protocol):
     windows: set[int | None]
     """Sliding windows that layers have asked for, in tokens; ``None`` is full attention."""
 
-    def __call__(self, asked: Asked) -> torch.Tensor:
+    def __call__(self, inputs: Asked) -> torch.Tensor:
         """Return the attention output of a layer.
 
         Returns:
@@ -122,18 +122,18 @@ class RunAttention:
             first += path.own
         self._masks: dict[tuple[int, int, int | None], torch.Tensor | None] = {}
 
-    def __call__(self, asked: Asked) -> torch.Tensor:
+    def __call__(self, inputs: Asked) -> torch.Tensor:
         """Return the attention output, computed run by run."""
-        query = asked.query
-        out = query.new_empty(1, query.shape[2], query.shape[1], asked.value.shape[3])
+        query = inputs.query
+        out = query.new_empty(1, query.shape[2], query.shape[1], inputs.value.shape[3])
         for run in self._runs:
             nodes = slice(run.first, run.first + run.own)
             if run.keys is None:
-                key, value = asked.key[:, :, nodes], asked.value[:, :, nodes]
+                key, value = inputs.key[:, :, nodes], inputs.value[:, :, nodes]
             else:
-                key, value = asked.key.index_select(2, run.keys), asked.value.index_select(2, run.keys)
-            part = evolve(asked, query=query[:, :, nodes], key=key, value=value)
-            out[:, nodes] = _of_run(part, self._mask(run, asked.window, query.device)).transpose(1, 2)
+                key, value = inputs.key.index_select(2, run.keys), inputs.value.index_select(2, run.keys)
+            part = evolve(inputs, query=query[:, :, nodes], key=key, value=value)
+            out[:, nodes] = _of_run(part, self._mask(run, inputs.window, query.device)).transpose(1, 2)
         return out
 
     def _mask(self, run: _Run, window: int | None, device: torch.device) -> torch.Tensor | None:
@@ -152,16 +152,16 @@ class RunAttention:
         return self._masks[shape]
 
 
-def _of_run(asked: Asked, mask: torch.Tensor | None) -> torch.Tensor:
+def _of_run(inputs: Asked, mask: torch.Tensor | None) -> torch.Tensor:
     """Return the attention output of one run; without a mask it is causal."""
-    query, key, value, groups = asked.query, asked.key, asked.value, asked.groups
-    if asked.softcap is None:
+    query, key, value, groups = inputs.query, inputs.key, inputs.value, inputs.groups
+    if inputs.softcap is None:
         return scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None, scale=asked.scale, enable_gqa=groups > 1
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=inputs.scale, enable_gqa=groups > 1
         )
     # PyTorch's scaled_dot_product_attention has no soft cap.
-    scores = query @ key.repeat_interleave(groups, 1).mT * (asked.scale or query.shape[-1] ** -0.5)
-    scores = torch.tanh(scores / asked.softcap) * asked.softcap
+    scores = query @ key.repeat_interleave(groups, 1).mT * (inputs.scale or query.shape[-1] ** -0.5)
+    scores = torch.tanh(scores / inputs.softcap) * inputs.softcap
     if mask is None:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=query.device).tril()
     weights = scores.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32)
@@ -182,7 +182,7 @@ class VarlenAttention:
         self._queries_end, self._most_queries = _ends([path.own for path in paths], device)
         self._keys_end, self._most_keys = _ends([len(path.nodes) for path in paths], device)
 
-    def __call__(self, asked: Asked) -> torch.Tensor:
+    def __call__(self, inputs: Asked) -> torch.Tensor:
         """Return the attention output, computed by one kernel call.
 
         Raises:
@@ -190,19 +190,19 @@ class VarlenAttention:
         """
         from torch.nn.attention.varlen import varlen_attn
 
-        if asked.softcap is not None:
+        if inputs.softcap is not None:
             raise NotImplementedError("flash attention has no soft cap")
         out = varlen_attn(
-            asked.query[0].transpose(0, 1),
-            asked.key[0].transpose(0, 1)[self._keys],
-            asked.value[0].transpose(0, 1)[self._keys],
+            inputs.query[0].transpose(0, 1),
+            inputs.key[0].transpose(0, 1)[self._keys],
+            inputs.value[0].transpose(0, 1)[self._keys],
             self._queries_end,
             self._keys_end,
             self._most_queries,
             self._most_keys,
-            scale=asked.scale,
-            window_size=(-1 if asked.window is None else asked.window - 1, 0),
-            enable_gqa=asked.groups > 1,
+            scale=inputs.scale,
+            window_size=(-1 if inputs.window is None else inputs.window - 1, 0),
+            enable_gqa=inputs.groups > 1,
         )
         assert isinstance(out, torch.Tensor)  # the kernel returns a pair only when asked for more than the output
         return out[None]

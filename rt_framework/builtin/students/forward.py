@@ -58,11 +58,11 @@ class TargetLosses:
         Raises:
             RuntimeError: for example when memory runs out; see :func:`out_of_memory`.
         """
-        found: dict[int, SpanLoss] = {}
+        losses: dict[int, SpanLoss] = {}
         with torch.inference_mode(), self._products():
             for places in self._alike(batch):
-                found |= zip(places, self._of([batch[place] for place in places]), strict=True)
-        return [found[place] for place in range(len(batch))]
+                losses |= zip(places, self._of([batch[place] for place in places]), strict=True)
+        return [losses[place] for place in range(len(batch))]
 
     def _alike(self, batch: Sequence[EncodedSpan]) -> Iterator[list[int]]:
         """Yield the positions of sequences that the model treats alike.
@@ -73,7 +73,7 @@ class TargetLosses:
         long = [len(span.ids) - 1 > self._kinds_end for span in batch]
         for kind in (False, True):
             if kind in long:
-                yield [place for place, one in enumerate(long) if one is kind]
+                yield [place for place, other in enumerate(long) if other is kind]
 
     def _of(self, batch: Sequence[EncodedSpan]) -> Iterator[SpanLoss]:
         states, targets, lengths = self._padded(batch) if self._attention is None else self._packed(batch)
@@ -131,8 +131,12 @@ def _loss(span: EncodedSpan, nll: torch.Tensor, ranks: torch.Tensor) -> SpanLoss
 def _kinds_end(config: Any) -> float:
     """Return the most tokens that the model reads before it changes its position encoding (LongRoPE); else infinity."""
     rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [rope, *(one for one in rope.values() if isinstance(one, dict))]
-    ends = [one.get("original_max_position_embeddings") for one in kinds if one.get("rope_type") == "longrope"]
+    kinds = [rope, *(parameters for parameters in rope.values() if isinstance(parameters, dict))]
+    ends = [
+        parameters.get("original_max_position_embeddings")
+        for parameters in kinds
+        if parameters.get("rope_type") == "longrope"
+    ]
     return min((end for end in ends if end), default=math.inf)
 
 

@@ -45,30 +45,30 @@ class TargetHead:
         The rank is one more than the number of likelier tokens. The head is applied twice, because the likelier tokens
         can be counted only once the target's own logit is known.
         """
-        found = [self._ranked(*part) for part in _parts(hidden, targets)]
-        return torch.cat([nll for nll, _ in found]), torch.cat([ranks for _, ranks in found])
+        parts = [self._ranked(*part) for part in _parts(hidden, targets)]
+        return torch.cat([nll for nll, _ in parts]), torch.cat([ranks for _, ranks in parts])
 
     def _ranked(self, hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        nll, own = self._block(hidden, targets)
+        nll, target_logits = self._block(hidden, targets)
         ranks = torch.ones_like(targets)
         for _, logits in self._blocks(hidden, len(targets)):
-            ranks += (logits > own[:, None]).sum(-1)
+            ranks += (logits > target_logits[:, None]).sum(-1)
         return nll, ranks
 
     def _block(self, hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the losses and the targets' own logits, by a running log-sum-exp over blocks of the vocabulary."""
         total = torch.full(targets.shape, -torch.inf, dtype=torch.float64, device=hidden.device)
-        own = torch.zeros_like(total)
+        target_logits = torch.zeros_like(total)
         for start, logits in self._blocks(hidden, len(targets)):
             place = targets - start
-            here = (place >= 0) & (place < logits.shape[-1])
-            found = logits.gather(-1, place.clamp(0, logits.shape[-1] - 1)[:, None])[:, 0]
-            own = torch.where(here, found.double(), own)
+            inside = (place >= 0) & (place < logits.shape[-1])
+            gathered = logits.gather(-1, place.clamp(0, logits.shape[-1] - 1)[:, None])[:, 0]
+            target_logits = torch.where(inside, gathered.double(), target_logits)
             # In place, because allocating a second block of this size would cost more than the arithmetic.
             most = logits.amax(-1)
             mass = logits.sub_(most[:, None]).exp_().sum(-1)
             total = torch.logaddexp(total, most.double() + mass.double().log())
-        return total - own, own
+        return total - target_logits, target_logits
 
     def _blocks(self, hidden: torch.Tensor, rows: int) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield the logits of each block of the vocabulary, [targets × block], and the id of its first token."""

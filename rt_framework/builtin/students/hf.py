@@ -77,8 +77,8 @@ class HFStudent:
             OutOfMemory: the batch does not fit the device.
             ModelError: the model cannot be loaded.
         """
-        found = iter(self._found([span for span in batch if not span.count_only]))
-        return [_counted(span) if span.count_only else _finite(next(found)) for span in batch]
+        losses = iter(self._found([span for span in batch if not span.count_only]))
+        return [_counted(span) if span.count_only else _finite(next(losses)) for span in batch]
 
     def _found(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
         from rt_framework.builtin.students.forward import free_memory, out_of_memory

@@ -67,7 +67,7 @@ class Probe:
         except Exception as error:
             return f"does not run ({type(error).__name__})"
         means = [nll / (len(span.ids) - span.start) for nll, span in zip(sums, self._batch, strict=True)]
-        gaps = [abs(mean - own) for mean, own in zip(means, self._own, strict=True)]
+        gaps = [abs(mean - expected) for mean, expected in zip(means, self._own, strict=True)]
         # In this form of the comparison a gap that is NaN counts as an obstacle.
         if all(gap <= self._tolerance for gap in gaps):
             return None
@@ -76,11 +76,11 @@ class Probe:
 
 def _sequences(vocabulary: int) -> list[EncodedSpan]:
     """Return sequences that share prefixes of several lengths, or none."""
-    ids = tuple((at * 97 + 3) % vocabulary for at in range(60))
-    one, two, three = ids[:24], ids[:16] + ids[40:52], ids[:7] + ids[30:38]
+    ids = tuple((number * 97 + 3) % vocabulary for number in range(60))
+    first, second, third = ids[:24], ids[:16] + ids[40:52], ids[:7] + ids[30:38]
     # The last sequence repeats the first after another start: a leak from the first would show in its loss.
-    last = ids[50:] + one
-    return [EncodedSpan(one, 5), EncodedSpan(two, 17), EncodedSpan(three, 1), EncodedSpan(last, 12)]
+    last = ids[50:] + first
+    return [EncodedSpan(first, 5), EncodedSpan(second, 17), EncodedSpan(third, 1), EncodedSpan(last, 12)]
 
 
 def _own_loss(model: Any, span: EncodedSpan) -> float:
@@ -99,9 +99,11 @@ def _head(model: Any, probe: Probe) -> tuple[TargetHead | None, str]:
     return (head, "head on targets") if obstacle is None else (None, f"full logits: without its head it {obstacle}")
 
 
-def _rows(model: Any, asked: str | None, head: TargetHead | None, probe: Probe) -> tuple[Attention | None, str]:
-    if asked is not None:
-        return None, f"padded batches: attention '{asked}' is asked for"
+def _rows(
+    model: Any, implementation: str | None, head: TargetHead | None, probe: Probe
+) -> tuple[Attention | None, str]:
+    if implementation is not None:
+        return None, f"padded batches: attention '{implementation}' is asked for"
     half = model.device.type == "cuda" and model.dtype in (torch.bfloat16, torch.float16)
     obstacle = _row_obstacle(model, VarlenAttention, head, probe) if half else "is not in half precision on CUDA"
     if obstacle is None:
@@ -121,7 +123,7 @@ def _row_obstacle(model: Any, kind: Attention, head: TargetHead | None, probe: P
         return used[-1]
 
     obstacle = probe.obstacle(TargetLosses(model, head, attention))
-    windows = {window for one in used for window in one.windows}
+    windows = {window for row in used for window in row.windows}
     return obstacle or _window_obstacle(model.config.get_text_config(), windows)
 
 

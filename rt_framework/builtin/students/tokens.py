@@ -56,10 +56,10 @@ class Encoder:
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
         """Return the token ids of each span, or a result that says why there are none."""
         pieces = [self._pieces(span) for span in spans]
-        ids = self._tokenise(text for one in pieces if isinstance(one, Pieces) for text in one.texts())
+        ids = self._tokenise(text for piece in pieces if isinstance(piece, Pieces) for text in piece.texts())
         return [
-            self._join(span, one, ids) if isinstance(one, Pieces) else one
-            for span, one in zip(spans, pieces, strict=True)
+            self._join(span, piece, ids) if isinstance(piece, Pieces) else piece
+            for span, piece in zip(spans, pieces, strict=True)
         ]
 
     def _pieces(self, span: Span) -> Pieces | SpanLoss:

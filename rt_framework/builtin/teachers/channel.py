@@ -69,12 +69,12 @@ class Channel:
         finally:
             _CHANNEL.reset(token)
 
-    def ours(self, made: Any) -> Any:
+    def ours(self, original: Any) -> Any:
         """Return a copy of a library client that litellm made, which uses our client and never retries by itself."""
-        if id(made) not in self._copies:
+        if id(original) not in self._copies:
             # The original is kept alive, so that Python does not give its id to another object.
-            self._copies[id(made)] = made, made.with_options(http_client=self.client, max_retries=0)
-        return self._copies[id(made)][1]
+            self._copies[id(original)] = original, original.with_options(http_client=self.client, max_retries=0)
+        return self._copies[id(original)][1]
 
     async def close(self) -> None:
         """Close every connection."""
@@ -108,13 +108,13 @@ def _divert() -> None:
 
 def _diverted(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def made(*args: Any, **kwargs: Any) -> Any:
+    def diverted(*args: Any, **kwargs: Any) -> Any:
         channel = _CHANNEL.get(None)
         if channel is None:
             return original(*args, **kwargs)
         return channel.ours(original(*args, **{**kwargs, "client": None}))
 
-    return made
+    return diverted
 
 
 # --- answers from memory ----------------------------------------------------------------------

@@ -62,8 +62,8 @@ class HFTeacher:
             prompts = [self._prompt(request) for request in requests]
             fitting = [index for index, prompt in enumerate(prompts) if len(prompt) < self._window]
             answers = self._generate([requests[i] for i in fitting], [prompts[i] for i in fitting])
-        found = dict(zip(fitting, answers, strict=True))
-        return [self._reply(prompt, found.get(index)) for index, prompt in enumerate(prompts)]
+        generated = dict(zip(fitting, answers, strict=True))
+        return [self._reply(prompt, generated.get(index)) for index, prompt in enumerate(prompts)]
 
     def _prompt(self, request: Request) -> list[int]:
         """Return the ids of the rendered messages; without a chat template, of their texts with blank lines between."""
@@ -116,7 +116,7 @@ class HFTeacher:
 
     def _cut(self, ids: list[int]) -> list[int]:
         """Return the ids up to the first end token, which padding may follow."""
-        end = next((at for at, token in enumerate(ids) if token in self._ends), len(ids))
+        end = next((index for index, token in enumerate(ids) if token in self._ends), len(ids))
         return ids[: end + 1]
 
     def _reply(self, prompt: Sequence[int], ids: Sequence[int] | None) -> Reply:

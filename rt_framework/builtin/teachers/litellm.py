@@ -91,9 +91,10 @@ class LiteLLMTeacher:
 
         The prices are kept, because litellm takes as long to look one up as SQLite for a commit.
         """
-        asked, told = self._settings.input_price, self._settings.output_price
-        if asked is not None and told is not None:  # in dollars per 10⁶ tokens; a dollar is 10⁹ nano-dollars
-            return Fraction(str(asked)) * 1000, Fraction(str(told)) * 1000
+        input_price, output_price = self._settings.input_price, self._settings.output_price
+        if input_price is not None and output_price is not None:
+            # In dollars per 10⁶ tokens; a dollar is 10⁹ nano-dollars.
+            return Fraction(str(input_price)) * 1000, Fraction(str(output_price)) * 1000
         prices = []
         for prompt, completion in ((1, 0), (0, 1)):
             few, many = self._listed(1000 * prompt, 1000 * completion), self._listed(10**7 * prompt, 10**7 * completion)
@@ -178,7 +179,7 @@ class LiteLLMTeacher:
         Raises:
             TeacherError: with the kind of failure.
         """
-        return await self._batches.submit({key: await self._body(one) for key, one in requests.items()}, token)
+        return await self._batches.submit({key: await self._body(request) for key, request in requests.items()}, token)
 
     async def find(self, token: str) -> str | None:
         """Search the account's batches, newest first, and return the id of the one with this token.
@@ -199,15 +200,15 @@ class LiteLLMTeacher:
         ends = await self._batches.collect(batch, requests)
         if isinstance(ends, Pending):
             return ends
-        found: dict[str, Reply | TeacherError] = {}
+        replies: dict[str, Reply | TeacherError] = {}
         for key, end in ends.items():
             try:
                 if isinstance(end, TeacherError):
                     raise end
-                found[key] = await self._from_memory(requests[key], end.status, end.body, batched=True)
+                replies[key] = await self._from_memory(requests[key], end.status, end.body, batched=True)
             except TeacherError as error:
-                found[key] = error
-        return found
+                replies[key] = error
+        return replies
 
     async def _body(self, request: Request) -> Any:
         """Return the JSON body that the live path would send."""
@@ -242,7 +243,7 @@ class LiteLLMTeacher:
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         settings, sampling = self._settings, request.sampling
-        asked = dict(settings.extra) if request.schema is None else {**settings.extra, **_held_to_schema(request)}
+        extra = dict(settings.extra) if request.schema is None else {**settings.extra, **_held_to_schema(request)}
         return {
             "model": settings.model,
             "api_base": settings.api_base,
@@ -260,16 +261,16 @@ class LiteLLMTeacher:
             # A parameter that the provider does not support, such as a seed, is left out without an error. But
             # parameters that the user named, and the schema, are never left out silently.
             "drop_params": True,
-            "allowed_openai_params": list(asked),
-            **asked,
+            "allowed_openai_params": list(extra),
+            **extra,
         }
 
     def _reply(self, request: Request, answer: Any, exchange: Exchange, batched: bool) -> Reply:
         """Return the reply from litellm's conversion of an answer, the parts of which may be of any type."""
         text, finish = _text(answer.choices[0]) if answer.choices else ("", "stop")
         # litellm rounds and changes a usage that it does not understand, so the counts are read from the body.
-        told = told_in(exchange.body) or _attributes(getattr(answer, "usage", None))
-        used = counted(request, text, told)
+        reported = told_in(exchange.body) or _attributes(getattr(answer, "usage", None))
+        used = counted(request, text, reported)
         model = answer.model if isinstance(answer.model, str) else ""
         cost = self._price(used.charged.prompt_tokens, used.charged.completion_tokens, batched) or 0
         return Reply(text, finish, used.told, model, cost, used.note)

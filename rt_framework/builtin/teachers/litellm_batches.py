@@ -74,8 +74,8 @@ class OpenAIBatches:
         ]
         file = {"file": ("batch.jsonl", "".join(lines).encode(), "application/jsonl")}
         uploaded = await self._asked("POST", "/files", data={"purpose": "batch"}, files=file)
-        asked = {"input_file_id": _named(uploaded), "endpoint": _CHAT, "completion_window": "24h"}
-        return _named(await self._asked("POST", "/batches", json={**asked, "metadata": {"token": token}}))
+        request = {"input_file_id": _named(uploaded), "endpoint": _CHAT, "completion_window": "24h"}
+        return _named(await self._asked("POST", "/batches", json={**request, "metadata": {"token": token}}))
 
     async def find(self, token: str) -> str | None:
         """Return the id of the batch with *token* in its metadata; ``None`` if there is none.
@@ -85,18 +85,18 @@ class OpenAIBatches:
         """
         after: str | None = None
         for _ in range(_MOST_PAGES):
-            asked = {"limit": _PAGE} if after is None else {"limit": _PAGE, "after": after}
-            page = await self._asked("GET", "/batches", params=asked)
-            batches, more = page.get("data"), page.get("has_more") is True
+            query = {"limit": _PAGE} if after is None else {"limit": _PAGE, "after": after}
+            page = await self._asked("GET", "/batches", params=query)
+            batches, has_more = page.get("data"), page.get("has_more") is True
             # An unreadable list must not count as one without our batch, which would then be submitted, and paid for,
             # again.
-            if not isinstance(batches, list) or (more and not batches) or not all(map(_is_object, batches)):
+            if not isinstance(batches, list) or (has_more and not batches) or not all(map(_is_object, batches)):
                 raise TeacherError("paid_unreadable", "the provider's list of batches cannot be read")
             for batch in batches:
                 metadata = batch.get("metadata")
                 if isinstance(metadata, Mapping) and metadata.get("token") == token:
                     return _named(batch)
-            if not more:
+            if not has_more:
                 return None
             after = _named(batches[-1])
         raise TeacherError(
@@ -109,19 +109,19 @@ class OpenAIBatches:
         Raises:
             TeacherError: with the kind of failure; ``batch_lost``: the batch or a file of it is not there.
         """
-        found = await self._asked("GET", f"/batches/{batch}", gone=f"batch {batch}")
-        status = found.get("status")
+        state = await self._asked("GET", f"/batches/{batch}", resource=f"batch {batch}")
+        status = state.get("status")
         if not isinstance(status, str) or status not in _ENDED:
-            counts = found.get("request_counts")
+            counts = state.get("request_counts")
             done, failed, total = (_count(counts, name) for name in ("completed", "failed", "total"))
             return Pending(done + failed, total)
         ends: Ends = {}
         wanted = frozenset(keys)
         for name in ("output_file_id", "error_file_id"):
-            file = found.get(name)
+            file = state.get(name)
             if isinstance(file, str) and file:
                 await self._read(file, wanted, ends)
-        unread = _whole(found)
+        unread = _whole(state)
         return {key: ends.get(key, unread) for key in wanted}
 
     async def _read(self, file: str, keys: frozenset[str], ends: Ends) -> None:
@@ -135,13 +135,13 @@ class OpenAIBatches:
                 raise teacher_error(error, exchange) from None
         _check(exchange, f"file {file}, with the answers of a batch,")
 
-    async def _asked(self, method: str, path: str, gone: str | None = None, **content: Any) -> Mapping[str, Any]:
+    async def _asked(self, method: str, path: str, resource: str | None = None, **content: Any) -> Mapping[str, Any]:
         """Return the JSON object of the provider's answer.
 
         Args:
             method: the HTTP method.
             path: path below the address.
-            gone: name of the requested object, if it may have been lost.
+            resource: name of the requested object, if it may have been lost.
             content: arguments of ``httpx.Client.build_request``.
 
         Raises:
@@ -153,14 +153,14 @@ class OpenAIBatches:
                 await self._client().send(request)
             except httpx.RequestError as error:
                 raise teacher_error(error, exchange) from None
-        _check(exchange, gone)
+        _check(exchange, resource)
         try:
-            told = json.loads(exchange.body)
+            answer = json.loads(exchange.body)
         except (ValueError, RecursionError) as error:
             raise answer_error(exchange, ValueError(f"no JSON: {error}")) from None
-        if not isinstance(told, Mapping):
+        if not isinstance(answer, Mapping):
             raise answer_error(exchange, ValueError("no JSON object"))
-        return told
+        return answer
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Request:
         key = os.environ.get("OPENAI_API_KEY")
@@ -173,25 +173,27 @@ class OpenAIBatches:
         return self._client().build_request(method, self._address + path, headers=headers, **content)
 
 
-def _check(exchange: Exchange, gone: str | None) -> None:
+def _check(exchange: Exchange, resource: str | None) -> None:
     """Check that an answer has a status of success.
 
     Raises:
         TeacherError: the answer has another status, or none.
     """
-    if gone is not None and exchange.status in _GONE:
-        raise TeacherError("batch_lost", f"{gone} is not there (is this the key and the address of the submission?)")
+    if resource is not None and exchange.status in _GONE:
+        raise TeacherError(
+            "batch_lost", f"{resource} is not there (is this the key and the address of the submission?)"
+        )
     if exchange.status is None or not 200 <= exchange.status < 300:
         raise answer_error(exchange)
 
 
-def _named(told: Mapping[str, Any]) -> str:
+def _named(answer: Mapping[str, Any]) -> str:
     """Return the id in the provider's answer.
 
     Raises:
         TeacherError: the answer has no usable id.
     """
-    name = told.get("id")
+    name = answer.get("id")
     if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]{1,200}", name, re.ASCII):
         raise TeacherError("paid_unreadable", "the provider's answer has no usable id")
     return name
@@ -222,10 +224,10 @@ def _whole(batch: Mapping[str, Any]) -> TeacherError:
 
 def _take(text: bytes, keys: frozenset[str], ends: Ends) -> None:
     """Store the result in one line: an answer replaces an error, and the first answer is kept."""
-    found = _end(text)
-    if found is None or found[0] not in keys:
+    result = _end(text)
+    if result is None or result[0] not in keys:
         return
-    key, end = found
+    key, end = result
     if _answers(end):
         if not _answers(ends.get(key)):
             ends[key] = end

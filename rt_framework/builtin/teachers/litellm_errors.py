@@ -158,7 +158,9 @@ def _of_another_client(chain: list[BaseException]) -> Exchange | None:
 
     The status of any other exception may be made up by litellm.
     """
-    link = next((one for one in chain if any(base.__name__ == "HTTPStatusError" for base in type(one).__mro__)), None)
+    link = next(
+        (error for error in chain if any(base.__name__ == "HTTPStatusError" for base in type(error).__mro__)), None
+    )
     response: Any = getattr(link, "response", None)
     status = getattr(response, "status_code", None)
     if not isinstance(status, int) or not 400 <= status < 600:
@@ -170,10 +172,10 @@ def _of_another_client(chain: list[BaseException]) -> Exchange | None:
 def _refusal(body: bytes) -> tuple[str, str]:
     """Return error code and message of a provider's error body; empty texts where there are none."""
     try:
-        told = json.loads(body[:_MAX_TOLD])
+        content = json.loads(body[:_MAX_TOLD])
     except (ValueError, RecursionError):
         return "", ""
-    inner = told.get("error", told) if isinstance(told, Mapping) else None
+    inner = content.get("error", content) if isinstance(content, Mapping) else None
     if isinstance(inner, str):
         return "", inner
     parts = (inner.get("code"), inner.get("message")) if isinstance(inner, Mapping) else (None, None)

@@ -55,6 +55,6 @@ def provider_of(model: str) -> str:
 def variables(provider: str) -> tuple[str, ...]:
     """Return the variables that can name a provider's address."""
     base = re.sub(r"_(chat|text|beta|converse)$", "", provider)
-    beginnings = dict.fromkeys(re.sub("[^A-Z0-9]", "_", one.upper()) for one in (provider, base))
+    beginnings = dict.fromkeys(re.sub("[^A-Z0-9]", "_", name.upper()) for name in (provider, base))
     usual = (f"{beginning}_{ending}" for beginning in beginnings for ending in _ENDINGS)
     return (*usual, *_OTHERS.get(base, ()))

@@ -39,9 +39,9 @@ class _Offsets:
 
     def of(self, key: _Key) -> Iterator[int]:
         """Yield the offsets at which the key's answer may be."""
-        for at in self._slots(hash(key)):
-            if self._hashes[at] == hash(key):
-                yield self._places[at] - 1
+        for slot in self._slots(hash(key)):
+            if self._hashes[slot] == hash(key):
+                yield self._places[slot] - 1
 
     def add(self, key: _Key, offset: int) -> None:
         """Add an answer."""
@@ -56,16 +56,16 @@ class _Offsets:
 
     def _put(self, number: int, place: int) -> None:
         steps = sum(1 for _ in self._slots(number))
-        at = (number + steps) & (len(self._places) - 1)
-        self._hashes[at], self._places[at] = number, place
+        slot = (number + steps) & (len(self._places) - 1)
+        self._hashes[slot], self._places[slot] = number, place
 
     def _slots(self, number: int) -> Iterator[int]:
         """Yield the used slots from the slot of a hash up to the next free one."""
         mask = len(self._places) - 1
-        at = number & mask
-        while self._places[at]:
-            yield at
-            at = (at + 1) & mask
+        slot = number & mask
+        while self._places[slot]:
+            yield slot
+            slot = (slot + 1) & mask
 
 
 @frozen
@@ -111,8 +111,8 @@ class ReplayTeacher:
         key = (request.reflection, request.pair_hash, request.index)
         row = self._find(self._index.offsets, key)
         if row is None:
-            asked = f"reflection {key[0]}, pair {key[1]}, index {key[2]}"
-            raise TeacherError("no_answer", f"{self._path} has no answer for {asked}")
+            question = f"reflection {key[0]}, pair {key[1]}, index {key[2]}"
+            raise TeacherError("no_answer", f"{self._path} has no answer for {question}")
         return _reply(row)
 
     @cached_property

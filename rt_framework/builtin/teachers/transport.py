@@ -155,14 +155,14 @@ class RecordingClient(httpx.AsyncClient):
     async def carry(self, request: httpx.Request) -> AsyncIterator[Answer]:
         """Send a request over the network and yield its answer."""
         session = self._session(proxied=not is_loopback(request.url.host))
-        asked = session.request(
+        sending = session.request(
             request.method,
             URL(str(request.url), encoded=True),
             headers=request.headers.multi_items(),
             data=await request.aread() or None,
             allow_redirects=False,
         )
-        async with asked as answer:
+        async with sending as answer:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             yield Answer(answer.status, headers, answer.content.iter_any())
 
@@ -281,14 +281,14 @@ async def _lines(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes
     """Yield the lines of a stream, except too long ones; at most *most* bytes of a line are kept between pieces."""
     pending, too_long = bytearray(), False
     async for piece in pieces:
-        *ended, rest = piece.split(b"\n")
+        *ended, unended = piece.split(b"\n")
         for part in ended:
             pending += part
             if not too_long and len(pending) <= most:
                 yield bytes(pending)
             pending.clear()
             too_long = False
-        pending += rest
+        pending += unended
         if len(pending) > most:
             pending.clear()
             too_long = True

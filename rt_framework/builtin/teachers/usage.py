@@ -42,12 +42,12 @@ def told_in(body: bytes) -> Mapping[str, Any]:
         return {}
     if not isinstance(usage, Mapping):
         return {}
-    found = {"prompt_tokens": _sum(usage, _PROMPT), "completion_tokens": _sum(usage, _COMPLETION)}
-    found["total_tokens"] = usage.get("total_tokens")
-    return found if any(value is not None for value in found.values()) else {}
+    counts = {"prompt_tokens": _sum(usage, _PROMPT), "completion_tokens": _sum(usage, _COMPLETION)}
+    counts["total_tokens"] = usage.get("total_tokens")
+    return counts if any(value is not None for value in counts.values()) else {}
 
 
-def counted(request: Request, text: str | None, told: Mapping[str, Any]) -> Counted:
+def counted(request: Request, text: str | None, reported: Mapping[str, Any]) -> Counted:
     """Return the tokens that an answer to *request* is charged for.
 
     A count that is missing, or is not a number from 1, is replaced by the highest possible one; so is a count that is
@@ -69,19 +69,19 @@ def counted(request: Request, text: str | None, told: Mapping[str, Any]) -> Coun
     )
     charged = []
     for name, size, dearest in parts:
-        number, least = _number(told.get(name)), -(-size // _BYTES_A_TOKEN)
+        number, least = _number(reported.get(name)), -(-size // _BYTES_A_TOKEN)
         nothing_back = number == 0 and name == "completion_tokens" and text == ""
         if number is None or (number < least and not nothing_back) or (number == 0 and not nothing_back):
-            notes.append(f"{name} told as {_shown(told.get(name))}")
+            notes.append(f"{name} told as {_shown(reported.get(name))}")
             number = max(dearest, least)
         charged.append(number)
-    total = _number(told.get("total_tokens"))
+    total = _number(reported.get("total_tokens"))
     if total is not None and total > sum(charged):
         charged[1] += total - sum(charged)
     if max(charged) > MOST_TOKENS:
         notes.append(f"more than {MOST_TOKENS} tokens told")
     prompt, completion = (min(number, MOST_TOKENS) for number in charged)
-    believed = [min(_number(told.get(name)) or 0, MOST_TOKENS) for name, *_ in parts]
+    believed = [min(_number(reported.get(name)) or 0, MOST_TOKENS) for name, *_ in parts]
     return Counted(Usage(*believed), Usage(prompt, completion), "; ".join(notes))
 
 

@@ -74,10 +74,10 @@ class PluginContract:
         Raises:
             SkipTest: the plugin registered no such name.
         """
-        found = [one for one in self.host().registry.offered(self.kind, self.name) if one.plugin == self.plugin]
-        if not found:
+        entries = [entry for entry in self.host().registry.offered(self.kind, self.name) if entry.plugin == self.plugin]
+        if not entries:
             raise SkipTest(f"'{self.name}' is not registered")
-        return found[0]
+        return entries[0]
 
     def make(self, options: Any = None) -> Any:
         """Return a new object of the part, built with the author's options or other ones.
@@ -97,10 +97,10 @@ class PluginContract:
         Raises:
             SkipTest: the method fails there.
         """
-        contract = next(one.__name__ for one in type(self).__mro__ if one.__module__.startswith(__package__ or ""))
-        own = {"plugin": self.plugin, "name": self.name, "options": self.options}
+        contract = next(base.__name__ for base in type(self).__mro__ if base.__module__.startswith(__package__ or ""))
+        attributes = {"plugin": self.plugin, "name": self.name, "options": self.options}
         seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, own]), PYTHONHASHSEED=seed))
+        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, attributes]), PYTHONHASHSEED=seed))
 
     # --- checks -----------------------------------------------------------------------------
 
@@ -129,9 +129,9 @@ class PluginContract:
 
     def test_its_name_is_registered(self) -> None:
         """The name is registered under its kind."""
-        entries = [one for one in self.host().registry.entries() if one.plugin == self.plugin]
-        names = [f"{singular(one.kind)} '{one.name}'" for one in entries]
-        assert any(one.kind == self.kind and one.name == self.name for one in entries), (
+        entries = [entry for entry in self.host().registry.entries() if entry.plugin == self.plugin]
+        names = [f"{singular(entry.kind)} '{entry.name}'" for entry in entries]
+        assert any(entry.kind == self.kind and entry.name == self.name for entry in entries), (
             f"expected {singular(self.kind)} '{self.name}' of '{self.plugin}', found {', '.join(names) or 'nothing'}; "
             f"register it in rt_register_{self.kind}"
         )
@@ -165,18 +165,18 @@ class PluginContract:
         names = [] if entry.settings is None else field_names(entry.settings)
         wrong = f"{names[0]}x" if names else "no_such_option"
         given = self.options if isinstance(self.options, Mapping) else dict(zip(names, [self.options], strict=False))
-        known = {} if len(names) == 1 else {key: one for key, one in given.items() if one is not None}
+        known = {} if len(names) == 1 else {key: value for key, value in given.items() if value is not None}
         try:
             Builder(self.host())(entry.kind, entry.name, {**known, wrong: 1})
         except (ConfigError, PluginError) as error:
-            told = str(error)
+            message = str(error)
         else:
             raise AssertionError(
                 f"option '{wrong}' was taken without a word; give register() a frozen attrs class with a field for each"
             )
         # With a single option, a mapping without its name is taken as its value, so no name can be suggested.
-        assert len(names) < 2 or f"'{names[0]}'" in told, (
-            f"option '{wrong}' was refused without naming '{names[0]}': {told}; "
+        assert len(names) < 2 or f"'{names[0]}'" in message, (
+            f"option '{wrong}' was refused without naming '{names[0]}': {message}; "
             "give register() a frozen attrs class and leave the refusal to the framework"
         )
 
@@ -206,31 +206,31 @@ def module_of(plugin: str) -> str:
 @lru_cache
 def _module(plugin: str) -> str | None:
     """Return the module of an installed plugin; ``None`` if no plugin of that name is installed."""
-    return next((found.module for found in Host(only=[plugin]).discovered()), None)
+    return next((discovered.module for discovered in Host(only=[plugin]).discovered()), None)
 
 
 def _defaults(plugin: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the hooks of a plugin that have arguments with a default, and the names of these arguments."""
     name, _, attribute = module_of(plugin).partition(":")
     try:
-        found: Any = import_module(name)
+        hooks: Any = import_module(name)
         for part in attribute.split(".") if attribute else ():
-            found = getattr(found, part)
+            hooks = getattr(hooks, part)
     except Exception as error:
         raise SkipTest(f"the plugin does not load: {error}") from None
-    for hook in (name for name in dir(found) if name.startswith("rt_")):
-        arguments = with_defaults(one) if inspect.isroutine(one := getattr(found, hook)) else []
+    for hook in (name for name in dir(hooks) if name.startswith("rt_")):
+        arguments = with_defaults(function) if inspect.isroutine(function := getattr(hooks, hook)) else []
         if arguments:
             yield hook, arguments
 
 
-def fresh(code: str, *arguments: str, **more: str) -> str:
-    """Return the last line that *code* prints in a new process with this import path and the variables *more*.
+def fresh(code: str, *arguments: str, **variables: str) -> str:
+    """Return the last line that *code* prints in a new process with this import path and the environment *variables*.
 
     Raises:
         SkipTest: the code fails there.
     """
-    done = python(code, *arguments, env=environment(**more))
+    done = python(code, *arguments, env=environment(**variables))
     if done.returncode:
         raise SkipTest(f"it fails in a fresh process: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout.splitlines()[-1]

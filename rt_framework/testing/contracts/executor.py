@@ -32,41 +32,47 @@ class ExecutorContract(PluginContract):
         """``workers`` is a whole number from 1, at the latest after the first work."""
         with self._started() as executor:
             asyncio.run(_all(executor, _losses))
-            found = executor.workers
-            assert isinstance(found, int) and not isinstance(found, bool) and found >= 1, (
-                f"expected a whole number of workers from 1, found {found!r}"
+            workers = executor.workers
+            assert isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1, (
+                f"expected a whole number of workers from 1, found {workers!r}"
             )
 
     def test_results_are_those_of_the_work(self) -> None:
         """Work gives the same result in a worker as in this process, every time."""
         expected = _losses(FakeStudent())
         with self._started() as executor:
-            for found in asyncio.run(_all(executor, _losses, _losses)):
-                assert found == expected, f"the work gives {expected!r:.200} here and {found!r:.200} there"
+            for result in asyncio.run(_all(executor, _losses, _losses)):
+                assert result == expected, f"the work gives {expected!r:.200} here and {result!r:.200} there"
 
     def test_many_pieces_each_have_their_own_result(self) -> None:
         """When many pieces of work run at the same time, each gets its own result."""
         works = [_First(number) for number in range(12)]
         with self._started() as executor:
-            found = asyncio.run(_all(executor, *works))
-            assert found == [f"{number} fake-student-1" for number in range(12)], f"twelve pieces of work gave {found}"
+            results = asyncio.run(_all(executor, *works))
+            assert results == [f"{number} fake-student-1" for number in range(12)], (
+                f"twelve pieces of work gave {results}"
+            )
 
     def test_errors_come_through(self) -> None:
         """An exception of the work is raised with its own type and message: core halves a batch on ``OutOfMemory``."""
         with self._started() as executor:
-            found = asyncio.run(_all(executor, _too_large, _no_model, _own_fault))
-            told = [(type(error), str(error)) for error in found]
-            assert told[0] == (OutOfMemory, "2 sequences"), f"OutOfMemory('2 sequences') came through as {told[0]}"
-            assert told[1] == (ModelError, "no such model"), f"ModelError('no such model') came through as {told[1]}"
-            assert isinstance(found[2], Exception) and "odd" in told[2][1], (
-                f"ValueError('odd') came through as {told[2]}"
+            errors = asyncio.run(_all(executor, _too_large, _no_model, _own_fault))
+            described = [(type(error), str(error)) for error in errors]
+            assert described[0] == (OutOfMemory, "2 sequences"), (
+                f"OutOfMemory('2 sequences') came through as {described[0]}"
+            )
+            assert described[1] == (ModelError, "no such model"), (
+                f"ModelError('no such model') came through as {described[1]}"
+            )
+            assert isinstance(errors[2], Exception) and "odd" in described[2][1], (
+                f"ValueError('odd') came through as {described[2]}"
             )
 
     def test_it_works_after_an_error(self) -> None:
         """A worker still works after a piece of work has failed."""
         with self._started() as executor:
-            _, found = asyncio.run(_in_turn(executor, _too_large, _losses))
-            assert found == _losses(FakeStudent()), f"after an error the work gives {found!r:.200}"
+            _, result = asyncio.run(_in_turn(executor, _too_large, _losses))
+            assert result == _losses(FakeStudent()), f"after an error the work gives {result!r:.200}"
 
     def test_the_student_is_made_for_work_only(self) -> None:
         """``start`` creates no student: a resumed run may need none, and each worker creates its own."""
@@ -94,7 +100,7 @@ class ExecutorContract(PluginContract):
         with self._started() as executor:
             asyncio.run(_all(executor, _losses))
         deadline = time.monotonic() + _SECONDS
-        while (left := [one for one in _alive() if one not in before]) and time.monotonic() < deadline:
+        while (left := [worker for worker in _alive() if worker not in before]) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not left, f"after close there is still {left[0]!r}; end processes and threads there, and wait for them"
 
@@ -109,7 +115,7 @@ class ExecutorContract(PluginContract):
 
 
 def _alive() -> list[Any]:
-    threads = [one for one in threading.enumerate() if not one.daemon]
+    threads = [thread for thread in threading.enumerate() if not thread.daemon]
     return [*threads, *multiprocessing.active_children()]
 
 
@@ -124,7 +130,7 @@ class _First:
 
 
 def _losses(student: Student) -> list[SpanLoss]:
-    return list(student.score([one for one in student.encode(_SPANS) if not isinstance(one, SpanLoss)]))
+    return list(student.score([encoded for encoded in student.encode(_SPANS) if not isinstance(encoded, SpanLoss)]))
 
 
 def _too_large(student: Student) -> None:  # noqa: ARG001 - work takes the student

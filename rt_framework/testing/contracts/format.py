@@ -39,9 +39,11 @@ class FormatContract(PluginContract):
 
     def test_suffixes_are_endings(self) -> None:
         """``suffixes`` lists file name endings with their dot; it is empty for a directory."""
-        found = self.make().suffixes
-        good = not isinstance(found, str) and all(isinstance(one, str) and one.startswith(".") for one in found)
-        assert good, f"expected suffixes such as ('.tsv',), found {found!r}"
+        suffixes = self.make().suffixes
+        good = not isinstance(suffixes, str) and all(
+            isinstance(suffix, str) and suffix.startswith(".") for suffix in suffixes
+        )
+        assert good, f"expected suffixes such as ('.tsv',), found {suffixes!r}"
 
     def test_what_is_written_is_read_again(self, tmp_path: Path) -> None:
         """Awkward texts are read back as they were written, every row, in order."""
@@ -61,15 +63,15 @@ class FormatContract(PluginContract):
 
     def test_a_lone_surrogate_is_written_or_refused(self, tmp_path: Path) -> None:
         """Text that UTF-8 cannot hold is either written in some way or refused with ``DataError``."""
-        found = outcome(self._back, tmp_path, [{"instruction": "half \ud83d", "output": "b"}])
-        assert isinstance(found, list) or issubclass(found[0], DataError), (
-            f"a lone surrogate raised {found}; escape or replace it, or raise DataError"
+        result = outcome(self._back, tmp_path, [{"instruction": "half \ud83d", "output": "b"}])
+        assert isinstance(result, list) or issubclass(result[0], DataError), (
+            f"a lone surrogate raised {result}; escape or replace it, or raise DataError"
         )
 
     def test_no_rows_come_back_as_no_rows(self, tmp_path: Path) -> None:
         """A data set without rows can be written, and is read back without rows."""
-        found = outcome(self._back, tmp_path, [])
-        assert found == [], f"expected no rows from a file that was written with none, found {found}"
+        rows = outcome(self._back, tmp_path, [])
+        assert rows == [], f"expected no rows from a file that was written with none, found {rows}"
 
     def test_it_knows_its_own(self, tmp_path: Path) -> None:
         """``detect`` returns true for a file that the format has written."""
@@ -83,8 +85,8 @@ class FormatContract(PluginContract):
         other.write_text('{"instruction": "a"}\n')
         (plain := tmp_path / "plain").mkdir()
         for path in (other, plain, tmp_path / "nothing", tmp_path / "nothing.other"):
-            found = outcome(self.make().detect, path)
-            assert found is False, f"expected detect to say False to {path.name}, found {found!r}"
+            detected = outcome(self.make().detect, path)
+            assert detected is False, f"expected detect to say False to {path.name}, found {detected!r}"
 
     def test_a_broken_file_is_a_data_error(self, tmp_path: Path) -> None:
         """A file that cannot be read raises a ``DataError`` that names it."""
@@ -98,12 +100,13 @@ class FormatContract(PluginContract):
         if not isinstance(outcome(self._back, tmp_path, rows), list):
             raise SkipTest("it is not written and read again even when it is whole")
         path = self.place(tmp_path)
-        files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-        largest = max(files, key=lambda one: one.stat().st_size)
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        largest = max(files, key=lambda file: file.stat().st_size)
         os.truncate(largest, largest.stat().st_size // 2)
-        found = outcome(lambda: list(self.make().read(path)))
-        assert not isinstance(found, list), (
-            f"half of {path.name} was read as {len(found)} rows without a word; raise DataError where it ends too early"
+        result = outcome(lambda: list(self.make().read(path)))
+        assert not isinstance(result, list), (
+            f"half of {path.name} was read as {len(result)} rows without a word; "
+            "raise DataError where it ends too early"
         )
 
     def test_a_missing_file_is_a_data_error(self, tmp_path: Path) -> None:
@@ -111,9 +114,9 @@ class FormatContract(PluginContract):
         self._error(self.place(tmp_path, "missing"))
 
     def _error(self, path: Path) -> None:
-        found = outcome(lambda: list(self.make().read(path)))
-        assert not isinstance(found, list), f"{path.name} was read as {found!r:.200}; expected a DataError"
-        kind, message = found
+        result = outcome(lambda: list(self.make().read(path)))
+        assert not isinstance(result, list), f"{path.name} was read as {result!r:.200}; expected a DataError"
+        kind, message = result
         assert issubclass(kind, DataError) and path.name in message, (
             f"expected a DataError that names {path.name}, found {kind.__name__}: {message!r:.300}"
         )
@@ -124,11 +127,11 @@ class FormatContract(PluginContract):
         return [dict(row) for row in self.make().read(path)]
 
     def _same(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-        found = outcome(self._back, folder, rows)
-        assert isinstance(found, list), f"writing and reading raised {found[0].__name__}: {found[1]}"
-        assert len(found) == len(rows), f"{len(rows)} rows were written and {len(found)} read"
-        for number, (one, other) in enumerate(zip(rows, found, strict=True)):
-            assert one == other, f"row {number} was written as {one!r:.300} and read as {other!r:.300}"
+        result = outcome(self._back, folder, rows)
+        assert isinstance(result, list), f"writing and reading raised {result[0].__name__}: {result[1]}"
+        assert len(result) == len(rows), f"{len(rows)} rows were written and {len(result)} read"
+        for number, (written, read) in enumerate(zip(rows, result, strict=True)):
+            assert written == read, f"row {number} was written as {written!r:.300} and read as {read!r:.300}"
 
 
 def _texts() -> list[dict[str, str]]:

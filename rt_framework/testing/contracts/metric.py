@@ -31,11 +31,11 @@ class MetricContract(PluginContract):
 
     def metric(self) -> Any:
         """Return the object with ``reduce``: the metric itself, or the metric fitted to a grid of losses."""
-        made = self.make()
-        if not isinstance(made, FittedMetric):
-            return made
+        metric = self.make()
+        if not isinstance(metric, FittedMetric):
+            return metric
         try:
-            return made.fit(iter(grid(self.asked(made))))
+            return metric.fit(iter(grid(self.asked(metric))))
         except Exception as error:
             raise SkipTest(f"it cannot be fitted: {error}") from None
 
@@ -48,8 +48,10 @@ class MetricContract(PluginContract):
 
     def test_direction_is_known(self) -> None:
         """``direction`` is ``higher``, ``lower`` or ``none``."""
-        found = self.make().direction
-        assert found in ("higher", "lower", "none"), f"expected direction higher, lower or none, found {found!r}"
+        direction = self.make().direction
+        assert direction in ("higher", "lower", "none"), (
+            f"expected direction higher, lower or none, found {direction!r}"
+        )
 
     def test_valid_is_a_range_with_values_in_it(self) -> None:
         """``valid`` is a ``Range`` that contains at least one number."""
@@ -62,20 +64,20 @@ class MetricContract(PluginContract):
         metric, valid = self.metric(), self.make().valid
         if not isinstance(valid, Range) or _empty(valid):
             raise SkipTest("valid holds no number")
-        found = [outcome(_value, metric, losses) for losses in grid(self.asked(metric))]
-        values = [one for one in found if isinstance(one, float) and math.isfinite(one)]
-        assert not values or any(one in valid for one in values), (
+        results = [outcome(_value, metric, losses) for losses in grid(self.asked(metric))]
+        values = [value for value in results if isinstance(value, float) and math.isfinite(value)]
+        assert not values or any(value in valid for value in values), (
             f"values go from {min(values)} to {max(values)} and none lies in {valid}; mend valid, or the sign"
         )
 
     def test_spans_are_pure(self) -> None:
         """The same pair gives the same spans when asked again and in another order."""
         pairs = [_PAIR, *awkward_pairs()]
-        made = self.make()
-        first = [outcome(_spans, made, pair) for pair in pairs]
-        again = [outcome(_spans, made, pair) for pair in reversed(pairs)]
-        for pair, one, other in zip(pairs, first, reversed(again), strict=True):
-            assert one == other, (
+        metric = self.make()
+        first = [outcome(_spans, metric, pair) for pair in pairs]
+        again = [outcome(_spans, metric, pair) for pair in reversed(pairs)]
+        for pair, before, after in zip(pairs, first, reversed(again), strict=True):
+            assert before == after, (
                 f"spans of {pair!r:.200} differ when asked again; use nothing but the pair and the frame"
             )
 
@@ -90,10 +92,10 @@ class MetricContract(PluginContract):
 
     def test_a_pair_without_losses_has_no_value(self, tmp_path: Path) -> None:
         """A pair without losses has no value, neither 0 nor any other number."""
-        made = self.make()
-        self.asked(made)
+        metric = self.make()
+        self.asked(metric)
         try:
-            empty, _ = measure(tmp_path, [Pair("", "", ""), _PAIR], {self.name: made})
+            empty, _ = measure(tmp_path, [Pair("", "", ""), _PAIR], {self.name: metric})
         except PluginError as error:
             raise SkipTest(str(error)) from None
         value = empty.scores[self.name].value
@@ -105,13 +107,15 @@ class MetricContract(PluginContract):
     def test_a_missing_loss_is_never_a_number(self) -> None:
         """If ``reduce`` were given a loss without a number, it would return no finite value."""
         metric = self.metric()
-        asked = self.asked(metric)
-        read = self._read(metric, asked)
-        for missing in (name for name in asked if name in read and not any(one.count_only for one in asked[name])):
-            losses = {**grid(asked)[2], missing: Loss(None, 0, "empty", "the target is empty")}
-            found = outcome(_value, metric, losses)
-            assert not isinstance(found, float) or not math.isfinite(found), (
-                f"without a loss '{missing}' the value is {found}; read losses by .mean, which raises"
+        declared = self.asked(metric)
+        read = self._read(metric, declared)
+        for missing in (
+            name for name in declared if name in read and not any(span.count_only for span in declared[name])
+        ):
+            losses = {**grid(declared)[2], missing: Loss(None, 0, "empty", "the target is empty")}
+            value = outcome(_value, metric, losses)
+            assert not isinstance(value, float) or not math.isfinite(value), (
+                f"without a loss '{missing}' the value is {value}; read losses by .mean, which raises"
             )
 
     def test_values_are_finite(self) -> None:
@@ -138,42 +142,46 @@ class MetricContract(PluginContract):
         given = [dict(row) for row in rows]
         again = [outcome(metric.reduce, row) for row in reversed(given)]
         assert given == rows, "reduce changed the losses that it was given; leave them as they are"
-        for row, one, other in zip(rows, first, reversed(again), strict=True):
-            assert one == other, f"reduce gave {one}, then {other}, for {_told(row)}; keep nothing between two calls"
+        for row, before, after in zip(rows, first, reversed(again), strict=True):
+            assert before == after, (
+                f"reduce gave {before}, then {after}, for {_told(row)}; keep nothing between two calls"
+            )
 
     def test_every_name_read_is_declared(self) -> None:
         """``reduce`` reads only losses that ``spans`` names."""
         metric = self.metric()
-        asked = self.asked(metric)
-        more = sorted(self._read(metric, asked) - set(asked))
-        assert not more, f"reduce reads '{more[0] if more else ''}', which spans does not declare; declare it"
+        declared = self.asked(metric)
+        undeclared = sorted(self._read(metric, declared) - set(declared))
+        assert not undeclared, (
+            f"reduce reads '{undeclared[0] if undeclared else ''}', which spans does not declare; declare it"
+        )
 
     def test_every_declared_name_is_read(self) -> None:
         """``reduce`` reads every loss that ``spans`` names, because each costs a forward pass."""
         metric = self.metric()
-        asked = self.asked(metric)
-        left = sorted(set(asked) - self._read(metric, asked))
+        declared = self.asked(metric)
+        left = sorted(set(declared) - self._read(metric, declared))
         assert not left, f"spans declares '{left[0] if left else ''}', which reduce never reads; take it out"
 
     def test_fit_does_not_depend_on_the_order(self) -> None:
         """A fitted metric has the same constants for every order of the pairs, and when it is fitted again."""
-        made = self.make()
-        if not isinstance(made, FittedMetric):
+        metric = self.make()
+        if not isinstance(metric, FittedMetric):
             raise SkipTest("nothing is fitted")
-        rows = grid(self.asked(made))
+        rows = grid(self.asked(metric))
         shuffled = random.Random(1).sample(rows, len(rows))  # noqa: S311 - repeatable, not secret
         try:
-            fitted = [made.fit(iter(order)) for order in (rows, shuffled, rows[::-1], rows)]
+            fitted = [metric.fit(iter(order)) for order in (rows, shuffled, rows[::-1], rows)]
         except Exception as error:
             raise AssertionError(f"fit raised {type(error).__name__}: {error}") from error
         for row in rows:
-            values = [outcome(one.reduce, row) for one in fitted]
+            values = [outcome(reducer.reduce, row) for reducer in fitted]
             same = all(_close(values[0], value) for value in values)
             assert same, f"fitted in four orders it gives {values}; let nothing depend on the order: use math.fsum"
 
-    def _read(self, metric: Any, asked: Mapping[str, Sequence[Span]]) -> set[str]:
+    def _read(self, metric: Any, declared: Mapping[str, Sequence[Span]]) -> set[str]:
         """Return the names of the losses that ``reduce`` looks up."""
-        rows = [_Read(row) for row in grid(asked)]
+        rows = [_Read(row) for row in grid(declared)]
         for row in rows:
             outcome(metric.reduce, row)
         return {name for row in rows for name in row.read}
@@ -197,12 +205,12 @@ class _Read(Mapping[str, Loss]):
         return len(self._losses)
 
 
-def grid(asked: Mapping[str, Sequence[Span]]) -> list[dict[str, Loss]]:
+def grid(declared: Mapping[str, Sequence[Span]]) -> list[dict[str, Loss]]:
     """Return test losses for declared spans: equal ones from 0 to huge, then mixed ones drawn with a fixed seed."""
     draw = random.Random(0)  # noqa: S311 - repeatable, not secret
-    rows = [{name: _loss(spans, nats, tokens) for name, spans in asked.items()} for nats, tokens in _EVERY]
-    mixed = ((draw.uniform(0.01, 9), draw.randint(1, 99)) for _ in range(40 * len(asked)))
-    return rows + [{name: _loss(spans, *next(mixed)) for name, spans in asked.items()} for _ in range(40)]
+    rows = [{name: _loss(spans, nats, tokens) for name, spans in declared.items()} for nats, tokens in _EVERY]
+    mixed = ((draw.uniform(0.01, 9), draw.randint(1, 99)) for _ in range(40 * len(declared)))
+    return rows + [{name: _loss(spans, *next(mixed)) for name, spans in declared.items()} for _ in range(40)]
 
 
 def _spans(metric: Any, pair: Pair) -> dict[str, Sequence[Span]]:
@@ -231,12 +239,12 @@ def _told(losses: Mapping[str, Loss]) -> str:
 
 def _empty(valid: Range) -> bool:
     """Return whether no number lies between the bounds."""
-    low = max((one for one in (valid.above, valid.at_least) if one is not None), default=-math.inf)
-    high = min((one for one in (valid.below, valid.at_most) if one is not None), default=math.inf)
+    low = max((bound for bound in (valid.above, valid.at_least) if bound is not None), default=-math.inf)
+    high = min((bound for bound in (valid.below, valid.at_most) if bound is not None), default=math.inf)
     return not low < high and not (low == high and low in valid)
 
 
-def _close(one: object, other: object) -> bool:
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
-    return one == other
+def _close(value: object, other: object) -> bool:
+    if isinstance(value, int | float) and isinstance(other, int | float):
+        return math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12)
+    return value == other

@@ -43,35 +43,42 @@ class ReflectionContract(PluginContract):
 
     def test_rewrites_name_parts(self) -> None:
         """``rewrites`` lists ``instruction``, ``response`` or both."""
-        found = self.make().rewrites
-        good = not isinstance(found, str) and found and set(found) <= set(_PARTS)
-        assert good, f"expected rewrites to list instruction, response or both, found {found!r}"
+        rewrites = self.make().rewrites
+        good = not isinstance(rewrites, str) and rewrites and set(rewrites) <= set(_PARTS)
+        assert good, f"expected rewrites to list instruction, response or both, found {rewrites!r}"
 
     def test_rendering_is_pure(self) -> None:
         """The same pair gives the same request, asked again and by another instance; no pair makes it raise."""
-        one, other = self.make(), self.make()
+        reflection, other = self.make(), self.make()
         for pair in (_PAIR, *awkward_pairs()):
             for structured in (True, False):
-                asked = [outcome(of.render, pair, 0, structured) for of in (one, one, other)]
-                assert isinstance(asked[0], Request), f"render gave {asked[0]!r:.200} for {pair!r:.200}"
-                assert asked[0] == asked[1] == asked[2], (
+                requests = [
+                    outcome(instance.render, pair, 0, structured) for instance in (reflection, reflection, other)
+                ]
+                assert isinstance(requests[0], Request), f"render gave {requests[0]!r:.200} for {pair!r:.200}"
+                assert requests[0] == requests[1] == requests[2], (
                     f"render gave two different requests for {pair!r:.200}; a resumed run would pay again: "
                     "use nothing but the pair and the index"
                 )
 
     def rendered(self) -> list[str]:
         """Return the requests about some pairs, as digests."""
-        made = self.make()
+        reflection = self.make()
         pairs, indexes = (_PAIR, *awkward_pairs()), (0, 1)
-        asked = [outcome(made.render, pair, at, one) for pair in pairs for at in indexes for one in (True, False)]
-        return [hashlib.sha256(repr(one).encode("utf-8", "backslashreplace")).hexdigest() for one in asked]
+        requests = [
+            outcome(reflection.render, pair, index, structured)
+            for pair in pairs
+            for index in indexes
+            for structured in (True, False)
+        ]
+        return [hashlib.sha256(repr(request).encode("utf-8", "backslashreplace")).hexdigest() for request in requests]
 
     def test_another_process_asks_the_same(self) -> None:
         """Another process renders the same requests, because a resumed run must find the answers that were paid for."""
-        here = self.rendered()
-        if here != self.rendered():
+        digests = self.rendered()
+        if digests != self.rendered():
             raise SkipTest("it asks something else each time")
-        assert here == self.elsewhere("rendered"), (
+        assert digests == self.elsewhere("rendered"), (
             "another process asks something else about the same pairs; hash() of a text and the order of a set differ "
             "there: use hashlib, and sort"
         )
@@ -80,8 +87,8 @@ class ReflectionContract(PluginContract):
         """A request carries the hash of its pair, its index, and the reflection's name."""
         for index in (0, 1):
             request = self._request(index)
-            told = (request.pair_hash, request.index, bool(request.reflection))
-            assert told == (_PAIR.hash, index, True), (
+            identity = (request.pair_hash, request.index, bool(request.reflection))
+            assert identity == (_PAIR.hash, index, True), (
                 f"expected pair_hash {_PAIR.hash}, index {index} and a name, found {request.pair_hash}, "
                 f"{request.index} and {request.reflection!r}"
             )
@@ -89,36 +96,38 @@ class ReflectionContract(PluginContract):
     def test_a_later_request_differs(self) -> None:
         """The request after an unusable answer differs from the one before it."""
         sent = [evolve(self._request(index), index=0) for index in range(3)]
-        for at, request in enumerate(sent[1:], 1):
-            assert request != sent[0], f"request {at} is the first again; change temperature, seed or prompt with index"
+        for index, request in enumerate(sent[1:], 1):
+            assert request != sent[0], (
+                f"request {index} is the first again; change temperature, seed or prompt with index"
+            )
 
     # --- the answer ---------------------------------------------------------------------------
 
     def test_a_good_answer_is_read(self) -> None:
         """A good answer is parsed into a pair."""
-        found = self._parse(self._good())
-        assert isinstance(found, Pair), (
-            f"expected a Pair from {self._good().text!r:.300}, found {found!r}; where the answer has another form, "
+        rewrite = self._parse(self._good())
+        assert isinstance(rewrite, Pair), (
+            f"expected a Pair from {self._good().text!r:.300}, found {rewrite!r}; where the answer has another form, "
             "override good_reply(request)"
         )
 
     def test_only_what_it_rewrites_is_changed(self) -> None:
         """The new pair differs from the old one only in the parts that ``rewrites`` names."""
-        found = self._parse(self._good())
-        if not isinstance(found, Pair):
+        rewrite = self._parse(self._good())
+        if not isinstance(rewrite, Pair):
             raise SkipTest("a good answer is not read")
         parts = [field for part in self.make().rewrites for field in _PARTS.get(part, ())]
         for field in ("instruction", "input", "response", "system", "history"):
-            before, after = getattr(_PAIR, field), getattr(found, field)
+            before, after = getattr(_PAIR, field), getattr(rewrite, field)
             assert field in parts or before == after, (
                 f"{field} changed from {before!r} to {after!r}, and rewrites does not name it; use attrs.evolve"
             )
 
     def test_parsing_is_pure(self) -> None:
         """The same answer is parsed in the same way again, and by another instance."""
-        one, other, request = self.make(), self.make(), self._request()
+        reflection, other, request = self.make(), self.make(), self._request()
         for reply in (self._good(), Reply("no form at all")):
-            read = [outcome(of.parse, _PAIR, request, reply) for of in (one, one, other)]
+            read = [outcome(instance.parse, _PAIR, request, reply) for instance in (reflection, reflection, other)]
             assert read[0] == read[1] == read[2], f"the same answer was read as {read[0]!r}, then as {read[1]!r}"
 
     def test_a_cut_off_answer_is_not_read(self) -> None:
@@ -146,20 +155,20 @@ class ReflectionContract(PluginContract):
         """Every answer gives a pair or a reason; an exception would stop the run."""
         for reply, structured in self._awkward():
             try:
-                found = self.make().parse(_PAIR, self._request(structured=structured), reply)
+                parsed = self.make().parse(_PAIR, self._request(structured=structured), reply)
             except Exception as error:
                 raise AssertionError(
                     f"parse raised {type(error).__name__}: {error!s:.200} for {reply.text!r:.100}; give Unparsed"
                 ) from error
-            assert isinstance(found, Pair | Unparsed), f"expected a Pair or Unparsed, found {found!r:.200}"
+            assert isinstance(parsed, Pair | Unparsed), f"expected a Pair or Unparsed, found {parsed!r:.200}"
 
     def test_what_is_not_read_has_a_known_kind(self) -> None:
         """``Unparsed`` has a known kind of failure and a reason."""
         for reply, structured in self._awkward():
-            found = self._parse(reply, structured)
-            if isinstance(found, Unparsed):
-                assert found.kind in KINDS and found.reason, (
-                    f"expected a kind and a reason, found {found!r}; kinds: truncated, empty, format, refused"
+            parsed = self._parse(reply, structured)
+            if isinstance(parsed, Unparsed):
+                assert parsed.kind in KINDS and parsed.reason, (
+                    f"expected a kind and a reason, found {parsed!r}; kinds: truncated, empty, format, refused"
                 )
 
     def _request(self, index: int = 0, structured: bool = True) -> Request:
@@ -175,8 +184,8 @@ class ReflectionContract(PluginContract):
         return outcome(self.make().parse, _PAIR, self._request(structured=structured), reply)
 
     def _refused(self, reply: Reply, what: str, structured: bool = True) -> None:
-        found = self._parse(reply, structured)
-        assert not isinstance(found, Pair), f"an answer that {what} was taken as {found!r:.200}; give Unparsed"
+        parsed = self._parse(reply, structured)
+        assert not isinstance(parsed, Pair), f"an answer that {what} was taken as {parsed!r:.200}; give Unparsed"
 
     def _awkward(self) -> Iterator[tuple[Reply, bool]]:
         good = self._good().text

@@ -57,34 +57,34 @@ class ReporterContract(PluginContract):
 
     def reporters(self) -> tuple[Any, Reporters]:
         """Return a new reporter, and the object that passes events to it."""
-        made = self.make()
+        reporter = self.make()
         try:
-            return made, Host(only=()).reporters([made])
+            return reporter, Host(only=()).reporters([reporter])
         except PluginError as error:
             raise SkipTest(str(error)) from None
 
     def test_its_hooks_are_known(self) -> None:
         """The reporter has at least one hook, and each hook is known, marked, and takes the event alone."""
-        made = self.make()
+        reporter = self.make()
         try:
-            Host(only=()).reporters([made])
+            Host(only=()).reporters([reporter])
         except PluginError as error:
             raise AssertionError(f"{error}; mark event hooks with @hookimpl, with the argument 'event'") from error
 
     def test_every_event_is_taken(self, tmp_path: Path) -> None:
         """No event makes the reporter raise, with or without hostile text in it."""
-        made, reporters = self.reporters()
+        reporter, reporters = self.reporters()
         try:
             with chdir(tmp_path):  # a reporter may write to the current folder
                 for hook, event in EVENTS.items():
                     reporters.send(hook, event)
             assert not reporters.failed, f"{reporters.failed[0] if reporters.failed else ''}; a reporter must not raise"
         finally:
-            self._close(made)
+            self._close(reporter)
 
     def test_it_returns_quickly(self, tmp_path: Path) -> None:
         """Each hook returns quickly, because the run waits for it; slow work belongs on a thread."""
-        made, reporters = self.reporters()
+        reporter, reporters = self.reporters()
         try:
             for hook, event in EVENTS.items():
                 began = time.monotonic()
@@ -93,20 +93,20 @@ class ReporterContract(PluginContract):
                 took = time.monotonic() - began
                 assert took < _QUICKLY, f"{hook} took {took:.1f} s, and the run waits; do what takes long on a thread"
         finally:
-            self._close(made)
+            self._close(reporter)
 
     def test_it_can_be_closed(self) -> None:
         """``close``, if the reporter has one, raises nothing, before and after a run."""
-        made = self.make()
-        if not hasattr(made, "close"):
+        reporter = self.make()
+        if not hasattr(reporter, "close"):
             raise SkipTest("it has nothing to close")
         try:
-            made.close()
+            reporter.close()
         except Exception as error:
             raise AssertionError(f"close raised {type(error).__name__}: {error}") from error
 
-    def _close(self, made: Any) -> None:
+    def _close(self, reporter: Any) -> None:
         try:
-            getattr(made, "close", lambda: None)()
+            getattr(reporter, "close", lambda: None)()
         except Exception as error:
             raise SkipTest(f"close raised {error}") from None

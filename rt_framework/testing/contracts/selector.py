@@ -33,10 +33,10 @@ class _ByScores(PluginContract):
 
     def needs(self) -> Sequence[str]:
         """Return the names of the metrics that the selector reads."""
-        found = outcome(lambda: tuple(self.make().needs))
-        if not all(isinstance(name, str) for name in found):
+        needs = outcome(lambda: tuple(self.make().needs))
+        if not all(isinstance(name, str) for name in needs):
             raise SkipTest("needs holds no names")
-        return tuple(found)
+        return tuple(needs)
 
     def test_needs_are_names(self) -> None:
         """``needs`` lists names of metrics."""
@@ -50,12 +50,12 @@ class _ByScores(PluginContract):
 
     def test_another_process_decides_the_same(self) -> None:
         """Another process decides the same, because a resumed run must reach the same result."""
-        here = outcome(self.decided)
-        if here != outcome(self.decided):
+        decided = outcome(self.decided)
+        if decided != outcome(self.decided):
             raise SkipTest("it decides otherwise each time")
-        if not isinstance(here, list):
-            raise SkipTest(f"it decides nothing: {here}")
-        assert here == self.elsewhere("decided"), (
+        if not isinstance(decided, list):
+            raise SkipTest(f"it decides nothing: {decided}")
+        assert decided == self.elsewhere("decided"), (
             "another process decides otherwise about the same rows; hash() of a text and the order of a set differ "
             "there: use hashlib, and sort"
         )
@@ -79,9 +79,9 @@ class SelectorContract(_ByScores):
 
     def test_choosing_is_pure(self) -> None:
         """The same candidates give the same choice when asked again."""
-        made, rounds = self.make(), list(_rounds(self.needs()))
-        first = [outcome(made.choose, rows) for rows in rounds]
-        again = [outcome(made.choose, rows) for rows in reversed(rounds)]
+        selector, rounds = self.make(), list(_rounds(self.needs()))
+        first = [outcome(selector.choose, rows) for rows in rounds]
+        again = [outcome(selector.choose, rows) for rows in reversed(rounds)]
         assert first == again[::-1], "the same candidates gave another choice when asked again; keep nothing"
 
     def test_the_order_of_rewrites_does_not_matter(self) -> None:
@@ -138,16 +138,19 @@ class DatasetSelectorContract(_ByScores):
 
     def test_one_verdict_a_row(self) -> None:
         """Each row gets one verdict, which keeps it or not, in the order given."""
-        found = list(self.make().select(_set(25, self.needs())))
-        assert len(found) == 25, f"expected 25 verdicts for 25 rows, found {len(found)}"
-        odd = next((one for one in found if not isinstance(one, Verdict) or not isinstance(one.keep, bool)), None)
+        verdicts = list(self.make().select(_set(25, self.needs())))
+        assert len(verdicts) == 25, f"expected 25 verdicts for 25 rows, found {len(verdicts)}"
+        odd = next(
+            (verdict for verdict in verdicts if not isinstance(verdict, Verdict) or not isinstance(verdict.keep, bool)),
+            None,
+        )
         assert odd is None, f"expected Verdict(keep, reason) with keep true or false, found {odd!r}"
 
     def test_no_row_and_one_row_are_enough(self) -> None:
         """The selector works for an empty data set and for a single row."""
         for count in (0, 1):
-            found = outcome(self._count, count)
-            assert found == count, f"expected {count} verdicts for {count} rows, found {found}"
+            verdicts = outcome(self._count, count)
+            assert verdicts == count, f"expected {count} verdicts for {count} rows, found {verdicts}"
 
     def test_every_verdict_has_a_reason(self) -> None:
         """Every verdict has a reason."""
@@ -156,8 +159,8 @@ class DatasetSelectorContract(_ByScores):
 
     def test_selecting_is_pure(self) -> None:
         """The same rows give the same verdicts when asked again."""
-        made, needs = self.make(), self.needs()
-        once, twice = (outcome(lambda: list(made.select(_set(25, needs)))) for _ in range(2))
+        selector, needs = self.make(), self.needs()
+        once, twice = (outcome(lambda: list(selector.select(_set(25, needs)))) for _ in range(2))
         assert once == twice, "the same rows gave other verdicts when asked again; keep nothing between calls"
 
     def test_the_order_of_rows_does_not_matter(self) -> None:
@@ -176,7 +179,7 @@ class DatasetSelectorContract(_ByScores):
         if self.holds_rows:
             raise SkipTest("holds_rows is set: it needs the memory for all texts at once")
         needs, held = self.needs(), _Held()
-        outcome(lambda: list(self.make().select(LazySequence(_MANY, lambda at: held.row(at, needs)))))
+        outcome(lambda: list(self.make().select(LazySequence(_MANY, lambda position: held.row(position, needs)))))
         assert held.most <= _MANY // 2, (
             f"{held.most} of {_MANY} rows were held at once; go through the rows and keep what you need of each, "
             "or set holds_rows = True"
@@ -187,7 +190,10 @@ class DatasetSelectorContract(_ByScores):
         needs = self.needs()
         if not needs:
             raise SkipTest("it reads no score")
-        rows = [_row(at, {name: _NOTHING[at % 5] if at < 10 else _value(at) for name in needs}) for at in range(25)]
+        rows = [
+            _row(position, {name: _NOTHING[position % 5] if position < 10 else _value(position) for name in needs})
+            for position in range(25)
+        ]
         wrong = [
             row for row, verdict in zip(rows, self.make().select(rows), strict=False) if verdict.keep and row.row < 10
         ]
@@ -201,8 +207,8 @@ class DatasetSelectorContract(_ByScores):
         return len(list(self.make().select(_set(count, self.needs()))))
 
     def _kept(self, rows: Sequence[Scored]) -> set[str]:
-        found = zip(rows, self.make().select(rows), strict=False)
-        return {row.sample_id for row, verdict in found if verdict.keep}
+        judged = zip(rows, self.make().select(rows), strict=False)
+        return {row.sample_id for row, verdict in judged if verdict.keep}
 
 
 @frozen
@@ -212,8 +218,8 @@ class _Alike:
     held: Score
     others: Score
 
-    def __call__(self, at: int, _name: str) -> Score:
-        return self.others if at else self.held
+    def __call__(self, position: int, _name: str) -> Score:
+        return self.others if position else self.held
 
 
 @frozen
@@ -223,8 +229,8 @@ class _Drawn:
     values: Sequence[int]
     place: Mapping[str, int]
 
-    def __call__(self, at: int, name: str) -> Score:
-        return Score(self.values[at + 4 * self.place[name]] / 100)
+    def __call__(self, position: int, name: str) -> Score:
+        return Score(self.values[position + 4 * self.place[name]] / 100)
 
 
 class _Held:
@@ -234,41 +240,43 @@ class _Held:
         self.most = 0
         self._pairs: list[weakref.ref[Pair]] = []
 
-    def row(self, at: int, needs: Sequence[str]) -> Scored:
-        made = _row(at, {name: _value(at) for name in needs})
-        self._pairs = [one for one in (*self._pairs, weakref.ref(made.version.pair)) if one() is not None]
+    def row(self, position: int, needs: Sequence[str]) -> Scored:
+        row = _row(position, {name: _value(position) for name in needs})
+        self._pairs = [
+            reference for reference in (*self._pairs, weakref.ref(row.version.pair)) if reference() is not None
+        ]
         self.most = max(self.most, len(self._pairs))
-        return made
+        return row
 
 
-def _value(at: int) -> Score:
-    return Score(round(0.02 + 0.96 * random.Random(at).random(), 6))  # noqa: S311 - repeatable, not secret
+def _value(position: int) -> Score:
+    return Score(round(0.02 + 0.96 * random.Random(position).random(), 6))  # noqa: S311 - repeatable, not secret
 
 
 def _rows(count: int, score: Callable[[int, str], Score], needs: Sequence[str]) -> list[Scored]:
     """Return versions of one sample, the held one first."""
     versions = [Version(ORIGINAL, Pair("Name a river.", "", "The Rhine."))]
     versions += [
-        Version(f"rewrite-{at}", Pair("Name a river.", "", f"The Rhine is river {at}."), ORIGINAL, "response")
-        for at in range(1, count)
+        Version(f"rewrite-{number}", Pair("Name a river.", "", f"The Rhine is river {number}."), ORIGINAL, "response")
+        for number in range(1, count)
     ]
-    scores: list[Mapping[str, Score]] = [{name: score(at, name) for name in needs} for at in range(count)]
-    return [Scored("sample", 0, version, own) for version, own in zip(versions, scores, strict=True)]
+    scores: list[Mapping[str, Score]] = [{name: score(position, name) for name in needs} for position in range(count)]
+    return [Scored("sample", 0, version, scored) for version, scored in zip(versions, scores, strict=True)]
 
 
 def _rounds(needs: Sequence[str]) -> Any:
     """Yield lists of candidates whose scores all differ."""
     for number in range(_ROUNDS):
         values = random.Random(number).sample(range(2, 98), 4 * max(1, len(needs)))  # noqa: S311 - repeatable
-        place = {name: at for at, name in enumerate(needs)}
+        place = {name: number for number, name in enumerate(needs)}
         yield _rows(4, _Drawn(values, place), needs)
 
 
-def _row(at: int, scores: Mapping[str, Score]) -> Scored:
-    version = Version(ORIGINAL, Pair(f"Name river {at}.", "", "The Rhine flows. " * (at + 1)))
-    return Scored(f"sample-{at}", at, version, scores)
+def _row(position: int, scores: Mapping[str, Score]) -> Scored:
+    version = Version(ORIGINAL, Pair(f"Name river {position}.", "", "The Rhine flows. " * (position + 1)))
+    return Scored(f"sample-{position}", position, version, scores)
 
 
 def _set(count: int, needs: Sequence[str]) -> Sequence[Scored]:
     """Return rows of a data set, made only when they are taken, as in a run."""
-    return LazySequence(count, lambda at: _row(at, {name: _value(at) for name in needs}))
+    return LazySequence(count, lambda position: _row(position, {name: _value(position) for name in needs}))

@@ -54,14 +54,14 @@ class StageContract(PluginContract):
 
     def test_it_says_what_it_needs(self) -> None:
         """``needs`` lists names of metrics; ``reflections`` maps names to questions that render and parse."""
-        made = self.make()
-        names = not isinstance(made.needs, str) and all(isinstance(one, str) for one in made.needs)
-        assert names, f"expected needs to list names of metrics, found {made.needs!r}"
-        found = made.reflections
-        good = isinstance(found, Mapping) and all(
-            hasattr(one, "render") and hasattr(one, "parse") for one in found.values()
+        stage = self.make()
+        names = not isinstance(stage.needs, str) and all(isinstance(name, str) for name in stage.needs)
+        assert names, f"expected needs to list names of metrics, found {stage.needs!r}"
+        reflections = stage.reflections
+        good = isinstance(reflections, Mapping) and all(
+            hasattr(reflection, "render") and hasattr(reflection, "parse") for reflection in reflections.values()
         )
-        assert good, f"expected reflections to map names to reflections, found {found!r}"
+        assert good, f"expected reflections to map names to reflections, found {reflections!r}"
 
     def test_every_sample_comes_through(self, tmp_path: Path) -> None:
         """Each sample goes on or is dropped with a reason: no sample fails, and the run does not fail."""
@@ -77,9 +77,9 @@ class StageContract(PluginContract):
 
     def test_it_repeats(self, tmp_path: Path) -> None:
         """Two runs leave the same files, because resuming means running again."""
-        one, other = self._unhurt(tmp_path)
-        for name, text in one.items():
-            assert text == other[name], (
+        first, second = self._unhurt(tmp_path)
+        for name, text in first.items():
+            assert text == second[name], (
                 f"{name} differs between two runs; use nothing but the sample and what ctx gives"
             )
 
@@ -103,11 +103,11 @@ class StageContract(PluginContract):
         folder.mkdir(exist_ok=True)
         rows = [
             {
-                "instruction": f"Name {at} things that float.",
+                "instruction": f"Name {number} things that float.",
                 "input": "",
-                "output": f"{words}, and no. {at}" * (words != ""),
+                "output": f"{words}, and no. {number}" * (words != ""),
             }
-            for at, words in enumerate(_WORDS)
+            for number, words in enumerate(_WORDS)
         ]
         (folder / "rows.json").write_text(json.dumps(rows), "utf-8")
         job = {
@@ -126,8 +126,8 @@ class StageContract(PluginContract):
         key = (self.plugin, self.name, repr((self.options, self.before, self.preset)))
         if key not in _UNHURT:
             _UNHURT.clear()
-            one, other = (self._outputs(self._config(folder / name), folder / name) for name in ("one", "other"))
-            _UNHURT[key] = (one, other)
+            first, second = (self._outputs(self._config(folder / name), folder / name) for name in ("one", "other"))
+            _UNHURT[key] = (first, second)
         return _UNHURT[key]
 
     def _outputs(self, config: Path, folder: Path) -> dict[str, str]:

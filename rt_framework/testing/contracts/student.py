@@ -52,45 +52,49 @@ class StudentContract(PluginContract):
 
     def test_the_fingerprint_is_a_name(self) -> None:
         """``fingerprint`` is a text, and the same for two instances."""
-        one, other = self.make().fingerprint, self.make().fingerprint
-        assert isinstance(one, str) and one.strip(), f"expected a fingerprint in words, found {one!r}"
-        assert one == other, (
-            f"two instances with the same options have the fingerprints {one!r} and {other!r}: losses would never be "
-            "found again; make it of weights, tokenizer, number format and encoding alone"
+        fingerprint, other = self.make().fingerprint, self.make().fingerprint
+        assert isinstance(fingerprint, str) and fingerprint.strip(), (
+            f"expected a fingerprint in words, found {fingerprint!r}"
+        )
+        assert fingerprint == other, (
+            f"two instances with the same options have the fingerprints {fingerprint!r} and {other!r}: losses would "
+            "never be found again; make it of weights, tokenizer, number format and encoding alone"
         )
 
     def test_the_fingerprint_loads_no_model(self) -> None:
         """Reading ``fingerprint`` loads no model, because a resumed run may need none."""
         self.make()
-        found, loaded = json.loads(fresh(_LOOK, self.plugin, self.name, json.dumps(self.options)))
+        fingerprint, loaded = json.loads(fresh(_LOOK, self.plugin, self.name, json.dumps(self.options)))
         assert not loaded, (
-            f"reading the fingerprint {found!r} imports {', '.join(loaded)}; load the model at the first score"
+            f"reading the fingerprint {fingerprint!r} imports {', '.join(loaded)}; load the model at the first score"
         )
 
     def test_each_span_is_encoded_or_says_why_not(self) -> None:
         """Each span gets one result, in order: token ids, or a loss without a number that has a status and a reason."""
         spans = self._awkward()
-        found: Any = outcome(self.student().encode, spans)
-        assert isinstance(found, Sequence), f"encode raised {found} for awkward texts; give a SpanLoss with a status"
-        assert len(found) == len(spans), f"{len(spans)} spans were given {len(found)} answers"
-        for span, one in zip(spans, found, strict=True):
-            if isinstance(one, SpanLoss):
-                good = one.nll is None and one.status != "ok" and one.reason
-                assert good, f"expected a loss without a number, with a status and a reason, found {one!r:.200}"
+        encoded: Any = outcome(self.student().encode, spans)
+        assert isinstance(encoded, Sequence), (
+            f"encode raised {encoded} for awkward texts; give a SpanLoss with a status"
+        )
+        assert len(encoded) == len(spans), f"{len(spans)} spans were given {len(encoded)} answers"
+        for span, encoding in zip(spans, encoded, strict=True):
+            if isinstance(encoding, SpanLoss):
+                good = encoding.nll is None and encoding.status != "ok" and encoding.reason
+                assert good, f"expected a loss without a number, with a status and a reason, found {encoding!r:.200}"
             else:
-                self._check_ids(span, one)
+                self._check_ids(span, encoding)
 
     def test_no_target_is_empty(self) -> None:
         """A target without text has the status ``empty``."""
-        (found,) = self.student().encode([Span(_ASKED, "")])
-        assert isinstance(found, SpanLoss) and found.status == "empty", f"expected status empty, found {found!r:.200}"
+        (loss,) = self.student().encode([Span(_ASKED, "")])
+        assert isinstance(loss, SpanLoss) and loss.status == "empty", f"expected status empty, found {loss!r:.200}"
 
     def test_two_passes_score_the_same_tokens(self) -> None:
         """With ``join='ids'`` the passes with and without a context have the same number of target tokens."""
         for text in _TEXTS[::2]:
             pairs = [Span(_ASKED, text, "ids", ""), Span("", text, "ids", _ASKED)]
             first, second = (self._encoded([span])[0] for span in pairs)
-            counts = [len(one.ids) - one.start for one in (first, second)]
+            counts = [len(encoded.ids) - encoded.start for encoded in (first, second)]
             assert counts[0] == counts[1], (
                 f"the two passes over {text!r} score {counts[0]} and {counts[1]} tokens; leave the first one out of "
                 "both where one of them has nothing before it"
@@ -99,9 +103,9 @@ class StudentContract(PluginContract):
     def test_losses_are_finite(self) -> None:
         """Each sequence gets one loss: a finite, non-negative sum of nats over as many tokens as there are targets."""
         batch = self._encoded(self._plain())
-        found = self.student().score(batch)
-        assert len(found) == len(batch), f"{len(batch)} sequences were given {len(found)} losses"
-        for span, loss in zip(batch, found, strict=True):
+        losses = self.student().score(batch)
+        assert len(losses) == len(batch), f"{len(batch)} sequences were given {len(losses)} losses"
+        for span, loss in zip(batch, losses, strict=True):
             assert loss.nll is not None and math.isfinite(loss.nll) and loss.nll >= 0, (
                 f"expected a finite sum of nats, found {loss.nll}; where there is none give the status nonfinite"
             )
@@ -113,9 +117,9 @@ class StudentContract(PluginContract):
         batch, student = self._encoded(self._plain()), self.student()
         together = student.score(batch)
         turned = student.score(batch[::-1])[::-1]
-        for at, span in enumerate(batch):
+        for position, span in enumerate(batch):
             (alone,) = student.score([span])
-            for other, how in ((together[at], "in a batch"), (turned[at], "in another order")):
+            for other, how in ((together[position], "in a batch"), (turned[position], "in another order")):
                 gap = abs((alone.nll or 0) - (other.nll or 0)) / max(alone.tokens, 1)
                 assert gap <= self.tolerance, (
                     f"a sequence has {alone.nll} nats alone and {other.nll} {how}; no padding or neighbour may be seen"
@@ -136,12 +140,14 @@ class StudentContract(PluginContract):
             assert gap <= 1e-4, f"the losses of tokens add up to {math.fsum(nll)}, not to {loss.nll}"
             assert min(ranks) >= 1, f"the likeliest token has rank 1; found {min(ranks)}"
 
-    def _check_ids(self, span: Span, found: EncodedSpan) -> None:
+    def _check_ids(self, span: Span, encoded: EncodedSpan) -> None:
         least = 0 if span.count_only else 1
-        assert least <= found.start < len(found.ids), (
-            f"expected start from {least} to {len(found.ids) - 1}, found {found.start}: nothing predicts position 0"
+        assert least <= encoded.start < len(encoded.ids), (
+            f"expected start from {least} to {len(encoded.ids) - 1}, found {encoded.start}: nothing predicts position 0"
         )
-        assert found.count_only == span.count_only, "count_only of the span is not that of its encoding; carry it over"
+        assert encoded.count_only == span.count_only, (
+            "count_only of the span is not that of its encoding; carry it over"
+        )
 
     def _awkward(self) -> list[Span]:
         texts = [pair.response for pair in awkward_pairs()]
@@ -153,7 +159,7 @@ class StudentContract(PluginContract):
         return [Span(context, text, "ids", "") for text in _TEXTS for context in (_ASKED, "Say: ")]
 
     def _encoded(self, spans: Sequence[Span]) -> list[EncodedSpan]:
-        found: Any = outcome(self.student().encode, list(spans))
-        if not isinstance(found, list | tuple) or not all(isinstance(one, EncodedSpan) for one in found):
-            raise SkipTest(f"plain texts are not encoded: {found!r:.200}")
-        return list(found)
+        encoded: Any = outcome(self.student().encode, list(spans))
+        if not isinstance(encoded, list | tuple) or not all(isinstance(encoding, EncodedSpan) for encoding in encoded):
+            raise SkipTest(f"plain texts are not encoded: {encoded!r:.200}")
+        return list(encoded)

@@ -60,27 +60,31 @@ class TeacherContract(PluginContract):
 
     def test_it_says_who_it_is(self) -> None:
         """``identity`` is a text, and the same for two instances; ``structured`` is true or false."""
-        one, other = self.teacher(), self.teacher()
-        assert isinstance(one.identity, str) and one.identity.strip(), f"expected a text, found {one.identity!r}"
-        assert one.identity == other.identity, (
-            f"two instances are {one.identity!r} and {other.identity!r}: a resumed run would pay again"
+        teacher, other = self.teacher(), self.teacher()
+        assert isinstance(teacher.identity, str) and teacher.identity.strip(), (
+            f"expected a text, found {teacher.identity!r}"
         )
-        assert isinstance(one.structured, bool), f"expected structured to be true or false, found {one.structured!r}"
+        assert teacher.identity == other.identity, (
+            f"two instances are {teacher.identity!r} and {other.identity!r}: a resumed run would pay again"
+        )
+        assert isinstance(teacher.structured, bool), (
+            f"expected structured to be true or false, found {teacher.structured!r}"
+        )
 
     def test_it_answers(self) -> None:
         """A question gets a ``Reply`` with its text and its usage; the text of a server is passed on unchanged."""
         if not self._may_be_asked():
             raise SkipTest("it is not asked, since that may cost money: override options_for(url), or set free = True")
         with self._server() as server:
-            found = _asked(self.teacher(server.url), self.request())
-        assert isinstance(found, Reply), f"expected a Reply, found {found!r:.300}"
-        assert isinstance(found.text, str), f"expected the answer as text, found {found.text!r}"
-        assert found.text == _TEXT or not server.received, (
-            f"the server said {_TEXT!r}, the reply says {found.text!r:.200}"
+            reply = _asked(self.teacher(server.url), self.request())
+        assert isinstance(reply, Reply), f"expected a Reply, found {reply!r:.300}"
+        assert isinstance(reply.text, str), f"expected the answer as text, found {reply.text!r}"
+        assert reply.text == _TEXT or not server.received, (
+            f"the server said {_TEXT!r}, the reply says {reply.text!r:.200}"
         )
-        used = isinstance(found.usage, Usage) and found.usage.prompt_tokens >= 0 and found.usage.completion_tokens >= 0
-        assert used and found.nano_dollars >= 0, (
-            f"expected tokens and cost from 0, found {found.usage}, {found.nano_dollars}"
+        used = isinstance(reply.usage, Usage) and reply.usage.prompt_tokens >= 0 and reply.usage.completion_tokens >= 0
+        assert used and reply.nano_dollars >= 0, (
+            f"expected tokens and cost from 0, found {reply.usage}, {reply.nano_dollars}"
         )
 
     def test_a_batch_is_answered_in_order(self) -> None:
@@ -88,19 +92,19 @@ class TeacherContract(PluginContract):
         teacher = self.teacher()
         if not isinstance(teacher, LocalTeacher) or teacher.batch_size < 2 or not self.free:
             raise SkipTest("it answers one at a time, or free is not set")
-        one = self.request()
-        requests = [one, evolve(one, messages=(Turn("user", "Name a mountain."),), pair_hash="1" * 32)]
-        found, turned = ([reply.text for reply in teacher.complete_many(asked)] for asked in (requests, requests[::-1]))
-        assert len(found) == len(turned) == 2, f"two requests were given {len(found)} replies"
-        assert found == turned[::-1], f"two requests are answered {found}, turned round {turned}; keep replies in order"
+        request = self.request()
+        requests = [request, evolve(request, messages=(Turn("user", "Name a mountain."),), pair_hash="1" * 32)]
+        texts, turned = ([reply.text for reply in teacher.complete_many(batch)] for batch in (requests, requests[::-1]))
+        assert len(texts) == len(turned) == 2, f"two requests were given {len(texts)} replies"
+        assert texts == turned[::-1], f"two requests are answered {texts}, turned round {turned}; keep replies in order"
 
     def test_the_identity_holds_no_address(self) -> None:
         """The same model at another address is the same teacher: its answers are not paid for again."""
         self._needs_server()
-        here, again, there = (self.teacher(f"http://127.0.0.1:{port}/v1").identity for port in (9, 9, 10))
-        if here != again:
+        identity, again, there = (self.teacher(f"http://127.0.0.1:{port}/v1").identity for port in (9, 9, 10))
+        if identity != again:
             raise SkipTest("it has another identity each time")
-        assert here == there, f"with another address {here!r} becomes {there!r}; leave the host out of identity"
+        assert identity == there, f"with another address {identity!r} becomes {there!r}; leave the host out of identity"
 
     def test_one_attempt_is_one_request(self) -> None:
         """One call sends one request, whatever goes wrong: the framework makes and pays for retries."""
@@ -135,18 +139,18 @@ class TeacherContract(PluginContract):
 
     def test_failures_are_teacher_errors(self) -> None:
         """Every failure raises a ``TeacherError`` of a known kind; the teacher never invents a reply."""
-        for name, found, _ in self._each(*_UNANSWERED, *_ODD):
-            good = isinstance(found, TeacherError) or (name in _ODD and not isinstance(found, Exception))
-            assert good, f"{name}: expected a TeacherError, found {found!r:.300}; map every failure to a kind"
+        for name, outcome, _ in self._each(*_UNANSWERED, *_ODD):
+            good = isinstance(outcome, TeacherError) or (name in _ODD and not isinstance(outcome, Exception))
+            assert good, f"{name}: expected a TeacherError, found {outcome!r:.300}; map every failure to a kind"
 
     def test_no_secret_is_told(self) -> None:
         """A key of the environment appears in no identity, answer, error or representation."""
         for fault in (None, *_REPEATING) if self._asks_a_server() else (None,):
             with self._server(fault) as server:
                 teacher = self.teacher(server.url)
-                found = _asked(teacher, self.request()) if self._may_be_asked() else None
-                told = (teacher.identity, repr(teacher), str(found), repr(found))
-            for text in told:
+                outcome = _asked(teacher, self.request()) if self._may_be_asked() else None
+                texts = (teacher.identity, repr(teacher), str(outcome), repr(outcome))
+            for text in texts:
                 assert _CANARY not in text, f"a key is told in {text!r:.200}; a provider may repeat it: take it out"
 
     def _asks_a_server(self) -> bool:
@@ -167,8 +171,8 @@ class TeacherContract(PluginContract):
         with _secrets(), FaultServer(_answer, lambda *_: Fault(now[0]) if now[0] else None) as server:
             for name in names:
                 now[0], before = name, len(server.received)
-                found = _asked(self.teacher(server.url), self.request())
-                yield name, found, len(server.received) - before
+                outcome = _asked(self.teacher(server.url), self.request())
+                yield name, outcome, len(server.received) - before
 
     @contextmanager
     def _server(self, fault: str | None = None) -> Iterator[FaultServer]:
@@ -189,8 +193,8 @@ def _met(meeting: threading.Barrier) -> str:
 
 def _asked(teacher: Any, request: Request) -> Any:
     """Return the result or the exception of one attempt."""
-    (found,) = _gathered(teacher, request, together=True)
-    return found
+    (outcome,) = _gathered(teacher, request, together=True)
+    return outcome
 
 
 def _gathered(teacher: Any, *requests: Request, together: bool) -> list[Any]:
@@ -199,8 +203,8 @@ def _gathered(teacher: Any, *requests: Request, together: bool) -> list[Any]:
     async def attempts() -> list[Any]:
         try:
             if together:
-                return await asyncio.gather(*(_attempt(teacher, one) for one in requests))
-            return [await _attempt(teacher, one) for one in requests]
+                return await asyncio.gather(*(_attempt(teacher, request) for request in requests))
+            return [await _attempt(teacher, request) for request in requests]
         finally:
             close = getattr(teacher, "aclose", None)
             if close is not None:

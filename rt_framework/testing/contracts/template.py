@@ -20,30 +20,32 @@ class TemplateContract(PluginContract):
 
     def test_rendering_is_pure(self) -> None:
         """The same pair gives the same contexts, asked again and by another instance."""
-        one, other = self.make(), self.make()
+        template, other = self.make(), self.make()
         for pair in (_PAIR, *awkward_pairs(), _PAIR):
             for part in ("prompt", "reverse"):
-                found = [outcome(getattr(of, part), pair) for of in (one, one, other)]
-                assert found[0] == found[1] == found[2], f"{part} of {pair!r:.200} differs when asked again"
+                contexts = [outcome(getattr(instance, part), pair) for instance in (template, template, other)]
+                assert contexts[0] == contexts[1] == contexts[2], f"{part} of {pair!r:.200} differs when asked again"
 
     def test_contexts_are_text_or_messages(self) -> None:
         """Each context is a text, or a tuple of ``Turn``."""
-        made = self.make()
-        for part, found in (
-            ("prompt", made.prompt(_PAIR)),
-            ("reverse", made.reverse(_PAIR)),
-            ("header", made.header()),
+        template = self.make()
+        for part, context in (
+            ("prompt", template.prompt(_PAIR)),
+            ("reverse", template.reverse(_PAIR)),
+            ("header", template.header()),
         ):
-            messages = isinstance(found, tuple) and all(isinstance(one, Turn) and one.role in _ROLES for one in found)
-            assert isinstance(found, str) or messages, (
-                f"expected {part} to be text or a tuple of Turn, with role {', '.join(_ROLES)}; found {found!r:.200}"
+            messages = isinstance(context, tuple) and all(
+                isinstance(turn, Turn) and turn.role in _ROLES for turn in context
+            )
+            assert isinstance(context, str) or messages, (
+                f"expected {part} to be text or a tuple of Turn, with role {', '.join(_ROLES)}; found {context!r:.200}"
             )
 
     def test_awkward_pairs_are_shown_or_refused(self) -> None:
         """No pair makes it raise anything but ``Unscorable``."""
-        made = self.make()
+        template = self.make()
         for pair in awkward_pairs():
-            for show in (made.prompt, made.reverse):
+            for show in (template.prompt, template.reverse):
                 try:
                     show(pair)
                 except Unscorable:
@@ -78,10 +80,10 @@ class TemplateContract(PluginContract):
 
     def test_the_header_shows_nothing_of_a_pair(self) -> None:
         """The header is the same before and after a pair was rendered, and contains no text of the pair."""
-        made = self.make()
-        before = _text(made.header())
-        outcome(lambda: (made.prompt(_PAIR), made.reverse(_PAIR)))
-        after = _text(made.header())
+        template = self.make()
+        before = _text(template.header())
+        outcome(lambda: (template.prompt(_PAIR), template.reverse(_PAIR)))
+        after = _text(template.header())
         assert before == after, f"the header was {before!r} and is {after!r} after a prompt; keep nothing between calls"
 
 
