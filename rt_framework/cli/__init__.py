@@ -141,7 +141,7 @@ def rt(ctx: click.Context, plugins: tuple[str, ...], strict_plugins: bool) -> No
 
     Start with 'rt init', then 'rt run rt.yaml'. RT_LOAD_PLUGINS=a,b loads only those plugins; empty loads none.
     """
-    from rt_framework.cli.hosting import make_host
+    from rt_framework.cli.make_host import make_host
 
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

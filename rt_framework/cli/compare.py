@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import moved_option, overwrite_option, pairs
+from rt_framework.cli.data_options import overwrite_option, pairs
 from rt_framework.cli.numbers import Number, Whole
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
+from rt_framework.cli.run_options import moved_option
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def command(
 def _judged(host: Host, job: JudgeJob) -> Judgements:
     import asyncio
 
-    from rt_framework.cli.common import watching
+    from rt_framework.cli.reporter_options import watching
     from rt_framework.compare import judge
 
     with watching(host, ["console"]) as watchers:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def command(
     With --student and DATA a few samples of it are scored, to see whether student, template and data fit together
     before all of it is scored. A file that ends in .yaml or .yml is a CONFIG. Nothing is written.
     """
-    from rt_framework.cli.common import pairs
+    from rt_framework.cli.data_options import pairs
     from rt_framework.config import Data, ScoringConfig
     from rt_framework.jobs import install_checks as checks
     from rt_framework.jobs.sample_checks import check_sample

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.job import RunRequest, job_options
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.run_options import job_options
+from rt_framework.cli.run_request import RunRequest
 
 
 @click.command()
@@ -20,7 +21,7 @@ def command(job: RunRequest, rows: int, seed: int) -> int:
     """
     import asyncio
 
-    from rt_framework.cli.common import watching
+    from rt_framework.cli.reporter_options import watching
     from rt_framework.jobs.piloting import pilot
     from rt_framework.terminal import show_forecast
 

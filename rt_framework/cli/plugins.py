@@ -54,7 +54,7 @@ def new(host: Host, name: str, kind: str) -> None:
 @click.pass_obj
 def show(host: Host, name: str) -> None:
     """Show a plugin, or everything called NAME, with its options."""
-    from rt_framework.cli.describe import describe
+    from rt_framework.cli.plugins_show import describe
 
     describe(host, name)
 
@@ -66,7 +66,7 @@ def show(host: Host, name: str) -> None:
 @click.pass_obj
 def check(host: Host, name: str, options: str | None, only: str | None) -> int:
     """Check a plugin, or everything called NAME, by the contract of its kind. Code 1 if something is wrong."""
-    from rt_framework.cli.checking import show_checks
+    from rt_framework.cli.plugins_check import show_checks
     from rt_framework.config import parse_yaml
 
     return int(not show_checks(host, name, None if options is None else parse_yaml(options, "--options"), only))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options, moved_option, overwrite_option
+from rt_framework.cli.data_options import data_options, overwrite_option
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
+from rt_framework.cli.run_options import moved_option
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def command(
     """
     import asyncio
 
-    from rt_framework.cli.common import watching
+    from rt_framework.cli.reporter_options import watching
     from rt_framework.config import Builder, Config, Limits, Output, Pipeline
     from rt_framework.data import Destination, beside, claim, find_format, kind_of, output_format, paths_in
     from rt_framework.jobs.running import RunMode, run

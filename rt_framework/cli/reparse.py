@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.job import RunRequest, job_options
+from rt_framework.cli.run_options import job_options
+from rt_framework.cli.run_request import RunRequest
 
 
 @click.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rt_framework.cli.common import overwrite_option
+from rt_framework.cli.data_options import overwrite_option
 from rt_framework.cli.numbers import Number
 
 

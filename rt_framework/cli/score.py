@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options, overwrite_option
+from rt_framework.cli.data_options import data_options, overwrite_option
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def command(
     """
     import asyncio
 
-    from rt_framework.cli.common import watching
+    from rt_framework.cli.reporter_options import watching
     from rt_framework.config import ScoringConfig
     from rt_framework.data import open_source
     from rt_framework.jobs.scoring import score_file

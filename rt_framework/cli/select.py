@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options, overwrite_option
+from rt_framework.cli.data_options import data_options, overwrite_option
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:

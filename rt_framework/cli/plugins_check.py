@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rt_framework.cli.describe import found
+from rt_framework.cli.plugins_show import found
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host
