@@ -51,10 +51,10 @@ _ALL = (
     ErrorKind("quota", "no", Retry.NO, True, "the account has no credit left"),
     ErrorKind("model_missing", "no", Retry.NO, True, "the provider does not know this model"),
     ErrorKind("bad_request", "no", Retry.NO, False, "the provider did not accept the request"),
-    ErrorKind("redirected", "maybe", Retry.NO, True, "the provider's address sends requests on to another one"),
+    ErrorKind("redirected", "maybe", Retry.NO, True, "the provider's address redirects requests to another one"),
     ErrorKind("budget", "no", Retry.NO, True, "the budget does not allow another call"),
     ErrorKind("interrupted_unknown", "maybe", Retry.RESEND, False, "the run was killed while the call was under way"),
-    ErrorKind("expired", "no", Retry.RESEND, False, "a batch ended without an answer to this, or was never submitted"),
+    ErrorKind("expired", "no", Retry.RESEND, False, "a provider batch ended without an answer to the question, or was never submitted"),
     ErrorKind("batch_failed", "no", Retry.NO, True, "the provider ended the batch without answering it"),
     ErrorKind("batch_lost", "maybe", Retry.NO, True, "the provider no longer has the batch or its answers"),
     ErrorKind("plugin_bug", "maybe", Retry.NO, False, "a plugin raised an exception"),
@@ -178,7 +178,7 @@ def fatal(error: TeacherError) -> FatalTeacherError:
             f"{LONGEST_PAUSE:g} s (Retry-After), and a run does not wait so long: the same command goes on later"
         )
     return FatalTeacherError(
-        f"teacher: {error.kind.meaning}: {error.message}; when that is mended the same command goes on"
+        f"teacher: {error.kind.meaning}: {error.message}; correct that and give the same command again"
     )
 
 

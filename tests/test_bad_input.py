@@ -184,7 +184,7 @@ def test_a_selection_that_cannot_work(cli, tmp_path, scores, by, message):
         (["export", "none", "--out", "x.json"], "none/manifest.json: no such file; the run is not finished"),
         (["plugins", "show", "idf"], "nothing is called 'idf'. Did you mean 'ifd'? See 'rt plugins list'."),
         (["plugins", "lst"], "No such command 'lst'."),
-        (["init", "rt.yaml"], "rt.yaml: is there already; name another place with PATH"),
+        (["init", "rt.yaml"], "rt.yaml: exists already; name another place with PATH"),
         (["-p", "no_such_module", "run", "rt.yaml"], "plugin 'no_such_module' failed in import: ModuleNotFoundError"),
     ],
 )

@@ -171,7 +171,7 @@ def test_a_batch_waits_until_the_student_is_done(tmp_path):
 
 
 def test_samples_under_way_bound_a_batch(tmp_path, rt_run):
-    """Left out, the limit is large where questions gather; given, it holds."""
+    """Left out, the limit is large where questions are being gathered into a batch; given, it holds."""
     with FaultServer(http_answer) as server:
         code, out = rt_run(job(tmp_path, server, limits={"in_flight": 5}))
         assert code == 0, out
@@ -549,7 +549,7 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
     while not answer.done():
         await asyncio.sleep(0.005)
         words.add(held.why())
-    assert words >= {"1 questions gather", "batch batch_7, the provider cannot be asked: out of order"}
+    assert words >= {"1 questions are being gathered into a batch", "batch batch_7, the provider cannot be reached: out of order"}
     assert "batch batch_7: 3 of 12 done" in words
     assert answer.result().text == "at last"
     stop.trip(RtError("the run ended"))

@@ -118,7 +118,7 @@ def test_a_window_that_the_attention_is_not_told_is_an_obstacle():
     model.config.layer_types = ["sliding_attention", "full_attention"]
     silent = choose(model, None)
     assert not silent.packs
-    assert "does not tell its attention the sliding window" in silent.path
+    assert "does not pass its sliding window to attention" in silent.path
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "phi"])

@@ -232,7 +232,7 @@ def test_a_call_that_waits_for_the_budget_says_so(tmp_path):
 
     watcher = Watcher()
     go(job(tmp_path, rows(6), SELECTIVE[:2], limits={"budget_usd": 1}), tmp_path / "run", Slow(0.3), watchers=[watcher])
-    reason = "calls wait for what others have reserved of the budget"
+    reason = "calls wait for budget that other calls have reserved"
     assert any(reason in progress.teacher.throttled for progress in watcher.seen)
     assert max(progress.teacher.under_way for progress in watcher.seen) <= 2
 
@@ -442,7 +442,7 @@ def test_a_run_is_watched_from_another_shell(shell):
     assert run.wait(60) == 0
     out, err = watch.communicate(timeout=60)
     assert watch.returncode == 0 and err == ""
-    assert "run: no run goes on here any more\n6 samples\n" in out
+    assert "run: the run has ended\n6 samples\n" in out
     assert "Teacher requests" in out
 
 

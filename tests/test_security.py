@@ -332,8 +332,8 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{a: 1, a: 2}", "key 'a' stands twice"),
-        ("{a: {b: 1, b: 2}}", "key 'b' stands twice"),
+        ("{a: 1, a: 2}", "key 'a' occurs twice"),
+        ("{a: {b: 1, b: 2}}", "key 'b' occurs twice"),
         (BOMB, "aliases are not allowed"),
         ("{a: !!python/object/apply:os.system [id]}", "could not determine a constructor"),
         ("{a: !!python/name:os.system }", "could not determine a constructor"),

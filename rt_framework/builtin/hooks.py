@@ -36,9 +36,9 @@ def rt_register_students(register: Register) -> None:
 def rt_register_metrics(register: Register) -> None:
     """Offer the papers' scores, each under the name of its formula."""
     at = f"{_HERE}.metrics"
-    register("ifd", f"{at}.ratios:IFD", help="ppl(y|x) / ppl(y), higher is more to learn")
+    register("ifd", f"{at}.ratios:IFD", help="ppl(y|x) / ppl(y); higher means more to learn")
     register("ifd-loss", f"{at}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it")
-    register("r-ifd", f"{at}.ratios:RIFD", help="ppl(x|g(y)) / ppl(x), lower is more feasible")
+    register("r-ifd", f"{at}.ratios:RIFD", help="ppl(x|g(y)) / ppl(x); lower means more feasible")
     register("r-ifd-loss", f"{at}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
     register("ppl", f"{at}.plain:Perplexity", help="exp L(y|x)")
     register("loss", f"{at}.plain:MeanLoss", help="L(y|x) in nats a token")
@@ -55,14 +55,14 @@ def rt_register_selectors(register: Register) -> None:
     register(
         "lowest", f"{at}.versions:Lowest", help="the version with the lowest score", settings=selectors.BestSettings
     )
-    register("newest", f"{at}.versions:Newest", help="the latest rewrite, whatever it is")
-    register("top", f"{at}.dataset:Top", help="the best fraction or count", settings=selectors.TopSettings)
-    register("threshold", f"{at}.dataset:Threshold", help="all in a range", settings=selectors.ThresholdSettings)
-    register("random", f"{at}.dataset:Random", help="control: chosen by chance", settings=selectors.RandomSettings)
+    register("newest", f"{at}.versions:Newest", help="the newest version, without a comparison")
+    register("top", f"{at}.dataset:Top", help="the samples with the best scores: a fraction or a count", settings=selectors.TopSettings)
+    register("threshold", f"{at}.dataset:Threshold", help="all samples with a score in a range", settings=selectors.ThresholdSettings)
+    register("random", f"{at}.dataset:Random", help="control: samples drawn at random", settings=selectors.RandomSettings)
     register(
         "length-matched",
         f"{at}.dataset:LengthMatched",
-        help="control: others of the same lengths as top would choose",
+        help="control: other samples of the same lengths as those that top selects",
         settings=selectors.LengthMatchedSettings,
     )
 
@@ -101,11 +101,11 @@ def rt_register_formats(register: Register) -> None:
 def rt_register_stages(register: Register) -> None:
     """Offer the stages of a pipeline."""
     at = f"{_HERE}.stages"
-    register("reflect", f"{at}.rewriting:Reflect", help="ask for a rewrite", settings=stages.ReflectSettings)
-    register("choose", f"{at}.rewriting:Choose", help="keep one version", settings=stages.ChooseSettings)
-    register("gate", f"{at}.filtering:Gate", help="drop what is out of range", settings=stages.GateSettings)
-    register("select", f"{at}.filtering:Select", help="keep a subset", settings=stages.SelectSettings)
-    register("measure", f"{at}.filtering:Measure", help="score for the report", settings=stages.MeasureSettings)
+    register("reflect", f"{at}.rewriting:Reflect", help="ask the teacher for a rewrite", settings=stages.ReflectSettings)
+    register("choose", f"{at}.rewriting:Choose", help="choose one version of each sample", settings=stages.ChooseSettings)
+    register("gate", f"{at}.filtering:Gate", help="drop samples with a score out of range", settings=stages.GateSettings)
+    register("select", f"{at}.filtering:Select", help="keep a subset of the samples", settings=stages.SelectSettings)
+    register("measure", f"{at}.filtering:Measure", help="compute scores for the report", settings=stages.MeasureSettings)
     help_ = "policy for samples whose response was not improved"
     register("unimproved", f"{at}.filtering:Unimproved", help=help_, settings=stages.UnimprovedSettings)
 

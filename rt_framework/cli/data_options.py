@@ -42,9 +42,9 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     for decorate in (
         click.argument("data", type=click.Path(path_type=Path)),
-        click.option("--format", "format_", metavar="NAME", help="Format of DATA; found by itself when left out."),
-        click.option("--shape", metavar="NAME", help="Shape of its columns; found by itself when left out."),
-        click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column."),
+        click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default."),
+        click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default."),
+        click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Column of the data that holds a field: output=answer."),
         limit_option,
     ):
         gathered = decorate(gathered)

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates"})
 @click.argument("subject", metavar="[CONFIG|DATA]", type=click.Path(path_type=Path), required=False)
 @click.option("--student", metavar="NAME:MODEL", help="Also load this student and score with it.")
-@click.option("--preset", default="chat", show_default=True, help="Frozen set of rules, for DATA.")
-@click.option("--template", help="Template, for DATA; the preset's own when left out.")
-@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; beats the preset.")
-@click.option("-n", "--sample", type=Whole(1), default=64, show_default=True, help="Samples of DATA to score.")
-@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which samples are drawn.")
-@click.option("--format", "format_", metavar="NAME", help="Format of DATA; found by itself when left out.")
-@click.option("--shape", metavar="NAME", help="Shape of its columns; found by itself when left out.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column.")
+@click.option("--preset", default="chat", show_default=True, help="Preset for DATA: a frozen set of scoring rules.")
+@click.option("--template", help="Template for DATA; default: the preset's own.")
+@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; overrides the preset.")
+@click.option("-n", "--sample", type=Whole(1), default=64, show_default=True, help="Number of samples of DATA to score.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
+@click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default.")
+@click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default.")
+@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Column of the data that holds a field: output=answer.")
 @click.pass_obj
 def command(
     host: Host,

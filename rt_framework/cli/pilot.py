@@ -11,8 +11,8 @@ from rt_framework.cli.run_request import RunRequest
 
 @click.command()
 @job_options
-@click.option("-n", "--rows", type=Whole(1), default=50, show_default=True, help="Rows to run.")
-@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which rows are drawn.")
+@click.option("-n", "--rows", type=Whole(1), default=50, show_default=True, help="Number of rows to run.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
 def command(job: RunRequest, rows: int, seed: int) -> int:
     """Run a few random rows of CONFIG's data, and say what all of them will cost. This is paid for.
 

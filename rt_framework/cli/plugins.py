@@ -31,14 +31,14 @@ def list_(host: Host) -> None:
     rows = [(plugin.name, plugin.package, plugin.version) for plugin in host.discovered()]
     if rows:
         console.print(table("Installed plugins", ("plugin", "package", "version"), rows))
-        console.print("'rt plugins show NAME' loads one and lists what it offers.")
+        console.print("'rt plugins show NAME' loads a plugin and lists what it offers.")
     else:
-        console.print("No plugins installed besides.")
+        console.print("No other plugins are installed.")
 
 
 @command.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), default="metric", show_default=True, help="What it offers.")
+@click.option("--kind", type=click.Choice(KINDS), default="metric", show_default=True, help="Kind of plugin that the package offers.")
 @click.pass_obj
 def new(host: Host, name: str, kind: str) -> None:
     """Write a complete plugin package, with its tests, into the new folder NAME."""
@@ -61,8 +61,8 @@ def show(host: Host, name: str) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--options", metavar="YAML", help="For parts that need some, as in a config: '{metric: ifd}'.")
-@click.option("--only", type=click.Choice(KINDS), help="Check parts of this kind alone.")
+@click.option("--options", metavar="YAML", help="Options for parts that need some, as in a config: '{metric: ifd}'.")
+@click.option("--only", type=click.Choice(KINDS), help="Check only parts of this kind.")
 @click.pass_obj
 def check(host: Host, name: str, options: str | None, only: str | None) -> int:
     """Check a plugin, or everything called NAME, by the contract of its kind. Code 1 if something is wrong."""

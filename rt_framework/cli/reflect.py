@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"teacher": "teachers", "reflection": "reflections"})
 @data_options
-@click.option("--teacher", required=True, metavar="NAME:MODEL", help="Who answers: litellm:PROVIDER/MODEL, hf:MODEL, …")
-@click.option("--reflection", default="instruction", show_default=True, help="What to rewrite.")
-@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Rewritten data; answers stay in OUT.rt.")
+@click.option("--teacher", required=True, metavar="NAME:MODEL", help="Teacher that rewrites: litellm:PROVIDER/MODEL, hf:MODEL, …")
+@click.option("--reflection", default="instruction", show_default=True, help="Reflection: what to rewrite.")
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the rewritten data; answers are kept in OUT.rt.")
 @overwrite_option
 @moved_option
 @click.pass_obj

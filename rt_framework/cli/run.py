@@ -10,7 +10,7 @@ from rt_framework.cli.run_request import RunRequest
 
 @click.command()
 @job_options
-@click.option("--dry-run", is_flag=True, help="Only say what it would ask and cost; send and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Only print the calls and the cost to expect; send and write nothing.")
 def command(job: RunRequest, dry_run: bool) -> int:
     """Run the job that CONFIG describes. The same command again goes on where it stopped.
 

@@ -19,5 +19,5 @@ def command(run_dir: Path, out: Path) -> None:
     from rt_framework.text import shown
 
     found = salvage(run_dir, out)
-    read = f"{found.answers} answers of {found.attempts} requests and {found.losses} losses were read"
-    click.echo(shown(f"{out}: {read}; a run there goes on with them"))
+    read = f"{found.answers} answers of {found.attempts} requests and {found.losses} losses were recovered"
+    click.echo(shown(f"{out}: {read}; a run in that directory resumes with them"))

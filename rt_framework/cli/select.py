@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"by": "selectors"})
 @data_options
-@click.option("--scores", type=click.Path(path_type=Path), required=True, help="What 'rt score' wrote for DATA.")
-@click.option("--by", required=True, metavar="SELECTOR", help="As in a config: '{top: {metric: ifd, fraction: 0.05}}'.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The selected samples.")
-@click.option("--dropped", type=click.Path(path_type=Path), help="The others.")
+@click.option("--scores", type=click.Path(path_type=Path), required=True, help="Output of 'rt score' for DATA.")
+@click.option("--by", required=True, metavar="SELECTOR", help="Selector, as in a config: '{top: {metric: ifd, fraction: 0.05}}'.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the selected samples.")
+@click.option("--dropped", type=click.Path(path_type=Path), help="File for the other samples.")
 @overwrite_option
 @click.pass_obj
 def command(

@@ -87,7 +87,7 @@ class Pipeline:
             ConfigError: neither or both of a name and stages are given, or the name is unknown.
         """
         if (self.use is None) == (not self.stages):
-            raise ConfigError("pipeline: give either the name of one, or a list of stages")
+            raise ConfigError("pipeline: give either the name of a pipeline, or a list of stages")
         return tuple(Spec.parse(stage) for stage in named_pipeline(self.use)) if self.use else self.stages
 
 
@@ -199,9 +199,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, (list, dict, set)):
-                raise yaml.constructor.ConstructorError(None, None, "a key is no plain value", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain value", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' occurs twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 

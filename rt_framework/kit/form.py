@@ -217,7 +217,7 @@ def _marked_texts(text: str, names: Sequence[str], token: str) -> dict[str, str]
     if before.strip() or texts[-1].strip():
         raise _MalformedError("there is text outside the form")
     if any(token in part for part in texts):
-        raise _MalformedError("a part holds a fence of the request")
+        raise _MalformedError("a part contains a delimiter line of the request")
     return dict(zip(names, texts, strict=False))
 
 

@@ -208,7 +208,7 @@ def _each(db: sqlite3.Connection, writes: Sequence[_Write]) -> list[RowIds | Exc
             done.append(_row_ids(db, statements))
         except _UNFIT as error:
             db.execute("ROLLBACK TO one_write")
-            done.append(ValueError(f"the ledger cannot hold it: {type(error).__name__}: {error}"))
+            done.append(ValueError(f"the ledger cannot store the value: {type(error).__name__}: {error}"))
         db.execute("RELEASE one_write")
     return done
 

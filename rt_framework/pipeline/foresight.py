@@ -85,7 +85,7 @@ class _FromLedger:
         if reply is None and key not in self._known.held:
             self._give_up()
         self.asked.append(Asked(request, key, reply is not None))
-        return Answer(key, reply, None if reply else TeacherError("interrupted_unknown", "held back"))
+        return Answer(key, reply, None if reply else TeacherError("interrupted_unknown", "on hold"))
 
     async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
         """Return the rewrite of *version* that the answers in the ledger give."""

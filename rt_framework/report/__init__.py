@@ -47,7 +47,7 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
     with look(run_dir) as ledger:
         survey = survey_of(ledger)
         if not survey.total:
-            raise DataError(f"{run_dir}: no sample came to its end; 'rt run' goes on with it")
+            raise DataError(f"{run_dir}: no sample is finished; 'rt run' resumes the run")
         numbers = packed(columns(survey))
         page = Page(facts_of(ledger, manifest, survey, _title(run_dir, told)), survey.metrics, numbers)
         html = page.render(pack(ledger, survey.total, 1e6 * megabytes - page.size))

@@ -54,7 +54,7 @@ class BatchExchange:
             TeacherError: the provider certainly does not have the batch.
         """
         # A submission that may have arrived is never repeated, because both would be billed: the batch is looked for.
-        why = "the run was killed before"
+        why = "the run was killed before it was sent"
         if fresh:
             try:
                 return await self._timed(self._teacher.submit(_requests(batch), batch.token))
@@ -111,7 +111,7 @@ class BatchExchange:
                     raise _lost(error) from error
                 if error.kind.retry is not Retry.RESEND or too_long_a_pause(error):
                     raise fatal(error) from error
-                self.trouble = f"the provider cannot be asked: {error.message}"
+                self.trouble = f"the provider cannot be reached: {error.message}"
                 pause = min(max(pause * _GROWTH, error.retry_after or 0), _LATEST)
             else:
                 self.trouble = ""

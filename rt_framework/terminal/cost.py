@@ -99,12 +99,12 @@ def show_forecast(forecast: Forecast, again: str) -> None:
         ("cost", *_shown(forecast.cost, lambda nano: dollars(round(nano)))),
         ("time", *_shown(forecast.seconds, _duration)),
     ]
-    title = f"All {forecast.population} rows, from {forecast.rows} of them"
+    title = f"Forecast for all {forecast.population} rows, from {forecast.rows} of them"
     console.print(table(title, ("", "estimate", "95 % from", "to"), rows, (1, 2, 3)))
     for note in _about(forecast):
         console.print(line(note))
     needed = "" if not forecast.budget else f" --set limits.budget_usd={_cents(forecast.budget)}"
-    console.print(line(f"to go on: {again}{needed}"))
+    console.print(line(f"to continue: {again}{needed}"))
 
 
 def _about(forecast: Forecast) -> Iterator[str]:

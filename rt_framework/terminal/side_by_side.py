@@ -37,7 +37,7 @@ def show_comparison(console: Console, found: Comparison, a: Side, b: Side) -> No
         console.print(line(told))
     console.print(table("Samples and responses", ("", "A", "", "B", ""), list(_counts(found)), (1, 2, 3, 4)))
     console.print(table("Languages of the responses", ("", "A", "", "B", ""), list(_spoken(found)), (1, 2, 3, 4)))
-    for told in (*_how(), "What this cannot say:", *(f"- {one}" for one in found.cannot_say)):
+    for told in (*_how(), "Limits of this comparison:", *(f"- {one}" for one in found.cannot_say)):
         console.print(line(told))
 
 
@@ -83,9 +83,9 @@ def _shown(spread: Spread, digits: int) -> tuple[str, ...]:
 
 def _counts(found: Comparison) -> Iterator[tuple[object, ...]]:
     rows = (
-        ("an earlier sample again", "exact"),
-        ("ask what an earlier one asks", "same_prompt"),
-        ("near-duplicates of an earlier one", "near"),
+        ("equal to an earlier sample", "exact"),
+        ("same question as an earlier sample", "same_prompt"),
+        ("near-duplicates of an earlier sample", "near"),
         ("responses that begin as a refusal", "refusals"),
     )
     for words, name in rows:
@@ -210,8 +210,8 @@ def _judged(found: Judgements) -> Iterator[str]:
         )
     if found.excluded:
         kinds = ", ".join(f"{kind} {count}" for kind, count in found.excluded.items())
-        yield f"excluded, for want of a usable answer in both orders: {sum(found.excluded.values())} pairs ({kinds})"
+        yield f"excluded, because an order has no usable answer: {sum(found.excluded.values())} pairs ({kinds})"
     if found.errors:
-        yield f"{found.errors} of them met errors; run again, and what has no answer is asked for again"
+        yield f"{found.errors} of them met errors; run again to ask again for the missing answers"
     left = found.shared - found.same - found.drawn
     yield f"questions in both: {found.shared}, of which {found.same} have equal answers and {left} were not drawn"

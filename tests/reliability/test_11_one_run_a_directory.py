@@ -96,7 +96,7 @@ def test_a_locked_run_directory_is_refused_and_its_owner_named(folder, rt, monke
     (folder / "run" / "run.owner").write_text(json.dumps({"pid": 4711, "host": "elsewhere"}))
     with FileLock(folder / "run" / "run.lock"):
         done = rt("run", "job.yaml", "--run-dir", "run")
-        line = "Error: run: in use by process 4711 on elsewhere; wait for it, or choose another --run-dir\n"
+        line = "Error: run: in use by process 4711 on elsewhere; wait until it ends, or choose another --run-dir\n"
         assert (done.code, done.err) == (4, line)
         assert not (folder / "run" / "ledger.sqlite").exists()
     assert rt("run", "job.yaml", "--run-dir", "run").code == 0

@@ -428,11 +428,11 @@ def test_a_dry_run_and_a_retry_see_it_too(tmp_path, bases, rt):
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
     (run_dir / LEDGER).unlink()
     for manner in (RunMode(retry=("refused",)), RunMode(ask=False)):
-        with pytest.raises(DiskError, match="it is gone"):
+        with pytest.raises(DiskError, match="the file is missing"):
             _run(bases.config, run_dir, manner)
     from rt_framework.jobs.quoting import quote
 
-    with pytest.raises(DiskError, match="it is gone"):
+    with pytest.raises(DiskError, match="the file is missing"):
         quote(Host(modules=["tests.fakes_plugin"], only=[], strict=True), bases.config, run_dir)
 
 
@@ -446,7 +446,7 @@ def _run(config: Config, run_dir: Path, manner: RunMode) -> ScriptedTeacher:
 @pytest.mark.parametrize("manner", [RunMode(retry=("refused",)), RunMode(ask=False)], ids=["retry", "reparse"])
 def test_where_no_run_is_none_is_taken_up(tmp_path, bases, manner):
     """`rt retry` and `rt reparse` begin nothing: nothing is made and nothing is asked."""
-    with pytest.raises(DataError, match="there is no run here to take up; 'rt run' begins one"):
+    with pytest.raises(DataError, match="no run was started in this directory; 'rt run' starts one"):
         _run(bases.config, tmp_path / "run", manner)
     assert list(tmp_path.iterdir()) == []
 

@@ -30,7 +30,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise DataError(f"{path}: is a directory; give a file, or say what it is with data.format") from None
+        raise DataError(f"{path}: is a directory; give a file, or name the format with data.format") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason}); convert it, or set data.format") from None
     except OSError as error:
@@ -96,7 +96,7 @@ def _float(text: str) -> float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise ValueError("is there twice")
+        raise ValueError("occurs twice")
     return made
 
 
@@ -117,13 +117,13 @@ def _try(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _told(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     counts = Counter(key for key, _ in pairs)
-    return {key: _Fault("is there twice") if counts[key] > 1 else value for key, value in pairs}
+    return {key: _Fault("occurs twice") if counts[key] > 1 else value for key, value in pairs}
 
 
 def _faults(value: Any, place: str = "") -> Iterator[str]:
     """Yield a description of each fault in a parsed record, or array of records: row, column, and what is wrong."""
     if isinstance(value, _Fault):
-        yield f"{place or 'it'} {value.why}"
+        yield f"{place or 'a value'} {value.why}"
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _faults(item, f"{place}column '{key}'" if not place or place.endswith(": ") else place)

@@ -162,9 +162,9 @@ class _Matches:
 
     def _reason(self, at: int, rank: int) -> str:
         scarce = rank > len(self._order) - self._size
-        note = "; taken from the top itself, too few others are left" if scarce else ""
+        note = "; taken from the top itself, because too few other samples are left" if scarce else ""
         wanted = self._lengths[self._order[rank - 1]]
-        return f"{self._lengths[at]} characters, for {wanted} of rank {rank} by {self._metric}{note}"
+        return f"{self._lengths[at]} characters, matched to the {wanted} of rank {rank} by {self._metric}{note}"
 
 
 @frozen
@@ -237,5 +237,5 @@ class Random:
         kept = bytearray(len(rows))
         for place in draws[:size]:
             kept[place] = True
-        reason = f"drawn among {size} of {len(rows)} with seed {self.settings.seed}"
+        reason = f"among the {size} of {len(rows)} drawn with seed {self.settings.seed}"
         return LazySequence(len(rows), lambda at: Verdict(bool(kept[at]), ("" if kept[at] else "not ") + reason))

@@ -135,4 +135,4 @@ def _window_obstacle(config: Any, windows: set[int | None]) -> str | None:
     if kinds - {_FULL, _SLIDING}:
         return f"has layers of the kind {', '.join(sorted(kinds - {_FULL, _SLIDING}))}"
     sliding = _SLIDING in kinds or (not kinds and getattr(config, "sliding_window", None))
-    return "does not tell its attention the sliding window" if sliding and windows == {None} else None
+    return "does not pass its sliding window to attention" if sliding and windows == {None} else None

@@ -100,7 +100,7 @@ class OpenAIBatches:
                 return None
             after = _named(batches[-1])
         raise TeacherError(
-            "batch_lost", f"the provider's list of batches goes on after {_MOST_PAGES * _PAGE}, and ours is not in it"
+            "batch_lost", f"the batch of this run is not among the first {_MOST_PAGES * _PAGE} batches that the provider lists"
         )
 
     async def collect(self, batch: str, keys: Iterable[str]) -> Pending | Ends:
@@ -180,7 +180,7 @@ def _check(exchange: Exchange, gone: str | None) -> None:
         TeacherError: the answer has another status, or none.
     """
     if gone is not None and exchange.status in _GONE:
-        raise TeacherError("batch_lost", f"{gone} is not there (is this the key and the address of the submission?)")
+        raise TeacherError("batch_lost", f"{gone} was not found; check that key and address are those of the submission")
     if exchange.status is None or not 200 <= exchange.status < 300:
         raise answer_error(exchange)
 
@@ -217,7 +217,7 @@ def _whole(batch: Mapping[str, Any]) -> TeacherError:
             return TeacherError("batch_failed", "the provider does not say why")
         return line_error(first.get("code"), first.get("message"), "batch_failed")
     kind = _UNREAD.get(status, "paid_unreadable")
-    return TeacherError(kind, f"the batch is {status}, and there is no answer to this")
+    return TeacherError(kind, f"the batch is {status}, without an answer to this question")
 
 
 def _take(text: bytes, keys: frozenset[str], ends: Ends) -> None:

@@ -95,7 +95,7 @@ class LiteLLMSettings:
                 "batches can be both submitted and found again after a crash"
             )
         if (self.input_price, self.output_price).count(None) == 1:
-            raise ConfigError("teacher input_price and output_price go together")
+            raise ConfigError("teacher: give both input_price and output_price, or neither")
 
 
 @frozen

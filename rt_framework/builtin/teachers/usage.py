@@ -72,14 +72,14 @@ def counted(request: Request, text: str | None, told: Mapping[str, Any]) -> Coun
         number, least = _number(told.get(name)), -(-size // _BYTES_A_TOKEN)
         nothing_back = number == 0 and name == "completion_tokens" and text == ""
         if number is None or (number < least and not nothing_back) or (number == 0 and not nothing_back):
-            notes.append(f"{name} told as {_shown(told.get(name))}")
+            notes.append(f"{name} reported as {_shown(told.get(name))}")
             number = max(dearest, least)
         charged.append(number)
     total = _number(told.get("total_tokens"))
     if total is not None and total > sum(charged):
         charged[1] += total - sum(charged)
     if max(charged) > MOST_TOKENS:
-        notes.append(f"more than {MOST_TOKENS} tokens told")
+        notes.append(f"more than {MOST_TOKENS} tokens reported")
     prompt, completion = (min(number, MOST_TOKENS) for number in charged)
     believed = [min(_number(told.get(name)) or 0, MOST_TOKENS) for name, *_ in parts]
     return Counted(Usage(*believed), Usage(prompt, completion), "; ".join(notes))
@@ -109,4 +109,4 @@ def _shown(value: Any) -> str:
     try:
         return repr(value)[:40]
     except ValueError:  # an integer with more digits than Python prints
-        return "an absurd number"
+        return "an implausibly large number"
