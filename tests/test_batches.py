@@ -549,7 +549,10 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
     while not answer.done():
         await asyncio.sleep(0.005)
         words.add(held.why())
-    assert words >= {"1 questions are being gathered into a batch", "batch batch_7, the provider cannot be reached: out of order"}
+    assert words >= {
+        "1 questions are being gathered into a batch",
+        "batch batch_7, the provider cannot be reached: out of order",
+    }
     assert "batch batch_7: 3 of 12 done" in words
     assert answer.result().text == "at last"
     stop.trip(RtError("the run ended"))

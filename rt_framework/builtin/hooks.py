@@ -56,9 +56,21 @@ def rt_register_selectors(register: Register) -> None:
         "lowest", f"{at}.versions:Lowest", help="the version with the lowest score", settings=selectors.BestSettings
     )
     register("newest", f"{at}.versions:Newest", help="the newest version, without a comparison")
-    register("top", f"{at}.dataset:Top", help="the samples with the best scores: a fraction or a count", settings=selectors.TopSettings)
-    register("threshold", f"{at}.dataset:Threshold", help="all samples with a score in a range", settings=selectors.ThresholdSettings)
-    register("random", f"{at}.dataset:Random", help="control: samples drawn at random", settings=selectors.RandomSettings)
+    register(
+        "top",
+        f"{at}.dataset:Top",
+        help="the samples with the best scores: a fraction or a count",
+        settings=selectors.TopSettings,
+    )
+    register(
+        "threshold",
+        f"{at}.dataset:Threshold",
+        help="all samples with a score in a range",
+        settings=selectors.ThresholdSettings,
+    )
+    register(
+        "random", f"{at}.dataset:Random", help="control: samples drawn at random", settings=selectors.RandomSettings
+    )
     register(
         "length-matched",
         f"{at}.dataset:LengthMatched",
@@ -101,11 +113,19 @@ def rt_register_formats(register: Register) -> None:
 def rt_register_stages(register: Register) -> None:
     """Offer the stages of a pipeline."""
     at = f"{_HERE}.stages"
-    register("reflect", f"{at}.rewriting:Reflect", help="ask the teacher for a rewrite", settings=stages.ReflectSettings)
-    register("choose", f"{at}.rewriting:Choose", help="choose one version of each sample", settings=stages.ChooseSettings)
-    register("gate", f"{at}.filtering:Gate", help="drop samples with a score out of range", settings=stages.GateSettings)
+    register(
+        "reflect", f"{at}.rewriting:Reflect", help="ask the teacher for a rewrite", settings=stages.ReflectSettings
+    )
+    register(
+        "choose", f"{at}.rewriting:Choose", help="choose one version of each sample", settings=stages.ChooseSettings
+    )
+    register(
+        "gate", f"{at}.filtering:Gate", help="drop samples with a score out of range", settings=stages.GateSettings
+    )
     register("select", f"{at}.filtering:Select", help="keep a subset of the samples", settings=stages.SelectSettings)
-    register("measure", f"{at}.filtering:Measure", help="compute scores for the report", settings=stages.MeasureSettings)
+    register(
+        "measure", f"{at}.filtering:Measure", help="compute scores for the report", settings=stages.MeasureSettings
+    )
     help_ = "policy for samples whose response was not improved"
     register("unimproved", f"{at}.filtering:Unimproved", help=help_, settings=stages.UnimprovedSettings)
 

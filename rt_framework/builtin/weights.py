@@ -31,7 +31,8 @@ def whole_model(name: str, load: Callable[[], tuple[Any, Any]]) -> tuple[Any, st
         if "ignore_mismatched_sizes" not in str(error):
             raise
         raise ModelError(
-            f"model '{name}': its weights do not have the sizes that its config.json states; use the config.json that belongs to them"
+            f"model '{name}': its weights do not have the sizes that its config.json states; "
+            "use the config.json that belongs to them"
         ) from error
     missing = _named({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if missing:

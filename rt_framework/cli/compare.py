@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 @click.option("--scores-b", type=click.Path(path_type=Path), help="Output of 'rt score' for B, if B is a data file.")
 @click.option("--format", "format_", metavar="NAME", help="Format of the data files; detected by default.")
 @click.option("--shape", metavar="NAME", help="Shape of their columns; detected by default.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Column of the data that holds a field: output=answer.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Column of the data that holds a field: output=answer.",
+)
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the results to this file, as JSON.")
 @click.option("--judge", metavar="NAME:MODEL", help="Also let a teacher judge the answers pairwise. This is paid for.")
 @click.option("-n", "--sample", type=Whole(1), help="Number of pairs to judge, drawn at random; default: all.")
@@ -54,12 +60,12 @@ def command(
     overwrite: bool,
     moved: bool,
 ) -> int:
-    """Put two data sets side by side: scores, lengths, duplicates, refusals, languages. Trains nothing.
+    """Compare two data sets: scores, lengths, duplicates, refusals, languages. Trains no model.
 
-    A and B are data files, or run directories: of these the samples that were kept, with their scores.
+    A and B are data files or run directories. Of a run directory, the samples that it kept are compared, with scores.
 
-    With --judge a teacher marks both answers to each question that A and B share, in both orders. Its options are
-    options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
+    With --judge a teacher marks both answers to each question that A and B share, in both orders. The options of the
+    judge are options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
     """
     from rt_framework.compare import JudgeJob, as_json, check_extra, claim_judged, compare, lent, open_side, write_json
     from rt_framework.config import Data, Limits

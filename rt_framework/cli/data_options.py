@@ -44,7 +44,13 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("data", type=click.Path(path_type=Path)),
         click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default."),
         click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default."),
-        click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Column of the data that holds a field: output=answer."),
+        click.option(
+            "--column",
+            "columns",
+            multiple=True,
+            metavar="FIELD=COLUMN",
+            help="Column of the data that holds a field: output=answer.",
+        ),
         limit_option,
     ):
         gathered = decorate(gathered)

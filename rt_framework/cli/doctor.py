@@ -22,11 +22,19 @@ if TYPE_CHECKING:
 @click.option("--preset", default="chat", show_default=True, help="Preset for DATA: a frozen set of scoring rules.")
 @click.option("--template", help="Template for DATA; default: the preset's own.")
 @click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; overrides the preset.")
-@click.option("-n", "--sample", type=Whole(1), default=64, show_default=True, help="Number of samples of DATA to score.")
+@click.option(
+    "-n", "--sample", type=Whole(1), default=64, show_default=True, help="Number of samples of DATA to score."
+)
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
 @click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default.")
 @click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Column of the data that holds a field: output=answer.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Column of the data that holds a field: output=answer.",
+)
 @click.pass_obj
 def command(
     host: Host,
@@ -41,10 +49,10 @@ def command(
     shape: str | None,
     columns: tuple[str, ...],
 ) -> int:
-    """Say what works here and what is wrong: versions, device, plugins, and CONFIG if one is given.
+    """Check this installation: versions, device and plugins, and CONFIG or DATA if one is given.
 
-    With --student and DATA a few samples of it are scored, to see whether student, template and data fit together
-    before all of it is scored. A file that ends in .yaml or .yml is a CONFIG. Nothing is written.
+    With --student and DATA a few samples of DATA are scored, to check that student, template and data fit together
+    before you score all of it. A file that ends in .yaml or .yml is a CONFIG. Nothing is written.
     """
     from rt_framework.cli.data_options import pairs
     from rt_framework.config import Data, ScoringConfig
@@ -66,17 +74,17 @@ def command(
         looks.append(lambda: check_sample(host, data, who, rules, sample, seed))
     if who is not None and (subject is None or is_config):
         looks.append(lambda: checks.check_student(host, who))
-    return _told([finding for look in looks for finding in look()])
+    return _print([finding for look in looks for finding in look()])
 
 
-def _told(results: list[Finding]) -> int:
+def _print(results: list[Finding]) -> int:
     """Print the findings; return the exit code."""
     from rt_framework.terminal import line, stdout, table
 
     console = stdout()
     console.print(table("Checks", ("", "what", "finding"), [(r.mark, r.what, r.finding) for r in results]))
     wrong, doubtful = sum(not result.good for result in results), sum(result.mark == "CHECK" for result in results)
-    told = [f"{wrong} wrong"] if wrong else ["nothing is wrong"]
-    told += [f"{doubtful} to look into"] if doubtful else []
-    console.print(line(", ".join(told)))
+    verdict = [f"{wrong} checks found an error"] if wrong else ["nothing is wrong"]
+    verdict += [f"{doubtful} findings to look into"] if doubtful else []
+    console.print(line(", ".join(verdict)))
     return 2 if wrong else 0

@@ -33,7 +33,7 @@ def command(
     license_: str | None,
     overwrite: bool,
 ) -> None:
-    """Write what the run in RUN_DIR kept, in any format and shape, or as a trainer or the hub takes it."""
+    """Write the samples that the run in RUN_DIR kept, in any format and shape, or for a trainer or the hub."""
     from rt_framework.text import shown
 
     _check(format_ or shape or dropped, pack, hub_folder, license_)

@@ -14,7 +14,7 @@ from rt_framework.plugin import Host
 @click.group(invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List what is installed, or show one part."""
+    """List, show, check or create plugins."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -22,7 +22,7 @@ def command(ctx: click.Context) -> None:
 @command.command("list")
 @click.pass_obj
 def list_(host: Host) -> None:
-    """List plugin packages, and the names that the built-in plugin offers. Imports no other plugin."""
+    """List the built-in parts and the installed plugin packages. Imports no installed plugin."""
     from rt_framework.terminal import stdout, table
 
     console = stdout()
@@ -38,7 +38,13 @@ def list_(host: Host) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), default="metric", show_default=True, help="Kind of plugin that the package offers.")
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="metric",
+    show_default=True,
+    help="Kind of plugin that the package offers.",
+)
 @click.pass_obj
 def new(host: Host, name: str, kind: str) -> None:
     """Write a complete plugin package, with its tests, into the new folder NAME."""
@@ -53,7 +59,7 @@ def new(host: Host, name: str, kind: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def show(host: Host, name: str) -> None:
-    """Show a plugin, or everything called NAME, with its options."""
+    """Show the plugin NAME, or every part of that name, with its options."""
     from rt_framework.cli.plugins_show import describe
 
     describe(host, name)
@@ -65,7 +71,7 @@ def show(host: Host, name: str) -> None:
 @click.option("--only", type=click.Choice(KINDS), help="Check only parts of this kind.")
 @click.pass_obj
 def check(host: Host, name: str, options: str | None, only: str | None) -> int:
-    """Check a plugin, or everything called NAME, by the contract of its kind. Code 1 if something is wrong."""
+    """Check the plugin NAME, or every part of that name, by the contract of its kind. Exit code 1 if a check fails."""
     from rt_framework.cli.plugins_check import show_checks
     from rt_framework.config import parse_yaml
 

@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"teacher": "teachers", "reflection": "reflections"})
 @data_options
-@click.option("--teacher", required=True, metavar="NAME:MODEL", help="Teacher that rewrites: litellm:PROVIDER/MODEL, hf:MODEL, …")
+@click.option(
+    "--teacher", required=True, metavar="NAME:MODEL", help="Teacher that rewrites: litellm:PROVIDER/MODEL, hf:MODEL, …"
+)
 @click.option("--reflection", default="instruction", show_default=True, help="Reflection: what to rewrite.")
 @click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the rewritten data; answers are kept in OUT.rt.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File for the rewritten data; answers are kept in OUT.rt.",
+)
 @overwrite_option
 @moved_option
 @click.pass_obj
@@ -37,9 +44,10 @@ def command(
     overwrite: bool,
     moved: bool,
 ) -> int:
-    """Ask the teacher for one rewrite of every sample of DATA. Where it fails the original is kept.
+    """Ask the teacher for one rewrite of every sample of DATA. Where a rewrite fails the original is kept.
 
-    The options of what you name are options too: 'rt reflect --teacher litellm:MODEL --help' lists --teacher-api-base.
+    The options of the named plugins are options too: 'rt reflect --teacher litellm:MODEL --help' lists
+    --teacher-api-base and others.
     """
     import asyncio
 

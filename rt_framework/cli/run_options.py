@@ -61,10 +61,14 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
         click.argument("config", type=click.Path(path_type=Path)),
         click.option(
-            "--run-dir", type=click.Path(path_type=Path), help="Directory of ledger and outputs; default: runs/ and CONFIG's name."
+            "--run-dir",
+            type=click.Path(path_type=Path),
+            help="Directory of ledger and outputs; default: runs/ and CONFIG's name.",
         ),
         limit_option,
-        click.option("--shard", metavar="I/N", help="Run only the I-th of N parts of the samples; 'rt merge' joins the parts."),
+        click.option(
+            "--shard", metavar="I/N", help="Run only the I-th of N parts of the samples; 'rt merge' joins the parts."
+        ),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of CONFIG."),
         moved_option,
         reporter_option,

@@ -11,7 +11,7 @@ import click
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 def command(run_dir: Path, out: Path) -> None:
-    """Read what can be read of the damaged ledger in RUN_DIR into the new run directory OUT. RUN_DIR stays as it is.
+    """Copy the readable part of the damaged ledger in RUN_DIR into the new run directory OUT. RUN_DIR is not changed.
 
     A run in OUT then asks and computes only what could not be read.
     """

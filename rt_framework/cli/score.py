@@ -21,10 +21,21 @@ if TYPE_CHECKING:
 @click.option("--preset", default="chat", show_default=True, help="Preset: a frozen set of scoring rules.")
 @click.option("--template", help="Template; default: the preset's own.")
 @click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; overrides the preset.")
-@click.option("--student", required=True, metavar="NAME:MODEL", help="Student that scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf.")
-@click.option("--executor", default="local", show_default=True, help="Executor of the student's work; processes uses every GPU.")
-@click.option("--metric", "metrics", multiple=True, help="Metric to compute; may be given more than once; default: the preset's.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the scores, as JSON lines; losses are kept in OUT.rt.")
+@click.option(
+    "--student", required=True, metavar="NAME:MODEL", help="Student that scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf."
+)
+@click.option(
+    "--executor", default="local", show_default=True, help="Executor of the student's work; processes uses every GPU."
+)
+@click.option(
+    "--metric", "metrics", multiple=True, help="Metric to compute; may be given more than once; default: the preset's."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File for the scores, as JSON lines; losses are kept in OUT.rt.",
+)
 @overwrite_option
 @click.pass_obj
 def command(
@@ -40,9 +51,10 @@ def command(
     out: Path,
     overwrite: bool,
 ) -> None:
-    """Score every sample of DATA, one line each, in input order.
+    """Score every sample of DATA, and write one line for each, in input order.
 
-    The options of what you name are options too: 'rt score --student hf:MODEL --help' lists --student-dtype and others.
+    The options of the named plugins are options too: 'rt score --student hf:MODEL --help' lists --student-dtype and
+    others.
     """
     import asyncio
 

@@ -16,9 +16,11 @@ _OLD = 10.0
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Show the live screen of the run that is active there, until it ends or Ctrl-C.")
+@click.option(
+    "--watch", is_flag=True, help="Show the live screen of the run that is active there, until it ends or Ctrl-C."
+)
 def command(run_dir: Path, watch: bool) -> None:
-    """Show what the run in RUN_DIR did so far: outcomes, cost, failures, scores. May be called while it runs."""
+    """Show outcomes, cost, failures and scores of the run in RUN_DIR so far. May be called during the run."""
     from rt_framework.rundir import look
 
     with look(run_dir):  # a path that is no run directory raises before anything is shown

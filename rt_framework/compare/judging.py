@@ -148,7 +148,9 @@ class JudgeJob:
             PluginError: the teacher is unknown or broken.
         """
         if any(run_dir.resolve() == side.path.resolve() for side in sides):
-            raise ConfigError(f"{run_dir} is one of the compared data sets: choose another --run-dir for the judge's answers")
+            raise ConfigError(
+                f"{run_dir} is one of the compared data sets: choose another --run-dir for the judge's answers"
+            )
         check_priced(Builder(host).spec("teachers", teacher), str(teacher), limits.budget_usd)
         a, b = sides
         asked = {"a": str(a.path), "b": str(b.path), "judge": teacher, "sample": count, "seed": seed, "limits": limits}

@@ -107,7 +107,9 @@ async def run(
         out = run_dir if mode.pilot is None else pilot_dir(run_dir)
         summary = summarise(session.ledger, session.meter.progress())
         if summary.total != total:
-            raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a bug in rt-framework")
+            raise RtError(
+                f"{total} samples were read but {summary.total} are accounted for; this is a bug in rt-framework"
+            )
         summary = evolve(summary, files=write_outputs(job.outlet, job.source, out, session.ledger))
         write_manifest(out, host, session.ledger, config, summary)
         return summary

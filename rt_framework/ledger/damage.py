@@ -114,7 +114,9 @@ def _check_content(path: Path, seal: Seal | None, db: sqlite3.Connection) -> Non
     # The seal is written after each commit, so a ledger may hold more commits than its seal states, but never fewer.
     if commits < seal.commits:
         lost = seal.commits - commits
-        raise damaged(path, f"{lost} commits are missing: its log, {path.name}-wal, was cut or deleted, or this is an older copy")
+        raise damaged(
+            path, f"{lost} commits are missing: its log, {path.name}-wal, was cut or deleted, or this is an older copy"
+        )
 
 
 def look_through(db: sqlite3.Connection) -> str | None:
@@ -160,7 +162,7 @@ def damaged(path: Path, what: str) -> DiskError:
     """Return the error for a ledger that cannot be trusted; *what* says why, and the message names the way out."""
     run, aside = quote(str(path.parent)), quote(f"{path.parent}.damaged")
     return DiskError(
-        f"{path}: damaged: {what}. Nothing was changed, and what was paid for is in there, so keep it: "
-        f"mv {run} {aside} && rt salvage {aside} {run} reads what can be read of it into a new directory, and the same "
-        "command asks only for what is lost"
+        f"{path}: damaged: {what}. Nothing was changed. It holds answers that were paid for, so keep it: "
+        f"mv {run} {aside} && rt salvage {aside} {run} copies its readable part into a new directory, and the same "
+        "command then asks only for what is lost"
     )

@@ -158,7 +158,9 @@ def _usable(path: Path) -> Iterator[None]:
     try:
         yield
     except Timeout:
-        raise LockedError(f"{path}: in use by {_owner(path)}; wait until it ends, or choose another --run-dir") from None
+        raise LockedError(
+            f"{path}: in use by {_owner(path)}; wait until it ends, or choose another --run-dir"
+        ) from None
     except OSError as error:
         raise DiskError(f"{path}: cannot be used as a run directory: {error.strerror or error}") from error
 

@@ -136,7 +136,7 @@ def _requests(batch: OpenBatch) -> dict[str, Request]:
 
 def _lost(error: TeacherError) -> FatalTeacherError:
     return FatalTeacherError(
-        f"teacher: {error.message}. The same command looks again. If the batch is lost it may have been billed: "
+        f"teacher: {error.message}. The same command looks for it again. A lost batch may have been billed: "
         "'rt retry --kind batch_lost' gives it up and asks its questions again, and so does 'rt run' with batch: false "
         "in the teacher's settings"
     )

@@ -92,9 +92,7 @@ def show_summary(console: Console, summary: Summary) -> None:
         )
     )
     if summary.errors:
-        console.print(
-            line(f"{summary.errors} samples met errors; run again to ask again for the missing answers")
-        )
+        console.print(line(f"{summary.errors} samples met errors; run again to ask again for the missing answers"))
     for file in summary.files:
         console.print(line(file))
 

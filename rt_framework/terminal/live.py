@@ -208,7 +208,11 @@ class ConsoleReporter:
     @hookimpl
     def rt_batch_changed(self, event: BatchChanged) -> None:
         """Print what happened to a batch of questions."""
-        then = "" if event.state == "collected" else "; after Ctrl-C it stays with the provider, and the same command collects it later"
+        then = (
+            ""
+            if event.state == "collected"
+            else "; after Ctrl-C it stays with the provider, and the same command collects it later"
+        )
         self._console.print(line(f"batch {event.name}: {event.questions} questions {event.state}{then}"))
 
     @hookimpl

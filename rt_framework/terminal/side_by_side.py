@@ -114,8 +114,8 @@ def _share(count: int, total: int) -> str:
 
 def _how() -> Iterator[str]:
     yield (
-        f"near-duplicates: an estimated Jaccard similarity of {neighbours.THRESHOLD:g} or more of all that stands in "
-        f"two samples, taken {neighbours.WORDS} words at a time (MinHash of datasketch "
+        f"near-duplicates: an estimated Jaccard similarity of {neighbours.THRESHOLD:g} or more between the texts "
+        f"of two samples, in shingles of {neighbours.WORDS} words (MinHash of datasketch "
         f"{metadata.version('datasketch')}, {neighbours.PERMUTATIONS} permutations); refusals: English words only"
     )
     yield (
@@ -198,15 +198,15 @@ def _judged(found: Judgements) -> Iterator[str]:
     if score is not None:
         yield (
             f"win score of A: {score.value:.4f}, 95 % from {score.low:.4f} to {score.high:.4f} (Tango's score "
-            f"interval; 0 … 2, above 1 A is better); of B: {2 - score.value:.4f}"
+            f"interval; from 0 to 2, above 1 means that A is better); of B: {2 - score.value:.4f}"
         )
         share = _share(verdicts.conflicts, verdicts.count)
         yield f"order: in {verdicts.conflicts} pairs ({share}) the two orders named different winners; these are ties"
     if verdicts.unequal:
         share = _share(verdicts.longer, verdicts.unequal)
         yield (
-            f"length: the longer answer won {verdicts.longer} of {verdicts.unequal} decisions ({share}). A judge that "
-            "likes length cannot be told from better answers that are longer"
+            f"length: the longer answer won {verdicts.longer} of {verdicts.unequal} decisions ({share}). These "
+            "numbers cannot tell a judge that prefers length from longer answers that are better"
         )
     if found.excluded:
         kinds = ", ".join(f"{kind} {count}" for kind, count in found.excluded.items())

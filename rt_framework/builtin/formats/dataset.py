@@ -139,7 +139,9 @@ def _files(path: Path) -> list[Path]:
     names = [file["filename"] for file in state["_data_files"]]
     missing = next((name for name in names if Path(name).name != name or not (path / name).is_file()), None)
     if missing is not None or not names:
-        raise ValueError(f"{_STATE} names " + (f"{missing}, which is not in the directory" if names else "no data file"))
+        raise ValueError(
+            f"{_STATE} names " + (f"{missing}, which is not in the directory" if names else "no data file")
+        )
     return [path / name for name in names]
 
 

@@ -42,7 +42,9 @@ class Grammars:
         """
         matcher = LLMatcher(self._tokens, _grammar(json.dumps(_closed(schema))), log_level=0)
         if matcher.is_error():
-            raise TeacherError("bad_request", f"the JSON schema of the answer cannot be enforced: {matcher.get_error()}")
+            raise TeacherError(
+                "bad_request", f"the JSON schema of the answer cannot be enforced: {matcher.get_error()}"
+            )
         return matcher
 
 

@@ -214,7 +214,10 @@ class LiteLLMTeacher:
         with _channels().memory(200, _channels().ANYTHING) as (channel, letter):
             await self._asked(request, self._nowhere(request), channel, batched=True)
         if letter.sent is None:
-            raise TeacherError("bad_request", "litellm does not use chat completions for this model; remove 'batch' from the teacher's settings")
+            raise TeacherError(
+                "bad_request",
+                "litellm does not use chat completions for this model; remove 'batch' from the teacher's settings",
+            )
         return json.loads(letter.sent)
 
     @cached_property

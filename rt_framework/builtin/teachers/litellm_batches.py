@@ -100,7 +100,8 @@ class OpenAIBatches:
                 return None
             after = _named(batches[-1])
         raise TeacherError(
-            "batch_lost", f"the batch of this run is not among the first {_MOST_PAGES * _PAGE} batches that the provider lists"
+            "batch_lost",
+            f"the batch of this run is not among the first {_MOST_PAGES * _PAGE} batches that the provider lists",
         )
 
     async def collect(self, batch: str, keys: Iterable[str]) -> Pending | Ends:
@@ -180,7 +181,9 @@ def _check(exchange: Exchange, gone: str | None) -> None:
         TeacherError: the answer has another status, or none.
     """
     if gone is not None and exchange.status in _GONE:
-        raise TeacherError("batch_lost", f"{gone} was not found; check that key and address are those of the submission")
+        raise TeacherError(
+            "batch_lost", f"{gone} was not found; check that key and address are those of the submission"
+        )
     if exchange.status is None or not 200 <= exchange.status < 300:
         raise answer_error(exchange)
 
