@@ -319,7 +319,7 @@ def test_the_budget_holds_batches_back(tmp_path, rt_run):
     """What a batch could cost is taken before it goes: small batches one after the other, and never too much."""
     with FaultServer(http_answer) as server:
         code, out = rt_run(job(tmp_path, server, limits={"budget_usd": 0.008}))
-        assert (code, "limits.budget_usd to go on" in out) == (0, False) or code == 6, out
+        assert (code, "to continue, run again with a larger limits.budget_usd" in out) == (0, False) or code == 6, out
         assert 1 <= max(server.desk.sizes) < COUNT
         assert 0 < spent(tmp_path / "run") <= 8_000_000
         assert rt_run(job(tmp_path, server))[0] == 0
@@ -414,7 +414,7 @@ def test_a_batch_of_another_account_is_not_asked_anew(tmp_path, rt_run):
     with FaultServer(http_answer) as server:
         code, out = rt_run(job(tmp_path, server), "run", "--moved")
         assert code == 3, out
-        assert "(is this the key and the address of the submission?)" in out
+        assert "check that key and address are those of the submission" in out
         assert "'rt retry --kind batch_lost' gives it up" in out
         assert rt_run(job(tmp_path, server))[0] == 3
         assert server.received == []

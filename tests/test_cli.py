@@ -86,7 +86,7 @@ def test_doctor_says_what_is_wrong_and_goes_on(cli, tmp_path):
     assert "WRONG rt.yaml unknown metric 'idf'. Did you mean 'ifd'?" in done.words
     assert re.search(r"ok fake loss \d\.\d{4} over 1 tokens", done.words)
     assert "ok forward path the student's own; 8192 tokens a batch" in done.words
-    assert done.words.endswith("1 wrong")
+    assert done.words.endswith("1 marked WRONG")
     missing = cli("doctor", "none.yaml", "--student", "hf:./none")
     assert "WRONG none.yaml none.yaml: no such file; 'rt init' writes" in missing.words
     assert "WRONG hf ./none model './none' does not exist: no such file or directory" in missing.words
@@ -171,7 +171,7 @@ def test_reporters_are_chosen_by_name_and_a_broken_one_is_left_out(cli, log):
 def test_a_broken_reporter_is_named_on_standard_error(cli, tmp_path):
     """One line, in a process where nobody has set up logging."""
     done = rt("-p", PLUGIN, "run", "rt.yaml", "--reporter", "clumsy", cwd=tmp_path)
-    assert (done.code, done.err) == (0, "reporter Clumsy left out: RuntimeError: clumsy\n")
+    assert (done.code, done.err) == (0, "reporter Clumsy failed and is left out: RuntimeError: clumsy\n")
 
 
 def test_a_reporter_takes_options_as_other_parts_do(cli, log):

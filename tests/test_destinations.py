@@ -304,7 +304,7 @@ def test_calls_under_way_of_another_job_stay_so(stage, tmp_path, cli):
         db.execute("INSERT INTO attempts (call, state, reserved) SELECT call, 'intent', 1000 FROM attempts LIMIT 1")
     db.close()
     before = _dump(book)
-    assert "was begun with something else" in cli("run", "rt.yaml", "--run-dir", "killed").error()
+    assert "was started with other settings" in cli("run", "rt.yaml", "--run-dir", "killed").error()
     assert _dump(book) == before
     ok(cli, "run", "rt.yaml", "--shard", "1/2", "--run-dir", "killed")
     assert _dump(book) != before
@@ -473,7 +473,7 @@ def test_events_go_to_a_new_file_or_after_other_events(cli):
     """A FIFO may take them too; a file that holds something else is refused before the run."""
     Path("notes.txt").write_text("mine\n")
     run = ("run", "rt.yaml", "--run-dir", "run", "--reporter")
-    assert "notes.txt: holds something else than events" in cli(*run, "jsonl:notes.txt").error()
+    assert "notes.txt: holds other content than events" in cli(*run, "jsonl:notes.txt").error()
     assert not Path("run").exists()
     os.mkfifo("pipe")
     reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)

@@ -84,7 +84,7 @@ def _print(results: list[Finding]) -> int:
     console = stdout()
     console.print(table("Checks", ("", "what", "finding"), [(r.mark, r.what, r.finding) for r in results]))
     wrong, doubtful = sum(not result.good for result in results), sum(result.mark == "CHECK" for result in results)
-    verdict = [f"{wrong} checks found an error"] if wrong else ["nothing is wrong"]
-    verdict += [f"{doubtful} findings to look into"] if doubtful else []
+    verdict = [f"{wrong} marked WRONG"] if wrong else ["nothing is wrong"]
+    verdict += [f"{doubtful} marked CHECK"] if doubtful else []
     console.print(line(", ".join(verdict)))
     return 2 if wrong else 0

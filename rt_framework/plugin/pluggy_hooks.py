@@ -49,7 +49,7 @@ def check_hooks(
         taken = inspect.signature(getattr(plugin, name)).parameters
         if needed and needed not in taken:
             raise PluginError(
-                f"hook '{name}' must have the argument '{needed}', but has {', '.join(taken) or 'nothing'}"
+                f"hook '{name}' must take the argument '{needed}', but takes {', '.join(taken) or 'nothing'}"
             )
 
 

@@ -41,7 +41,7 @@ class Reporters:
                 self._manager.subset_hook_caller(hook, others)(event=event)
             except Exception as error:
                 self._manager.unregister(reporter)
-                self.failed.append(_warn(reporter, "failed and is left out for the rest of the run", error))
+                self.failed.append(_warn(reporter, "failed and is left out", error))
 
 
 def close_reporters(objects: Iterable[object]) -> None:

@@ -269,7 +269,7 @@ def test_a_damaged_ledger_stops_the_run_before_anything_is_touched_or_asked(tmp_
     damage(run_dir, random.Random(words), bases)
     before, teacher = _files(run_dir), ScriptedTeacher(_other_answers)
     for _ in range(2):  # the first time leaves nothing that makes the second one go on
-        with pytest.raises(DiskError, match=r"damaged: .*paid for is in there.*rt salvage") as told:
+        with pytest.raises(DiskError, match=r"damaged: .*were paid for.*rt salvage") as told:
             go(bases.config, run_dir, teacher)
         assert "\n" not in str(told.value)
         assert (_files(run_dir), teacher.requests) == (before, [])
@@ -372,7 +372,7 @@ def test_nothing_is_salvaged_into_a_run_or_out_of_nothing(tmp_path, bases, rt):
     assert "no ledger here" in the_error(rt("salvage", tmp_path / "none", tmp_path / "new"))
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
     (run_dir / LEDGER).write_bytes(b"no ledger" * 999)
-    assert "nothing can be read of it" in the_error(rt("salvage", run_dir, tmp_path / "new"), 5)
+    assert "nothing in it can be read" in the_error(rt("salvage", run_dir, tmp_path / "new"), 5)
     assert not (tmp_path / "new" / LEDGER).exists()
 
 
