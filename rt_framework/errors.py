@@ -120,7 +120,7 @@ class BudgetReached(RtError):
 
 
 class Interrupted(RtError):
-    """A stop of the run by the user; the run goes on when it is started again."""
+    """A stop of the run by the user; the same command resumes the run."""
 
     exit_code = 130
 

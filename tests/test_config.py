@@ -214,7 +214,7 @@ def test_a_number_that_could_never_work(refusal, key, value, least):
     [
         ("data: {path: a}\ndata: {path: b}\n", "not valid YAML: key 'data' occurs twice at line 2, column 1"),
         ("data: {path: a, path: b}\n", "not valid YAML: key 'path' occurs twice at line 1, column 17"),
-        ("data: &x {path: a}\noutput: *x\n", "not valid YAML: aliases are not allowed at line 2, column 9"),
+        ("data: &x {path: a}\noutput: *x\n", "not valid YAML: YAML aliases are not allowed at line 2, column 9"),
         ("data: [\n", "not valid YAML: expected the node content, but found '<stream end>' at line 2"),
         ("data: !!python/object/apply:os.getcwd []\n", "not valid YAML: could not determine a constructor for the tag"),
         ("? [a]\n: b\n", "not valid YAML: a key must be a plain value at line 1, column 3"),
@@ -354,7 +354,7 @@ def test_a_mapping_is_the_first_option_where_there_is_no_other(make):
         (
             "teachers",
             {"litellm": {"model": "m", "api_key": "sk-1"}},
-            "teacher 'litellm'.api_key: keys come only from the environment",
+            "teacher 'litellm'.api_key: API keys come only from the environment",
         ),
         ("teachers", {"litellm": {"model": "m", "api_base": "http://a.org"}}, "must start with https://"),
         ("teachers", {"litellm": {"model": "m", "extra": {"a": [1]}}}, "teacher 'litellm'.extra.a: expected text or"),

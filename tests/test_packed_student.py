@@ -71,7 +71,7 @@ def test_what_cannot_be_packed_is_padded_and_says_why(kind):
     """A model whose attention is not looked up, or that has none, is found out by its own losses."""
     _, way = model_of(kind)
     assert not way.packs
-    assert way.path.startswith("padded batches: as a packed row it ")
+    assert way.path.startswith("padded batches: with packed rows the model ")
     spans = sequences()
     assert means(way, spans) == pytest.approx([alone(kind, span) for span in spans], abs=1e-5)
 

@@ -323,7 +323,7 @@ def test_a_pilot_says_what_it_found_and_how_to_go_on(cli, tmp_path):
     assert (done.code, done.err) == (0, "")
     assert "pilot: 10 rows drawn at random, seed 4" in done.out
     assert "Forecast for all 40 rows, from 10 of them estimate 95 % from to" in done.words
-    for name in ("samples with a rewrite kept", "samples kept at all 100.0 %", "cost unknown", "time "):
+    for name in ("samples kept with a rewrite", "samples kept in total 100.0 %", "cost unknown", "time "):
         assert name in done.words
     assert "without loading the student" in done.out
     assert (

@@ -38,7 +38,11 @@ def rt_register_metrics(register: Register) -> None:
     at = f"{_HERE}.metrics"
     register("ifd", f"{at}.ratios:IFD", help="ppl(y|x) / ppl(y); higher means more to learn")
     register("ifd-loss", f"{at}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it")
-    register("r-ifd", f"{at}.ratios:RIFD", help="ppl(x|g(y)) / ppl(x); lower means more feasible")
+    register(
+        "r-ifd",
+        f"{at}.ratios:RIFD",
+        help="ppl(x|g(y)) / ppl(x); lower means that the response fits its instruction better",
+    )
     register("r-ifd-loss", f"{at}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
     register("ppl", f"{at}.plain:Perplexity", help="exp L(y|x)")
     register("loss", f"{at}.plain:MeanLoss", help="L(y|x) in nats a token")

@@ -41,7 +41,7 @@ def whole_model(name: str, load: Callable[[], tuple[Any, Any]]) -> tuple[Any, st
             "every score; take a complete checkpoint, and the config.json that belongs to it"
         )
     unused = _named(report["unexpected_keys"])
-    note = f"in the files, not in the model: {unused}" if unused else ""
+    note = f"weights in the files that the model does not use: {unused}" if unused else ""
     if note:
         _log.warning(shown(f"model '{name}': {note}"))
     return model, note

@@ -59,7 +59,7 @@ class Destination:
     kind: Literal["file", "folder", "run", "appended"] = "file"
     """``run`` is a run directory; ``appended`` is a file that grows, or a FIFO."""
     record: Path | None = None
-    """Run directory that records what was written to the destination; ``None`` where nothing records it."""
+    """Run directory that records the output written to the destination; ``None`` if none does."""
     overwrite: bool | None = None
     """True if a file that rt did not write may be replaced; ``None`` where the command has no such option."""
 
@@ -79,7 +79,7 @@ class Destination:
 
     @property
     def is_recorded(self) -> bool:
-        """Return whether a command of the same run directory wrote what is at the destination."""
+        """Return whether the run directory records that it wrote this destination."""
         return self.record is not None and self.name in recorded(self.record)
 
 
@@ -134,7 +134,7 @@ def claim(destinations: Iterable[Destination], data: Iterable[Path] = (), inputs
 
 
 def check(destination: Destination) -> None:
-    """Check that what is at a destination now may be replaced, or appended to.
+    """Check that the existing file or folder at a destination may be replaced, or appended to.
 
     Raises:
         ConfigError: it must not be replaced, or appended to.

@@ -70,7 +70,7 @@ class RunMode:
 async def run(
     host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = (), mode: RunMode = RunMode()
 ) -> Summary:
-    """Run the job of a run directory, or go on with it.
+    """Run the job of a run directory, or resume it.
 
     Args:
         host: finds the plugins.
@@ -83,7 +83,7 @@ async def run(
         the summary of the run; everything is on disk by then.
 
     Raises:
-        RtError: the error has an exit code; committed results stay, and the next run goes on from there.
+        RtError: the error has an exit code; committed results stay, and the next run resumes there.
     """
     if (mode.retry or not mode.ask) and not (run_dir / LEDGER).is_file():
         check_run(run_dir)  # reports a ledger that was there and is lost

@@ -31,7 +31,7 @@ _PLACEHOLDER = re.compile(r"<[a-z]+(?: [a-z]+)+>|<(?:critique|instruction|respon
 
 @frozen
 class Wording:
-    """The words of a form. They are sent, so a change of one of them asks every question anew."""
+    """The words of a form. They are sent to the teacher, so after a change of one every question is asked again."""
 
     json: str = "Answer with one JSON object and nothing else. Its keys, in this order:"
     """Line above the keys of a JSON answer."""

@@ -79,7 +79,7 @@ class _FromLedger:
         self._teaching = TeacherClient(self, known.teacher.structured, answers)
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:  # noqa: ARG002 - as in ``Calls``
-        """Return the answer in the ledger; give up if there is none and the call is not held back."""
+        """Return the answer in the ledger; give up if there is none and the call is not on hold."""
         key = self._known.key(request)
         reply = self._known.reply(key)
         if reply is None and key not in self._known.held:

@@ -1,4 +1,4 @@
-"""Checks of what stages give back, and the stamp of their identity on what they decided."""
+"""Checks of the results of stages, and the stamp of a stage's identity on its decisions."""
 
 from __future__ import annotations
 

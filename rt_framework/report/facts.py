@@ -142,7 +142,7 @@ def _money(manifest: Mapping[str, Any], spent: str, runs: Sequence[Mapping[str, 
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return what all runs of the directory did; empty where that is not noted, as in one merged from shards."""
+    """Return a sentence on all runs of the directory; empty if they are not recorded, as after a merge of shards."""
     if not runs:
         return ""
     took = timedelta(seconds=round(sum(run["seconds"] for run in runs)))

@@ -147,7 +147,7 @@ def charged(error: TeacherError, price: int) -> int:
 
 
 def believable(reply: Reply, price: int) -> int:
-    """Return the cost of an answer, in nano-dollars, as far as it predicts the cost of later ones.
+    """Return the cost of an answer in nano-dollars, limited to an amount that later answers may plausibly cost.
 
     The cost of a reply with a note is capped at *price*, so that an absurd figure of the provider cannot raise the
     reservations of all later attempts.

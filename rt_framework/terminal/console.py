@@ -62,7 +62,7 @@ def dollars(nano: int) -> str:
 
 
 def money(nano: int, priced: bool) -> str:
-    """Return what was paid, in words that do not present an unknown price as zero.
+    """Return an amount in words that do not present an unknown price as zero.
 
     Args:
         nano: nano-dollars of the calls that had a price.

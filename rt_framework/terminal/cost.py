@@ -94,8 +94,8 @@ def show_forecast(forecast: Forecast, again: str) -> None:
     """
     console = stdout()
     rows = [
-        ("samples with a rewrite kept", *_shown(forecast.rewritten, _percent)),
-        ("samples kept at all", *_shown(forecast.kept, _percent)),
+        ("samples kept with a rewrite", *_shown(forecast.rewritten, _percent)),
+        ("samples kept in total", *_shown(forecast.kept, _percent)),
         ("cost", *_shown(forecast.cost, lambda nano: dollars(round(nano)))),
         ("time", *_shown(forecast.seconds, _duration)),
     ]

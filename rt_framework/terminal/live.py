@@ -31,7 +31,7 @@ _EVERY = 5.0
 """Seconds between two plain progress lines."""
 
 _STILL = 10.0
-"""Seconds without progress after which the screen says what is being waited for."""
+"""Seconds without progress after which the screen shows the reason for the wait."""
 
 
 def screen(progress: Progress, notes: Sequence[str] = ()) -> RenderableType:
@@ -202,7 +202,7 @@ class ConsoleReporter:
 
     @hookimpl
     def rt_stalled(self, event: Stalled) -> None:
-        """Print what is being waited for."""
+        """Print the reason for the wait."""
         self._console.print(line(f"no progress for {event.seconds:.0f} s: {event.why}"))
 
     @hookimpl

@@ -1,4 +1,4 @@
-"""Output of ``rt compare``: tables, and notes on what they do not say."""
+"""Output of ``rt compare``: tables, and notes on their limits."""
 
 from __future__ import annotations
 

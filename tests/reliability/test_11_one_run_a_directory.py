@@ -53,11 +53,11 @@ def test_one_of_many_wins_and_is_named_and_its_death_frees(folder, size):
             time.sleep(0.02)
         (winner,) = [one for one in running if one.poll() is None]
         losers = [one for one in running if one is not winner]
-        line = f"Error: run: in use by process {winner.pid} on {platform.node()}; wait until it ends, or choose another "
+        line = f"Error: run: in use by process {winner.pid} on {platform.node()}; wait until it ends, or choose "
         for loser in losers:
             out, err = loser.communicate(timeout=30)
             assert (loser.returncode, out) == (4, "")
-            assert re.fullmatch(re.escape(line) + "dir\n", err), err
+            assert re.fullmatch(re.escape(line) + "another --run-dir\n", err), err
         assert winner.poll() is None
     finally:
         for one in running:

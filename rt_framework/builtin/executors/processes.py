@@ -66,7 +66,7 @@ class ProcessesExecutor:
         except BrokenProcessPool:
             raise RtError(
                 "a worker process ended unexpectedly, most often because the machine ran out of memory; "
-                "all losses so far are kept: run again, with fewer workers or a smaller scoring.batch_tokens"
+                "the losses computed so far are kept: run again with fewer workers or a smaller scoring.batch_tokens"
             ) from None
 
     def close(self) -> None:

@@ -239,7 +239,7 @@ def _lacking(kind: Any) -> Iterator[Any]:
 
 
 _BY_NAME = ("string_view", "binary_view", "extension<arrow.json", "extension<datasets.")
-"""Beginnings of the names of types that not every supported release of pyarrow can tell in another way."""
+"""Prefixes of the names of types that some supported releases of pyarrow can only identify by name."""
 
 
 def _loadable(schema: Any) -> Any:

@@ -52,7 +52,7 @@ def has_suffix(path: Path, suffixes: Sequence[str]) -> bool:
 
 
 class Unfit(ValueError):
-    """JSON that Python would read as something other than what is written there."""
+    """JSON that Python would read as another value than the one written."""
 
 
 @frozen
@@ -63,7 +63,7 @@ class _Fault:
 
 
 def from_json(text: str) -> Any:
-    """Parse JSON strictly, so that the result holds exactly what is written there.
+    """Parse JSON strictly, so that the result holds exactly the values that are written.
 
     Raises:
         Unfit: a number is too large for Python, is NaN or an infinity, or a key occurs twice; names the place.

@@ -71,7 +71,7 @@ class Probe:
         # In this form of the comparison a gap that is NaN counts as an obstacle.
         if all(gap <= self._tolerance for gap in gaps):
             return None
-        return f"differs from the model by {max(gaps):.2g} nats a token"
+        return f"gives losses that differ by {max(gaps):.2g} nats a token"
 
 
 def _sequences(vocabulary: int) -> list[EncodedSpan]:
@@ -96,7 +96,9 @@ def _head(model: Any, probe: Probe) -> tuple[TargetHead | None, str]:
         return None, f"full logits: the head is not linear but {type(layer).__name__}"
     head = TargetHead(layer, model.config.get_text_config())
     obstacle = probe.obstacle(TargetLosses(model, head, None))
-    return (head, "head on targets") if obstacle is None else (None, f"full logits: without its head it {obstacle}")
+    return (
+        (head, "head on targets") if obstacle is None else (None, f"full logits: without its head the model {obstacle}")
+    )
 
 
 def _rows(model: Any, asked: str | None, head: TargetHead | None, probe: Probe) -> tuple[Attention | None, str]:
@@ -106,11 +108,11 @@ def _rows(model: Any, asked: str | None, head: TargetHead | None, probe: Probe) 
     obstacle = _row_obstacle(model, VarlenAttention, head, probe) if half else "is not in half precision on CUDA"
     if obstacle is None:
         return VarlenAttention, "packed rows, flash attention"
-    why = f"; flash attention: it {obstacle}" if half else ""
+    why = f"; no flash attention: the model {obstacle}" if half else ""
     obstacle = _row_obstacle(model, RunAttention, head, probe)
     if obstacle is None:
         return RunAttention, f"packed rows, attention by run{why}"
-    return None, f"padded batches: as a packed row it {obstacle}"
+    return None, f"padded batches: with packed rows the model {obstacle}"
 
 
 def _row_obstacle(model: Any, kind: Attention, head: TargetHead | None, probe: Probe) -> str | None:

@@ -55,7 +55,7 @@ def _grammar(schema: str) -> str:
 
 
 def _closed(schema: Any) -> Any:
-    """Return the schema with further properties forbidden, at any depth, except where it rules on them itself."""
+    """Return the schema with further properties forbidden at any depth, unless it states whether they may occur."""
     if isinstance(schema, Mapping):
         closed = {key: _closed(value) for key, value in schema.items()}
         return {"additionalProperties": False, **closed} if "properties" in closed else closed

@@ -292,7 +292,7 @@ def _text(choice: Any) -> tuple[str, str]:
     finish = choice.finish_reason if isinstance(choice.finish_reason, str) and choice.finish_reason else "stop"
     if message.content:
         if not isinstance(message.content, str):
-            raise TypeError(f"its text is of the type {type(message.content).__name__}")
+            raise TypeError(f"the text of the answer has the type {type(message.content).__name__}")
         return message.content, finish
     refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
     return (refusal, "content_filter") if isinstance(refusal, str) and refusal else ("", finish)

@@ -158,9 +158,9 @@ class OpenAIBatches:
         try:
             told = json.loads(exchange.body)
         except (ValueError, RecursionError) as error:
-            raise answer_error(exchange, ValueError(f"no JSON: {error}")) from None
+            raise answer_error(exchange, ValueError(f"the response is not JSON: {error}")) from None
         if not isinstance(told, Mapping):
-            raise answer_error(exchange, ValueError("no JSON object"))
+            raise answer_error(exchange, ValueError("the response is not a JSON object"))
         return told
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Request:
@@ -250,7 +250,7 @@ def _end(text: bytes) -> tuple[str, Line | TeacherError] | None:
         named = _CUSTOM_ID.search(text)
         if named is None:
             return None
-        why = f"its line in the file of answers cannot be read: {type(problem).__name__}"
+        why = f"the line of this question in the file of answers cannot be read: {type(problem).__name__}"
         return named[1].decode(), TeacherError("paid_unreadable", why, raw=text)
     if not isinstance(key, str):
         return None
@@ -262,4 +262,8 @@ def _end(text: bytes) -> tuple[str, Line | TeacherError] | None:
         return key, Line(status, json.dumps(response.get("body")).encode())
     if isinstance(error, Mapping):
         return key, line_error(error.get("code"), error.get("message"), "overloaded")
-    return key, TeacherError("paid_unreadable", "its line has neither an answer nor an error", raw=text)
+    return key, TeacherError(
+        "paid_unreadable",
+        "the line of this question in the file of answers has neither an answer nor an error",
+        raw=text,
+    )

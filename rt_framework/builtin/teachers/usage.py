@@ -28,7 +28,7 @@ class Counted:
     told: Usage
     """Counts as the provider states them, for the record; 0 where it states none."""
     charged: Usage
-    """Counts as they are paid for, never lower than what is plausible."""
+    """Counts from which the cost is computed, never below a plausible minimum."""
     note: str
     """Statements of the provider that were not believed, in words; empty where all were believed."""
 
