@@ -46,7 +46,7 @@ def rt_register_metrics(register: Register) -> None:
     register("r-ifd-loss", f"{at}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
     register("ppl", f"{at}.plain:Perplexity", help="exp L(y|x)")
     register("loss", f"{at}.plain:MeanLoss", help="L(y|x) in nats a token")
-    register("length", f"{at}.plain:Length", help="response tokens, no forward pass")
+    register("length", f"{at}.plain:Length", help="number of response tokens; needs no forward pass")
 
 
 @hookimpl

@@ -39,7 +39,7 @@ class Wording:
         "Answer in the form below and write nothing before or after it. Copy the lines in double brackets exactly, "
         "each once; put your own text in place of each line in angle brackets."
     )
-    """Line above the markers of an answer."""
+    """Instruction to the teacher that precedes the list of markers."""
     repair: str = "This is attempt {attempt}: an earlier answer could not be used. Keep strictly to the form."
     """Paragraph that every request after the first has at its end."""
 

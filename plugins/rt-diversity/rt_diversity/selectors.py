@@ -110,7 +110,7 @@ def _facility(picked: Picked, order: Ranked, at: int) -> Verdict:
     told = (
         "chosen by id, because no candidate adds similarity"
         if gain is None
-        else f"adds {gain:.3f} to the similarity covered"
+        else f"raises the total similarity to the selection by {gain:.3f}"
     )
     return Verdict(True, f"selection {turn} of {total} among {len(picked.places)}, {told}; {rank}")
 

@@ -13,8 +13,8 @@ RT_PLUGIN_API = (2, 0)
 def rt_register_metrics(register: Register) -> None:
     """Scores by sums of losses, by single tokens, by next-token probabilities, and fitted to the data set."""
     at = "rt_metrics"
-    register("s-ifd-50", f"{at}.selective:s_ifd_50", help="IFD of the informative half of all tokens")
-    register("s-ifd-75", f"{at}.selective:s_ifd_75", help="IFD of the informative three quarters of all tokens")
+    register("s-ifd-50", f"{at}.selective:s_ifd_50", help="IFD over the more informative half of all tokens")
+    register("s-ifd-75", f"{at}.selective:s_ifd_75", help="IFD over the more informative three quarters of all tokens")
     register(
         "grape", f"{at}.fitting:Grape", help="mean log-probability of the response; higher fits the student better"
     )

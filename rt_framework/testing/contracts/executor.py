@@ -56,11 +56,9 @@ class ExecutorContract(PluginContract):
         with self._started() as executor:
             found = asyncio.run(_all(executor, _too_large, _no_model, _own_fault))
             told = [(type(error), str(error)) for error in found]
-            assert told[0] == (OutOfMemory, "2 sequences"), f"OutOfMemory('2 sequences') came through as {told[0]}"
-            assert told[1] == (ModelError, "no such model"), f"ModelError('no such model') came through as {told[1]}"
-            assert isinstance(found[2], Exception) and "odd" in told[2][1], (
-                f"ValueError('odd') came through as {told[2]}"
-            )
+            assert told[0] == (OutOfMemory, "2 sequences"), f"OutOfMemory('2 sequences') arrived as {told[0]}"
+            assert told[1] == (ModelError, "no such model"), f"ModelError('no such model') arrived as {told[1]}"
+            assert isinstance(found[2], Exception) and "odd" in told[2][1], f"ValueError('odd') arrived as {told[2]}"
 
     def test_it_works_after_an_error(self) -> None:
         """A worker still works after a piece of work has failed."""

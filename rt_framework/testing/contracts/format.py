@@ -103,7 +103,7 @@ class FormatContract(PluginContract):
         os.truncate(largest, largest.stat().st_size // 2)
         found = outcome(lambda: list(self.make().read(path)))
         assert not isinstance(found, list), (
-            f"half of {path.name} was read as {len(found)} rows without a word; raise DataError where it ends too early"
+            f"half of {path.name} was read as {len(found)} rows; raise DataError for a file that is cut off"
         )
 
     def test_a_missing_file_is_a_data_error(self, tmp_path: Path) -> None:

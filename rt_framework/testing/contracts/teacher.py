@@ -63,7 +63,7 @@ class TeacherContract(PluginContract):
         one, other = self.teacher(), self.teacher()
         assert isinstance(one.identity, str) and one.identity.strip(), f"expected a text, found {one.identity!r}"
         assert one.identity == other.identity, (
-            f"two instances are {one.identity!r} and {other.identity!r}: a resumed run would pay again"
+            f"two instances have the identities {one.identity!r} and {other.identity!r}: a resumed run would pay again"
         )
         assert isinstance(one.structured, bool), f"expected structured to be true or false, found {one.structured!r}"
 
@@ -92,7 +92,7 @@ class TeacherContract(PluginContract):
         requests = [one, evolve(one, messages=(Turn("user", "Name a mountain."),), pair_hash="1" * 32)]
         found, turned = ([reply.text for reply in teacher.complete_many(asked)] for asked in (requests, requests[::-1]))
         assert len(found) == len(turned) == 2, f"two requests were given {len(found)} replies"
-        assert found == turned[::-1], f"two requests are answered {found}, turned round {turned}; keep replies in order"
+        assert found == turned[::-1], f"two requests are answered {found}, in reverse {turned}; keep replies in order"
 
     def test_the_identity_holds_no_address(self) -> None:
         """The same model at another address is the same teacher: its answers are not paid for again."""
@@ -147,7 +147,7 @@ class TeacherContract(PluginContract):
                 found = _asked(teacher, self.request()) if self._may_be_asked() else None
                 told = (teacher.identity, repr(teacher), str(found), repr(found))
             for text in told:
-                assert _CANARY not in text, f"a key is told in {text!r:.200}; a provider may repeat it: take it out"
+                assert _CANARY not in text, f"a key appears in {text!r:.200}; a provider may repeat it: take it out"
 
     def _asks_a_server(self) -> bool:
         return self.options_for("") is not None
