@@ -11,7 +11,7 @@ import click
 
 from rt_framework.cli.numbers import Whole
 
-limit_option = click.option("--limit", type=Whole(1), help="Read only the first N samples.")
+limit_option = click.option("--limit", type=Whole(1), metavar="N", help="Read only the first N samples.")
 """Option ``--limit N``; the command gets ``limit``, a whole number of at least 1, or ``None``."""
 
 overwrite_option = click.option(

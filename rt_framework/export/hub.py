@@ -27,7 +27,7 @@ _CONTROLS: dict[str, tuple[str, dict[str, Any], str]] = {
     "length-control": (
         "length-matched",
         {"metric": "kept"},
-        "as many samples with responses as long as the kept ones, from those not kept while there are enough",
+        "as many samples with responses of the same lengths, taken first from the samples that were not kept",
     ),
 }
 """Selector, its options and a description of what it draws, by part of the data set."""

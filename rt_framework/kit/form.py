@@ -226,5 +226,5 @@ def _number(name: str, value: object, part: Part) -> float:
         raise _MalformedError(f"{name} is not a number")
     least, most = min(part.numbers), max(part.numbers)
     if not least <= value <= most:
-        raise _MalformedError(f"{name} is not from {least:g} to {most:g}")
+        raise _MalformedError(f"{name} is not between {least:g} and {most:g}")
     return float(value)

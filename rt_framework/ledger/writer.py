@@ -165,8 +165,8 @@ class Writer:
         if is_corrupt(error):
             return damaged(self._path, str(error))
         return DiskError(
-            f"{self._path}: cannot be written: {error}; what was committed stays: put that right (make room, or "
-            "make it writable) and give the same command again"
+            f"{self._path}: cannot be written: {error}; everything committed so far is kept: make room on the "
+            "disk, or make the file writable, and give the same command again"
         )
 
 

@@ -68,7 +68,7 @@ class BatchExchange:
         return name
 
     async def collect(self, batch: OpenBatch, name: str, so_far: Callable[[Pending], None]) -> Ends:
-        """Wait until the provider has ended a batch, and return the end of each question.
+        """Wait until the provider has ended a batch, and return the outcome of each question.
 
         Args:
             batch: the batch.
