@@ -53,12 +53,12 @@ class StageProgress:
     stage: str
     """Id of the stage."""
     passed: int = 0
-    """Samples that went on to the next stage."""
+    """Samples that were passed to the next stage."""
     dropped: int = 0
     failed: int = 0
     """Samples that ended here because the stage failed on them."""
     unusable: int = 0
-    """Failures that a sample survived: it went on with the version that it had."""
+    """Failures after which the sample continued with its current version."""
     reused: int = 0
     """Answers that the stage got from the ledger instead of the teacher."""
     name: str = ""
@@ -185,7 +185,7 @@ class BatchChanged:
 
 @frozen
 class SampleFailed:
-    """Event: a sample met a failure. Unless *fatal*, the sample goes on with the version that it has."""
+    """Event: a sample met a failure. Unless *fatal*, the sample continues with its current version."""
 
     sample_id: str
     row: int
@@ -234,7 +234,7 @@ class Summary:
     progress: Progress
     files: tuple[str, ...] = field(factory=tuple)
     waiting: int = 0
-    """Samples that wait for a stage over the whole data set while the run goes on; not included in *total*."""
+    """Samples that wait for a stage over the whole data set during the run; not included in *total*."""
 
 
 @frozen

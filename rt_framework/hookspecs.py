@@ -117,7 +117,7 @@ class EventHooks:
 
     @hookspec
     def rt_stalled(self, event: events.Stalled) -> None:
-        """Receive the event that nothing has happened for a minute, and again each time that this span has doubled."""
+        """Receive the event that the run made no progress for a minute; sent again each time that span has doubled."""
 
     @hookspec
     def rt_batch_changed(self, event: events.BatchChanged) -> None:

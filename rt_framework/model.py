@@ -131,7 +131,7 @@ ORIGINAL = "original"
 
 @frozen
 class Failure:
-    """A failed step of one sample; the sample goes on with the version that it has."""
+    """A failed step of one sample; the sample continues with its current version."""
 
     stage: str
     kind: str

@@ -76,7 +76,7 @@ def nobody() -> Reporters:
 
 
 def as_it_is(student: Any) -> Any:
-    """What is there already; ``partial(as_it_is, student)`` is a factory that can be sent to another process."""
+    """What exists already; ``partial(as_it_is, student)`` is a factory that can be sent to another process."""
     return student
 
 

@@ -168,7 +168,7 @@ BUDGETED = (
     *("choices: null", "choices: an object", "choices.0.message: left out", "choices.0.message.content: a number"),
     *("choices.0.message.content: a list of parts", "choices.0.message.content: an object"),
     *("usage: a word", "usage: a float", "usage: NaN", "usage.prompt_tokens: 10 to the 30", "usage: nested deep"),
-    *("transfer: shorter than told", "transfer: says gzip and is not", "status: 204", "status: 999"),
+    *("transfer: shorter than stated", "transfer: says gzip and is not", "status: 204", "status: 999"),
 )
 """Attacks of which each stands for others."""
 

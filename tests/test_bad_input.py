@@ -53,7 +53,7 @@ FILES = {
         '[{"instruction": "a", "output": 3}]',
         "d.json: row 0 (from 0): column 'output' holds a value of type int, not text; make it a string",
     ),
-    "unknown format": ("d.docx", "x", "d.docx: unknown format; say which with data.format; known: csv, dataset, json,"),
+    "unknown format": ("d.docx", "x", "d.docx: unknown format; name it with data.format; known: csv, dataset, json,"),
 }
 
 
@@ -98,7 +98,7 @@ def test_data_that_cannot_be_read(cli, tmp_path, fault, command):
         (["teacher=replay:none.jsonl"], "cannot read the answers in none.jsonl: No such file or directory"),
         (
             ["teacher={litellm: {model: x, extra: {api_key: k}}}"],
-            "teacher 'litellm'.extra.api_key: keys come only from the environment; ",
+            "teacher 'litellm'.extra.api_key: API keys come only from the environment; ",
         ),
         (["student=null"], "stage '2. choose highest ifd' reads ifd, but the config has no 'student:'"),
         (["student=hg:x"], "unknown student 'hg'. Did you mean 'hf'?"),
@@ -184,7 +184,7 @@ def test_a_selection_that_cannot_work(cli, tmp_path, scores, by, message):
         (["export", "none", "--out", "x.json"], "none/manifest.json: no such file; the run is not finished"),
         (["plugins", "show", "idf"], "nothing is called 'idf'. Did you mean 'ifd'? See 'rt plugins list'."),
         (["plugins", "lst"], "No such command 'lst'."),
-        (["init", "rt.yaml"], "rt.yaml: is there already; name another place with PATH"),
+        (["init", "rt.yaml"], "rt.yaml: exists already; name another place with PATH"),
         (["-p", "no_such_module", "run", "rt.yaml"], "plugin 'no_such_module' failed in import: ModuleNotFoundError"),
     ],
 )

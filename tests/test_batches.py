@@ -171,7 +171,7 @@ def test_a_batch_waits_until_the_student_is_done(tmp_path):
 
 
 def test_samples_under_way_bound_a_batch(tmp_path, rt_run):
-    """Left out, the limit is large where questions gather; given, it holds."""
+    """Left out, the limit is large where questions are being gathered into a batch; given, it holds."""
     with FaultServer(http_answer) as server:
         code, out = rt_run(job(tmp_path, server, limits={"in_flight": 5}))
         assert code == 0, out
@@ -319,7 +319,7 @@ def test_the_budget_holds_batches_back(tmp_path, rt_run):
     """What a batch could cost is taken before it goes: small batches one after the other, and never too much."""
     with FaultServer(http_answer) as server:
         code, out = rt_run(job(tmp_path, server, limits={"budget_usd": 0.008}))
-        assert (code, "limits.budget_usd to go on" in out) == (0, False) or code == 6, out
+        assert (code, "to continue, run again with a larger limits.budget_usd" in out) == (0, False) or code == 6, out
         assert 1 <= max(server.desk.sizes) < COUNT
         assert 0 < spent(tmp_path / "run") <= 8_000_000
         assert rt_run(job(tmp_path, server))[0] == 0
@@ -414,7 +414,7 @@ def test_a_batch_of_another_account_is_not_asked_anew(tmp_path, rt_run):
     with FaultServer(http_answer) as server:
         code, out = rt_run(job(tmp_path, server), "run", "--moved")
         assert code == 3, out
-        assert "(is this the key and the address of the submission?)" in out
+        assert "check that key and address are those of the submission" in out
         assert "'rt retry --kind batch_lost' gives it up" in out
         assert rt_run(job(tmp_path, server))[0] == 3
         assert server.received == []
@@ -549,7 +549,10 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
     while not answer.done():
         await asyncio.sleep(0.005)
         words.add(held.why())
-    assert words >= {"1 questions gather", "batch batch_7, the provider cannot be asked: out of order"}
+    assert words >= {
+        "1 questions are being gathered into a batch",
+        "batch batch_7, the provider cannot be reached: out of order",
+    }
     assert "batch batch_7: 3 of 12 done" in words
     assert answer.result().text == "at last"
     stop.trip(RtError("the run ended"))

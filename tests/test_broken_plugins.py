@@ -18,8 +18,8 @@ BROKEN = {
     "exits": ("import sys\nsys.exit(7)", "plugin 'exits' 1.0 failed in import: SystemExit: 7"),
     "misspelt": (HOOK.replace("metrics", "metrisc") + "pass", "unknown hook 'rt_register_metrisc'. Did you mean"),
     "defaults": (HOOK.replace("(register)", "(register=None)") + "pass", "argument 'register' has a default"),
-    "arguments": (HOOK.replace("(register)", "(registry)") + "pass", "has to take 'register', and takes registry"),
-    "nothing": (HOOK.replace("(register)", "()") + "pass", "has to take 'register', and takes nothing"),
+    "arguments": (HOOK.replace("(register)", "(registry)") + "pass", "'register', but takes registry"),
+    "nothing": (HOOK.replace("(register)", "()") + "pass", "must take the argument 'register', but takes nothing"),
     "old": (f"RT_PLUGIN_API = (0, 1)\n{HOOK}pass", "failed in version: PluginError: written for plugin API 0.1"),
     "newer": (f"RT_PLUGIN_API = (3, 0)\n{HOOK}pass", "this is 2.0: update rt-framework"),
     "clash": (

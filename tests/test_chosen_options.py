@@ -76,7 +76,7 @@ def test_a_plugin_that_is_there_unless_another_is_named_has_options_too(select):
     command = ("reflect", "data.json", "--teacher", "scripted", "--out", "r.json", "--reflection-max-tokens")
     assert select.rt(*command, "1024").code == 0
     assert select.rt(*command[:-1]).code == 0
-    assert "was begun with something else" in the_error(select.rt(*command, "77"))
+    assert "was started with other settings" in the_error(select.rt(*command, "77"))
     assert the_error(select.rt(*command, "many")).endswith("max_tokens: expected a whole number, not 'many'")
 
 

@@ -86,7 +86,7 @@ def test_doctor_says_what_is_wrong_and_goes_on(cli, tmp_path):
     assert "WRONG rt.yaml unknown metric 'idf'. Did you mean 'ifd'?" in done.words
     assert re.search(r"ok fake loss \d\.\d{4} over 1 tokens", done.words)
     assert "ok forward path the student's own; 8192 tokens a batch" in done.words
-    assert done.words.endswith("1 wrong")
+    assert done.words.endswith("1 marked WRONG")
     missing = cli("doctor", "none.yaml", "--student", "hf:./none")
     assert "WRONG none.yaml none.yaml: no such file; 'rt init' writes" in missing.words
     assert "WRONG hf ./none model './none' does not exist: no such file or directory" in missing.words
@@ -171,7 +171,7 @@ def test_reporters_are_chosen_by_name_and_a_broken_one_is_left_out(cli, log):
 def test_a_broken_reporter_is_named_on_standard_error(cli, tmp_path):
     """One line, in a process where nobody has set up logging."""
     done = rt("-p", PLUGIN, "run", "rt.yaml", "--reporter", "clumsy", cwd=tmp_path)
-    assert (done.code, done.err) == (0, "reporter Clumsy left out: RuntimeError: clumsy\n")
+    assert (done.code, done.err) == (0, "reporter Clumsy failed and is left out: RuntimeError: clumsy\n")
 
 
 def test_a_reporter_takes_options_as_other_parts_do(cli, log):
@@ -186,7 +186,7 @@ def test_a_reporter_takes_options_as_other_parts_do(cli, log):
 def test_a_reporter_that_cannot_end_does_not_fail_the_run(cli, tmp_path):
     """One line says so, and the exit code is that of the run."""
     done = rt("-p", PLUGIN, "run", "rt.yaml", "--reporter", "clinging", cwd=tmp_path)
-    assert (done.code, done.err) == (0, "reporter Clinging did not end well: RuntimeError: not yet\n")
+    assert (done.code, done.err) == (0, "reporter Clinging failed when it was closed: RuntimeError: not yet\n")
 
 
 def test_status_shows_what_the_run_did(cli):
@@ -196,7 +196,7 @@ def test_status_shows_what_the_run_did(cli):
     assert done.code == 0
     assert "6 samples" in done.out
     assert "kept original 6 100.0 %" in done.words
-    assert "Rewrites that failed; the sample went on with the version it had" in done.words
+    assert "Rewrites that failed; each sample continued with its current version" in done.words
     assert "format the answer did not have the form that was asked for 12" in done.words
     assert "answered 24" in done.words
     assert "spent: unknown cost (no price for this teacher)" in done.out
@@ -264,7 +264,7 @@ def test_explain_tells_of_answers_that_were_no_use(cli):
     cli("run", "rt.yaml", "--set", "teacher=scripted:chatter")
     done = cli("explain", "runs/rt", "0")
     assert done.out.count("Sure! Here you go.") == 4
-    assert done.out.count("not used: unusable, and asked again") == 2
+    assert done.out.count("not used: the answer was unusable, and another one was asked for") == 2
     assert "not used: format: " in done.out
     assert "failed in reflect instruction: format: " in done.out
 

@@ -151,7 +151,7 @@ def test_two_files_are_put_side_by_side(cli, found, tmp_path):
     assert told["a"]["response"]["median"] == statistics.median(lengths)
     done = cli("compare", "a.json", "b.json")
     assert "A: a.json: 4 samples B: b.json: 6 samples in both: 3 samples, 0 by the id" in done.words
-    assert re.search(r"an earlier sample again 0 0\.0 % 1 16\.7 %", done.words)
+    assert re.search(r"equal to an earlier sample 0 0\.0 % 1 16\.7 %", done.words)
     assert re.search(r"responses that begin as a refusal 0 0\.0 % 1 16\.7 %", done.words)
     assert "128 permutations" in done.words and "py3langid" in done.words
     assert "a shift of scores is no proof of a better model" in done.words

@@ -212,12 +212,12 @@ def test_a_number_that_could_never_work(refusal, key, value, least):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: {path: a}\ndata: {path: b}\n", "not valid YAML: key 'data' stands twice at line 2, column 1"),
-        ("data: {path: a, path: b}\n", "not valid YAML: key 'path' stands twice at line 1, column 17"),
-        ("data: &x {path: a}\noutput: *x\n", "not valid YAML: aliases are not allowed at line 2, column 9"),
+        ("data: {path: a}\ndata: {path: b}\n", "not valid YAML: key 'data' occurs twice at line 2, column 1"),
+        ("data: {path: a, path: b}\n", "not valid YAML: key 'path' occurs twice at line 1, column 17"),
+        ("data: &x {path: a}\noutput: *x\n", "not valid YAML: YAML aliases are not allowed at line 2, column 9"),
         ("data: [\n", "not valid YAML: expected the node content, but found '<stream end>' at line 2"),
         ("data: !!python/object/apply:os.getcwd []\n", "not valid YAML: could not determine a constructor for the tag"),
-        ("? [a]\n: b\n", "not valid YAML: a key is no plain value at line 1, column 3"),
+        ("? [a]\n: b\n", "not valid YAML: a key must be a plain value at line 1, column 3"),
         ("[" * 5000, "not usable YAML: maximum recursion depth exceeded"),
         ("day: 2020-13-45\n", "not usable YAML: month must be in 1..12"),
         ("a: \x00", "not valid YAML: unacceptable character #x0000"),
@@ -285,7 +285,7 @@ def test_an_override_that_cannot_be_read(refusal, override, message):
 def test_a_value_of_a_command_line_is_read_like_a_config():
     """As strictly, and with its place."""
     assert parse_yaml("{top: {metric: ifd}}", "--by") == {"top": {"metric": "ifd"}}
-    with pytest.raises(ConfigError, match="--by: not valid YAML: key 'a' stands twice at line 1, column 8"):
+    with pytest.raises(ConfigError, match="--by: not valid YAML: key 'a' occurs twice at line 1, column 8"):
         parse_yaml("{a: 1, a: 2}", "--by")
 
 
@@ -354,7 +354,7 @@ def test_a_mapping_is_the_first_option_where_there_is_no_other(make):
         (
             "teachers",
             {"litellm": {"model": "m", "api_key": "sk-1"}},
-            "teacher 'litellm'.api_key: keys come only from the environment",
+            "teacher 'litellm'.api_key: API keys come only from the environment",
         ),
         ("teachers", {"litellm": {"model": "m", "api_base": "http://a.org"}}, "must start with https://"),
         ("teachers", {"litellm": {"model": "m", "extra": {"a": [1]}}}, "teacher 'litellm'.extra.a: expected text or"),
@@ -413,5 +413,5 @@ def test_a_stage_that_cannot_be_built_is_named_by_its_place(make, stage, kind, m
 @pytest.mark.parametrize("pipeline", [Pipeline(), Pipeline(use="cherry", stages=(Spec("choose", "newest"),))])
 def test_a_pipeline_has_a_name_or_stages(pipeline):
     """Neither and both are errors."""
-    with pytest.raises(ConfigError, match="pipeline: give either the name of one, or a list of stages"):
+    with pytest.raises(ConfigError, match="pipeline: give either the name of a pipeline, or a list of stages"):
         _ = pipeline.specs

@@ -239,7 +239,7 @@ def test_an_output_is_never_something_of_another(line, at, refused):
     if line is FILES["run", "reporter_names"] and at == "pipe":
         pytest.skip("events may go to a FIFO")
     error = refused(forced(line(at)))
-    assert at not in {"link", "dangling"} or "is a link, and nothing is written through one" in error
+    assert at not in {"link", "dangling"} or "is a link, and rt does not write through links" in error
 
 
 @pytest.mark.parametrize("at", ["theirs.txt", "other.json", "rt.yaml"])
@@ -248,8 +248,8 @@ def test_a_file_that_is_there_stays(line, at, refused):
     """Unless it is recorded as ours; the line says which option lets it go, where there is one."""
     error = refused(line(at))
     if line("")[0] in OVERWRITING and (line("")[0], at) != ("compare", "other.json"):
-        assert error == f"{at}: is there already; name another place with " + error.rpartition(" with ")[2]
-        assert error.endswith(", or say --overwrite if it may go")
+        assert error == f"{at}: exists already; name another place with " + error.rpartition(" with ")[2]
+        assert error.endswith(", or give --overwrite to replace it")
 
 
 @cases({key: line for key, line in FILES.items() if key[0] in ("select", "compare")})
@@ -304,7 +304,7 @@ def test_calls_under_way_of_another_job_stay_so(stage, tmp_path, cli):
         db.execute("INSERT INTO attempts (call, state, reserved) SELECT call, 'intent', 1000 FROM attempts LIMIT 1")
     db.close()
     before = _dump(book)
-    assert "was begun with something else" in cli("run", "rt.yaml", "--run-dir", "killed").error()
+    assert "was started with other settings" in cli("run", "rt.yaml", "--run-dir", "killed").error()
     assert _dump(book) == before
     ok(cli, "run", "rt.yaml", "--shard", "1/2", "--run-dir", "killed")
     assert _dump(book) != before
@@ -399,7 +399,7 @@ def test_scores_that_are_ours_are_written_again(cli):
     ok(cli, *SCORE)
     ok(cli, *SCORE)
     Path("t.jsonl").write_text("mine")
-    assert "t.jsonl: is there already" in cli(*SCORE[:-1], "t.jsonl").error()
+    assert "t.jsonl: exists already" in cli(*SCORE[:-1], "t.jsonl").error()
     assert Path("t.jsonl").read_text() == "mine" and not Path("t.jsonl.rt").exists()
     ok(cli, *SCORE[:-1], "t.jsonl", "--overwrite")
     ok(cli, *SCORE[:-1], "t.jsonl")
@@ -418,7 +418,7 @@ def test_what_is_ours_is_known_where_no_mark_is(cli):
     ok(cli, "run", "rt.yaml", "--run-dir", "run")
     ok(cli, "report", "run")
     refused = cli("run", "rt.yaml", "--run-dir", "run", "--set", "output.format=csv")
-    assert refused.error() == "run/kept.csv: is there already; name another place with --run-dir"
+    assert refused.error() == "run/kept.csv: exists already; name another place with --run-dir"
     assert Path("run", "kept.csv").read_text() == "mine"
 
 
@@ -430,7 +430,7 @@ def test_a_reflection_a_run_a_pilot_and_a_report_are_written_again(cli):
         ok(cli, "run", "rt.yaml", "--run-dir", "run", "--reporter", "jsonl:events.jsonl")
         ok(cli, "report", "run")
     assert cli("export", "run", "--out", "kept.csv").code == 0
-    assert "kept.csv: is there already" in cli("export", "run", "--out", "kept.csv").error()
+    assert "kept.csv: exists already" in cli("export", "run", "--out", "kept.csv").error()
     ok(cli, "export", "run", "--out", "kept.csv", "--overwrite")
 
 
@@ -473,7 +473,7 @@ def test_events_go_to_a_new_file_or_after_other_events(cli):
     """A FIFO may take them too; a file that holds something else is refused before the run."""
     Path("notes.txt").write_text("mine\n")
     run = ("run", "rt.yaml", "--run-dir", "run", "--reporter")
-    assert "notes.txt: holds something else than events" in cli(*run, "jsonl:notes.txt").error()
+    assert "notes.txt: holds other content than events" in cli(*run, "jsonl:notes.txt").error()
     assert not Path("run").exists()
     os.mkfifo("pipe")
     reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
@@ -527,7 +527,7 @@ def test_a_file_that_came_while_the_work_went_on_stays(tmp_path):
             part.write_text("new")
             out.write_text("mine")
 
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         late()
     assert out.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [out]

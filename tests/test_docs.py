@@ -23,7 +23,7 @@ from attrs import NOTHING, fields, frozen, resolve_types
 from attrs import has as is_attrs
 
 from rt_framework import events, testing
-from rt_framework.cli import _COMMANDS, FAULT, main, rt
+from rt_framework.cli import _COMMANDS, _PLUGIN_GROUP, FAULT, main, options, rt
 from rt_framework.config import schema as config
 from rt_framework.config.pipelines import PIPELINES
 from rt_framework.config.schema import Builder, Config
@@ -233,9 +233,9 @@ def test_starter_config_is_the_tutorials(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_packaging_snippet() -> None:
-    """The pyproject snippet uses the group that the host reads."""
-    (snippet,) = blocks("toml")
-    assert tomllib.loads(snippet.text)["project"]["entry-points"].keys() == {GROUP}
+    """The pyproject snippets use the groups that the host and the command line read."""
+    groups = {group for one in blocks("toml") for group in tomllib.loads(one.text)["project"]["entry-points"]}
+    assert groups == {GROUP, _PLUGIN_GROUP}
 
 
 # --- the reference is complete ----------------------------------------------------------------
@@ -371,6 +371,13 @@ def test_every_command_is_documented() -> None:
             assert shown in part, f"rt {name}: {shown}"
     for option in rt.params:
         assert option.opts[0] in text
+
+
+def test_every_name_for_commands_is_documented() -> None:
+    """The page on commands has each name that packages with commands may import, and no other."""
+    table = rows(section((DOCS / "how-to" / "write-a-command.md").read_text("utf-8"), "Names for commands"))
+    documented = [name for cell in table for name in re.findall(r"\w+", cell)]
+    assert sorted(documented) == sorted(options.__all__)
 
 
 def test_every_table_of_the_ledger_is_documented(tmp_path: Path) -> None:

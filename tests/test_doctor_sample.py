@@ -96,8 +96,8 @@ def test_a_sample_of_the_data_is_scored(doctor, tmp_path):
     for metric in METRICS:
         mark, told = said(done, metric)
         assert mark == "ok"
-        assert "median 0.37" in told and "above 1 in 0 of 64 samples (0.0 %), usual are up to 10 %" in told
-    assert re.search(r"^\d+ tokens in .* All 200 samples by ifd and r-ifd take about 0:00:0", said(done, "pace")[1])
+        assert "median 0.37" in told and "above 1 in 0 of 64 samples (0.0 %); up to 10 % is usual" in told
+    assert re.search(r"^\d+ tokens in .* Scoring all 200 samples by .* takes about 0:0", said(done, "pace")[1])
     assert done.words.endswith("nothing is wrong")
     assert said(doctor("data.json", "--student", "kind", "-n", 5), "sample")[1].startswith("5 of 200")
     assert said(doctor("data.json", "--student", "kind", "-n", 999), "sample")[1].startswith("200 of 200")
@@ -110,7 +110,7 @@ def test_what_hints_at_a_wrong_template_is_marked_and_is_no_error(doctor, tmp_pa
     for metric in METRICS:
         assert said(done, metric)[0] == "CHECK"
     assert "try another --template or preset chat" in said(done, "ifd")[1]
-    assert done.words.endswith("nothing is wrong, 2 to look into")
+    assert done.words.endswith("nothing is wrong, 2 marked CHECK")
 
 
 def test_the_draw_is_that_of_the_seed(doctor, tmp_path):
@@ -147,7 +147,7 @@ def test_samples_without_a_score_are_told_with_their_reason(doctor, tmp_path):
     write_json(tmp_path / "data.json", empty)
     done = doctor("data.json", "--student", "kind", code=2)
     assert said(done, "numbers")[0] == "WRONG"
-    assert said(done, "ifd") == ("WRONG", "no sample has one")
+    assert said(done, "ifd") == ("WRONG", "no sample has this score")
 
 
 def test_a_config_is_still_looked_at_as_one(doctor, tmp_path):
@@ -155,7 +155,7 @@ def test_a_config_is_still_looked_at_as_one(doctor, tmp_path):
     write_json(tmp_path / "data.json", rows(6))
     (tmp_path / "rt.yaml").write_text("data: {path: data.json}\nstudent: fake\npipeline: [{measure: [ifd]}]\n")
     assert said(doctor("rt.yaml"), "rt.yaml") == ("ok", "1 stages")
-    assert "6 samples; with --student some of them are scored" in doctor("data.json").words
+    assert "6 samples; give --student to score a few of them" in doctor("data.json").words
     assert "no such file" in said(doctor("none.json", "--student", "kind", code=2), "none.json")[1]
     wrong = doctor("data.json", "--student", "kind", "--template", "none", "--shape", "sharegpt", code=2)
     assert said(wrong, "data.json")[0] == "WRONG"
@@ -175,10 +175,10 @@ def test_hostile_texts_are_harmless(name, doctor, tmp_path):
 @pytest.mark.parametrize(
     ("bos", "rules", "words"),
     [
-        (True, ("--preset", "selective-rt"), "the tokenizer puts one before every text"),
-        (False, ("--preset", "selective-rt"), "that pass counts one token less"),
-        (False, ("--preset", "cherry"), "that is no matter: the template's own words stand before every target"),
-        (False, ("--template", "none"), "both passes leave out the first token of a target"),
+        (True, ("--preset", "selective-rt"), "the tokenizer adds a BOS token before every text"),
+        (False, ("--preset", "selective-rt"), "that forward pass counts one token less"),
+        (False, ("--preset", "cherry"), "this does not matter: words of the template precede every target"),
+        (False, ("--template", "none"), "both forward passes leave out the first token of a target"),
     ],
 )
 def test_a_missing_bos_is_told_with_what_it_means(bos, rules, words, doctor, tmp_path):
@@ -242,8 +242,8 @@ def test_a_share_above_one_is_a_hint_where_chance_does_not_explain_it(above, mar
 def test_the_pace_is_that_of_the_sample():
     """And the time that of the whole data."""
     assert looked()["pace"].finding == (
-        "6400 tokens in 10.0 s, 640/s without loading the model. All 10000 samples by ifd and r-ifd take about 0:26:02 "
-        "here, by the characters in them"
+        "6400 tokens in 10.0 s, 640/s without loading the model. Scoring all 10000 samples by ifd and r-ifd takes "
+        "about 0:26:02 here, estimated from their characters"
     )
 
 

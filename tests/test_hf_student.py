@@ -165,7 +165,7 @@ def test_an_unknown_head_falls_back_to_full_logits():
 
     odd = Odd(tiny.llama().config).eval()
     way = choose(odd, None)
-    assert way.path.startswith("packed rows, attention by run; full logits: without its head it differs")
+    assert way.path.startswith("packed rows, attention by run; full logits: without its head the model gives")
     spans = [EncodedSpan((5, 6, 7, 8, 9, 10), 2), EncodedSpan((9, 40, 41), 1)]
     for span, ours in zip(spans, way.losses.sums(spans), strict=True):
         logits = odd(torch.tensor([span.ids])).logits[0, span.start - 1 : -1]

@@ -139,7 +139,7 @@ def test_nested_objects_are_closed_too():
 
 def test_a_schema_that_is_no_schema_is_a_bad_request(teacher):
     """It is said before anything is generated."""
-    with pytest.raises(TeacherError, match="schema cannot be held") as caught:
+    with pytest.raises(TeacherError, match="schema of the answer cannot be enforced") as caught:
         teacher.complete_many([request(WORDS[0], {"type": "nonsense"})])
     assert caught.value.kind.name == "bad_request"
 

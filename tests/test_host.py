@@ -84,12 +84,12 @@ BROKEN = {
     "arguments": (
         "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(registry): ...",
         "hooks",
-        "hook 'rt_register_metrics' has to take 'register', and takes registry",
+        "hook 'rt_register_metrics' must take the argument 'register', but takes registry",
     ),
     "no argument": (
         "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(): ...",
         "hooks",
-        "hook 'rt_register_metrics' has to take 'register', and takes nothing",
+        "hook 'rt_register_metrics' must take the argument 'register', but takes nothing",
     ),
     "default argument": (
         "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(register=None): ...",
@@ -419,7 +419,7 @@ def test_doctor_names_broken_plugins_and_clashes(package, cli):
         "WRONG plugin grasping plugin 'grasping' 1.0 failed in register: PluginError: it offers the metric"
         in done.words
     )
-    assert "3 wrong" in done.words
+    assert "3 marked WRONG" in done.words
 
 
 # --- reporters --------------------------------------------------------------------------------
@@ -449,7 +449,7 @@ def test_a_reporter_that_raises_is_left_out_and_the_others_go_on(caplog):
         reporters.send("rt_progress", number)
     assert first.seen == last.seen == [0, 1, 2]
     assert bad.seen == [0]
-    assert reporters.failed == ["reporter _Raising left out: RuntimeError: no more"]
+    assert reporters.failed == ["reporter _Raising failed and is left out: RuntimeError: no more"]
     assert [record.getMessage() for record in caplog.records] == reporters.failed
 
 

@@ -62,10 +62,10 @@ LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 
 PUBLIC = {
     *(name for name in LEVEL if (PACKAGE / f"{name}.py").is_file()),
-    *("", "protocols", "kit", "jobs", "testing"),
+    *("", "protocols", "kit", "jobs", "testing", "cli.options"),
 }
-"""What plugins and other programs may import: the package itself, its top modules, and rooms of which each module
-is public. Every other room speaks through its ``__init__`` to the rooms above it."""
+"""What plugins and other programs may import: the package itself, its top modules, rooms of which each module is
+public, and the options of commands. Every other room speaks through its ``__init__`` to the rooms above it."""
 
 UPWARDS = {("testing", "cli")}
 """Imports from a higher layer that are meant: the kit's fixture calls commands as the installed program does."""
@@ -215,6 +215,15 @@ def test_a_plugin_package_imports_public_names_only(place):
             assert _is_public(imported), f"{path} imports {imported}"
 
 
+def test_the_pages_name_what_is_public():
+    """The page on stability and the one on the architecture, in their sentence on it."""
+    for page in ("stability", "architecture"):
+        text = (REPO / "docs" / "explanation" / f"{page}.md").read_text("utf-8").replace("`rt_framework.", "`")
+        assert [
+            name for name in PUBLIC - {""} if f"`{name}`" not in text and not (PACKAGE / f"{name}.py").is_file()
+        ] == []
+
+
 @pytest.mark.parametrize("library", WHO_MAY_IMPORT)
 def test_a_library_is_imported_where_it_belongs(library):
     """One place for each, so that it can be left unloaded, or changed."""
@@ -263,6 +272,7 @@ def test_the_page_shows_these_layers():
     [
         "import rt_framework",
         "import rt_framework.testing",
+        "import rt_framework.cli.options",
         "from rt_framework.plugin.host import Host; Host().load()",
         *(
             f"import sys; sys.argv = {['rt', *arguments]}\nfrom rt_framework.cli import main\n"

@@ -251,7 +251,7 @@ def test_conflicts_length_and_answers_without_marks_are_told(rt, tmp_path):
     assert told["win_score"]["value"] == pytest.approx(1 + 2 / 7)
     assert "in 2 pairs (28.6 %) the two orders named different winners" in done.words
     assert "the longer answer won 1 of 4 decisions (25.0 %)" in done.words
-    assert "excluded, for want of a usable answer in both orders: 1 pairs (format 1)" in done.words
+    assert "excluded, because an order has no usable answer: 1 pairs (format 1)" in done.words
     # The unusable answer was asked for once more, differently.
     assert "17 teacher calls sent, 1 of them retries" in done.words
 
@@ -296,7 +296,7 @@ def test_what_is_drawn_depends_on_the_seed_and_not_on_the_order(rt, tmp_path):
 
 
 def test_only_shared_questions_with_different_answers_are_judged(rt, tmp_path):
-    """Equal answers cost nothing and are counted; a question that stands twice is judged twice."""
+    """Equal answers cost nothing and are counted; a question that occurs twice is judged twice."""
     ask = {"instruction": "Question?", "input": ""}
     same = {"instruction": "Equal?", "input": "", "output": "Yes."}
     a = [ask | {"output": "A says 0"}, ask | {"output": "A says 1"}, same, {"instruction": "Only A?", "output": "0"}]
@@ -365,7 +365,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(rt, tmp_path, m
     data(tmp_path, ["win"] * 3)
     assert "by --run-dir DIR or --json FILE" in the_error(rt(teacher))
     plain = Cli(monkeypatch, capfd)
-    assert "are for --judge" in the_error(plain("compare", "a.json", "b.json", "-n", 3))
+    assert "can only be used with --judge" in the_error(plain("compare", "a.json", "b.json", "-n", 3))
     secret = plain("compare", "a.json", "b.json", "--judge", "{litellm: {model: x/y, api_key: abc}}", "--run-dir", "x")
     assert "keys come only from the environment" in the_error(secret)
     write_json(tmp_path / "b.json", json.loads((tmp_path / "a.json").read_text()))

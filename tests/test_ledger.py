@@ -126,7 +126,7 @@ async def test_a_value_that_cannot_be_stored_fails_alone(ledger):
     bad = [ledger.losses.put({"a": SpanLoss(1.0, tokens)}) for tokens in (2**70, None, object())]
     ends = await asyncio.wait_for(asyncio.gather(*answers[:10], *bad, *answers[10:], return_exceptions=True), 10)
     assert [type(end) for end in ends] == [type(None)] * 10 + [ValueError] * 3 + [type(None)] * 10
-    assert "the ledger cannot hold it" in str(ends[10])
+    assert "the ledger cannot store the value" in str(ends[10])
     assert all(ledger.calls.reply(f"key-{number}") is not None for number in range(20))
     assert ledger.losses.find(["a"]) == {}
     await ledger.losses.put({"a": SpanLoss(1.0, 2)})

@@ -234,7 +234,7 @@ class Cheap(Request):
 )
 def test_a_request_of_a_plugin_that_could_be_reserved_for_too_little_is_refused(bad):
     """Before a price is computed from it."""
-    with pytest.raises(ValueError, match=r"cannot be sent|has to render a Request"):
+    with pytest.raises(ValueError, match=r"cannot be sent|must render a Request"):
         checked(bad)
 
 

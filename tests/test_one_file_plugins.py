@@ -67,10 +67,14 @@ def test_a_student_of_a_file_works_in_other_processes(home):
     ("file", "text", "message"),
     [
         ("no_such.py", None, "-p ../plugins/no_such.py: no such file"),
-        ("my-gain.py", "", "-p ../plugins/my-gain.py: 'my-gain.py' is no name for a module; use letters, dig"),
+        ("my-gain.py", "", "-p ../plugins/my-gain.py: 'my-gain.py' is not a valid module name; use"),
         ("json.py", "", "-p ../plugins/json.py: 'json' is already the name of another module; rename the file"),
         ("__main__.py", "", "-p ../plugins/__main__.py: '__main__' is already the name of another module; rename the"),
-        ("gain.txt", "", "-p ../plugins/gain.txt: 'gain.txt' is no name for a module; use letters, digits, underscore"),
+        (
+            "gain.txt",
+            "",
+            "-p ../plugins/gain.txt: 'gain.txt' is not a valid module name; use letters, digits, underscore",
+        ),
         ("", None, "-p ../plugins/: no such file"),
         ("broken.py", "x = 1\n\nx.y\n", "plugin 'broken' failed in import: AttributeError: 'int' object has no att"),
     ],

@@ -201,7 +201,7 @@ async def test_who_waits_is_woken_when_sending_ends():
 
     holding = asyncio.create_task(hold())
     await entered.wait()
-    assert "asked for no calls for another 3600.0 s" in pace.throttled()
+    assert "asked to pause for another 3600.0 s" in pace.throttled()
     waiting = [asyncio.create_task(wait()) for _ in range(3)]
     await asyncio.sleep(0.1)
     stop.trip(RtError("over"))

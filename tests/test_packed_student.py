@@ -71,7 +71,7 @@ def test_what_cannot_be_packed_is_padded_and_says_why(kind):
     """A model whose attention is not looked up, or that has none, is found out by its own losses."""
     _, way = model_of(kind)
     assert not way.packs
-    assert way.path.startswith("padded batches: as a packed row it ")
+    assert way.path.startswith("padded batches: with packed rows the model ")
     spans = sequences()
     assert means(way, spans) == pytest.approx([alone(kind, span) for span in spans], abs=1e-5)
 
@@ -118,7 +118,7 @@ def test_a_window_that_the_attention_is_not_told_is_an_obstacle():
     model.config.layer_types = ["sliding_attention", "full_attention"]
     silent = choose(model, None)
     assert not silent.packs
-    assert "does not tell its attention the sliding window" in silent.path
+    assert "does not pass its sliding window to attention" in silent.path
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "phi"])

@@ -103,7 +103,7 @@ def test_what_is_no_preference_is_left_out_and_counted(tmp_path):
     go(job(tmp_path, rows(8), stages), tmp_path / "run")
     done = export_pack(Host(only=[]), tmp_path / "run", tmp_path / "out", "trl-preference")
     assert "0 preference pairs; comparisons left out: 8 not decided by valid scores" in done
-    assert done.splitlines()[1] == "there is nothing in it to train on"
+    assert done.splitlines()[1] == "the pack has no samples to train on"
     decided = [line["decisions"] for line in side(tmp_path / "run")]
     assert {len(one) for one in decided} == {2}
     assert (tmp_path / "out" / "train.jsonl").read_bytes() == b""
@@ -223,8 +223,8 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(cli, tmp_path):
         (["--pack", "trl", "--out", "mine"], "mine: is a folder that rt did not write; name another place with --out"),
         (["--pack", "tlr", "--out", "new"], "unknown pack 'tlr'. Did you mean 'trl'?"),
         (["--pack", "trl", "--hub-folder", "--out", "new"], "call it twice"),
-        (["--pack", "trl", "--shape", "alpaca", "--out", "new"], "do not go with --pack"),
-        (["--license", "mit", "--out", "new"], "--license goes with --hub-folder only"),
+        (["--pack", "trl", "--shape", "alpaca", "--out", "new"], "cannot be used with --pack"),
+        (["--license", "mit", "--out", "new"], "--license can only be used with --hub-folder"),
         (["--hub-folder", "--out", "new"], "--hub-folder needs --license ID"),
     ):
         done = cli("export", "runs/rt", *words)

@@ -322,13 +322,13 @@ def test_a_pilot_says_what_it_found_and_how_to_go_on(cli, tmp_path):
     done = cli("pilot", "rt.yaml", "-n", 10, "--seed", 4, "--run-dir", "my runs/a", "--set", "limits.in_flight=4")
     assert (done.code, done.err) == (0, "")
     assert "pilot: 10 rows drawn at random, seed 4" in done.out
-    assert "All 40 rows, from 10 of them estimate 95 % from to" in done.words
-    for name in ("samples with a rewrite kept", "samples kept at all 100.0 %", "cost unknown", "time "):
+    assert "Forecast for all 40 rows, from 10 of them estimate 95 % from to" in done.words
+    for name in ("samples kept with a rewrite", "samples kept in total 100.0 %", "cost unknown", "time "):
         assert name in done.words
-    assert "It leaves out loading the student" in done.out
+    assert "without loading the student" in done.out
     assert (
         done.out.splitlines()[-1]
-        == "to go on: rt -p tests.helpers run rt.yaml --run-dir 'my runs/a' --set limits.in_flight=4"
+        == "to continue: rt -p tests.helpers run rt.yaml --run-dir 'my runs/a' --set limits.in_flight=4"
     )
     calls = (tmp_path / "log").read_text().count("call")
     assert calls == 20
@@ -345,7 +345,7 @@ def test_a_priced_pilot_names_the_budget_that_is_enough(cli, tmp_path, monkeypat
     done = cli("pilot", "rt.yaml", "-n", 20)
     assert done.code == 0, done.err
     *_, last = done.out.splitlines()
-    command, budget = last.removeprefix("to go on: ").rsplit("=", 1)
+    command, budget = last.removeprefix("to continue: ").rsplit("=", 1)
     assert command == "rt -p tests.fakes_plugin run rt.yaml --set limits.budget_usd"
     assert "cost $0.0" in done.words
     assert cli(*command.split()[1:-2], "--set", f"limits.budget_usd={budget}").code == 0

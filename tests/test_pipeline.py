@@ -416,7 +416,7 @@ def test_a_stage_that_keeps_a_version_that_is_not_there_fails_the_sample(tmp_pat
     data = [row(0), row(1, instruction="BAD")]
     summary = go(job(tmp_path, data, [{"odd": "keep"}], teacher=None, student=None), tmp_path / "run")
     lines = accounted(summary, tmp_path / "run", 2)
-    assert lines[1]["reason"] == "ValueError: version 'nowhere' was kept, but there is none of that name"
+    assert lines[1]["reason"] == "ValueError: version 'nowhere' was kept, but the sample has no version of that name"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_whole_plugin(check):
     ("words", "message"),
     [
         (["sidways"], "nothing is called 'sidways'. Did you mean 'sideways'?"),
-        (["sized", "--only", "student"], "--only student: of these there is none; found metric"),
+        (["sized", "--only", "student"], "--only student: no part of this kind was found, only metric"),
         (["sized", "--only", "metrics"], "Invalid value for '--only': 'metrics' is not one of"),
     ],
 )

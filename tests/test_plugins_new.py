@@ -107,7 +107,7 @@ def test_installed_it_is_used_by_name(packages, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["taken"], "taken: is there already; choose another name, or take it away"),
+        (["taken"], "taken: exists already; choose another name, or remove it"),
         (["My Metric"], "'My Metric' cannot be the name of a package: use small letters, digits and single hyphens"),
         (["../up"], "'../up' cannot be the name of a package"),
         (["class"], "'class' cannot be the name of a package"),

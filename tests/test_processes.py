@@ -108,7 +108,7 @@ async def test_errors_come_through(two):
 
 async def test_a_process_that_ends_is_one_line(two):
     """The way out is to run again: what was committed is known."""
-    with pytest.raises(RtError, match=r"a process of the student has ended.*run again"):
+    with pytest.raises(RtError, match=r"a worker process ended unexpectedly.*run again"):
         await two.run(_die)
 
 

@@ -227,7 +227,7 @@ def test_a_price_that_is_not_known_is_no_number(tmp_path):
 def test_a_changed_job_and_a_bad_row_are_refused_as_by_a_run(tmp_path):
     """Before the run would be started."""
     go(job(tmp_path, rows(2), SELECTIVE), tmp_path / "run", Priced())
-    with pytest.raises(ConfigError, match="was begun with something else"):
+    with pytest.raises(ConfigError, match="was started with other settings"):
         dry(job(tmp_path, rows(3), SELECTIVE), tmp_path / "run")
     with pytest.raises(DataError, match="row 2"):
         dry(job(tmp_path, [*rows(2), {"instruction": 1}], SELECTIVE), tmp_path / "other")

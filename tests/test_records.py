@@ -273,7 +273,7 @@ def test_unknown_columns():
 def test_ambiguous_columns():
     """Two shapes at once is a question to the user, never a guess."""
     row = {"instruction": "q", "output": "a", "messages": chat("q", "a")}
-    with pytest.raises(DataError, match=r"alpaca and messages; say which with data.shape"):
+    with pytest.raises(DataError, match=r"alpaca and messages; choose one with data.shape"):
         detect_shape(row)
 
 
@@ -411,9 +411,9 @@ def test_detect_format(tmp_path):
     path = jsonl(tmp_path / "data.jsonl", [{}])
     odd = jsonl(tmp_path / "data.txt", [{}])
     assert detect_format(path, formats) == "jsonl"
-    with pytest.raises(DataError, match=r"could be jsonl or greedy; say which with data.format"):
+    with pytest.raises(DataError, match=r"could be jsonl or greedy; choose one with data.format"):
         detect_format(path, {**formats, "greedy": Greedy()})
-    with pytest.raises(DataError, match=r"unknown format; say which with data.format; known: json, jsonl"):
+    with pytest.raises(DataError, match=r"unknown format; name it with data.format; known: json, jsonl"):
         detect_format(odd, formats)
     with pytest.raises(DataError, match=r"none.jsonl: no such file"):
         detect_format(tmp_path / "none.jsonl", formats)

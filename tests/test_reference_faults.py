@@ -267,7 +267,7 @@ def test_an_echo_of_the_form_is_never_the_answer(structured):
 
 
 def test_of_two_answers_neither_is_taken():
-    """Fault: the first of two markers wins. A part that is there twice is no part, whatever it says."""
+    """Fault: the first of two markers wins. A part that occurs twice is no part, whatever it says."""
     token = token_of(OLD)
     draft = f"{marker('critique', token)}\nNone.\n{marker('response', token)}\nA first try.\n"
     for answer in (

@@ -188,7 +188,7 @@ def test_a_sample_is_told_whole(run_dir: Path, opened: Callable[..., Page]) -> N
     told = page.locator("#sample").inner_text()
     for decision in line["decisions"]:
         assert decision["reason"] in told
-    assert "critique, on the way to instruction.response" in told
+    assert "critique for version instruction.response" in told
     page.locator("#sample select").nth(2).select_option("word by word")
     assert page.locator("#sample ins").count() > 0
     page.locator("#sample select").nth(2).select_option("side by side")

@@ -67,7 +67,7 @@ PROGRESS = Progress(
     ),
     seconds=3_600.0,
     still=75.0,
-    waiting="teacher: 12 calls under way of 16",
+    waiting="teacher: 12 of 16 calls under way",
 )
 
 
@@ -95,7 +95,7 @@ def test_the_screen_fits_and_says_it_all(columns):
         "40000 sent, 120 retries, 3000 from the ledger, 900 unusable answers",
         "$14.0000 spent, $0.0900 reserved, budget $60.0000, projected $55.0000",
         "28000, 21000 for the rewrite (75 %); mean gain ifd +0.0312, r-ifd -0.2000",
-        "nothing for 75 s: teacher: 12 calls under way of 16",
+        "no progress for 75 s: teacher: 12 of 16 calls under way",
         "1:00:00, about 3:00:00 left",
         "30000 · 5 900 2000",
         "12000 340 · · ·",
@@ -218,7 +218,7 @@ def test_money_and_calls_are_told_while_they_are_under_way(tmp_path):
     assert {progress.money.budget for progress in watcher.seen[1:]} == {10**9}
     busy = [progress for progress in watcher.seen if progress.teacher.under_way]
     assert busy and all(seen.teacher.under_way <= seen.teacher.at_once == 3 and seen.money.reserved for seen in busy)
-    assert any("teacher: 3 calls under way of 3" in progress.waiting for progress in busy)
+    assert any("teacher: 3 of 3 calls under way" in progress.waiting for progress in busy)
     end = watcher.summary.progress
     assert (end.teacher.under_way, end.money.reserved, end.money.projected) == (0, 0, end.money.spent)
 
@@ -232,7 +232,7 @@ def test_a_call_that_waits_for_the_budget_says_so(tmp_path):
 
     watcher = Watcher()
     go(job(tmp_path, rows(6), SELECTIVE[:2], limits={"budget_usd": 1}), tmp_path / "run", Slow(0.3), watchers=[watcher])
-    reason = "calls wait for what others have reserved of the budget"
+    reason = "calls wait for budget that other calls have reserved"
     assert any(reason in progress.teacher.throttled for progress in watcher.seen)
     assert max(progress.teacher.under_way for progress in watcher.seen) <= 2
 
@@ -442,7 +442,7 @@ def test_a_run_is_watched_from_another_shell(shell):
     assert run.wait(60) == 0
     out, err = watch.communicate(timeout=60)
     assert watch.returncode == 0 and err == ""
-    assert "run: no run goes on here any more\n6 samples\n" in out
+    assert "run: the run has ended\n6 samples\n" in out
     assert "Teacher requests" in out
 
 
@@ -466,7 +466,7 @@ def test_a_directory_without_a_run_is_told(shell):
     assert (shell.folder / "run" / "progress.json").exists()
     done = rt("status", "--watch", "run", cwd=shell.folder)
     assert done.code == 0
-    assert done.out.startswith("run: no run goes on here\n0 samples\n")
+    assert done.out.startswith("run: no run is active in this directory\n0 samples\n")
 
 
 def test_an_old_snapshot_is_told(tmp_path, monkeypatch, capfd):
@@ -481,7 +481,7 @@ def test_an_old_snapshot_is_told(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(status, "_EVERY", 0.0)
     snapshot.write(tmp_path, snapshot.Snapshot(time.time() - 100, PROGRESS))
     status._watch(tmp_path)
-    assert "the run said this 100 s ago; it is busy, or does not go on" in capfd.readouterr().out
+    assert "these numbers are 100 s old; the run is busy or hangs" in capfd.readouterr().out
 
 
 def test_the_live_screen_on_a_terminal(shell):

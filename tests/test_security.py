@@ -100,7 +100,7 @@ def test_a_key_in_the_options_of_any_plugin_is_refused(options, place):
     with pytest.raises(ConfigError) as caught:
         settings(entry, options)
     path = f"teacher 'theirs'{place and '.'}{place}"
-    assert str(caught.value) == f"{path}: keys come only from the environment; take it out of the config"
+    assert str(caught.value) == f"{path}: API keys come only from the environment; take it out of the config"
 
 
 def test_options_that_are_no_keys_are_kept():
@@ -332,9 +332,9 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{a: 1, a: 2}", "key 'a' stands twice"),
-        ("{a: {b: 1, b: 2}}", "key 'b' stands twice"),
-        (BOMB, "aliases are not allowed"),
+        ("{a: 1, a: 2}", "key 'a' occurs twice"),
+        ("{a: {b: 1, b: 2}}", "key 'b' occurs twice"),
+        (BOMB, "YAML aliases are not allowed"),
         ("{a: !!python/object/apply:os.system [id]}", "could not determine a constructor"),
         ("{a: !!python/name:os.system }", "could not determine a constructor"),
         ("[" * 100_000, "not usable YAML"),

@@ -315,7 +315,7 @@ def test_length_matched_takes_the_nearest_and_names_its_match():
     data = rows([0.9, 0.8, 0.1, 0.2, 0.3, 0.4], [100, 10, 12, 95, 50, 200])
     verdicts = matched(count=2).select(data)
     assert [v.keep for v in verdicts] == [False, False, True, True, False, False]
-    assert verdicts[3].reason == "95 characters, for 100 of rank 1 by ifd"
+    assert verdicts[3].reason == "95 characters, matched to the 100 of rank 1 by ifd"
     assert verdicts[0].reason == "among the top 2 by ifd"
 
 

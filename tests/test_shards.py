@@ -176,7 +176,9 @@ def test_what_cannot_be_merged_is_one_line(rt, tmp_path, server):
     assert refused(one, two, three, "copy") == f"copy and {two} are both shard 2/3"
     other = "runs/job-shard-1-of-2"
     assert refused(one, other) == f"{other} is shard 1/2, but {one} is shard 1/3"
-    assert refused(one, "whole").startswith("whole: the run of no shard; 'rt run CONFIG --shard 1/n' makes one")
+    assert refused(one, "whole").startswith(
+        "whole: not the run directory of a shard; 'rt run CONFIG --shard 1/n' makes one"
+    )
     assert refused(one, "nothing").startswith("nothing: no ledger here")
     assert refused(one, two, three, out="whole") == "whole: holds another run; merge into a new directory"
     write_json(tmp_path / "less.json", [row(1)])
@@ -220,7 +222,7 @@ def test_an_unfinished_shard_is_no_whole(rt, tmp_path):
     ledger.close()
     (tmp_path / shards[0] / "ledger.sqlite-seal").unlink()
     assert the_error(rt("merge", "job.yaml", "merged", *shards)) == (
-        "29 of 30 samples have come to their end: finish the shards first"
+        "29 of 30 samples are finished: finish the shards first"
     )
     assert rt("run", "job.yaml", "--shard", "1/2").code == 0
     assert rt("merge", "job.yaml", "merged", *shards).code == 0

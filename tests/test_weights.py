@@ -137,7 +137,7 @@ def test_broken_files_are_one_line(what, tmp_path, monkeypatch, capfd):
     arguments = ("score", "data.json", "--student", f"hf:{model}", "--student-device", "cpu", "--out", "s.jsonl")
     error = the_error(Cli(monkeypatch, capfd)(*arguments, "--metric", "ppl", "--preset", "selective-rt"))
     assert error.startswith(f"model '{model}'")
-    assert "other sizes than its config.json" in error or "cannot be loaded" in error
+    assert "sizes that its config.json states" in error or "cannot be loaded" in error
     assert not (tmp_path / "s.jsonl").exists()
 
 

@@ -13,9 +13,7 @@ from typing import Any
 
 from attrs import asdict
 
-from rt_framework.config import Builder, Data
-from rt_framework.data import open_source
-from rt_framework.plugin import Host
+from rt_framework.cli.options import Builder, Data, Host, open_source
 from rt_framework.protocols import Reflection
 
 

@@ -28,7 +28,7 @@ class InlineExecutor:
     async def run(self, work: Callable[[Student], T]) -> T:
         """Run the work on the calling thread."""
         if self._student is None:
-            assert self._make is not None, "start() comes first"
+            assert self._make is not None, "start() must be called before run()"
             self._student = self._make()
         return work(self._student)
 

@@ -38,13 +38,17 @@ def rt_register_students(register: Register) -> None:
 def rt_register_metrics(register: Register) -> None:
     """Offer the papers' scores, each under the name of its formula."""
     package = f"{_HERE}.metrics"
-    register("ifd", f"{package}.ratios:IFD", help="ppl(y|x) / ppl(y), higher is more to learn")
+    register("ifd", f"{package}.ratios:IFD", help="ppl(y|x) / ppl(y); higher means more to learn")
     register("ifd-loss", f"{package}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it")
-    register("r-ifd", f"{package}.ratios:RIFD", help="ppl(x|g(y)) / ppl(x), lower is more feasible")
+    register(
+        "r-ifd",
+        f"{package}.ratios:RIFD",
+        help="ppl(x|g(y)) / ppl(x); lower means that the response fits its instruction better",
+    )
     register("r-ifd-loss", f"{package}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
     register("ppl", f"{package}.plain:Perplexity", help="exp L(y|x)")
     register("loss", f"{package}.plain:MeanLoss", help="L(y|x) in nats a token")
-    register("length", f"{package}.plain:Length", help="response tokens, no forward pass")
+    register("length", f"{package}.plain:Length", help="number of response tokens; needs no forward pass")
 
 
 @hookimpl
@@ -63,14 +67,29 @@ def rt_register_selectors(register: Register) -> None:
         help="the version with the lowest score",
         settings=selectors.BestSettings,
     )
-    register("newest", f"{package}.versions:Newest", help="the latest rewrite, whatever it is")
-    register("top", f"{package}.dataset:Top", help="the best fraction or count", settings=selectors.TopSettings)
-    register("threshold", f"{package}.dataset:Threshold", help="all in a range", settings=selectors.ThresholdSettings)
-    register("random", f"{package}.dataset:Random", help="control: chosen by chance", settings=selectors.RandomSettings)
+    register("newest", f"{package}.versions:Newest", help="the newest version, without a comparison")
+    register(
+        "top",
+        f"{package}.dataset:Top",
+        help="the samples with the best scores: a fraction or a count",
+        settings=selectors.TopSettings,
+    )
+    register(
+        "threshold",
+        f"{package}.dataset:Threshold",
+        help="all samples with a score in a range",
+        settings=selectors.ThresholdSettings,
+    )
+    register(
+        "random",
+        f"{package}.dataset:Random",
+        help="control: samples drawn at random",
+        settings=selectors.RandomSettings,
+    )
     register(
         "length-matched",
         f"{package}.dataset:LengthMatched",
-        help="control: others of the same lengths as top would choose",
+        help="control: other samples of the same lengths as those that top selects",
         settings=selectors.LengthMatchedSettings,
     )
 
@@ -109,11 +128,24 @@ def rt_register_formats(register: Register) -> None:
 def rt_register_stages(register: Register) -> None:
     """Offer the stages of a pipeline."""
     package = f"{_HERE}.stages"
-    register("reflect", f"{package}.rewriting:Reflect", help="ask for a rewrite", settings=stages.ReflectSettings)
-    register("choose", f"{package}.rewriting:Choose", help="keep one version", settings=stages.ChooseSettings)
-    register("gate", f"{package}.filtering:Gate", help="drop what is out of range", settings=stages.GateSettings)
-    register("select", f"{package}.filtering:Select", help="keep a subset", settings=stages.SelectSettings)
-    register("measure", f"{package}.filtering:Measure", help="score for the report", settings=stages.MeasureSettings)
+    register(
+        "reflect", f"{package}.rewriting:Reflect", help="ask the teacher for a rewrite", settings=stages.ReflectSettings
+    )
+    register(
+        "choose",
+        f"{package}.rewriting:Choose",
+        help="choose one version of each sample",
+        settings=stages.ChooseSettings,
+    )
+    register(
+        "gate", f"{package}.filtering:Gate", help="drop samples with a score out of range", settings=stages.GateSettings
+    )
+    register(
+        "select", f"{package}.filtering:Select", help="keep a subset of the samples", settings=stages.SelectSettings
+    )
+    register(
+        "measure", f"{package}.filtering:Measure", help="compute scores for the report", settings=stages.MeasureSettings
+    )
     help_ = "policy for samples whose response was not improved"
     register("unimproved", f"{package}.filtering:Unimproved", help=help_, settings=stages.UnimprovedSettings)
 

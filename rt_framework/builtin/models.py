@@ -146,9 +146,9 @@ def _hub(model: str, revision: str | None) -> tuple[str, bool]:
         commit = HfApi().model_info(model, revision=revision, timeout=_HUB_SECONDS).sha
         if commit:
             return commit, False
-        reason = "it names no commit"
+        reason = "the hub names no commit"
     except HFValidationError:
-        raise _missing(model, "this is no hub id") from None
+        raise _missing(model, "the name is not a valid hub id") from None
     except Exception as error:
         reason = _hub_reason(error)
     cached = try_to_load_from_cache(model, "config.json", revision=revision)
@@ -161,9 +161,9 @@ def _hub_reason(error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     reasons: tuple[tuple[type[Exception], str], ...] = (
-        (GatedRepoError, "access to it has to be asked for"),
+        (GatedRepoError, "the repository is gated, and access has to be requested"),
         (RepositoryNotFoundError, "no such repository, or a private one"),
-        (RevisionNotFoundError, "it has no such revision"),
+        (RevisionNotFoundError, "the repository has no such revision"),
         (HfHubHTTPError, "the hub answered with an error"),
     )
     return next((reason for kind, reason in reasons if isinstance(error, kind)), "the hub cannot be reached")

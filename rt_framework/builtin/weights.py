@@ -31,7 +31,8 @@ def whole_model(name: str, load: Callable[[], tuple[Any, Any]]) -> tuple[Any, st
         if "ignore_mismatched_sizes" not in str(error):
             raise
         raise ModelError(
-            f"model '{name}': weights have other sizes than its config.json states; take the one that belongs to them"
+            f"model '{name}': its weights do not have the sizes that its config.json states; "
+            "use the config.json that belongs to them"
         ) from error
     missing = _named({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if missing:
@@ -40,7 +41,7 @@ def whole_model(name: str, load: Callable[[], tuple[Any, Any]]) -> tuple[Any, st
             "every score; take a complete checkpoint, and the config.json that belongs to it"
         )
     unused = _named(report["unexpected_keys"])
-    note = f"in the files, not in the model: {unused}" if unused else ""
+    note = f"weights in the files that the model does not use: {unused}" if unused else ""
     if note:
         _log.warning(shown(f"model '{name}': {note}"))
     return model, note

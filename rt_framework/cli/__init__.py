@@ -20,22 +20,22 @@ from rt_framework.text import shown, without_secrets
 __all__ = ["main", "rt"]
 
 _COMMANDS = {
-    "run": "Run a whole job, or go on with one.",
-    "pilot": "Run a few rows, and say what all will cost.",
-    "retry": "Ask again for rewrites that failed in some way.",
-    "reparse": "Read a run's answers anew; asks nothing.",
-    "score": "Score a data set by metrics of the student.",
-    "reflect": "Ask the teacher for one kind of rewrite.",
-    "select": "Select samples by scores that were computed before.",
-    "compare": "Put two data sets side by side.",
-    "merge": "Put the runs of all shards together.",
-    "salvage": "Read what can be read of a damaged ledger.",
+    "run": "Run the job of a config, or resume it.",
+    "pilot": "Run a few random rows, and forecast the cost of all.",
+    "retry": "Ask again for rewrites that failed.",
+    "reparse": "Parse the stored answers again; send nothing.",
+    "score": "Score every sample of a data set.",
+    "reflect": "Rewrite every sample of a data set once.",
+    "select": "Select samples by scores from 'rt score'.",
+    "compare": "Compare two data sets.",
+    "merge": "Merge the runs of all shards.",
+    "salvage": "Recover the readable part of a damaged ledger.",
     "export": "Write the result of a run in another format.",
     "status": "Show counts, cost and failures of a run.",
-    "report": "Show a run as one HTML page.",
-    "explain": "Show one sample's whole history.",
-    "plugins": "List what is installed, or show one part.",
-    "doctor": "Say what works here and what is wrong.",
+    "report": "Write a run as one HTML page.",
+    "explain": "Show the whole history of one sample.",
+    "plugins": "List, show, check or create plugins.",
+    "doctor": "Check the installation, a config or a data set.",
     "init": "Write a commented config to start from.",
 }
 _PLUGIN_GROUP = "rt_framework.commands"
@@ -141,7 +141,7 @@ def rt(ctx: click.Context, plugins: tuple[str, ...], strict_plugins: bool) -> No
 
     Start with 'rt init', then 'rt run rt.yaml'. RT_LOAD_PLUGINS=a,b loads only those plugins; empty loads none.
     """
-    from rt_framework.cli.hosting import make_host
+    from rt_framework.cli.make_host import make_host
 
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -158,7 +158,7 @@ def main() -> None:
         _complain(error.format_message() + _help_of(error))
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\nInterrupted; what was committed stays. The same command goes on from there.", err=True)
+        click.echo("\nInterrupted. Everything committed so far is kept; the same command resumes.", err=True)
         code = 130
     except RtError as error:
         _complain(str(error))

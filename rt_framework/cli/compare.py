@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import moved_option, overwrite_option, pairs
+from rt_framework.cli.data_options import overwrite_option, pairs
 from rt_framework.cli.numbers import Number, Whole
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
+from rt_framework.cli.run_options import moved_option
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -19,18 +20,24 @@ if TYPE_CHECKING:
 @click.command(cls=ChoosingCommand, choices={"judge": "teachers"})
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--scores-a", type=click.Path(path_type=Path), help="What 'rt score' wrote for A, if A is a data file.")
-@click.option("--scores-b", type=click.Path(path_type=Path), help="The same for B.")
-@click.option("--format", "format_", metavar="NAME", help="Format of the data files; found by itself when left out.")
-@click.option("--shape", metavar="NAME", help="Shape of their columns; found by itself when left out.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column.")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Also write what is found to this file.")
+@click.option("--scores-a", type=click.Path(path_type=Path), help="Output of 'rt score' for A, if A is a data file.")
+@click.option("--scores-b", type=click.Path(path_type=Path), help="Output of 'rt score' for B, if B is a data file.")
+@click.option("--format", "format_", metavar="NAME", help="Format of the data files; detected by default.")
+@click.option("--shape", metavar="NAME", help="Shape of their columns; detected by default.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Column of the data that holds a field: output=answer.",
+)
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the results to this file, as JSON.")
 @click.option("--judge", metavar="NAME:MODEL", help="Also let a teacher judge the answers pairwise. This is paid for.")
-@click.option("-n", "--sample", type=Whole(1), help="Judge only so many pairs, drawn at random.")
-@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which pairs are drawn.")
-@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
-@click.option("--budget-usd", type=Number(0), help="Dollars; nothing is sent that could exceed it.")
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the judge's answers are; default: FILE.rt.")
+@click.option("-n", "--sample", type=Whole(1), help="Number of pairs to judge, drawn at random; default: all.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
+@click.option("--budget-usd", type=Number(0), help="Budget in dollars; no call that could exceed it is sent.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Directory for the judge's answers; default: FILE.rt.")
 @overwrite_option
 @moved_option
 @click.pass_obj
@@ -53,21 +60,21 @@ def command(
     overwrite: bool,
     moved: bool,
 ) -> int:
-    """Put two data sets side by side: scores, lengths, duplicates, refusals, languages. Trains nothing.
+    """Compare two data sets: scores, lengths, duplicates, refusals, languages. Trains no model.
 
-    A and B are data files, or run directories: of these the samples that were kept, with their scores.
+    A and B are data files or run directories. Of a run directory, the samples that it kept are compared, with scores.
 
-    With --judge a teacher marks both answers to each question that A and B share, in both orders. Its options are
-    options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
+    With --judge a teacher marks both answers to each question that A and B share, in both orders. The options of the
+    judge are options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
     """
     from rt_framework.compare import JudgeJob, as_json, check_extra, claim_judged, compare, lent, open_side, write_json
     from rt_framework.config import Data, Limits
     from rt_framework.terminal import line, show_comparison, show_judgements, stdout
 
     if judge is None and (sample, budget_usd, run_dir) != (None, None, None):
-        raise click.UsageError("--sample, --budget-usd and --run-dir are for --judge")
+        raise click.UsageError("--sample, --budget-usd and --run-dir can only be used with --judge")
     if judge is not None and (out or run_dir) is None:
-        raise click.UsageError("--judge: say where its answers are kept, by --run-dir DIR or --json FILE")
+        raise click.UsageError("--judge: name a place for its answers, by --run-dir DIR or --json FILE")
     check_extra()
     who = None if judge is None else chosen("judge", judge)
     answers, found_at = claim_judged((a, b), (scores_a, scores_b), who, run_dir, out, overwrite)
@@ -92,7 +99,7 @@ def command(
 def _judged(host: Host, job: JudgeJob) -> Judgements:
     import asyncio
 
-    from rt_framework.cli.common import watching
+    from rt_framework.cli.reporter_options import watching
     from rt_framework.compare import judge
 
     with watching(host, ["console"]) as watchers:

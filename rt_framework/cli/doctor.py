@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 @click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates"})
 @click.argument("subject", metavar="[CONFIG|DATA]", type=click.Path(path_type=Path), required=False)
 @click.option("--student", metavar="NAME:MODEL", help="Also load this student and score with it.")
-@click.option("--preset", default="chat", show_default=True, help="Frozen set of rules, for DATA.")
-@click.option("--template", help="Template, for DATA; the preset's own when left out.")
-@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; beats the preset.")
-@click.option("-n", "--sample", type=Whole(1), default=64, show_default=True, help="Samples of DATA to score.")
-@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which samples are drawn.")
-@click.option("--format", "format_", metavar="NAME", help="Format of DATA; found by itself when left out.")
-@click.option("--shape", metavar="NAME", help="Shape of its columns; found by itself when left out.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Our field to your column.")
+@click.option("--preset", default="chat", show_default=True, help="Preset for DATA: a frozen set of scoring rules.")
+@click.option("--template", help="Template for DATA; default: the preset's own.")
+@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; overrides the preset.")
+@click.option(
+    "-n", "--sample", type=Whole(1), default=64, show_default=True, help="Number of samples of DATA to score."
+)
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
+@click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default.")
+@click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Column of the data that holds a field: output=answer.",
+)
 @click.pass_obj
 def command(
     host: Host,
@@ -41,12 +49,12 @@ def command(
     shape: str | None,
     columns: tuple[str, ...],
 ) -> int:
-    """Say what works here and what is wrong: versions, device, plugins, and CONFIG if one is given.
+    """Check this installation: versions, device and plugins, and CONFIG or DATA if one is given.
 
-    With --student and DATA a few samples of it are scored, to see whether student, template and data fit together
-    before all of it is scored. A file that ends in .yaml or .yml is a CONFIG. Nothing is written.
+    With --student and DATA a few samples of DATA are scored, to check that student, template and data fit together
+    before you score all of it. A file that ends in .yaml or .yml is a CONFIG. Nothing is written.
     """
-    from rt_framework.cli.common import pairs
+    from rt_framework.cli.data_options import pairs
     from rt_framework.config import Data, ScoringConfig
     from rt_framework.jobs import install_checks as checks
     from rt_framework.jobs.sample_checks import check_sample
@@ -66,17 +74,17 @@ def command(
         looks.append(lambda: check_sample(host, data, who, rules, sample, seed))
     if who is not None and (subject is None or is_config):
         looks.append(lambda: checks.check_student(host, who))
-    return _told([finding for look in looks for finding in look()])
+    return _print([finding for look in looks for finding in look()])
 
 
-def _told(results: list[Finding]) -> int:
+def _print(results: list[Finding]) -> int:
     """Print the findings; return the exit code."""
     from rt_framework.terminal import line, stdout, table
 
     console = stdout()
     console.print(table("Checks", ("", "what", "finding"), [(r.mark, r.what, r.finding) for r in results]))
     wrong, doubtful = sum(not result.good for result in results), sum(result.mark == "CHECK" for result in results)
-    told = [f"{wrong} wrong"] if wrong else ["nothing is wrong"]
-    told += [f"{doubtful} to look into"] if doubtful else []
-    console.print(line(", ".join(told)))
+    verdict = [f"{wrong} marked WRONG"] if wrong else ["nothing is wrong"]
+    verdict += [f"{doubtful} marked CHECK"] if doubtful else []
+    console.print(line(", ".join(verdict)))
     return 2 if wrong else 0

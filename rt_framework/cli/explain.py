@@ -13,7 +13,7 @@ import click
 def command(run_dir: Path, sample: str) -> None:
     """Show the whole history of SAMPLE: its row number (from 0), its id, or the beginning of its id.
 
-    Digits alone are a row number, unless there are 16 or more of them: so many an id begins with.
+    Up to 15 digits alone are a row number; 16 or more digits are the beginning of an id.
     """
     from rt_framework.errors import DataError
     from rt_framework.ledger import is_row

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from rt_framework.cli.common import overwrite_option
+from rt_framework.cli.data_options import overwrite_option
 from rt_framework.plugin import Host
 
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File or directory to write.")
-@click.option("--format", "format_", metavar="NAME", help="Its format; OUT's ending decides when left out.")
-@click.option("--shape", metavar="NAME", help="Shape of its columns; as the input when left out.")
-@click.option("--dropped", is_flag=True, help="The samples that were not kept.")
-@click.option("--pack", metavar="NAME", help="OUT is a folder that a trainer takes as it is: trl, axolotl, …")
-@click.option("--hub-folder", is_flag=True, help="OUT is a folder for the Hugging Face hub, with a data card.")
+@click.option("--format", "format_", metavar="NAME", help="Format of OUT; default: by its ending, or as the input.")
+@click.option("--shape", metavar="NAME", help="Shape of the columns of OUT; default: as the input.")
+@click.option("--dropped", is_flag=True, help="Write the samples that were not kept instead.")
+@click.option("--pack", metavar="NAME", help="Write OUT as a folder that a trainer reads: trl, axolotl, …")
+@click.option("--hub-folder", is_flag=True, help="Write OUT as a folder for the Hugging Face hub, with a data card.")
 @click.option("--license", "license_", metavar="ID", help="Licence of the data, for the card: cc-by-4.0, other, …")
 @overwrite_option
 @click.pass_obj
@@ -33,7 +33,7 @@ def command(
     license_: str | None,
     overwrite: bool,
 ) -> None:
-    """Write what the run in RUN_DIR kept, in any format and shape, or as a trainer or the hub takes it."""
+    """Write the samples that the run in RUN_DIR kept, in any format and shape, or for a trainer or the hub."""
     from rt_framework.text import shown
 
     _check(format_ or shape or dropped, pack, hub_folder, license_)
@@ -55,8 +55,8 @@ def command(
 def _check(form: object, pack: str | None, hub_folder: bool, license_: str | None) -> None:
     """Check that the options do not contradict each other."""
     if pack is not None and hub_folder:
-        raise click.UsageError("--pack and --hub-folder are two folders; call it twice")
+        raise click.UsageError("--pack and --hub-folder write different folders; call rt export once for each")
     if form and (pack is not None or hub_folder):
-        raise click.UsageError("--format, --shape and --dropped do not go with --pack or --hub-folder")
+        raise click.UsageError("--format, --shape and --dropped cannot be used with --pack or --hub-folder")
     if license_ is not None and not hub_folder:
-        raise click.UsageError("--license goes with --hub-folder only")
+        raise click.UsageError("--license can only be used with --hub-folder")

@@ -8,19 +8,19 @@ import click
 
 _STARTER = """\
 # Selective Reflection-Tuning. Run it with: rt run {name}
-# The same command again goes on where it stopped; nothing is paid for twice.
-# Paths are relative to the directory you call rt in.
+# The same command resumes after a stop; nothing is paid for twice.
+# Paths are relative to the directory in which you call rt.
 
 data:
   path: data.json            # JSON, JSON lines, CSV, Parquet or a Hugging Face data set directory
   # columns: {{instruction: question, output: answer}}   # our field: your column
 
-# Who rewrites. Keys come from the environment only (OPENAI_API_KEY, ANTHROPIC_API_KEY, …).
+# The model that rewrites. API keys come only from the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, …).
 teacher: litellm:openai/gpt-4o-mini
 # teacher: hf:Qwen/Qwen3-8B                 # a local model, no key
-# teacher: replay:answers.jsonl             # answers you have already
+# teacher: replay:answers.jsonl             # recorded answers
 
-# Who decides: the model that you will tune. A hub id, a local directory or a GGUF file.
+# The model that decides: the one that you will tune. A hub id, a local directory or a GGUF file.
 student: hf:Qwen/Qwen2.5-1.5B
 
 scoring:
@@ -31,17 +31,17 @@ scoring:
 
 pipeline:
   - reflect: instruction     # the teacher criticises and rewrites instruction and answer
-  - choose: {{highest: ifd}}   # the student keeps what it has more to learn from
+  - choose: {{highest: ifd}}   # the version with more to learn for the student is kept
   - reflect: response        # the teacher criticises and rewrites the answer
-  - choose: {{lowest: r-ifd}}  # the student keeps what fits its instruction better
-  - measure: [ifd, r-ifd]    # for the report: original against kept
+  - choose: {{lowest: r-ifd}}  # the response that fits its instruction better is kept
+  - measure: [ifd, r-ifd]    # for the report: original and kept version
   - gate: {{ifd: {{below: 1}}, r-ifd: {{below: 1}}}}
   # - unimproved: drop       # the paper's policy: only samples whose response was improved
 
 limits:
-  concurrency: 32            # teacher calls under way at most
-  # budget_usd: 5.00         # dollars; nothing is sent that could exceed it
-  # samples: 100             # try with a few first
+  concurrency: 32            # most teacher calls under way
+  # budget_usd: 5.00         # dollars; no call that could exceed it is sent
+  # samples: 100             # only the first samples, for a try
 """
 
 

@@ -15,10 +15,10 @@ from rt_framework.plugin import Host
 @click.argument("shards", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.pass_obj
 def command(host: Host, config: Path, out: Path, shards: tuple[Path, ...]) -> None:
-    """Put the runs of all SHARDS of CONFIG's job together in the run directory OUT.
+    """Merge the run directories of all SHARDS of CONFIG's job into the new run directory OUT.
 
-    OUT is then as if one run had done it all: 'rt run CONFIG --run-dir OUT' goes on from there and pays for nothing
-    again, with stages over the whole data set too.
+    OUT is then as a single run would have left it: 'rt run CONFIG --run-dir OUT' resumes it and pays for nothing twice.
+    That config may have stages over the whole data set.
     """
     from rt_framework.config import read_config
     from rt_framework.jobs.merging import merge

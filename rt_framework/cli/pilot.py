@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.job import RunRequest, job_options
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.run_options import job_options
+from rt_framework.cli.run_request import RunRequest
 
 
 @click.command()
 @job_options
-@click.option("-n", "--rows", type=Whole(1), default=50, show_default=True, help="Rows to run.")
-@click.option("--seed", type=Whole(), default=0, show_default=True, help="Which rows are drawn.")
+@click.option("-n", "--rows", type=Whole(1), default=50, show_default=True, help="Number of rows to run.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
 def command(job: RunRequest, rows: int, seed: int) -> int:
-    """Run a few random rows of CONFIG's data, and say what all of them will cost. This is paid for.
+    """Run a few random rows of CONFIG's data, and forecast the cost of all rows. The calls are paid for.
 
-    What was paid for is in the run directory, and 'rt run CONFIG' goes on from there. Files of the pilot itself are in
-    a folder 'pilot' of that directory.
+    The answers are kept in the run directory, and 'rt run CONFIG' reuses them. Files about the pilot's rows alone are
+    in the folder 'pilot' of that directory.
     """
     import asyncio
 
-    from rt_framework.cli.common import watching
+    from rt_framework.cli.reporter_options import watching
     from rt_framework.jobs.piloting import pilot
     from rt_framework.terminal import show_forecast
 

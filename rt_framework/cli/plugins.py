@@ -14,7 +14,7 @@ from rt_framework.plugin import Host
 @click.group(invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List what is installed, or show one part."""
+    """List, show, check or create plugins."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -22,7 +22,7 @@ def command(ctx: click.Context) -> None:
 @command.command("list")
 @click.pass_obj
 def list_(host: Host) -> None:
-    """List plugin packages, and the names that the built-in plugin offers. Imports no other plugin."""
+    """List the built-in parts and the installed plugin packages. Imports no installed plugin."""
     from rt_framework.terminal import stdout, table
 
     console = stdout()
@@ -31,14 +31,20 @@ def list_(host: Host) -> None:
     rows = [(plugin.name, plugin.package, plugin.version) for plugin in host.discovered()]
     if rows:
         console.print(table("Installed plugins", ("plugin", "package", "version"), rows))
-        console.print("'rt plugins show NAME' loads one and lists what it offers.")
+        console.print("'rt plugins show NAME' loads a plugin and lists what it offers.")
     else:
-        console.print("No plugins installed besides.")
+        console.print("No other plugins are installed.")
 
 
 @command.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), default="metric", show_default=True, help="What it offers.")
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="metric",
+    show_default=True,
+    help="Kind of plugin that the package offers.",
+)
 @click.pass_obj
 def new(host: Host, name: str, kind: str) -> None:
     """Write a complete plugin package, with its tests, into the new folder NAME."""
@@ -53,20 +59,20 @@ def new(host: Host, name: str, kind: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def show(host: Host, name: str) -> None:
-    """Show a plugin, or everything called NAME, with its options."""
-    from rt_framework.cli.describe import describe
+    """Show the plugin NAME, or every part of that name, with its options."""
+    from rt_framework.cli.plugins_show import describe
 
     describe(host, name)
 
 
 @command.command()
 @click.argument("name")
-@click.option("--options", metavar="YAML", help="For parts that need some, as in a config: '{metric: ifd}'.")
-@click.option("--only", type=click.Choice(KINDS), help="Check parts of this kind alone.")
+@click.option("--options", metavar="YAML", help="Options for parts that need some, as in a config: '{metric: ifd}'.")
+@click.option("--only", type=click.Choice(KINDS), help="Check only parts of this kind.")
 @click.pass_obj
 def check(host: Host, name: str, options: str | None, only: str | None) -> int:
-    """Check a plugin, or everything called NAME, by the contract of its kind. Code 1 if something is wrong."""
-    from rt_framework.cli.checking import show_checks
+    """Check the plugin NAME, or every part of that name, by the contract of its kind. Exit code 1 if a check fails."""
+    from rt_framework.cli.plugins_check import show_checks
     from rt_framework.config import parse_yaml
 
     return int(not show_checks(host, name, None if options is None else parse_yaml(options, "--options"), only))

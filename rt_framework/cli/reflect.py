@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options, moved_option, overwrite_option
+from rt_framework.cli.data_options import data_options, overwrite_option
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
+from rt_framework.cli.run_options import moved_option
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"teacher": "teachers", "reflection": "reflections"})
 @data_options
-@click.option("--teacher", required=True, metavar="NAME:MODEL", help="Who answers: litellm:PROVIDER/MODEL, hf:MODEL, …")
-@click.option("--reflection", default="instruction", show_default=True, help="What to rewrite.")
-@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Calls under way at most.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Rewritten data; answers stay in OUT.rt.")
+@click.option(
+    "--teacher", required=True, metavar="NAME:MODEL", help="Teacher that rewrites: litellm:PROVIDER/MODEL, hf:MODEL, …"
+)
+@click.option("--reflection", default="instruction", show_default=True, help="Reflection: what to rewrite.")
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File for the rewritten data; answers are kept in OUT.rt.",
+)
 @overwrite_option
 @moved_option
 @click.pass_obj
@@ -36,13 +44,14 @@ def command(
     overwrite: bool,
     moved: bool,
 ) -> int:
-    """Ask the teacher for one rewrite of every sample of DATA. Where it fails the original is kept.
+    """Ask the teacher for one rewrite of every sample of DATA. Where a rewrite fails the original is kept.
 
-    The options of what you name are options too: 'rt reflect --teacher litellm:MODEL --help' lists --teacher-api-base.
+    The options of the named plugins are options too: 'rt reflect --teacher litellm:MODEL --help' lists
+    --teacher-api-base and others.
     """
     import asyncio
 
-    from rt_framework.cli.common import watching
+    from rt_framework.cli.reporter_options import watching
     from rt_framework.config import Builder, Config, Limits, Output, Pipeline
     from rt_framework.data import Destination, beside, claim, find_format, kind_of, output_format, paths_in
     from rt_framework.jobs.running import RunMode, run

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.job import RunRequest, job_options
+from rt_framework.cli.run_options import job_options
+from rt_framework.cli.run_request import RunRequest
 
 
 @click.command()
 @job_options
 def command(job: RunRequest) -> int:
-    """Read the answers of CONFIG's run anew and decide again, without asking the teacher anything.
+    """Parse the stored answers of CONFIG's run again and repeat all decisions, without asking the teacher anything.
 
-    For a parser, selector or gate that has changed. What has no answer yet keeps the version it has.
+    Use it after a parser, selector or gate has changed. A sample without an answer keeps its current version.
     """
     from rt_framework.jobs.running import RunMode
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rt_framework.cli.common import overwrite_option
+from rt_framework.cli.data_options import overwrite_option
 from rt_framework.cli.numbers import Number
 
 
@@ -18,7 +18,7 @@ from rt_framework.cli.numbers import Number
     type=Number(0.1),
     default=24.0,
     show_default=True,
-    help="About the most that the file may take; where the samples' texts take more, long ones are cut and marked.",
+    help="Approximate size limit of the file; if the texts of the samples need more, long texts are cut and marked.",
 )
 @overwrite_option
 def command(run_dir: Path, out: Path | None, megabytes: float, overwrite: bool) -> None:

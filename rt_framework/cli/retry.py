@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.job import RunRequest, job_options
+from rt_framework.cli.run_options import job_options
+from rt_framework.cli.run_request import RunRequest
 
 
 @click.command()
@@ -18,9 +19,9 @@ from rt_framework.cli.job import RunRequest, job_options
     help="Kind of failure; may be given more than once.",
 )
 def command(job: RunRequest, kinds: tuple[str, ...]) -> int:
-    """Ask again for the rewrites of CONFIG's run that failed so, and go on with the run. This is paid for.
+    """Ask again for the rewrites of CONFIG's run that failed with these kinds, and resume the run. This is paid for.
 
-    'rt status' lists the kinds. Without this only what never got an answer is asked again by 'rt run'.
+    'rt status' lists the kinds. 'rt run' alone asks again only where no answer arrived.
     """
     from rt_framework.errors import KINDS
     from rt_framework.jobs.running import RunMode

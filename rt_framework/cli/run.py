@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import click
 
-from rt_framework.cli.job import RunRequest, job_options
+from rt_framework.cli.run_options import job_options
+from rt_framework.cli.run_request import RunRequest
 
 
 @click.command()
 @job_options
-@click.option("--dry-run", is_flag=True, help="Only say what it would ask and cost; send and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Only print the calls and the cost to expect; send and write nothing.")
 def command(job: RunRequest, dry_run: bool) -> int:
-    """Run the job that CONFIG describes. The same command again goes on where it stopped.
+    """Run the job that CONFIG describes. The same command resumes it after a stop.
 
-    Paths in CONFIG are relative to the current directory. Ctrl-C waits for calls under way, since they are paid for;
-    a second one leaves at once.
+    Paths in CONFIG are relative to the current directory. Ctrl-C waits for the calls under way, because they are paid
+    for; a second Ctrl-C leaves at once.
     """
     if dry_run:
         from rt_framework.jobs.quoting import quote

@@ -11,7 +11,7 @@ import click
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 def command(run_dir: Path, out: Path) -> None:
-    """Read what can be read of the damaged ledger in RUN_DIR into the new run directory OUT. RUN_DIR stays as it is.
+    """Copy the readable part of the damaged ledger in RUN_DIR into the new run directory OUT. RUN_DIR is not changed.
 
     A run in OUT then asks and computes only what could not be read.
     """
@@ -19,5 +19,5 @@ def command(run_dir: Path, out: Path) -> None:
     from rt_framework.text import shown
 
     found = salvage(run_dir, out)
-    read = f"{found.answers} answers of {found.attempts} requests and {found.losses} losses were read"
-    click.echo(shown(f"{out}: {read}; a run there goes on with them"))
+    read = f"{found.answers} answers of {found.attempts} requests and {found.losses} losses were recovered"
+    click.echo(shown(f"{out}: {read}; a run in that directory resumes with them"))

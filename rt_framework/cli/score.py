@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options, overwrite_option
+from rt_framework.cli.data_options import data_options, overwrite_option
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -18,13 +18,24 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates", "executor": "executors"})
 @data_options
-@click.option("--preset", default="chat", show_default=True, help="Frozen set of rules.")
-@click.option("--template", help="Template; the preset's own when left out.")
-@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; beats the preset.")
-@click.option("--student", required=True, metavar="NAME:MODEL", help="Who scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf.")
-@click.option("--executor", default="local", show_default=True, help="Where it runs; processes: on every GPU.")
-@click.option("--metric", "metrics", multiple=True, help="May be given more than once; default: the preset's.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON lines; losses are kept in OUT.rt.")
+@click.option("--preset", default="chat", show_default=True, help="Preset: a frozen set of scoring rules.")
+@click.option("--template", help="Template; default: the preset's own.")
+@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; overrides the preset.")
+@click.option(
+    "--student", required=True, metavar="NAME:MODEL", help="Student that scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf."
+)
+@click.option(
+    "--executor", default="local", show_default=True, help="Executor of the student's work; processes uses every GPU."
+)
+@click.option(
+    "--metric", "metrics", multiple=True, help="Metric to compute; may be given more than once; default: the preset's."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File for the scores, as JSON lines; losses are kept in OUT.rt.",
+)
 @overwrite_option
 @click.pass_obj
 def command(
@@ -40,13 +51,14 @@ def command(
     out: Path,
     overwrite: bool,
 ) -> None:
-    """Score every sample of DATA, one line each, in input order.
+    """Score every sample of DATA, and write one line for each, in input order.
 
-    The options of what you name are options too: 'rt score --student hf:MODEL --help' lists --student-dtype and others.
+    The options of the named plugins are options too: 'rt score --student hf:MODEL --help' lists --student-dtype and
+    others.
     """
     import asyncio
 
-    from rt_framework.cli.common import watching
+    from rt_framework.cli.reporter_options import watching
     from rt_framework.config import ScoringConfig
     from rt_framework.data import open_source
     from rt_framework.jobs.scoring import score_file

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.chosen import ChoosingCommand, chosen
-from rt_framework.cli.common import data_options, overwrite_option
+from rt_framework.cli.data_options import data_options, overwrite_option
+from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"by": "selectors"})
 @data_options
-@click.option("--scores", type=click.Path(path_type=Path), required=True, help="What 'rt score' wrote for DATA.")
-@click.option("--by", required=True, metavar="SELECTOR", help="As in a config: '{top: {metric: ifd, fraction: 0.05}}'.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The selected samples.")
-@click.option("--dropped", type=click.Path(path_type=Path), help="The others.")
+@click.option("--scores", type=click.Path(path_type=Path), required=True, help="Output of 'rt score' for DATA.")
+@click.option(
+    "--by", required=True, metavar="SELECTOR", help="Selector, as in a config: '{top: {metric: ifd, fraction: 0.05}}'."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the selected samples.")
+@click.option("--dropped", type=click.Path(path_type=Path), help="File for the other samples.")
 @overwrite_option
 @click.pass_obj
 def command(
@@ -33,7 +35,7 @@ def command(
     dropped: Path | None,
     overwrite: bool,
 ) -> None:
-    """Select samples of DATA by their scores, joined by id. Loads no model.
+    """Select samples of DATA by their scores, which are matched by id. Loads no model.
 
     The options of the selector are options too: 'rt select --by top --help' lists --by-metric and others.
     """

@@ -16,9 +16,11 @@ _OLD = 10.0
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Show the screen of the run that goes on there, until it ends or Ctrl-C.")
+@click.option(
+    "--watch", is_flag=True, help="Show the live screen of the run that is active there, until it ends or Ctrl-C."
+)
 def command(run_dir: Path, watch: bool) -> None:
-    """Show what the run in RUN_DIR did so far: outcomes, cost, failures, scores. May be called while it runs."""
+    """Show outcomes, cost, failures and scores of the run in RUN_DIR so far. May be called during the run."""
     from rt_framework.rundir import look
 
     with look(run_dir):  # a path that is no run directory raises before anything is shown
@@ -42,7 +44,7 @@ def _watch(run_dir: Path) -> bool:
     display = Display(console)
     with ctrl_c() as pressed:
         who = owner(run_dir)
-        console.print(line(f"{run_dir}: {f'in use by {who}' if who else 'no run goes on here'}"))
+        console.print(line(f"{run_dir}: {f'in use by {who}' if who else 'no run is active in this directory'}"))
         try:
             while not pressed and owner(run_dir):
                 said = live_state.read(run_dir)
@@ -52,12 +54,12 @@ def _watch(run_dir: Path) -> bool:
         finally:
             display.close()
     if who and not pressed:
-        console.print(line(f"{run_dir}: no run goes on here any more"))
+        console.print(line(f"{run_dir}: the run has ended"))
     return bool(pressed)
 
 
 def _old(age: float) -> tuple[str, ...]:
-    return (f"the run said this {age:.0f} s ago; it is busy, or does not go on",) if age > _OLD else ()
+    return (f"these numbers are {age:.0f} s old; the run is busy or hangs",) if age > _OLD else ()
 
 
 def _show(run_dir: Path) -> None:
@@ -79,7 +81,7 @@ def _show(run_dir: Path) -> None:
             console.print(table("Teacher requests", ("state", "kind", "count"), attempts, (2,)))
             console.print(line(f"spent: {money(ledger.costs.spent(), priced=not ledger.meta('unpriced'))}"))
         for batch in ledger.batches.open():
-            name = f"batch {batch.name}" if batch.name else "a batch that was perhaps not submitted"
+            name = f"batch {batch.name}" if batch.name else "a batch that may not have been submitted"
             since = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
             console.print(
                 line(f"{name}: {len(batch.questions)} questions since {since}; 'rt run' collects the answers")

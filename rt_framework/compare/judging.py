@@ -140,7 +140,7 @@ class JudgeJob:
         seed: int,
         moved: bool = False,
     ) -> JudgeJob:
-        """Check what can be checked before anything is paid for, and draw the pairs to judge.
+        """Run every check that costs nothing, and draw the pairs to judge.
 
         Raises:
             ConfigError: *run_dir* is one of the two data sets that are compared.
@@ -148,7 +148,9 @@ class JudgeJob:
             PluginError: the teacher is unknown or broken.
         """
         if any(run_dir.resolve() == side.path.resolve() for side in sides):
-            raise ConfigError(f"{run_dir} is what is compared: choose another --run-dir for the judge's answers")
+            raise ConfigError(
+                f"{run_dir} is one of the compared data sets: choose another --run-dir for the judge's answers"
+            )
         check_priced(Builder(host).spec("teachers", teacher), str(teacher), limits.budget_usd)
         a, b = sides
         asked = {"a": str(a.path), "b": str(b.path), "judge": teacher, "sample": count, "seed": seed, "limits": limits}
@@ -196,7 +198,7 @@ async def judge(host: Host, job: JudgeJob, watchers: Sequence[object] = ()) -> J
     """Ask about every pair of answers in both orders, or look the answers up.
 
     Raises:
-        RtError: the job ended early; what was committed stays, and the same command goes on from there.
+        RtError: the job ended early; what was committed stays, and the same command resumes.
     """
     total = len(job.drawn.contests)
     opening = Opening(

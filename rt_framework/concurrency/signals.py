@@ -33,7 +33,7 @@ async def interruptible(
         Interrupted: a signal arrived.
     """
     task = asyncio.ensure_future(work)
-    error = Interrupted("interrupted; what was committed stays, and the same command goes on from there")
+    error = Interrupted("interrupted; everything committed so far is kept, and the same command resumes")
 
     def first() -> None:
         stop(error)

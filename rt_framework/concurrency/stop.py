@@ -25,7 +25,7 @@ class StopSignal:
         self._tripped.set()
 
     def check(self) -> None:
-        """Check that sending may go on.
+        """Check that sending may continue.
 
         Raises:
             RtError: sending has ended; this error is the reason.

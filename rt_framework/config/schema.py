@@ -87,7 +87,7 @@ class Pipeline:
             ConfigError: neither or both of a name and stages are given, or the name is unknown.
         """
         if (self.use is None) == (not self.stages):
-            raise ConfigError("pipeline: give either the name of one, or a list of stages")
+            raise ConfigError("pipeline: give either the name of a pipeline, or a list of stages")
         return tuple(Spec.parse(stage) for stage in named_pipeline(self.use)) if self.use else self.stages
 
 
@@ -191,7 +191,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", event.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "YAML aliases are not allowed", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -199,9 +199,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, (list, dict, set)):
-                raise yaml.constructor.ConstructorError(None, None, "a key is no plain value", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain value", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' occurs twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -259,7 +259,7 @@ def _override(raw: dict[str, Any], text: str) -> None:
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {text}: expected key=value, for example limits.concurrency=8")
     if secret_place({key.rpartition(".")[2]: value}, key):
-        raise ConfigError(f"--set {key}: keys come only from the environment; take it out")
+        raise ConfigError(f"--set {key}: API keys come only from the environment; take it out")
     parsed = parse_yaml(value, f"--set {text}")
     *parents, last = key.split(".")
     for parent in parents:
@@ -336,7 +336,7 @@ def settings(entry: Entry, options: object) -> object | None:
     place = f"{singular(entry.kind)} '{entry.name}'"
     secret = secret_place(options, place)
     if secret is not None:
-        raise ConfigError(f"{secret}: keys come only from the environment; take it out of the config")
+        raise ConfigError(f"{secret}: API keys come only from the environment; take it out of the config")
     if options is None:
         options = {}
     elif not names and options != {}:

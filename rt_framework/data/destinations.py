@@ -59,7 +59,7 @@ class Destination:
     kind: Literal["file", "folder", "run", "appended"] = "file"
     """``run`` is a run directory; ``appended`` is a file that grows, or a FIFO."""
     record: Path | None = None
-    """Run directory that records what was written to the destination; ``None`` where nothing records it."""
+    """Run directory that records the output written to the destination; ``None`` if none does."""
     overwrite: bool | None = None
     """True if a file that rt did not write may be replaced; ``None`` where the command has no such option."""
 
@@ -79,7 +79,7 @@ class Destination:
 
     @property
     def is_recorded(self) -> bool:
-        """Return whether a command of the same run directory wrote what is at the destination."""
+        """Return whether the run directory records that it wrote this destination."""
         return self.record is not None and self.name in recorded(self.record)
 
 
@@ -134,7 +134,7 @@ def claim(destinations: Iterable[Destination], data: Iterable[Path] = (), inputs
 
 
 def check(destination: Destination) -> None:
-    """Check that what is at a destination now may be replaced, or appended to.
+    """Check that the existing file or folder at a destination may be replaced, or appended to.
 
     Raises:
         ConfigError: it must not be replaced, or appended to.
@@ -149,14 +149,14 @@ def check(destination: Destination) -> None:
         if destination.kind == "run":
             _check_run(destination, mode)
         elif stat.S_ISLNK(mode):
-            raise _refused(destination, "is a link, and nothing is written through one")
+            raise _refused(destination, "is a link, and rt does not write through links")
         elif stat.S_ISDIR(mode):
             _check_folder(destination)
         elif not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and destination.kind == "appended"):
-            raise _refused(destination, "is a device, a FIFO or a socket, and no file")
+            raise _refused(destination, "is a device, a FIFO or a socket, not a file")
         elif destination.kind != "appended" and not destination.overwrite and not destination.is_recorded:
-            way = "" if destination.overwrite is None else ", or say --overwrite if it may go"
-            raise _refused(destination, "is there already", way)
+            way = "" if destination.overwrite is None else ", or give --overwrite to replace it"
+            raise _refused(destination, "exists already", way)
 
 
 def _check_name(destination: Destination) -> None:
@@ -196,13 +196,13 @@ def _check_owner(destination: Destination, runs: Iterable[Destination]) -> None:
         mark = read_mark(folder)
         own = (folder in claimed or is_run(folder)) and any(fnmatch(inner.parts[0].lower(), name) for name in RUN_FILES)
         if own or (mark is not None and inner.as_posix() in mark.files):
-            kind = "the run directory" if own else "what was written to"
+            kind = "the run directory" if own else "the output"
             raise _refused(destination, f"belongs to {kind} {folder}")
 
 
 def _check_folder(destination: Destination) -> None:
     if destination.kind != "folder":
-        raise _refused(destination, "is a folder, and no file")
+        raise _refused(destination, "is a folder, not a file")
     if is_run(destination.real):
         raise _refused(destination, "is a run directory, which is never replaced")
     why = objection(destination.real)
@@ -216,7 +216,7 @@ def _check_run(destination: Destination, mode: int) -> None:
         raise DiskError(f"{destination}: cannot be used as a run directory: File exists")
     mark = read_mark(destination.real)
     if mark is not None and mark.kind == FOLDER:
-        raise _refused(destination, "is a folder that rt wrote as an output, and no run directory")
+        raise _refused(destination, "is a folder that rt wrote as an output, not a run directory")
     for file in sorted(destination.real.iterdir()):
         if not any(fnmatch(file.name, name) for name in (*_MACHINE, "run.lock", MARK)):
             continue
@@ -243,7 +243,7 @@ def _check_parent(destination: Destination) -> None:
     """Check that a destination can be created; the disk of a run directory is tested when the run opens it."""
     if destination.kind == "run":
         if destination.path.is_symlink():
-            raise _refused(destination, "is a link that leads nowhere")
+            raise _refused(destination, "is a broken link")
         return
     if destination.record is not None and destination.real.is_relative_to(destination.record.resolve()):
         return

@@ -1,4 +1,4 @@
-"""Marks that rt leaves on what it wrote, so that it recognises its own files and touches no others.
+"""Marks that rt leaves beside its outputs, so that it recognises its own files and touches no others.
 
 A folder that was written as an output holds a mark with the size of every file in it. A run directory holds a mark
 with the names of the files that were written for it, in it or beside it.

@@ -1,4 +1,4 @@
-"""The one way to write a file or folder: whole or not at all, and only over what may be replaced."""
+"""The one way to write a file or folder: completely or not at all, and only over files that may be replaced."""
 
 from __future__ import annotations
 

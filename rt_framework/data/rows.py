@@ -100,8 +100,8 @@ def detect_format(path: Path, formats: Mapping[str, Format]) -> str:
     if len(matching) == 1:
         return matching[0]
     if matching:
-        raise DataError(f"{path}: could be {' or '.join(matching)}; say which with data.format")
-    raise DataError(f"{path}: unknown format; say which with data.format; known: {', '.join(formats)}{_noted(notes)}")
+        raise DataError(f"{path}: could be {' or '.join(matching)}; choose one with data.format")
+    raise DataError(f"{path}: unknown format; name it with data.format; known: {', '.join(formats)}{_noted(notes)}")
 
 
 def _noted(notes: Iterable[str]) -> str:
@@ -192,7 +192,7 @@ def write_records(
     columns: Mapping[str, str] | None,
     records: Iterable[Record],
 ) -> None:
-    """Write all records, or nothing: a crash leaves what was there before.
+    """Write all records, or nothing: a crash leaves an earlier file unchanged.
 
     An existing ordinary file is replaced; an existing folder only if rt wrote it as an output.
 

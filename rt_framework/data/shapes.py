@@ -272,7 +272,7 @@ def column_names(shape: ColumnShape, columns: Mapping[str, str]) -> Names:
         raise ConfigError("data.columns: two fields have the same column; give each its own")
     lost = [field for field in shape.required if field not in names]
     if lost:
-        raise ConfigError(f"data.columns: column '{lost[0]}' is given to another field; say which column is {lost[0]}")
+        raise ConfigError(f"data.columns: column '{lost[0]}' is given to another field; name the column for {lost[0]}")
     return names
 
 
@@ -294,7 +294,7 @@ def detect_shape(row: RawRow, columns: Mapping[str, str] | None = None) -> str:
         if set(columns) <= set(shape.fields) and _has_required(shape, row, _names(shape, columns))
     ]
     if len(fitting) > 1:
-        raise DataError(f"the columns fit the shapes {' and '.join(fitting)}; say which with data.shape")
+        raise DataError(f"the columns fit the shapes {' and '.join(fitting)}; choose one with data.shape")
     if not fitting:
         raise DataError(_no_shape(row, columns))
     return fitting[0]
@@ -335,7 +335,7 @@ def to_record(shape: ColumnShape, row: RawRow, names: Names) -> Record:
     missing = [column for column in needed if column not in row]
     if missing:
         found = ", ".join(map(str, row)) or "none"
-        raise DataError(f"no column '{missing[0]}' (found: {found}); add it, or say which it is with data.columns")
+        raise DataError(f"no column '{missing[0]}' (found: {found}); add it, or name the column with data.columns")
     own = set(names.values())
     extra = {column: value for column, value in row.items() if column not in own}
     return ReadRecord(shape.read(row, names), extra, row, shape.name, names)

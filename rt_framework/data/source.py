@@ -110,7 +110,7 @@ class Source:
         if not same:
             raise DataError(
                 f"{self.path}: changed while it was in use, so nothing was written from it; answers that were paid for "
-                "are kept: put the file back as it was and give the command again, or begin a new run with the new one"
+                "are kept: put the file back as it was and give the command again, or start a new run with the new file"
             )
 
     @contextmanager

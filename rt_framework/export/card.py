@@ -23,8 +23,8 @@ _LIMITS = """\
 - Whether training on this data helps is not measured by these numbers. Train on the controls too, and compare.
 """
 _TERMS = """\
-The responses and instructions that were rewritten are text of the teacher. The terms of its provider may bind whoever
-uses or trains on them, whatever the licence of this data set says.
+The responses and instructions that were rewritten are text of the teacher. The terms of its provider may bind anyone
+who uses or trains on them, whatever the licence of this data set says.
 """
 
 

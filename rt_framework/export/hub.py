@@ -23,11 +23,11 @@ from rt_framework.protocols import DatasetSelector, Format
 from rt_framework.rundir import SCORES, Finished, finished, read_manifest, results, write_side_file
 
 _CONTROLS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "random-control": ("random", {}, "as many samples, drawn from all"),
+    "random-control": ("random", {}, "the same number of samples, drawn at random from all"),
     "length-control": (
         "length-matched",
         {"metric": "kept"},
-        "as many samples with responses as long as the kept ones, from those not kept while there are enough",
+        "as many samples with responses of the same lengths, taken first from the samples that were not kept",
     ),
 }
 """Selector, its options and a description of what it draws, by part of the data set."""
@@ -85,12 +85,12 @@ def _write_parts(make: Builder, form: Format, folder: Path, run: Finished) -> tu
         return Part(name, path, about, rows.counts["rows"])
 
     kept = results(run.source, run.ledger, kept=True)
-    parts = [write("kept", "what the run kept, in the version that it kept", kept)]
+    parts = [write("kept", "the samples that the run kept, in the kept version", kept)]
     pool = _Pool.of(run.ledger)
     if 0 < sum(pool.kept) < len(pool.kept):
         for name, (selector, options, about) in _CONTROLS.items():
             chosen = pool.drawn(make("selectors", selector, {**options, "count": sum(pool.kept)}))
-            parts.append(write(name, f"control: {about}; as they came in", _taken(run, chosen)))
+            parts.append(write(name, f"control: {about}; original texts", _taken(run, chosen)))
     return parts, replacements(replaced)
 
 

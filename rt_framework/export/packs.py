@@ -215,7 +215,7 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
             (part / file).write_text(text, "utf-8", "replace")
     unit = "samples" if pairs is None else "preference pairs"
     notes = replacements(rows.counts["replaced"]) + _left_out(pairs)
-    then = f"next: {next_}" if rows.counts["rows"] else "there is nothing in it to train on"
+    then = f"next: {next_}" if rows.counts["rows"] else "the pack has no samples to train on"
     return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\n{then}"
 
 

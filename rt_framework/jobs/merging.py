@@ -73,7 +73,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
     whole = next((step.name for step in job.steps if step.barrier), None)
     if whole is not None:
         raise ConfigError(
-            f"stage '{whole}' needs all samples: merge with the config of the shards, then run all of it in {out}"
+            f"stage '{whole}' needs all samples: merge with the config of the shards, then run the pipeline in {out}"
         )
     total, facts = job.source.count(), _facts(job, config)
     with ExitStack() as stack:
@@ -83,7 +83,7 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
             _check_job(part, config, facts)
         ended = sum(1 for ledger in ledgers for _ in ledger.samples.outcomes())
         if ended != total:
-            raise DataError(f"{ended} of {total} samples have come to their end: finish the shards first")
+            raise DataError(f"{ended} of {total} samples are finished: finish the shards first")
         with alone(out):
             _join(out, parts)
     with open_run(out) as ledger:
@@ -114,7 +114,7 @@ def _part(path: Path, ledger: Ledger) -> _Part:
     facts = ledger.meta("frozen") or {}
     shard = facts.get("data", {}).get("shard")
     if shard is None:
-        raise DataError(f"{path}: the run of no shard; 'rt run CONFIG --shard 1/n' makes one")
+        raise DataError(f"{path}: not the run directory of a shard; 'rt run CONFIG --shard 1/n' makes one")
     data = {key: value for key, value in facts["data"].items() if key != "shard"}
     return _Part(
         path,

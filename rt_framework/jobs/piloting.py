@@ -32,7 +32,7 @@ class Forecast:
     rewritten: Estimate
     """Share of the samples that keep a rewrite, 0 … 1."""
     kept: Estimate
-    """Share of the samples that are kept at all, 0 … 1."""
+    """Share of the samples that are kept, in any version, 0 … 1."""
     cost: Estimate | None
     """Nano-dollars of the whole job, the pilot included; ``None`` if only one row was run, or nothing has a price."""
     budget: int | None
@@ -105,7 +105,7 @@ async def pilot(
         RtError: as :func:`rt_framework.jobs.running.run`.
     """
     if config.data.shard is not None:
-        raise ConfigError("a pilot draws its rows from all samples: leave the shard out")
+        raise ConfigError("a pilot draws its rows from all samples: do not give a shard")
     watch = Stopwatch()
     watchers = [*watchers, watch]
     job = claimed_job(host, config, run_dir, watchers, pilot=True)

@@ -70,7 +70,7 @@ class RunMode:
 async def run(
     host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = (), mode: RunMode = RunMode()
 ) -> Summary:
-    """Run the job of a run directory, or go on with it.
+    """Run the job of a run directory, or resume it.
 
     Args:
         host: finds the plugins.
@@ -83,11 +83,11 @@ async def run(
         the summary of the run; everything is on disk by then.
 
     Raises:
-        RtError: the error has an exit code; committed results stay, and the next run goes on from there.
+        RtError: the error has an exit code; committed results stay, and the next run resumes there.
     """
     if (mode.retry or not mode.ask) and not (run_dir / LEDGER).is_file():
         check_run(run_dir)  # reports a ledger that was there and is lost
-        raise DataError(f"{run_dir}: there is no run here to take up; 'rt run' begins one")
+        raise DataError(f"{run_dir}: no run was started in this directory; 'rt run' starts one")
     watchers = list(watchers)
     job = claimed_job(host, config, run_dir, watchers, mode.pilot is not None)
     if mode.pilot is not None:
@@ -107,7 +107,9 @@ async def run(
         out = run_dir if mode.pilot is None else pilot_dir(run_dir)
         summary = summarise(session.ledger, session.meter.progress())
         if summary.total != total:
-            raise RtError(f"{total} samples were read but {summary.total} are accounted for; this is a fault of ours")
+            raise RtError(
+                f"{total} samples were read but {summary.total} are accounted for; this is a bug in rt-framework"
+            )
         summary = evolve(summary, files=write_outputs(job.outlet, job.source, out, session.ledger))
         write_manifest(out, host, session.ledger, config, summary)
         return summary
@@ -194,7 +196,7 @@ def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, mode: RunMode
     if interrupted:
         then = {
             "retry": "those still needed are asked again",
-            "hold": "they are held back until 'rt retry --kind interrupted_unknown'",
+            "hold": "they are on hold until 'rt retry --kind interrupted_unknown'",
         }[on_ambiguous]
         yield (
             f"teacher calls under way when the last run was killed: {interrupted}. Their answers are unknown, "
@@ -205,4 +207,4 @@ def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, mode: RunMode
     if mode.retry:
         yield f"{withdrawn} rewrites that failed as {', '.join(mode.retry)} are asked for again"
     if not mode.ask:
-        yield "answers are read anew, and the teacher is not asked"
+        yield "the stored answers are parsed again, and the teacher is not asked"

@@ -26,7 +26,7 @@ def salvage(run_dir: Path, out: Path) -> Salvaged:
         raise DataError(f"{run_dir}: no ledger here; is this a run directory?")
     who = owner(run_dir)
     if who is not None:
-        raise LockedError(f"{run_dir}: in use by {who}; wait for it")
+        raise LockedError(f"{run_dir}: in use by {who}; wait until it ends")
     claim([Destination(out, "OUT", "run")], inputs=[run_dir])
     _check_empty(out)
     with alone(out):

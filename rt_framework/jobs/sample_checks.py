@@ -40,16 +40,16 @@ instruction that does not reach the student, or that belongs to another response
 another family.
 """
 
-_NO_PROOF = ". A template of another family can look like this too"
+_NO_PROOF = ". These values do not prove that the template is that of the model: another one can give the same"
 
 _TRY = {
     "ifd": (
-        "So many say that the instruction does not reach the student, or does not belong to the response: try another "
-        "--template or preset chat, and see whether --shape and --column name the right columns"
+        "A share this large suggests that the student does not see the instruction, or that it belongs to another "
+        "response: try another --template or preset chat, and check that --shape and --column name the right columns"
     ),
     "r-ifd": (
-        "So many say that the response does not help to guess its instruction: it does not reach the student, or "
-        "belongs to another instruction"
+        "A share this large suggests that the response does not help to predict its instruction: the student does not "
+        "see the response, or it belongs to another instruction"
     ),
 }
 _USUAL_LACKING = 0.1
@@ -187,15 +187,15 @@ def findings(looked: Looked) -> Iterator[Finding]:
 def _bos(looked: Looked) -> str:
     preset = looked.framing.preset
     if looked.leads:
-        return "the tokenizer puts one before every text"
-    told = f"the tokenizer puts none before a text. Under preset {preset.name} "
+        return "the tokenizer adds a BOS token before every text"
+    told = f"the tokenizer adds no BOS token. Under preset {preset.name} "
     if looked.headed:
-        return f"{told}that is no matter: the template's own words stand before every target"
+        return f"{told}this does not matter: words of the template precede every target"
     if preset.join == "ids":
-        return f"{told}both passes leave out the first token of a target, so they compare"
+        return f"{told}both forward passes leave out the first token of a target, so their losses are comparable"
     return (
-        f"{told}a text scored alone has no prediction for its first token, as published: that pass counts one token "
-        "less, which shows on short targets. Preset chat is free of it"
+        f"{told}a text scored alone has no prediction for its first token, as in the published code: that forward pass "
+        "counts one token less, which matters for short targets. Preset chat avoids this"
     )
 
 
@@ -207,8 +207,9 @@ def _fits(looked: Looked) -> Finding:
         return Finding("length", f"every target fits ({most}); the longest sequence has {looked.longest} tokens")
     return Finding(
         "length",
-        f"{_of(looked.cut, looked.drawn)} have a target that is cut at its end, {_of(room, looked.drawn)} no room for "
-        f"one ({most}): they are scored by a part, or not at all. Give a larger --max-tokens if the student takes it",
+        f"{_of(looked.cut, looked.drawn)} have a target that is cut at its end, {_of(room, looked.drawn)} have no room "
+        f"for a target ({most}): these are scored in part, or not at all. Give a larger --max-tokens if the student "
+        "supports it",
         sure=False,
     )
 
@@ -227,11 +228,11 @@ def _above(looked: Looked, name: str) -> Finding:
     values = looked.values[name]
     spread = Spread.of(values)
     if spread is None:
-        return Finding(name, "no sample has one", good=False)
+        return Finding(name, "no sample has this score", good=False)
     above = sum(value > 1 for value in values)
     told = (
         f"median {spread.median:.2f}, quartiles {spread.low:.2f} and {spread.high:.2f}; above 1 in "
-        f"{_of(above, len(values))}, usual are up to {100 * _USUAL:.0f} %"
+        f"{_of(above, len(values))}; up to {100 * _USUAL:.0f} % is usual"
     )
     if share(above, len(values), max(looked.total, len(values))).low <= _USUAL:
         return Finding(name, f"{told}{_NO_PROOF}" if name == "ifd" else told)
@@ -243,8 +244,8 @@ def _pace(looked: Looked) -> str:
         return "nothing was computed"
     whole, rate = timedelta(seconds=round(looked.all_seconds)), looked.tokens / max(looked.seconds, 1e-9)
     return (
-        f"{looked.tokens} tokens in {looked.seconds:.1f} s, {rate:.0f}/s without loading the model. All {looked.total} "
-        f"samples by ifd and r-ifd take about {whole} here, by the characters in them"
+        f"{looked.tokens} tokens in {looked.seconds:.1f} s, {rate:.0f}/s without loading the model. Scoring all "
+        f"{looked.total} samples by ifd and r-ifd takes about {whole} here, estimated from their characters"
     )
 
 
@@ -259,7 +260,7 @@ def check_sample(
     try:
         source = open_source(host, data)
         if student is None:
-            yield Finding(str(source), f"{source.count()} samples; with --student some of them are scored")
+            yield Finding(str(source), f"{source.count()} samples; give --student to score a few of them")
             return
         yield Finding("data", str(source))
         yield from findings(asyncio.run(look(host, source, student, config, count, seed)))

@@ -57,7 +57,7 @@ async def score_file(
         the summary, with the number of samples by status as ``outcomes``.
 
     Raises:
-        RtError: the error has an exit code; another call goes on from the losses that were committed.
+        RtError: the error has an exit code; another call resumes from the losses that were committed.
     """
     make = Builder(host)
     for metric in metrics:

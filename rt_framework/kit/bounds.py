@@ -39,7 +39,7 @@ def fault(value: Any, *, least: float | None = None, above: float | None = None,
         return f"must be a number, not {type(value).__name__}"
     unusable = unfit(value)
     if unusable:
-        return f"must be a number that can be computed with, not {unusable}"
+        return f"must be a finite number of at most 64 bits, not {unusable}"
     if least is not None and not value >= least:
         return f"must be at least {least:g}, not {value}"
     if above is not None and not value > above:

@@ -31,7 +31,7 @@ _PLACEHOLDER = re.compile(r"<[a-z]+(?: [a-z]+)+>|<(?:critique|instruction|respon
 
 @frozen
 class Wording:
-    """The words of a form. They are sent, so a change of one of them asks every question anew."""
+    """The words of a form. They are sent to the teacher, so after a change of one every question is asked again."""
 
     json: str = "Answer with one JSON object and nothing else. Its keys, in this order:"
     """Line above the keys of a JSON answer."""
@@ -39,7 +39,7 @@ class Wording:
         "Answer in the form below and write nothing before or after it. Copy the lines in double brackets exactly, "
         "each once; put your own text in place of each line in angle brackets."
     )
-    """Line above the markers of an answer."""
+    """Instruction to the teacher that precedes the list of markers."""
     repair: str = "This is attempt {attempt}: an earlier answer could not be used. Keep strictly to the form."
     """Paragraph that every request after the first has at its end."""
 
@@ -217,7 +217,7 @@ def _marked_texts(text: str, names: Sequence[str], token: str) -> dict[str, str]
     if before.strip() or texts[-1].strip():
         raise _MalformedError("there is text outside the form")
     if any(token in part for part in texts):
-        raise _MalformedError("a part holds a fence of the request")
+        raise _MalformedError("a part contains a delimiter line of the request")
     return dict(zip(names, texts, strict=False))
 
 
@@ -226,5 +226,5 @@ def _number(name: str, value: object, part: Part) -> float:
         raise _MalformedError(f"{name} is not a number")
     least, most = min(part.numbers), max(part.numbers)
     if not least <= value <= most:
-        raise _MalformedError(f"{name} is not from {least:g} to {most:g}")
+        raise _MalformedError(f"{name} is not between {least:g} and {most:g}")
     return float(value)

@@ -44,11 +44,11 @@ class Told:
     def missing(self, there: Told) -> str | None:
         """Return a description of the first thing that *there*, the ledger's own statement, lacks; ``None`` if none."""
         if there.run_id != self.run_id:
-            return "it is not the ledger of which the manifest tells"
+            return "it is not the ledger that manifest.json names"
         for name in ("answers", "attempts", "losses"):
             least, count = getattr(self, name), getattr(there, name)
             if count < least:
-                return f"it has {count} {name}, and the manifest tells of {least}"
+                return f"it has {count} {name}, but manifest.json records {least}"
         return None
 
 
@@ -68,7 +68,7 @@ def check_ledger(path: Path, statement: Told | None = None) -> None:
     seal = seal_of(path)
     if not path.exists():
         if seal is not None or statement is not None:
-            raise damaged(path, "it is gone")
+            raise damaged(path, "the file is missing")
         return
     try:
         if seal is not None:
@@ -85,7 +85,7 @@ def check_ledger(path: Path, statement: Told | None = None) -> None:
     except sqlite3.Error as error:
         raise fault(path, error) from error
     except ValueError as error:
-        raise damaged(path, f"it does not say whose it is: {error}") from error
+        raise damaged(path, f"it does not say to which run it belongs: {error}") from error
     except OSError as error:
         raise DiskError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -93,11 +93,11 @@ def check_ledger(path: Path, statement: Told | None = None) -> None:
 def _check_file(path: Path, seal: Seal) -> None:
     if seal.digest is not None and digest_of(path) != seal.digest:
         name = quote(str(beside(path, "seal")))
-        raise damaged(path, f"it is not as the last run left it (if you changed it yourself, delete {name})")
+        raise damaged(path, f"its content was changed after the last run (if you changed it yourself, delete {name})")
     # A clean end leaves no log, so a log that is here now is foreign, and SQLite would apply it to the file.
     log = beside(path, "wal")
     if seal.closed and log.exists() and log.stat().st_size:
-        raise damaged(path, f"{log.name} is not its own: the last run left none")
+        raise damaged(path, f"{log.name} does not belong to it: the last run left no such file")
 
 
 def _check_content(path: Path, seal: Seal | None, db: sqlite3.Connection) -> None:
@@ -114,7 +114,9 @@ def _check_content(path: Path, seal: Seal | None, db: sqlite3.Connection) -> Non
     # The seal is written after each commit, so a ledger may hold more commits than its seal states, but never fewer.
     if commits < seal.commits:
         lost = seal.commits - commits
-        raise damaged(path, f"{lost} commits are missing: its log, {path.name}-wal, was cut or deleted, or it is old")
+        raise damaged(
+            path, f"{lost} commits are missing: its log, {path.name}-wal, was cut or deleted, or this is an older copy"
+        )
 
 
 def look_through(db: sqlite3.Connection) -> str | None:
@@ -160,7 +162,7 @@ def damaged(path: Path, what: str) -> DiskError:
     """Return the error for a ledger that cannot be trusted; *what* says why, and the message names the way out."""
     run, aside = quote(str(path.parent)), quote(f"{path.parent}.damaged")
     return DiskError(
-        f"{path}: damaged: {what}. Nothing was changed, and what was paid for is in there, so keep it: "
-        f"mv {run} {aside} && rt salvage {aside} {run} reads what can be read of it into a new directory, and the same "
-        "command asks only for what is lost"
+        f"{path}: damaged: {what}. Nothing was changed. It holds answers that were paid for, so keep it: "
+        f"mv {run} {aside} && rt salvage {aside} {run} copies its readable part into a new directory, and the same "
+        "command then asks only for what is lost"
     )

@@ -141,9 +141,9 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> None:
     try:
         columns = {table.name: _columns(old, table.name) for table in _TABLES}
     except sqlite3.Error as error:
-        raise DiskError(f"nothing can be read of it: {fault(path, error)}") from error
+        raise DiskError(f"nothing in it can be read: {fault(path, error)}") from error
     if not any(columns.values()):
-        raise DiskError(f"{path}: nothing can be read of it, its tables are gone")
+        raise DiskError(f"{path}: nothing in it can be read, because its tables are missing")
     new.execute("BEGIN IMMEDIATE")
     for table in _TABLES:
         known = [name for name in columns[table.name] if name in _columns(new, table.name)]

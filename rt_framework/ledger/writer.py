@@ -165,8 +165,8 @@ class Writer:
         if is_corrupt(error):
             return damaged(self._path, str(error))
         return DiskError(
-            f"{self._path}: cannot be written: {error}; what was committed stays: put that right (make room, or "
-            "make it writable) and give the same command again"
+            f"{self._path}: cannot be written: {error}; everything committed so far is kept: make room on the "
+            "disk, or make the file writable, and give the same command again"
         )
 
 
@@ -208,7 +208,7 @@ def _each(db: sqlite3.Connection, writes: Sequence[_Write]) -> list[RowIds | Exc
             done.append(_row_ids(db, statements))
         except _UNFIT as error:
             db.execute("ROLLBACK TO one_write")
-            done.append(ValueError(f"the ledger cannot hold it: {type(error).__name__}: {error}"))
+            done.append(ValueError(f"the ledger cannot store the value: {type(error).__name__}: {error}"))
         db.execute("RELEASE one_write")
     return done
 

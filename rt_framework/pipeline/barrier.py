@@ -39,7 +39,7 @@ class Barrier:
         await self._recorder.waits(ctx.noting(sample))
 
     async def decide(self) -> Sequence[Sample]:
-        """Let the stage decide on all waiting samples, and return those that it keeps, which go on waiting.
+        """Let the stage decide on all waiting samples, and return those that it keeps, which continue to wait.
 
         Raises:
             PluginError: the stage failed; no sample can go on without its decision.

@@ -132,7 +132,7 @@ class _Departures:
         self._report()
 
     def ended(self, number: int) -> None:
-        """Note that a sample has come to its end at a stage, and will reach none of the later ones."""
+        """Note that a sample has ended at a stage and will reach no later one."""
         for later in range(number, len(self._inside)):
             self._inside[later] -= 1
         self._report()

@@ -134,8 +134,8 @@ def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
     whole = next((step for step in steps if step.barrier), None)
     if shard is not None and whole is not None:
         raise ConfigError(
-            f"stage '{whole.name}' needs all samples and this is shard {shard}: run the shards without it, put them "
-            "together with 'rt merge', and run the whole pipeline there; what was paid for is not paid for again"
+            f"stage '{whole.name}' needs all samples and this is shard {shard}: run the shards without it, merge "
+            "them with 'rt merge', and run the whole pipeline there; nothing is paid for twice"
         )
 
 

@@ -1,4 +1,4 @@
-"""Checks of what stages give back, and the stamp of their identity on what they decided."""
+"""Checks of the results of stages, and the stamp of a stage's identity on its decisions."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def check(sample: Sample, outcome: Sample | Dropped) -> None:
     """
     after = outcome.sample if isinstance(outcome, Dropped) else outcome
     if after.id != sample.id:
-        raise ValueError(f"the stage was given sample {sample.id} and gave back {after.id}")
+        raise ValueError(f"the stage received sample {sample.id} and returned sample {after.id}")
     if all(version.name != after.kept for version in after.versions):
-        raise ValueError(f"version '{after.kept}' was kept, but there is none of that name")
+        raise ValueError(f"version '{after.kept}' was kept, but the sample has no version of that name")
 
 
 def stamped(step: Step, before: Sample, outcome: Sample | Dropped, ctx: Context) -> Sample | Dropped:

@@ -39,7 +39,7 @@ class Recorder:
     # --- samples at a stage -----------------------------------------------------------------
 
     def passed(self, step: Step, before: Sample, after: Sample) -> None:
-        """Count and report what a stage did to a sample that goes on."""
+        """Count and report the result of a stage for a sample that continues."""
         self._meter.samples.at(step.id, "passed")
         for decision in after.decisions[len(before.decisions) :]:
             if len(decision.candidates) > 1:
@@ -61,11 +61,11 @@ class Recorder:
         await self._end(sample.failing(failure), "failed", failure.reason)
 
     async def waits(self, sample: Sample) -> None:
-        """Record a sample that waits for a stage over the whole data set, or goes on waiting after one."""
+        """Record a sample that waits for a stage over the whole data set, or continues to wait after one."""
         await self._ledger.samples.record(SampleHistory(sample, WAITING, None))
 
     async def chosen(self, step: Step, before: Sample, after: Sample) -> None:
-        """Record that a data-set stage keeps a sample, which goes on waiting."""
+        """Record that a data-set stage keeps a sample, which continues to wait."""
         self._meter.samples.at(step.id, "passed")
         if after is not before:
             await self.waits(after)

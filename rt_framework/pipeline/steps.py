@@ -36,7 +36,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Place and label, for people: ``2. choose highest ifd``."""
+        """Position and label of the stage, as users see them: ``2. choose highest ifd``."""
         return f"{self.number}. {self.label}"
 
     @property

@@ -73,7 +73,7 @@ class Wanted:
 
 
 class Loader:
-    """Loader of plugins: each once, each by itself, whole or not at all.
+    """Loader of plugins: each is loaded once and separately, completely or not at all.
 
     Args:
         wanted: which plugins to load.
@@ -129,7 +129,7 @@ class Loader:
                 self._load(name, version, module)
 
     def _load(self, name: str, version: str, module: str) -> None:
-        """Load one plugin whole or not at all, and record a failure with the step that failed."""
+        """Load one plugin completely or not at all, and record a failure with the step that failed."""
         phase = "import"
         plugin: Any = None
         try:

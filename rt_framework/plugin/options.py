@@ -59,7 +59,7 @@ class Option:
 
 
 def options_of(settings: type | None) -> list[Option]:
-    """Return the options of a settings class, in order; a value that is given alone goes to the first.
+    """Return the options of a settings class, in order. A value without a name is that of the first one.
 
     Raises:
         Exception: an annotation cannot be understood, or a default cannot be made.

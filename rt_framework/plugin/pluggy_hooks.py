@@ -48,7 +48,9 @@ def check_hooks(
             raise PluginError(f"hook '{name}': argument '{defaults[0]}' has a default and would never be passed")
         taken = inspect.signature(getattr(plugin, name)).parameters
         if needed and needed not in taken:
-            raise PluginError(f"hook '{name}' has to take '{needed}', and takes {', '.join(taken) or 'nothing'}")
+            raise PluginError(
+                f"hook '{name}' must take the argument '{needed}', but takes {', '.join(taken) or 'nothing'}"
+            )
 
 
 def with_defaults(hook: Callable[..., Any]) -> list[str]:

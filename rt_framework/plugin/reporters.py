@@ -41,7 +41,7 @@ class Reporters:
                 self._manager.subset_hook_caller(hook, others)(event=event)
             except Exception as error:
                 self._manager.unregister(reporter)
-                self.failed.append(_warn(reporter, "left out", error))
+                self.failed.append(_warn(reporter, "failed and is left out", error))
 
 
 def close_reporters(objects: Iterable[object]) -> None:
@@ -50,7 +50,7 @@ def close_reporters(objects: Iterable[object]) -> None:
         try:
             getattr(reporter, "close", lambda: None)()
         except Exception as error:
-            _warn(reporter, "did not end well", error)
+            _warn(reporter, "failed when it was closed", error)
 
 
 def _warn(reporter: object, what: str, error: Exception) -> str:

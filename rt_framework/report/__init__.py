@@ -47,7 +47,7 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
     with look(run_dir) as ledger:
         survey = survey_of(ledger)
         if not survey.total:
-            raise DataError(f"{run_dir}: no sample came to its end; 'rt run' goes on with it")
+            raise DataError(f"{run_dir}: no sample is finished; 'rt run' resumes the run")
         numbers = compressed(columns(survey))
         page = Page(facts_of(ledger, manifest, survey, _title(run_dir, source)), survey.metrics, numbers)
         html = page.render(compress_texts(ledger, survey.total, 1e6 * megabytes - page.size))

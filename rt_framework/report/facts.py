@@ -111,8 +111,9 @@ def _cautions(ledger: Ledger, survey: Survey, explained: Sequence[Explained]) ->
     for entry in explained:
         if entry.auc is not None and not 1 - _TELLS < entry.auc < _TELLS:
             yield (
-                f"Length alone tells {max(entry.auc, 1 - entry.auc):.0%} of the pairs apart in '{entry.decision}' "
-                f"(AUC {entry.auc:.2f}): train on the length-matched control too before you credit the score."
+                f"In '{entry.decision}', length alone separates {max(entry.auc, 1 - entry.auc):.0%} of the pairs of a "
+                f"winner and a loser (AUC {entry.auc:.2f}): train on the length-matched control too before you credit "
+                "the score."
             )
         if entry.longer is not None and entry.longer >= _TELLS:
             yield f"The longer response won {entry.longer:.1%} of the {entry.count:,} choices in '{entry.decision}'."
@@ -134,20 +135,20 @@ def _money(manifest: Mapping[str, Any], spent: str, runs: Sequence[Mapping[str, 
     progress = manifest["summary"]["progress"]
     teacher, student = progress["teacher"], progress["student"]
     return (
-        f"Paid or perhaps paid: {spent}. {_runs(runs)}"
+        f"Cost, with calls that may have been billed: {spent}. {_runs(runs)}"
         f"The last run sent {teacher['calls']:,} requests, {teacher['retries']:,} of them retries, "
         f"and found {teacher['reused']:,} answers and {student['reused']:,} losses in the ledger."
     )
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return what all runs of the directory did; empty where that is not noted, as in one merged from shards."""
+    """Return a sentence on all runs of the directory; empty if they are not recorded, as after a merge of shards."""
     if not runs:
         return ""
     took = timedelta(seconds=round(sum(run["seconds"] for run in runs)))
     requests, tokens = (sum(run[name] for run in runs) for name in ("requests", "student_tokens"))
     how_many = "One run took" if len(runs) == 1 else f"{len(runs):,} runs took"
-    return f"{how_many} {took}, killed ones not counted: {requests:,} requests and {tokens:,} student tokens. "
+    return f"{how_many} {took}, killed runs not counted: {requests:,} requests and {tokens:,} student tokens. "
 
 
 def _meaning(kind: str) -> str:
@@ -266,16 +267,22 @@ def _controls_note(survey: Survey) -> str:
     kept = _kept(survey)
     if len(kept) == survey.total:
         return (
-            "Every sample was kept, so there is no selection to compare with a control; the choices were of versions."
+            "Every sample was kept, so there is no selection to compare with a control: the run only chose between "
+            "versions of a sample."
         )
     if not kept:
         return "No sample was kept."
     outside = survey.total - len(kept)
     scarce = max(0, len(kept) - outside)
     note = (
-        f" Only {outside:,} samples were not kept, so {scarce:,} of the matched ones are kept ones." if scarce else ""
+        f" Only {outside:,} samples were not kept, so {scarce:,} length-matched samples are kept ones."
+        if scarce
+        else ""
     )
-    return f"Scores and lengths of the original texts, so that the selection is compared and not the rewriting.{note}"
+    return (
+        "Scores and lengths are those of the original texts, because the selection is compared, not the rewriting."
+        f"{note}"
+    )
 
 
 def _bill(bill: Bill, priced: bool) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def open_run(path: Path, need: int = 0) -> Iterator[Ledger]:
     """
     with alone(path, need):
         if (path / MERGING).exists():
-            raise DataError(f"{path}: a merge into it did not come to its end; give 'rt merge' again")
+            raise DataError(f"{path}: a merge into it was not completed; give 'rt merge' again")
         check_run(path)
         with Ledger.writing(path / LEDGER, beside=[path / LOCK]) as ledger:
             yield ledger
@@ -158,7 +158,9 @@ def _usable(path: Path) -> Iterator[None]:
     try:
         yield
     except Timeout:
-        raise LockedError(f"{path}: in use by {_owner(path)}; wait for it, or choose another --run-dir") from None
+        raise LockedError(
+            f"{path}: in use by {_owner(path)}; wait until it ends, or choose another --run-dir"
+        ) from None
     except OSError as error:
         raise DiskError(f"{path}: cannot be used as a run directory: {error.strerror or error}") from error
 
@@ -241,7 +243,7 @@ def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
         told = "; ".join(line for lines in changed.values() for line in lines)
         server = "; if only the server has moved and the model is the same, give --moved" if "place" in changed else ""
         raise ConfigError(
-            f"{path} was begun with something else; use another --run-dir, or change back: {told}{server}"
+            f"{path} was started with other settings; use another --run-dir, or change them back: {told}{server}"
         )
 
 

@@ -88,7 +88,7 @@ def manifest_destination(run_dir: Path, key: str | None = None) -> Destination:
     """
     with suppress(DataError, LookupError, TypeError):
         if key is not None and key not in read_manifest(run_dir)["config"]:
-            raise ConfigError(f"{run_dir}: is the run directory of another command; name another one")
+            raise ConfigError(f"{run_dir}: is the run directory of another command; name another directory")
     return Destination(run_dir / MANIFEST, "--run-dir", record=run_dir)
 
 
@@ -102,7 +102,7 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; the run is not finished: 'rt run' goes on with it") from None
+        raise DataError(f"{path}: no such file; the run is not finished: 'rt run' resumes it") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     return manifest

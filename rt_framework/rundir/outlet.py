@@ -77,7 +77,7 @@ def _tried(name: str, form: Format, rows: Iterator[RawRow], texts: Collection[st
     except RtError:
         raise
     except OSError as error:
-        raise DiskError(f"{tempfile.gettempdir()}: format '{name}' cannot be tried there: {error}") from error
+        raise DiskError(f"{tempfile.gettempdir()}: format '{name}' cannot write a test file there: {error}") from error
     except Exception as error:
         raise PluginError(f"format '{name}' cannot write the data: {type(error).__name__}: {error}") from error
 

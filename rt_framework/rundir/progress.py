@@ -26,13 +26,13 @@ from rt_framework.model import Decision, Sample
 from rt_framework.plugin import Reporters
 
 _INTERVAL = 0.2
-"""Seconds between two readings of the counters; reporters are told if something has changed."""
+"""Seconds between two readings of the counters; reporters get an event if a counter has changed."""
 
 _HEARTBEAT = 1.0
-"""Seconds after which reporters are told even if nothing has changed."""
+"""Seconds after which reporters get an event even if no counter has changed."""
 
 _PATIENCE = 60.0
-"""Seconds without an answer, a loss or a finished sample after which the user is told; doubled after each message."""
+"""Seconds without an answer, a loss or a finished sample until a stall is reported; doubled after each report."""
 
 _ENOUGH = 20
 """Passes through stages that ask the teacher, since the first paid call, for a believable cost projection."""
@@ -62,7 +62,7 @@ class TeacherSource(Protocol):
         """Return the number of answers that a stage got from the ledger."""
 
     def why(self) -> str:
-        """Return a description of what is being waited for."""
+        """Return the reason for the current wait, in words."""
 
 
 class StudentSource(Protocol):
@@ -72,7 +72,7 @@ class StudentSource(Protocol):
         """Return the counts of forward passes and losses."""
 
     def why(self) -> str:
-        """Return a description of what is being waited for."""
+        """Return the reason for the current wait, in words."""
 
 
 class SampleCounter:
@@ -134,7 +134,7 @@ class Meter:
         """Counters that move only when work is done, and the time at which they last did."""
 
     def progress(self) -> Progress:
-        """Return what the counters say now."""
+        """Return the current values of the counters."""
         teacher = TeacherCounts() if self.teacher is None else self.teacher.counts()
         money = Money() if self.teacher is None else self.teacher.money()
         student = StudentCounts() if self.student is None else self.student.counts()
@@ -214,7 +214,7 @@ def _value(sample: Sample, version: str, metric: str) -> float:
 
 @asynccontextmanager
 async def telling(meter: Meter) -> AsyncIterator[None]:
-    """Inside the block, send reporters the progress, and tell them when the run stands still."""
+    """Inside the block, send reporters the progress, and an event when the run stalls."""
     task = asyncio.create_task(_tell(meter))
     try:
         yield

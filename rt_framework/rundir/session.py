@@ -72,7 +72,7 @@ class Session:
         return await self.ledger.attempts.settle_interrupted()
 
     async def begin(self, writes: Path, notes: Sequence[str], config: Any) -> None:
-        """Tell the reporters that the job begins, and go on telling them of its progress.
+        """Report that the job begins, and report its progress from then on.
 
         Args:
             writes: directory or file that the job writes.
@@ -107,7 +107,7 @@ async def in_session(
         the result of *work*, and the summary; everything is on disk by then.
 
     Raises:
-        RtError: the job ended early; what was committed stays, and the same command goes on from there.
+        RtError: the job ended early; what was committed stays, and the same command resumes.
     """
     with _told(opening), open_run(opening.run_dir, opening.need) as ledger, opening.steady:
         session = Session(opening, ledger)
@@ -126,7 +126,7 @@ def _leave(ledger: Ledger, watchers: Sequence[object]) -> None:
 
 @contextmanager
 def _told(opening: Opening) -> Iterator[None]:
-    """Tell reporters if the block ends with an error."""
+    """Send reporters an event if the block ends with an error."""
     try:
         yield
     except Exception as error:

@@ -76,9 +76,17 @@ class Answers:
             if read is not None:
                 return Answer(key, read)
         if not self._ask:
-            return Answer(key, None, TeacherError("no_answer", "not asked for: 'rt run' asks for what is missing"))
+            return Answer(
+                key,
+                None,
+                TeacherError(
+                    "no_answer", "no answer is stored and this command sends nothing; 'rt run' asks for missing answers"
+                ),
+            )
         if key in self._on_hold:
-            return Answer(key, None, TeacherError("interrupted_unknown", "on hold: it may have been billed already"))
+            return Answer(
+                key, None, TeacherError("interrupted_unknown", "on hold, because the call may have been billed already")
+            )
         return await self.sending.answer(key, request, first)
 
     async def close(self) -> None:

@@ -29,7 +29,7 @@ def checked(request: object) -> Request:
     """
     # Subclasses are rejected: they could override most_prompt_tokens, from which the price is computed.
     if type(request) is not Request or type(request.sampling) is not Sampling:
-        raise ValueError(f"a question has to render a Request with a Sampling, and rendered {_named(request)}")
+        raise ValueError(f"a question must render a Request with a Sampling, but rendered {_named(request)}")
     sampling = request.sampling
     wrong = (
         ("max_tokens", _whole(sampling.max_tokens) or fault(sampling.max_tokens, least=1, most=MOST_TOKENS)),

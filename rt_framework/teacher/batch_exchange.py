@@ -54,7 +54,7 @@ class BatchExchange:
             TeacherError: the provider certainly does not have the batch.
         """
         # A submission that may have arrived is never repeated, because both would be billed: the batch is looked for.
-        why = "the run was killed before"
+        why = "the run was killed before it was sent"
         if fresh:
             try:
                 return await self._timed(self._teacher.submit(_requests(batch), batch.token))
@@ -68,7 +68,7 @@ class BatchExchange:
         return name
 
     async def collect(self, batch: OpenBatch, name: str, so_far: Callable[[Pending], None]) -> Ends:
-        """Wait until the provider has ended a batch, and return the end of each question.
+        """Wait until the provider has ended a batch, and return the outcome of each question.
 
         Args:
             batch: the batch.
@@ -111,7 +111,7 @@ class BatchExchange:
                     raise _lost(error) from error
                 if error.kind.retry is not Retry.RESEND or too_long_a_pause(error):
                     raise fatal(error) from error
-                self.trouble = f"the provider cannot be asked: {error.message}"
+                self.trouble = f"the provider cannot be reached: {error.message}"
                 pause = min(max(pause * _GROWTH, error.retry_after or 0), _LATEST)
             else:
                 self.trouble = ""
@@ -136,7 +136,7 @@ def _requests(batch: OpenBatch) -> dict[str, Request]:
 
 def _lost(error: TeacherError) -> FatalTeacherError:
     return FatalTeacherError(
-        f"teacher: {error.message}. The same command looks again. If the batch is lost it may have been billed: "
+        f"teacher: {error.message}. The same command looks for it again. A lost batch may have been billed: "
         "'rt retry --kind batch_lost' gives it up and asks its questions again, and so does 'rt run' with batch: false "
         "in the teacher's settings"
     )

@@ -83,7 +83,7 @@ class Budget:
             raise BudgetReached(
                 f"the next call could cost ${price / 1e9:.4f}, more than what is left of the budget of "
                 f"${self.most / 1e9:g} (${self.spent / 1e9:.4f} spent); "
-                "run again with a larger limits.budget_usd to go on"
+                "to continue, run again with a larger limits.budget_usd"
             )
         self._open += 1
         self.reserved += price
@@ -147,7 +147,7 @@ def charged(error: TeacherError, price: int) -> int:
 
 
 def believable(reply: Reply, price: int) -> int:
-    """Return the cost of an answer, in nano-dollars, as far as it predicts the cost of later ones.
+    """Return the cost of an answer in nano-dollars, limited to an amount that later answers may plausibly cost.
 
     The cost of a reply with a note is capped at *price*, so that an absurd figure of the provider cannot raise the
     reservations of all later attempts.
@@ -172,11 +172,11 @@ def bounded(reply: object, price: int) -> Reply:
     text: object = getattr(reply, "text", None)
     if not isinstance(reply, Reply) or not isinstance(text, str):
         described = f"{type(reply).__name__} with a text of the type {type(text).__name__}"
-        raise TeacherError("plugin_bug", f"the teacher gave back no Reply with a text, but a {described}")
+        raise TeacherError("plugin_bug", f"the teacher must return a Reply with a text, but it returned a {described}")
     cost, usage, note = reply.nano_dollars, reply.usage, str(reply.note)
     # Without a usable cost the whole reservation is charged, because a charge of 0 could let the budget be exceeded.
     if not _counts(cost) or cost > _MOST_COST:
-        cost, note = price, f"{note}; no usable cost was told" if note else "no usable cost was told"
+        cost, note = price, f"{note}; no usable cost was reported" if note else "no usable cost was reported"
     tokens = (getattr(usage, "prompt_tokens", 0), getattr(usage, "completion_tokens", 0))
     counts = [min(count, _MOST_TOKENS) if _counts(count) else 0 for count in tokens]
     texts = {name: str(getattr(reply, name)) for name in ("finish_reason", "model")}

@@ -63,7 +63,7 @@ class TeacherClient:
 
         Another answer is paid for only if the failure says that a changed request may help (``Retry.CHANGE``).
         """
-        parsed: T | Unparsed = Unparsed("format", "no answer was asked for")
+        parsed: T | Unparsed = Unparsed("format", "the number of answers to ask for is 0")
         key = None
         # The index is part of the key of a call, so the ledger does not give an unusable answer a second time.
         for index in range(self._answers):

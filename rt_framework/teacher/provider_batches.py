@@ -90,7 +90,7 @@ class ProviderBatchSender:
     def why(self) -> str:
         """Return a description of the batches that are being waited for; empty if no question goes in a batch."""
         waiting = len(self._gathering.waiting)
-        gathering = f"{waiting} questions gather" if waiting else ""
+        gathering = f"{waiting} questions are being gathered into a batch" if waiting else ""
         return ", ".join(filter(None, (*self._submitted.described(), gathering, self._exchange.trouble)))
 
     async def close(self) -> None:
@@ -172,7 +172,7 @@ class ProviderBatchSender:
     async def _end(self, question: OpenQuestion, ends: Ends) -> None:
         """Commit the reply or failure of a question, then pass it to the callers that wait for it."""
         attempt = Attempt(self._attempts, question)
-        missing = TeacherError("paid_unreadable", "the batch came back without an answer to this")
+        missing = TeacherError("paid_unreadable", "the batch came back without an answer to this question")
         try:
             reply = await attempt.end(ends.get(question.key) or missing)
         except TeacherError as error:

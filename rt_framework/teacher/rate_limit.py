@@ -218,7 +218,7 @@ class _Rate:
     def described(self, now: float) -> str:
         """Return the present limit in words; empty if there is none."""
         if self._resume > now:
-            return f"the provider asked for no calls for another {self._resume - now:.1f} s"
+            return f"the provider asked to pause for another {self._resume - now:.1f} s"
         return "" if math.isinf(self._per_second) else f"at most {self._per_second:.1f} calls a second after a 429"
 
 

@@ -121,7 +121,7 @@ class Sending:
     def counts(self) -> TeacherCounts:
         """Return the counts of calls and answers."""
         counter, limiter, budget = self.counter, self._direct.limiter, self._attempts.budget
-        waits = f"{budget.waiting} calls wait for what others have reserved of the budget" if budget.waiting else ""
+        waits = f"{budget.waiting} calls wait for budget that other calls have reserved" if budget.waiting else ""
         dearer = f"answers cost up to {budget.overrun:.1f} times their price: the provider ignores max_tokens"
         return TeacherCounts(
             calls=counter.calls,
@@ -147,7 +147,7 @@ class Sending:
         """Return a description of the calls or batches that are being waited for."""
         batches = "" if self._batches is None else self._batches.why()
         now = self.counts()
-        calls = f"{now.under_way} calls under way of {now.at_once}"
+        calls = f"{now.under_way} of {now.at_once} calls under way"
         return f"teacher: {batches or ', '.join(filter(None, (calls, now.throttled)))}"
 
 

@@ -62,7 +62,7 @@ def dollars(nano: int) -> str:
 
 
 def money(nano: int, priced: bool) -> str:
-    """Return what was paid, in words that do not present an unknown price as zero.
+    """Return an amount in words that do not present an unknown price as zero.
 
     Args:
         nano: nano-dollars of the calls that had a price.
@@ -92,9 +92,7 @@ def show_summary(console: Console, summary: Summary) -> None:
         )
     )
     if summary.errors:
-        console.print(
-            line(f"{summary.errors} samples met errors; run again, and what has no answer is asked for again")
-        )
+        console.print(line(f"{summary.errors} samples met errors; run again to ask again for the missing answers"))
     for file in summary.files:
         console.print(line(file))
 
@@ -109,13 +107,13 @@ def summary_tables(summary: Summary) -> list[Table]:
         ("failed", "", summary.outcomes.get("failed", 0), _share(summary.outcomes.get("failed", 0), summary.total))
     )
     if summary.waiting:
-        rows.append(("waiting", "for all samples to reach a stage", summary.waiting, ""))
+        rows.append(("waiting", "until all samples reach a stage over the whole data set", summary.waiting, ""))
     tables = [table(f"{summary.total} samples", ("outcome", "version or reason", "samples", "share"), rows, (2, 3))]
     if summary.failures:
         tables.append(_failures(summary.failures))
     if summary.shifts:
         shifts = [(s.metric, f"{s.before:.4f}", f"{s.after:.4f}", s.samples) for s in summary.shifts]
-        title = "Mean score of the kept samples that have both"
+        title = "Mean scores of the kept samples that have both scores"
         tables.append(table(title, ("metric", "original", "kept version", "samples"), shifts, (1, 2, 3)))
     return tables
 
@@ -123,7 +121,7 @@ def summary_tables(summary: Summary) -> list[Table]:
 def _failures(failures: Mapping[str, int]) -> Table:
     rows = [(kind, KINDS[kind].meaning if kind in KINDS else "", count) for kind, count in failures.items()]
     return table(
-        "Rewrites that failed; the sample went on with the version it had", ("kind", "meaning", "count"), rows, (2,)
+        "Rewrites that failed; each sample continued with its current version", ("kind", "meaning", "count"), rows, (2,)
     )
 
 

@@ -55,16 +55,16 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
         yield "no teacher: nothing is paid for"
         return
     yield (
-        "low: each call answered at once, at 4 bytes a token, with answers as long as the texts that they replace; "
-        "high: the dearest way that the choices between versions can take, with "
+        "low: one answer a call, as long as the text that it replaces, at 4 bytes a token; "
+        "high: the most expensive outcome of the choices between versions, with "
         f"{config.limits.answers} answers a call (limits.answers), each at the price that is reserved for it. "
-        "Choices that the run directory has the scores of are made as a run makes them. "
-        "Attempts that break off and may have been billed come on top"
+        "Where the run directory has the scores, choices are made as in a run. "
+        "Failed attempts that may have been billed are not included"
     )
     if quote.guessed:
         yield (
-            f"{quote.guessed} calls are about rewrites that do not exist yet: estimated from the texts there are, "
-            "as if no stage dropped a sample and no rewrite failed; high adds the longest rewrite"
+            f"{quote.guessed} calls are about rewrites that do not exist yet: they are estimated from the existing "
+            "texts, as if no stage dropped a sample and no rewrite failed; high adds the longest rewrite"
         )
     if quote.broken:
         yield f"{quote.broken} samples have no prompt: a reflection raises on them, and a run counts them as failed"
@@ -94,17 +94,17 @@ def show_forecast(forecast: Forecast, again: str) -> None:
     """
     console = stdout()
     rows = [
-        ("samples with a rewrite kept", *_shown(forecast.rewritten, _percent)),
-        ("samples kept at all", *_shown(forecast.kept, _percent)),
+        ("samples kept with a rewrite", *_shown(forecast.rewritten, _percent)),
+        ("samples kept in total", *_shown(forecast.kept, _percent)),
         ("cost", *_shown(forecast.cost, lambda nano: dollars(round(nano)))),
         ("time", *_shown(forecast.seconds, _duration)),
     ]
-    title = f"All {forecast.population} rows, from {forecast.rows} of them"
+    title = f"Forecast for all {forecast.population} rows, from {forecast.rows} of them"
     console.print(table(title, ("", "estimate", "95 % from", "to"), rows, (1, 2, 3)))
     for note in _about(forecast):
         console.print(line(note))
     needed = "" if not forecast.budget else f" --set limits.budget_usd={_cents(forecast.budget)}"
-    console.print(line(f"to go on: {again}{needed}"))
+    console.print(line(f"to continue: {again}{needed}"))
 
 
 def _about(forecast: Forecast) -> Iterator[str]:
@@ -114,14 +114,14 @@ def _about(forecast: Forecast) -> Iterator[str]:
         yield "these were all rows: the shares and the cost are counted, not estimated"
     if forecast.seconds is None:
         yield (
-            "time: not known. Too few rows, most answers were in the run directory already, or a stage over the "
-            "whole data set finished them all at once"
+            "time: not known, because there were too few rows, most answers were in the run directory already, or a "
+            "stage over the whole data set finished all samples at once"
         )
     else:
         yield (
-            "time: from the gaps between finished samples. It leaves out loading the student and the start of the "
-            f"calls (the first sample took {_duration(forecast.first)}); with fewer rows than limits.in_flight it is "
-            "rough, and its upper end counts the start"
+            "time: estimated from the intervals between finished samples, without loading the student and without the "
+            f"start of the calls (the first sample took {_duration(forecast.first)}); with fewer rows than "
+            "limits.in_flight it is rough, and its upper end includes the start"
         )
 
 

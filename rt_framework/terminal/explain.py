@@ -81,9 +81,9 @@ def _call(console: Console, call: Call, sample: Sample, again: bool) -> None:
     elif fault:
         console.print(line(f"not used: {fault.kind}: {fault.reason}"))
     elif again:
-        console.print(line("not used: unusable, and asked again"))
+        console.print(line("not used: the answer was unusable, and another one was asked for"))
     elif call.reply is not None:
-        console.print(line("read by the stage, which made no version of it"))
+        console.print(line("read by the stage, which made no version from it"))
 
 
 def _judgement(console: Console, history: SampleHistory, stages: Mapping[str, StageFacts]) -> None:

@@ -31,7 +31,7 @@ _EVERY = 5.0
 """Seconds between two plain progress lines."""
 
 _STILL = 10.0
-"""Seconds without progress after which the screen says what is being waited for."""
+"""Seconds without progress after which the screen shows the reason for the wait."""
 
 
 def screen(progress: Progress, notes: Sequence[str] = ()) -> RenderableType:
@@ -107,7 +107,7 @@ def _told(progress: Progress) -> Iterator[tuple[str, str]]:
         reused = f", {student.reused} losses from the ledger" if student.reused else ""
         yield "student", f"{student.tokens} tokens, {speed:.0f}/s{reused}"
     if progress.still >= _STILL and progress.waiting:
-        yield "waits", f"nothing for {progress.still:.0f} s: {progress.waiting}"
+        yield "waits", f"no progress for {progress.still:.0f} s: {progress.waiting}"
     yield "time", _time(progress)
 
 
@@ -202,13 +202,17 @@ class ConsoleReporter:
 
     @hookimpl
     def rt_stalled(self, event: Stalled) -> None:
-        """Print what is being waited for."""
-        self._console.print(line(f"nothing has happened for {event.seconds:.0f} s: {event.why}"))
+        """Print the reason for the wait."""
+        self._console.print(line(f"no progress for {event.seconds:.0f} s: {event.why}"))
 
     @hookimpl
     def rt_batch_changed(self, event: BatchChanged) -> None:
         """Print what happened to a batch of questions."""
-        then = "" if event.state == "collected" else "; Ctrl-C leaves it there, and the same command collects it later"
+        then = (
+            ""
+            if event.state == "collected"
+            else "; after Ctrl-C it stays with the provider, and the same command collects it later"
+        )
         self._console.print(line(f"batch {event.name}: {event.questions} questions {event.state}{then}"))
 
     @hookimpl
@@ -230,7 +234,7 @@ class ConsoleReporter:
         if event.job != "run":
             return
         show_summary(self._console, event.summary)
-        self._console.print(line(f"as a page: rt report {shlex.quote(self._run_dir)}"))
+        self._console.print(line(f"to write an HTML page: rt report {shlex.quote(self._run_dir)}"))
 
     def close(self) -> None:
         """Leave the terminal as it was."""

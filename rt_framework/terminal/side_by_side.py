@@ -1,4 +1,4 @@
-"""Output of ``rt compare``: tables, and notes on what they do not say."""
+"""Output of ``rt compare``: tables, and notes on their limits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def show_comparison(console: Console, found: Comparison, a: Side, b: Side) -> No
         console.print(line(told))
     console.print(table("Samples and responses", ("", "A", "", "B", ""), list(_counts(found)), (1, 2, 3, 4)))
     console.print(table("Languages of the responses", ("", "A", "", "B", ""), list(_spoken(found)), (1, 2, 3, 4)))
-    for told in (*_how(), "What this cannot say:", *(f"- {one}" for one in found.cannot_say)):
+    for told in (*_how(), "Limits of this comparison:", *(f"- {one}" for one in found.cannot_say)):
         console.print(line(told))
 
 
@@ -83,9 +83,9 @@ def _shown(spread: Spread, digits: int) -> tuple[str, ...]:
 
 def _counts(found: Comparison) -> Iterator[tuple[object, ...]]:
     rows = (
-        ("an earlier sample again", "exact"),
-        ("ask what an earlier one asks", "same_prompt"),
-        ("near-duplicates of an earlier one", "near"),
+        ("equal to an earlier sample", "exact"),
+        ("same question as an earlier sample", "same_prompt"),
+        ("near-duplicates of an earlier sample", "near"),
         ("responses that begin as a refusal", "refusals"),
     )
     for words, name in rows:
@@ -114,8 +114,8 @@ def _share(count: int, total: int) -> str:
 
 def _how() -> Iterator[str]:
     yield (
-        f"near-duplicates: an estimated Jaccard similarity of {neighbours.THRESHOLD:g} or more of all that stands in "
-        f"two samples, taken {neighbours.WORDS} words at a time (MinHash of datasketch "
+        f"near-duplicates: an estimated Jaccard similarity of {neighbours.THRESHOLD:g} or more between the texts "
+        f"of two samples, in shingles of {neighbours.WORDS} words (MinHash of datasketch "
         f"{metadata.version('datasketch')}, {neighbours.PERMUTATIONS} permutations); refusals: English words only"
     )
     yield (
@@ -198,20 +198,20 @@ def _judged(found: Judgements) -> Iterator[str]:
     if score is not None:
         yield (
             f"win score of A: {score.value:.4f}, 95 % from {score.low:.4f} to {score.high:.4f} (Tango's score "
-            f"interval; 0 … 2, above 1 A is better); of B: {2 - score.value:.4f}"
+            f"interval; from 0 to 2, above 1 means that A is better); of B: {2 - score.value:.4f}"
         )
         share = _share(verdicts.conflicts, verdicts.count)
         yield f"order: in {verdicts.conflicts} pairs ({share}) the two orders named different winners; these are ties"
     if verdicts.unequal:
         share = _share(verdicts.longer, verdicts.unequal)
         yield (
-            f"length: the longer answer won {verdicts.longer} of {verdicts.unequal} decisions ({share}). A judge that "
-            "likes length cannot be told from better answers that are longer"
+            f"length: the longer answer won {verdicts.longer} of {verdicts.unequal} decisions ({share}). These "
+            "numbers cannot tell a judge that prefers length from longer answers that are better"
         )
     if found.excluded:
         kinds = ", ".join(f"{kind} {count}" for kind, count in found.excluded.items())
-        yield f"excluded, for want of a usable answer in both orders: {sum(found.excluded.values())} pairs ({kinds})"
+        yield f"excluded, because an order has no usable answer: {sum(found.excluded.values())} pairs ({kinds})"
     if found.errors:
-        yield f"{found.errors} of them met errors; run again, and what has no answer is asked for again"
+        yield f"{found.errors} of them met errors; run again to ask again for the missing answers"
     left = found.shared - found.same - found.drawn
     yield f"questions in both: {found.shared}, of which {found.same} have equal answers and {left} were not drawn"

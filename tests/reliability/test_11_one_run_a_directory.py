@@ -53,11 +53,11 @@ def test_one_of_many_wins_and_is_named_and_its_death_frees(folder, size):
             time.sleep(0.02)
         (winner,) = [one for one in running if one.poll() is None]
         losers = [one for one in running if one is not winner]
-        line = f"Error: run: in use by process {winner.pid} on {platform.node()}; wait for it, or choose another --run-"
+        line = f"Error: run: in use by process {winner.pid} on {platform.node()}; wait until it ends, or choose "
         for loser in losers:
             out, err = loser.communicate(timeout=30)
             assert (loser.returncode, out) == (4, "")
-            assert re.fullmatch(re.escape(line) + "dir\n", err), err
+            assert re.fullmatch(re.escape(line) + "another --run-dir\n", err), err
         assert winner.poll() is None
     finally:
         for one in running:
@@ -96,7 +96,7 @@ def test_a_locked_run_directory_is_refused_and_its_owner_named(folder, rt, monke
     (folder / "run" / "run.owner").write_text(json.dumps({"pid": 4711, "host": "elsewhere"}))
     with FileLock(folder / "run" / "run.lock"):
         done = rt("run", "job.yaml", "--run-dir", "run")
-        line = "Error: run: in use by process 4711 on elsewhere; wait for it, or choose another --run-dir\n"
+        line = "Error: run: in use by process 4711 on elsewhere; wait until it ends, or choose another --run-dir\n"
         assert (done.code, done.err) == (4, line)
         assert not (folder / "run" / "ledger.sqlite").exists()
     assert rt("run", "job.yaml", "--run-dir", "run").code == 0

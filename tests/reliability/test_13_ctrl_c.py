@@ -58,7 +58,7 @@ def test_once_waits_for_what_is_paid_for(stop, tmp_path, size):
             process.send_signal(stop)
             out, err = process.communicate(timeout=20)
             assert process.returncode == 130, (out, err)
-            assert "the same command goes on from there" in err
+            assert "the same command resumes" in err
             assert "calls under way, which are paid for" in out
             assert attempts(folder / "run") == {("answered", ""): len(server.received)}
             sent = len(server.received)

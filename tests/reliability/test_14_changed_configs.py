@@ -82,7 +82,7 @@ def test_what_a_run_stands_on_may_not_change(fact, tmp_path):
     change, said = CHANGES[fact]
     run(tmp_path, {})
     before = outputs(tmp_path / "run")
-    with pytest.raises(ConfigError, match=f"was begun with something else; use another --run-dir, .*{said}"):
+    with pytest.raises(ConfigError, match=f"was started with other settings; use another --run-dir, .*{said}"):
         run(tmp_path, change)
     assert outputs(tmp_path / "run") == before
     run(tmp_path, {})
@@ -147,7 +147,7 @@ def test_every_difference_is_in_one_line(here, rt, monkeypatch):
     kept = (here / "runs/rt/kept.json").read_bytes()
     write_json(here / "data.json", rows(3))
     error = the_error(rt("run", "rt.yaml", "--set", "scoring={preset: selective-rt, max_tokens: 64}"))
-    assert error.startswith("runs/rt was begun with something else; use another --run-dir, or change back: ")
+    assert error.startswith("runs/rt was started with other settings; use another --run-dir, or change them back: ")
     assert "data.content: " in error
     for difference in ("preset: chat → selective-rt", "template: chat → vicuna", "max_tokens: None → 64"):
         assert f"; scoring.{difference}" in error
@@ -158,5 +158,5 @@ def test_scores_of_another_preset_are_not_mixed(here, rt):
     """The losses beside a score file belong to one student and one preset."""
     assert rt("score", "data.json", "--student", "fake", "--out", "o.jsonl").code == 0
     error = the_error(rt("score", "data.json", "--student", "fake", "--out", "o.jsonl", "--preset", "superfiltering"))
-    assert error.startswith("o.jsonl.rt was begun with something else; ")
+    assert error.startswith("o.jsonl.rt was started with other settings; ")
     assert "scoring.preset: chat → superfiltering; scoring.template: chat → none" in error

@@ -269,7 +269,7 @@ def test_a_damaged_ledger_stops_the_run_before_anything_is_touched_or_asked(tmp_
     damage(run_dir, random.Random(words), bases)
     before, teacher = _files(run_dir), ScriptedTeacher(_other_answers)
     for _ in range(2):  # the first time leaves nothing that makes the second one go on
-        with pytest.raises(DiskError, match=r"damaged: .*paid for is in there.*rt salvage") as told:
+        with pytest.raises(DiskError, match=r"damaged: .*were paid for.*rt salvage") as told:
             go(bases.config, run_dir, teacher)
         assert "\n" not in str(told.value)
         assert (_files(run_dir), teacher.requests) == (before, [])
@@ -372,7 +372,7 @@ def test_nothing_is_salvaged_into_a_run_or_out_of_nothing(tmp_path, bases, rt):
     assert "no ledger here" in the_error(rt("salvage", tmp_path / "none", tmp_path / "new"))
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
     (run_dir / LEDGER).write_bytes(b"no ledger" * 999)
-    assert "nothing can be read of it" in the_error(rt("salvage", run_dir, tmp_path / "new"), 5)
+    assert "nothing in it can be read" in the_error(rt("salvage", run_dir, tmp_path / "new"), 5)
     assert not (tmp_path / "new" / LEDGER).exists()
 
 
@@ -428,11 +428,11 @@ def test_a_dry_run_and_a_retry_see_it_too(tmp_path, bases, rt):
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
     (run_dir / LEDGER).unlink()
     for manner in (RunMode(retry=("refused",)), RunMode(ask=False)):
-        with pytest.raises(DiskError, match="it is gone"):
+        with pytest.raises(DiskError, match="the file is missing"):
             _run(bases.config, run_dir, manner)
     from rt_framework.jobs.quoting import quote
 
-    with pytest.raises(DiskError, match="it is gone"):
+    with pytest.raises(DiskError, match="the file is missing"):
         quote(Host(modules=["tests.fakes_plugin"], only=[], strict=True), bases.config, run_dir)
 
 
@@ -446,7 +446,7 @@ def _run(config: Config, run_dir: Path, manner: RunMode) -> ScriptedTeacher:
 @pytest.mark.parametrize("manner", [RunMode(retry=("refused",)), RunMode(ask=False)], ids=["retry", "reparse"])
 def test_where_no_run_is_none_is_taken_up(tmp_path, bases, manner):
     """`rt retry` and `rt reparse` begin nothing: nothing is made and nothing is asked."""
-    with pytest.raises(DataError, match="there is no run here to take up; 'rt run' begins one"):
+    with pytest.raises(DataError, match="no run was started in this directory; 'rt run' starts one"):
         _run(bases.config, tmp_path / "run", manner)
     assert list(tmp_path.iterdir()) == []
 

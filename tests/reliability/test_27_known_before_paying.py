@@ -72,7 +72,7 @@ JSON_VALUES = {
     "objects with other keys": ['{"a": 1}', '{"b": "x"}'],
     "objects of which one has no keys": ["{}", '{"a": 1}'],
     "objects without keys": ["{}"],
-    "a key that is there twice": ['{"a": 1, "a": 2}'],
+    "a key that occurs twice": ['{"a": 1, "a": 2}'],
     "nested lists": ["[[], [[1]], [[], [2]]]"],
     "half a character": ['"x\\ud83d"'],
     "null only": ["null", "null"],

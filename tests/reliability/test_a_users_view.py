@@ -17,7 +17,7 @@ def test_the_same_command_takes_a_run_to_its_end(tmp_path):
     doubtful = [step for step in (second, broke) if "teacher calls under way when the last run was killed" in step.out]
     assert doubtful
     assert all("those still needed are asked again" in step.out for step in doubtful)
-    assert "run again with a larger limits.budget_usd to go on" in broke.out
+    assert "to continue, run again with a larger limits.budget_usd" in broke.out
     assert "answers from the ledger" in end.out
     assert "0 teacher calls sent" in again.out
     unknown = attempts(tmp_path / "runs" / "rt")["unknown", "interrupted_unknown"]

@@ -15,18 +15,18 @@ def rt_register_selectors(register: Register) -> None:
     register(
         "facility-location",
         "rt_diversity.selectors:FacilityLocation",
-        help="of the best by a metric those that stand for the others (Superfiltering.D)",
+        help="the samples that represent the best by a metric (Superfiltering.D)",
         settings=FacilitySettings,
     )
     register(
         "k-center",
         "rt_diversity.selectors:KCenter",
-        help="samples from which no other is far",
+        help="samples that cover the data set: every other sample is near one of them",
         settings=KCenterSettings,
     )
     register(
         "cluster-stratified",
         "rt_diversity.selectors:ClusterStratified",
-        help="the best by a metric of each k-means cluster",
+        help="the best samples of each k-means cluster, by a metric",
         settings=ClusterSettings,
     )

@@ -100,11 +100,19 @@ def _facility(picked: Picked, order: Ranked, at: int) -> Verdict:
     turn = picked.turns.get(at)
     if turn is None:
         like = picked.like(at)
-        told = f"similarity {like[1] / ONE:.3f} to {like[0]}, which is picked" if like else "like none that is picked"
+        told = (
+            f"similarity {like[1] / ONE:.3f} to {like[0]}, which is selected"
+            if like
+            else "similar to no selected sample"
+        )
         return Verdict(False, f"{told}; {rank}")
     gain = picked.gain(turn)
-    told = "by id: no candidate adds anything" if gain is None else f"adds {gain:.3f} to the similarity covered"
-    return Verdict(True, f"pick {turn} of {total} among {len(picked.places)}, {told}; {rank}")
+    told = (
+        "chosen by id, because no candidate adds similarity"
+        if gain is None
+        else f"raises the total similarity to the selection by {gain:.3f}"
+    )
+    return Verdict(True, f"selection {turn} of {total} among {len(picked.places)}, {told}; {rank}")
 
 
 @frozen
@@ -144,8 +152,16 @@ def _center(picked: Picked, at: int) -> Verdict:
         told = f"distance {distance(like[1]):.3f} from center {like[0]}" if like else "no center"
         return Verdict(False, told)
     gain = picked.gain(turn)
-    where = "the nearest to the mean of all" if turn == 1 else f"distance {gain:.3f} from those before" if gain else ""
-    return Verdict(True, f"center {turn} of {len(picked.turns)}, {where or 'by id: every text has one'}")
+    where = (
+        "the nearest to the mean of all samples"
+        if turn == 1
+        else f"distance {gain:.3f} from the earlier centers"
+        if gain
+        else ""
+    )
+    return Verdict(
+        True, f"center {turn} of {len(picked.turns)}, {where or 'chosen by id, because every text has a center'}"
+    )
 
 
 @frozen

@@ -62,9 +62,9 @@ def test_reasons_of_facility_location_name_the_pick_that_stands_for_a_row():
     selector = FacilityLocation(FacilitySettings(first=0.8, count=2, model=WORDS))
     found = selector.select(given)
     assert [verdict.keep for verdict in found] == [False, True, True, False, False]
-    assert found[1].reason.startswith("pick 1 of 2 among 4, adds 2.") and found[1].reason.endswith(
-        "rank 2 of 5 by ifd (0.5)"
-    )
+    assert found[1].reason.startswith(
+        "selection 1 of 2 among 4, raises the total similarity to the selection by 2."
+    ) and found[1].reason.endswith("rank 2 of 5 by ifd (0.5)")
     assert found[3].reason.startswith("similarity 0.888 to id-1, which is picked; rank 4 of 5 ")
     assert found[4].reason == "rank 5 of 5 by ifd (0.1); the first 4 are candidates"
 
@@ -78,7 +78,7 @@ def test_one_text_is_picked_once_while_others_add_something():
     ):
         assert kept(make(2), given) == {"id-0", "id-1"}
         assert kept(make(3), given) == {"id-0", "id-1", "id-2"}
-        assert "by id: " in make(3).select(given)[2].reason
+        assert "chosen by id" in make(3).select(given)[2].reason
         assert kept(make(9), given) == {f"id-{at}" for at in range(5)}
 
 
@@ -87,7 +87,7 @@ def test_reasons_of_k_center_are_distances():
     given = [row(0, "river river boat"), row(1, "river boat"), row(2, "metal"), row(3, "river")]
     found = KCenter(KCenterSettings(count=2, model=WORDS)).select(given)
     assert [verdict.keep for verdict in found] == [True, False, True, False]
-    assert found[0].reason == "center 1 of 2, the nearest to the mean of all"
+    assert found[0].reason == "center 1 of 2, the nearest to the mean of all samples"
     assert found[2].reason.startswith("center 2 of 2, distance 1.")
     assert found[1].reason.startswith("distance 0.") and found[1].reason.endswith("from center id-0")
 

@@ -110,7 +110,7 @@ def _report(summary: Summary) -> Iterator[str]:
     for title, counts in (
         ("outcome", summary.outcomes),
         ("version kept", summary.versions),
-        ("reason to drop", summary.drops),
+        ("reason for dropping", summary.drops),
         ("failure", summary.failures),
     ):
         if counts:

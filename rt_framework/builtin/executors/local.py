@@ -36,6 +36,6 @@ class LocalExecutor:
 
     def _work(self, work: Callable[[Student], T]) -> T:
         if self._student is None:
-            assert self._make is not None, "start() comes first"
+            assert self._make is not None, "start() must be called before run()"
             self._student = self._make()
         return work(self._student)

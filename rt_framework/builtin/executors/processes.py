@@ -65,8 +65,8 @@ class ProcessesExecutor:
             return await done
         except BrokenProcessPool:
             raise RtError(
-                "a process of the student has ended, most often because the machine ran out of memory; "
-                "all losses so far are kept: run again, with fewer workers or a smaller scoring.batch_tokens"
+                "a worker process ended unexpectedly, most often because the machine ran out of memory; "
+                "the losses computed so far are kept: run again with fewer workers or a smaller scoring.batch_tokens"
             ) from None
 
     def close(self) -> None:
@@ -136,5 +136,5 @@ def _end_with_parent() -> None:
 
 
 def _work(work: Callable[[Student], T]) -> T:
-    assert _student is not None, "the process begins with a student"
+    assert _student is not None, "every worker process is started with a student"
     return work(_student)

@@ -130,7 +130,7 @@ class Types:
 
             number = self._rows + bisect_left(range(1, len(values)), True, key=fails)
             problem = f"column '{name}' does not fit an Arrow type: {short(error)}"
-            way_out = "make its values alike or remove it, or write jsonl"
+            way_out = "give its values one type, remove the column, or write jsonl"
             raise DataError(f"row {number} (from 0): {problem}; {way_out}") from error
         if _exceeds_floats(array):
             self._large.add(name)
@@ -216,7 +216,7 @@ def _joined(earlier: pa.DataType, later: pa.DataType, exact: bool) -> pa.DataTyp
         for field in later:
             fields[field.name] = _joined(fields.get(field.name, pa.null()), field.type, exact)
         return pa.struct(list(fields.items()))
-    raise TypeError(f"{later} after {earlier}")
+    raise TypeError(f"the types {later} and {earlier} do not fit together")
 
 
 # --- values -----------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def to_batches(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.RecordBatc
     for batch in chunks(rows):
         new = next((column for row in batch for column in row if column not in names), None)
         if new is not None:
-            raise DataError(f"column '{new}' is new since the input was read; write jsonl")
+            raise DataError(f"column '{new}' was not in the input when its schema was read; write jsonl")
         try:
             arrays = [to_array([row.get(field.name) for row in batch], field.type) for field in schema]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)

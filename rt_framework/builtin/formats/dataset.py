@@ -111,7 +111,7 @@ def _batches(path: Path) -> Iterator[Any]:
             with _stream(file) as stream:
                 first = first or stream.schema
                 if not stream.schema.equals(first):
-                    raise ValueError(f"{file.name} has other columns than the file before it")
+                    raise ValueError(f"{file.name} has other columns than the previous file")
                 for batch in stream:
                     for start in range(0, batch.num_rows, BATCH_ROWS):
                         yield batch.slice(start, BATCH_ROWS)
@@ -139,7 +139,9 @@ def _files(path: Path) -> list[Path]:
     names = [file["filename"] for file in state["_data_files"]]
     missing = next((name for name in names if Path(name).name != name or not (path / name).is_file()), None)
     if missing is not None or not names:
-        raise ValueError(f"{_STATE} names {missing or 'no file'}, which is not in the directory")
+        raise ValueError(
+            f"{_STATE} names " + (f"{missing}, which is not in the directory" if names else "no data file")
+        )
     return [path / name for name in names]
 
 
@@ -237,7 +239,7 @@ def _lacking(kind: Any) -> Iterator[Any]:
 
 
 _BY_NAME = ("string_view", "binary_view", "extension<arrow.json", "extension<datasets.")
-"""Beginnings of the names of types that not every supported release of pyarrow can tell in another way."""
+"""Prefixes of the names of types that some supported releases of pyarrow can only identify by name."""
 
 
 def _loadable(schema: Any) -> Any:

@@ -11,7 +11,7 @@ from rt_framework.builtin.formats.text import Unfit, first_character, from_json,
 from rt_framework.errors import DataError
 from rt_framework.protocols import Write
 
-_WAY_OUT = "correct it: one object a line; an array of objects is data.format: json"
+_WAY_OUT = "correct it: write one object on each line; for an array of objects set data.format: json"
 
 
 class JsonlFormat:

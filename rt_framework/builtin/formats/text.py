@@ -30,7 +30,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise DataError(f"{path}: is a directory; give a file, or say what it is with data.format") from None
+        raise DataError(f"{path}: is a directory; give a file, or name the format with data.format") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason}); convert it, or set data.format") from None
     except OSError as error:
@@ -52,7 +52,7 @@ def has_suffix(path: Path, suffixes: Sequence[str]) -> bool:
 
 
 class Unfit(ValueError):
-    """JSON that Python would read as something other than what is written there."""
+    """JSON that Python would read as another value than the one written."""
 
 
 @frozen
@@ -63,7 +63,7 @@ class _Fault:
 
 
 def from_json(text: str) -> Any:
-    """Parse JSON strictly, so that the result holds exactly what is written there.
+    """Parse JSON strictly, so that the result holds exactly the values that are written.
 
     Raises:
         Unfit: a number is too large for Python, is NaN or an infinity, or a key occurs twice; names the place.
@@ -96,7 +96,7 @@ def _float(text: str) -> float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        raise ValueError("is there twice")
+        raise ValueError("occurs twice")
     return mapping
 
 
@@ -117,13 +117,13 @@ def _try(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _told(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     counts = Counter(key for key, _ in pairs)
-    return {key: _Fault("is there twice") if counts[key] > 1 else value for key, value in pairs}
+    return {key: _Fault("occurs twice") if counts[key] > 1 else value for key, value in pairs}
 
 
 def _faults(value: Any, place: str = "") -> Iterator[str]:
     """Yield a description of each fault in a parsed record, or array of records: row, column, and what is wrong."""
     if isinstance(value, _Fault):
-        yield f"{place or 'it'} {value.why}"
+        yield f"{place or 'a value'} {value.why}"
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _faults(item, f"{place}column '{key}'" if not place or place.endswith(": ") else place)

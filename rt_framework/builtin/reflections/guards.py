@@ -50,7 +50,7 @@ def _leak(rewrite: Rewrite) -> Unparsed | None:
     for text in rewrite.texts:
         fences = (match.group() for match in FENCE.finditer(text))
         if rewrite.token in text or any(fence not in rewrite.before for fence in fences):
-            return Unparsed("format", "a fence of the request leaked into the text")
+            return Unparsed("format", "a delimiter line of the request appears in the text")
     return None
 
 

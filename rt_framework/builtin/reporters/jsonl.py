@@ -76,7 +76,7 @@ def _check(path: Path) -> None:
         OSError: its folder does not exist.
     """
     if path.is_symlink():
-        raise ConfigError(f"{path}: is a link, and nothing is written through one; name the file itself")
+        raise ConfigError(f"{path}: is a link, and rt does not write through links; name the file itself")
     if not path.exists():
         path.parent.stat()
     elif path.is_file() and path.stat().st_size:
@@ -87,7 +87,7 @@ def _check(path: Path) -> None:
         except (ValueError, RecursionError, TypeError):
             known = False
         if not known:
-            raise ConfigError(f"{path}: holds something else than events of a run; name another file")
+            raise ConfigError(f"{path}: holds other content than events of a run; name another file")
 
 
 def _plain(value: Any) -> Any:

@@ -164,9 +164,9 @@ class _Matches:
 
     def _reason(self, position: int, rank: int) -> str:
         scarce = rank > len(self._order) - self._size
-        note = "; taken from the top itself, too few others are left" if scarce else ""
+        note = "; taken from the top itself, because too few other samples are left" if scarce else ""
         wanted = self._lengths[self._order[rank - 1]]
-        return f"{self._lengths[position]} characters, for {wanted} of rank {rank} by {self._metric}{note}"
+        return f"{self._lengths[position]} characters, matched to the {wanted} of rank {rank} by {self._metric}{note}"
 
 
 @frozen
@@ -239,7 +239,7 @@ class Random:
         kept = bytearray(len(rows))
         for place in draws[:size]:
             kept[place] = True
-        reason = f"drawn among {size} of {len(rows)} with seed {self.settings.seed}"
+        reason = f"among the {size} of {len(rows)} drawn with seed {self.settings.seed}"
         return LazySequence(
             len(rows), lambda position: Verdict(bool(kept[position]), ("" if kept[position] else "not ") + reason)
         )

@@ -32,7 +32,9 @@ def encode_text(
         return EncodedSpan(ids, start, count_only, cut=len(whole) - len(ids))
     if room <= start:
         return no_room(max(boundary, paired_context or 0), limit)
-    return SpanLoss(None, 0, "too_short", "the target is one token with the context's end" if boundary else _TOO_SHORT)
+    return SpanLoss(
+        None, 0, "too_short", "the target shares its only token with the end of the context" if boundary else _TOO_SHORT
+    )
 
 
 def encode_ids(

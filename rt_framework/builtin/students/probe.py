@@ -71,7 +71,7 @@ class Probe:
         # In this form of the comparison a gap that is NaN counts as an obstacle.
         if all(gap <= self._tolerance for gap in gaps):
             return None
-        return f"differs from the model by {max(gaps):.2g} nats a token"
+        return f"gives losses that differ by {max(gaps):.2g} nats a token"
 
 
 def _sequences(vocabulary: int) -> list[EncodedSpan]:
@@ -96,7 +96,9 @@ def _head(model: Any, probe: Probe) -> tuple[TargetHead | None, str]:
         return None, f"full logits: the head is not linear but {type(layer).__name__}"
     head = TargetHead(layer, model.config.get_text_config())
     obstacle = probe.obstacle(TargetLosses(model, head, None))
-    return (head, "head on targets") if obstacle is None else (None, f"full logits: without its head it {obstacle}")
+    return (
+        (head, "head on targets") if obstacle is None else (None, f"full logits: without its head the model {obstacle}")
+    )
 
 
 def _rows(
@@ -108,11 +110,11 @@ def _rows(
     obstacle = _row_obstacle(model, VarlenAttention, head, probe) if half else "is not in half precision on CUDA"
     if obstacle is None:
         return VarlenAttention, "packed rows, flash attention"
-    why = f"; flash attention: it {obstacle}" if half else ""
+    why = f"; no flash attention: the model {obstacle}" if half else ""
     obstacle = _row_obstacle(model, RunAttention, head, probe)
     if obstacle is None:
         return RunAttention, f"packed rows, attention by run{why}"
-    return None, f"padded batches: as a packed row it {obstacle}"
+    return None, f"padded batches: with packed rows the model {obstacle}"
 
 
 def _row_obstacle(model: Any, kind: Attention, head: TargetHead | None, probe: Probe) -> str | None:
@@ -137,4 +139,4 @@ def _window_obstacle(config: Any, windows: set[int | None]) -> str | None:
     if kinds - {_FULL, _SLIDING}:
         return f"has layers of the kind {', '.join(sorted(kinds - {_FULL, _SLIDING}))}"
     sliding = _SLIDING in kinds or (not kinds and getattr(config, "sliding_window", None))
-    return "does not tell its attention the sliding window" if sliding and windows == {None} else None
+    return "does not pass its sliding window to attention" if sliding and windows == {None} else None

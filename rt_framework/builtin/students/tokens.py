@@ -105,7 +105,9 @@ class Encoder:
             else ""
         )
         if met:
-            return SpanLoss(None, 0, "bad_text", f"the text holds the token {met!r}, which the model lacks")
+            return SpanLoss(
+                None, 0, "bad_text", f"the text has the token {met!r}, which is not in the model's vocabulary"
+            )
         if span.join == "text":
             encoded = encode_text(target, len(context), paired_context, limit, span.count_only)
         else:

@@ -100,7 +100,7 @@ def _divert() -> None:
         original = vars(owner).get(name)
         if original is None:
             raise PluginError(
-                f"litellm has no {owner.__name__}.{name}: this release of it was not tested with rt-framework; "
+                f"litellm has no {owner.__name__}.{name}: this release of litellm was not tested with rt-framework; "
                 "install the one that rt-framework's constraints name"
             )
         setattr(owner, name, _diverted(original))

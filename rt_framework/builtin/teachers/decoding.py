@@ -42,7 +42,9 @@ class Grammars:
         """
         matcher = LLMatcher(self._tokens, _grammar(json.dumps(_closed(schema))), log_level=0)
         if matcher.is_error():
-            raise TeacherError("bad_request", f"the answer's schema cannot be held: {matcher.get_error()}")
+            raise TeacherError(
+                "bad_request", f"the JSON schema of the answer cannot be enforced: {matcher.get_error()}"
+            )
         return matcher
 
 
@@ -53,7 +55,7 @@ def _grammar(schema: str) -> str:
 
 
 def _closed(schema: Any) -> Any:
-    """Return the schema with further properties forbidden, at any depth, except where it rules on them itself."""
+    """Return the schema with further properties forbidden at any depth, unless it states whether they may occur."""
     if isinstance(schema, Mapping):
         closed = {key: _closed(value) for key, value in schema.items()}
         return {"additionalProperties": False, **closed} if "properties" in closed else closed

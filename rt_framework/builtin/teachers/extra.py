@@ -15,7 +15,7 @@ _LONGER = (
     "an answer could be longer than max_tokens, which is what the budget reserves; set max_tokens of the reflection"
 )
 _SEVERAL = "the provider would bill several answers for one request"
-_WHOLE = "an answer has to come whole and at once"
+_WHOLE = "every answer has to arrive complete, in one response"
 _AGAIN = "retries are counted and paid for by the run itself; see limits.attempts"
 _RAISED = "the provider may bill more than the list price, from which the budget reserves"
 _BESIDES = "the provider bills it besides the tokens of prompt and answer"

@@ -81,7 +81,9 @@ class HFTeacher:
         ids = list(self._tokenizer(clean, add_special_tokens=False, verbose=False)["input_ids"])
         met = self._foreign.keys() & set(ids) if self._foreign else ()
         for id_ in met:
-            raise TeacherError("bad_request", f"the text holds the token {self._foreign[id_]!r}, which the model lacks")
+            raise TeacherError(
+                "bad_request", f"the text has the token {self._foreign[id_]!r}, which is not in the model's vocabulary"
+            )
         return ids
 
     def _generate(self, requests: Sequence[Request], prompts: Sequence[Sequence[int]]) -> list[list[int]]:

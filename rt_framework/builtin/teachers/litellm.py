@@ -215,7 +215,10 @@ class LiteLLMTeacher:
         with _channels().memory(200, _channels().ANYTHING) as (channel, letter):
             await self._asked(request, self._nowhere(request), channel, batched=True)
         if letter.sent is None:
-            raise TeacherError("bad_request", "litellm does not ask this model by chat completions; leave 'batch' out")
+            raise TeacherError(
+                "bad_request",
+                "litellm does not use chat completions for this model; remove 'batch' from the teacher's settings",
+            )
         return json.loads(letter.sent)
 
     @cached_property
@@ -290,7 +293,7 @@ def _text(choice: Any) -> tuple[str, str]:
     finish = choice.finish_reason if isinstance(choice.finish_reason, str) and choice.finish_reason else "stop"
     if message.content:
         if not isinstance(message.content, str):
-            raise TypeError(f"its text is of the type {type(message.content).__name__}")
+            raise TypeError(f"the text of the answer has the type {type(message.content).__name__}")
         return message.content, finish
     refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
     return (refusal, "content_filter") if isinstance(refusal, str) and refusal else ("", finish)

@@ -100,7 +100,8 @@ class OpenAIBatches:
                 return None
             after = _named(batches[-1])
         raise TeacherError(
-            "batch_lost", f"the provider's list of batches goes on after {_MOST_PAGES * _PAGE}, and ours is not in it"
+            "batch_lost",
+            f"the batch of this run is not among the first {_MOST_PAGES * _PAGE} batches that the provider lists",
         )
 
     async def collect(self, batch: str, keys: Iterable[str]) -> Pending | Ends:
@@ -157,9 +158,9 @@ class OpenAIBatches:
         try:
             answer = json.loads(exchange.body)
         except (ValueError, RecursionError) as error:
-            raise answer_error(exchange, ValueError(f"no JSON: {error}")) from None
+            raise answer_error(exchange, ValueError(f"the response is not JSON: {error}")) from None
         if not isinstance(answer, Mapping):
-            raise answer_error(exchange, ValueError("no JSON object"))
+            raise answer_error(exchange, ValueError("the response is not a JSON object"))
         return answer
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Request:
@@ -181,7 +182,7 @@ def _check(exchange: Exchange, resource: str | None) -> None:
     """
     if resource is not None and exchange.status in _GONE:
         raise TeacherError(
-            "batch_lost", f"{resource} is not there (is this the key and the address of the submission?)"
+            "batch_lost", f"{resource} was not found; check that key and address are those of the submission"
         )
     if exchange.status is None or not 200 <= exchange.status < 300:
         raise answer_error(exchange)
@@ -219,7 +220,7 @@ def _whole(batch: Mapping[str, Any]) -> TeacherError:
             return TeacherError("batch_failed", "the provider does not say why")
         return line_error(first.get("code"), first.get("message"), "batch_failed")
     kind = _UNREAD.get(status, "paid_unreadable")
-    return TeacherError(kind, f"the batch is {status}, and there is no answer to this")
+    return TeacherError(kind, f"the batch is {status}, without an answer to this question")
 
 
 def _take(text: bytes, keys: frozenset[str], ends: Ends) -> None:
@@ -249,7 +250,7 @@ def _end(text: bytes) -> tuple[str, Line | TeacherError] | None:
         named = _CUSTOM_ID.search(text)
         if named is None:
             return None
-        why = f"its line in the file of answers cannot be read: {type(problem).__name__}"
+        why = f"the line of this question in the file of answers cannot be read: {type(problem).__name__}"
         return named[1].decode(), TeacherError("paid_unreadable", why, raw=text)
     if not isinstance(key, str):
         return None
@@ -261,4 +262,8 @@ def _end(text: bytes) -> tuple[str, Line | TeacherError] | None:
         return key, Line(status, json.dumps(response.get("body")).encode())
     if isinstance(error, Mapping):
         return key, line_error(error.get("code"), error.get("message"), "overloaded")
-    return key, TeacherError("paid_unreadable", "its line has neither an answer nor an error", raw=text)
+    return key, TeacherError(
+        "paid_unreadable",
+        "the line of this question in the file of answers has neither an answer nor an error",
+        raw=text,
+    )

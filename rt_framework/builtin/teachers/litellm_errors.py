@@ -113,7 +113,7 @@ def answer_error(exchange: Exchange, error: Exception | None = None, nano_dollar
     if 300 <= status < 400:
         place = _clean(exchange.headers.get("location", "another place"))
         return TeacherError("redirected", f"HTTP status {status} to {place}; the prompt was not sent there", pause)
-    why = exchange.trouble or (_clean(str(error)) if error else "it has no readable form")
+    why = exchange.trouble or (_clean(str(error)) if error else "the response has no readable form")
     size = f"HTTP status {status} with {len(exchange.body)} bytes"
     return TeacherError(
         "paid_unreadable", f"{size}: {why}", pause, raw=exchange.body, nano_dollars=nano_dollars or None

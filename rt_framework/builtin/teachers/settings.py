@@ -31,9 +31,9 @@ def check_address(address: str | None, name: str) -> None:
         return
     content = secret_in_address(address)
     if content is None and ("@" in address or secret_place(address, name)):
-        content = "what looks like a key"
+        content = "a text that looks like a key"
     if content is not None:
-        raise ConfigError(f"{name} holds {content}; keys come only from the environment")
+        raise ConfigError(f"{name} holds {content}; API keys come only from the environment")
     try:
         parts = urlsplit(address)
     except ValueError as error:
@@ -56,10 +56,10 @@ def _check_api_base(_: object, __: object, value: str | None) -> None:
 def _check_extra(_: object, __: object, value: dict[str, Any]) -> None:
     secret = secret_place(value, "teacher extra")
     if secret is not None:
-        raise ConfigError(f"{secret}: keys come only from the environment")
+        raise ConfigError(f"{secret}: API keys come only from the environment")
     for name in value:
         if _SECRET.search(name):
-            raise ConfigError(f"teacher extra holds '{name}'; keys come only from the environment")
+            raise ConfigError(f"teacher extra holds '{name}'; API keys come only from the environment")
         reason = refusal(name, value[name])
         if reason:
             raise ConfigError(f"teacher extra holds '{name}', which cannot be set there: {reason}")
@@ -95,7 +95,7 @@ class LiteLLMSettings:
                 "batches can be both submitted and found again after a crash"
             )
         if (self.input_price, self.output_price).count(None) == 1:
-            raise ConfigError("teacher input_price and output_price go together")
+            raise ConfigError("teacher: give both input_price and output_price, or neither")
 
 
 @frozen

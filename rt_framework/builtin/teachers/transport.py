@@ -128,7 +128,7 @@ class RecordingClient(httpx.AsyncClient):
                 return
             unpack = _unpacker(answer.headers.get("content-encoding", "identity"))
             if unpack is None:
-                raise httpx.DecodingError("its body is compressed in an unknown way", request=request)
+                raise httpx.DecodingError("the body of the response is compressed in an unknown way", request=request)
             async for line in _lines((unpack(piece, MOST_BYTES) async for piece in answer.pieces), most):
                 yield line
 
@@ -226,20 +226,20 @@ async def _read(answer: Answer, exchange: Exchange) -> None:
             compressed += piece[: MOST_BYTES - len(compressed)]
             body += b"" if unpack is None else unpack(piece, MOST_BYTES + 1 - len(body))
             if max(len(body), len(compressed)) > MOST_BYTES - (unpack is None):
-                raise httpx.DecodingError(f"its body is larger than {MOST_BYTES // 10**6} MB")
+                raise httpx.DecodingError(f"the body of the response is larger than {MOST_BYTES // 10**6} MB")
         if unpack is None:
-            raise httpx.DecodingError(f"its body is compressed as '{encoding}'")
+            raise httpx.DecodingError(f"the body of the response is compressed as '{encoding}', which is not supported")
         if answer.status < 300:
             _check_parts(bytes(body))
     except zlib.error as error:
         body = compressed
-        exchange.trouble = f"its body is no {encoding}: {error}"
+        exchange.trouble = f"the body of the response is not valid {encoding}: {error}"
         raise httpx.DecodingError(exchange.trouble) from None
     except httpx.DecodingError as error:
         exchange.trouble = str(error)
         raise
     except aiohttp.ClientError as error:
-        exchange.trouble = f"it broke off after {len(body)} bytes: {error}"
+        exchange.trouble = f"the response broke off after {len(body)} bytes: {error}"
         raise
     finally:
         exchange.body = bytes(compressed if unpack is None else body)[:MOST_BYTES]
@@ -253,12 +253,12 @@ def _check_parts(body: bytes) -> None:
     """
     parts = body.count(b"{") + body.count(b"[")
     if parts > _MOST_PARTS:
-        raise httpx.DecodingError(f"it has more than {_MOST_PARTS} parts")
+        raise httpx.DecodingError(f"the response has more than {_MOST_PARTS} parts")
     if parts > _NESTED:
         try:
             json.loads(body)
         except RecursionError:
-            raise httpx.DecodingError("its parts are nested too deep") from None
+            raise httpx.DecodingError("the parts of the response are nested too deeply") from None
         except ValueError:
             return  # litellm reads the body next and reports this error
 

@@ -28,7 +28,7 @@ class Counted:
     told: Usage
     """Counts as the provider states them, for the record; 0 where it states none."""
     charged: Usage
-    """Counts as they are paid for, never lower than what is plausible."""
+    """Counts from which the cost is computed, never below a plausible minimum."""
     note: str
     """Statements of the provider that were not believed, in words; empty where all were believed."""
 
@@ -72,14 +72,14 @@ def counted(request: Request, text: str | None, reported: Mapping[str, Any]) -> 
         number, least = _number(reported.get(name)), -(-size // _BYTES_A_TOKEN)
         nothing_back = number == 0 and name == "completion_tokens" and text == ""
         if number is None or (number < least and not nothing_back) or (number == 0 and not nothing_back):
-            notes.append(f"{name} told as {_shown(reported.get(name))}")
+            notes.append(f"{name} reported as {_shown(reported.get(name))}")
             number = max(dearest, least)
         charged.append(number)
     total = _number(reported.get("total_tokens"))
     if total is not None and total > sum(charged):
         charged[1] += total - sum(charged)
     if max(charged) > MOST_TOKENS:
-        notes.append(f"more than {MOST_TOKENS} tokens told")
+        notes.append(f"more than {MOST_TOKENS} tokens reported")
     prompt, completion = (min(number, MOST_TOKENS) for number in charged)
     believed = [min(_number(reported.get(name)) or 0, MOST_TOKENS) for name, *_ in parts]
     return Counted(Usage(*believed), Usage(prompt, completion), "; ".join(notes))
@@ -109,4 +109,4 @@ def _shown(value: Any) -> str:
     try:
         return repr(value)[:40]
     except ValueError:  # an integer with more digits than Python prints
-        return "an absurd number"
+        return "an implausibly large number"

@@ -58,7 +58,7 @@ def write_package(name: str, kind: str, folder: Path, known: Container[str] = ()
     if not _NAME.fullmatch(name) or keyword.iskeyword(module) or not _NAME.fullmatch(part):
         raise ConfigError(f"'{name}' cannot be the name of a package: use small letters, digits and single hyphens")
     if os.path.lexists(folder):
-        raise ConfigError(f"{folder}: is there already; choose another name, or take it away")
+        raise ConfigError(f"{folder}: exists already; choose another name, or remove it")
     if part in known:
         raise ConfigError(f"'{part}' is the name of a plugin or of a {kind} already; choose another name")
     if _is_installed(module):

@@ -93,6 +93,6 @@ function browser(data) {
   window.addEventListener("hashchange", linked);
   search();
   linked();
-  const reading = (share) => { find("reading").textContent = share < 1 ? `reading the texts: ${Math.round(100 * share)} %; until then only the beginnings of instructions are searched` : ""; };
+  const reading = (share) => { find("reading").textContent = share < 1 ? `reading the texts: ${Math.round(100 * share)} %; until then the search covers only the beginnings of instructions` : ""; };
   return { reading, fill: (texts) => { state.texts = texts; if (find("search").value) search(); } };
 }

@@ -6,7 +6,7 @@ const MOST_MS = 400; // for one difference; longer ones are shown side by side
 
 const LEAST_COMMON = 0.4; // of the longer text; with less in common, a difference is confetti
 
-const WAYS = ["what reads best", "word by word", "side by side"];
+const WAYS = ["automatic", "word by word", "side by side"];
 
 function beside(before, after) {
   const half = (name, text) => make("div", {}, make("h5", {}, name), make("div", { class: "text" }, text || "(empty)"));
@@ -29,7 +29,7 @@ function chooser(label, sample, chosen, change) {
 }
 
 function said(version) {
-  return version.said.flatMap(([name, text]) => [make("h4", {}, `${name}, on the way to ${version.name}`), make("div", { class: "text said" }, text)]);
+  return version.said.flatMap(([name, text]) => [make("h4", {}, `${name} for version ${version.name}`), make("div", { class: "text said" }, text)]);
 }
 
 function table(caption, head, rows) {
@@ -60,12 +60,12 @@ function tell(sample, words, steps, before = sample.versions[0].name, after = sa
     make("p", {}, `${words}${reason}`),
     make("div", { class: "tools" }, steps),
     make("div", { class: "tools" }, chooser("from", sample, before, (name) => again(name, after, way)), chooser("to", sample, after, (name) => again(before, name, way)),
-      make("label", {}, "shown ", make("select", { change: (event) => again(before, after, event.target.value) }, WAYS.map((one) => make("option", { selected: one === way }, one)))),
+      make("label", {}, "display ", make("select", { change: (event) => again(before, after, event.target.value) }, WAYS.map((one) => make("option", { selected: one === way }, one)))),
       make("span", {}, make("del", {}, "only before"), " ", make("ins", {}, "only after"))),
     ...texts(sample, before, after, way),
     ...sample.versions.flatMap(said),
-    ...table("Decisions", ["stage", "between", "kept", "why"], sample.decisions.map(([stage, between, kept, why]) => [stage, between.join(" / "), kept, why])),
+    ...table("Decisions", ["stage", "versions", "kept", "reason"], sample.decisions.map(([stage, between, kept, why]) => [stage, between.join(" / "), kept, why])),
     ...table("Scores", ["version", "metric", "value"], scores(sample)),
-    ...table("Failed rewrites", ["stage", "kind", "why"], sample.failures),
+    ...table("Failed rewrites", ["stage", "kind", "reason"], sample.failures),
   );
 }

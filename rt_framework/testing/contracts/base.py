@@ -150,7 +150,7 @@ class PluginContract:
             raise AssertionError(
                 f"expected a {singular(entry.kind)} built from {self.options!r}, found: {error}"
             ) from error
-        assert built is not None, f"{entry.target} gave None; return the object from it"
+        assert built is not None, f"{entry.target} returned None; return the object from it"
 
     def test_its_options_can_be_shown(self) -> None:
         """``rt plugins show`` and the command line can read its settings class."""
@@ -172,7 +172,7 @@ class PluginContract:
             message = str(error)
         else:
             raise AssertionError(
-                f"option '{wrong}' was taken without a word; give register() a frozen attrs class with a field for each"
+                f"option '{wrong}' was accepted silently; give register() a frozen attrs class with a field for each"
             )
         # With a single option, a mapping without its name is taken as its value, so no name can be suggested.
         assert len(names) < 2 or f"'{names[0]}'" in message, (

@@ -58,14 +58,12 @@ class ExecutorContract(PluginContract):
         with self._started() as executor:
             errors = asyncio.run(_all(executor, _too_large, _no_model, _own_fault))
             described = [(type(error), str(error)) for error in errors]
-            assert described[0] == (OutOfMemory, "2 sequences"), (
-                f"OutOfMemory('2 sequences') came through as {described[0]}"
-            )
+            assert described[0] == (OutOfMemory, "2 sequences"), f"OutOfMemory('2 sequences') arrived as {described[0]}"
             assert described[1] == (ModelError, "no such model"), (
-                f"ModelError('no such model') came through as {described[1]}"
+                f"ModelError('no such model') arrived as {described[1]}"
             )
             assert isinstance(errors[2], Exception) and "odd" in described[2][1], (
-                f"ValueError('odd') came through as {described[2]}"
+                f"ValueError('odd') arrived as {described[2]}"
             )
 
     def test_it_works_after_an_error(self) -> None:

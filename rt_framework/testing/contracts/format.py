@@ -105,8 +105,7 @@ class FormatContract(PluginContract):
         os.truncate(largest, largest.stat().st_size // 2)
         result = outcome(lambda: list(self.make().read(path)))
         assert not isinstance(result, list), (
-            f"half of {path.name} was read as {len(result)} rows without a word; "
-            "raise DataError where it ends too early"
+            f"half of {path.name} was read as {len(result)} rows; raise DataError for a file that is cut off"
         )
 
     def test_a_missing_file_is_a_data_error(self, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class MetricContract(PluginContract):
         """``valid`` is a ``Range`` that contains at least one number."""
         valid = self.make().valid
         assert isinstance(valid, Range), f"expected valid to be a Range, found {valid!r}; Range() lets every value pass"
-        assert not _empty(valid), f"no value lies in the range {valid}; mend its bounds"
+        assert not _empty(valid), f"no value lies in the range {valid}; correct its bounds"
 
     def test_some_values_are_valid(self) -> None:
         """On a grid of losses some values are in range; a metric without valid values would never decide anything."""
@@ -67,7 +67,7 @@ class MetricContract(PluginContract):
         results = [outcome(_value, metric, losses) for losses in grid(self.asked(metric))]
         values = [value for value in results if isinstance(value, float) and math.isfinite(value)]
         assert not values or any(value in valid for value in values), (
-            f"values go from {min(values)} to {max(values)} and none lies in {valid}; mend valid, or the sign"
+            f"values go from {min(values)} to {max(values)} and none lies in {valid}; correct valid, or the sign"
         )
 
     def test_spans_are_pure(self) -> None:

@@ -77,9 +77,9 @@ class ReflectionContract(PluginContract):
         """Another process renders the same requests, because a resumed run must find the answers that were paid for."""
         digests = self.rendered()
         if digests != self.rendered():
-            raise SkipTest("it asks something else each time")
+            raise SkipTest("it renders another request each time")
         assert digests == self.elsewhere("rendered"), (
-            "another process asks something else about the same pairs; hash() of a text and the order of a set differ "
+            "another process renders other requests for the same pairs; hash() of a text and the order of a set differ "
             "there: use hashlib, and sort"
         )
 
@@ -97,9 +97,7 @@ class ReflectionContract(PluginContract):
         """The request after an unusable answer differs from the one before it."""
         sent = [evolve(self._request(index), index=0) for index in range(3)]
         for index, request in enumerate(sent[1:], 1):
-            assert request != sent[0], (
-                f"request {index} is the first again; change temperature, seed or prompt with index"
-            )
+            assert request != sent[0], f"request {index} equals the first one; vary temperature, seed or prompt"
 
     # --- the answer ---------------------------------------------------------------------------
 
@@ -158,7 +156,7 @@ class ReflectionContract(PluginContract):
                 parsed = self.make().parse(_PAIR, self._request(structured=structured), reply)
             except Exception as error:
                 raise AssertionError(
-                    f"parse raised {type(error).__name__}: {error!s:.200} for {reply.text!r:.100}; give Unparsed"
+                    f"parse raised {type(error).__name__}: {error!s:.200} for {reply.text!r:.100}; return Unparsed"
                 ) from error
             assert isinstance(parsed, Pair | Unparsed), f"expected a Pair or Unparsed, found {parsed!r:.200}"
 
@@ -185,7 +183,7 @@ class ReflectionContract(PluginContract):
 
     def _refused(self, reply: Reply, what: str, structured: bool = True) -> None:
         parsed = self._parse(reply, structured)
-        assert not isinstance(parsed, Pair), f"an answer that {what} was taken as {parsed!r:.200}; give Unparsed"
+        assert not isinstance(parsed, Pair), f"an answer that {what} was accepted as {parsed!r:.200}; return Unparsed"
 
     def _awkward(self) -> Iterator[tuple[Reply, bool]]:
         good = self._good().text

@@ -91,7 +91,7 @@ class ReporterContract(PluginContract):
                 with chdir(tmp_path):
                     reporters.send(hook, event)
                 took = time.monotonic() - began
-                assert took < _QUICKLY, f"{hook} took {took:.1f} s, and the run waits; do what takes long on a thread"
+                assert took < _QUICKLY, f"{hook} took {took:.1f} s, and the run waits; do slow work on a thread"
         finally:
             self._close(reporter)
 

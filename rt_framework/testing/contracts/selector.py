@@ -52,11 +52,11 @@ class _ByScores(PluginContract):
         """Another process decides the same, because a resumed run must reach the same result."""
         decided = outcome(self.decided)
         if decided != outcome(self.decided):
-            raise SkipTest("it decides otherwise each time")
+            raise SkipTest("it decides differently each time")
         if not isinstance(decided, list):
             raise SkipTest(f"it decides nothing: {decided}")
         assert decided == self.elsewhere("decided"), (
-            "another process decides otherwise about the same rows; hash() of a text and the order of a set differ "
+            "another process decides differently about the same rows; hash() of a text and the order of a set differ "
             "there: use hashlib, and sort"
         )
 
@@ -89,7 +89,7 @@ class SelectorContract(_ByScores):
         for held, *rivals in _rounds(self._scored()):
             kept = {self._choose([held, *order]).kept for order in permutations(rivals)}
             assert len(kept) == 1, (
-                f"{' or '.join(sorted(kept))} is kept, by the order of the rewrites; look at all before you decide"
+                f"{' or '.join(sorted(kept))} is kept, by the order of the rewrites; compare all of them"
             )
 
     def test_the_held_version_is_kept_on_a_tie(self) -> None:
@@ -99,7 +99,7 @@ class SelectorContract(_ByScores):
             for count in (2, 3, 4):
                 rows = _rows(count, _Alike(Score(value), Score(value)), needs)
                 kept = self._choose(rows).kept
-                assert kept == ORIGINAL, f"with equal scores '{kept}' is kept; only a better one replaces the held"
+                assert kept == ORIGINAL, f"with equal scores '{kept}' is kept; only a better version may win"
 
     def test_what_has_no_score_never_wins(self) -> None:
         """A rewrite without a score, or with a score out of range, does not replace the current version."""
@@ -109,8 +109,8 @@ class SelectorContract(_ByScores):
                 rows = _rows(3, _Alike(held, score), needs)
                 kept = self._choose(rows).kept
                 assert kept == ORIGINAL, (
-                    f"'{kept}' wins with {score}; a score counts only where score.eligible is true, and the held "
-                    "version stays when no rewrite can win"
+                    f"'{kept}' wins with {score}; a score counts only where score.eligible is true, and the "
+                    "current version stays when no rewrite can win"
                 )
 
     def decided(self) -> list[str]:
@@ -181,7 +181,7 @@ class DatasetSelectorContract(_ByScores):
         needs, held = self.needs(), _Held()
         outcome(lambda: list(self.make().select(LazySequence(_MANY, lambda position: held.row(position, needs)))))
         assert held.most <= _MANY // 2, (
-            f"{held.most} of {_MANY} rows were held at once; go through the rows and keep what you need of each, "
+            f"{held.most} of {_MANY} rows were in memory at once; keep only what you need of each row, "
             "or set holds_rows = True"
         )
 

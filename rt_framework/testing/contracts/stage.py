@@ -79,15 +79,13 @@ class StageContract(PluginContract):
         """Two runs leave the same files, because resuming means running again."""
         first, second = self._unhurt(tmp_path)
         for name, text in first.items():
-            assert text == second[name], (
-                f"{name} differs between two runs; use nothing but the sample and what ctx gives"
-            )
+            assert text == second[name], f"{name} differs between two runs; use only the sample and ctx"
 
     def test_killed_it_goes_on(self, tmp_path: Path) -> None:
         """A run that is killed twice and resumed leaves the same files as an undisturbed run."""
         whole, again = self._unhurt(tmp_path)
         if whole != again:
-            raise SkipTest("two runs that nobody killed differ already")
+            raise SkipTest("two uninterrupted runs differ already")
         config = self._config(tmp_path / "killed")
         died = [self._killed(config, tmp_path / "killed", *kill) for kill in _KILLS]
         if not any(died):

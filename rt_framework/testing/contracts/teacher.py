@@ -65,7 +65,8 @@ class TeacherContract(PluginContract):
             f"expected a text, found {teacher.identity!r}"
         )
         assert teacher.identity == other.identity, (
-            f"two instances are {teacher.identity!r} and {other.identity!r}: a resumed run would pay again"
+            f"two instances have the identities {teacher.identity!r} and {other.identity!r}: "
+            "a resumed run would pay again"
         )
         assert isinstance(teacher.structured, bool), (
             f"expected structured to be true or false, found {teacher.structured!r}"
@@ -96,7 +97,7 @@ class TeacherContract(PluginContract):
         requests = [request, evolve(request, messages=(Turn("user", "Name a mountain."),), pair_hash="1" * 32)]
         texts, turned = ([reply.text for reply in teacher.complete_many(batch)] for batch in (requests, requests[::-1]))
         assert len(texts) == len(turned) == 2, f"two requests were given {len(texts)} replies"
-        assert texts == turned[::-1], f"two requests are answered {texts}, turned round {turned}; keep replies in order"
+        assert texts == turned[::-1], f"two requests are answered {texts}, in reverse {turned}; keep replies in order"
 
     def test_the_identity_holds_no_address(self) -> None:
         """The same model at another address is the same teacher: its answers are not paid for again."""
@@ -151,7 +152,7 @@ class TeacherContract(PluginContract):
                 outcome = _asked(teacher, self.request()) if self._may_be_asked() else None
                 texts = (teacher.identity, repr(teacher), str(outcome), repr(outcome))
             for text in texts:
-                assert _CANARY not in text, f"a key is told in {text!r:.200}; a provider may repeat it: take it out"
+                assert _CANARY not in text, f"a key appears in {text!r:.200}; a provider may repeat it: take it out"
 
     def _asks_a_server(self) -> bool:
         return self.options_for("") is not None

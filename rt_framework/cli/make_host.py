@@ -48,7 +48,7 @@ def _file(plugin: str) -> Path:
         raise PluginError(f"-p {plugin}: no such file")
     if file.suffix != ".py" or not file.stem.isidentifier():
         raise PluginError(
-            f"-p {plugin}: '{file.name}' is no name for a module; use letters, digits, underscores and .py"
+            f"-p {plugin}: '{file.name}' is not a valid module name; use letters, digits, underscores and .py"
         )
     return file
 

@@ -1,4 +1,4 @@
-"""Argument and options that the commands that run a job share."""
+"""Argument and options of the commands that run the job of a config."""
 
 from __future__ import annotations
 
@@ -6,50 +6,26 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from attrs import evolve, frozen
 
-from rt_framework.cli.common import limit_option, moved_option, reporter_option
+from rt_framework.cli.data_options import limit_option
+from rt_framework.cli.reporter_options import reporter_option
+from rt_framework.cli.run_request import RunRequest
 from rt_framework.plugin import Host
 
-if TYPE_CHECKING:
-    from rt_framework.config import Config
-    from rt_framework.events import Summary
-    from rt_framework.jobs.running import RunMode
-
-
-@frozen
-class RunRequest:
-    """A job as the command line asks for it."""
-
-    host: Host
-    config: Config
-    run_dir: Path
-    reporters: tuple[str, ...]
-    command: str
-    """The ``rt run`` command that runs the job, as a user would type it."""
-    moved: bool
-    """True if the teacher may be asked at another place (provider or server) than the run directory has recorded."""
-
-    def run(self, manner: RunMode) -> Summary:
-        """Run the job."""
-        import asyncio
-
-        from rt_framework.cli.common import watching
-        from rt_framework.jobs.running import run
-
-        with watching(self.host, self.reporters) as watchers:
-            return asyncio.run(run(self.host, self.config, self.run_dir, watchers, evolve(manner, moved=self.moved)))
-
-    def exit_code(self, summary: Summary) -> int:
-        """Return 1 if more samples met errors than ``limits`` allow, else 0."""
-        return int(self.config.limits.too_many(summary.errors, summary.total))
+moved_option = click.option(
+    "--moved", is_flag=True, help="Accept that the teacher's server has moved; use the answers of both places."
+)
+"""Flag ``--moved`` of every command that asks a teacher."""
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument CONFIG and the options for running it; the command gets them as ``job``."""
+    """Add the argument CONFIG and the options of ``rt run``; the command gets them as ``job``, a :class:`RunRequest`.
+
+    The options are ``--run-dir``, ``--limit``, ``--shard``, ``--set``, ``--moved`` and ``--reporter``.
+    """
 
     @click.pass_obj
     @functools.wraps(command)
@@ -85,10 +61,14 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
         click.argument("config", type=click.Path(path_type=Path)),
         click.option(
-            "--run-dir", type=click.Path(path_type=Path), help="Ledger and outputs; default: runs/ and CONFIG's name."
+            "--run-dir",
+            type=click.Path(path_type=Path),
+            help="Directory of ledger and outputs; default: runs/ and CONFIG's name.",
         ),
         limit_option,
-        click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the samples; 'rt merge' joins them."),
+        click.option(
+            "--shard", metavar="I/N", help="Run only the I-th of N parts of the samples; 'rt merge' joins the parts."
+        ),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of CONFIG."),
         moved_option,
         reporter_option,

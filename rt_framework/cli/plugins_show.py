@@ -42,7 +42,7 @@ def found(host: Host, name: str) -> list[Entry]:
         raise PluginError(str(failed[0]))
     if not entries:
         known = {entry.name for entry in host.registry.entries()} | {plugin.name for plugin in host.discovered()}
-        raise PluginError(f"nothing is called '{name}'.{suggestion(name, known)} See 'rt plugins list'.")
+        raise PluginError(f"no plugin or part is called '{name}'.{suggestion(name, known)} See 'rt plugins list'.")
     return entries
 
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rt_framework.cli.describe import found
+from rt_framework.cli.plugins_show import found
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host
@@ -44,7 +44,7 @@ def show_checks(host: Host, name: str, options: Any, only: str | None = None) ->
 def _of_kind(entries: list[Entry], only: str | None) -> list[Entry]:
     kinds = dict.fromkeys(singular(entry.kind) for entry in entries)
     if only is not None and only not in kinds:
-        raise PluginError(f"--only {only}: of these there is none; found {', '.join(kinds)}")
+        raise PluginError(f"--only {only}: no part of this kind was found, only {', '.join(kinds)}")
     return [entry for entry in entries if only in (None, singular(entry.kind))]
 
 

@@ -1,0 +1,69 @@
+"""Options of commands that read a data set or write a file."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rt_framework.cli.numbers import Whole
+
+limit_option = click.option("--limit", type=Whole(1), metavar="N", help="Read only the first N samples.")
+"""Option ``--limit N``; the command gets ``limit``, a whole number of at least 1, or ``None``."""
+
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace an existing file that this command did not write."
+)
+"""Flag ``--overwrite`` of every command that writes to a path that the user gives."""
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument DATA with ``--format``, ``--shape``, ``--column`` and ``--limit``.
+
+    The command gets two arguments: ``data``, a :class:`rt_framework.cli.options.Data`, and ``limit``, the largest
+    number of samples to read, or ``None``. :func:`rt_framework.cli.options.open_source` takes both.
+    """
+
+    @functools.wraps(command)
+    def gathered(
+        *args: Any,
+        data: Path,
+        format_: str | None,
+        shape: str | None,
+        columns: tuple[str, ...],
+        **options: Any,
+    ) -> Any:
+        from rt_framework.config import Data
+
+        return command(*args, data=Data(str(data), format_, shape, pairs(columns, "--column")), **options)
+
+    for decorate in (
+        click.argument("data", type=click.Path(path_type=Path)),
+        click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default."),
+        click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default."),
+        click.option(
+            "--column",
+            "columns",
+            multiple=True,
+            metavar="FIELD=COLUMN",
+            help="Column of the data that holds a field: output=answer.",
+        ),
+        limit_option,
+    ):
+        gathered = decorate(gathered)
+    return gathered
+
+
+def pairs(values: Sequence[str], option: str) -> dict[str, str]:
+    """Return ``KEY=VALUE`` options as a mapping.
+
+    Raises:
+        click.UsageError: a value has no ``=``.
+    """
+    for value in values:
+        if "=" not in value:
+            raise click.UsageError(f"{option} {value}: expected KEY=VALUE")
+    return dict(value.split("=", 1) for value in values)
