@@ -28,6 +28,7 @@ from rt_framework.model import (
 )
 from rt_framework.protocols.formats import Format as Format
 from rt_framework.protocols.formats import PreparingFormat as PreparingFormat
+from rt_framework.protocols.formats import StreamedFormat as StreamedFormat
 from rt_framework.protocols.formats import TypedFormat as TypedFormat
 from rt_framework.protocols.formats import Write as Write
 from rt_framework.spans import Context, EncodedSpan, Loss, Span, SpanLoss

@@ -14,9 +14,9 @@ from rt_framework.builtin.stages.filtering import Select
 from rt_framework.config.schema import Builder, Config, Data, structure
 from rt_framework.data.source import open_source
 from rt_framework.events import Progress
-from rt_framework.ledger.ledger import Ledger, SampleHistory
+from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Pair, Sample, Score, Version
-from rt_framework.pipeline import engine as pipeline
+from rt_framework.pipeline import barrier, context
 from rt_framework.plugin.host import Host
 from rt_framework.rundir.outlet import open_outlet
 from rt_framework.rundir.outputs import write_outputs
@@ -98,7 +98,8 @@ def test_a_barrier_holds_no_sample(by, tmp_path, monkeypatch):
         return outcome(self, sample, verdict)
 
     monkeypatch.setattr(Select, "_outcome", watched)
-    monkeypatch.setattr(pipeline, "_WAVE", 32)
+    monkeypatch.setattr(barrier, "WAVE", 32)
+    monkeypatch.setattr(context, "WAVE", 32)
     data = flat.write_samples(tmp_path / "rows.jsonl", 500)
     config = over(data, [{"select": {by: options[by]}}], limits={"in_flight": 32})
     before = alive(Pair)
