@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -100,7 +100,7 @@ def _state(path: Path) -> tuple[tuple[int, ...], ...]:
     return ()
 
 
-def _content(parts: list[tuple[str | Path, bytes]]) -> str:
+def _content(parts: Sequence[tuple[str | Path, bytes]]) -> str:
     """Return the hash of files, each given by its name and the hash of its bytes."""
     whole = hashlib.sha256()
     for name, digest in parts:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 import tempfile
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from rt_framework.data.shapes import ReadRecord
 from rt_framework.errors import DataError
+from rt_framework.model import Record
 
 T = TypeVar("T")
 
@@ -62,19 +64,25 @@ class Spool(Generic[T]):
         return (self[at] for at in range(len(self)))
 
 
-def check_spoolable(number: int, columns: Mapping[str, object]) -> None:
-    """Check that a list on disk can hold the values of a row.
+def check_spoolable(number: int, record: Record) -> None:
+    """Check that a list on disk can hold a record and the row that it was read from.
 
     Raises:
-        DataError: it cannot hold one; the message names row (from 0) and column.
+        DataError: it cannot hold a value; the message names row (from 0) and column.
     """
-    for column, value in columns.items():
+    row = record.row if isinstance(record, ReadRecord) else record.extra
+    for column, value in row.items():
         if not isinstance(value, _PLAIN):
-            try:
-                pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-            except Exception as error:
-                raise DataError(
-                    f"row {number} (from 0): column '{column}' holds a value of type {type(value).__name__} that "
-                    f"cannot be copied to a temporary file ({error}); remove the column, or let its format read plain "
-                    "values"
-                ) from None
+            _check(f"row {number} (from 0): column '{column}' holds a value", value)
+    if type(row) is not dict:
+        _check(f"row {number} (from 0): is a mapping", row)
+
+
+def _check(place: str, value: object) -> None:
+    try:
+        pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        raise DataError(
+            f"{place} of type {type(value).__name__} that cannot be copied to a temporary file ({error}); let its "
+            "format read plain values"
+        ) from None

@@ -82,7 +82,7 @@ def open_outlet(
 def _spoolable(records: Iterable[Record]) -> Iterator[Record]:
     """Yield the records, each of which can wait on disk while another output is written."""
     for number, record in enumerate(records):
-        check_spoolable(number, record.extra)
+        check_spoolable(number, record)
         yield record
 
 
