@@ -1,7 +1,12 @@
 """rt_framework: better instruction-tuning data, decided by the model that will learn from it.
 
-This module holds the names that plugin authors import; everything else is found by name.
+This module holds the names that plugin authors import, and :func:`~rt_framework.results.open_run`, which reads a run;
+everything else is found by name.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from rt_framework.errors import OutOfMemory, RtError, TeacherError, Unscorable
 from rt_framework.hookspecs import API as PLUGIN_API
@@ -27,6 +32,9 @@ from rt_framework.model import (
     Version,
 )
 from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, aligned, by_token, turns
+
+if TYPE_CHECKING:
+    from rt_framework.results import open_run
 
 __all__ = [
     "PLUGIN_API",
@@ -59,5 +67,15 @@ __all__ = [
     "aligned",
     "by_token",
     "hookimpl",
+    "open_run",
     "turns",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a function for users when it is first used, so that a plugin's import of this module stays instant."""
+    if name == "open_run":
+        from rt_framework.results import open_run
+
+        return open_run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -45,7 +45,10 @@ LAYERS: tuple[dict[str, str], ...] = (
         "scoring": "each loss computed once: presets, spans, planning, the forward pass, scores",
     },
     {"rundir": "a run directory: lock, frozen facts, outputs, manifest, summary, heartbeat"},
-    {"pipeline": "samples through the stages of a job"},
+    {
+        "pipeline": "samples through the stages of a job",
+        "results": "a finished run, opened for reading",
+    },
     {"export": "what leaves a finished run: packs, preferences, the folder for the hub, its card"},
     {"jobs": "what people do, as plain functions: run, score, select, quote, pilot, merge, salvage, check"},
     {"compare": "two data sets side by side: statistics, near duplicates, languages, a judge"},

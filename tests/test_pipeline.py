@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from rt_framework import hookimpl
 from rt_framework.errors import ConfigError, DataError, FatalTeacherError, PluginError, TeacherError
 from rt_framework.events import Progress
+from rt_framework.export import export_file
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Reply
 from rt_framework.pipeline import barrier, context
 from rt_framework.plugin.host import Host
-from rt_framework.rundir.outputs import export
 from rt_framework.rundir.summary import summarise
 from rt_framework.spans import SpanLoss
 from rt_framework.terminal.console import summary_tables
@@ -355,7 +355,7 @@ def test_a_run_that_stops_inside_a_barrier_goes_on(tmp_path, monkeypatch):
     assert (summary.total, summary.waiting) == (1, 8)
     assert summary_tables(summary)[0].columns[2]._cells[-1].plain == "8"
     with pytest.raises(DataError, match="row 0 is not at its end; finish the run first"):
-        export(Host(only=[]), tmp_path / "run", tmp_path / "out.json")
+        export_file(Host(only=[]), tmp_path / "run", tmp_path / "out.json")
     monkeypatch.delenv("RT_TEST_BREAK")
     summary = go(config, tmp_path / "run", ScriptedTeacher(lambda request: pytest.fail("asked again")))
     assert (summary.outcomes["dropped"], summary.waiting) == (4, 0)

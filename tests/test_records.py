@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rt_framework.builtin.formats.csv import CsvFormat
 from rt_framework.builtin.formats.json import JsonFormat
 from rt_framework.builtin.formats.jsonl import JsonlFormat
-from rt_framework.data.rows import SampleIds, detect_format, read_records, read_shape, with_ids, write_records
+from rt_framework.data.rows import SampleIds, begin_rows, detect_format, read_records, shape_of, with_ids, write_records
 from rt_framework.data.shapes import column_names, detect_shape, find_shape, to_record, to_row
 from rt_framework.errors import ConfigError, DataError, DiskError
 from rt_framework.model import Pair, Record, Turn
@@ -369,7 +369,7 @@ def test_records_with_ids_are_samples(tmp_path):
     """Samples carry id, row and the original version; the shape is found from the first row."""
     path = jsonl(tmp_path / "data.jsonl", [{"prompt": text, "completion": "a", "n": 1} for text in "xyz"])
     found = list(with_ids(read_records(path, JsonlFormat(), limit=2)))
-    assert read_shape(path, JsonlFormat()) == "prompt-completion"
+    assert shape_of(path, begin_rows(path, JsonlFormat().read(path))[0]) == "prompt-completion"
     assert [sample.row for sample, _ in found] == [0, 1]
     assert [sample.current.pair.instruction for sample, _ in found] == ["x", "y"]
     assert [record.extra["n"] for _, record in found] == [1, 1]

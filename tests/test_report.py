@@ -21,6 +21,7 @@ from rt_framework.report.controls import length_matched, random_like
 from rt_framework.report.noise import EXACT, Doubts
 from rt_framework.report.survey import why
 from rt_framework.report.texts import clipped, fit, remarks
+from rt_framework.results import open_run
 from rt_framework.rundir import StageFacts
 from rt_framework.testing import ScriptedTeacher
 from tests.reliability.jobs import Commands
@@ -133,7 +134,8 @@ def test_close_calls_are_told_from_clear_ones(tmp_path: Path) -> None:
     noises = []
     for student in ("hf 12ab bfloat16", "hf 12ab float32"):
         asyncio.run(ledger.set_meta("frozen", {"student": student}))
-        noises.append(Doubts.of(ledger).noise)
+        with open_run(tmp_path) as run:
+            noises.append(Doubts.of(run).noise)
     ledger.close()
     assert noises[0] > noises[1] == EXACT
 
@@ -283,7 +285,11 @@ def test_after_a_pilot_it_is_the_pilots(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_not_finished_is_one_line(tmp_path: Path, rt: Any) -> None:
-    """It names the directory and the way out."""
+    """It names the directory and the way out; so does a directory that holds no run."""
+    done = rt("report", tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert f"{tmp_path}/ledger.sqlite: no ledger here; is this a run directory?" in done.err
+    Ledger.writing(tmp_path / "ledger.sqlite").close()
     done = rt("report", tmp_path)
     assert (done.code, done.out) == (2, "")
     assert str(tmp_path) in done.err and "'rt run'" in done.err

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 from math import fsum
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt_framework.builtin.stages.rows import scored_rows
+from rt_framework.data import Spool
 from rt_framework.kit.compact import CompactStrings, LazySequence
-from rt_framework.model import Pair, Sample, Score, Version
+from rt_framework.kit.score_table import ScoreTable
+from rt_framework.model import Pair, Score, Version
 from rt_framework.rundir.summary import _Sum
 
 
@@ -44,24 +46,56 @@ def test_strings_come_back_as_they_were(texts):
     assert [held[at] for at in range(len(held))] == texts
 
 
-def test_rows_hold_ids_and_scores_and_read_texts_when_asked():
-    """Scores without a number keep status and reason; a sample is read anew for its text only."""
-    scores = [Score(0.5), Score(None, "empty", "no response"), Score(1.5, "out_of_range", "not < 1"), Score(0.0)]
-    taken = []
+SCORES = [Score(0.5), Score(None, "empty", "no response"), Score(1.5, "out_of_range", "not < 1"), Score(0.0)]
 
-    def sample(at):
-        taken.append(at)
-        version = Version("original", Pair(f"q{at}"))
-        return Sample(f"id{at}", 10 + at, (version,), scores={"original": {"ifd": scores[at], "other": Score(1.0)}})
 
-    rows = scored_rows(LazySequence(4, sample), ["ifd"])
-    assert taken == [0, 1, 2, 3]
+def table():
+    """Four samples, each with a score of another kind."""
+    made = ScoreTable(["ifd"])
+    for at, score in enumerate(SCORES):
+        made.append(f"id{at}", {"ifd": score, "other": Score(1.0)})
+    return made
+
+
+def test_rows_of_a_score_table_read_a_text_when_it_is_asked_for():
+    """Scores without a number keep status and reason; the samples may come in another order than the scores."""
+    read = []
+
+    def version(place):
+        read.append(place)
+        return Version("original", Pair(f"q{place}"))
+
+    rows = table().rows([10, 11, 12, 13], version)
     assert [(row.sample_id, row.row, dict(row.scores)) for row in rows] == [
-        (f"id{at}", 10 + at, {"ifd": scores[at]}) for at in range(4)
+        (f"id{at}", 10 + at, {"ifd": SCORES[at]}) for at in range(4)
     ]
-    assert taken == [0, 1, 2, 3]
-    assert rows[2].version.pair.instruction == "q2"
-    assert taken == [0, 1, 2, 3, 2]
+    turned = table().rows([7, 8], version, positions=[3, 1])
+    told = [(row.sample_id, row.row, row.scores["ifd"]) for row in turned]
+    assert told == [("id3", 7, SCORES[3]), ("id1", 8, SCORES[1])]
+    assert read == []
+    assert (rows[2].version.pair.instruction, turned[1].version.pair.instruction) == ("q2", "q1")
+    assert read == [2, 1]
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=4), unique=True, max_size=9), st.integers(0, 10))
+def test_a_sample_is_found_in_a_score_table_wherever_it_is(ids, guess):
+    """Whatever place is tried first; a sample that is not there is not found."""
+    made = ScoreTable([])
+    for sample_id in ids:
+        made.append(sample_id, {})
+    assert [made.position(sample_id, guess) for sample_id in ids] == list(range(len(ids)))
+    assert made.position("longer than four", guess) is None
+
+
+def test_values_on_disk_come_back_in_any_order(tmp_path):
+    """And more can be added after some were read."""
+    with Spool[object](tmp_path) as spool:
+        for value in ("a" * 9000, {"b": datetime.date(2024, 2, 29)}):
+            spool.append(value)
+        assert spool[1] == {"b": datetime.date(2024, 2, 29)}
+        spool.append(Pair("q"))
+        assert list(spool) == ["a" * 9000, {"b": datetime.date(2024, 2, 29)}, Pair("q")]
+        assert list(tmp_path.iterdir()) == [], "the file has no name"
 
 
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=30))

@@ -9,13 +9,13 @@ from attrs import evolve
 
 from rt_framework.config.pipelines import PIPELINES
 from rt_framework.config.schema import Builder
-from rt_framework.export.preferences import preferences
+from rt_framework.export.preferences import Preferences
 from rt_framework.kit.parts import Spec
-from rt_framework.ledger.ledger import Ledger
 from rt_framework.pipeline.job import steps_of
 from rt_framework.plugin.host import Host
 from rt_framework.report.noise import Doubts
 from rt_framework.report.survey import survey_of
+from rt_framework.results import open_run
 from rt_framework.rundir.manifest import read_manifest
 from tests.run_helpers import go, job, outputs, rows, side
 
@@ -68,12 +68,9 @@ FORMS = {
 
 def found(run_dir: Path):
     """The preferences of a finished run, and its close calls where scores that differ by a tenth count as equal."""
-    ledger = Ledger.reading(run_dir / "ledger.sqlite")
-    doubts = evolve(Doubts.of(ledger), noise=0.1)
-    pairs = list(preferences(ledger))
-    close = [name for history in ledger.samples.histories() for name in doubts.about(history)]
-    ledger.close()
-    return pairs, close
+    with open_run(run_dir) as run:
+        doubts = evolve(Doubts.of(run), noise=0.1)
+        return list(Preferences(run)), [name for history in run for name in doubts.about(history)]
 
 
 def ran(folder: Path, pipeline: object):
@@ -140,8 +137,7 @@ def test_a_choice_that_occurs_again_is_a_stage_of_its_own(tmp_path):
     assert twice == [["choose-highest", "choose-highest-2"]] * 12
     pairs, _ = found(tmp_path / "run")
     assert {pair.stage for pair in pairs} == {"choose-highest"}, "the second one is between two prompts"
-    ledger = Ledger.reading(tmp_path / "run" / "ledger.sqlite")
-    survey = survey_of(ledger)
-    ledger.close()
+    with open_run(tmp_path / "run") as opened:
+        survey = survey_of(opened)
     assert survey.stages == ("input", "choose highest ifd", "choose highest ifd (2)", "end")
     assert len(survey.choices) == 24

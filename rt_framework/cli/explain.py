@@ -15,17 +15,8 @@ def command(run_dir: Path, sample: str) -> None:
 
     Up to 15 digits alone are a row number; 16 or more digits are the beginning of an id.
     """
-    from rt_framework.errors import DataError
-    from rt_framework.ledger import is_row
-    from rt_framework.rundir import look
+    from rt_framework.results import open_run
     from rt_framework.terminal import tell
 
-    with look(run_dir) as ledger:
-        # The argument may hold lone surrogates, which stand for bytes that are no text.
-        found = ledger.samples.find(sample.encode("utf-8", "replace").decode())
-        if not found and is_row(sample):
-            raise DataError(f"{run_dir}: row {sample} (from 0) is not among the samples of the last run")
-        if len(found) != 1:
-            what = "no sample matches" if not found else f"{len(found)} samples match"
-            raise DataError(f"{run_dir}: {what} '{sample}'; give an id or a row number")
-        tell(ledger, found[0])
+    with open_run(run_dir) as run:
+        tell(run, run.sample(sample))

@@ -46,9 +46,9 @@ def command(
 
         done = export_hub(host, run_dir, out, license_, overwrite)
     else:
-        from rt_framework.rundir import export
+        from rt_framework.export import export_file
 
-        done = export(host, run_dir, out, format_, shape, dropped, overwrite)
+        done = export_file(host, run_dir, out, format_, shape, dropped, overwrite)
     click.echo(shown(done))
 
 

@@ -54,9 +54,9 @@ def command(
     from rt_framework.cli.reporter_options import watching
     from rt_framework.config import Builder, Config, Limits, Output, Pipeline
     from rt_framework.data import Destination, beside, claim, find_format, kind_of, output_format, paths_in
+    from rt_framework.export import export_file
     from rt_framework.jobs.running import RunMode, run
     from rt_framework.kit.parts import Spec
-    from rt_framework.rundir import export
     from rt_framework.text import shown
 
     # The run writes in the format of OUT, so that what OUT cannot hold is known before the first call.
@@ -73,5 +73,5 @@ def command(
     claim([Destination(out, "--out", kind, run_dir, overwrite)], [Path(data.path)], paths_in(job))
     with watching(host, ["console"]) as watchers:
         summary = asyncio.run(run(host, job, run_dir, watchers, RunMode(moved=moved)))
-    click.echo(shown(export(host, run_dir, out, overwrite=overwrite, record=run_dir)))
+    click.echo(shown(export_file(host, run_dir, out, overwrite=overwrite, record=run_dir)))
     return int(job.limits.too_many(summary.errors, summary.total))

@@ -3,7 +3,8 @@
 from rt_framework.compare import languages, neighbours
 from rt_framework.compare.extra import check_extra
 from rt_framework.compare.judging import JudgeJob, Judgements, as_json, claim_judged, judge
-from rt_framework.compare.samples import Comparison, Side, compare, lent, open_side, write_json
+from rt_framework.compare.samples import Comparison, compare, write_json
+from rt_framework.compare.sides import Side, lent, open_side
 
 __all__ = [
     "Comparison",

@@ -14,7 +14,8 @@ from typing import Any
 from attrs import asdict, frozen
 
 from rt_framework.compare.pairwise import NAME, Pairwise
-from rt_framework.compare.samples import ComparedSample, Comparison, Side, prompt_key
+from rt_framework.compare.samples import Comparison
+from rt_framework.compare.sides import ComparedSample, Side, prompt_key
 from rt_framework.compare.verdicts import Judged, Verdicts, sign
 from rt_framework.config import Builder, Limits
 from rt_framework.data import Destination, beside, claim, paths_in

@@ -6,6 +6,7 @@ from rt_framework.data.replacing import whole
 from rt_framework.data.rows import HashSet64, kind_of, rows_of
 from rt_framework.data.shapes import RawRow, column_names, find_shape
 from rt_framework.data.source import Source, find_format, open_source, output_format
+from rt_framework.data.spool import Spool, check_spoolable
 
 __all__ = [
     "MARK",
@@ -13,8 +14,10 @@ __all__ = [
     "HashSet64",
     "RawRow",
     "Source",
+    "Spool",
     "beside",
     "check",
+    "check_spoolable",
     "claim",
     "column_names",
     "find_format",

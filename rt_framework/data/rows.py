@@ -117,22 +117,24 @@ def _blamed(place: object) -> Iterator[None]:
         raise DataError(f"{place}: {error}") from error
 
 
-def _rows(path: Path, format_object: Format) -> tuple[RawRow, Iterator[RawRow]]:
-    """Return the first row, and an iterator over all rows."""
-    rows = iter(format_object.read(path))
+def begin_rows(path: Path, rows: Iterator[RawRow]) -> tuple[RawRow, Iterator[RawRow]]:
+    """Take the first of the rows of a file; return it, and an iterator over all of them.
+
+    Raises:
+        DataError: the file cannot be read, or has no records.
+    """
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path}: no records")
     return first, chain([first], rows)
 
 
-def read_shape(path: Path, format_object: Format, columns: Mapping[str, str] | None = None) -> str:
+def shape_of(path: Path, first: RawRow, columns: Mapping[str, str] | None = None) -> str:
     """Return the name of the shape that the first row of a file fits.
 
     Raises:
-        DataError: the file cannot be read, has no records, or fits no shape or several.
+        DataError: the row fits no shape or several.
     """
-    first, _ = _rows(path, format_object)
     with _blamed(path):
         return detect_shape(first, columns)
 
@@ -143,6 +145,7 @@ def read_records(
     shape: str | None = None,
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
+    begun: Iterator[RawRow] | None = None,
 ) -> Iterator[Record]:
     """Yield the records of a file, one at a time.
 
@@ -152,17 +155,20 @@ def read_records(
         shape: name of its shape; detected from the first row when left out.
         columns: the user's name of each column that is not named as its field.
         limit: most records to read.
+        begun: all rows of the file, where its reading has begun already and *shape* is known.
 
     Raises:
         DataError: at the first row that cannot be read, naming file and row (from 0), or when the
             file has no records. Raised while iterating.
         ConfigError: the shape is unknown, or the columns do not fit it.
     """
-    first, rows = _rows(path, format_object)
+    if begun is None or shape is None:
+        first, begun = begin_rows(path, iter(format_object.read(path)))
+        shape = shape or shape_of(path, first, columns)
     with _blamed(path):
-        meaning = find_shape(shape or detect_shape(first, columns))
+        meaning = find_shape(shape)
     names = column_names(meaning, columns or {})
-    for number, row in enumerate(islice(rows, limit)):
+    for number, row in enumerate(islice(begun, limit)):
         with _blamed(f"{path}: row {number} (from 0)"):
             record = to_record(meaning, row, names)
         yield record

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from rt_framework.config import Builder, Data, Shard
-from rt_framework.data.rows import detect_format, read_records, read_shape, with_ids
+from rt_framework.data.reading import Reader, files_at
+from rt_framework.data.rows import detect_format, read_records, shape_of, with_ids
 from rt_framework.errors import DataError, RtError
 from rt_framework.model import Record, Sample, digest
 from rt_framework.plugin import Host
@@ -45,7 +44,7 @@ class Known:
 
     samples: int
     content: str
-    """Hash of the file, taken before the file was read, so that every later change is noticed in the end."""
+    """Hash of the bytes that were read, or else taken before the file was read: every later change is noticed."""
 
 
 @frozen
@@ -58,6 +57,7 @@ class Source:
     shape: str
     columns: dict[str, str]
     limit: int | None
+    reader: Reader = field(eq=False, repr=False)
     draw: Draw | None = None
     """Random subset of the samples to take; all when left out."""
     shard: Shard | None = None
@@ -81,7 +81,9 @@ class Source:
         Raises:
             DataError: a row is bad; the message names file, row and a way out.
         """
-        content = self.known.content if self.known else self.content_hash()
+        content = self.known and self.known.content
+        if content is None and not (self.reader.hashes and self.limit is None):
+            content = self.reader.content()
         samples = 0
 
         def records() -> Iterator[Record]:
@@ -93,6 +95,7 @@ class Source:
         reading = records()
         made = use(reading)
         deque(reading, maxlen=0)
+        content = content or self.reader.content_read() or self.reader.content()
         return evolve(self, known=Known(samples, content)), made
 
     def check_unchanged(self) -> None:
@@ -104,7 +107,7 @@ class Source:
         if self.known is None:
             return
         try:
-            same = self.content_hash() == self.known.content
+            same = self.reader.content() == self.known.content
         except OSError:
             same = False
         if not same:
@@ -151,29 +154,17 @@ class Source:
     def facts(self) -> dict[str, Any]:
         """Return the facts that must not change in a run directory, the shard included, limit and draw excluded."""
         shard = {"shard": str(self.shard)} if self.shard else {}
-        content = self.known.content if self.known else self.content_hash()
+        content = self.known.content if self.known else self.reader.content()
         return {"content": content, "shape": self.shape, "columns": self.columns, **shard}
-
-    def content_hash(self) -> str:
-        """Return the SHA-256 over name and content of the file, or of every file in the directory."""
-        whole = hashlib.sha256()
-        for path in self._files():
-            # A file name need not be valid text.
-            whole.update(os.fsencode(path.relative_to(self.path.parent if self.path.is_file() else self.path)))
-            with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
-        return whole.hexdigest()
 
     def size(self) -> int:
         """Return the bytes of the file, or of all files in the directory; for a shard, its share of them."""
-        whole = sum(path.stat().st_size for path in self._files())
+        whole = sum(path.stat().st_size for path in files_at(self.path))
         return whole // self.shard.of if self.shard else whole
 
-    def _files(self) -> list[Path]:
-        return sorted(p for p in self.path.rglob("*") if p.is_file()) if self.path.is_dir() else [self.path]
-
     def _records(self) -> Iterator[Record]:
-        return read_records(self.path, self.format, self.shape, self.columns, self.limit)
+        rows = self.reader.rows()  # in a generator, so that the file is opened only when its rows are taken
+        yield from read_records(self.path, self.format, self.shape, self.columns, self.limit, rows)
 
     def __str__(self) -> str:
         shard = f", shard {self.shard}" if self.shard else ""
@@ -219,10 +210,11 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
         DataError: the data does not exist, is empty, or has neither a known format nor the columns of a shape.
     """
     path = Path(data.path)
-    name, reader = find_format(host, path, data.format)
-    shape = data.shape or read_shape(path, reader, data.columns)
+    name, form = find_format(host, path, data.format)
+    reader = Reader(path, form)
+    shape = data.shape or shape_of(path, reader.first_row(), data.columns)
     part = None if data.shard is None else Shard.parse(data.shard)
-    return Source(path, name, reader, shape, data.columns, limit, shard=part)
+    return Source(path, name, form, shape, data.columns, limit, reader, shard=part)
 
 
 def output_format(host: Host, path: Path, default: str) -> str:

@@ -1,6 +1,7 @@
-"""Exports of a finished run: packs for trainers, preference pairs, the folder for the Hugging Face hub, its card."""
+"""Exports of a finished run: data files, packs for trainers, the folder for the Hugging Face hub."""
 
+from rt_framework.export.files import export_file
 from rt_framework.export.hub import export_hub
 from rt_framework.export.packs import export_pack
 
-__all__ = ["export_hub", "export_pack"]
+__all__ = ["export_file", "export_hub", "export_pack"]

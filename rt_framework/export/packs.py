@@ -18,11 +18,11 @@ from attrs import field, frozen
 
 from rt_framework.config import Builder
 from rt_framework.data import Destination, claim, column_names, find_shape, paths_in, whole
-from rt_framework.export.preferences import Preference, Preferences, preferences
+from rt_framework.export.preferences import Preference, Preferences
 from rt_framework.model import Pair
 from rt_framework.plugin import Host, named
 from rt_framework.protocols import Format
-from rt_framework.rundir import Finished, finished, results
+from rt_framework.results import FinishedRun, open_run
 
 DATA = "train.jsonl"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -184,7 +184,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def export_folder(run: Finished, out: Path, overwrite: bool) -> Destination:
+def export_folder(run: FinishedRun, out: Path, overwrite: bool) -> Destination:
     """Claim and return the destination of a folder that is exported from a run.
 
     Raises:
@@ -206,7 +206,7 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
     pack = find_pack(name)
     make = Builder(host)
     form: Format = make("formats", "jsonl")
-    with finished(host, run_dir) as run, whole(export_folder(run, out, overwrite)) as part:
+    with open_run(run_dir, host) as run, whole(export_folder(run, out, overwrite)) as part:
         part.mkdir()
         pairs, rows = _rows(pack, run)
         form.write(part / DATA, rows)
@@ -219,13 +219,13 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
     return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\n{then}"
 
 
-def _rows(pack: Pack, run: Finished) -> tuple[Preferences | None, Readable]:
+def _rows(pack: Pack, run: FinishedRun) -> tuple[Preferences | None, Readable]:
     """Return the preferences that the rows of a pack come from, if they do, and the rows."""
     if pack.preference is not None:
-        pairs = preferences(run.ledger)
+        pairs = Preferences(run)
         return pairs, Readable(map(pack.preference, pairs))
     assert pack.row is not None
-    kept = (record.pair for record in results(run.source, run.ledger, kept=True))
+    kept = (record.pair for record in run.records(kept=True))
     return None, Readable(map(pack.row, kept))
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from attrs import evolve, field, frozen
 
-from rt_framework.ledger import KEPT, Ledger
 from rt_framework.model import Decision, Pair, Sample, Version
-from rt_framework.rundir import StageFacts, stages_of
+from rt_framework.results import FinishedRun
 
 OTHER_PROMPT = "with another prompt"
 UNDECIDED = "not decided by valid scores"
@@ -32,21 +31,19 @@ class Preference:
 
 @frozen
 class Preferences:
-    """All preferences of a finished run, read from the ledger one by one.
+    """All preferences of a finished run, read one by one.
 
     The version that was kept at the end is the chosen one. A version that it beat is the rejected one if both answer
     the same prompt and had a valid score in that choice: a version that could not win is not known to be worse.
     """
 
-    ledger: Ledger
-    stages: Mapping[str, StageFacts]
-    """The stages of the run, by id."""
+    run: FinishedRun
     left_out: Counter[str] = field(factory=Counter)
     """Number of comparisons that give no preference, by reason; complete when all preferences were read."""
 
     def __iter__(self) -> Iterator[Preference]:
-        for history in self.ledger.samples.histories():
-            if history.outcome in KEPT:
+        for history in self.run:
+            if history.is_kept:
                 yield from self._of(history.sample)
 
     def _of(self, sample: Sample) -> Iterator[Preference]:
@@ -54,11 +51,11 @@ class Preferences:
         for decision in won:
             for name in decision.candidates:
                 if name != sample.kept:
-                    compared = self._compared(sample, decision, sample.version(name))
-                    if isinstance(compared, Preference):
-                        yield compared
+                    found = self._compared(sample, decision, sample.version(name))
+                    if isinstance(found, Preference):
+                        yield found
                     else:
-                        self.left_out[compared] += 1
+                        self.left_out[found] += 1
 
     def _compared(self, sample: Sample, decision: Decision, loser: Version) -> Preference | str:
         """Return the preference, or the reason why there is none."""
@@ -75,16 +72,12 @@ class Preferences:
 
     def _scores(self, sample: Sample, decision: Decision, loser: Version) -> dict[str, tuple[float, float]]:
         """Return both versions' values of each metric that the choice reads; empty if one has no valid value."""
-        scores: dict[str, tuple[float, float]] = {}
-        for metric in self.stages[decision.stage].needs if decision.stage in self.stages else ():
+        found: dict[str, tuple[float, float]] = {}
+        stages = self.run.stages
+        for metric in stages[decision.stage].needs if decision.stage in stages else ():
             two = [sample.scores.get(name, {}).get(metric) for name in (sample.kept, loser.name)]
             values = [score.value for score in two if score is not None and score.eligible and score.value is not None]
             if len(values) < len(two):
                 return {}
-            scores[metric] = (values[0], values[1])
-        return scores
-
-
-def preferences(ledger: Ledger) -> Preferences:
-    """Return the preferences of a finished run."""
-    return Preferences(ledger, stages_of(ledger))
+            found[metric] = (values[0], values[1])
+        return found

@@ -31,6 +31,12 @@ class SampleHistory:
     outcome: str
     """``rewritten``, ``original``, ``dropped`` or ``failed``; ``waiting`` before a stage over the whole data set."""
     reason: str | None
+    """Reason of a drop or failure."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the sample was kept, rewritten or as it came in."""
+        return self.outcome in KEPT
 
 
 def is_row(text: str) -> bool:

@@ -4,7 +4,7 @@ A target registered with a settings class is called with one settings object, ot
 a further argument, :class:`Make`, to build the plugins that it uses.
 """
 
-from rt_framework.protocols.formats import Format, PreparingFormat, TypedFormat, Write
+from rt_framework.protocols.formats import Format, PreparingFormat, StreamedFormat, TypedFormat, Write
 from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSpans
 from rt_framework.protocols.reflections import Question, Reflection
 from rt_framework.protocols.selectors import DatasetSelector, Selector
@@ -34,6 +34,7 @@ __all__ = [
     "SelfDescribingStudent",
     "Stage",
     "StageContext",
+    "StreamedFormat",
     "Student",
     "Teacher",
     "Template",

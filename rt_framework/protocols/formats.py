@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 
 class Format(Protocol):
@@ -54,6 +54,26 @@ class PreparingFormat(Protocol):
 
         Raises:
             DataError: the format cannot hold a row; names row (from 0), column and the way out.
+        """
+
+
+@runtime_checkable
+class StreamedFormat(Protocol):
+    """A format of one file that is read from its first byte to its last. The extension is optional.
+
+    Core takes the hash of the input from the bytes as they are read. Without the extension it reads the file once more
+    for each hash, at the beginning and at the end of a run.
+    """
+
+    def read_with(self, path: Path, opener: Callable[[Path], BinaryIO]) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows as :meth:`Format.read` does, from the file that *opener* opens, to its end and in order.
+
+        Args:
+            path: the file, for the messages of errors.
+            opener: opens the file to read bytes, and may raise what :func:`open` raises; the file cannot be sought.
+
+        Raises:
+            DataError: as :meth:`Format.read`.
         """
 
 

@@ -1,6 +1,6 @@
 """``rt report``: one page that shows a run to the person who decides whether to train on its data.
 
-The ledger is read twice, one sample at a time: the first reading (:mod:`survey`) counts and measures, the second
+The run is read twice, one sample at a time: the first reading (:mod:`survey`) counts and measures, the second
 (:mod:`samples`) packs the texts. :mod:`page` puts both, with styles and scripts, into one file.
 """
 
@@ -14,7 +14,7 @@ from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
 from rt_framework.report.samples import compress_texts, compressed
 from rt_framework.report.survey import survey_of
-from rt_framework.rundir import MANIFEST, PILOT, look, read_manifest
+from rt_framework.results import open_run
 
 __all__ = ["REPORT", "write_report"]
 
@@ -38,31 +38,18 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         ConfigError: *out* is a destination that must not be written.
         DiskError: the file cannot be written.
     """
-    source = _last(run_dir)
-    manifest = read_manifest(source)
     destination = (
         Destination(run_dir / REPORT, record=run_dir) if out is None else Destination(out, overwrite=overwrite)
     )
-    claim([destination], inputs=paths_in(manifest))
-    with look(run_dir) as ledger:
-        survey = survey_of(ledger)
+    with open_run(run_dir) as run:
+        claim([destination], inputs=paths_in(run.manifest))
+        survey = survey_of(run)
         if not survey.total:
             raise DataError(f"{run_dir}: no sample is finished; 'rt run' resumes the run")
         numbers = compressed(columns(survey))
-        page = Page(facts_of(ledger, manifest, survey, _title(run_dir, source)), survey.metrics, numbers)
-        html = page.render(compress_texts(ledger, survey.total, 1e6 * megabytes - page.size))
+        title = run_dir.resolve().name + (", a pilot" if run.is_pilot else "")
+        page = Page(facts_of(run, survey, title), survey.metrics, numbers)
+        html = page.render(compress_texts(run, survey.total, 1e6 * megabytes - page.size))
     with whole(destination) as part:
         part.write_text(html, "utf-8")
     return destination.path
-
-
-def _last(run_dir: Path) -> Path:
-    """Return the folder of the last run's manifest, a pilot's or a whole run's: the ledger describes that run."""
-    whole_run, pilot = run_dir / MANIFEST, run_dir / PILOT / MANIFEST
-    if pilot.exists() and (not whole_run.exists() or pilot.stat().st_mtime > whole_run.stat().st_mtime):
-        return run_dir / PILOT
-    return run_dir
-
-
-def _title(run_dir: Path, source: Path) -> str:
-    return run_dir.resolve().name + ("" if source == run_dir else ", a pilot")

@@ -13,10 +13,11 @@ from attrs import frozen
 from rt_framework.errors import KINDS
 from rt_framework.kit.places import in_words
 from rt_framework.kit.spread import Spread, auc
-from rt_framework.ledger import KEPT, Bill, Ledger
+from rt_framework.ledger import KEPT
 from rt_framework.report.controls import length_matched, random_like
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
+from rt_framework.results import Bill, FinishedRun
 from rt_framework.rundir import origins_in_words
 from rt_framework.terminal import VERSION_WORDS, dollars, money
 
@@ -63,15 +64,15 @@ class Explained:
     """AUC of a rewrite's extra length as a predictor of its winning, or of a response's length of its being kept."""
 
 
-def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title: str) -> Facts:
+def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
     """Return everything that the page says about a run, except its samples."""
-    paid, priced = ledger.costs.bills(), not ledger.meta("unpriced")
-    spent = money(ledger.costs.spent(), priced)
+    cost, manifest = run.cost, run.manifest
+    spent = money(cost.nano_dollars, cost.priced)
     explained = tuple(_explained(survey))
     return Facts(
         title=fit(title),
-        sentence=_sentence(survey, spent, paid),
-        cautions=tuple(_cautions(ledger, survey, explained)),
+        sentence=_sentence(survey, spent, cost.bills),
+        cautions=tuple(_cautions(cost.doubtful, survey, explained)),
         ran=tuple(_ran(manifest)),
         pipeline=_yaml(manifest["config"].get("pipeline", {})),
         outcomes=tuple(_outcomes(survey)),
@@ -80,9 +81,9 @@ def facts_of(ledger: Ledger, manifest: Mapping[str, Any], survey: Survey, title:
         lengths=tuple(map(_length, explained)),
         controls=tuple(_controls(survey)),
         controls_note=_controls_note(survey),
-        bills=tuple(_bill(bill, priced) for bill in paid),
+        bills=tuple(_bill(bill, cost.priced) for bill in cost.bills),
         failures=tuple((kind, f"{count:,}", _meaning(kind)) for kind, count in survey.failures.items()),
-        money=_money(manifest, spent, ledger.meta("runs") or ()),
+        money=_money(manifest, spent, run.efforts),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
         noise=survey.noise,
     )
@@ -105,7 +106,7 @@ def _sentence(survey: Survey, spent: str, paid: Sequence[Bill]) -> str:
     return f"{', '.join(parts)}.{cost}"
 
 
-def _cautions(ledger: Ledger, survey: Survey, explained: Sequence[Explained]) -> Iterator[str]:
+def _cautions(doubtful: int, survey: Survey, explained: Sequence[Explained]) -> Iterator[str]:
     """Yield the warnings that a reader should not overlook."""
     yield "Nobody has trained on this yet: a better score is a reason to try, not a proof that the data is better."
     for entry in explained:
@@ -124,7 +125,6 @@ def _cautions(ledger: Ledger, survey: Survey, explained: Sequence[Explained]) ->
             f"{survey.unscored:,} samples lack a score that a stage asked for; "
             "a missing score wins no choice and passes no gate."
         )
-    doubtful = len(ledger.calls.doubtful())
     if doubtful:
         yield (
             f"{doubtful:,} questions were under way when a run was killed: they may have been billed without an answer."

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
-from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Sample
-from rt_framework.rundir import StageFacts, stages_of
+from rt_framework.results import FinishedRun, SampleHistory, StageFacts
 
 EXACT = 2e-4
 """Relative agreement of scores from two ways of computing the same in float32, as the parity tests demand it."""
@@ -31,11 +30,11 @@ class Doubts:
     stages: Mapping[str, StageFacts]
 
     @classmethod
-    def of(cls, ledger: Ledger) -> Doubts:
+    def of(cls, run: FinishedRun) -> Doubts:
         """Return the finder for a run, from its student's precision and its stages as they were run."""
-        student = str((ledger.meta("frozen") or {}).get("student", ""))
+        student = str(run.facts.get("student", ""))
         noise = COARSE if re.search(r"\b(b?float16|half)\b", student) else EXACT
-        return cls(noise, stages_of(ledger))
+        return cls(noise, run.stages)
 
     def about(self, history: SampleHistory) -> list[str]:
         """Return the ids of the stages whose decision about a sample is within the noise."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 from attrs import frozen
 
-from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Score, Version
 from rt_framework.report.texts import clipped, fit, remarks
-from rt_framework.rundir import StageFacts, label_of, stages_of
+from rt_framework.results import FinishedRun, SampleHistory
+from rt_framework.rundir import label_of
 
 BLOCK = 250
 """Number of samples in one block."""
@@ -36,11 +36,10 @@ class Compressed:
     """Number of characters after which a text is cut; ``None`` if no text is."""
 
 
-def compress_texts(ledger: Ledger, total: int, most: float) -> Compressed:
+def compress_texts(run: FinishedRun, total: int, most: float) -> Compressed:
     """Compress the texts of all samples into about *most* bytes; if they do not fit, cut the long ones."""
-    stages = stages_of(ledger)
-    clip = _fitting(ledger, stages, total, most)
-    lines = (entry(ledger, stages, history, clip) for history in ledger.samples.histories())
+    clip = _fitting(run, total, most)
+    lines = (entry(run, history, clip) for history in run)
     return Compressed(tuple(compressed(block) for block in _batched(lines, BLOCK)), clip)
 
 
@@ -50,7 +49,7 @@ def compressed(value: Any) -> str:
     return b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
 
 
-def entry(ledger: Ledger, stages: Mapping[str, StageFacts], history: SampleHistory, clip: int | None) -> dict[str, Any]:
+def entry(run: FinishedRun, history: SampleHistory, clip: int | None) -> dict[str, Any]:
     """Return everything that the page shows of a sample, as plain values."""
     sample = history.sample
     return {
@@ -59,22 +58,22 @@ def entry(ledger: Ledger, stages: Mapping[str, StageFacts], history: SampleHisto
         "outcome": history.outcome,
         "kept": sample.kept,
         "reason": fit(history.reason or ""),
-        "versions": [_version(ledger, version, clip) for version in sample.versions],
+        "versions": [_version(run, version, clip) for version in sample.versions],
         "scores": {
             fit(version): {fit(metric): _score(score) for metric, score in scores.items()}
             for version, scores in sample.scores.items()
         },
         "decisions": [
-            [fit(label_of(stages, d.stage)), [*d.candidates], d.kept, fit(d.reason)] for d in sample.decisions
+            [fit(label_of(run.stages, d.stage)), [*d.candidates], d.kept, fit(d.reason)] for d in sample.decisions
         ],
-        "failures": [[fit(label_of(stages, f.stage)), f.kind, clipped(f.reason, clip)] for f in sample.failures],
+        "failures": [[fit(label_of(run.stages, f.stage)), f.kind, clipped(f.reason, clip)] for f in sample.failures],
     }
 
 
-def _version(ledger: Ledger, version: Version, clip: int | None) -> dict[str, Any]:
+def _version(run: FinishedRun, version: Version, clip: int | None) -> dict[str, Any]:
     pair = version.pair
-    reply = ledger.calls.reply(version.call) if version.call else None
-    commentary = remarks(reply.text, pair) if reply and reply.text else []
+    reply = run.reply(version)
+    said = remarks(reply.text, pair) if reply and reply.text else []
     return {
         "name": version.name,
         "parent": version.parent or "",
@@ -83,7 +82,7 @@ def _version(ledger: Ledger, version: Version, clip: int | None) -> dict[str, An
         "instruction": clipped(pair.instruction, clip),
         "input": clipped(pair.input, clip),
         "response": clipped(pair.response, clip),
-        "said": [[fit(name), clipped(text, clip)] for name, text in commentary],
+        "said": [[fit(name), clipped(text, clip)] for name, text in said],
     }
 
 
@@ -91,20 +90,16 @@ def _score(score: Score) -> Any:
     return score.value if score.value is not None else f"{score.status}: {fit(score.reason or '')}"
 
 
-def _fitting(ledger: Ledger, stages: Mapping[str, StageFacts], total: int, most: float) -> int | None:
+def _fitting(run: FinishedRun, total: int, most: float) -> int | None:
     """Return the mildest cut with which the blocks fit into *most* bytes, estimated from a few of them."""
-    blocks = list(_batched((sample_id for sample_id, *_ in ledger.samples.outcomes()), BLOCK))
-    probe = [_histories(ledger, block) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
+    blocks = list(_batched((sample_id for sample_id, *_ in run.outcomes()), BLOCK))
+    probe = [list(map(run.sample, block)) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
     share = sum(map(len, probe)) / total
     for clip in _CLIPS:
-        size = sum(len(compressed([entry(ledger, stages, history, clip) for history in block])) for block in probe)
+        size = sum(len(compressed([entry(run, history, clip) for history in block])) for block in probe)
         if size <= most * share:
             return clip
     return _CLIPS[-1]
-
-
-def _histories(ledger: Ledger, ids: Iterable[str]) -> list[SampleHistory]:
-    return [history for sample_id in ids if (history := ledger.samples.history(sample_id)) is not None]
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from attrs import field, frozen
 
-from rt_framework.ledger import KEPT, Ledger, SampleHistory
 from rt_framework.model import Decision, Sample
 from rt_framework.report.noise import Doubts, numbers
 from rt_framework.report.texts import fit
-from rt_framework.rundir import StageFacts, label_of
+from rt_framework.results import FinishedRun, SampleHistory, StageFacts
+from rt_framework.rundir import label_of
 
 _HEAD = 100
 """Characters of an instruction that the list of samples shows."""
@@ -83,16 +83,16 @@ class Survey:
         return len(self.lines)
 
 
-def survey_of(ledger: Ledger) -> Survey:
+def survey_of(run: FinishedRun) -> Survey:
     """Read every sample once, and return the survey. Its stages are named by their labels."""
-    doubts = Doubts.of(ledger)
+    doubts = Doubts.of(run)
     lines: list[SampleLine] = []
     ways: Counter[tuple[tuple[str, str], ...]] = Counter()
     choices: list[Choosing] = []
     near: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     unscored = 0
-    for history in ledger.samples.histories():
+    for history in run:
         close = doubts.about(history)
         near.update(label_of(doubts.stages, stage) for stage in close)
         lines.append(_line(history, bool(close)))
@@ -146,7 +146,7 @@ def _way(history: SampleHistory, stages: Mapping[str, StageFacts]) -> Iterator[t
     for decision in history.sample.decisions:
         if len(decision.candidates) > 1 or decision.kept not in decision.candidates:
             yield label_of(stages, decision.stage), decision.kept
-    yield "end", history.sample.kept if history.outcome in KEPT else f"{history.outcome}: {why(history)}"
+    yield "end", history.sample.kept if history.is_kept else f"{history.outcome}: {why(history)}"
 
 
 def _order(ways: Counter[tuple[tuple[str, str], ...]]) -> tuple[str, ...]:

@@ -29,15 +29,7 @@ from rt_framework.rundir.manifest import (
     write_manifest,
 )
 from rt_framework.rundir.outlet import Outlet, open_outlet, write_parts
-from rt_framework.rundir.outputs import (
-    Finished,
-    claim_outputs,
-    export,
-    finished,
-    results,
-    write_outputs,
-    write_side_file,
-)
+from rt_framework.rundir.outputs import claim_outputs, endings, write_outputs, write_side_file
 from rt_framework.rundir.progress import Meter, MeteredStage, SampleCounter
 from rt_framework.rundir.provenance import origins_in_words
 from rt_framework.rundir.session import Opening, Session, in_session
@@ -52,7 +44,6 @@ __all__ = [
     "OWNER",
     "PILOT",
     "SCORES",
-    "Finished",
     "Meter",
     "MeteredStage",
     "Opening",
@@ -66,8 +57,7 @@ __all__ = [
     "claim_outputs",
     "default_dir",
     "differences",
-    "export",
-    "finished",
+    "endings",
     "in_session",
     "label_of",
     "live_state",
@@ -81,7 +71,6 @@ __all__ = [
     "plain_config",
     "read_config_of",
     "read_manifest",
-    "results",
     "room",
     "stages_of",
     "summarise",

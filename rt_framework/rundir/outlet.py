@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +12,17 @@ from typing import Any
 from attrs import frozen
 
 from rt_framework.config import Builder
-from rt_framework.data import Destination, RawRow, Source, column_names, find_shape, rows_of, whole
+from rt_framework.data import (
+    Destination,
+    RawRow,
+    Source,
+    Spool,
+    check_spoolable,
+    column_names,
+    find_shape,
+    rows_of,
+    whole,
+)
 from rt_framework.errors import DataError, DiskError, PluginError, RtError
 from rt_framework.model import Record
 from rt_framework.protocols import Format, PreparingFormat, TypedFormat, Write
@@ -60,11 +71,19 @@ def open_outlet(
     schema = source.format.schema(source.path) if isinstance(source.format, TypedFormat) else None
 
     def tried(records: Iterator[Record]) -> Write:
-        return _tried(name, target, rows_of(meaning.name, columns, records), frozenset(texts), schema)
+        rows = rows_of(meaning.name, columns, _spoolable(records))
+        return _tried(name, target, rows, frozenset(texts), schema)
 
     with _blamed(source.path):
         source, write = source.read_through(tried)
     return source, Outlet(target, meaning.name, columns, write)
+
+
+def _spoolable(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield the records, each of which can wait on disk while another output is written."""
+    for number, record in enumerate(records):
+        check_spoolable(number, record)
+        yield record
 
 
 def _tried(name: str, form: Format, rows: Iterator[RawRow], texts: Collection[str], schema: Any) -> Write:
@@ -82,20 +101,48 @@ def _tried(name: str, form: Format, rows: Iterator[RawRow], texts: Collection[st
         raise PluginError(f"format '{name}' cannot write the data: {type(error).__name__}: {error}") from error
 
 
-def write_parts(source: Source, parts: Mapping[Destination, tuple[Outlet, Iterable[Record]]]) -> None:
-    """Write records of a source to several destinations: all of them, or none if the source has changed meanwhile.
+def write_parts(
+    source: Source, marked: Iterator[tuple[bool, Record]], parts: Mapping[bool, tuple[Destination, Outlet]]
+) -> None:
+    """Write the records of a source to one or two outputs in one reading: all, or none if the source has changed.
+
+    Args:
+        source: the source of the records.
+        marked: every record, with the mark of the output that it belongs to.
+        parts: destination and outlet of the records with that mark; the first is written while *marked* is read, and
+            the records of the second wait on disk, because a format takes the rows of one output at a time.
 
     Raises:
         DataError: the source has changed, or a plugin has changed more than texts.
         DiskError: a destination cannot be written.
         ConfigError: a file has appeared at a destination that must not be replaced.
     """
+    first, *second = parts
+    aside: Spool[Record] | None = None
+
+    def records() -> Iterator[Record]:
+        for mark, record in marked:
+            if mark is first:
+                yield record
+            elif aside is not None:
+                aside.append(record)
+
     with source.steady(), ExitStack() as stack:
-        for destination, (outlet, records) in parts.items():
-            part = stack.enter_context(whole(destination))
-            with _blamed(destination.path):
-                outlet.write(part, records)
+        part = stack.enter_context(whole(parts[first][0]))
+        if second:
+            aside = stack.enter_context(Spool(part.parent))
+        reading = records()
+        _write_part(*parts[first], part, reading)
+        deque(reading, maxlen=0)  # a format that stops early must not cut off the other output
+        for mark in second:
+            part = stack.enter_context(whole(parts[mark][0]))
+            _write_part(*parts[mark], part, aside or ())
         source.check_unchanged()
+
+
+def _write_part(destination: Destination, outlet: Outlet, part: Path, records: Iterable[Record]) -> None:
+    with _blamed(destination.path):
+        outlet.write(part, records)
 
 
 @contextmanager

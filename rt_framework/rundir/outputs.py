@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from rt_framework.config import Builder, Config
-from rt_framework.data import Destination, Source, claim, kind_of, open_source, output_format, paths_in, whole
+from rt_framework.data import Destination, Source, claim, kind_of, paths_in, whole
 from rt_framework.errors import DataError, PluginError
 from rt_framework.ledger import KEPT, WAITING, Ledger, SampleHistory
 from rt_framework.model import Record
-from rt_framework.plugin import Host
 from rt_framework.protocols import Format
-from rt_framework.rundir.directory import PILOT, SCORES, look
-from rt_framework.rundir.manifest import manifest_destination, read_config_of
-from rt_framework.rundir.outlet import Outlet, open_outlet, write_parts
+from rt_framework.rundir.directory import PILOT, SCORES
+from rt_framework.rundir.manifest import manifest_destination
+from rt_framework.rundir.outlet import Outlet, write_parts
 
 
 def claim_outputs(
@@ -78,80 +76,20 @@ def write_outputs(outlet: Outlet, source: Source, run_dir: Path, ledger: Ledger)
     """
     ledger.check()  # a damaged ledger must not replace complete outputs by incomplete ones
     (kept, dropped), scores = _parts(outlet.form, run_dir), _scores(run_dir)
-    parts = {kept: results(source, ledger, kept=True), dropped: results(source, ledger, kept=False)}
-    write_parts(source, {destination: (outlet, records) for destination, records in parts.items()})
+    write_parts(source, endings(source, ledger), {True: (kept, outlet), False: (dropped, outlet)})
     with whole(scores) as part:
-        write_side_file(part, ledger)
+        write_side_file(part, ledger.samples.histories())
     return tuple(str(destination) for destination in (kept, dropped, scores))
 
 
-def export(
-    host: Host,
-    run_dir: Path,
-    out: Path,
-    format_name: str | None = None,
-    shape: str | None = None,
-    dropped: bool = False,
-    overwrite: bool = False,
-    record: Path | None = None,
-) -> str:
-    """Write the kept or the dropped samples of a finished run to *out*; return a line that says what was done.
-
-    Args:
-        host: finds the plugins.
-        run_dir: the run.
-        out: file or folder to write.
-        format_name: output format; by default found from the ending of *out*, else that of the input.
-        shape: shape of the output columns; that of the input when left out.
-        dropped: whether to write the samples that were not kept instead of those that were.
-        overwrite: whether an existing file that this program did not write may be replaced.
-        record: run directory of the same command, which records that this program wrote the file.
-
-    Raises:
-        DataError: the run is not finished, or its data changed.
-        ConfigError: *out* is a destination that must not be written.
-        DiskError: *out* cannot be written.
-    """
-    with finished(host, run_dir) as run:
-        make = Builder(host)
-        name = format_name or output_format(host, out, run.source.format_name)
-        destination = Destination(out, "--out", kind_of(make("formats", name)), record, overwrite)
-        claim([destination], [run.source.path], paths_in(run.config))
-        source, outlet = open_outlet(make, run.source, name, shape)
-        write_parts(source, {destination: (outlet, results(source, run.ledger, kept=not dropped))})
-    return f"wrote {out}"
-
-
-@frozen
-class Finished:
-    """A finished run, opened for reading."""
-
-    config: Config
-    source: Source
-    ledger: Ledger
-
-
-@contextmanager
-def finished(host: Host, run_dir: Path) -> Iterator[Finished]:
-    """Open the finished run in *run_dir* for reading; its ledger is closed when the block ends.
-
-    Raises:
-        DataError: there is no manifest, or the data of the run is gone.
-    """
-    config = read_config_of(run_dir)
-    source = open_source(host, config.data, config.limits.samples)
-    with look(run_dir) as ledger:
-        yield Finished(config, source, ledger)
-
-
-def write_side_file(path: Path, ledger: Ledger) -> None:
+def write_side_file(path: Path, histories: Iterable[SampleHistory]) -> None:
     """Write one JSON line per sample, in row order and with its id: outcome, scores, decisions and failures.
 
     Raises:
         OSError: the file cannot be written.
     """
     with path.open("w", encoding="utf-8") as file:
-        for history in ledger.samples.histories():
+        for history in histories:
             file.write(json.dumps(side_line(history), allow_nan=False) + "\n")
 
 
@@ -162,7 +100,7 @@ def side_line(history: SampleHistory) -> dict[str, Any]:
         "id": sample.id,
         "row": sample.row,
         "outcome": history.outcome,
-        "kept": sample.kept if history.outcome in KEPT else None,
+        "kept": sample.kept if history.is_kept else None,
         "reason": history.reason,
         "scores": {
             version: {name: _score(score) for name, score in sorted(scores.items())}
@@ -180,21 +118,20 @@ def _score(score: Any) -> Any:
     return score.value if score.value is not None else {"status": score.status, "reason": score.reason}
 
 
-def results(source: Source, ledger: Ledger, kept: bool) -> Iterator[Record]:
-    """Yield the final records of the kept samples, or of all other samples, in input order.
+def endings(source: Source, ledger: Ledger) -> Iterator[tuple[bool, Record]]:
+    """Yield the final record of each sample, in input order, with whether the sample was kept.
 
     Raises:
         DataError: a sample is not in the ledger, or not finished.
     """
     for sample, record in source:
-        found = ledger.samples.ending(sample.id)
-        if found is None:
+        ending = ledger.samples.ending(sample.id)
+        if ending is None:
             raise DataError(
                 f"{source.path}: row {sample.row} is not in the ledger; did the file change, "
                 "or was the last run a pilot? 'rt run' makes the account of all rows"
             )
-        outcome, pair = found
+        outcome, pair = ending
         if outcome == WAITING:
             raise DataError(f"{source.path}: row {sample.row} is not at its end; finish the run first")
-        if (outcome in KEPT) is kept:
-            yield evolve(record, pair=ledger.samples.pair(pair, sample.id))
+        yield outcome in KEPT, evolve(record, pair=ledger.samples.pair(pair, sample.id))

@@ -7,34 +7,27 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.rule import Rule
 
-from rt_framework.ledger import Call, Ledger, SampleHistory
 from rt_framework.model import Pair, Sample, Version
-from rt_framework.rundir import StageFacts, label_of, stages_of
+from rt_framework.results import Call, FinishedRun, SampleHistory, StageFacts
+from rt_framework.rundir import label_of
 from rt_framework.terminal.console import line, safe, stdout, table
 
 
-def tell(ledger: Ledger, sample_id: str) -> None:
-    """Print the history of a sample.
-
-    Raises:
-        KeyError: the ledger has no such sample.
-    """
-    history = ledger.samples.history(sample_id)
-    if history is None:
-        raise KeyError(sample_id)
+def tell(run: FinishedRun, history: SampleHistory) -> None:
+    """Print the history of a sample of a run."""
     console = stdout()
     sample = history.sample
-    kept = f", kept: {sample.kept}" if history.outcome in ("rewritten", "original") else ""
+    kept = f", kept: {sample.kept}" if history.is_kept else ""
     console.print(line(f"sample {sample.id}, row {sample.row}: {history.outcome}{kept}"))
     if history.reason:
         console.print(line(f"reason: {history.reason}"))
     for version in sample.versions:
         _version(console, version)
-    calls = ledger.calls.find(ledger.calls.keys_about(v.pair.hash for v in sample.versions)).values()
+    calls = run.calls(history)
     again = {_question(call, call.request.index - 1) for call in calls}
     for call in calls:
         _call(console, call, sample, _question(call, call.request.index) in again)
-    _judgement(console, history, stages_of(ledger))
+    _judgement(console, history, run.stages)
 
 
 def _version(console: Console, version: Version) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from shlex import quote
@@ -14,7 +15,7 @@ from rt_framework.compare import Comparison, Judgements, Side, languages, neighb
 from rt_framework.errors import RtError
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.spread import Spread
-from rt_framework.rundir import read_config_of
+from rt_framework.results import open_run
 from rt_framework.terminal.console import line, money, table
 
 _LANGUAGES = 5
@@ -144,10 +145,9 @@ def _score_command(side: Side, other: Side, found: Comparison) -> str:
     """Return the command that scores a file as the other side was scored, as far as that is known."""
     student, rules = "NAME:MODEL", ""
     if other.is_run:
-        try:
-            config = read_config_of(other.path)
-        except RtError:
-            config = None
+        config = None
+        with suppress(RtError), open_run(other.path) as run:
+            config = run.config
         if config is not None and config.student is not None:
             student = _as_typed(config.student)
             template = config.scoring.template

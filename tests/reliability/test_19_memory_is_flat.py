@@ -98,8 +98,8 @@ def test_a_barrier_holds_no_sample(by, tmp_path, monkeypatch):
         return outcome(self, sample, verdict)
 
     monkeypatch.setattr(Select, "_outcome", watched)
-    for module in (barrier, context):
-        monkeypatch.setattr(module, "WAVE", 32)
+    monkeypatch.setattr(barrier, "WAVE", 32)
+    monkeypatch.setattr(context, "WAVE", 32)
     data = flat.write_samples(tmp_path / "rows.jsonl", 500)
     config = over(data, [{"select": {by: options[by]}}], limits={"in_flight": 32})
     before = alive(Pair)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import math
+import os
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,9 +23,12 @@ from rt_framework.builtin.formats.dataset import DatasetFormat
 from rt_framework.builtin.formats.json import JsonFormat
 from rt_framework.builtin.formats.jsonl import JsonlFormat
 from rt_framework.builtin.formats.parquet import ParquetFormat
-from rt_framework.config.schema import Config, structure
+from rt_framework.config.schema import Config, Data, structure
+from rt_framework.data import open_source
 from rt_framework.errors import DataError, PluginError, RtError
+from rt_framework.plugin import Host
 from rt_framework.protocols import PreparingFormat
+from rt_framework.results import open_run
 from rt_framework.testing import ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests.run_helpers import attempts, go, json_lines, row
@@ -420,10 +426,68 @@ def test_old_outputs_stay_when_the_input_changes_at_the_end(tmp_path, monkeypatc
     assert {path: path.read_bytes() for path in (tmp_path / "run").glob("*.jsonl")} == before
 
 
-def test_how_often_the_input_is_read(tmp_path, monkeypatch):
-    """Its first row for the shape; then to count and try it, to run, and once for each output."""
-    reads = []
-    read = JsonlFormat.read
-    monkeypatch.setattr(JsonlFormat, "read", lambda self, path: reads.append(path) or read(self, path))
-    go(job(in_json(tmp_path, ["1"])), tmp_path / "run")
-    assert len(reads) == 5
+@pytest.fixture
+def opened(tmp_path):
+    """The files in a folder that are opened to be read, in order. The hook sees every way of opening one."""
+    seen, watching = [], [True]
+
+    def hook(event, args):
+        if (
+            watching[0]
+            and event == "open"
+            and str(args[0]).startswith(f"{tmp_path}/data")
+            and not args[2] & os.O_WRONLY
+        ):
+            seen.append(Path(str(args[0])).name)
+
+    sys.addaudithook(hook)
+    yield seen
+    watching[0] = False  # a hook cannot be removed
+
+
+@pytest.mark.parametrize("name", ["json", "jsonl", "csv"])
+def test_a_run_reads_its_input_three_times(tmp_path, opened, name):
+    """To count, hash and try it; to run; and to write all outputs, with the last hash. No other reading for a hash."""
+    data = tmp_path / f"data.{name}"
+    FORMATS[name].write(data, [row(number) for number in range(3)])
+    known = open_source(Host(only=[]), Data(str(data))).facts()["content"]
+    opened.clear()
+    assert go(job(data), tmp_path / "run").total == 3
+    looked = {"json": 2}.get(name, 0)  # formats that share the ending .json look at its first character
+    assert opened == [data.name] * (looked + 3)
+    with open_run(tmp_path / "run") as run:
+        assert run.facts["data"]["content"] == known
+
+
+def test_a_hash_has_readings_of_its_own_where_the_format_cannot_be_streamed(tmp_path, opened):
+    """One before the first reading, so that no change after it is missed, and one after the outputs."""
+    data = in_parquet(tmp_path, pa.array(["a", "b"]))
+    opened.clear()
+    assert go(job(data), tmp_path / "run").total == 2
+    assert opened.count(data.name) == 3 + 2 + 1, "three readings, two hashes, and the types of the columns"
+
+
+@pytest.mark.parametrize("name", ["json", "jsonl", "csv", "parquet", "dataset"])
+def test_the_hash_of_an_input_is_that_of_its_name_and_bytes(tmp_path, name):
+    """However it was taken: from the bytes as they were read, or from a reading of its own."""
+    data = tmp_path / f"data.{name}" if name != "dataset" else tmp_path / "data"
+    FORMATS[name].write(data, [row(number) for number in range(3)])
+    parts = sorted(path for path in data.rglob("*") if path.is_file()) if data.is_dir() else [data]
+    folder = data if data.is_dir() else tmp_path
+    expected = hashlib.sha256()
+    for path in parts:
+        expected.update(str(path.relative_to(folder)).encode() + hashlib.sha256(path.read_bytes()).digest())
+    for limit in (None, 2):
+        source = open_source(Host(only=[]), Data(str(data)), limit)
+        assert source.facts()["content"] == expected.hexdigest()
+        known, _ = source.read_through(lambda _: None)
+        assert known.facts()["content"] == expected.hexdigest()
+
+
+def test_a_file_that_changes_after_its_first_row_is_read_from_its_beginning(tmp_path):
+    """The reading that showed the shape is not gone on with."""
+    data = in_json(tmp_path, ["1", "2"])
+    source = open_source(Host(only=[]), Data(str(data)))
+    data.write_text("".join(reversed(data.read_text().splitlines(keepends=True))))
+    assert [record.extra["topic"] for _, record in source] == ["t1", "t0"]
+    assert [record.extra["topic"] for _, record in source] == ["t1", "t0"]

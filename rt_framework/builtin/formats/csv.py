@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
-from rt_framework.builtin.formats.text import cell, has_suffix, reading
+from rt_framework.builtin.formats.text import cell, has_suffix, opened, reading
 from rt_framework.errors import DataError
 from rt_framework.protocols import Write
 
@@ -24,15 +25,23 @@ class CsvFormat:
         return path.is_file() and has_suffix(path, self.suffixes)
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """Yield the rows, one at a time, by the names in the header. Blank lines are skipped.
+        """Return an iterator over the rows, read one at a time, by the names in the header. Blank lines are skipped.
 
         Raises:
             DataError: the file cannot be read, the header names a column twice, or a line has more or fewer cells
                 than the header; names the line.
         """
+        return self.read_with(path, opened)
+
+    def read_with(self, path: Path, opener: Callable[[Path], BinaryIO]) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of the file that *opener* opens.
+
+        Raises:
+            DataError: as :meth:`read`.
+        """
         # The default limit of 128 KiB per cell is less than a long answer. It can only be set for the whole process.
         csv.field_size_limit(sys.maxsize)
-        with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
+        with reading(path), opener(path) as raw, TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file, strict=True)
             try:
                 header = next(lines, [])

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from rt_framework.builtin.formats.text import Unfit, first_character, from_json, has_suffix, reading, row_to_json
+from rt_framework.builtin.formats.text import (
+    Unfit,
+    first_character,
+    from_json,
+    has_suffix,
+    opened,
+    reading,
+    row_to_json,
+)
 from rt_framework.errors import DataError
 from rt_framework.protocols import Write
 
@@ -22,13 +31,21 @@ class JsonFormat:
         return path.is_file() and has_suffix(path, self.suffixes) and first_character(path) != "{"
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """Yield the objects of the array; an empty file has none.
+        """Return an iterator over the objects of the array; an empty file has none.
 
         Raises:
             DataError: the file cannot be read, is broken JSON (with line and column), or is no array of objects.
         """
-        with reading(path):
-            text = path.read_text(encoding="utf-8-sig")
+        return self.read_with(path, opened)
+
+    def read_with(self, path: Path, opener: Callable[[Path], BinaryIO]) -> Iterator[Mapping[str, Any]]:
+        """Yield the objects of the array in the file that *opener* opens.
+
+        Raises:
+            DataError: as :meth:`read`.
+        """
+        with reading(path), opener(path) as file, TextIOWrapper(file, encoding="utf-8-sig") as text_file:
+            text = text_file.read()
         rows = _parsed(path, text) if text.strip() else []
         if not isinstance(rows, list):
             raise DataError(f"{path}: not an array; write [ … ] around the records, or set data.format: jsonl")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from rt_framework.builtin.formats.text import Unfit, first_character, from_json, has_suffix, reading, row_to_json
+from rt_framework.builtin.formats.text import (
+    Unfit,
+    first_character,
+    from_json,
+    has_suffix,
+    opened,
+    reading,
+    row_to_json,
+)
 from rt_framework.errors import DataError
 from rt_framework.protocols import Write
 
@@ -26,13 +34,21 @@ class JsonlFormat:
         return has_suffix(path, self.suffixes) or (has_suffix(path, (".json",)) and first_character(path) == "{")
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
-        """Yield the objects, one at a time.
+        """Return an iterator over the objects, read one at a time.
 
         Raises:
             DataError: the file cannot be read, or a line is broken; names the line.
         """
+        return self.read_with(path, opened)
+
+    def read_with(self, path: Path, opener: Callable[[Path], BinaryIO]) -> Iterator[Mapping[str, Any]]:
+        """Yield the objects, from the file that *opener* opens.
+
+        Raises:
+            DataError: as :meth:`read`.
+        """
         # Bytes, because text is decoded in blocks, which would lose the number of the line with a broken character.
-        with reading(path), path.open("rb") as file:
+        with reading(path), opener(path) as file:
             for number, line in enumerate(file, 1):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if text.strip():

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from attrs import frozen
 
@@ -35,6 +35,11 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: not UTF-8 text ({error.reason}); convert it, or set data.format") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file to read its bytes."""
+    return path.open("rb")
 
 
 def first_character(path: Path) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from rt_framework.builtin.stages.rows import scored_rows
 from rt_framework.builtin.stages.settings import (
     GateSettings,
     MeasureSettings,
@@ -13,6 +13,7 @@ from rt_framework.builtin.stages.settings import (
     UnimprovedSettings,
 )
 from rt_framework.errors import ConfigError
+from rt_framework.kit.score_table import ScoreTable
 from rt_framework.model import Decision, Dropped, Range, Sample, Score, Verdict
 from rt_framework.protocols import DatasetSelector, Make, Reflection, StageContext
 
@@ -87,7 +88,11 @@ class Select:
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:  # noqa: ARG002
         """Decide on all samples at once, by the scores that come with them."""
-        verdicts = self._selector.select(scored_rows(samples, self.needs))
+        table, numbers = ScoreTable(self.needs), array("Q")
+        for sample in samples:
+            table.append(sample.id, sample.scores.get(sample.kept, {}))
+            numbers.append(sample.row)
+        verdicts = self._selector.select(table.rows(numbers, lambda place: samples[place].current))
         return (self._outcome(*decided) for decided in zip(samples, verdicts, strict=True))
 
     def _outcome(self, sample: Sample, verdict: Verdict) -> Sample | Dropped:

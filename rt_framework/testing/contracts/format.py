@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from unittest import SkipTest
 
 from rt_framework.errors import DataError
+from rt_framework.protocols import StreamedFormat
 from rt_framework.testing.awkward import awkward_pairs
 from rt_framework.testing.contracts.base import PluginContract, outcome
 
@@ -112,6 +114,20 @@ class FormatContract(PluginContract):
         """A missing file raises a ``DataError`` that names it."""
         self._error(self.place(tmp_path, "missing"))
 
+    def test_a_stream_gives_the_same_rows(self, tmp_path: Path) -> None:
+        """A ``StreamedFormat`` gives the rows of ``read`` from a stream, which it reads to its end without seeking."""
+        streamed = self.make()
+        if not isinstance(streamed, StreamedFormat):
+            raise SkipTest("it is not a StreamedFormat")
+        path = self.place(tmp_path)
+        self.make().write(path, iter(_texts()))
+        with path.open("rb") as file:
+            stream = _Stream(file)
+            found = outcome(lambda: [dict(row) for row in streamed.read_with(path, lambda _: BufferedReader(stream))])
+        expected = [dict(row) for row in self.make().read(path)]
+        assert found == expected, f"read_with gave {found!r:.300}; read gives {expected!r:.300}"
+        assert stream.ended, "read_with did not read the stream to its end, so that its hash is not known"
+
     def _error(self, path: Path) -> None:
         result = outcome(lambda: list(self.make().read(path)))
         assert not isinstance(result, list), f"{path.name} was read as {result!r:.200}; expected a DataError"
@@ -131,6 +147,24 @@ class FormatContract(PluginContract):
         assert len(result) == len(rows), f"{len(rows)} rows were written and {len(result)} read"
         for number, (written, read) in enumerate(zip(rows, result, strict=True)):
             assert written == read, f"row {number} was written as {written!r:.300} and read as {read!r:.300}"
+
+
+class _Stream(RawIOBase):
+    """A stream that cannot be sought and knows whether it was read to its end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some bytes into *buffer*."""
+        found = self._file.read(len(buffer))
+        buffer[: len(found)] = found
+        self.ended = not found
+        return len(found)
 
 
 def _texts() -> list[dict[str, str]]:

@@ -1,0 +1,221 @@
+"""A finished run, opened for reading: samples with their scores and decisions, output records, cost and manifest.
+
+Everything is read when it is asked for, one sample at a time, so that a run of any size can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cattrs
+from attrs import field, frozen
+
+from rt_framework.config import Config
+from rt_framework.data import Source, open_source
+from rt_framework.errors import DataError
+from rt_framework.events import Summary
+from rt_framework.ledger import Bill, Call, Ledger, SampleHistory, is_row
+from rt_framework.model import Record, Reply, Version
+from rt_framework.plugin import Host
+from rt_framework.rundir import (
+    MANIFEST,
+    PILOT,
+    StageFacts,
+    endings,
+    look,
+    read_config_of,
+    read_manifest,
+    stages_of,
+)
+
+__all__ = ["Bill", "Call", "Cost", "FinishedRun", "SampleHistory", "StageFacts", "open_run"]
+
+
+@contextmanager
+def open_run(run_dir: Path | str, host: Host | None = None) -> Iterator[FinishedRun]:
+    """Open the run in a directory for reading; nothing in it is changed, and it is closed when the block ends.
+
+    Args:
+        run_dir: the run directory.
+        host: finds the plugins that read the run's data; one that knows all installed plugins when left out.
+
+    Raises:
+        DataError: there is no ledger, or its version is another one.
+        DiskError: the ledger is damaged.
+    """
+    path = Path(run_dir)
+    with look(path) as ledger:
+        yield FinishedRun(path, ledger, Host() if host is None else host)
+
+
+@frozen
+class Cost:
+    """The money that a run directory has cost so far, in all of its runs."""
+
+    nano_dollars: int
+    """Billionths of a dollar that were paid, or perhaps paid."""
+    priced: bool
+    """False if the teacher has no known price, so that the sum is too low."""
+    bills: tuple[Bill, ...]
+    """Calls, tokens and cost of each reflection, by name."""
+    doubtful: int
+    """Number of questions that were under way when a run was killed: they may have been billed without an answer."""
+
+    @property
+    def dollars(self) -> float:
+        """The same sum in dollars."""
+        return self.nano_dollars / 1e9
+
+
+@frozen
+class FinishedRun:
+    """A run opened for reading. Iteration yields the history of each sample, by row; one is in memory at a time."""
+
+    path: Path
+    """The run directory."""
+    _ledger: Ledger = field(repr=False)
+    _host: Host = field(repr=False)
+
+    # --- the run ----------------------------------------------------------------------------
+
+    @property
+    def is_pilot(self) -> bool:
+        """Whether the last run was a pilot: the ledger then describes its rows alone."""
+        return self._folder != self.path
+
+    @property
+    def _folder(self) -> Path:
+        """The folder with the manifest of the last run."""
+        whole_run, pilot = self.path / MANIFEST, self.path / PILOT / MANIFEST
+        if pilot.exists() and (not whole_run.exists() or pilot.stat().st_mtime > whole_run.stat().st_mtime):
+            return pilot.parent
+        return self.path
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        """The manifest of the last run: versions, plugins, config, facts and summary.
+
+        Raises:
+            DataError: there is no manifest, so the run is not finished, or it cannot be read.
+        """
+        return read_manifest(self._folder)
+
+    @cached_property
+    def config(self) -> Config:
+        """The config of the last run.
+
+        Raises:
+            DataError: as :attr:`manifest`.
+        """
+        return read_config_of(self._folder)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The counts, reasons and mean scores of the last run.
+
+        Raises:
+            DataError: as :attr:`manifest`.
+        """
+        try:
+            return cattrs.structure(self.manifest["summary"], Summary)
+        except Exception as error:  # cattrs raises groups
+            raise DataError(f"{self._folder / MANIFEST}: its summary cannot be read: {error}") from error
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """Facts that may not change in the run directory: content of the data, teacher, student, scoring rules."""
+        return self._ledger.meta("frozen") or {}
+
+    @cached_property
+    def stages(self) -> Mapping[str, StageFacts]:
+        """The stages of the last run by id, in the order of the pipeline; decisions and failures name these ids."""
+        return stages_of(self._ledger)
+
+    @property
+    def efforts(self) -> Sequence[Mapping[str, Any]]:
+        """The effort of each run in the directory: ``seconds``, ``requests``, ``student_tokens``; killed runs lack."""
+        return self._ledger.meta("runs") or ()
+
+    @property
+    def cost(self) -> Cost:
+        """The money that the run directory has cost so far."""
+        costs = self._ledger.costs
+        priced = not self._ledger.meta("unpriced")
+        return Cost(costs.spent(), priced, tuple(costs.bills()), len(self._ledger.calls.doubtful()))
+
+    # --- samples ----------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[SampleHistory]:
+        return self._ledger.samples.histories()
+
+    def outcomes(self) -> Iterator[tuple[str, str, str, str | None]]:
+        """Yield id, outcome, kept version and reason of each sample, by row. No text is read."""
+        return self._ledger.samples.outcomes()
+
+    def sample(self, which: int | str) -> SampleHistory:
+        """Return one sample with its texts, scores, decisions and failures.
+
+        Args:
+            which: its row number (from 0), its id, or the beginning of its id. A text of digits alone is a row
+                number, unless there are 16 or more of them: so many an id begins with.
+
+        Raises:
+            DataError: no sample, or more than one, matches.
+        """
+        # The text may hold lone surrogates, which stand for bytes that are no text.
+        text = str(which).encode("utf-8", "replace").decode()
+        ids = self._ledger.samples.find(text)
+        if not ids and is_row(text):
+            raise DataError(f"{self.path}: row {text} (from 0) is not among the samples of the last run")
+        history = self._ledger.samples.history(ids[0]) if len(ids) == 1 else None
+        if history is None:
+            matches = f"{len(ids)} samples match" if ids else "no sample matches"
+            raise DataError(f"{self.path}: {matches} '{which}'; give an id or a row number")
+        return history
+
+    def original_scores(self, sample_id: str) -> Mapping[str, float | None]:
+        """Return the scores of a sample's original version, by metric; empty for an unknown sample."""
+        return self._ledger.samples.original_scores(sample_id)
+
+    def reply(self, version: Version) -> Reply | None:
+        """Return the teacher's answer that a version was parsed from; ``None`` for an original."""
+        return self._ledger.calls.reply(version.call) if version.call else None
+
+    def calls(self, history: SampleHistory) -> list[Call]:
+        """Return every question that was asked about a sample, with its attempts and its answer."""
+        calls = self._ledger.calls
+        pairs = (version.pair.hash for version in history.sample.versions)
+        return list(calls.find(calls.keys_about(pairs)).values())
+
+    # --- records ----------------------------------------------------------------------------
+
+    @cached_property
+    def source(self) -> Source:
+        """The data of the run; iteration yields each sample as it came in, with its record.
+
+        Raises:
+            DataError: the data is not there, or the last run was a pilot.
+        """
+        if self.is_pilot:
+            raise DataError(f"{self.path}: the last run was a pilot of some rows; 'rt run' goes on with all of them")
+        path = Path(self.config.data.path)
+        if not path.is_absolute() and not path.exists():
+            raise DataError(
+                f"{path}: no such file in {Path.cwd()}; the run in {self.path} names its data by this relative path: "
+                "change to the directory in which the run was started, and try again"
+            )
+        return open_source(self._host, self.config.data, self.config.limits.samples)
+
+    def records(self, kept: bool = True) -> Iterator[Record]:
+        """Yield the final records of the kept samples, or of all others, in the order of the input.
+
+        The texts are those of the version that a sample ended with; the other columns come from the input.
+
+        Raises:
+            DataError: a sample is not in the ledger, or not finished; or as :attr:`source`.
+        """
+        return (record for was_kept, record in endings(self.source, self._ledger) if was_kept is kept)
