@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 
 from rt_framework.builtin.executors.local import LocalExecutor
-from rt_framework.config.schema import Builder
+from rt_framework.config.builder import Builder
 from rt_framework.plugin.host import Host
 from rt_framework.scoring.losses import Losses
 from rt_framework.scoring.presets import preset

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from benchmarks.published import mean_loss
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.config.schema import Builder
+from rt_framework.config.builder import Builder
 from rt_framework.model import Pair
 from rt_framework.plugin.host import Host
 from rt_framework.scoring.presets import preset

@@ -15,7 +15,7 @@ from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
 from rt_framework.builtin.students.tokens import Encoder
-from rt_framework.config.schema import Builder
+from rt_framework.config.builder import Builder
 from rt_framework.model import Pair, Range
 from rt_framework.plugin.host import Host
 from rt_framework.scoring.losses import Losses

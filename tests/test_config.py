@@ -6,18 +6,10 @@ import pytest
 from attrs import evolve
 
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
+from rt_framework.config.builder import Builder, settings
 from rt_framework.config.pipelines import PIPELINES
-from rt_framework.config.schema import (
-    Builder,
-    Config,
-    Data,
-    Limits,
-    Pipeline,
-    parse_yaml,
-    read_config,
-    settings,
-    spec_of,
-)
+from rt_framework.config.reading import parse_yaml, read_config, spec_of
+from rt_framework.config.schema import Config, Data, Limits, Pipeline
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.kit.parts import Spec
 from rt_framework.pipeline.job import check_parts, steps_of
@@ -344,12 +336,12 @@ def test_a_mapping_is_the_first_option_where_there_is_no_other(make):
         (
             "teachers",
             {"litellm": {"model": "m", "extra": {"api_key": "sk-1"}}},
-            "teacher 'litellm'.extra.api_key: keys come only",
+            "teacher 'litellm'.extra.api_key: API keys come only",
         ),
         (
             "teachers",
             {"litellm": {"model": "m", "extra": {"HF_TOKEN": "hf"}}},
-            "teacher 'litellm'.extra.HF_TOKEN: keys come",
+            "teacher 'litellm'.extra.HF_TOKEN: API keys come",
         ),
         (
             "teachers",

@@ -25,8 +25,9 @@ from attrs import has as is_attrs
 from rt_framework import events, testing
 from rt_framework.cli import _COMMANDS, _PLUGIN_GROUP, FAULT, main, options, rt
 from rt_framework.config import schema as config
+from rt_framework.config.builder import Builder
 from rt_framework.config.pipelines import PIPELINES
-from rt_framework.config.schema import Builder, Config
+from rt_framework.config.schema import Config
 from rt_framework.data.shapes import SHAPES
 from rt_framework.errors import KINDS, RtError
 from rt_framework.hookspecs import GROUP, EventHooks, RegistrationHooks

@@ -268,7 +268,7 @@ def test_the_right_template_passes_and_a_deaf_one_does_not(doctor, smollm2_saved
     data = REPO / "demo" / "samples.json"
     right = doctor(data, "--student", f"hf:{smollm2_saved}", "-n", 12)
     assert [said(right, name)[0] for name in METRICS] == ["ok", "ok"], right.out
-    wrong = doctor(data, "--student", f"hf:{smollm2_saved}", "--template", "deaf", "-n", 12)
+    wrong = doctor(data, "--student", f"hf:{smollm2_saved}", "--template", "deaf", "-n", 24)
     assert said(wrong, "ifd")[0] == "CHECK", wrong.out
     assert shares(wrong)["ifd"] > shares(right)["ifd"] + 0.1
 

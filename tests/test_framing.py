@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rt_framework import turns
+from rt_framework.config.builder import Builder
 from rt_framework.config.pipelines import pipeline
-from rt_framework.config.schema import Builder, ScoringConfig
+from rt_framework.config.schema import ScoringConfig
 from rt_framework.errors import ConfigError, Unscorable
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Turn

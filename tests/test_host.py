@@ -9,7 +9,7 @@ import pluggy
 import pytest
 
 from rt_framework import hookimpl
-from rt_framework.config.schema import Builder
+from rt_framework.config.builder import Builder
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import GROUP, KINDS
 from rt_framework.plugin import loading, pluggy_hooks, reporters

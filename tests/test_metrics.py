@@ -8,7 +8,7 @@ import pytest
 
 from rt_framework.builtin.metrics.plain import Length, MeanLoss, Perplexity
 from rt_framework.builtin.metrics.ratios import IFD, RIFD, IFDLoss, RIFDLoss
-from rt_framework.config.schema import Builder
+from rt_framework.config.builder import Builder
 from rt_framework.plugin.host import Host
 from rt_framework.spans import Loss
 

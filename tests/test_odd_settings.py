@@ -8,7 +8,7 @@ import sys
 import pytest
 from attrs import define, field, frozen
 
-from rt_framework.config.schema import settings
+from rt_framework.config.builder import settings
 from rt_framework.errors import ConfigError
 from rt_framework.plugin.registry import Entry
 from rt_framework.testing.contracts.base import outcome

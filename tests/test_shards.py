@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt_framework.config.schema import read_config
+from rt_framework.config.reading import read_config
 from rt_framework.config.shards import Shard
 from rt_framework.data.rows import SampleIds
 from rt_framework.jobs import merging

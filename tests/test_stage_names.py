@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from rt_framework.config.builder import Builder
 from rt_framework.config.pipelines import PIPELINES
-from rt_framework.config.schema import Builder
 from rt_framework.export.preferences import Preferences
 from rt_framework.kit.parts import Spec
 from rt_framework.pipeline.job import steps_of

@@ -1,17 +1,8 @@
 """The configuration that a user writes: YAML to frozen objects, named pipelines, shards of a job."""
 
-from rt_framework.config.schema import (
-    Builder,
-    Config,
-    Data,
-    Limits,
-    Output,
-    Pipeline,
-    ScoringConfig,
-    parse_yaml,
-    read_config,
-    spec_of,
-)
+from rt_framework.config.builder import Builder
+from rt_framework.config.reading import parse_yaml, read_config, spec_of
+from rt_framework.config.schema import Config, Data, Limits, Output, Pipeline, ScoringConfig
 from rt_framework.config.shards import Shard
 
 __all__ = [

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rt_framework.data.rows import begin_rows
-from rt_framework.data.shapes import RawRow
+from rt_framework.data.values import RawRow
 from rt_framework.protocols import Format, StreamedFormat
 
 

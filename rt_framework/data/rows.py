@@ -14,7 +14,8 @@ from typing import Any, Literal
 from rt_framework.config import Shard
 from rt_framework.data.destinations import Destination
 from rt_framework.data.replacing import whole
-from rt_framework.data.shapes import RawRow, column_names, detect_shape, find_shape, to_record, to_row
+from rt_framework.data.shapes import column_names, detect_shape, find_shape, to_record, to_row
+from rt_framework.data.values import RawRow
 from rt_framework.errors import DataError
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
 from rt_framework.protocols import Format

@@ -7,21 +7,16 @@ extra keys of a message and order of the columns. In another shape the row is bu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from attrs import field, frozen
 
+from rt_framework.data.conversations import MESSAGES, SHAREGPT, Dialect, read_turns, write_turns
+from rt_framework.data.values import Names, RawRow, like, list_of, one_text, text_of
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.model import Pair, Record, Turn
-
-RawRow = Mapping[str, Any]
-"""A row as a format reads and writes it."""
-
-Names = Mapping[str, str]
-"""The column that holds each field of a shape; a field without a column is left out."""
 
 
 @frozen
@@ -43,51 +38,12 @@ class ColumnShape:
         return self.required + self.optional
 
 
-# --- values -----------------------------------------------------------------------------------
-
-
-def _kind(value: object) -> str:
-    return "null" if value is None else f"a value of type {type(value).__name__}"
-
-
-def _text(row: RawRow, column: str) -> str:
-    value = row.get(column)
-    if value is not None and not isinstance(value, str):
-        raise DataError(f"column '{column}' holds {_kind(value)}, not text; make it a string")
-    return value or ""
-
-
-def _list(row: RawRow, column: str) -> list[Any]:
-    """Return a nested value. Containers without nesting, such as CSV, hold it as JSON text."""
-    value = row.get(column)
-    if isinstance(value, str) and value:
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"column '{column}' is text, and not the JSON of a list: {error}; correct or rename it"
-            ) from None
-    if value is not None and value != "" and not isinstance(value, list):
-        raise DataError(f"column '{column}' holds {_kind(value)}, not a list; see data.shape and data.columns")
-    return value or []
-
-
-def _like(old: object, value: list[Any]) -> object:
-    """Return the list in the form of its column's old value: JSON text stays JSON text."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(old, str) else value
-
-
-def _asked(pair: Pair) -> str:
-    """Return instruction and input as one text, for a shape that has one text for both."""
-    return f"{pair.instruction}\n{pair.input}" if pair.input else pair.instruction
-
-
 # --- alpaca and prompt-completion: one column a part ------------------------------------------
 
 
 def _history(row: RawRow, column: str | None) -> tuple[Turn, ...]:
     turns: list[Turn] = []
-    for item in _list(row, column) if column else ():
+    for item in list_of(row, column) if column else ():
         if not isinstance(item, list | tuple) or len(item) != 2 or not all(isinstance(text, str) for text in item):
             raise DataError(f"column '{column}' is no list of [user, assistant] texts; correct or rename it")
         turns += (Turn("user", item[0]), Turn("assistant", item[1]))
@@ -102,7 +58,7 @@ def _rounds(history: Sequence[Turn]) -> list[list[str]]:
 
 
 def _read_flat(ask: str, answer: str, row: RawRow, names: Names) -> Pair:
-    texts = {field: _text(row, column) for field, column in names.items() if field != "history"}
+    texts = {field: text_of(row, column) for field, column in names.items() if field != "history"}
     return Pair(
         texts[ask],
         texts.get("input", ""),
@@ -113,105 +69,18 @@ def _read_flat(ask: str, answer: str, row: RawRow, names: Names) -> Pair:
 
 
 def _write_flat(ask: str, answer: str, pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
-    instruction = pair.instruction if "input" in names else _asked(pair)
+    instruction = pair.instruction if "input" in names else one_text(pair)
     texts = {ask: instruction, "input": pair.input, answer: pair.response, "system": pair.system or ""}
     changed: dict[str, Any] = {
         names[field]: text
         for field, text in texts.items()
-        if field in names and (text != _text(row, names[field]) or (field in (ask, answer) and names[field] not in row))
+        if field in names
+        and (text != text_of(row, names[field]) or (field in (ask, answer) and names[field] not in row))
     }
     column = names.get("history")
     if column and pair.history != _history(row, column):
-        changed[column] = _like(row.get(column), _rounds(pair.history))
+        changed[column] = like(row.get(column), _rounds(pair.history))
     return changed
-
-
-# --- messages and sharegpt: a list of turns ---------------------------------------------------
-
-
-@frozen
-class _Dialect:
-    """Spelling of a conversation in one shape: its column, keys and names of roles."""
-
-    field: str
-    role: str
-    content: str
-    roles: Mapping[str, str]
-    """The shape's word for each role of :class:`Turn`."""
-
-
-_MESSAGES = _Dialect("messages", "role", "content", {"system": "system", "user": "user", "assistant": "assistant"})
-_SHAREGPT = _Dialect("conversations", "from", "value", {"system": "system", "user": "human", "assistant": "gpt"})
-
-
-def _turn(dialect: _Dialect, message: object, number: int) -> Turn:
-    place = f"turn {number} of '{dialect.field}'"
-    if not isinstance(message, Mapping):
-        form = f"{{{dialect.role}: …, {dialect.content}: …}}"
-        raise DataError(f"{place} is {_kind(message)}, not an object; each turn is {form}")
-    role = next((ours for ours, theirs in dialect.roles.items() if theirs == message.get(dialect.role)), None)
-    if role is None:
-        known = ", ".join(dialect.roles.values())
-        raise DataError(
-            f"{place} has {dialect.role} {message.get(dialect.role)!r}; known: {known}; convert or remove the record"
-        )
-    content = message.get(dialect.content)
-    if content is not None and not isinstance(content, str):
-        raise DataError(f"{place} has {_kind(content)} as {dialect.content}, not text; convert or remove the record")
-    return Turn(role, content or "")
-
-
-def _conversation(dialect: _Dialect, turns: Sequence[Turn]) -> Pair:
-    """Return the pair of a conversation: its last two turns, with the earlier turns as history."""
-    system = turns[0].content if turns and turns[0].role == "system" else None
-    rest = tuple(turns) if system is None else tuple(turns[1:])
-    roles = [turn.role for turn in rest]
-    problem = ""
-    if "system" in roles:
-        problem = "a system turn that is not the first turn"
-    elif "assistant" not in roles:
-        problem = "no assistant turn"
-    elif roles[-1] != "assistant":
-        problem = "user turns after the last assistant turn"
-    elif roles[-2:] != ["user", "assistant"]:
-        problem = "no user turn right before the last assistant turn"
-    if problem:
-        raise DataError(f"'{dialect.field}' has {problem}; a record ends with user, assistant: correct or remove it")
-    return Pair(rest[-2].content, "", rest[-1].content, system, rest[:-2])
-
-
-def _read_turns(dialect: _Dialect, row: RawRow, names: Names) -> Pair:
-    messages = _list(row, names[dialect.field])
-    apart = _text(row, names["system"]) if "system" in names else ""
-    turns = [_turn(dialect, message, number) for number, message in enumerate(messages, 1)]
-    if apart and turns and turns[0].role == "system":
-        raise DataError(f"both column '{names['system']}' and the first turn are a system prompt; remove one")
-    return _conversation(dialect, [Turn("system", apart), *turns] if apart else turns)
-
-
-def _write_turns(dialect: _Dialect, pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
-    apart = "system" in names and bool(_text(row, names["system"]))
-    if apart and pair.system != _text(row, names["system"]):
-        changed[names["system"]] = pair.system or ""
-    turns = [*pair.history, Turn("user", _asked(pair)), Turn("assistant", pair.response)]
-    if pair.system is not None and not apart:
-        turns.insert(0, Turn("system", pair.system))
-    column = names[dialect.field]
-    old = _list(row, column)
-    new = _merged(dialect, old, turns)
-    return changed if new == old else {**changed, column: _like(row.get(column), new)}
-
-
-def _merged(dialect: _Dialect, old: Sequence[Any], turns: Sequence[Turn]) -> list[Any]:
-    """Return the turns as messages. If the roles agree, the old messages are updated, as they may hold other keys."""
-    before = [_turn(dialect, message, number) for number, message in enumerate(old, 1)]
-    if [turn.role for turn in before] != [turn.role for turn in turns]:
-        return [{dialect.role: dialect.roles[turn.role], dialect.content: turn.content} for turn in turns]
-    return [
-        message if turn == was else {**message, dialect.content: turn.content}
-        for message, was, turn in zip(old, before, turns, strict=True)
-    ]
 
 
 def _flat(name: str, ask: str, answer: str, *optional: str) -> ColumnShape:
@@ -220,8 +89,8 @@ def _flat(name: str, ask: str, answer: str, *optional: str) -> ColumnShape:
     )
 
 
-def _chat(name: str, dialect: _Dialect, *optional: str) -> ColumnShape:
-    return ColumnShape(name, (dialect.field,), optional, partial(_read_turns, dialect), partial(_write_turns, dialect))
+def _chat(name: str, dialect: Dialect, *optional: str) -> ColumnShape:
+    return ColumnShape(name, (dialect.field,), optional, partial(read_turns, dialect), partial(write_turns, dialect))
 
 
 SHAPES: dict[str, ColumnShape] = {
@@ -229,8 +98,8 @@ SHAPES: dict[str, ColumnShape] = {
     for shape in (
         _flat("alpaca", "instruction", "output", "input", "system", "history"),
         _flat("prompt-completion", "prompt", "completion", "system", "history"),
-        _chat("messages", _MESSAGES),
-        _chat("sharegpt", _SHAREGPT, "system"),
+        _chat("messages", MESSAGES),
+        _chat("sharegpt", SHAREGPT, "system"),
     )
 }
 """Every shape, by name."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework.config.schema import read_config
+from rt_framework.config.reading import read_config
 from rt_framework.data import replacing
 from rt_framework.errors import RtError
 from rt_framework.jobs.running import run

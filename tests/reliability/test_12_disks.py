@@ -220,7 +220,7 @@ def test_scores_on_a_full_disk(tmp_path, rt, mount, monkeypatch):
 @pytest.mark.parametrize("name", ["json", "jsonl", "csv", "parquet", "dataset"])
 def test_an_output_that_does_not_fit_leaves_the_old_one(name, mount):
     """Every format: an error of the disk, and the file that was there before is whole."""
-    from rt_framework.config.schema import Builder
+    from rt_framework.config.builder import Builder
     from rt_framework.plugin.host import Host
 
     place, form = mount(12), Builder(Host(only=[]))("formats", name)

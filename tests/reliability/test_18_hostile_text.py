@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rt_framework import TeacherError
-from rt_framework.config.schema import Builder
+from rt_framework.config.builder import Builder
 from rt_framework.data.rows import read_records
 from rt_framework.model import Reply
 from rt_framework.plugin.host import Host

@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks import flat
 from rt_framework.builtin.stages.filtering import Select
-from rt_framework.config.schema import Builder, Config, Data, structure
+from rt_framework.config.builder import Builder
+from rt_framework.config.schema import Config, Data, structure
 from rt_framework.data.source import open_source
 from rt_framework.events import Progress
 from rt_framework.ledger import Ledger, SampleHistory

@@ -27,7 +27,7 @@ _TEXTS = (
 _ASKED = "Name things that float. "
 _LOOK = """\
 import json, sys
-from rt_framework.config.schema import Builder
+from rt_framework.config.builder import Builder
 from rt_framework.testing.contracts.base import load
 made = Builder(load(sys.argv[1]))("students", sys.argv[2], json.loads(sys.argv[3]))
 found = made.fingerprint
