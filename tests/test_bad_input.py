@@ -37,7 +37,7 @@ FILES = {
     "broken line": (
         "d.jsonl",
         '{"instruction": "a", "output": "b"}\n{"instruction" 2}\n',
-        "d.jsonl: line 2: broken JSON: Expecting ':' delimiter at column 16; correct it: one object a line",
+        "d.jsonl: line 2: broken JSON: Expecting ':' delimiter at column 16; correct it: write one object on each",
     ),
     "no object": ("d.json", '[{"instruction": "a", "output": "b"}, 3]', "d.json: row 1 (from 0): not an object; each"),
     "no text": ("d.jsonl", b'{"instruction": "\xff", "output": "b"}\n', "d.jsonl: line 1: not UTF-8 text"),
@@ -46,7 +46,7 @@ FILES = {
     "a row without": (
         "d.jsonl",
         '{"instruction": "a", "output": "b"}\n{"instruction": "a"}\n',
-        "d.jsonl: row 1 (from 0): no column 'output' (found: instruction); add it, or say which it is with data.colum",
+        "d.jsonl: row 1 (from 0): no column 'output' (found: instruction); add it, or name the column with data.colum",
     ),
     "no number": (
         "d.json",
@@ -182,7 +182,7 @@ def test_a_selection_that_cannot_work(cli, tmp_path, scores, by, message):
         (["status", "."], "ledger.sqlite: no ledger here; is this a run directory?"),
         (["explain", "none", "0"], "none/ledger.sqlite: no ledger here; is this a run directory?"),
         (["export", "none", "--out", "x.json"], "none/manifest.json: no such file; the run is not finished"),
-        (["plugins", "show", "idf"], "nothing is called 'idf'. Did you mean 'ifd'? See 'rt plugins list'."),
+        (["plugins", "show", "idf"], "no plugin or part is called 'idf'. Did you mean 'ifd'? See 'rt plugins list'."),
         (["plugins", "lst"], "No such command 'lst'."),
         (["init", "rt.yaml"], "rt.yaml: exists already; name another place with PATH"),
         (["-p", "no_such_module", "run", "rt.yaml"], "plugin 'no_such_module' failed in import: ModuleNotFoundError"),

@@ -150,7 +150,7 @@ def test_a_run_in_batches_gives_what_a_live_run_gives(tmp_path, rt_run):
     assert outputs(tmp_path / "run") == outputs(tmp_path / "live")
     assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT}
     assert 0 <= 2 * spent(tmp_path / "run") - spent(tmp_path / "live") <= 2 * 2 * COUNT  # Each is rounded up.
-    assert re.search(r"batch batch_0: 12 questions submitted; Ctrl-C leaves it there", out)
+    assert re.search(r"batch batch_0: 12 questions submitted; after Ctrl-C it stays with the provider", out)
     assert "batch batch_1: 12 questions collected" in out
 
 

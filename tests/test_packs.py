@@ -222,7 +222,7 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(cli, tmp_path):
     for words, part in (
         (["--pack", "trl", "--out", "mine"], "mine: is a folder that rt did not write; name another place with --out"),
         (["--pack", "tlr", "--out", "new"], "unknown pack 'tlr'. Did you mean 'trl'?"),
-        (["--pack", "trl", "--hub-folder", "--out", "new"], "call it twice"),
+        (["--pack", "trl", "--hub-folder", "--out", "new"], "call rt export once for each"),
         (["--pack", "trl", "--shape", "alpaca", "--out", "new"], "cannot be used with --pack"),
         (["--license", "mit", "--out", "new"], "--license can only be used with --hub-folder"),
         (["--hub-folder", "--out", "new"], "--hub-folder needs --license ID"),

@@ -91,7 +91,7 @@ def test_a_whole_plugin(check):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["sidways"], "nothing is called 'sidways'. Did you mean 'sideways'?"),
+        (["sidways"], "no plugin or part is called 'sidways'. Did you mean 'sideways'?"),
         (["sized", "--only", "student"], "--only student: no part of this kind was found, only metric"),
         (["sized", "--only", "metrics"], "Invalid value for '--only': 'metrics' is not one of"),
     ],

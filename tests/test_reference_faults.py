@@ -400,7 +400,7 @@ def test_scores_stay_with_their_rows_when_rows_are_inserted(tmp_path):
 def test_a_run_whose_data_changed_does_not_resume(tmp_path):
     """Fault: resume by line count misaligns when the input changes. A run says so and stops."""
     go(job(tmp_path, rows(3), GATES, teacher=None), tmp_path / "run")
-    with pytest.raises(ConfigError, match="begun with something else"):
+    with pytest.raises(ConfigError, match="started with other settings"):
         go(job(tmp_path, [row(77), *rows(3)], GATES, teacher=None), tmp_path / "run")
 
 

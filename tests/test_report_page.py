@@ -223,7 +223,7 @@ def test_it_can_be_read_without_scripts(run_dir: Path, browser: Browser) -> None
     page = context.new_page()
     page.goto((run_dir / "report.html").as_uri())
     text = page.locator("main").inner_text()
-    assert "What became of them" in text and "need JavaScript" in text
+    assert "Outcomes" in text and "need JavaScript" in text
     context.close()
 
 

@@ -219,7 +219,7 @@ def test_a_share_is_never_everything_nor_nothing(total, fraction):
 
 
 def test_unscored_samples_are_never_selected():
-    """Even when there are too few others; the reason says what is missing."""
+    """Even when there are too few other samples; the reason says what is missing."""
     data = rows([0.5, EMPTY, OUT, 0.4])
     assert kept(top(count=4), data) == ["id0", "id3"]
     assert top(count=4).select(data)[1].reason == "no ifd: the response is empty"
@@ -325,7 +325,7 @@ def test_length_matched_says_when_too_few_others_are_left():
     verdicts = matched(count=3).select(data)
     assert sum(v.keep for v in verdicts) == 3
     assert verdicts[3].keep
-    assert sum("too few others" in v.reason for v in verdicts if v.keep) == 2
+    assert sum("too few other samples" in v.reason for v in verdicts if v.keep) == 2
 
 
 def test_length_matched_breaks_ties_by_seed_and_skips_unscored_samples():

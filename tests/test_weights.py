@@ -112,7 +112,7 @@ def test_what_the_files_hold_besides_is_noted(tmp_path, caplog):
     change(folder, lambda tensors: tensors.update({"value_head.weight": torch.zeros(1, 32)}))
     with caplog.at_level(logging.WARNING, "rt_framework"):
         assert score(folder) == pytest.approx(before)
-    note = "in the files, not in the model: 1 tensor (value_head.weight)"
+    note = "weights in the files that the model does not use: 1 tensor (value_head.weight)"
     assert [record.getMessage() for record in caplog.records] == [f"model '{folder}': {note}"]
     assert student(folder).path.endswith(f"; {note}")
     assert "in the files" not in student(tmp_path / "a").path

@@ -113,7 +113,7 @@ def summary_tables(summary: Summary) -> list[Table]:
         tables.append(_failures(summary.failures))
     if summary.shifts:
         shifts = [(s.metric, f"{s.before:.4f}", f"{s.after:.4f}", s.samples) for s in summary.shifts]
-        title = "Mean scores of the kept samples that have both scores"
+        title = "Mean scores of kept samples with a score of both versions"
         tables.append(table(title, ("metric", "original", "kept version", "samples"), shifts, (1, 2, 3)))
     return tables
 

@@ -30,7 +30,7 @@ def test_few_further_requests_and_a_message_that_names_the_cause(fault, meaning,
         config = http_job(tmp_path, server, rows(count), limits={"concurrency": 3})
         error = the_error(rt("run", config, "--run-dir", tmp_path / "run"), 3)
         assert meaning in error
-        assert "the same command goes on" in error
+        assert "give the same command again" in error
         assert len(server.received) <= 6 + 1 + 3
         assert not [key for key in attempts(tmp_path / "run") if key[0] == "intent"]
         broken = False

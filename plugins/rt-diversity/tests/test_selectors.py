@@ -65,7 +65,7 @@ def test_reasons_of_facility_location_name_the_pick_that_stands_for_a_row():
     assert found[1].reason.startswith(
         "selection 1 of 2 among 4, raises the total similarity to the selection by 2."
     ) and found[1].reason.endswith("rank 2 of 5 by ifd (0.5)")
-    assert found[3].reason.startswith("similarity 0.888 to id-1, which is picked; rank 4 of 5 ")
+    assert found[3].reason.startswith("similarity 0.888 to id-1, which is selected; rank 4 of 5 ")
     assert found[4].reason == "rank 5 of 5 by ifd (0.1); the first 4 are candidates"
 
 
