@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 @click.option("--scores-b", type=click.Path(path_type=Path), help="Output of 'rt score' for B, if B is a data file.")
 @click.option("--format", "format_", metavar="NAME", help="Format of the data files; detected by default.")
 @click.option("--shape", metavar="NAME", help="Shape of their columns; detected by default.")
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="FIELD=COLUMN",
-    help="Column of the data that holds a field: output=answer.",
-)
+@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Column of a field: output=answer.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the results to this file, as JSON.")
 @click.option("--judge", metavar="NAME:MODEL", help="Also let a teacher judge the answers pairwise. This is paid for.")
 @click.option("-n", "--sample", type=Whole(1), help="Number of pairs to judge, drawn at random; default: all.")
