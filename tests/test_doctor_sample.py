@@ -14,7 +14,7 @@ from attrs import evolve
 
 from rt_framework import hookimpl
 from rt_framework.config.schema import ScoringConfig
-from rt_framework.jobs.sample_checks import METRICS, Looked, findings
+from rt_framework.jobs.sample_findings import METRICS, Looked, findings
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Turn
 from rt_framework.scoring import ScoringRules
