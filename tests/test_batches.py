@@ -448,7 +448,7 @@ def test_a_batch_whose_file_is_gone_is_told_as_that(tmp_path, rt_run):
         server.desk._files.clear()
         code, out = rt_run(job(tmp_path, server))
         assert code == 3, out
-        assert "with the answers of a batch, is not there" in out
+        assert "with the answers of a batch, was not found" in out
         code, out = rt_run(job(tmp_path, server), "run", "--kind", "batch_lost", command="retry")
         assert code == 0, out
     assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT, ("failed", "batch_lost"): COUNT}
