@@ -16,10 +16,11 @@ from typing import Any
 from attrs import evolve, frozen
 
 from rt_framework import hookimpl
-from rt_framework.config.schema import Config, structure
+from rt_framework.config.schema import Config
 from rt_framework.events import Summary
 from rt_framework.jobs.running import RunMode, run
 from rt_framework.model import Pair, Reply, Request, Sampling, Turn, Unparsed
+from rt_framework.plugin import structure
 from rt_framework.plugin.host import Host
 from rt_framework.testing.attacks import Attack
 from rt_framework.testing.batch_desk import BatchDesk

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt_framework.config.schema import Config, structure
+from rt_framework.config.schema import Config
 from rt_framework.events import Summary
 from rt_framework.jobs.running import RunMode, run
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Reply, Request, Sample, Sampling, Usage, Version, digest
+from rt_framework.plugin import structure
 from rt_framework.plugin.host import Host, Reporters
 from rt_framework.spans import SpanLoss
 from rt_framework.testing import FakeStudent, ScriptedTeacher

@@ -21,10 +21,11 @@ from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.cli import main
 from rt_framework.concurrency.stop import StopSignal
-from rt_framework.config.schema import Config, Limits, structure
+from rt_framework.config.schema import Config, Limits
 from rt_framework.errors import ConfigError, RtError, TeacherError
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pending, Reply
+from rt_framework.plugin import structure
 from rt_framework.teacher import batch_exchange, batch_state, sending
 from rt_framework.teacher import provider_batches as batches
 from rt_framework.teacher.attempts import Attempts
@@ -448,7 +449,7 @@ def test_a_batch_whose_file_is_gone_is_told_as_that(tmp_path, rt_run):
         server.desk._files.clear()
         code, out = rt_run(job(tmp_path, server))
         assert code == 3, out
-        assert "with the answers of a batch, is not there" in out
+        assert "with the answers of a batch, was not found" in out
         code, out = rt_run(job(tmp_path, server), "run", "--kind", "batch_lost", command="retry")
         assert code == 0, out
     assert attempts(tmp_path / "run") == {("answered", ""): 2 * COUNT, ("failed", "batch_lost"): COUNT}

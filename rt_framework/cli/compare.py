@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.data_options import overwrite_option, pairs
+from rt_framework.cli.data_options import column_option, overwrite_option, pairs
 from rt_framework.cli.numbers import Number, Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.cli.run_options import moved_option
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--scores-b", type=click.Path(path_type=Path), help="Output of 'rt score' for B, if B is a data file.")
 @click.option("--format", "format_", metavar="NAME", help="Format of the data files; detected by default.")
 @click.option("--shape", metavar="NAME", help="Shape of their columns; detected by default.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Column of a field: output=answer.")
+@column_option
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the results to this file, as JSON.")
 @click.option("--judge", metavar="NAME:MODEL", help="Also let a teacher judge the answers pairwise. This is paid for.")
 @click.option("-n", "--sample", type=Whole(1), help="Number of pairs to judge, drawn at random; default: all.")

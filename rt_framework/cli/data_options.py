@@ -14,6 +14,15 @@ from rt_framework.cli.numbers import Whole
 limit_option = click.option("--limit", type=Whole(1), metavar="N", help="Read only the first N samples.")
 """Option ``--limit N``; the command gets ``limit``, a whole number of at least 1, or ``None``."""
 
+column_option = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Column of the data that holds a field: output=answer.",
+)
+"""Option ``--column FIELD=COLUMN``, which may be repeated; the command gets ``columns``, for :func:`pairs`."""
+
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace an existing file that this command did not write."
 )
@@ -44,13 +53,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("data", type=click.Path(path_type=Path)),
         click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default."),
         click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default."),
-        click.option(
-            "--column",
-            "columns",
-            multiple=True,
-            metavar="FIELD=COLUMN",
-            help="Column of the data that holds a field: output=answer.",
-        ),
+        column_option,
         limit_option,
     ):
         gathered = decorate(gathered)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rt_framework.cli.data_options import column_option, pairs
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.plugin import Host
@@ -28,13 +29,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
 @click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default.")
 @click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default.")
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="FIELD=COLUMN",
-    help="Column of the data that holds a field: output=answer.",
-)
+@column_option
 @click.pass_obj
 def command(
     host: Host,
@@ -54,7 +49,6 @@ def command(
     With --student and DATA a few samples of DATA are scored, to check that student, template and data fit together
     before you score all of it. A file that ends in .yaml or .yml is a CONFIG. Nothing is written.
     """
-    from rt_framework.cli.data_options import pairs
     from rt_framework.config import Data, ScoringConfig
     from rt_framework.jobs import install_checks as checks
     from rt_framework.jobs.sample_checks import check_sample

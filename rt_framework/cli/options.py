@@ -8,7 +8,7 @@ The work is done by the functions in :mod:`rt_framework.jobs`. Text from data or
 :func:`rt_framework.text.shown` before it is printed.
 """
 
-from rt_framework.cli.data_options import data_options, limit_option, overwrite_option, pairs
+from rt_framework.cli.data_options import column_option, data_options, limit_option, overwrite_option, pairs
 from rt_framework.cli.numbers import Number, Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.cli.reporter_options import reporter_option, watching
@@ -30,6 +30,7 @@ __all__ = [
     "Source",
     "Whole",
     "chosen",
+    "column_option",
     "data_options",
     "job_options",
     "limit_option",

@@ -12,12 +12,13 @@ import pytest
 from benchmarks import flat
 from rt_framework.builtin.stages.filtering import Select
 from rt_framework.config.builder import Builder
-from rt_framework.config.schema import Config, Data, structure
+from rt_framework.config.schema import Config, Data
 from rt_framework.data.source import open_source
 from rt_framework.events import Progress
 from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Pair, Sample, Score, Version
 from rt_framework.pipeline import barrier, context
+from rt_framework.plugin import structure
 from rt_framework.plugin.host import Host
 from rt_framework.rundir.outlet import open_outlet
 from rt_framework.rundir.outputs import write_outputs

@@ -23,10 +23,10 @@ from rt_framework.builtin.formats.dataset import DatasetFormat
 from rt_framework.builtin.formats.json import JsonFormat
 from rt_framework.builtin.formats.jsonl import JsonlFormat
 from rt_framework.builtin.formats.parquet import ParquetFormat
-from rt_framework.config.schema import Config, Data, structure
+from rt_framework.config.schema import Config, Data
 from rt_framework.data import open_source
 from rt_framework.errors import DataError, PluginError, RtError
-from rt_framework.plugin import Host
+from rt_framework.plugin import Host, structure
 from rt_framework.protocols import PreparingFormat
 from rt_framework.results import open_run
 from rt_framework.testing import ScriptedTeacher
