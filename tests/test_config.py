@@ -344,7 +344,7 @@ def test_a_mapping_is_the_first_option_where_there_is_no_other(make):
         (
             "teachers",
             {"litellm": {"model": "m", "extra": {"api_key": "sk-1"}}},
-            "teacher 'litellm'.extra.api_key: keys come only",
+            "teacher 'litellm'.extra.api_key: API keys come only",
         ),
         (
             "teachers",
