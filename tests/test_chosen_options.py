@@ -166,7 +166,7 @@ def test_text_is_taken_word_for_word(select):
         (["--by", "top:ifd", "--by-rows", "1"], "No such option '--by-rows'."),
         (
             ["--by", "first:1", "--by-note", "sk-abcdefghijklmnop0123456789"],
-            "selector 'first'.note: keys come only",
+            "selector 'first'.note: API keys come only",
         ),
     ],
 )

@@ -423,8 +423,8 @@ def test_a_stage_that_keeps_a_version_that_is_not_there_fails_the_sample(tmp_pat
     ("how", "message"),
     [
         ("raise", "RuntimeError: the barrier broke"),
-        ("lose", "gave back"),
-        ("turn", "gave back"),
+        ("lose", "and returned sample"),
+        ("turn", "and returned sample"),
     ],
 )
 def test_a_barrier_that_fails_stops_the_run_and_is_named(how, message, tmp_path):
