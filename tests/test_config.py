@@ -349,7 +349,7 @@ def test_a_mapping_is_the_first_option_where_there_is_no_other(make):
         (
             "teachers",
             {"litellm": {"model": "m", "extra": {"HF_TOKEN": "hf"}}},
-            "teacher 'litellm'.extra.HF_TOKEN: keys come",
+            "teacher 'litellm'.extra.HF_TOKEN: API keys come",
         ),
         (
             "teachers",
