@@ -95,7 +95,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing(tmp_path, rt, moun
     with FaultServer(answer) as server:
         config = http_job(tmp_path, server, rows(count))
         error = the_error(rt("run", config, "--run-dir", place / "run"), code=5)
-        assert error.startswith(f"{place}/run/ledger.sqlite: cannot be written: database or disk is full; what was ")
+        assert error.startswith(f"{place}/run/ledger.sqlite: cannot be written: database or disk is full; everything ")
         assert error.endswith("or make the file writable, and give the same command again")
         first, acknowledged = questions(server), set(parsed)
         assert count / 2 < len(acknowledged) < 2 * count

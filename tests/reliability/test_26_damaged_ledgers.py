@@ -314,7 +314,7 @@ def test_a_log_that_was_written_back_is_no_damage(tmp_path, bases, monkeypatch):
 
 def _way_out(told: object, rt: Commands) -> str:
     """Do what the message says, word by word; gives what the last command said."""
-    command = re.search(r"keep it: (mv .* && )rt (salvage .*) reads what", str(told))
+    command = re.search(r"keep it: (mv .* && )rt (salvage .*) copies its", str(told))
     assert command is not None
     subprocess.run(["bash", "-ec", command[1].removesuffix("&& ")], check=True)
     done = rt(*shlex.split(command[2]))
