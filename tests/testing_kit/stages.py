@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -64,13 +65,18 @@ class Chancy(Short):
         return found.deciding(Decision("luck", (found.kept,), found.kept, f"{random.random()}"))
 
 
+def _ledger():
+    """The ledger of this run, which a stage is not given: the file that the process has open."""
+    return next(path for fd in Path("/proc/self/fd").iterdir() if (path := fd.resolve()).name == "ledger.sqlite")
+
+
 @mutant(StageContract, "test_killed_it_goes_on")
 class Remembering(Short):
     """Counts in a file of its own how often it has seen a sample."""
 
     async def run(self, sample, ctx):
         found = await super().run(sample, ctx)
-        file = ctx._run._ledger.path.with_name("seen")
+        file = _ledger().with_name("seen")
         with file.open("a") as seen:
             seen.write(f"{sample.id}\n")
         times = file.read_text().split().count(sample.id)
