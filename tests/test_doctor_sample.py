@@ -259,7 +259,7 @@ def test_an_unknown_template_is_named():
 
 def shares(done):
     """Share of scores above 1, by metric."""
-    return {name: float(re.search(r"\(([\d.]+) %\), usual", said(done, name)[1])[1]) / 100 for name in METRICS}
+    return {name: float(re.search(r"\(([\d.]+) %\); up to", said(done, name)[1])[1]) / 100 for name in METRICS}
 
 
 @pytest.mark.model
