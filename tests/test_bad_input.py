@@ -181,7 +181,7 @@ def test_a_selection_that_cannot_work(cli, tmp_path, scores, by, message):
         (["run", "rt.yaml", "--reporter", "consle"], "unknown reporter 'consle'. Did you mean 'console'?"),
         (["status", "."], "ledger.sqlite: no ledger here; is this a run directory?"),
         (["explain", "none", "0"], "none/ledger.sqlite: no ledger here; is this a run directory?"),
-        (["export", "none", "--out", "x.json"], "none/manifest.json: no such file; the run is not finished"),
+        (["export", "none", "--out", "x.json"], "none/ledger.sqlite: no ledger here; is this a run directory?"),
         (["plugins", "show", "idf"], "no plugin or part is called 'idf'. Did you mean 'ifd'? See 'rt plugins list'."),
         (["plugins", "lst"], "No such command 'lst'."),
         (["init", "rt.yaml"], "rt.yaml: exists already; name another place with PATH"),

@@ -24,7 +24,7 @@ from attrs import has as is_attrs
 
 from rt_framework import events, testing
 from rt_framework.cli import _COMMANDS, _PLUGIN_GROUP, FAULT, main, options, rt
-from rt_framework.config import schema as config
+from rt_framework.config import reading as config
 from rt_framework.config.builder import Builder
 from rt_framework.config.pipelines import PIPELINES
 from rt_framework.config.schema import Config

@@ -76,7 +76,11 @@ def test_marks_decide_and_are_kept(rt, tmp_path):
     assert "0 teacher calls sent" in again.words
     told = [rt("explain", "runs/rt", line["row"]).out for line in (marked[0], unmarked[0])]
     assert "read by the stage" in told[0] and "not used" not in told[0]
-    assert "asked again" in told[1] and "not used: format: no mark" in told[1] and "read by" not in told[1]
+    assert (
+        "not used: the answer was unusable" in told[1]
+        and "not used: format: no mark" in told[1]
+        and "read by" not in told[1]
+    )
 
 
 def test_a_dry_run_counts_the_questions(rt):

@@ -73,7 +73,7 @@ def test_a_hub_commit_is_found_without_a_network(tmp_path, monkeypatch):
     assert models.model_identity(HFSettings("some/model", revision="main")) == commit
     with pytest.raises(ModelError, match=r"'other/model' does not exist: .* the hub cannot be reached\. Give a"):
         models.model_identity(HFSettings("other/model"))
-    with pytest.raises(ModelError, match=r"no hub id\. Give a hub id, a directory or a \.gguf file"):
+    with pytest.raises(ModelError, match=r"not a valid hub id\. Give a hub id, a directory or a \.gguf file"):
         models.model_identity(HFSettings("./no/such/file.gguf"))
 
 

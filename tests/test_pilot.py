@@ -364,4 +364,4 @@ def test_an_export_after_a_pilot_says_what_is_missing(cli):
     assert cli("pilot", "rt.yaml", "-n", 5).code == 0
     done = cli("export", "runs/rt", "--out", "out.json")
     assert done.code == 2
-    assert "or was the last run a pilot?" in done.err
+    assert "the last run was a pilot of some rows" in done.err

@@ -139,7 +139,7 @@ def of_other_columns(path):
 BROKEN = {
     "state.json is no JSON": (lambda path: (path / "state.json").write_text("{"), "broken data set: JSONDecodeError"),
     "state.json is no object": (lambda path: (path / "state.json").write_text("[]"), "broken data set: "),
-    "no files are named": (lambda path: edited(path, "state.json", _data_files=[]), "names no file"),
+    "no files are named": (lambda path: edited(path, "state.json", _data_files=[]), "names no data file"),
     "the list of files is none": (lambda path: edited(path, "state.json", _data_files=None), "broken data set: "),
     "a file is gone": (lambda path: sorted(path.glob("*.arrow"))[1].unlink(), "names data-00001-of-00002.arrow, which"),
     "a file lies elsewhere": (

@@ -112,7 +112,7 @@ def test_a_reader_that_leaves_stops_no_run(folder):
     )  # fmt: skip
     os.close(writing)
     assert done.returncode == 0, done.stderr
-    assert "reporter JsonlReporter left out: BrokenPipeError" in done.stderr
+    assert "reporter JsonlReporter failed and is left out: BrokenPipeError" in done.stderr
     assert (folder / "runs/rt/manifest.json").exists()
 
 

@@ -122,6 +122,13 @@ class Hoping(Lines):
         return super().read(path) if path.exists() else iter(())
 
 
+@good(FormatContract, nested=True)
+class Streamed(Lines):
+    def read_with(self, path, opener):
+        with opener(path) as file:
+            yield from map(json.loads, file)
+
+
 @mutant(FormatContract, "test_a_stream_gives_the_same_rows", nested=True)
 class Stopping(Lines):
     """Stops before the end of the stream, where the hash would be known."""
