@@ -69,7 +69,7 @@ def test_a_name_that_no_marker_can_carry_is_refused_at_once(name):
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), "4", True, 10**400])
 def test_numbers_that_cannot_be_compared_are_refused_at_once(number):
     """The line names the part."""
-    with pytest.raises(PluginError, match="numbers of mark must be a (finite )?number"):
+    with pytest.raises(PluginError, match=r"numbers of mark must be a (finite )?number"):
         Form({"mark": Part("the mark", [1, number])})
 
 

@@ -104,7 +104,7 @@ def test_scoring_ends_in_order_too(stop, tmp_path):
     process.send_signal(stop)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, (out, err)
-    assert "the same command goes on from there" in err
+    assert "the same command resumes" in err
     assert (tmp_path / "out.jsonl").read_bytes() == before
     assert not {PROGRESS, OWNER} & {path.name for path in (tmp_path / "out.jsonl.rt").iterdir()}
     again = command(tmp_path, *words, RT_TEST_FORWARD="0", RT_TEST_LOG="log")
