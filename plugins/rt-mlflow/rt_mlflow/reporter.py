@@ -73,7 +73,7 @@ class MlflowReporter:
         """Log how long it was from the first sample in to the last one out."""
         began = self._stages.get(event.stage)
         if began is not None:
-            self._metrics({f"stages/{facts.named(event.name)}": time.monotonic() - began})
+            self._metrics({f"stages/{facts.named(event.stage)}": time.monotonic() - began})
 
     @hookimpl
     def rt_batch_changed(self, event: BatchChanged) -> None:

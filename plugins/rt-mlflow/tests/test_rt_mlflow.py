@@ -169,11 +169,11 @@ def test_a_run_is_logged_whole(run, runs, uri, place, monkeypatch):
     assert metrics["samples/finished"] == metrics["samples/rewritten"] + metrics["samples/original"] == 12
     assert metrics["samples/kept_share"] == 1
     assert metrics["failures/refused"] == summary["failures"]["refused"] > 0
-    assert metrics["teacher/calls"] == summary["progress"]["calls"] == 12
+    assert metrics["teacher/calls"] == summary["progress"]["teacher"]["calls"] == 12
     for shift in summary["shifts"]:
         assert metrics[f"scores/{shift['metric']}/before"] == pytest.approx(shift["before"])
         assert metrics[f"scores/{shift['metric']}/after"] == pytest.approx(shift["after"])
-    assert metrics["stages/1. reflect response"] >= 0.15
+    assert metrics["stages/reflect-response"] >= 0.15
 
     assert json.loads(artifact(logged, "manifest.json")) == manifest
     assert f"| refused | {summary['failures']['refused']} |" in artifact(logged, "report.md")
@@ -249,7 +249,7 @@ def test_where_nothing_can_be_written_the_run_goes_on(place):
     assert (place / "runs/rt/manifest.json").exists()
 
 
-@pytest.mark.parametrize(("name", "said"), [("metrics", "left out"), ("end", "failed when it was closed")])
+@pytest.mark.parametrize(("name", "said"), [("metrics", "failed and is left out"), ("end", "failed when it was closed")])
 def test_what_mlflow_raises_later_is_one_warning(name, said, run, monkeypatch, caplog):
     """In the middle of a run, or at its very end, where no hook is called any more."""
 
