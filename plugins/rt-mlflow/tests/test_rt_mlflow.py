@@ -249,7 +249,9 @@ def test_where_nothing_can_be_written_the_run_goes_on(place):
     assert (place / "runs/rt/manifest.json").exists()
 
 
-@pytest.mark.parametrize(("name", "said"), [("metrics", "failed and is left out"), ("end", "failed when it was closed")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("metrics", "failed and is left out"), ("end", "failed when it was closed")]
+)
 def test_what_mlflow_raises_later_is_one_warning(name, said, run, monkeypatch, caplog):
     """In the middle of a run, or at its very end, where no hook is called any more."""
 
