@@ -84,7 +84,7 @@ class FinishedRun:
 
     @property
     def is_pilot(self) -> bool:
-        """Whether the last run was a pilot: the ledger then describes its rows alone."""
+        """True if the last run was a pilot; the ledger then describes only the rows of the pilot."""
         return self._folder != self.path
 
     @property

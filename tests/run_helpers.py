@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt_framework.config.schema import Config
+from rt_framework.concurrency import StopSignal
+from rt_framework.config.schema import Config, Limits
 from rt_framework.events import Summary
 from rt_framework.jobs.running import RunMode, run
 from rt_framework.ledger.ledger import Ledger
@@ -16,6 +17,7 @@ from rt_framework.model import Pair, Reply, Request, Sample, Sampling, Usage, Ve
 from rt_framework.plugin import structure
 from rt_framework.plugin.host import Host, Reporters
 from rt_framework.spans import SpanLoss
+from rt_framework.teacher import Answers, Sending
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests import fakes_plugin
@@ -69,6 +71,12 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 def sample(number: int = 0, **parts: Any) -> Sample:
     """A sample with its original only."""
     return Sample(f"sample-{number}", number, (Version("original", pair(number, **parts)),))
+
+
+def answers_of(teacher: Any, ledger: Any, limits: Limits) -> Answers:
+    """The answers of a teacher in a run that nobody watches."""
+    sending = Sending(teacher, ledger, limits, nobody(), StopSignal())
+    return Answers(teacher, ledger, sending, holds=limits.on_ambiguous == "hold")
 
 
 def nobody() -> Reporters:

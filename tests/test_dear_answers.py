@@ -8,14 +8,12 @@ import math
 import pytest
 from attrs import evolve
 
-from rt_framework.concurrency.stop import StopSignal
 from rt_framework.config.schema import Limits
 from rt_framework.errors import BudgetReached, FatalTeacherError, TeacherError
 from rt_framework.model import Reply, Usage
-from rt_framework.teacher import Answers
 from rt_framework.teacher.budget import Budget, bounded
 from rt_framework.testing import ScriptedTeacher
-from tests.run_helpers import nobody, request
+from tests.run_helpers import answers_of, request
 
 PRICE = 100
 """Nano-dollars that an attempt of these teachers reserves."""
@@ -45,7 +43,7 @@ class Dear(ScriptedTeacher):
 
 async def asked(ledger, teacher, count, dollars, start=0):
     """Ask so many questions at once; gives the answers, and how each ended."""
-    answers = Answers(teacher, ledger, Limits(budget_usd=dollars, attempts=1), nobody(), StopSignal())
+    answers = answers_of(teacher, ledger, Limits(budget_usd=dollars, attempts=1))
     numbers = range(start, start + count)
     ends = await asyncio.gather(*(answers.answer(request(n), True) for n in numbers), return_exceptions=True)
     throttled = answers.sending.counts().throttled
@@ -143,7 +141,7 @@ async def test_impossible_numbers_of_a_teacher_harm_no_other_answer(ledger, odd)
     for start, strange in enumerate(
         ({"nano_dollars": odd}, {"usage": Usage(odd, odd)}, {"usage": odd}, {"model": odd})
     ):
-        answers = Answers(Priced(answer), ledger, Limits(budget_usd=1e6), nobody(), StopSignal())
+        answers = answers_of(Priced(answer), ledger, Limits(budget_usd=1e6))
         before = ledger.costs.spent()
         ends = await asyncio.gather(*(answers.answer(request(n, start), True) for n in range(6)))
         await answers.close()
@@ -168,7 +166,7 @@ async def test_a_pause_of_more_than_an_hour_stops_the_run(ledger, kind, seconds)
     def refuse(_):
         raise TeacherError(kind, "later, please", retry_after=seconds)
 
-    answers = Answers(ScriptedTeacher(refuse), ledger, Limits(), nobody(), StopSignal())
+    answers = answers_of(ScriptedTeacher(refuse), ledger, Limits())
     with pytest.raises(FatalTeacherError, match=r"later, please; the pause .* is longer than 3600 s"):
         await asyncio.wait_for(answers.answer(request(), True), 5)
     await answers.close()

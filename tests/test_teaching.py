@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 import pytest
 from attrs import frozen
 
-from rt_framework.concurrency.stop import StopSignal
 from rt_framework.config.schema import Limits
 from rt_framework.errors import KINDS, BudgetReached, ConfigError, DataError, FatalTeacherError, Retry, TeacherError
 from rt_framework.ledger.ledger import Ledger
@@ -19,7 +18,7 @@ from rt_framework.model import Failure, Reply, Request, Version
 from rt_framework.teacher import Answers, call_key, sending
 from rt_framework.teacher.client import TeacherClient
 from rt_framework.testing import ScriptedTeacher
-from tests.run_helpers import Rewriting, nobody, pair
+from tests.run_helpers import Rewriting, answers_of, pair
 
 RESEND = [kind for kind in KINDS.values() if kind.retry is Retry.RESEND]
 CHANGE = [kind for kind in KINDS.values() if kind.retry is Retry.CHANGE]
@@ -71,7 +70,7 @@ class Chain:
 async def asking(teacher, ledger, **limits):
     """The chain, freed at the end."""
     settings = Limits(**limits)
-    answers = Answers(teacher, ledger, settings, nobody(), StopSignal())
+    answers = answers_of(teacher, ledger, settings)
     try:
         yield Chain(answers, TeacherClient(answers, teacher.structured, settings.answers))
     finally:

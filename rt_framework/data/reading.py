@@ -30,7 +30,7 @@ class Reader:
 
     @property
     def hashes(self) -> bool:
-        """Whether a reading to the end of the file takes the hash of its content too."""
+        """True if a reading to the end of the file also computes the hash of its content."""
         return isinstance(self._form, StreamedFormat) and not self._path.is_dir()
 
     def first_row(self) -> RawRow:

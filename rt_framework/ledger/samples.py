@@ -35,7 +35,7 @@ class SampleHistory:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the sample was kept, rewritten or as it came in."""
+        """True if the sample was kept, in its original version or rewritten."""
         return self.outcome in KEPT
 
 

@@ -14,7 +14,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.protocols import BatchApiTeacher, Executor, Student, Teacher
 from rt_framework.rundir import Session
 from rt_framework.scoring import Losses, PresetSpans, Scoring, ScoringRules
-from rt_framework.teacher import Answers, TeacherClient, is_priced
+from rt_framework.teacher import Answers, Sending, TeacherClient, is_priced
 
 
 @frozen
@@ -119,6 +119,7 @@ def teacher_side(
         ConfigError: options do not fit, or a budget needs a price that is not known.
     """
     teacher: Teacher = make.spec("teachers", spec)
-    answers = Answers(teacher, session.ledger, limits, session.meter.reporters, session.stop, ask, busy)
-    session.meter.teacher = answers.sending
+    sending = Sending(teacher, session.ledger, limits, session.meter.reporters, session.stop, busy)
+    session.meter.teacher = sending
+    answers = Answers(teacher, session.ledger, sending, ask, holds=limits.on_ambiguous == "hold")
     return TeacherSide(teacher, answers, TeacherClient(answers, teacher.structured, limits.answers))

@@ -4,6 +4,16 @@ from rt_framework.teacher.answers import Answers, call_key
 from rt_framework.teacher.asking import rendered
 from rt_framework.teacher.budget import check_priced, is_priced
 from rt_framework.teacher.client import TeacherClient, lineage
-from rt_framework.teacher.sending import Answer
+from rt_framework.teacher.sending import Answer, Sending
 
-__all__ = ["Answer", "Answers", "TeacherClient", "call_key", "check_priced", "is_priced", "lineage", "rendered"]
+__all__ = [
+    "Answer",
+    "Answers",
+    "Sending",
+    "TeacherClient",
+    "call_key",
+    "check_priced",
+    "is_priced",
+    "lineage",
+    "rendered",
+]

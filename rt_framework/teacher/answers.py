@@ -5,18 +5,14 @@ An answer is parsed only after it is committed, in :mod:`rt_framework.teacher.cl
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 
 from attrs import evolve
 from cattrs import unstructure
 
-from rt_framework.concurrency import StopSignal
-from rt_framework.config import Limits
 from rt_framework.errors import TeacherError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, Request, digest
-from rt_framework.plugin import Reporters
 from rt_framework.protocols import LocalTeacher, RereadingTeacher, Teacher
 from rt_framework.teacher.budget import bounded
 from rt_framework.teacher.sending import Answer, Sending
@@ -28,31 +24,24 @@ class Answers:
     Args:
         teacher: plugin that answers single requests, or batches of them.
         ledger: store of all answers.
-        limits: concurrency, attempts, budget and deadline.
-        reporters: receive the events of batches, and of calls that the end of the run waits for.
-        stop: stop signal, after which nothing more is sent.
+        sending: sends the questions that the ledger cannot answer.
         ask: True if requests may be sent; if False, only answers from the ledger are given.
-        busy: returns whether the run may soon ask more questions without a further answer of the teacher.
-
-    Raises:
-        ConfigError: the run has a budget and the teacher's price is not known.
+        holds: True if calls that a killed run may have paid for are not asked again.
     """
 
     def __init__(
         self,
         teacher: Teacher | LocalTeacher,
         ledger: Ledger,
-        limits: Limits,
-        reporters: Reporters,
-        stop: StopSignal,
+        sending: Sending,
         ask: bool = True,
-        busy: Callable[[], bool] = lambda: False,
+        holds: bool = False,
     ) -> None:
-        self.sending = Sending(teacher, ledger, limits, reporters, stop, busy)
+        self.sending = sending
         self._teacher = teacher
         self._ledger = ledger
         self._ask = ask
-        self._holds = limits.on_ambiguous == "hold"
+        self._holds = holds
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
         """Return the answer to *request*, from the ledger if it is there, else from the provider.

@@ -34,7 +34,19 @@ class Answer:
 
 
 class Sending:
-    """The questions of one run that the ledger cannot answer; arguments as for :class:`Answers`."""
+    """The questions of one run that the ledger cannot answer, on their way to the teacher.
+
+    Args:
+        teacher: plugin that answers single requests, or batches of them.
+        ledger: store of all answers.
+        limits: concurrency, attempts, budget and deadline.
+        reporters: receive the events of batches, and of calls that the end of the run waits for.
+        stop: stop signal, after which nothing more is sent.
+        busy: returns whether the run may soon ask more questions without a further answer of the teacher.
+
+    Raises:
+        ConfigError: the run has a budget and the teacher's price is not known.
+    """
 
     def __init__(
         self,
@@ -43,7 +55,7 @@ class Sending:
         limits: Limits,
         reporters: Reporters,
         stop: StopSignal,
-        busy: Callable[[], bool],
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         check_priced(teacher, teacher.identity, limits.budget_usd)
         self.counter = TeacherCounter()

@@ -1,4 +1,4 @@
-"""What a user notices: verdicts and reasons, order, ties, rows without a score, options, and whole commands."""
+"""The selectors as a user notices them: verdicts, reasons, order, ties, missing scores, options, whole commands."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_no_row_and_one_row(name):
     ],
 )
 def test_options_that_mean_nothing_are_refused(make, said):
-    """When the selector is built, before anything is computed."""
+    """A wrong option is refused when the selector is built, before anything is computed."""
     with pytest.raises(ConfigError, match=said):
         make()
 

@@ -34,7 +34,7 @@ def graded(score, reason="It is right.", structured=True, token=TOKEN) -> str:
 
 
 def read(text, structured=True, finish_reason="stop"):
-    """What the judgement makes of an answer."""
+    """Return the result of parsing an answer."""
     return JUDGE.parse(PAIR, JUDGE.render(PAIR, 0, structured), Reply(text, finish_reason))
 
 
@@ -173,7 +173,7 @@ def mark(request) -> int:
 
 
 def answer(request):
-    """That grade, in the form asked for; a grade of 2 is said in another."""
+    """Return an answer with this grade in the requested form; a grade of 2 comes in another form."""
     structured = request.schema is not None
     if mark(request) == 2:
         return "I would give it a 2."

@@ -1,4 +1,4 @@
-"""What every metric and stage promises, checked by the framework's own kit where it is there."""
+"""The promises of every metric and stage, checked by the framework's own kit where it is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells, as MLflow takes it. Needs no MLflow."""
+"""The facts of a run in the form that MLflow accepts. These tests need no MLflow."""
 
 from __future__ import annotations
 

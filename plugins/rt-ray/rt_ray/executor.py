@@ -107,9 +107,10 @@ class RayExecutor:
     async def _admit(self, worker: Any) -> None:
         """Give work to a worker once it has its place; others go on meanwhile."""
         assert self._cluster is not None
+        died = self._cluster.died  # the cluster may be closed before the worker ends
         try:
             await worker.ready.remote()
-        except self._cluster.died as error:
+        except died as error:
             self._workers.discard(worker)
             # It never worked: another one would end the same way.
             self._free.put_nowait(_Died.of(error))
@@ -137,10 +138,11 @@ class RayExecutor:
     async def _tried(self, work: bytes) -> Any:
         """The result of one try, or :class:`_Died`."""
         assert self._cluster is not None
+        died = self._cluster.died  # the cluster may be closed before the worker ends
         worker = await self._next()
         try:
             found = await worker.work.remote(work)
-        except self._cluster.died as error:
+        except died as error:
             self.deaths += 1
             self._workers.discard(worker)
             self._placed.discard(worker)

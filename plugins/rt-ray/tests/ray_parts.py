@@ -1,4 +1,4 @@
-"""What the tests send to workers: it has to be importable there."""
+"""Students and work that the tests send to workers, which import them from this module."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ async def test_one_worker_without_a_place_stops_nobody(cluster):
 
 
 async def test_without_a_word_there_is_a_worker_a_machine(cluster):
-    """Where there is no GPU."""
+    """A machine without a GPU."""
     executor = RayExecutor(RaySettings())
     executor.start(FakeStudent)
     assert await executor.run(ray_parts.fingerprint) == "fake-student-1"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import threading
 import time
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
@@ -57,14 +59,26 @@ def answers(request: dict[str, object]) -> str:
     return json.dumps({name: f"{name} number {len(text)} and some more words of it" for name in names})
 
 
-def kill_workers(times: int, stop: threading.Event, killed: list[int]) -> None:
-    """SIGKILL a worker process now and then."""
+def kill_workers(times: int, run_dir: Path, stop: threading.Event, killed: list[int]) -> None:
+    """SIGKILL a worker process each time that the run has computed more: no batch meets the killer again and again."""
+    known = 0
     while len(killed) < times and not stop.is_set():
         time.sleep(0.15)
+        computed = losses(run_dir)
         found = subprocess.run(["pgrep", "-f", "ray::Worker.work"], capture_output=True, text=True).stdout.split()
-        if found and found[0] not in killed:
+        if computed > known and found and found[0] not in killed:
             subprocess.run(["kill", "-9", found[0]])
             killed.append(found[0])
+            known = losses(run_dir)
+
+
+def losses(run_dir: Path) -> int:
+    """Return the number of losses in the ledger of a run at work."""
+    try:
+        with closing(sqlite3.connect(f"file:{run_dir / 'ledger.sqlite'}?mode=ro", uri=True)) as db:
+            return int(db.execute("SELECT COUNT(*) FROM losses").fetchone()[0])
+    except sqlite3.Error:  # there is no ledger yet
+        return 0
 
 
 def test_ten_killed_workers_lose_and_cost_nothing(rt, tmp_path):
@@ -77,7 +91,7 @@ def test_ten_killed_workers_lose_and_cost_nothing(rt, tmp_path):
         asked = len(server.received)
         killed: list[int] = []
         stop = threading.Event()
-        thread = threading.Thread(target=kill_workers, args=(10, stop, killed))
+        thread = threading.Thread(target=kill_workers, args=(10, tmp_path / "runs/ray", stop, killed))
         thread.start()
         rt("run", "ray.yaml")
         stop.set()
