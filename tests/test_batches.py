@@ -522,6 +522,36 @@ async def test_an_answer_that_comes_while_its_question_is_asked_is_taken(tmp_pat
     ledger.close()
 
 
+async def test_an_answer_dearer_than_its_price_is_learned_from_in_a_batch_too(tmp_path):
+    """Later attempts reserve what the provider really charges, in this run and, by the ledger, in the next one."""
+
+    class Dear(ScriptedTeacher):
+        batched, most_requests, most_bytes = True, 9, 10**6
+
+        def cost(self, prompt_tokens, completion_tokens):
+            return 100
+
+        async def submit(self, requests, token):
+            return "batch_7"
+
+        async def find(self, token):
+            return None
+
+        async def collect(self, batch, requests):
+            return dict.fromkeys(requests, Reply("dear", nano_dollars=300))
+
+    with Ledger.writing(tmp_path / "ledger.sqlite") as ledger:
+        teacher, budget = Dear(lambda _: ""), Budget(None, 0)
+        attempts = Attempts(teacher, ledger, budget, TeacherCounter(), stop := StopSignal())
+        dear = batches.ProviderBatchSender(teacher, attempts, nobody(), stop, lambda: False)
+        assert dear.takes("key")
+        assert (await dear.reply("key", request(1), retry=False)).nano_dollars == 300
+        assert budget.overrun == ledger.meta("overrun") == 3
+        assert (budget.spent, budget.reserved) == (300, 0)
+        stop.trip(RtError("the run ended"))
+        await dear.close()
+
+
 async def test_while_it_waits_it_says_for_what(tmp_path):
     """The name of the batch and how far it has come, or why the provider cannot be asked."""
     said = [TeacherError("overloaded", "out of order"), Pending(3, 12), {"key": Reply("at last")}]
