@@ -33,7 +33,7 @@ from rt_framework.config import Limits
 from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sampling, Turn
 from rt_framework.plugin import Reporters
-from rt_framework.teacher import Answers, Sending
+from rt_framework.teacher import Answers, Sending, budget_of
 from rt_framework.testing.server import FaultServer
 
 _TEXT = "Explain how a cork, a leaf and a boat float on water. " * 12
@@ -140,7 +140,8 @@ def ours(url: str, count: int, concurrency: int) -> None:
 
 async def _ours(asked: LiteLLMTeacher, ledger: Ledger, count: int, concurrency: int) -> None:
     limits = Limits(concurrency=concurrency, budget_usd=1e6)
-    answers = Answers(asked, ledger, Sending(asked, ledger, limits, Reporters([]), StopSignal()))
+    budget = budget_of(asked, ledger, limits.budget_usd)
+    answers = Answers(asked, ledger, Sending(asked, ledger, limits, budget, Reporters([]), StopSignal()))
     waiting = iter(requests(count))
 
     async def worker() -> None:

@@ -123,6 +123,17 @@ class Money:
 
 
 @frozen
+class TeacherAccount:
+    """The counts and the money of one of several teachers."""
+
+    name: str
+    """Name of the teacher in the config: ``teacher`` for the main one."""
+    counts: TeacherCounts
+    money: Money
+    """Amounts of this teacher alone; ``budget`` is its own share, if it has one."""
+
+
+@frozen
 class StudentCounts:
     """Counts of the student's work in this process."""
 
@@ -144,6 +155,8 @@ class Progress:
     student: StudentCounts = StudentCounts()
     stages: tuple[StageProgress, ...] = ()
     """Counts of each stage, in the order of the pipeline."""
+    teachers: tuple[TeacherAccount, ...] = ()
+    """The account of each teacher, where the run asks more than one; *teacher* and *money* are their sums."""
     seconds: float = 0.0
     """Seconds since this process began the run."""
     still: float = 0.0

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from attrs import evolve, field, frozen
-from cattrs import unstructure
+from attrs import evolve, field, fields, frozen, has
+from cattrs import Converter
+from cattrs.gen import make_dict_unstructure_fn, override
 
 # --- samples and their versions ---------------------------------------------------------------
 
@@ -23,6 +24,28 @@ def digest(value: Any) -> str:
     text = _CANONICAL.encode(value)
     # A lone surrogate cannot be encoded as UTF-8, and some user data contains them.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+ADDED = {"added": True}
+"""Metadata of a field that arrived after the first digests. At its default it stays out of them: see :func:`keyed`."""
+
+
+def _in_digests(cls: type) -> Callable[[Any], Any]:
+    added = {one.name: override(omit_if_default=True) for one in fields(cls) if one.metadata == ADDED}
+    return make_dict_unstructure_fn(cls, _KEYED, **added)  # type: ignore[arg-type]
+
+
+_KEYED = Converter()
+_KEYED.register_unstructure_hook_factory(has, _in_digests)
+
+
+def keyed(value: Any) -> Any:
+    """Return frozen objects as plain values for a digest.
+
+    Ids and keys of what was paid for keep their value when a class gets another field, because such a field is marked
+    with :data:`ADDED` and left out where it has its default.
+    """
+    return _KEYED.unstructure(value)
 
 
 _THINKING = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
@@ -62,7 +85,16 @@ class Pair:
     @cached_property
     def hash(self) -> str:
         """Content hash of the whole pair."""
-        return digest(unstructure(self))
+        return digest(keyed(self))
+
+
+@frozen
+class Rewrite:
+    """A new pair, with numbers that the teacher gave it in the same answer, such as marks."""
+
+    pair: Pair
+    scores: Mapping[str, float]
+    """Numbers by name; the reflection declares the names in ``provides``."""
 
 
 @frozen
@@ -167,6 +199,12 @@ class Sample:
     scores: Mapping[str, Mapping[str, Score]] = field(factory=dict, eq=False)
     """All scores that a stage has read so far, by version and metric."""
 
+    def __attrs_post_init__(self) -> None:
+        names = [version.name for version in self.versions]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two versions of a sample are called '{twice}'; a stage must give a rewrite a new name")
+
     def version(self, name: str) -> Version:
         """Return the version called *name*.
 
@@ -195,7 +233,11 @@ class Sample:
         return tuple(v for v in self.versions if v.parent == self.kept and v.name not in judged)
 
     def adding(self, version: Version) -> Sample:
-        """Return the sample with one more version."""
+        """Return the sample with one more version.
+
+        Raises:
+            ValueError: a version of that name is there already.
+        """
         return evolve(self, versions=(*self.versions, version))
 
     def deciding(self, decision: Decision) -> Sample:
@@ -291,6 +333,8 @@ class Request:
     sampling: Sampling
     schema: Mapping[str, Any] | None = None
     """JSON schema of the answer, where the teacher can enforce a schema."""
+    draw: int = field(default=0, metadata=ADDED)
+    """Number of the draw, from 0: each draw is another answer to the same question, in place of the first one."""
 
     @property
     def most_prompt_tokens(self) -> int:

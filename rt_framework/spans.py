@@ -54,6 +54,14 @@ class EncodedSpan:
     """Number of target tokens that were left out at the end because the sequence would have been too long with them."""
 
 
+LASTING = frozenset({"ok", "empty", "too_short", "no_room", "bad_text", "no_template", "template_error", "nonfinite"})
+"""Statuses of a loss that follow from the span and the student alone, so that the same student would give them again.
+
+Only losses with these statuses are stored. With any other status, such as ``oom`` or ``unreachable``, the student may
+do better next time, so a later run asks it again.
+"""
+
+
 @frozen
 class SpanLoss:
     """The student's result for one span."""
@@ -63,6 +71,7 @@ class SpanLoss:
     tokens: int
     """Number of target tokens scored."""
     status: str = "ok"
+    """``ok``, or why there is no number: one of :data:`LASTING`, or the student's own word for a passing cause."""
     reason: str | None = None
     token_nll: tuple[float, ...] | None = None
     """Negative log-likelihood of each target token in nats (float32), where the span asks for it."""

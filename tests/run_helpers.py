@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 from rt_framework.concurrency import StopSignal
 from rt_framework.config.schema import Config, Limits
 from rt_framework.events import Summary
@@ -17,7 +19,7 @@ from rt_framework.model import Pair, Reply, Request, Sample, Sampling, Usage, Ve
 from rt_framework.plugin import structure
 from rt_framework.plugin.host import Host, Reporters
 from rt_framework.spans import SpanLoss
-from rt_framework.teacher import Answers, Sending
+from rt_framework.teacher import Answers, Sending, budget_of
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests import fakes_plugin
@@ -75,7 +77,8 @@ def sample(number: int = 0, **parts: Any) -> Sample:
 
 def answers_of(teacher: Any, ledger: Any, limits: Limits) -> Answers:
     """The answers of a teacher in a run that nobody watches."""
-    sending = Sending(teacher, ledger, limits, nobody(), StopSignal())
+    budget = budget_of(teacher, ledger, limits.budget_usd)
+    sending = Sending(teacher, ledger, limits, budget, nobody(), StopSignal())
     return Answers(teacher, ledger, sending, holds=limits.on_ambiguous == "hold")
 
 
@@ -123,12 +126,13 @@ def go(
     student: Any = None,
     watchers: Iterable[object] = (),
     pilot: int | None = None,
+    mode: RunMode | None = None,
 ) -> Summary:
     """Run the job with these objects as teacher and student."""
     fakes_plugin.HELD["teacher"] = ScriptedTeacher(rewriting) if teacher is None else teacher
     fakes_plugin.HELD["student"] = FakeStudent() if student is None else student
     host = Host(modules=["tests.fakes_plugin"], only=[], strict=True)
-    return asyncio.run(run(host, config, run_dir, watchers, RunMode(pilot=pilot)))
+    return asyncio.run(run(host, config, run_dir, watchers, evolve(mode or RunMode(), pilot=pilot)))
 
 
 def side(run_dir: Path) -> list[dict[str, Any]]:
@@ -163,8 +167,6 @@ class Rewriting:
 
     def parse(self, pair: Pair, request: Request, reply: Reply) -> Any:
         """The new pair."""
-        from attrs import evolve
-
         from rt_framework import Unparsed
 
         if reply.text.startswith("bad"):

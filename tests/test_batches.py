@@ -31,6 +31,7 @@ from rt_framework.teacher import provider_batches as batches
 from rt_framework.teacher.attempts import Attempts
 from rt_framework.teacher.budget import Budget
 from rt_framework.teacher.counts import TeacherCounter
+from rt_framework.teacher.purse import Purse
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.batch_desk import ENDPOINTS, LOST, BatchDesk
 from rt_framework.testing.server import FaultServer, scattered
@@ -53,7 +54,7 @@ COUNT = 12
 
 def sender(teacher, ledger, spent, stop):
     """The sender of a teacher with batches, of a run that has spent so much."""
-    attempts = Attempts(teacher, ledger, Budget(None, spent), TeacherCounter(), stop)
+    attempts = Attempts(teacher, ledger, Budget(Purse(None, spent)), TeacherCounter(), stop)
     return batches.ProviderBatchSender(teacher, attempts, nobody(), stop, lambda: False)
 
 
@@ -541,13 +542,13 @@ async def test_an_answer_dearer_than_its_price_is_learned_from_in_a_batch_too(tm
             return dict.fromkeys(requests, Reply("dear", nano_dollars=300))
 
     with Ledger.writing(tmp_path / "ledger.sqlite") as ledger:
-        teacher, budget = Dear(lambda _: ""), Budget(None, 0)
+        teacher, budget = Dear(lambda _: ""), Budget(Purse(None, 0))
         attempts = Attempts(teacher, ledger, budget, TeacherCounter(), stop := StopSignal())
         dear = batches.ProviderBatchSender(teacher, attempts, nobody(), stop, lambda: False)
         assert dear.takes("key")
         assert (await dear.reply("key", request(1), retry=False)).nano_dollars == 300
         assert budget.overrun == ledger.meta("overrun") == 3
-        assert (budget.spent, budget.reserved) == (300, 0)
+        assert (budget.own.spent, budget.own.reserved) == (300, 0)
         stop.trip(RtError("the run ended"))
         await dear.close()
 

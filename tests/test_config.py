@@ -95,7 +95,8 @@ def test_a_pipeline_by_name_may_be_exhaustive(read):
 def test_every_named_pipeline_can_be_built(make, name):
     """And names only metrics and reflections that exist."""
     steps = steps_of(make, Pipeline(use=name).specs)
-    check_parts(make, steps, Spec("replay"), Spec("hf"))
+    job = Config(Data("rows.json"), Pipeline(use=name), teacher=Spec("replay"), student=Spec("hf"))
+    check_parts(make, steps, job)
     assert len(steps) == len(PIPELINES[name])
 
 
@@ -213,7 +214,10 @@ def test_a_number_that_could_never_work(refusal, key, value, least):
         ("[" * 5000, "not usable YAML: maximum recursion depth exceeded"),
         ("day: 2020-13-45\n", "not usable YAML: month must be in 1..12"),
         ("a: \x00", "not valid YAML: unacceptable character #x0000"),
-        ("- data\n", "expected a mapping with the keys data, pipeline, teacher, student, scoring, output, limits"),
+        (
+            "- data\n",
+            "expected a mapping with the keys data, pipeline, teacher, teachers, student, scoring, output, limits",
+        ),
         ("", "expected a mapping with the keys data, "),
         ("pipeline: cherry\n", "key 'data' is missing"),
         ("data: {format: json}\npipeline: cherry\n", "data: key 'path' is missing"),
@@ -386,7 +390,6 @@ def test_options_of_any_plain_type_are_kept_as_they_are():
         ),
         ({"select": "newest"}, ConfigError, "pipeline.1: selector 'newest' chooses between versions; use it with 'cho"),
         ({"gate": {"ifd": {"belw": 1}}}, ConfigError, "pipeline.1: stage 'gate'.metrics.ifd.belw: unknown key 'belw'"),
-        ({"gate": {"idf": {"below": 1}}}, PluginError, "pipeline.1: unknown metric 'idf'. Did you mean 'ifd'?"),
         ({"gate": {}}, ConfigError, "pipeline.1: stage 'gate': key 'metrics' is missing"),
         (
             {"unimproved": "maybe"},
@@ -400,6 +403,23 @@ def test_a_stage_that_cannot_be_built_is_named_by_its_place(make, stage, kind, m
     with pytest.raises(kind) as raised:
         steps_of(make, [Spec("choose", "newest"), Spec.parse(stage)])
     assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"gate": {"idf": {"below": 1}}},
+        {"choose": {"highest": "idf"}},
+        {"measure": ["idf"]},
+        {"select": {"top": {"metric": "idf", "count": 1}}},
+    ],
+)
+def test_an_unknown_metric_is_named_by_the_place_of_its_stage(make, stage):
+    """Every stage that reads a metric says so, not only those that look it up themselves."""
+    specs = (Spec("choose", "newest"), Spec.parse(stage))
+    job = Config(Data("rows.json"), Pipeline(stages=specs), student=Spec("hf"))
+    with pytest.raises(PluginError, match=r"^pipeline\.1: unknown metric 'idf'\. Did you mean 'ifd'\?"):
+        check_parts(make, steps_of(make, specs), job)
 
 
 @pytest.mark.parametrize("pipeline", [Pipeline(), Pipeline(use="cherry", stages=(Spec("choose", "newest"),))])

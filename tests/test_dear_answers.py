@@ -12,6 +12,7 @@ from rt_framework.config.schema import Limits
 from rt_framework.errors import BudgetReached, FatalTeacherError, TeacherError
 from rt_framework.model import Reply, Usage
 from rt_framework.teacher.budget import Budget, bounded
+from rt_framework.teacher.purse import Purse
 from rt_framework.testing import ScriptedTeacher
 from tests.run_helpers import answers_of, request
 
@@ -85,7 +86,7 @@ async def test_an_honest_provider_is_asked_at_once(ledger):
 
 async def test_near_the_budget_dear_answers_go_one_by_one():
     """Where each answer may be a surprise, no two may be under way when there is room for few."""
-    budget = Budget(40 * PRICE / 1e9, 0)
+    budget = Budget(Purse(40 * PRICE / 1e9, 0))
     assert await budget.reserve(PRICE) == PRICE
     assert budget.answered(PRICE, 2 * PRICE)
     budget.settle(PRICE, 2 * PRICE)
@@ -99,7 +100,7 @@ async def test_near_the_budget_dear_answers_go_one_by_one():
 
 async def test_attempts_under_way_together_do_not_multiply():
     """Two answers that each cost ten times their price make ten, not a hundred."""
-    budget = Budget(1.0, 0, overrun=1.0)
+    budget = Budget(Purse(1.0, 0), overrun=1.0)
     for _ in range(2):
         await budget.reserve(PRICE)
     for _ in range(2):

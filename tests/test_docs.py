@@ -27,12 +27,13 @@ from rt_framework.cli import _COMMANDS, _PLUGIN_GROUP, FAULT, main, options, rt
 from rt_framework.config import reading as config
 from rt_framework.config.builder import Builder
 from rt_framework.config.pipelines import PIPELINES
-from rt_framework.config.schema import Config
+from rt_framework.config.schema import Config, NamedTeacher
 from rt_framework.data.shapes import SHAPES
 from rt_framework.errors import KINDS, RtError
 from rt_framework.hookspecs import GROUP, EventHooks, RegistrationHooks
 from rt_framework.kit.parts import Spec
 from rt_framework.ledger.ledger import Ledger
+from rt_framework.plugin import key_of
 from rt_framework.plugin.host import Host
 from rt_framework.plugin.registry import Entry
 from rt_framework.plugin.structuring import structure
@@ -277,6 +278,10 @@ def test_every_config_key_is_documented() -> None:
     nested = {name: cls for name, cls in types.items() if is_attrs(cls) and cls is not Spec}
     assert set(nested) == {"data", "pipeline", "scoring", "output", "limits"}
     assert [key.name for key in fields(Config) if f"`{key.name}`" not in text] == []
+    teachers = rows(section(text, "`teachers`"))
+    assert {key: cells[1] for key, cells in teachers.items()} == {
+        one.name: _shown(one.default) for one in fields(NamedTeacher)
+    }
     for name, cls in nested.items():
         table = rows(section(text, f"`{name}`"))
         keys = {f"{name}.{one.name}": _shown(one.default) for one in fields(cls)}
@@ -293,7 +298,7 @@ def test_every_option_is_documented(entry: Entry) -> None:
     assert entry.settings is not None and is_attrs(entry.settings)
     table = rows(section(page("config.md"), f"{entry.kind[:-1]} `{entry.name}`"))
     assert {name: cells[1] for name, cells in table.items()} == {
-        one.name: _shown(one.default) for one in fields(entry.settings)
+        key_of(one): _shown(one.default) for one in fields(entry.settings)
     }
 
 

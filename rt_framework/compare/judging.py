@@ -17,15 +17,15 @@ from rt_framework.compare.pairwise import NAME, Pairwise
 from rt_framework.compare.samples import Comparison
 from rt_framework.compare.sides import ComparedSample, Side, prompt_key
 from rt_framework.compare.verdicts import Judged, Verdicts, sign
-from rt_framework.config import Builder, Limits
+from rt_framework.config import MAIN, Builder, Limits, NamedTeacher
 from rt_framework.data import Destination, beside, claim, paths_in
 from rt_framework.errors import ERRORS, ConfigError, DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.kit.estimates import Estimate
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.places import in_words
-from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest
-from rt_framework.pipeline import PROBE, TeacherSide, goes_in_batches, remember_prices, teacher_facts, teacher_side
+from rt_framework.model import ORIGINAL, Failure, Pair, Version, digest, keyed
+from rt_framework.pipeline import PROBE, TeacherSide, teacher_sides
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
     Opening,
@@ -224,11 +224,12 @@ async def judge(host: Host, job: JudgeJob, watchers: Sequence[object] = ()) -> J
 async def _judge(make: Builder, job: JudgeJob, session: Session) -> Judgements:
     drawn = job.drawn
     async with AsyncExitStack() as stack:
-        side = teacher_side(make, job.teacher, job.limits, session)
-        stack.push_async_callback(side.answers.close)
-        facts = {**teacher_facts(side.teacher), f"question {NAME}": _question_facts()}
+        sides = teacher_sides(make, {MAIN: NamedTeacher(job.teacher)}, job.limits, session)
+        stack.push_async_callback(sides.close)
+        side = sides.main
+        facts = {**sides.facts(), f"question {NAME}": _question_facts()}
         await session.claim(facts, job.moved)
-        await remember_prices(session.ledger, side.teacher)
+        await sides.remember_prices(session.ledger)
         live = "recorded answers" if job.teacher.name == "replay" else "live"
         place = f", asked at {in_words([facts['place']])}" if "place" in facts else ""
         notes = (
@@ -236,7 +237,7 @@ async def _judge(make: Builder, job: JudgeJob, session: Session) -> Judgements:
             f"{len(drawn.contests)} pairs of answers, each in both orders",
         )
         await session.begin(job.run_dir, notes, job.asked)
-        at_once = job.limits.at_once(goes_in_batches(side.teacher))
+        at_once = job.limits.at_once(sides.batched)
         results = await _all(drawn.contests, side, at_once, session.meter.samples)
         return Judgements(
             judge=side.teacher.identity,
@@ -291,7 +292,7 @@ def _question_facts() -> str:
     """Return a fingerprint of the question's wording, because another wording asks something else."""
     question = Pairwise(PROBE)
     return digest(
-        [asdict(question.render(PROBE, index, structured)) for index in (0, 1) for structured in (True, False)]
+        [keyed(question.render(PROBE, index, structured)) for index in (0, 1) for structured in (True, False)]
     )
 
 

@@ -2,14 +2,16 @@
 
 from rt_framework.config.builder import Builder
 from rt_framework.config.reading import parse_yaml, read_config, spec_of
-from rt_framework.config.schema import Config, Data, Limits, Output, Pipeline, ScoringConfig
+from rt_framework.config.schema import MAIN, Config, Data, Limits, NamedTeacher, Output, Pipeline, ScoringConfig
 from rt_framework.config.shards import Shard
 
 __all__ = [
+    "MAIN",
     "Builder",
     "Config",
     "Data",
     "Limits",
+    "NamedTeacher",
     "Output",
     "Pipeline",
     "ScoringConfig",

@@ -55,6 +55,10 @@ class Builder:
                 f"{singular(kind)} '{name}' of plugin '{entry.plugin}' failed to start: {type(error).__name__}: {error}"
             ) from error
 
+    def names(self, kind: str) -> list[str]:
+        """Return the names of all plugins of a kind."""
+        return self._host.registry.names(kind)
+
     def spec(self, kind: str, spec: Spec) -> Any:
         """Build the plugin that a spec names, with its options."""
         return self(kind, spec.name, spec.options)

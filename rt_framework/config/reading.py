@@ -37,12 +37,16 @@ def read_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def _with_its_share(config: Config) -> Config:
-    """Return the config with a shard's share of the budget; all shards together never exceed the budget."""
-    dollars = config.limits.budget_usd
-    if config.data.shard is None or dollars is None:
+    """Return the config with a shard's share of each budget; all shards together never exceed one."""
+    if config.data.shard is None:
         return config
-    share = Shard.parse(config.data.shard).share(floor(Fraction(str(dollars)) * 10**9))
-    return evolve(config, limits=evolve(config.limits, budget_usd=share / 1e9))
+    shard = Shard.parse(config.data.shard)
+
+    def share(dollars: float | None) -> float | None:
+        return None if dollars is None else shard.share(floor(Fraction(str(dollars)) * 10**9)) / 1e9
+
+    teachers = {name: evolve(one, budget_usd=share(one.budget_usd)) for name, one in config.teachers.items()}
+    return evolve(config, teachers=teachers, limits=evolve(config.limits, budget_usd=share(config.limits.budget_usd)))
 
 
 class _Loader(yaml.SafeLoader):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from rt_framework.config.pipelines import pipeline as named_pipeline
 from rt_framework.config.shards import Shard
 from rt_framework.errors import ConfigError
 from rt_framework.kit.bounds import fault, within
 from rt_framework.kit.parts import Spec
+from rt_framework.plugin import named
 
 _MOST_AT_ONCE = 1_000_000
 """Largest number of samples or calls at once: each is a task with memory of its own."""
@@ -134,6 +137,37 @@ class Limits:
         return errors > allowed
 
 
+MAIN = ""
+"""Name of the teacher that ``teacher:`` names, and that is asked where a stage names none."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@frozen
+class NamedTeacher:
+    """A teacher that stages ask by its name, with a share of the limits."""
+
+    part: Spec
+    """The teacher, as ``teacher:`` names one."""
+    budget_usd: float | None = field(default=None, validator=within(least=0, most=_MOST_DOLLARS))
+    """Dollars that this teacher may cost at most; ``limits.budget_usd`` holds for all teachers together."""
+    concurrency: int | None = field(default=None, validator=within(least=1, most=_MOST_AT_ONCE))
+    """Calls of this teacher under way at most; ``limits.concurrency`` when left out."""
+
+    @classmethod
+    def shorthand(cls, value: object) -> object:
+        """Expand the short form: a teacher alone is ``part``."""
+        return value if isinstance(value, Mapping) and "part" in value else {"part": value}
+
+
+def _check_names(_: object, attribute: Attribute[Any], value: Mapping[str, object]) -> None:
+    for name in value:
+        if not _NAME.fullmatch(name) or name == "teacher":
+            raise ConfigError(
+                f"{attribute.name}: '{name}' cannot name one: use letters, digits, '_', '.' and '-', and not 'teacher'"
+            )
+
+
 @frozen
 class Config:
     """Configuration of a whole run."""
@@ -141,7 +175,20 @@ class Config:
     data: Data
     pipeline: Pipeline
     teacher: Spec | None = None
+    """The teacher that is asked where a stage names none."""
+    teachers: dict[str, NamedTeacher] = field(factory=dict, validator=_check_names)
+    """Further teachers by name, which stages ask with ``teacher: NAME``."""
     student: Spec | None = None
     scoring: ScoringConfig = ScoringConfig()
     output: Output = Output()
     limits: Limits = Limits()
+
+    def asked(self, names: Iterable[str]) -> dict[str, NamedTeacher]:
+        """Return the main teacher, if there is one, and those of the named ones that stages ask, by name.
+
+        Raises:
+            ConfigError: there is no teacher of such a name.
+        """
+        teachers = {} if self.teacher is None else {MAIN: NamedTeacher(self.teacher)}
+        wanted = [name for name in dict.fromkeys(names) if name != MAIN]
+        return teachers | {name: named("teacher", name, self.teachers) for name in wanted}

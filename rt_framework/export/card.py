@@ -99,6 +99,7 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("input", PurePath(config["data"]["path"]).name),
         ("input SHA-256", (frozen_.get("data") or {}).get("content")),
         ("teacher", _asked(config["teacher"])),
+        ("further teachers", _asked({name: one["part"] for name, one in config.get("teachers", {}).items()} or None)),
         ("teacher asked at", in_words(manifest.get("places") or ())),
         ("student", _asked(config["student"])),
         ("student fingerprint", frozen_.get("student")),

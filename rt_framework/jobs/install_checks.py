@@ -80,7 +80,7 @@ def check_config(host: Host, path: Path) -> Iterator[Finding]:
     try:
         config = read_config(path)
         steps = steps_of(make, config.pipeline.specs)
-        check_parts(make, steps, config.teacher, config.student)
+        check_parts(make, steps, config)
         yield Finding(str(path), f"{len(steps)} stages")
         source = open_source(host, config.data, config.limits.samples)
         yield Finding(str(source), f"{source.count()} samples")

@@ -15,15 +15,16 @@ from rt_framework.data import Destination, claim
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.ledger import Ledger, join_ledgers
-from rt_framework.pipeline import Opened, open_job, reflection_facts
+from rt_framework.pipeline import Opened, open_job, reflection_facts, teacher_facts, teachers_of
 from rt_framework.plugin import Host
-from rt_framework.protocols import Student, Teacher
+from rt_framework.protocols import Student
 from rt_framework.rundir import (
     LEDGER,
     MERGING,
     alone,
     claim_outputs,
     differences,
+    is_place,
     open_run,
     read_config_of,
     summarise,
@@ -99,9 +100,9 @@ def _facts(job: Opened, config: Config) -> dict[str, Any]:
     if config.student is not None:
         student: Student = job.make.spec("students", config.student)
         facts |= {"student": student.fingerprint, "scoring": ScoringRules.of(config.scoring).facts()}
-    if config.teacher is not None:
-        teacher: Teacher = job.make.spec("teachers", config.teacher)
-        facts |= {"teacher": teacher.identity, **reflection_facts(job.steps)}
+    if job.teachers:
+        asked = teacher_facts(teachers_of(job.make, job.teachers))
+        facts |= {name: fact for name, fact in asked.items() if not is_place(name)} | reflection_facts(job.steps)
     return facts
 
 
@@ -139,15 +140,20 @@ def _check_job(part: _Part, config: Config, facts: Mapping[str, Any]) -> None:
         **{key: (part.facts.get(key), here) for key, here in facts.items()},
     }
     # Parts that the shards had and the config leaves out. A reflection that only an earlier pipeline used is no part.
-    asked |= {key: (there, None) for key, there in part.facts.items() if key in _PARTS and key not in facts}
+    asked |= {key: (there, None) for key, there in part.facts.items() if _is_part(key) and key not in facts}
     changed: list[str] = []
     for name, (there, here) in asked.items():
-        if name in _PARTS:
+        if _is_part(name):
             changed += differences(name, there, here)
         elif there != here:
             changed.append(name)
     if changed:
         raise DataError(f"{part.path} was run with another config: it differs in {', '.join(changed)}")
+
+
+def _is_part(fact: str) -> bool:
+    """Return whether a fact describes the student, the scoring rules or a teacher: ``teacher``, or with its name."""
+    return fact.split(" ")[0] in _PARTS
 
 
 def _checked(parts: Sequence[_Part]) -> list[_Part]:

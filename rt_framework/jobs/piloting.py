@@ -15,7 +15,7 @@ from rt_framework.hookspecs import hookimpl
 from rt_framework.jobs.running import RunMode, claimed_job, run
 from rt_framework.kit.estimates import Estimate, Moments, share
 from rt_framework.ledger import KEPT, Ledger, SampleHistory
-from rt_framework.pipeline import goes_in_batches
+from rt_framework.pipeline import goes_in_batches, teachers_of
 from rt_framework.plugin import Host
 from rt_framework.rundir import look
 from rt_framework.teacher import is_priced
@@ -112,13 +112,14 @@ async def pilot(
     population = job.source.count()
     manner = RunMode(moved=moved) if rows >= population else RunMode(pilot=rows, seed=seed, moved=moved)
     summary = await run(host, config, run_dir, watchers, manner)
-    teacher = None if config.teacher is None else job.make.spec("teachers", config.teacher)
+    teachers = teachers_of(job.make, job.teachers)
     barrier = any(step.barrier for step in job.steps)
     with look(run_dir) as ledger:
-        found = forecast(ledger, ledger.samples.histories(), population, is_priced(teacher))
+        priced = bool(teachers) and all(map(is_priced, teachers.values()))
+        found = forecast(ledger, ledger.samples.histories(), population, priced)
         told = None
         # Answers from a batch API arrive when the provider chooses, so they have no pace.
-        if not barrier and not goes_in_batches(teacher) and not _was_known(summary.progress):
+        if not barrier and not any(map(goes_in_batches, teachers.values())) and not _was_known(summary.progress):
             told = watch.seconds(population, config.limits.at_once(batched=False))
         return summary, evolve(found, seconds=told, first=watch.first or 0.0)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
@@ -17,6 +17,7 @@ from rt_framework.errors import RtError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sample
 from rt_framework.pipeline import (
+    Asking,
     Foresight,
     Highest,
     Known,
@@ -28,16 +29,17 @@ from rt_framework.pipeline import (
     open_job,
     reflection_facts,
     teacher_facts,
+    teachers_of,
     tokens,
     told_tokens,
 )
 from rt_framework.plugin import Host
-from rt_framework.protocols import PricedTeacher, Question, Teacher
+from rt_framework.protocols import PricedTeacher, Teacher
 from rt_framework.rundir import LEDGER, check_frozen, check_run, look
-from rt_framework.teacher import check_priced, is_priced, rendered
+from rt_framework.teacher import MAIN_ACCOUNT, check_priced, is_priced, rendered
 
-_Asks = tuple[tuple[str, Question[Any]], ...]
-"""The questions of one stage, by name."""
+_Asks = tuple[Asking, ...]
+"""The questions of one stage."""
 
 _SHOWN = 3
 """Number of prompts that a quote shows."""
@@ -48,11 +50,24 @@ class Bounds:
     """A likely amount, if all goes well, and the highest amount to which any arriving answers can lead.
 
     ``high`` holds for every choice between versions that the pipeline can make. It assumes that a stage asks each of
-    its questions once about the version that a sample holds, in exhaustive mode once about every version.
+    its questions about the version that a sample holds, in exhaustive mode about every version, and each once or as
+    often as it declares.
     """
 
     low: int
     high: int
+
+
+@frozen
+class TeacherQuote:
+    """The part of a quote that goes to one of several teachers."""
+
+    name: str
+    """Name of the teacher in the config: ``teacher`` for the main one."""
+    sends: Bounds
+    prompt_tokens: Bounds
+    answer_tokens: Bounds
+    cost: Bounds | None
 
 
 @frozen
@@ -80,6 +95,8 @@ class Quote:
     """Nano-dollars spent so far in the run directory."""
     prompts: tuple[tuple[int, Request], ...]
     """Row and request of the first few questions."""
+    teachers: tuple[TeacherQuote, ...] = ()
+    """The part of each teacher, where the run asks more than one."""
 
 
 def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quote:
@@ -95,16 +112,18 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quo
         RtError: an error that would keep a run from starting, as far as it shows without a student.
     """
     job = open_job(host, config)
-    if config.teacher is None:
+    teachers = teachers_of(job.make, job.teachers)
+    if not teachers:
         nothing = Bounds(0, 0)
         return Quote(job.source.count(), 0, 0, 0, 0, 0, nothing, nothing, nothing, nothing, 0, ())
-    teacher: Teacher = job.make.spec("teachers", config.teacher)
-    check_priced(teacher, teacher.identity, config.limits.budget_usd)
+    for name, teacher in teachers.items():
+        check_priced(teacher, teacher.identity, config.limits.budget_usd)
+        check_priced(teacher, teacher.identity, job.teachers[name].budget_usd, f"teachers.{name}.budget_usd")
     with _looking(run_dir) as ledger:
+        facts = {"data": job.source.facts(), **teacher_facts(teachers), **reflection_facts(job.steps)}
         if ledger is not None:
-            facts = {"data": job.source.facts(), **teacher_facts(teacher), **reflection_facts(job.steps)}
             check_frozen(ledger, run_dir, facts, moved)
-        counting = _Counting(teacher, job.steps, config.limits, config.pipeline.exhaustive, ledger)
+        counting = _Counting(teachers, job.steps, config.limits, config.pipeline.exhaustive, ledger)
         try:
             for sample in job.source.samples():
                 counting.add(sample)
@@ -125,12 +144,170 @@ def _looking(run_dir: Path) -> Iterator[Ledger | None]:
 
 
 class _Amounts:
-    """The counts and amounts of a quote so far."""
+    """The counts and amounts of the calls to one teacher so far."""
+
+    def __init__(self) -> None:
+        self.low: Counter[str] = Counter()
+        self.high = Highest()
+
+    def bounds(self, name: str) -> Bounds:
+        """Return the bounds of one of the amounts."""
+        return Bounds(self.low[name], self.high[name])
+
+
+class _Counting:
+    """Counter of a run's calls: exact as far as the ledger determines a sample's way, then a low and a high bound."""
+
+    def __init__(
+        self,
+        teachers: Mapping[str, Teacher],
+        steps: Sequence[Step],
+        limits: Limits,
+        exhaustive: bool,
+        ledger: Ledger | None,
+    ) -> None:
+        holds = limits.on_ambiguous == "hold" and ledger is not None
+        known = Known(ledger, teachers, frozenset(ledger.calls.doubtful() if holds and ledger else ()))
+        self._known = known
+        self._foresight = Foresight(known, steps, limits.answers, exhaustive)
+        self._asks = [step.asks for step in steps]
+        self._questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(teachers)))
+        self._exhaustive = exhaustive
+        self._tally = _Tally()
+        self._amounts = {name: _Amounts() for name in teachers}
+
+    def close(self) -> None:
+        """Free the resources of the counter."""
+        self._foresight.close()
+
+    def quote(self) -> Quote:
+        """Return the counts as a quote."""
+        parts = tuple(
+            TeacherQuote(
+                name or MAIN_ACCOUNT,
+                amounts.bounds("sends"),
+                amounts.bounds("prompt_tokens"),
+                amounts.bounds("answer_tokens"),
+                amounts.bounds("cost") if is_priced(self._known.teachers[name]) else None,
+            )
+            for name, amounts in self._amounts.items()
+        )
+        costs = [part.cost for part in parts if part.cost is not None]
+        counts = self._tally.counts
+        return Quote(
+            samples=counts["samples"],
+            calls=counts["calls"],
+            unique=counts["unique"],
+            answered=counts["answered"],
+            guessed=counts["guessed"],
+            broken=counts["broken"],
+            sends=_sum(part.sends for part in parts),
+            prompt_tokens=_sum(part.prompt_tokens for part in parts),
+            answer_tokens=_sum(part.answer_tokens for part in parts),
+            cost=_sum(costs) if len(costs) == len(parts) else None,
+            spent=0 if self._known.ledger is None else self._known.ledger.costs.spent(),
+            prompts=tuple(self._tally.prompts),
+            teachers=parts if len(parts) > 1 else (),
+        )
+
+    def add(self, sample: Sample) -> None:
+        """Count one more sample."""
+        self._tally.counts["samples"] += 1
+        way = self._foresight.of(sample)
+        for asked in way.asked:
+            self._tally.count(asked.key, asked.answered, guessed=False)
+        self._tally.counts["broken"] += way.broken
+        try:
+            self._show(sample)
+            if way.sample is not None:
+                self._likely(Texts(way.sample), self._asks[way.steps :])
+        except RtError:
+            raise
+        except Exception:  # a run fails this sample and goes on
+            self._tally.counts["broken"] += 1
+        if way.sample is not None:
+            self._worst(Texts(way.sample), self._asks[way.steps :])
+
+    def _show(self, sample: Sample) -> None:
+        first = next((asking for asks in self._asks for asking in asks), None)
+        if first is not None and len(self._tally.prompts) < _SHOWN:
+            structured = self._known.teachers[first.teacher].structured
+            request = rendered(first.question, sample.original.pair, 0, structured, first.draw)
+            self._tally.prompts.append((sample.row, request))
+
+    # --- low --------------------------------------------------------------------------------
+
+    def _likely(self, texts: Texts, stages: Sequence[_Asks]) -> None:
+        """Count the questions of a sample if all goes well."""
+        for asks in stages:
+            if not asks:
+                texts.decided()
+            for group in _by_question(asks):
+                about = [texts.all if self._exhaustive else self._likeliest(texts, asking) for asking in group]
+                for asking, some in zip(group, about, strict=True):
+                    for text in some:
+                        if asking.name not in text.asked:
+                            self._likely_ask(texts, text, asking)
+
+    def _likeliest(self, texts: Texts, asking: Asking) -> Sequence[Text]:
+        """Return the likeliest text: the only candidate; after a choice, one with a known answer, else the newest."""
+        if len(texts.current) == 1:
+            return texts.current
+        free = [text for text in texts.all if asking.name not in text.asked]
+        if all(text.written for text in free):
+            free = [text for text in free if self._questions.chain(asking, text).keys[0][1]] or free
+        return free[-1:]
+
+    def _likely_ask(self, texts: Texts, text: Text, asking: Asking) -> None:
+        chain = self._questions.chain(asking, text)
+        for key, answered in chain.keys:
+            fresh = self._tally.count(key, answered, guessed=not text.written)
+        if chain.rest and fresh:
+            request = chain.rest[0]
+            sent = sum(tokens(turn.content) for turn in request.messages)
+            received = min(told_tokens(asking.question, text.pair), request.sampling.max_tokens)
+            cost = self._questions.price(asking.teacher, sent, received)
+            low = self._amounts[asking.teacher].low
+            low.update(sends=1, prompt_tokens=sent, answer_tokens=received, cost=cost)
+        texts.grow(text, asking.name, chain)
+
+    # --- high -------------------------------------------------------------------------------
+
+    def _worst(self, texts: Texts, stages: Sequence[_Asks]) -> None:
+        """Count the most expensive questions that a sample can lead to, whatever is chosen on its way."""
+        for asks in stages:
+            if not asks:
+                texts.decided()
+            for group in _by_question(asks):
+                about = texts.all if self._exhaustive else texts.current
+                for asking in group:
+                    options = [option for text in about for option in self._option(texts, text, asking)]
+                    for chosen in [[one] for one in options] if self._exhaustive else [options]:
+                        self._amounts[asking.teacher].high.add(chosen)
+                texts.decided()  # a stage that asks may choose as well
+            if not self._exhaustive:
+                texts.gather()
+
+    def _option(self, texts: Texts, text: Text, asking: Asking) -> Iterator[Option]:
+        """Yield the most that a question about a text can still cost; nothing if the question cannot be asked."""
+        if asking.name in text.asked:
+            return
+        try:
+            chain = self._questions.chain(asking, text)
+            most = self._questions.most(asking, text, chain)
+        except RtError:
+            raise
+        except Exception:  # a run that gets here fails the sample
+            return
+        texts.grow(text, asking.name, chain)
+        yield Option(chain.keys[-1][0], most, text.several)
+
+
+class _Tally:
+    """The counts of questions so far, each once, and the first prompts."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.low: Counter[str] = Counter()
-        self.high = Highest()
         self.prompts: list[tuple[int, Request]] = []
         self._seen = HashSet64()
 
@@ -141,131 +318,21 @@ class _Amounts:
         return fresh
 
 
-class _Counting:
-    """Counter of a run's calls: exact as far as the ledger determines a sample's way, then a low and a high bound."""
-
-    def __init__(
-        self, teacher: Teacher, steps: Sequence[Step], limits: Limits, exhaustive: bool, ledger: Ledger | None
-    ) -> None:
-        holds = limits.on_ambiguous == "hold" and ledger is not None
-        known = Known(ledger, teacher, frozenset(ledger.calls.doubtful() if holds and ledger else ()))
-        self._teacher = teacher
-        self._ledger = ledger
-        self._foresight = Foresight(known, steps, limits.answers, exhaustive)
-        self._asks = [tuple(step.stage.reflections.items()) for step in steps]
-        questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(teacher)))
-        self._questions = questions
-        self._exhaustive = exhaustive
-        self._amounts = _Amounts()
-
-    def close(self) -> None:
-        """Free the resources of the counter."""
-        self._foresight.close()
-
-    def quote(self) -> Quote:
-        """Return the counts as a quote."""
-        amounts = self._amounts
-        names = ("sends", "prompt_tokens", "answer_tokens", "cost")
-        sends, prompts, answers, cost = (Bounds(amounts.low[name], amounts.high[name]) for name in names)
-        counted = ("samples", "calls", "unique", "answered", "guessed", "broken")
-        return Quote(
-            **{name: amounts.counts[name] for name in counted},
-            sends=sends,
-            prompt_tokens=prompts,
-            answer_tokens=answers,
-            cost=cost if is_priced(self._teacher) else None,
-            spent=0 if self._ledger is None else self._ledger.costs.spent(),
-            prompts=tuple(amounts.prompts),
-        )
-
-    def add(self, sample: Sample) -> None:
-        """Count one more sample."""
-        self._amounts.counts["samples"] += 1
-        way = self._foresight.of(sample)
-        for one in way.asked:
-            self._amounts.count(one.key, one.answered, guessed=False)
-        self._amounts.counts["broken"] += way.broken
-        try:
-            self._show(sample)
-            if way.sample is not None:
-                self._likely(Texts(way.sample), self._asks[way.steps :])
-        except RtError:
-            raise
-        except Exception:  # a run fails this sample and goes on
-            self._amounts.counts["broken"] += 1
-        if way.sample is not None:
-            self._worst(Texts(way.sample), self._asks[way.steps :])
-
-    def _show(self, sample: Sample) -> None:
-        first = next(((name, one) for asks in self._asks for name, one in asks), None)
-        if first is not None and len(self._amounts.prompts) < _SHOWN:
-            request = rendered(first[1], sample.original.pair, 0, self._teacher.structured)
-            self._amounts.prompts.append((sample.row, request))
-
-    # --- low --------------------------------------------------------------------------------
-
-    def _likely(self, texts: Texts, stages: Sequence[_Asks]) -> None:
-        """Count the questions of a sample if all goes well."""
-        for asks in stages:
-            if not asks:
-                texts.decided()
-            for name, question in asks:
-                for text in texts.all if self._exhaustive else self._likeliest(texts, name, question):
-                    if name not in text.asked:
-                        self._likely_ask(texts, text, name, question)
-
-    def _likeliest(self, texts: Texts, name: str, question: Question[Any]) -> Sequence[Text]:
-        """Return the likeliest text: the only candidate; after a choice, one with a known answer, else the newest."""
-        if len(texts.current) == 1:
-            return texts.current
-        free = [text for text in texts.all if name not in text.asked]
-        if all(text.written for text in free):
-            free = [text for text in free if self._questions.chain(question, text).keys[0][1]] or free
-        return free[-1:]
-
-    def _likely_ask(self, texts: Texts, text: Text, name: str, question: Question[Any]) -> None:
-        chain = self._questions.chain(question, text)
-        for key, answered in chain.keys:
-            fresh = self._amounts.count(key, answered, guessed=not text.written)
-        if chain.rest and fresh:
-            request = chain.rest[0]
-            asked = sum(tokens(turn.content) for turn in request.messages)
-            told = min(told_tokens(question, text.pair), request.sampling.max_tokens)
-            cost = self._questions.price(asked, told)
-            self._amounts.low.update(sends=1, prompt_tokens=asked, answer_tokens=told, cost=cost)
-        texts.grow(text, name, chain)
-
-    # --- high -------------------------------------------------------------------------------
-
-    def _worst(self, texts: Texts, stages: Sequence[_Asks]) -> None:
-        """Count the most expensive questions that a sample can lead to, whatever is chosen on its way."""
-        for asks in stages:
-            if not asks:
-                texts.decided()
-            for name, question in asks:
-                about = texts.all if self._exhaustive else texts.current
-                options = [option for text in about for option in self._option(texts, text, name, question)]
-                for chosen in [[one] for one in options] if self._exhaustive else [options]:
-                    self._amounts.high.add(chosen)
-                texts.decided()  # a stage that asks may choose as well
-            if not self._exhaustive:
-                texts.gather()
-
-    def _option(self, texts: Texts, text: Text, name: str, question: Question[Any]) -> Iterator[Option]:
-        """Yield the most that a question about a text can still cost; nothing if the question cannot be asked."""
-        if name in text.asked:
-            return
-        try:
-            chain = self._questions.chain(question, text)
-            most = self._questions.most(text, chain)
-        except RtError:
-            raise
-        except Exception:  # a run that gets here fails the sample
-            return
-        texts.grow(text, name, chain)
-        yield Option(chain.keys[-1][0], most, text.several)
+def _by_question(asks: _Asks) -> list[_Asks]:
+    """Split the questions of a stage into groups, each of all that is asked with one of them about one version."""
+    return [tuple(group) for _, group in groupby(asks, key=lambda asking: id(asking.question))]
 
 
-def _pricing(teacher: object) -> Callable[[int, int], int]:
-    """Return a function from prompt and answer tokens to their cost in nano-dollars, 0 if it is not known."""
-    return lambda asked, told: (teacher.cost(asked, told) or 0) if isinstance(teacher, PricedTeacher) else 0
+def _sum(bounds: Iterable[Bounds]) -> Bounds:
+    parts = list(bounds)
+    return Bounds(sum(part.low for part in parts), sum(part.high for part in parts))
+
+
+def _pricing(teachers: Mapping[str, Teacher]) -> Callable[[str, int, int], int]:
+    """Return a function from a teacher's prompt and answer tokens to their cost in nano-dollars, 0 if not known."""
+
+    def price(name: str, sent: int, received: int) -> int:
+        teacher = teachers[name]
+        return (teacher.cost(sent, received) or 0) if isinstance(teacher, PricedTeacher) else 0
+
+    return price

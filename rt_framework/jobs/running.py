@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 from attrs import evolve, frozen
 
 from rt_framework.config import Config
-from rt_framework.data import Source
 from rt_framework.errors import DataError, RtError
 from rt_framework.events import Summary
 from rt_framework.kit.places import in_words
@@ -23,15 +22,14 @@ from rt_framework.pipeline import (
     Engine,
     Opened,
     StudentSide,
-    TeacherSide,
-    goes_in_batches,
+    TeacherSides,
+    metrics_of,
     open_job,
+    provided_by,
     reflection_facts,
-    remember_prices,
     stage_facts,
     student_side,
-    teacher_facts,
-    teacher_side,
+    teacher_sides,
 )
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
@@ -42,6 +40,7 @@ from rt_framework.rundir import (
     check_run,
     claim_outputs,
     in_session,
+    is_place,
     pilot_dir,
     room,
     summarise,
@@ -98,7 +97,7 @@ async def run(
         reporters=host.reporters(watchers),
         watchers=watchers,
         total=(total := job.source.count()),
-        need=room(total, job.source.size(), config.teacher is not None),
+        need=room(total, job.source.size(), bool(job.teachers)),
         steady=job.source.steady(),
         stages=[MeteredStage(step.id, step.name, bool(step.stage.reflections)) for step in job.steps],
     )
@@ -132,30 +131,30 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
     async with AsyncExitStack() as stack:
         facts: dict[str, Any] = {"data": job.source.facts()}
         student = None if config.student is None else await _student(job, config, session, stack)
-        teacher = None if config.teacher is None else _teacher(job, config, session, mode.ask, student, stack)
+        teachers = _teachers(job, config, session, mode.ask, student, stack)
         if student is not None:
             facts |= {"student": student.student.fingerprint, "scoring": ScoringRules.of(config.scoring).facts()}
-        if teacher is not None:
-            facts |= {**teacher_facts(teacher.teacher), **reflection_facts(job.steps)}
-            if not mode.ask:
-                facts.pop("place", None)  # no request is sent, so the teacher's place does not matter
+        if teachers.by_name:
+            facts |= {**teachers.facts(), **reflection_facts(job.steps)}
+            if not mode.ask:  # no request is sent, so the teachers' places do not matter
+                facts = {name: fact for name, fact in facts.items() if not is_place(name)}
         interrupted = await session.claim(facts, mode.moved)
         await session.ledger.set_meta("stages", stage_facts(job.steps))
-        if teacher is not None and mode.ask:
-            await remember_prices(session.ledger, teacher.teacher)
+        if mode.ask:
+            await teachers.remember_prices(session.ledger)
         withdrawn = await session.ledger.calls.withdraw(mode.retry)
         if "batch_lost" in mode.retry:
             withdrawn += await session.ledger.batches.give_up_lost(time.time() - LONGEST_BATCH)
         await session.ledger.samples.forget()
         taken_up = _taken_up(interrupted, config.limits.on_ambiguous, withdrawn, mode)
-        await session.begin(run_dir, (*_notes(config, job.source, facts.get("place")), *taken_up), config)
-        batched = teacher is not None and goes_in_batches(teacher.teacher)
+        await session.begin(run_dir, (*_notes(config, job, facts), *taken_up), config)
         chains = Chains(
-            None if teacher is None else teacher.client,
+            teachers.clients,
             None if student is None else student.scoring,
             config.pipeline.exhaustive,
+            provided_by(job.steps),
         )
-        in_flight = min(config.limits.at_once(batched), session.meter.total or 1)
+        in_flight = min(config.limits.at_once(teachers.batched), session.meter.total or 1)
         await Engine(job.steps, chains, session.ledger, session.meter, in_flight).go(job.source.samples())
 
 
@@ -165,30 +164,31 @@ async def _student(job: Opened, config: Config, session: Session, stack: AsyncEx
     stack.push_async_callback(side.close)
     session.meter.student = side.losses
     if session.ledger.meta("frozen") is None:  # later the losses in the ledger are proof enough
-        await side.scoring.check(PROBE, sorted({metric for step in job.steps for metric in step.stage.needs}))
+        await side.scoring.check(PROBE, metrics_of(job.steps))
     return side
 
 
-def _teacher(
+def _teachers(
     job: Opened, config: Config, session: Session, ask: bool, student: StudentSide | None, stack: AsyncExitStack
-) -> TeacherSide:
-    assert config.teacher is not None
+) -> TeacherSides:
     # While losses are computed, samples will go on and may ask more questions, which one batch should hold too.
     busy = (lambda: False) if student is None else student.losses.busy
-    side = teacher_side(job.make, config.teacher, config.limits, session, ask, busy)
-    stack.push_async_callback(side.answers.close)
-    return side
+    sides = teacher_sides(job.make, job.teachers, config.limits, session, ask, busy)
+    stack.push_async_callback(sides.close)
+    return sides
 
 
-def _notes(config: Config, source: Source, place: str | None) -> tuple[str, ...]:
+def _notes(config: Config, job: Opened, facts: Mapping[str, Any]) -> tuple[str, ...]:
     notes = []
-    if config.teacher is not None:
-        live = "recorded answers" if config.teacher.name == "replay" else "live"
-        notes.append(f"teacher: {config.teacher} ({live}){f', asked at {in_words([place])}' if place else ''}")
+    for name, teacher in job.teachers.items():
+        live = "recorded answers" if teacher.part.name == "replay" else "live"
+        called = f"teacher {name}".rstrip()
+        place = facts.get(f"place {name}".rstrip())
+        notes.append(f"{called}: {teacher.part} ({live}){f', asked at {in_words([place])}' if place else ''}")
     if config.student is not None:
         framing = ScoringRules.of(config.scoring)
         notes.append(f"student: {config.student}, preset {framing.preset.name}, template {framing.template}")
-    return (*notes, f"data: {source}")
+    return (*notes, f"data: {job.source}")
 
 
 def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, mode: RunMode) -> Iterator[str]:

@@ -79,12 +79,17 @@ class BatchTable:
         sql = "UPDATE batches SET state = ?, name = COALESCE(?, name) WHERE token = ?"
         await self._db.write([Statement(sql, (state, name, token))])
 
-    def open(self) -> list[OpenBatch]:
-        """Return the batches that were neither collected nor given up, each with its questions that are still open."""
+    def open(self, teacher: str | None = None) -> list[OpenBatch]:
+        """Return the batches that were neither collected nor given up, each with its questions that are still open.
+
+        Args:
+            teacher: identity of the teacher whose batches are wanted; all batches when left out.
+        """
         sql = f"SELECT token, created, name, state = 'lost' FROM batches WHERE {OPEN} ORDER BY created"  # noqa: S608
         return [
             OpenBatch(token, created, name, tuple(self._questions(token)), bool(lost))
             for token, created, name, lost in list(self._db.rows(sql))
+            if teacher in (None, self._teacher(token))
         ]
 
     async def give_up_lost(self, before: float) -> int:
@@ -108,6 +113,10 @@ class BatchTable:
         for question in batch.questions:
             await AttemptTable(self._db).failed(question.attempt, error, question.reserved)
         await self.is_now(batch.token, "up")
+
+    def _teacher(self, token: str) -> str:
+        sql = "SELECT teacher FROM attempts JOIN calls ON key = call WHERE batch = ? LIMIT 1"
+        return str(self._db.first(sql, (token,))[0])
 
     def _questions(self, token: str) -> Iterator[OpenQuestion]:
         columns = "id, call, request, reserved FROM attempts JOIN calls ON key = call"

@@ -10,12 +10,16 @@ from rt_framework.ledger.database import Database
 from rt_framework.ledger.statements import Statement
 from rt_framework.model import Reply, Request
 
-_FAILED = "SELECT reflection, calls.pair FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?"
-_WITHDRAW = "UPDATE calls SET answer = NULL WHERE reflection = ? AND pair = ?"
-_RELEASE = """
-UPDATE attempts SET state = 'failed' WHERE state = 'unknown'
-AND call IN (SELECT key FROM calls WHERE reflection = ? AND pair = ?)
-"""
+# Requests of an older release have no draw, and all of them were the first one.
+_DRAW = "IFNULL(json_extract(request, '$.draw'), 0)"
+_FAILED = f"""
+SELECT reflection, calls.pair, teacher, {_DRAW} FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?
+"""  # noqa: S608 - fixed text
+_SAME = f"reflection = ? AND pair = ? AND teacher = ? AND {_DRAW} = ?"
+_WITHDRAW = f"UPDATE calls SET answer = NULL WHERE {_SAME}"  # noqa: S608 - fixed text
+_RELEASE = f"""
+UPDATE attempts SET state = 'failed' WHERE state = 'unknown' AND call IN (SELECT key FROM calls WHERE {_SAME})
+"""  # noqa: S608 - fixed text
 
 
 @frozen

@@ -14,9 +14,11 @@ _SUM = "TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END)"
 
 @frozen
 class Bill:
-    """The calls, requests, tokens and cost of one reflection."""
+    """The calls, requests, tokens and cost of one reflection at one teacher."""
 
     reflection: str
+    teacher: str
+    """Identity of the teacher."""
     calls: int
     requests: int
     answered: int
@@ -31,10 +33,12 @@ class Costs:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def spent(self) -> int:
-        """Return the cost of all attempts."""
-        row = self._db.first(f"SELECT {_SUM} FROM attempts")  # noqa: S608 - fixed text
-        return int(row[0]) if row else 0
+    def spent(self, teacher: str | None = None) -> int:
+        """Return the cost of all attempts, or of those at one teacher, given by its identity."""
+        if teacher is None:
+            return int(self._db.first(f"SELECT {_SUM} FROM attempts")[0])  # noqa: S608 - fixed text
+        sql = f"SELECT {_SUM} FROM attempts JOIN calls ON call = key WHERE teacher = ?"  # noqa: S608 - fixed text
+        return int(self._db.first(sql, (teacher,))[0])
 
     def about(self, pairs: Iterable[str]) -> int:
         """Return the cost of all calls about *pairs*, given by hash."""
@@ -47,11 +51,11 @@ class Costs:
         return self._db.first("SELECT MAX(reserved) FROM attempts")[0] or 0
 
     def bills(self) -> list[Bill]:
-        """Return the bill of each reflection, by name."""
+        """Return the bill of each reflection at each teacher, by their names."""
         sql = (
-            "SELECT reflection, COUNT(DISTINCT key), COUNT(*), SUM(state = 'answered'), "  # noqa: S608 - fixed text
+            "SELECT reflection, teacher, COUNT(DISTINCT key), COUNT(*), SUM(state = 'answered'), "  # noqa: S608 - fixed text
             "TOTAL(json_extract(reply, '$.usage.prompt_tokens')), "
             f"TOTAL(json_extract(reply, '$.usage.completion_tokens')), {_SUM} "
-            "FROM calls JOIN attempts ON call = key GROUP BY reflection ORDER BY reflection"
+            "FROM calls JOIN attempts ON call = key GROUP BY reflection, teacher ORDER BY reflection, teacher"
         )
-        return [Bill(row[0], *map(int, row[1:])) for row in self._db.rows(sql)]
+        return [Bill(*row[:2], *map(int, row[2:])) for row in self._db.rows(sql)]

@@ -3,21 +3,33 @@
 from rt_framework.pipeline.context import Chains
 from rt_framework.pipeline.engine import Engine
 from rt_framework.pipeline.foresight import Foresight, Known
-from rt_framework.pipeline.job import PROBE, Opened, check_parts, open_job, reflection_facts, stage_facts, steps_of
+from rt_framework.pipeline.job import (
+    PROBE,
+    Opened,
+    check_parts,
+    metrics_of,
+    open_job,
+    provided_by,
+    reflection_facts,
+    stage_facts,
+    steps_of,
+)
 from rt_framework.pipeline.possible import Highest, Option, Questions, Text, Texts, tokens, told_tokens
 from rt_framework.pipeline.sides import (
     StudentSide,
     TeacherSide,
+    TeacherSides,
     goes_in_batches,
-    remember_prices,
     student_side,
     teacher_facts,
-    teacher_side,
+    teacher_sides,
+    teachers_of,
 )
-from rt_framework.pipeline.steps import Step
+from rt_framework.pipeline.steps import Asking, Step
 
 __all__ = [
     "PROBE",
+    "Asking",
     "Chains",
     "Engine",
     "Foresight",
@@ -29,18 +41,21 @@ __all__ = [
     "Step",
     "StudentSide",
     "TeacherSide",
+    "TeacherSides",
     "Text",
     "Texts",
     "check_parts",
     "goes_in_batches",
+    "metrics_of",
     "open_job",
+    "provided_by",
     "reflection_facts",
-    "remember_prices",
     "stage_facts",
     "steps_of",
     "student_side",
     "teacher_facts",
-    "teacher_side",
+    "teacher_sides",
+    "teachers_of",
     "tokens",
     "told_tokens",
 ]

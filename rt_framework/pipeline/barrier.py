@@ -33,7 +33,7 @@ class Barrier:
     async def wait(self, sample: Sample) -> None:
         """Score a sample that has reached the barrier, and store it until all others have reached it."""
         self._recorder.reached(self._step)
-        ctx = Context(self._chains, self._step.id)
+        ctx = Context(self._chains, self._step, sample)
         with blamed(self._step):
             await ctx.score((sample.current,), self._step.stage.needs)
         await self._recorder.waits(ctx.noting(sample))
@@ -46,7 +46,7 @@ class Barrier:
         """
         with blamed(self._step):
             await self._fit()
-        ctx = DatasetContext(self._chains, self._step.id)
+        ctx = DatasetContext(self._chains, self._step)
         samples = self._ledger.samples.waiting()
         with blamed(self._step):
             outcomes = await self._step.stage.run_all(samples, ctx)  # type: ignore[union-attr]
@@ -62,13 +62,14 @@ class Barrier:
 
     async def _fit(self) -> None:
         """Fit the metrics that are fitted to the whole data set, and score all waiting samples by them."""
-        samples, needs = self._ledger.samples.waiting(), self._step.stage.needs
+        samples = self._ledger.samples.waiting()
+        needs = [metric for metric in self._step.stage.needs if metric not in self._chains.provided]
         if self._chains.scoring is None or not needs:
             return
         fitted = await self._chains.scoring.fit(needs, lambda: (sample.current.pair for sample in samples))
         every = iter(samples if fitted else ())
         while wave := list(islice(every, WAVE)):
-            ctx = Context(self._chains, self._step.id)
+            ctx = Context(self._chains, self._step)
             await ctx.score([sample.current for sample in wave], fitted)
             for sample in wave:
                 await self._recorder.waits(ctx.noting(sample))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from attrs import frozen
-from cattrs import unstructure
+from attrs import field, frozen
 
+from rt_framework.config import MAIN
 from rt_framework.errors import RtError
-from rt_framework.model import Failure, Sample, Score, Version, digest
+from rt_framework.kit.bounds import fault
+from rt_framework.model import Failure, Range, Sample, Score, Version, digest, keyed
+from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection
 from rt_framework.scoring import Scoring
 from rt_framework.teacher import TeacherClient
@@ -24,20 +26,29 @@ WAVE = 1024
 class Chains:
     """The teacher's and the student's side of a run, as far as its stages use them."""
 
-    teacher: TeacherClient | None
+    teachers: Mapping[str, TeacherClient]
+    """The chain of each teacher, by name."""
     scoring: Scoring | None
     exhaustive: bool = False
     """True to reflect on every version and score it by every metric."""
+    provided: Mapping[str, Range] = field(factory=dict)
+    """Scores that stages give, by name, with the range of their valid values."""
 
-    def require_teacher(self) -> TeacherClient:
-        """Return the chain that asks the teacher.
+    def require_teacher(self, name: str | None) -> TeacherClient:
+        """Return the chain that asks a teacher.
+
+        Args:
+            name: name of the teacher; the main teacher when left out.
 
         Raises:
-            RtError: no teacher is configured.
+            RtError: no such teacher is configured, or the stage has not declared that it asks this teacher.
         """
-        if self.teacher is None:
+        client = self.teachers.get(name or MAIN)
+        if client is None and not name:
             raise RtError("the pipeline reflects but no teacher is configured; add 'teacher:' to the config")
-        return self.teacher
+        if client is None:
+            raise RtError(f"a stage asks the teacher '{name}' but does not name it among its 'teachers'")
+        return client
 
     def require_scoring(self) -> Scoring:
         """Return the chain that scores with the student.
@@ -55,39 +66,82 @@ class Context:
 
     Args:
         chains: the sides of the run.
-        stage: id of the stage.
+        step: the stage.
+        sample: the sample that the stage works on; left out for a stage over the whole data set.
     """
 
-    def __init__(self, chains: Chains, stage: str) -> None:
+    def __init__(self, chains: Chains, step: Step, sample: Sample | None = None) -> None:
         self._chains = chains
-        self._stage = stage
+        self._step = step
+        self._sample = sample
         self._scored: dict[Version, dict[str, Score]] = {}
 
     def noting(self, sample: Sample) -> Sample:
         """Return the sample with the scores of its versions that this stage has received."""
         return sample.scoring(self._scored)
 
+    def received(self, version: Version) -> Mapping[str, Score]:
+        """Return the scores of a version that this stage has received so far."""
+        return self._scored.get(version, {})
+
     @property
     def exhaustive(self) -> bool:
         """True if every version is reflected on and scored by all metrics."""
         return self._chains.exhaustive
 
-    async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
-        """Ask the teacher for a rewrite of *version*."""
-        return await self._chains.require_teacher().reflect(name, reflection, version, self._stage)
+    async def reflect(
+        self, name: str, reflection: Reflection, version: Version, draw: int = 0, teacher: str | None = None
+    ) -> Version | Failure:
+        """Ask a teacher for a rewrite of *version*."""
+        client = self._chains.require_teacher(teacher)
+        rewritten = await client.reflect(name, reflection, version, self._step.id, draw)
+        if isinstance(rewritten, Failure):
+            return rewritten
+        if rewritten.scores:
+            self._scored[rewritten.version] = {
+                name: given(self._step, name, Score(value)) for name, value in rewritten.scores.items()
+            }
+        return rewritten.version
 
-    async def ask(self, question: Question[T], version: Version) -> T | Failure:
-        """Ask the teacher a question about *version*."""
-        return await self._chains.require_teacher().ask(question, version, self._stage)
+    async def ask(
+        self, question: Question[T], version: Version, draw: int = 0, teacher: str | None = None
+    ) -> T | Failure:
+        """Ask a teacher a question about *version*."""
+        return await self._chains.require_teacher(teacher).ask(question, version, self._step.id, draw)
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Return the scores of each version, by metric, and remember them for :meth:`noting`."""
-        if not metrics:
-            return [{} for _ in versions]
-        scores = await self._chains.require_scoring().score([version.pair for version in versions], metrics)
+        computed = [metric for metric in metrics if metric not in self._chains.provided]
+        scores: list[dict[str, Score]] = [{} for _ in versions]
+        if computed:
+            scores = await self._chains.require_scoring().score([version.pair for version in versions], computed)
         for version, by_metric in zip(versions, scores, strict=True):
             self._scored.setdefault(version, {}).update(by_metric)
-        return scores
+        names = [metric for metric in metrics if metric in self._chains.provided]
+        return [self._with_provided(version, own, names) for version, own in zip(versions, scores, strict=True)]
+
+    def _with_provided(self, version: Version, scores: dict[str, Score], names: Sequence[str]) -> dict[str, Score]:
+        """Return the scores of a version with those that this stage or an earlier one has given it."""
+        earlier = {} if self._sample is None else self._sample.scores.get(version.name, {})
+        known = {**earlier, **self._scored.get(version, {})}
+        return scores | {name: known.get(name, Score(None, "not_given", f"no stage gave it {name}")) for name in names}
+
+
+def given(step: Step, name: str, score: Score) -> Score:
+    """Return a score that a stage gives a version, marked if it is outside the range that the stage declares.
+
+    Raises:
+        ValueError: the stage has not declared the score, or its value is no finite number.
+    """
+    if name not in step.provides:
+        raise ValueError(f"the stage gives a score '{name}' that it does not declare in 'provides'")
+    if score.value is None:
+        return score
+    wrong = fault(score.value)
+    if wrong:
+        raise ValueError(f"the score '{name}' {wrong}")
+    valid = step.provides[name]
+    return score if score.value in valid else Score(score.value, "out_of_range", f"not {valid}")
 
 
 class DatasetContext(Context):
@@ -96,14 +150,18 @@ class DatasetContext(Context):
     It computes them in waves and remembers them by the hash of the version, so that no text is kept in memory.
     """
 
-    def __init__(self, chains: Chains, stage: str) -> None:
-        super().__init__(chains, stage)
+    def __init__(self, chains: Chains, step: Step) -> None:
+        super().__init__(chains, step)
         self._known: dict[str, dict[str, Score]] = {}
 
     def noting(self, sample: Sample) -> Sample:
         """Return the sample with the scores of its versions that this stage has received."""
         keys = {version: _key(version) for version in sample.versions} if self._known else {}
         return sample.scoring({version: self._known[key] for version, key in keys.items() if key in self._known})
+
+    def received(self, version: Version) -> Mapping[str, Score]:
+        """Return the scores of a version that this stage has received so far."""
+        return self._known.get(_key(version), {})
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Return the scores of each version, by metric; computed in waves, to bound the memory that they need."""
@@ -117,4 +175,4 @@ class DatasetContext(Context):
 
 
 def _key(version: Version) -> str:
-    return digest(unstructure(version))
+    return digest(keyed(version))

@@ -93,7 +93,7 @@ class Engine:
         return sample
 
     async def _step(self, sample: Sample, step: Step) -> Sample | Dropped:
-        ctx = Context(self._chains, step.id)
+        ctx = Context(self._chains, step, sample)
         outcome = await step.stage.run(sample, ctx)  # type: ignore[union-attr]
         check(sample, outcome)
         if self._chains.exhaustive and isinstance(outcome, Sample):

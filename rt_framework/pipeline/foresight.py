@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 
 from attrs import frozen
 
+from rt_framework.config import MAIN
 from rt_framework.errors import TeacherError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Dropped, Failure, Reply, Request, Sample, Score, Version
@@ -24,13 +25,14 @@ class Known:
 
     ledger: Ledger | None
     """Ledger with the answers; ``None`` before the first run."""
-    teacher: Teacher
+    teachers: Mapping[str, Teacher]
+    """The teachers that a run asks, by name."""
     on_hold: frozenset[str]
     """Keys of the calls that are not sent again, since a killed run may have paid for them."""
 
-    def key(self, request: Request) -> str:
-        """Return the key of a request in the ledger."""
-        return call_key(self.teacher.identity, request)
+    def key(self, request: Request, teacher: str) -> str:
+        """Return the key in the ledger of a request to a teacher."""
+        return call_key(self.teachers[teacher].identity, request)
 
     def reply(self, key: str) -> Reply | None:
         """Return the answer with that key, or ``None`` if the ledger has none."""
@@ -41,7 +43,7 @@ class Known:
 class Asked:
     """A question that is answered already, or that a run would hold back and not send."""
 
-    request: Request
+    teacher: str
     key: str
     answered: bool
 
@@ -76,24 +78,29 @@ class _FromLedger:
         self.exhaustive = exhaustive
         self._known = known
         self._scores = scores
-        self._teaching = TeacherClient(self, known.teacher.structured, answers)
+        self._answers = answers
 
-    async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:  # noqa: ARG002 - as in ``Calls``
+    def answer(self, request: Request, teacher: str) -> Answer:
         """Return the answer in the ledger; give up if there is none and the call is not on hold."""
-        key = self._known.key(request)
+        key = self._known.key(request, teacher)
         reply = self._known.reply(key)
         if reply is None and key not in self._known.on_hold:
             self._give_up()
-        self.asked.append(Asked(request, key, reply is not None))
+        self.asked.append(Asked(teacher, key, reply is not None))
         return Answer(key, reply, None if reply else TeacherError("interrupted_unknown", "on hold"))
 
-    async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
+    async def reflect(
+        self, name: str, reflection: Reflection, version: Version, draw: int = 0, teacher: str | None = None
+    ) -> Version | Failure:
         """Return the rewrite of *version* that the answers in the ledger give."""
-        return await self._teaching.reflect(name, reflection, version, "")
+        rewritten = await self._client(teacher).reflect(name, reflection, version, "", draw)
+        return rewritten if isinstance(rewritten, Failure) else rewritten.version
 
-    async def ask(self, question: Question[T], version: Version) -> T | Failure:
+    async def ask(
+        self, question: Question[T], version: Version, draw: int = 0, teacher: str | None = None
+    ) -> T | Failure:
         """Return the result that the answers in the ledger give for a question about *version*."""
-        return await self._teaching.ask(question, version, "")
+        return await self._client(teacher).ask(question, version, "", draw)
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Return the recorded scores of each version, by metric; give up if one is missing."""
@@ -102,9 +109,25 @@ class _FromLedger:
         except KeyError:
             self._give_up()
 
+    def _client(self, teacher: str | None) -> TeacherClient:
+        name = teacher or MAIN
+        return TeacherClient(_AnswersOf(self, name), self._known.teachers[name].structured, self._answers)
+
     def _give_up(self) -> NoReturn:
         self.certain = False
         raise _Uncertain
+
+
+@frozen
+class _AnswersOf:
+    """The answers of one teacher in the ledger, as a source for :class:`rt_framework.teacher.TeacherClient`."""
+
+    ctx: _FromLedger
+    teacher: str
+
+    async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:  # noqa: ARG002 - as in ``Answers``
+        """Return the answer in the ledger."""
+        return self.ctx.answer(request, self.teacher)
 
 
 class Foresight:

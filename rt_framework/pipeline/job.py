@@ -5,19 +5,19 @@ Nothing is paid for here, so a failure at this point costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import asdict, frozen
 
-from rt_framework.config import Builder, Config
+from rt_framework.config import MAIN, Builder, Config, NamedTeacher
 from rt_framework.data import Source, open_source
 from rt_framework.errors import ConfigError, PluginError, RtError
 from rt_framework.kit.parts import Spec
-from rt_framework.model import Pair, digest
-from rt_framework.pipeline.steps import Step, apart, kind_of, label
+from rt_framework.model import Pair, Range, digest, keyed
+from rt_framework.pipeline.steps import Asking, Step, apart, kind_of, label
 from rt_framework.plugin import Host
-from rt_framework.protocols import FittedMetric
+from rt_framework.protocols import FittedMetric, Question
 from rt_framework.rundir import Outlet, open_outlet
 from rt_framework.teacher import rendered
 
@@ -36,6 +36,8 @@ class Opened:
     """Input samples, already read through once."""
     outlet: Outlet
     """Destination of the finished samples."""
+    teachers: Mapping[str, NamedTeacher]
+    """The teachers that are asked, by name."""
 
 
 def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None] | None = None) -> Opened:
@@ -50,17 +52,19 @@ def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None
         RtError: something is missing, unknown, or does not fit.
     """
     make = Builder(host)
-    for kind, part in (("teachers", config.teacher), ("students", config.student)):
-        if part is not None:
-            make.settings(kind, part)
+    if config.student is not None:
+        make.settings("students", config.student)
     steps = steps_of(make, config.pipeline.specs)
-    check_parts(make, steps, config.teacher, config.student)
+    teachers = config.asked(name for step in steps for name in step.teachers)
+    for named in teachers.values():
+        make.settings("teachers", named.part)
+    check_parts(make, steps, config)
     check_shard(config.data.shard, steps)
     source = open_source(host, config.data, config.limits.samples)
     if claim is not None:
         claim(make, source)
     source, outlet = open_outlet(make, source, config.output.format, config.output.shape)
-    return Opened(make, steps, source, outlet)
+    return Opened(make, steps, source, outlet, teachers)
 
 
 def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
@@ -105,24 +109,65 @@ def _given_only(_: object, value: object) -> bool:
     return value is not None
 
 
-def check_parts(make: Builder, steps: Iterable[Step], teacher: Spec | None, student: Spec | None) -> None:
-    """Check that the pipeline has the metrics, teacher and student that its stages need.
+def check_parts(make: Builder, steps: Iterable[Step], config: Config) -> None:
+    """Check that the pipeline has the metrics, teachers and student that its stages need.
 
     Raises:
-        PluginError: a metric or reflection is unknown.
-        ConfigError: a teacher or student is missing, or a stage for single samples reads a metric that is fitted to the
-            whole data set.
+        PluginError: a metric or reflection is unknown, or a stage gives a score that is called like a metric.
+        ConfigError: a teacher or student is missing, a stage for single samples reads a metric that is fitted to the
+            whole data set, or two stages give rewrites or scores of one name.
     """
+    writers: dict[str, Step] = {}
+    givers: dict[str, Step] = {}
     for step in steps:
+        for asking in step.asks:
+            _check_asking(step, asking, config, writers)
         for metric in step.stage.needs:
-            if isinstance(make("metrics", metric), FittedMetric) and not step.barrier:
-                raise ConfigError(
-                    f"stage '{step.name}' reads {metric}, which is fitted to the whole data set: use it in 'select'"
-                )
-            if student is None:
-                raise ConfigError(f"stage '{step.name}' reads {metric}, but the config has no 'student:'")
-        if step.stage.reflections and teacher is None:
-            raise ConfigError(f"stage '{step.name}' asks a teacher, but the config has no 'teacher:'")
+            if metric not in givers:
+                _check_metric(make, step, metric, config)
+        for score in step.provides:
+            if score in make.names("metrics"):
+                raise PluginError(f"stage '{step.name}' gives a score '{score}', which is the name of a metric")
+            other = givers.setdefault(score, step)
+            if other is not step:
+                raise ConfigError(f"the stages '{other.name}' and '{step.name}' both give a score '{score}'")
+
+
+def _check_metric(make: Builder, step: Step, metric: str, config: Config) -> None:
+    try:
+        fitted = isinstance(make("metrics", metric), FittedMetric)
+    except PluginError as error:
+        raise PluginError(f"pipeline.{step.number - 1}: {error}") from error
+    if fitted and not step.barrier:
+        raise ConfigError(
+            f"stage '{step.name}' reads {metric}, which is fitted to the whole data set: use it in 'select'"
+        )
+    if config.student is None:
+        raise ConfigError(f"stage '{step.name}' reads {metric}, but the config has no 'student:'")
+
+
+def provided_by(steps: Iterable[Step]) -> dict[str, Range]:
+    """Return the scores that stages give, by name, with the range of their valid values."""
+    return {name: valid for step in steps for name, valid in step.provides.items()}
+
+
+def metrics_of(steps: Sequence[Step]) -> list[str]:
+    """Return the names of the metrics that the stages read, sorted."""
+    provided = provided_by(steps)
+    return sorted({name for step in steps for name in step.stage.needs if name not in provided})
+
+
+def _check_asking(step: Step, asking: Asking, config: Config, writers: dict[str, Step]) -> None:
+    if asking.teacher == MAIN and config.teacher is None:
+        raise ConfigError(f"stage '{step.name}' asks a teacher, but the config has no 'teacher:'")
+    if not asking.question.rewrites:
+        return
+    other = writers.setdefault(asking.name, step)
+    if other is not step:
+        raise ConfigError(
+            f"the stages '{other.name}' and '{step.name}' both name their rewrites '{asking.name}': "
+            "give one of them another name, such as 'as: second'"
+        )
 
 
 def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
@@ -140,21 +185,35 @@ def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
 
 
 def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
-    """Return a fingerprint of each reflection in use: a digest of the requests that it renders for a fixed pair.
+    """Return a fingerprint of each question in use: a digest of the requests that it renders for a fixed pair.
+
+    The first question of a name has a fact of that name alone, as in run directories of earlier releases; a later one
+    that is called alike has the id of its stage too.
 
     Raises:
-        PluginError: a reflection cannot render a request for that pair.
+        PluginError: a question cannot render a request for that pair.
+        ConfigError: several answers are asked for to equal requests.
     """
-    facts = {}
-    reflections = {name: one for step in steps for name, one in step.stage.reflections.items()}
-    for name, reflection in reflections.items():
-        ways = [(index, structured) for index in (0, 1) for structured in (True, False)]
-        try:
-            asked = [asdict(rendered(reflection, PROBE, *way)) for way in ways]
-        except RtError:
-            raise
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {told}") from error
-        facts[f"reflection {name}"] = digest(asked)
+    facts: dict[str, str] = {}
+    for step in steps:
+        for name, question in step.stage.reflections.items():
+            fact = f"reflection {name}"
+            facts[fact if fact not in facts else f"{fact} of {step.id}"] = _asked(step, name, question)
     return facts
+
+
+def _asked(step: Step, name: str, question: Question[Any]) -> str:
+    """Return the digest of the requests that a question renders, structured or not, at first and after a failure."""
+    try:
+        requests = [rendered(question, PROBE, index, structured) for index in (0, 1) for structured in (True, False)]
+    except RtError:
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {told}") from error
+    if any(asking.draw for asking in step.asks) and not requests[0].sampling.temperature:
+        raise ConfigError(
+            f"stage '{step.name}' draws several answers at temperature 0, which would all be alike: "
+            f"give the reflection a temperature, such as {{{name}: {{temperature: 0.8}}}}"
+        )
+    return digest(keyed(requests))

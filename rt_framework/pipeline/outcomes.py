@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from attrs import evolve
 
 from rt_framework.errors import PluginError, RtError
-from rt_framework.model import Dropped, Sample
-from rt_framework.pipeline.context import Context
+from rt_framework.model import Dropped, Sample, Score, Version
+from rt_framework.pipeline.context import Context, given
 from rt_framework.pipeline.steps import Step
 
 
@@ -41,9 +41,30 @@ def check(sample: Sample, outcome: Sample | Dropped) -> None:
         raise ValueError(f"version '{after.kept}' was kept, but the sample has no version of that name")
 
 
+def _declared(step: Step, before: Sample, after: Sample, ctx: Context) -> Sample:
+    """Return the sample with the scores that a stage gave its versions, each checked against what it declares.
+
+    Raises:
+        ValueError: the stage has not declared a score, a score is no finite number, or its version does not exist.
+    """
+    if after.scores is before.scores:
+        return after
+    versions = {version.name: version for version in after.versions}
+    checked: dict[Version, dict[str, Score]] = {}
+    for name, scores in after.scores.items():
+        if name not in versions:
+            raise ValueError(f"the stage gives scores to '{name}', but the sample has no version of that name")
+        version = versions[name]
+        known = {**before.scores.get(name, {}), **ctx.received(version)}
+        new = {score: value for score, value in scores.items() if known.get(score) != value}
+        checked[version] = {score: given(step, score, value) for score, value in new.items()}
+    return evolve(after, scores=before.scores).scoring(checked)
+
+
 def stamped(step: Step, before: Sample, outcome: Sample | Dropped, ctx: Context) -> Sample | Dropped:
     """Return the outcome of a stage, with the scores that it received, and its id on its own decisions and failures."""
-    after = ctx.noting(outcome.sample if isinstance(outcome, Dropped) else outcome)
+    after = outcome.sample if isinstance(outcome, Dropped) else outcome
+    after = ctx.noting(_declared(step, before, after, ctx))
     decisions, failures = len(before.decisions), len(before.failures)
     if len(after.decisions) > decisions or len(after.failures) > failures:
         after = evolve(

@@ -10,8 +10,9 @@ from attrs import evolve, field, frozen
 
 from rt_framework.data import HashSet64
 from rt_framework.errors import KINDS, Retry, RtError
-from rt_framework.model import Pair, Request, Sample, Unparsed, digest
+from rt_framework.model import Pair, Request, Rewrite, Sample, Unparsed, digest
 from rt_framework.pipeline.foresight import Known
+from rt_framework.pipeline.steps import Asking
 from rt_framework.protocols import Question
 from rt_framework.teacher import lineage, rendered
 
@@ -102,35 +103,37 @@ class Questions:
     Args:
         known: the answers in the ledger.
         answers: most answers asked for one rewrite.
-        price: returns the cost of a number of prompt tokens and answer tokens, in nano-dollars.
+        price: returns the cost of a number of prompt tokens and answer tokens of a teacher, in nano-dollars.
     """
 
-    def __init__(self, known: Known, answers: int, price: Callable[[int, int], int]) -> None:
+    def __init__(self, known: Known, answers: int, price: Callable[[str, int, int], int]) -> None:
         self._known = known
         self._answers = answers
         self.price = price
 
-    def chain(self, question: Question[Any], text: Text) -> Chain:
+    def chain(self, asking: Asking, text: Text) -> Chain:
         """Return the chain of requests of a question about a text, with the answers in the ledger."""
+        question = asking.question
         keys: list[tuple[str, bool]] = []
         for index in range(self._answers):
-            request = self._request(question, text, index)
-            key = self._known.key(request)
+            request = self._request(asking, text, index)
+            key = self._known.key(request, asking.teacher)
             reply = self._known.reply(key) if text.written else None
             key = key if text.written else digest([key, text.name])
             keys.append((key, reply is not None))
             if reply is None and key in self._known.on_hold:
                 break
             if reply is None:
-                return Chain(tuple(keys), self._rest(question, text, request), rewrites=bool(question.rewrites))
+                return Chain(tuple(keys), self._rest(asking, text, request), rewrites=bool(question.rewrites))
             parsed = question.parse(text.pair, request, reply)
             if not isinstance(parsed, Unparsed):
-                return Chain(tuple(keys), said=parsed if isinstance(parsed, Pair) else None)
+                pair = parsed.pair if isinstance(parsed, Rewrite) else parsed
+                return Chain(tuple(keys), said=pair if isinstance(pair, Pair) else None)
             if KINDS[parsed.kind].retry is not Retry.CHANGE:
                 break
         return Chain(tuple(keys))
 
-    def most(self, text: Text, chain: Chain) -> Mapping[str, int]:
+    def most(self, asking: Asking, text: Text, chain: Chain) -> Mapping[str, int]:
         """Return the most that a chain can still cost.
 
         That is the sum over every request that may be sent, each at the price that is reserved for it.
@@ -138,22 +141,24 @@ class Questions:
         total: Counter[str] = Counter()
         for request in chain.rest:
             longest, prompt = request.sampling.max_tokens, request.most_prompt_tokens + text.grown
-            total.update(sends=1, prompt_tokens=prompt, answer_tokens=longest, cost=self.price(prompt, longest))
+            cost = self.price(asking.teacher, prompt, longest)
+            total.update(sends=1, prompt_tokens=prompt, answer_tokens=longest, cost=cost)
         return total
 
-    def _rest(self, question: Question[Any], text: Text, first: Request) -> tuple[Request, ...]:
+    def _rest(self, asking: Asking, text: Text, first: Request) -> tuple[Request, ...]:
         requests = [first]
         for index in range(first.index + 1, self._answers):
             try:
-                requests.append(self._request(question, text, index))
+                requests.append(self._request(asking, text, index))
             except RtError:
                 raise
             except Exception:  # a run that gets here fails the sample
                 break
         return tuple(requests)
 
-    def _request(self, question: Question[Any], text: Text, index: int) -> Request:
-        return rendered(question, text.pair, index, self._known.teacher.structured)
+    def _request(self, asking: Asking, text: Text, index: int) -> Request:
+        structured = self._known.teachers[asking.teacher].structured
+        return rendered(asking.question, text.pair, index, structured, asking.draw)
 
 
 @frozen

@@ -12,11 +12,24 @@ from typing import Any
 from attrs import fields, frozen
 from attrs import has as is_attrs
 
+from rt_framework.config import MAIN
 from rt_framework.errors import RtError
 from rt_framework.hookspecs import KINDS
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Range
-from rt_framework.protocols import DatasetStage, Stage
+from rt_framework.plugin import key_of
+from rt_framework.protocols import AskingStage, DatasetStage, Providing, Question, Stage, draw_names
+
+
+@frozen
+class Asking:
+    """A question that a stage asks one teacher about a version."""
+
+    name: str
+    """Name of the rewrite, if the answer is one."""
+    question: Question[Any]
+    teacher: str = MAIN
+    draw: int = 0
 
 
 @frozen
@@ -45,6 +58,29 @@ class Step:
         return getattr(self.stage, "bounds", {})
 
     @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers that the stage asks; none if it has no questions."""
+        if not self.stage.reflections:
+            return ()
+        return tuple(self.stage.teachers) if isinstance(self.stage, AskingStage) else (MAIN,)
+
+    @property
+    def asks(self) -> tuple[Asking, ...]:
+        """The questions of the stage about one version, each teacher and each draw by itself."""
+        draws = self.stage.draws if isinstance(self.stage, AskingStage) else 1
+        return tuple(
+            Asking(called, question, teacher, draw)
+            for name, question in self.stage.reflections.items()
+            for teacher in self.teachers
+            for draw, called in enumerate(draw_names(name, draws))
+        )
+
+    @property
+    def provides(self) -> Mapping[str, Range]:
+        """Scores that the stage gives versions, by name, with the range of their valid values."""
+        return self.stage.provides if isinstance(self.stage, Providing) else {}
+
+    @property
     def barrier(self) -> bool:
         """True if all samples must have reached the stage before it runs."""
         return isinstance(self.stage, DatasetStage)
@@ -71,13 +107,17 @@ def label(kind: str, spec: Spec, settings_of: SettingsOf) -> str:
 
 
 def kind_of(spec: Spec, settings: Any) -> str:
-    """Return what a stage is: its kind, and the reflection or selector that it is built on: ``choose-highest``."""
+    """Return what a stage is: the name that it gives its rewrites, else its kind and what it is built on.
+
+    A stage that names nothing is called like ``choose-highest``, after its kind and its reflection or selector.
+    """
     parts = (
         []
         if settings is None
         else [getattr(settings, field.name) for field in fields(type(settings)) if _is_part(field)]
     )
-    return "-".join((spec.name, *(part.name for part in parts if isinstance(part, Spec))))
+    name = getattr(settings, "as_", None)
+    return name or "-".join((spec.name, *(part.name for part in parts if isinstance(part, Spec))))
 
 
 def apart(names: Iterable[str], form: str) -> list[str]:
@@ -103,9 +143,9 @@ def _options(settings: Any, settings_of: SettingsOf) -> Any:
     for field in _given(settings):
         value = getattr(settings, field.name)
         part = isinstance(value, Spec) and _is_part(field)
-        given[field.alias] = label(f"{field.alias}s", value, settings_of) if part else _plain(value)
-    first = next((field.alias for field in fields(type(settings)) if field.init), None)
-    return given[first] if list(given) == [first] else given or None
+        given[key_of(field)] = label(f"{field.alias}s", value, settings_of) if part else _plain(value)
+    first = [key_of(field) for field in fields(type(settings)) if field.init][:1]
+    return given[first[0]] if list(given) == first else given or None
 
 
 def _is_part(field: Any) -> bool:
@@ -115,7 +155,7 @@ def _is_part(field: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     if is_attrs(type(value)) and not isinstance(value, Spec):
-        return {field.alias: _plain(getattr(value, field.name)) for field in _given(value)}
+        return {key_of(field): _plain(getattr(value, field.name)) for field in _given(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -2,7 +2,7 @@
 
 from rt_framework.plugin.host import Host
 from rt_framework.plugin.loading import packaged
-from rt_framework.plugin.options import Option
+from rt_framework.plugin.options import Option, key_of
 from rt_framework.plugin.origin import origin_of
 from rt_framework.plugin.pluggy_hooks import with_defaults
 from rt_framework.plugin.registry import Entry, named, suggestion
@@ -16,6 +16,7 @@ __all__ = [
     "Reporters",
     "close_reporters",
     "field_names",
+    "key_of",
     "named",
     "origin_of",
     "packaged",

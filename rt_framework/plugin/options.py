@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import keyword
 import textwrap
 import typing
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ class Option:
     """One field of a settings class."""
 
     name: str
-    """The key that users write: the name of the class's argument, which has no leading underscore."""
+    """The key that users write: see :func:`key_of`."""
     type: Any
     """The annotation, resolved."""
     shown: str
@@ -58,6 +59,15 @@ class Option:
         return getattr(self.type, "__name__", str(self.type)) if not typing.get_args(self.type) else str(self.type)
 
 
+def key_of(field: Any) -> str:
+    """Return the key that users write for a field of settings: the name of the class's argument.
+
+    A key that is a word of Python has an underscore behind it there: ``as_`` is written as ``as``.
+    """
+    key = str(field.alias)
+    return key[:-1] if key.endswith("_") and keyword.iskeyword(key[:-1]) else key
+
+
 def options_of(settings: type | None) -> list[Option]:
     """Return the options of a settings class, in order. A value without a name is that of the first one.
 
@@ -69,7 +79,7 @@ def options_of(settings: type | None) -> list[Option]:
     resolved: Any = resolve_types(settings)
     help_texts = dict(_told(settings))
     return [
-        Option(field.alias, field.type, _default(field.default), help_texts.get(field.name, ""))
+        Option(key_of(field), field.type, _default(field.default), help_texts.get(field.name, ""))
         for field in fields(resolved)
         if field.init
     ]

@@ -11,11 +11,12 @@ import cattrs
 from attrs import fields
 from attrs import has as is_attrs
 from cattrs.errors import ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
+from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, override
 
 from rt_framework.errors import ConfigError
 from rt_framework.kit.bounds import unfit
 from rt_framework.kit.parts import Spec
+from rt_framework.plugin.options import key_of
 from rt_framework.plugin.registry import suggestion
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ def structure(value: object, cls: type[T], path: str = "") -> T:
 
 def field_names(cls: Any) -> list[str]:
     """Return the keys of an attrs class, in order: its arguments, without the fields that it computes by itself."""
-    return [attribute.alias for attribute in fields(cls) if attribute.init]
+    return [key_of(attribute) for attribute in fields(cls) if attribute.init]
 
 
 class _Unfit(Exception):
@@ -154,7 +155,14 @@ def _literal(cls: Any) -> _Hook:
 
 def _attrs(cls: Any, converter: cattrs.Converter) -> _Hook:
     shorthand = getattr(cls, "shorthand", lambda value: value)
-    whole: _Hook = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_use_alias=True)
+    renamed = {field.name: override(rename=key_of(field)) for field in fields(cls) if key_of(field) != field.alias}
+    whole: _Hook = make_dict_structure_fn(
+        cls,
+        converter,
+        _cattrs_forbid_extra_keys=True,
+        _cattrs_use_alias=True,
+        **renamed,  # type: ignore[arg-type]
+    )
     read = _checked(whole, Mapping, f"a mapping with the keys {', '.join(field_names(cls))}")
     return lambda value, _: read(shorthand(value), cls)
 
@@ -167,7 +175,7 @@ def _first(error: BaseException, path: list[str]) -> tuple[list[str], str]:
     if isinstance(error, cattrs.BaseValidationError):
         # A missing key is often only misspelt, so an unknown key is reported first.
         inner = min(error.exceptions, key=lambda cause: not isinstance(cause, ForbiddenExtraKeysError))
-        keys = {field.name: field.alias for field in fields(error.cl)} if is_attrs(error.cl) else {}
+        keys = {field.name: key_of(field) for field in fields(error.cl)} if is_attrs(error.cl) else {}
         for note in getattr(inner, "__notes__", ()):
             step = getattr(note, "name", getattr(note, "index", None))
             if step is not None and not isinstance(inner, KeyError):

@@ -6,14 +6,15 @@ a further argument, :class:`Make`, to build the plugins that it uses.
 
 from rt_framework.protocols.formats import Format, PreparingFormat, StreamedFormat, TypedFormat, Write
 from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSpans
-from rt_framework.protocols.reflections import Question, Reflection
+from rt_framework.protocols.reflections import Providing, Question, Reflection
 from rt_framework.protocols.selectors import DatasetSelector, Selector
-from rt_framework.protocols.stages import DatasetStage, Make, Stage, StageContext
+from rt_framework.protocols.stages import AskingStage, DatasetStage, Make, Stage, StageContext, draw_names
 from rt_framework.protocols.students import Executor, SelfDescribingStudent, Student
 from rt_framework.protocols.teachers import BatchApiTeacher, LocalTeacher, PricedTeacher, RereadingTeacher, Teacher
 from rt_framework.protocols.templates import Template
 
 __all__ = [
+    "AskingStage",
     "BatchApiTeacher",
     "DatasetSelector",
     "DatasetStage",
@@ -27,6 +28,7 @@ __all__ = [
     "MetricSpans",
     "PreparingFormat",
     "PricedTeacher",
+    "Providing",
     "Question",
     "Reflection",
     "RereadingTeacher",
@@ -40,4 +42,5 @@ __all__ = [
     "Template",
     "TypedFormat",
     "Write",
+    "draw_names",
 ]

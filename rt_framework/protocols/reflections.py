@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
-from rt_framework.model import Pair, Reply, Request, Unparsed
+from rt_framework.model import Pair, Range, Reply, Request, Rewrite, Unparsed
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -23,5 +23,17 @@ class Question(Protocol[T_co]):
         """Return the complete content of the answer, or the reason why it cannot be used."""
 
 
-class Reflection(Question[Pair], Protocol):
-    """A question whose answer is a new pair."""
+class Reflection(Question[Pair | Rewrite], Protocol):
+    """A question whose answer is a new pair, perhaps with scores of it."""
+
+
+@runtime_checkable
+class Providing(Protocol):
+    """A reflection or a stage that gives versions scores of its own. The extension is optional.
+
+    Later stages read these scores by name, as they read those of metrics.
+    """
+
+    @property
+    def provides(self) -> Mapping[str, Range]:
+        """Names of the scores, which may not be those of metrics, and the range of their valid values."""

@@ -30,11 +30,23 @@ class StageContext(Protocol):
     def exhaustive(self) -> bool:
         """True if every version is reflected on and scored by all metrics, as the published script does."""
 
-    async def reflect(self, name: str, reflection: Reflection, version: Version) -> Version | Failure:
-        """Ask the teacher for a rewrite of *version*; *name* becomes part of the rewrite's name."""
+    async def reflect(
+        self, name: str, reflection: Reflection, version: Version, draw: int = 0, teacher: str | None = None
+    ) -> Version | Failure:
+        """Ask a teacher for a rewrite of *version*.
 
-    async def ask(self, question: Question[T], version: Version) -> T | Failure:
-        """Ask the teacher a question about *version*, such as a judgement or a mark."""
+        Args:
+            name: becomes part of the rewrite's name; no other rewrite of the version may have it.
+            reflection: the question.
+            version: the version that is rewritten.
+            draw: number of the draw, from 0; each is an answer of its own.
+            teacher: name of the teacher, one of :attr:`AskingStage.teachers`; the main teacher when left out.
+        """
+
+    async def ask(
+        self, question: Question[T], version: Version, draw: int = 0, teacher: str | None = None
+    ) -> T | Failure:
+        """Ask a teacher a question about *version*, such as a judgement or a mark; see :meth:`reflect`."""
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Return the scores of each version, by metric."""
@@ -53,6 +65,28 @@ class Stage(Protocol):
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Take the sample one step further."""
+
+
+@runtime_checkable
+class AskingStage(Protocol):
+    """A stage that asks teachers by name, or asks a question several times. The extension is optional.
+
+    Without it a stage asks the main teacher for one answer to each of its questions about a version. All draws of one
+    question, by all of these teachers, are about the same version.
+    """
+
+    @property
+    def teachers(self) -> Sequence[str]:
+        """Names of the teachers that are asked each of the questions; the empty name is the main teacher's."""
+
+    @property
+    def draws(self) -> int:
+        """Most answers that one teacher is asked to one question about a version."""
+
+
+def draw_names(name: str, draws: int) -> list[str]:
+    """Return the name of the rewrite of each draw: *name* alone for one draw, else *name*.1, *name*.2 and so on."""
+    return [f"{name}.{draw + 1}" for draw in range(draws)] if draws > 1 else [name]
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from rt_framework.ledger import KEPT
 from rt_framework.report.controls import length_matched, random_like
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
-from rt_framework.results import Bill, FinishedRun
+from rt_framework.results import Bill, Cost, FinishedRun
 from rt_framework.rundir import origins_in_words
 from rt_framework.terminal import VERSION_WORDS, dollars, money
 
@@ -81,7 +81,7 @@ def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
         lengths=tuple(map(_length, explained)),
         controls=tuple(_controls(survey)),
         controls_note=_controls_note(survey),
-        bills=tuple(_bill(bill, cost.priced) for bill in cost.bills),
+        bills=_bills(cost),
         failures=tuple((kind, f"{count:,}", _meaning(kind)) for kind, count in survey.failures.items()),
         money=_money(manifest, spent, run.efforts),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
@@ -158,13 +158,20 @@ def _meaning(kind: str) -> str:
 # --- what was run -----------------------------------------------------------------------------
 
 
+def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the teachers and the student of a config, by the names of their frozen facts."""
+    yield "teacher", config.get("teacher")
+    yield from ((f"teacher {name}", teacher["part"]) for name, teacher in (config.get("teachers") or {}).items())
+    yield "student", config.get("student")
+
+
 def _ran(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     config, frozen_facts = manifest["config"], manifest["frozen"]
     data = frozen_facts.get("data", {})
     yield "data", f"{config['data']['path']}, {data.get('shape', '?')} columns, content {str(data.get('content'))[:12]}"
-    for name in ("teacher", "student"):
-        if config.get(name) is not None:
-            yield name, f"{_short(config[name])} — {frozen_facts.get(name, '')}"
+    for name, part in _parts(config):
+        if name in frozen_facts:
+            yield name, f"{_short(part)} — {frozen_facts[name]}"
     if manifest.get("places"):
         yield "teacher asked at", fit(in_words(manifest["places"]))
     scoring = frozen_facts.get("scoring", {})
@@ -285,10 +292,17 @@ def _controls_note(survey: Survey) -> str:
     )
 
 
-def _bill(bill: Bill, priced: bool) -> tuple[str, ...]:
-    numbers = (bill.calls, bill.requests, bill.answered, bill.prompt_tokens, bill.completion_tokens)
-    return (
-        fit(bill.reflection),
-        *(f"{number:,}" for number in numbers),
-        "unknown" if not (priced or bill.nano_dollars) else dollars(bill.nano_dollars),
+def _bills(cost: Cost) -> Rows:
+    """Return a row for each reflection, with the teacher behind its name where several teachers were asked."""
+    several = len({bill.teacher for bill in cost.bills}) > 1
+    return tuple(
+        (
+            fit(f"{bill.reflection} by {bill.teacher}" if several else bill.reflection),
+            *(
+                f"{number:,}"
+                for number in (bill.calls, bill.requests, bill.answered, bill.prompt_tokens, bill.completion_tokens)
+            ),
+            "unknown" if not (cost.priced or bill.nano_dollars) else dollars(bill.nano_dollars),
+        )
+        for bill in cost.bills
     )

@@ -214,9 +214,10 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
     """
     check_frozen(ledger, path, facts, moved)
     known = ledger.meta("frozen") or {}
-    if "place" in facts:
+    now = [facts[name] for name in facts if is_place(name)]
+    if now:
         before = [UNRECORDED] if "teacher" in known and "place" not in known and ledger.attempts.counts() else []
-        places = dict.fromkeys((*(ledger.meta("places") or before), facts["place"]))
+        places = dict.fromkeys((*(ledger.meta("places") or before), *now))
         await ledger.set_meta("places", list(places))
     await ledger.set_meta("frozen", {**known, **facts})
 
@@ -237,14 +238,20 @@ def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
         ConfigError: some facts differ; the message lists every difference.
     """
     known = ledger.meta("frozen") or {}
-    compared = [key for key in facts if key in known and not (moved and key == "place")]
+    compared = [key for key in facts if key in known and not (moved and is_place(key))]
     changed = {key: lines for key in compared if (lines := differences(key, known[key], facts[key]))}
     if changed:
         told = "; ".join(line for lines in changed.values() for line in lines)
-        server = "; if only the server has moved and the model is the same, give --moved" if "place" in changed else ""
+        moved_only = "; if only the server has moved and the model is the same, give --moved"
+        server = moved_only if any(map(is_place, changed)) else ""
         raise ConfigError(
             f"{path} was started with other settings; use another --run-dir, or change them back: {told}{server}"
         )
+
+
+def is_place(fact: str) -> bool:
+    """Return whether a frozen fact is the place at which a teacher is asked: ``place``, or with a teacher's name."""
+    return fact.split(" ")[0] == "place"
 
 
 def differences(place: str, old: Any, new: Any) -> list[str]:

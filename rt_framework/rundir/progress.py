@@ -19,6 +19,7 @@ from rt_framework.events import (
     StageProgress,
     Stalled,
     StudentCounts,
+    TeacherAccount,
     TeacherCounts,
 )
 from rt_framework.kit.estimates import Moments
@@ -57,6 +58,9 @@ class TeacherSource(Protocol):
 
     def money(self) -> Money:
         """Return the amounts, without a projection."""
+
+    def accounts(self) -> tuple[TeacherAccount, ...]:
+        """Return the account of each teacher, if there are several."""
 
     def reused_at(self, stage: str) -> int:
         """Return the number of answers that a stage got from the ledger."""
@@ -157,6 +161,7 @@ class Meter:
             money=evolve(money, projected=self._projection.cost(stages, teacher.calls, money.spent)),
             student=student,
             stages=stages,
+            teachers=() if self.teacher is None else self.teacher.accounts(),
             seconds=now - self._started,
             still=now - self._moved[1],
             waiting="; ".join(part.why() for part in (self.student, self.teacher) if part is not None),

@@ -16,14 +16,33 @@ from rt_framework.errors import PluginError, Unscorable
 from rt_framework.model import Pair, Score
 from rt_framework.protocols import FittedMetric, Frame, Metric
 from rt_framework.scoring.losses import Losses
+from rt_framework.scoring.pair_frame import PairFrame
 from rt_framework.scoring.request import SpansByName
 from rt_framework.spans import Loss, Span
 
 _WAVE = 1024
 """Number of pairs whose losses are asked for together before a metric is fitted."""
 
-Declared = SpansByName | Unscorable
-"""Spans that a metric declares for a pair, by name, or the reason why the pair cannot be scored."""
+
+@frozen
+class _Reading:
+    """A loss that a metric reads."""
+
+    loss: str
+    by_token: bool
+
+
+@frozen
+class _Declared:
+    """The spans that some metrics declare for one pair, each under the name of its loss.
+
+    A name is the frame's where the spans are the frame's own, so that all metrics share them, else ``metric/name``: a
+    metric never reads the losses of spans that another one has made.
+    """
+
+    spans: SpansByName
+    by_metric: Mapping[str, Mapping[str, _Reading] | Unscorable]
+    """By metric: the loss that is read under each name that the metric gives; or the reason why there is no score."""
 
 
 @frozen
@@ -59,12 +78,15 @@ class Scoring:
         return [dict(measured.scores) for measured in await self.measure(pairs, metrics)]
 
     async def measure(self, pairs: Sequence[Pair], metrics: Sequence[str]) -> list[Measured]:
-        """Return the losses by span name and the scores by metric of each pair."""
+        """Return the losses and the scores by metric of each pair.
+
+        Losses of the frame's own spans have the frame's names, such as ``y|x``; others are called ``metric/name``.
+        """
         declared = [self._declared(pair, metrics) for pair in pairs]
-        losses = await self._losses.of([_spans(by_metric) for by_metric in declared])
+        losses = await self._losses.of([own.spans for own in declared])
         return [
-            Measured(by_name, {metric: self._reduce(metric, spans, by_name) for metric, spans in by_metric.items()})
-            for by_metric, by_name in zip(declared, losses, strict=True)
+            Measured(by_name, {metric: self._reduce(metric, read, by_name) for metric, read in own.by_metric.items()})
+            for own, by_name in zip(declared, losses, strict=True)
         ]
 
     async def fit(self, metrics: Sequence[str], pairs: Callable[[], Iterable[Pair]]) -> list[str]:
@@ -96,32 +118,50 @@ class Scoring:
             ConfigError: it cannot, for example because the preset is ``chat`` and the tokenizer has no chat template.
             PluginError: the student or a metric raises another exception.
         """
-        await self._losses.check(_spans(self._declared(pair, metrics)))
+        await self._losses.check(self._declared(pair, metrics).spans)
 
-    def _declared(self, pair: Pair, metrics: Sequence[str]) -> dict[str, Declared]:
-        return {name: _declared(name, self._metric(name), pair, self._frame) for name in metrics}
+    def _declared(self, pair: Pair, metrics: Sequence[str]) -> _Declared:
+        frame = PairFrame(self._frame, pair)
+        spans: dict[str, Sequence[Span]] = {}
+        by_metric: dict[str, Mapping[str, _Reading] | Unscorable] = {}
+        for metric in metrics:
+            own = _spans_of(metric, self._metric(metric), pair, frame)
+            if isinstance(own, Unscorable):
+                by_metric[metric] = own
+                continue
+            read: dict[str, _Reading] = {}
+            for name, turns in own.items():
+                loss, by_token = frame.name_of(turns, name) or f"{metric}/{name}", any(span.by_token for span in turns)
+                read[name] = _Reading(loss, by_token)
+                # Of the frame's spans those that ask for losses by token are kept, since they serve the others too.
+                if by_token or loss not in spans:
+                    spans[loss] = turns
+            by_metric[metric] = read
+        return _Declared(spans, by_metric)
 
-    def _computed(self, name: str, pairs: Iterable[Pair]) -> Iterator[Mapping[str, Loss]]:
+    def _computed(self, metric: str, pairs: Iterable[Pair]) -> Iterator[Mapping[str, Loss]]:
         """Yield the losses that one metric reads of each pair for which all are in the ledger; compute nothing."""
         for pair in pairs:
-            losses = self._losses.known(_spans(self._declared(pair, [name])))
-            if losses and all(loss.status == "ok" for loss in losses.values()):
-                yield losses
+            declared = self._declared(pair, [metric])
+            readings, losses = declared.by_metric[metric], self._losses.known(declared.spans)
+            if isinstance(readings, Unscorable) or not losses:
+                continue
+            if all(loss.status == "ok" for loss in losses.values()):
+                yield {name: losses[reading.loss] for name, reading in readings.items()}
 
     # --- one score --------------------------------------------------------------------------
 
-    def _reduce(self, name: str, declared: Declared, losses: Mapping[str, Loss]) -> Score:
-        if isinstance(declared, Unscorable):
-            return Score(None, declared.status, declared.reason)
-        own = {span: losses[span] for span in declared}
+    def _reduce(self, name: str, readings: Mapping[str, _Reading] | Unscorable, losses: Mapping[str, Loss]) -> Score:
+        if isinstance(readings, Unscorable):
+            return Score(None, readings.status, readings.reason)
+        own = {span: losses[reading.loss] for span, reading in readings.items()}
         for span, loss in own.items():
             if loss.status != "ok":
                 return Score(None, loss.status, f"{span}: {loss.reason}")
         metric = self._fitted.get(name) or self._metric(name)
         if isinstance(metric, FittedMetric):
             return Score(None, "not_fitted", f"{name} is fitted to the whole data set first")
-        by_token = [span for span, turns in declared.items() if _by_token(turns)]
-        tokenless = next((span for span in by_token if not own[span].has_tokens), None)
+        tokenless = next((span for span, read in readings.items() if read.by_token and not own[span].has_tokens), None)
         if tokenless is not None:
             return Score(None, "no_token_losses", f"{tokenless}: this student gives no losses of single tokens")
         try:
@@ -137,25 +177,9 @@ class Scoring:
         return Score(value)
 
 
-def _spans(declared: Mapping[str, Declared]) -> SpansByName:
-    """Return the spans of all metrics by name.
-
-    Metrics that read the same loss declare a span of the same name. If one of them wants the losses of each token, its
-    spans are kept, since they serve the others too.
-    """
-    spans: dict[str, Sequence[Span]] = {}
-    for by_name in declared.values():
-        for name, turns in {} if isinstance(by_name, Unscorable) else by_name.items():
-            if name not in spans or _by_token(turns):
-                spans[name] = turns
-    return spans
-
-
-def _by_token(turns: Sequence[Span]) -> bool:
-    return any(span.by_token for span in turns)
-
-
-def _declared(name: str, metric: Metric | FittedMetric, pair: Pair, frame: Frame) -> Declared:
+def _spans_of(
+    name: str, metric: Metric | FittedMetric, pair: Pair, frame: Frame
+) -> Mapping[str, Sequence[Span]] | Unscorable:
     try:
         return metric.spans(pair, frame)
     except Unscorable as error:

@@ -9,7 +9,7 @@ from attrs import asdict
 
 from rt_framework.ledger import Ledger
 from rt_framework.model import digest
-from rt_framework.spans import Context, Span, SpanLoss
+from rt_framework.spans import LASTING, Context, Span, SpanLoss
 
 
 class LossStore:
@@ -37,19 +37,24 @@ class LossStore:
             spans: the spans, by key.
         """
         losses = self._ledger.losses.find(key for key, span in spans.items() if not span.by_token)
-        return losses | self._ledger.losses.find_by_token(key for key, span in spans.items() if span.by_token)
+        losses |= self._ledger.losses.find_by_token(key for key, span in spans.items() if span.by_token)
+        return _lasting(losses)
 
     async def commit(self, losses: Mapping[str, SpanLoss]) -> dict[str, SpanLoss]:
         """Commit computed losses by key, and return them; one that is NaN or infinite becomes a status."""
         checked = {key: _finite(loss) for key, loss in losses.items()}
-        # Out-of-memory results are not stored, since the sequence may fit a larger device in a later run.
-        await self._ledger.losses.put({key: loss for key, loss in checked.items() if loss.status != "oom"})
+        # A cause that may pass is not stored: a sequence may fit a larger device, and a server may be back.
+        await self._ledger.losses.put(_lasting(checked))
         return checked
 
     async def add_path(self, path: str) -> None:
         """Record the name of a forward path by which losses of this ledger are computed, for the manifest."""
         paths = self._ledger.meta("forward_paths") or []
         await self._ledger.set_meta("forward_paths", sorted({*paths, path}))
+
+
+def _lasting(losses: Mapping[str, SpanLoss]) -> dict[str, SpanLoss]:
+    return {key: loss for key, loss in losses.items() if loss.status in LASTING}
 
 
 def _plain(context: Context | None) -> object:

@@ -1,16 +1,23 @@
 """Teacher calls, each paid for once: look-up in the ledger, budget, rate limit, sending and parsing."""
 
+from rt_framework.teacher.accounts import MAIN_ACCOUNT, Accounts
 from rt_framework.teacher.answers import Answers, call_key
 from rt_framework.teacher.asking import rendered
+from rt_framework.teacher.attempts import budget_of
 from rt_framework.teacher.budget import check_priced, is_priced
 from rt_framework.teacher.client import TeacherClient, lineage
+from rt_framework.teacher.purse import Purse
 from rt_framework.teacher.sending import Answer, Sending
 
 __all__ = [
+    "MAIN_ACCOUNT",
+    "Accounts",
     "Answer",
     "Answers",
+    "Purse",
     "Sending",
     "TeacherClient",
+    "budget_of",
     "call_key",
     "check_priced",
     "is_priced",

@@ -8,11 +8,10 @@ from __future__ import annotations
 from functools import cached_property
 
 from attrs import evolve
-from cattrs import unstructure
 
 from rt_framework.errors import TeacherError
 from rt_framework.ledger import Ledger
-from rt_framework.model import Reply, Request, digest
+from rt_framework.model import Reply, Request, digest, keyed
 from rt_framework.protocols import LocalTeacher, RereadingTeacher, Teacher
 from rt_framework.teacher.budget import bounded
 from rt_framework.teacher.sending import Answer, Sending
@@ -113,4 +112,4 @@ class Answers:
 
 def call_key(identity: str, request: Request) -> str:
     """Return the key of a call: a hash of every field that is sent except credentials, and of the answer's index."""
-    return digest([identity, unstructure(request)])
+    return digest([identity, keyed(request)])

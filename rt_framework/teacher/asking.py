@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from rt_framework.kit.bounds import WHOLE, fault
 from rt_framework.model import MOST_TEMPERATURE, MOST_TOKENS, Pair, Request, Sampling
 from rt_framework.protocols import Question
 
+_SEEDS = 1000
+"""Distance between the seeds of two draws: more than the answers that one draw may ask for."""
 
-def rendered(question: Question[Any], pair: Pair, index: int, structured: bool) -> Request:
-    """Return the checked request for the *index*-th answer about *pair*.
+
+def rendered(question: Question[Any], pair: Pair, index: int, structured: bool, draw: int = 0) -> Request:
+    """Return the checked request for the *index*-th answer of a draw about *pair*.
 
     Raises:
         ValueError: the question rendered something that must not be sent. Only the sample that it is about fails.
     """
-    return checked(question.render(pair, index, structured))
+    request = checked(question.render(pair, index, structured))
+    if not draw:
+        return request
+    # Providers that know seeds would answer two draws with the same seed alike.
+    seed = (request.sampling.seed or 0) + _SEEDS * draw
+    return checked(evolve(request, draw=draw, sampling=evolve(request.sampling, seed=seed)))
 
 
 def checked(request: object) -> Request:
@@ -37,6 +47,7 @@ def checked(request: object) -> Request:
         ("top_p", fault(sampling.top_p, above=0, most=1)),
         ("seed", None if sampling.seed is None else _whole(sampling.seed) or fault(sampling.seed, least=-WHOLE)),
         ("index", _whole(request.index) or fault(request.index, least=0)),
+        ("draw", _whole(request.draw) or fault(request.draw, least=0)),
     )
     for name, complaint in wrong:
         if complaint:

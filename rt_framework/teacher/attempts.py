@@ -10,11 +10,39 @@ from rt_framework.errors import TeacherError
 from rt_framework.ledger import Ledger, OpenQuestion
 from rt_framework.model import Reply, Request
 from rt_framework.protocols import LocalTeacher, Teacher
-from rt_framework.teacher.budget import Budget, believable, bounded, charged, is_priced, price_of
+from rt_framework.teacher.budget import Budget, believable, bounded, charged, check_priced, is_priced, price_of
 from rt_framework.teacher.counts import TeacherCounter
+from rt_framework.teacher.purse import Purse
 
-OVERRUN = "overrun"
-"""Key of the ledger's note of the largest ratio of cost to price of any answer."""
+
+def budget_of(
+    teacher: Teacher | LocalTeacher, ledger: Ledger, dollars: float | None, joint: Purse | None = None, name: str = ""
+) -> Budget:
+    """Return the budget of one teacher, with what its earlier runs spent.
+
+    Args:
+        teacher: the teacher.
+        ledger: knows what was spent, and how much answers cost compared with their price.
+        dollars: limit of this teacher's cost in all runs together; ``None`` for no limit.
+        joint: the purse that all teachers of the run draw on; left out where there is only one teacher.
+        name: name of the teacher in the config; empty for the main teacher.
+
+    Raises:
+        ConfigError: the teacher or all teachers have a limit, and the teacher's price is not known.
+    """
+    setting = f"teachers.{name}.budget_usd" if name else "limits.budget_usd"
+    check_priced(teacher, teacher.identity, dollars, setting)
+    if joint is None:
+        return Budget(Purse(dollars, ledger.costs.spent()), overrun=ledger.meta(overrun_key("")) or 0.0)
+    if joint.most is not None:
+        check_priced(teacher, teacher.identity, joint.most / 1e9, joint.setting)
+    own = Purse(dollars, ledger.costs.spent(teacher.identity), setting)
+    return Budget(own, joint, overrun=ledger.meta(overrun_key(name)) or 0.0, name=name)
+
+
+def overrun_key(name: str) -> str:
+    """Return the key of the ledger's note of the largest ratio of cost to price of any answer of a teacher."""
+    return f"overrun {name}" if name else "overrun"
 
 
 class Attempts:
@@ -29,7 +57,12 @@ class Attempts:
     """
 
     def __init__(
-        self, teacher: Teacher | LocalTeacher, ledger: Ledger, budget: Budget, counter: TeacherCounter, stop: StopSignal
+        self,
+        teacher: Teacher | LocalTeacher,
+        ledger: Ledger,
+        budget: Budget,
+        counter: TeacherCounter,
+        stop: StopSignal,
     ) -> None:
         self.identity = teacher.identity
         self.ledger = ledger
@@ -108,5 +141,5 @@ class Attempt:
         # The budget learns before the attempt is settled, so that attempts that wait for its money reserve enough; and
         # the ledger is told, so that a later run reserves enough from its first call.
         if attempts.budget.answered(attempts.price(question.request), believable(reply, question.reserved)):
-            await attempts.ledger.set_meta(OVERRUN, attempts.budget.overrun)
+            await attempts.ledger.set_meta(overrun_key(attempts.budget.name), attempts.budget.overrun)
         return reply

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from fractions import Fraction
 
 from attrs import evolve
 
 from rt_framework.errors import BudgetReached, ConfigError, TeacherError
 from rt_framework.model import Reply, Request, Usage
 from rt_framework.protocols import PricedTeacher
+from rt_framework.teacher.purse import Purse
 
 _NEAR = 32
 """Number of attempts: a budget with room for no more than these is nearly reached, and attempts go one at a time.
@@ -22,32 +21,30 @@ _MOST_TOKENS, _MOST_COST, _MOST_OVERRUN = 10**12, 10**15, 1e6
 
 
 class Budget:
-    """The budget of a run: money spent, money reserved for attempts under way, and the limit of both together.
+    """The budget of one teacher: its own purse, and the purse that it shares with other teachers, if there are others.
 
     A provider may charge for more tokens than were asked for, which its first answer shows. So the first attempt is
     sent alone. Later attempts reserve their price times the largest ratio of cost to price so far, and if that ratio
     is above 1, attempts near the limit go one at a time.
 
     Args:
-        dollars: limit for all runs of the run directory together; ``None`` for no limit.
-        spent: nano-dollars that earlier runs paid or perhaps paid.
+        purses: the purses that every attempt draws on: the teacher's own one, then the joint one of all teachers.
         overrun: largest ratio of cost to price of any attempt of the run directory; 0 before the first answer.
+        name: name of the teacher in the config; empty for the main teacher.
     """
 
-    def __init__(self, dollars: float | None, spent: int, overrun: float = 0.0) -> None:
-        # Computed from the decimal text, because a float product could round to above the limit that the user wrote.
-        self.most = None if dollars is None else math.floor(Fraction(str(dollars)) * 10**9)
-        """Limit in nano-dollars; ``None`` for no limit."""
-        self.spent = spent
-        """Nano-dollars that were paid or perhaps paid."""
-        self.reserved = 0
-        """Nano-dollars reserved for the attempts under way."""
+    def __init__(self, *purses: Purse, overrun: float = 0.0, name: str = "") -> None:
         self.waiting = 0
         """Number of attempts that wait for attempts under way to free part of their reservation."""
         self.overrun = overrun
         """Largest ratio of cost to price of any attempt, at least 1; 0 before the first answer."""
-        self._open = 0
-        self._freed = asyncio.Event()
+        self.name = name
+        self._purses = purses
+
+    @property
+    def own(self) -> Purse:
+        """The teacher's own purse."""
+        return self._purses[0]
 
     async def reserve(self, price: int, batched: bool = False) -> int:
         """Reserve the *price* of an attempt, in nano-dollars, times :attr:`overrun` where that is above 1.
@@ -63,45 +60,41 @@ class Budget:
             the nano-dollars that were reserved.
 
         Raises:
-            BudgetReached: the limit has no room for the attempt.
+            BudgetReached: a limit has no room for the attempt.
         """
         full_price = price
         while True:
             # Computed again after each wait, because an answer in the meantime may have raised the ratio.
             price = min(math.ceil(full_price * max(self.overrun, 1.0)), _MOST_COST)
-            # With nothing under way no reservation can be freed, so waiting would never end.
-            if not self._open or (self._affords(price) and (batched or not self._alone(price))):
+            full = next((purse for purse in self._purses if not purse.affords(price)), None)
+            if full is not None and not full.under_way:
+                # With nothing under way no reservation can be freed, so waiting would never end.
+                raise _reached(full, price)
+            if full is None and (batched or not self.own.under_way or not self._alone(price)):
                 break
-            self._freed.clear()
+            # Every attempt draws on the last purse, so none is settled without being noticed there.
+            freed = self._purses[-1].freed
+            freed.clear()
             self.waiting += 1
             try:
-                await self._freed.wait()
+                await freed.wait()
             finally:
                 self.waiting -= 1
-        if not self._affords(price):
-            assert self.most is not None
-            raise BudgetReached(
-                f"the next call could cost ${price / 1e9:.4f}, more than what is left of the budget of "
-                f"${self.most / 1e9:g} (${self.spent / 1e9:.4f} spent); "
-                "to continue, run again with a larger limits.budget_usd"
-            )
-        self._open += 1
-        self.reserved += price
+        for purse in self._purses:
+            purse.reserve(price)
         return price
 
     def take_over(self, price: int) -> None:
         """Count an attempt of an earlier run as under way, and move its *price* from spent to reserved."""
-        self._open += 1
-        self.reserved += price
-        # The ledger counts the reservation of an open attempt as spent; without this it would be counted twice.
-        self.spent -= price
+        for purse in self._purses:
+            purse.reserve(price)
+            # The ledger counts the reservation of an open attempt as spent; otherwise it would be counted twice.
+            purse.spent -= price
 
     def settle(self, price: int, cost: int) -> None:
         """Replace the reservation *price* of an attempt by its real *cost*, both in nano-dollars."""
-        self._open -= 1
-        self.reserved -= price
-        self.spent += cost
-        self._freed.set()
+        for purse in self._purses:
+            purse.settle(price, cost)
 
     def answered(self, price: int, cost: int) -> bool:
         """Update :attr:`overrun` from an answer, and return whether it rose above both 1 and its earlier value.
@@ -119,12 +112,19 @@ class Budget:
 
     def _alone(self, price: int) -> bool:
         """Return whether an attempt has to wait for those under way, because they may cost more than they reserved."""
-        if self.most is None or price == 0 or self.overrun == 1.0:
+        limited = [purse for purse in self._purses if purse.most is not None]
+        if not limited or price == 0 or self.overrun == 1.0:
             return False
-        return self.overrun == 0 or self.spent + self.reserved + _NEAR * price > self.most
+        return self.overrun == 0 or any(not purse.affords(_NEAR * price) for purse in limited)
 
-    def _affords(self, price: int) -> bool:
-        return self.most is None or self.spent + self.reserved + price <= self.most
+
+def _reached(purse: Purse, price: int) -> BudgetReached:
+    assert purse.most is not None
+    return BudgetReached(
+        f"the next call could cost ${price / 1e9:.4f}, more than what is left of the budget of "
+        f"${purse.most / 1e9:g} (${purse.spent / 1e9:.4f} spent); "
+        f"to continue, run again with a larger {purse.setting}"
+    )
 
 
 def price_of(teacher: object, request: Request) -> int | None:
@@ -192,7 +192,7 @@ def is_priced(teacher: object) -> bool:
     return isinstance(teacher, PricedTeacher) and teacher.cost(1, 1) is not None
 
 
-def check_priced(teacher: object, identity: str, dollars: float | None) -> None:
+def check_priced(teacher: object, identity: str, dollars: float | None, setting: str = "limits.budget_usd") -> None:
     """Check, before anything is sent, that a run with a budget has a teacher with a known price.
 
     Raises:
@@ -200,6 +200,6 @@ def check_priced(teacher: object, identity: str, dollars: float | None) -> None:
     """
     if dollars is not None and not is_priced(teacher):
         raise ConfigError(
-            f"limits.budget_usd is set but the price of teacher '{identity}' is not known; "
+            f"{setting} is set but the price of teacher '{identity}' is not known; "
             "give input_price and output_price in the teacher's settings, or leave the budget out"
         )

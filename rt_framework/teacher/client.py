@@ -5,10 +5,13 @@ An answer is parsed only after it is committed to the ledger, so a better parser
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
+from attrs import frozen
+
 from rt_framework.errors import KINDS, Retry
-from rt_framework.model import Failure, Pair, Request, Unparsed, Version
+from rt_framework.model import Failure, Pair, Request, Rewrite, Unparsed, Version
 from rt_framework.protocols import Question, Reflection
 from rt_framework.teacher.asking import rendered
 from rt_framework.teacher.sending import Answer
@@ -21,6 +24,14 @@ class AnswerSource(Protocol):
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
         """Return the answer to *request*; see :meth:`rt_framework.teacher.Answers.answer`."""
+
+
+@frozen
+class Rewritten:
+    """A rewrite, and the scores that the teacher gave it in the same answer."""
+
+    version: Version
+    scores: Mapping[str, float]
 
 
 class TeacherClient:
@@ -37,28 +48,33 @@ class TeacherClient:
         self._structured = structured
         self._answers = answers
 
-    async def reflect(self, name: str, reflection: Reflection, version: Version, stage: str) -> Version | Failure:
-        """Return a rewrite of *version*, or the failure after every answer that is allowed was unusable.
+    async def reflect(
+        self, name: str, reflection: Reflection, version: Version, stage: str, draw: int = 0
+    ) -> Rewritten | Failure:
+        """Return a rewrite of *version* and the scores that came with it, or the failure.
+
+        It fails after every answer that is allowed was unusable.
 
         Raises:
             FatalTeacherError: no further call can succeed.
             BudgetReached: the budget allows no further call.
         """
-        parsed, key = await self._said(reflection, version.pair, stage)
+        parsed, key = await self._said(reflection, version.pair, stage, draw)
         if isinstance(parsed, Unparsed):
             return Failure(stage, parsed.kind, parsed.reason, key)
-        return Version(lineage(version.name, name), parsed, version.name, name, key)
+        rewrite = parsed if isinstance(parsed, Rewrite) else Rewrite(parsed, {})
+        return Rewritten(Version(lineage(version.name, name), rewrite.pair, version.name, name, key), rewrite.scores)
 
-    async def ask(self, question: Question[T], version: Version, stage: str) -> T | Failure:
+    async def ask(self, question: Question[T], version: Version, stage: str, draw: int = 0) -> T | Failure:
         """Return the teacher's parsed answer to *question* about *version*, or the failure if none was usable.
 
         Raises:
             FatalTeacherError, BudgetReached: as in :meth:`reflect`.
         """
-        parsed, key = await self._said(question, version.pair, stage)
+        parsed, key = await self._said(question, version.pair, stage, draw)
         return Failure(stage, parsed.kind, parsed.reason, key) if isinstance(parsed, Unparsed) else parsed
 
-    async def _said(self, question: Question[T], pair: Pair, stage: str) -> tuple[T | Unparsed, str | None]:
+    async def _said(self, question: Question[T], pair: Pair, stage: str, draw: int) -> tuple[T | Unparsed, str | None]:
         """Return the first usable answer, or the reason why the last one is unusable, with the key of its call.
 
         Another answer is paid for only if the failure says that a changed request may help (``Retry.CHANGE``).
@@ -67,7 +83,7 @@ class TeacherClient:
         key = None
         # The index is part of the key of a call, so the ledger does not give an unusable answer a second time.
         for index in range(self._answers):
-            request = rendered(question, pair, index, self._structured)
+            request = rendered(question, pair, index, self._structured, draw)
             answer = await self._source.answer(request, index == 0, stage)
             parsed, key = _read(question, pair, request, answer), answer.key
             if not isinstance(parsed, Unparsed) or KINDS[parsed.kind].retry is not Retry.CHANGE:

@@ -60,7 +60,7 @@ class ProviderBatchSender:
         """
         if not self._resumed:
             self._resumed = True
-            for batch in self._exchange.table.open():
+            for batch in self._exchange.table.open(self._attempts.identity):
                 # Without batch mode the questions of a lost batch are asked again one by one, so it is given up.
                 if batch.lost and not self._teacher.batched:
                     self._start(self._exchange.table.give_up(batch))

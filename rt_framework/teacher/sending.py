@@ -12,13 +12,13 @@ from attrs import frozen
 from rt_framework.concurrency import StopSignal
 from rt_framework.config import Limits
 from rt_framework.errors import Retry, RtError, TeacherError, fatal, too_long_a_pause
-from rt_framework.events import Money, RunStopping, TeacherCounts
+from rt_framework.events import Money, RunStopping, TeacherAccount, TeacherCounts
 from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, Request
 from rt_framework.plugin import Reporters
 from rt_framework.protocols import BatchApiTeacher, LocalTeacher, Teacher
-from rt_framework.teacher.attempts import OVERRUN, Attempts
-from rt_framework.teacher.budget import Budget, check_priced
+from rt_framework.teacher.attempts import Attempts
+from rt_framework.teacher.budget import Budget
 from rt_framework.teacher.counts import TeacherCounter
 from rt_framework.teacher.provider_batches import ProviderBatchSender
 from rt_framework.teacher.senders import LiveSender, LocalSender, Sender
@@ -39,13 +39,11 @@ class Sending:
     Args:
         teacher: plugin that answers single requests, or batches of them.
         ledger: store of all answers.
-        limits: concurrency, attempts, budget and deadline.
+        limits: concurrency, attempts and deadline.
+        budget: money of the teacher.
         reporters: receive the events of batches, and of calls that the end of the run waits for.
         stop: stop signal, after which nothing more is sent.
         busy: returns whether the run may soon ask more questions without a further answer of the teacher.
-
-    Raises:
-        ConfigError: the run has a budget and the teacher's price is not known.
     """
 
     def __init__(
@@ -53,19 +51,13 @@ class Sending:
         teacher: Teacher | LocalTeacher,
         ledger: Ledger,
         limits: Limits,
+        budget: Budget,
         reporters: Reporters,
         stop: StopSignal,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        check_priced(teacher, teacher.identity, limits.budget_usd)
         self.counter = TeacherCounter()
-        self._attempts = Attempts(
-            teacher,
-            ledger,
-            Budget(limits.budget_usd, ledger.costs.spent(), ledger.meta(OVERRUN) or 0.0),
-            self.counter,
-            stop,
-        )
+        self._attempts = Attempts(teacher, ledger, budget, self.counter, stop)
         self._direct: LiveSender | LocalSender
         if isinstance(teacher, LocalTeacher):
             self._direct = LocalSender(teacher, self._attempts, limits, stop)
@@ -148,8 +140,17 @@ class Sending:
 
     def money(self) -> Money:
         """Return the amounts of the budget."""
-        budget = self._attempts.budget
-        return Money(self.counter.paid, budget.spent, budget.reserved, budget.most, priced=self._attempts.priced)
+        purse = self._attempts.budget.own
+        return Money(self.counter.paid, purse.spent, purse.reserved, purse.most, priced=self._attempts.priced)
+
+    def accounts(self) -> tuple[TeacherAccount, ...]:
+        """Return no accounts, since a single teacher's are those of the run."""
+        return ()
+
+    @property
+    def calling(self) -> bool:
+        """True while single calls are under way, whose answers come soon."""
+        return self._direct.limiter.under_way > 0
 
     def reused_at(self, stage: str) -> int:
         """Return the number of answers that a stage got from the ledger."""

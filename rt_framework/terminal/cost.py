@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from rt_framework.config import Config
 from rt_framework.jobs.piloting import Forecast
-from rt_framework.jobs.quoting import Bounds, Quote
+from rt_framework.jobs.quoting import Bounds, Quote, TeacherQuote
 from rt_framework.kit.estimates import Estimate
 from rt_framework.model import Request
 from rt_framework.terminal.console import dollars, line, safe, stdout, table
@@ -30,6 +30,8 @@ def show_quote(quote: Quote, config: Config) -> None:
     ]
     console.print(table(f"{quote.samples} samples", ("teacher calls", "count"), rows, (1,)))
     console.print(table("Still to be paid", ("", "low", "high"), _still(quote), (1, 2)))
+    for teacher in quote.teachers:
+        console.print(table(f"Of that for teacher {teacher.name}", ("", "low", "high"), _still(teacher), (1, 2)))
     for note in _notes(quote, config):
         console.print(line(note))
     console.print(line("nothing was sent or written"))
@@ -43,7 +45,7 @@ def _sent(request: Request) -> Iterator[str]:
     yield f"at most {request.sampling.max_tokens} tokens, temperature {request.sampling.temperature:g}"
 
 
-def _still(quote: Quote) -> Iterator[tuple[object, ...]]:
+def _still(quote: Quote | TeacherQuote) -> Iterator[tuple[object, ...]]:
     named = (("calls", quote.sends), ("prompt tokens", quote.prompt_tokens), ("answer tokens", quote.answer_tokens))
     yield from ((name, bounds.low, bounds.high) for name, bounds in named)
     cost = quote.cost
@@ -51,7 +53,7 @@ def _still(quote: Quote) -> Iterator[tuple[object, ...]]:
 
 
 def _notes(quote: Quote, config: Config) -> Iterator[str]:
-    if config.teacher is None:
+    if config.teacher is None and not config.teachers:
         yield "no teacher: nothing is paid for"
         return
     yield (
@@ -69,7 +71,9 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
     if quote.broken:
         yield f"{quote.broken} samples have no prompt: a reflection raises on them, and a run counts them as failed"
     if quote.cost is None:
-        yield f"the price of teacher '{config.teacher}' is not known: give input_price and output_price in its settings"
+        unpriced = [teacher.name for teacher in quote.teachers if teacher.cost is None] or [str(config.teacher)]
+        names = " and ".join(f"'{name}'" for name in unpriced)
+        yield f"the price of teacher {names} is not known: give input_price and output_price in its settings"
     elif config.limits.budget_usd is not None:
         yield _covered(quote.cost, quote.spent, config.limits.budget_usd)
     elif quote.spent:

@@ -97,6 +97,10 @@ def _told(progress: Progress) -> Iterator[tuple[str, str]]:
         throttled = f"; {teacher.throttled}" if teacher.throttled else ""
         yield "teacher", f"{teacher.under_way} of {teacher.at_once} calls under way{throttled}"
         yield "calls", _calls(progress)
+    for account in progress.teachers:
+        counts = account.counts
+        calls = f"{counts.calls} sent, {counts.retries} retries, {counts.reused} from the ledger"
+        yield account.name, f"{counts.under_way} of {counts.at_once} under way; {calls}; {_cost(account.money)}"
     amounts = progress.money
     if amounts.spent or amounts.reserved or amounts.budget is not None or (teacher.calls and not amounts.priced):
         yield "cost", _cost(amounts)

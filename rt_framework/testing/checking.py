@@ -10,7 +10,7 @@ from attrs import NOTHING, fields, frozen
 
 from rt_framework.config import Builder
 from rt_framework.errors import RtError
-from rt_framework.plugin import Entry, Host
+from rt_framework.plugin import Entry, Host, key_of
 from rt_framework.testing import contracts
 from rt_framework.testing.contracts import Outcome, PluginContract, run_checks
 
@@ -74,5 +74,5 @@ def _missing(entry: Entry) -> list[str]:
     return (
         []
         if settings is None
-        else [field.alias for field in fields(settings) if field.init and field.default is NOTHING]
+        else [key_of(field) for field in fields(settings) if field.init and field.default is NOTHING]
     )

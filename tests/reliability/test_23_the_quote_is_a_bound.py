@@ -42,7 +42,7 @@ def moody(seed: int):
     """A teacher that mostly answers well, else of no use or in no form at all, as a hash of the request decides."""
 
     def answer(request: Request) -> str:
-        luck = int(digest([seed, request.reflection, request.pair_hash, request.index])[:4], 16) % 8
+        luck = int(digest([seed, request.reflection, request.pair_hash, request.index, request.draw])[:4], 16) % 8
         return rewriting(request) if luck > 1 else ("I would rather not." if luck else "x" * 4000)
 
     return answer
@@ -51,8 +51,10 @@ def moody(seed: int):
 def pipeline(luck: random.Random, asks: list[str]) -> list[Any]:
     """Stages that ask, with what chooses and drops between them."""
     stages: list[Any] = []
-    for one in asks:
-        stages.append({"reflect": one})
+    for number, name in enumerate(asks):
+        stages.append({"reflect": {"reflection": {name: {"temperature": 0.5}}, "as": f"{name}-{number}"}})
+        if luck.random() < 0.3:
+            stages[-1]["reflect"]["draws"] = luck.randint(2, 3)
         if luck.random() < 0.95:
             stages.append({"choose": luck.choice(SELECTORS)})
         if luck.random() < 0.15:

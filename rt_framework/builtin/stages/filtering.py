@@ -23,13 +23,11 @@ class Gate:
 
     reflections: Mapping[str, Reflection] = MappingProxyType({})
 
-    def __init__(self, settings: GateSettings, make: Make) -> None:
+    def __init__(self, settings: GateSettings, make: Make) -> None:  # noqa: ARG002 - every stage gets make
         self.bounds = settings.metrics
         self.needs = tuple(settings.metrics)
         if not self.needs:
             raise ConfigError("gate: name at least one metric")
-        for metric in self.needs:
-            make("metrics", metric)
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Return the sample if it passes, else its end with the reason."""
@@ -63,10 +61,8 @@ class Measure:
 
     reflections: Mapping[str, Reflection] = MappingProxyType({})
 
-    def __init__(self, settings: MeasureSettings, make: Make) -> None:
+    def __init__(self, settings: MeasureSettings, make: Make) -> None:  # noqa: ARG002 - every stage gets make
         self.needs = settings.metrics
-        for metric in self.needs:
-            make("metrics", metric)
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Score both versions; the scores are stored with the sample."""

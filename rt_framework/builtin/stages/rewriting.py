@@ -9,7 +9,7 @@ from types import MappingProxyType
 from rt_framework.builtin.stages.settings import ChooseSettings, ReflectSettings
 from rt_framework.errors import ConfigError
 from rt_framework.model import Decision, Dropped, Failure, Sample, Scored, Version
-from rt_framework.protocols import Make, Reflection, Selector, StageContext
+from rt_framework.protocols import Make, Providing, Reflection, Selector, StageContext, draw_names
 
 
 class Reflect:
@@ -19,15 +19,26 @@ class Reflect:
 
     def __init__(self, settings: ReflectSettings, make: Make) -> None:
         spec = settings.reflection
-        self._name = spec.name
         self._reflection: Reflection = make("reflections", spec.name, spec.options)
-        self.reflections: Mapping[str, Reflection] = {spec.name: self._reflection}
+        self._teacher = settings.teacher
+        name = settings.as_ or spec.name
+        self.reflections: Mapping[str, Reflection] = {name: self._reflection}
+        self.teachers = (settings.teacher or "",)
+        self.draws = settings.draws
+        self.provides = self._reflection.provides if isinstance(self._reflection, Providing) else {}
+        self._names = draw_names(name, settings.draws)
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Add the rewrites to the sample, or note the failures."""
         versions = sample.versions if ctx.exhaustive else (sample.current,)
-        unwritten = [version for version in versions if not _has_rewrite(sample, version, self._name)]
-        outcomes = await asyncio.gather(*(ctx.reflect(self._name, self._reflection, version) for version in unwritten))
+        outcomes = await asyncio.gather(
+            *(
+                ctx.reflect(name, self._reflection, version, draw, self._teacher)
+                for version in versions
+                for draw, name in enumerate(self._names)
+                if not _has_rewrite(sample, version, name)
+            )
+        )
         for outcome in outcomes:
             sample = sample.failing(outcome) if isinstance(outcome, Failure) else sample.adding(outcome)
         return sample

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
+from rt_framework.errors import ConfigError
+from rt_framework.kit.bounds import within
 from rt_framework.kit.parts import Spec
-from rt_framework.model import Range
+from rt_framework.model import ORIGINAL, Range
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def _check_name(_: object, __: object, value: str | None) -> None:
+    if value is not None and (not _NAME.fullmatch(value) or value == ORIGINAL):
+        raise ConfigError(f"as: '{value}' cannot name rewrites: use letters, digits, '_' and '-', and not '{ORIGINAL}'")
 
 
 @frozen
@@ -16,6 +27,18 @@ class ReflectSettings:
 
     reflection: Spec
     """A reflection, with options if it needs other ones: ``{instruction: {max_tokens: 2048}}``."""
+    teacher: str | None = None
+    """Name of the teacher that is asked, one of ``teachers``; ``teacher`` when left out."""
+    draws: int = field(default=1, validator=within(least=1, most=100))
+    """Number of rewrites of one version, each from an answer of its own; the reflection needs a temperature above 0."""
+    as_: str | None = field(default=None, validator=_check_name)
+    """Name of the rewrites; that of the reflection when left out. Several draws are NAME.1, NAME.2 and so on."""
+
+    @classmethod
+    def shorthand(cls, value: object) -> object:
+        """Expand the short form: a reflection with its options alone is ``reflection``."""
+        short = isinstance(value, Mapping) and value and not {"reflection", "teacher", "draws", "as"} & set(value)
+        return {"reflection": value} if short else value
 
 
 @frozen

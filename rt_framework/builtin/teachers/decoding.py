@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from attrs import asdict
 from llguidance import LLMatcher, hf
 
 from rt_framework.errors import TeacherError
-from rt_framework.model import Request, Sampling, digest
+from rt_framework.model import Request, Sampling, digest, keyed
 
 
 class Grammars:
@@ -121,7 +120,7 @@ class Lengths:
 
 def seed(request: Request) -> int:
     """Return the seed of a request's draw: a hash of all of it, its own seed included. Equal requests repeat."""
-    return int(digest(asdict(request))[:15], 16)
+    return int(digest(keyed(request))[:15], 16)
 
 
 def _allowed(matcher: LLMatcher, vocabulary: int) -> torch.Tensor:

@@ -17,9 +17,16 @@ from rt_framework.errors import DataError, TeacherError
 from rt_framework.model import Reply, Request, Usage
 
 _KEYS = {"reflection": str, "pair": str, "index": int, "text": str}
-_OPTIONAL = {"finish_reason": str, "prompt_tokens": int, "completion_tokens": int, "model": str}
+_OPTIONAL = {
+    "draw": int,
+    "teacher": str,
+    "finish_reason": str,
+    "prompt_tokens": int,
+    "completion_tokens": int,
+    "model": str,
+}
 
-_Key = tuple[str, str, int]
+_Key = tuple[str, str, int, int]
 
 
 class _Offsets:
@@ -77,15 +84,16 @@ class _Index:
 
 
 class ReplayTeacher:
-    """Teacher that looks answers up by reflection, pair hash and index. The file is read at the first use."""
+    """Teacher that looks answers up by reflection, pair hash, index and draw. The file is read at the first use."""
 
     def __init__(self, settings: ReplaySettings) -> None:
         self._path = Path(settings.path)
+        self._teacher = settings.teacher
         self._structured = settings.structured
 
     @property
     def identity(self) -> str:
-        """Hash of the file's bytes, since another file holds other answers.
+        """Hash of the file's bytes, since another file holds other answers, and the name of the teacher among these.
 
         Raises:
             DataError: the file cannot be used.
@@ -108,10 +116,10 @@ class ReplayTeacher:
             TeacherError: ``no_answer``: the file has none for this request.
             DataError: the file cannot be used.
         """
-        key = (request.reflection, request.pair_hash, request.index)
+        key = (request.reflection, request.pair_hash, request.index, request.draw)
         row = self._find(self._index.offsets, key)
         if row is None:
-            question = f"reflection {key[0]}, pair {key[1]}, index {key[2]}"
+            question = f"reflection {key[0]}, pair {key[1]}, index {key[2]}{f', draw {key[3]}' if key[3] else ''}"
             raise TeacherError("no_answer", f"{self._path} has no answer for {question}")
         return _reply(row)
 
@@ -132,10 +140,14 @@ class ReplayTeacher:
             reason = error.strerror or error
             raise DataError(f"cannot read the answers in {self._path}: {reason}; name a JSONL file") from error
         if not offsets:
-            raise DataError(f"{self._path} holds no answers; each line needs {_wanted()}")
-        return _Index(f"replay:{whole.hexdigest()[:16]}", offsets)
+            of = "" if self._teacher is None else f" of teacher '{self._teacher}'"
+            raise DataError(f"{self._path} holds no answers{of}; each line needs {_wanted()}")
+        behind = "" if self._teacher is None else f":{self._teacher}"
+        return _Index(f"replay:{whole.hexdigest()[:16]}{behind}", offsets)
 
     def _add(self, offsets: _Offsets, row: dict[str, Any], offset: int, number: int) -> None:
+        if self._teacher not in (None, row.get("teacher")):
+            return
         key = _key(row)
         first = self._find(offsets, key)
         if first is None:
@@ -143,7 +155,7 @@ class ReplayTeacher:
         elif first["text"] != row["text"]:
             raise DataError(
                 f"{self._path}, line {number}: a second, different answer for reflection {key[0]}, pair {key[1]}, "
-                f"index {key[2]}; keep one of them, or give the later one the next index"
+                f"index {key[2]}; keep one of them, or give the later one the next index, draw or teacher"
             )
 
     def _find(self, offsets: _Offsets, key: _Key) -> dict[str, Any] | None:
@@ -172,7 +184,7 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
 
 
 def _key(row: dict[str, Any]) -> _Key:
-    return row["reflection"], row["pair"], row["index"]
+    return row["reflection"], row["pair"], row["index"], row.get("draw", 0)
 
 
 def _article(kind: type) -> str:

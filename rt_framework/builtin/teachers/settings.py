@@ -103,6 +103,9 @@ class ReplaySettings:
     """Options of the teacher ``replay``: answers from a file."""
 
     path: str
-    """JSONL file; each line has ``reflection``, ``pair`` (the pair's hash), ``index`` and ``text``."""
+    """JSONL file; each line has ``reflection``, ``pair`` (the pair's hash), ``index`` and ``text``, and may have
+    ``draw`` (0 when left out) and ``teacher``."""
     structured: bool = True
     """True if the answers are JSON, as a teacher with structured output gives; false for text with markers."""
+    teacher: str | None = None
+    """Name of one of several teachers in the file: only lines whose ``teacher`` is this name are used."""
