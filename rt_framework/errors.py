@@ -138,7 +138,7 @@ class TeacherError(Exception):
         nano_dollars: cost of that answer by its own statement, if it states one.
 
     Raises:
-        KeyError: *kind* is not a known kind.
+        ValueError: *kind* is not a known kind.
     """
 
     def __init__(
@@ -154,6 +154,8 @@ class TeacherError(Exception):
         # The message is stored and shown, and may quote text of a provider or library.
         self.message = without_secrets(message)
         super().__init__(self.message)
+        if kind not in KINDS:
+            raise ValueError(f"'{kind}' is no kind of failure; use one of {', '.join(KINDS)}")
         self.kind = KINDS[kind]
         # Header values are arbitrary: a NaN or a negative number must not become a pause.
         self.retry_after = None if retry_after is None or math.isnan(retry_after) else max(0.0, retry_after)

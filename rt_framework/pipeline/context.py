@@ -74,6 +74,7 @@ class Context:
         self._chains = chains
         self._step = step
         self._sample = sample
+        self._names = frozenset(asking.name for asking in step.asks)
         self._scored: dict[Version, dict[str, Score]] = {}
 
     def noting(self, sample: Sample) -> Sample:
@@ -93,7 +94,9 @@ class Context:
         self, name: str, reflection: Reflection, version: Version, draw: int = 0, teacher: str | None = None
     ) -> Version | Failure:
         """Ask a teacher for a rewrite of *version*."""
-        client = self._chains.require_teacher(teacher)
+        if name not in self._names:
+            raise ValueError(f"the stage asks for a rewrite '{name}' that it does not name in 'reflections'")
+        client = self._client(teacher)
         rewritten = await client.reflect(name, reflection, version, self._step.id, draw)
         if isinstance(rewritten, Failure):
             return rewritten
@@ -107,10 +110,21 @@ class Context:
         self, question: Question[T], version: Version, draw: int = 0, teacher: str | None = None
     ) -> T | Failure:
         """Ask a teacher a question about *version*."""
-        return await self._chains.require_teacher(teacher).ask(question, version, self._step.id, draw)
+        return await self._client(teacher).ask(question, version, self._step.id, draw)
 
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
-        """Return the scores of each version, by metric, and remember them for :meth:`noting`."""
+        """Return the scores of each version, by metric, and remember them for :meth:`noting`.
+
+        Raises:
+            ValueError: the stage does not name a metric in ``needs``.
+        """
+        undeclared = next((metric for metric in metrics if metric not in self._step.stage.needs), None)
+        if undeclared is not None:
+            raise ValueError(f"the stage asks for '{undeclared}' but does not name it in 'needs'")
+        return await self.measure(versions, metrics)
+
+    async def measure(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
+        """Return scores as :meth:`score` does, also of metrics that other stages need."""
         computed = [metric for metric in metrics if metric not in self._chains.provided]
         scores: list[dict[str, Score]] = [{} for _ in versions]
         if computed:
@@ -119,6 +133,13 @@ class Context:
             self._scored.setdefault(version, {}).update(by_metric)
         names = [metric for metric in metrics if metric in self._chains.provided]
         return [self._with_provided(version, own, names) for version, own in zip(versions, scores, strict=True)]
+
+    def _client(self, teacher: str | None) -> TeacherClient:
+        """Return the chain to a teacher; the run has frozen only what a stage says that it asks."""
+        if (teacher or MAIN) not in self._step.teachers:
+            whom = f"the teacher '{teacher}' but does not name it in 'teachers'" if teacher else "the main teacher"
+            raise ValueError(f"the stage asks {whom}" + ("" if teacher else ", but declares no question to it"))
+        return self._chains.require_teacher(teacher)
 
     def _with_provided(self, version: Version, scores: dict[str, Score], names: Sequence[str]) -> dict[str, Score]:
         """Return the scores of a version with those that this stage or an earlier one has given it."""
@@ -163,11 +184,11 @@ class DatasetContext(Context):
         """Return the scores of a version that this stage has received so far."""
         return self._known.get(_key(version), {})
 
-    async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
+    async def measure(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Return the scores of each version, by metric; computed in waves, to bound the memory that they need."""
         scores = []
         for first in range(0, len(versions), WAVE):
-            scores += await super().score(list(versions[first : first + WAVE]), metrics)
+            scores += await super().measure(list(versions[first : first + WAVE]), metrics)
             for version, by_metric in self._scored.items():
                 self._known.setdefault(_key(version), {}).update(by_metric)
             self._scored.clear()

@@ -98,7 +98,7 @@ class Engine:
         check(sample, outcome)
         if self._chains.exhaustive and isinstance(outcome, Sample):
             # As in the published script, which scores every version by every metric, needed or not.
-            await ctx.score(outcome.versions, self._needs)
+            await ctx.measure(outcome.versions, self._needs)
         return stamped(step, sample, outcome, ctx)
 
 

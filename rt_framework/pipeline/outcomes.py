@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from attrs import evolve
 
-from rt_framework.errors import PluginError, RtError
+from rt_framework.errors import KINDS, PluginError, RtError
 from rt_framework.model import Dropped, Sample, Score, Version
 from rt_framework.pipeline.context import Context, given
 from rt_framework.pipeline.steps import Step
@@ -32,13 +32,17 @@ def check(sample: Sample, outcome: Sample | Dropped) -> None:
     """Check that a stage returned the sample that it was given, and that the kept version exists.
 
     Raises:
-        ValueError: the stage returned another sample, or keeps a version that does not exist.
+        ValueError: the stage returned another sample, keeps a version that does not exist, or names a kind of failure
+            that does not exist.
     """
     after = outcome.sample if isinstance(outcome, Dropped) else outcome
     if after.id != sample.id:
         raise ValueError(f"the stage received sample {sample.id} and returned sample {after.id}")
     if all(version.name != after.kept for version in after.versions):
         raise ValueError(f"version '{after.kept}' was kept, but the sample has no version of that name")
+    unknown = next((failure.kind for failure in after.failures if failure.kind not in KINDS), None)
+    if unknown is not None:
+        raise ValueError(f"'{unknown}' is no kind of failure; use one of {', '.join(KINDS)}")
 
 
 def _declared(step: Step, before: Sample, after: Sample, ctx: Context) -> Sample:

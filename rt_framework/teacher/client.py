@@ -86,7 +86,11 @@ class TeacherClient:
             request = rendered(question, pair, index, self._structured, draw)
             answer = await self._source.answer(request, index == 0, stage)
             parsed, key = _read(question, pair, request, answer), answer.key
-            if not isinstance(parsed, Unparsed) or KINDS[parsed.kind].retry is not Retry.CHANGE:
+            if not isinstance(parsed, Unparsed):
+                break
+            if parsed.kind not in KINDS:
+                raise ValueError(f"'{parsed.kind}' is no kind of failure; parse must give one of {', '.join(KINDS)}")
+            if KINDS[parsed.kind].retry is not Retry.CHANGE:
                 break
         return parsed, key
 

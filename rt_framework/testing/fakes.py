@@ -29,7 +29,7 @@ class FakeStudent:
         self.forward_spans = 0
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
-        """Encode each word as one token; an empty target has the status ``empty``. There is no limit of length."""
+        """Encode each word as one token; an empty target has the status ``empty``. Only spans limit the length."""
         return [self._encode(span) for span in spans]
 
     def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
@@ -49,10 +49,15 @@ class FakeStudent:
             return SpanLoss(None, 0, "empty", "the target is empty")
         # A sequence's first token has no prediction. With join "ids" the paired pass leaves the same token out.
         paired_context = before if span.paired_context is None or span.join == "text" else _before(span.paired_context)
+        room = len(target) if span.max_tokens is None else span.max_tokens - max(len(before), len(paired_context))
+        if room < 1:
+            return SpanLoss(None, 0, "no_room", f"the context takes all {span.max_tokens} tokens")
+        cut = max(len(target) - room, 0)
+        target = target[:room]
         skipped = 0 if (before and paired_context) or span.count_only else 1
         if skipped == len(target):
             return SpanLoss(None, 0, "too_short", "one token with nothing before it: no prediction to score")
-        return EncodedSpan((*before, *target), len(before) + skipped, span.count_only, span.by_token)
+        return EncodedSpan((*before, *target), len(before) + skipped, span.count_only, span.by_token, cut)
 
 
 class ScriptedTeacher:

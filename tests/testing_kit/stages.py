@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rt_framework import Decision, Dropped
+from rt_framework import Decision, Dropped, Failure, Range, Request, Score, Turn, Unparsed
+from rt_framework.kit.fences import token_of
+from rt_framework.kit.form import Form, Part, sampling
 from rt_framework.testing.contracts import StageContract
 from tests.testing_kit.making import good, mutant
 
@@ -54,6 +57,75 @@ class Wordless(Short):
     async def run(self, sample, ctx):
         found = await super().run(sample, ctx)
         return Dropped(sample, "") if isinstance(found, Dropped) else found
+
+
+class Mark:
+    """A question for a mark, in a form that the kit's teacher can answer."""
+
+    rewrites = ()
+    form = Form({"reason": Part("why"), "mark": Part("a mark", range(1, 6))})
+
+    def render(self, pair, index, structured):
+        turn = Turn("user", "\n".join([pair.instruction, *self.form.ask(token_of(pair), index, structured)]))
+        return Request("mark", pair.hash, index, (turn,), sampling(index), self.form.schema() if structured else None)
+
+    def parse(self, pair, request, reply):
+        answer = self.form.read(reply, token_of(pair), request.schema is not None)
+        return answer if isinstance(answer, Unparsed) else answer.numbers["mark"]
+
+
+@good(StageContract)
+class Marking(Short):
+    reflections = MappingProxyType({"mark": Mark()})
+    provides = MappingProxyType({"clarity": Range(at_least=1, at_most=5)})
+
+    async def run(self, sample, ctx):
+        mark = await ctx.ask(self.reflections["mark"], sample.current)
+        if isinstance(mark, Failure):
+            return sample.failing(mark)
+        return sample.scoring({sample.current: {"clarity": Score(mark)}})
+
+
+class Oracle(Mark):
+    def parse(self, pair, request, reply):
+        return Unparsed("format", "no oracle spoke")
+
+
+@mutant(StageContract, "test_its_answers_are_read", teacher={"scripted": None})
+class Deaf(Marking):
+    reflections = MappingProxyType({"mark": Oracle()})
+
+
+@mutant(StageContract, "test_every_sample_comes_through")
+class Scoring(Short):
+    """Asks for a score that it does not declare, so that nobody knows that it needs a student."""
+
+    async def run(self, sample, ctx):
+        await ctx.score([sample.current], ["ifd"])
+        return await super().run(sample, ctx)
+
+
+@mutant(StageContract, "test_every_sample_comes_through")
+class Secretive(Marking):
+    """Gives a score that it does not declare."""
+
+    provides = MappingProxyType({})
+
+
+@mutant(StageContract, "test_every_sample_comes_through")
+class Inventive(Short):
+    """Notes a failure of a kind that does not exist."""
+
+    async def run(self, sample, ctx):
+        found = await super().run(sample, ctx)
+        return found if isinstance(found, Dropped) else found.failing(Failure("", "moody", "it did not want to"))
+
+
+@mutant(StageContract, "test_it_never_blocks")
+class Sleepy(Short):
+    async def run(self, sample, ctx):
+        time.sleep(0.01)  # noqa: ASYNC251 - the fault
+        return await super().run(sample, ctx)
 
 
 @mutant(StageContract, "test_it_repeats")

@@ -69,6 +69,23 @@ class OneMore(Words):
         return super().encode(alone)
 
 
+@mutant(StudentContract, "test_what_is_cut_is_counted")
+class Uncounted(Words):
+    """Says of joined texts that nothing was cut."""
+
+    def encode(self, spans):
+        return [
+            evolve(one, cut=0) if span.join == "text" and isinstance(one, EncodedSpan) else one
+            for span, one in zip(spans, super().encode(spans), strict=True)
+        ]
+
+
+@mutant(StudentContract, "test_what_is_cut_is_counted")
+class Endless(Words):
+    def encode(self, spans):
+        return super().encode([evolve(span, max_tokens=None) for span in spans])
+
+
 @mutant(StudentContract, "test_losses_are_finite")
 class Miscounting(Words):
     def score(self, batch):

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 
@@ -73,6 +74,13 @@ class Asking:
     def told(self, error):
         """What is said of a refusal."""
         return f"status {error.code}"
+
+
+@mutant(TeacherContract, "test_it_never_blocks", Address, **AT)
+class Sleepy(Asking):
+    async def complete(self, request):
+        time.sleep(0.01)  # noqa: ASYNC251 - the fault
+        return await super().complete(request)
 
 
 @mutant(TeacherContract, "test_it_says_who_it_is", Address, **AT)

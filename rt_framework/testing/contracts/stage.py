@@ -13,7 +13,11 @@ from unittest import SkipTest
 from rt_framework.config import Config
 from rt_framework.errors import RtError
 from rt_framework.jobs.running import run
+from rt_framework.model import Pair, Unparsed
 from rt_framework.plugin import structure
+from rt_framework.results import Call, open_run
+from rt_framework.teacher import rendered
+from rt_framework.testing.blocking import blocking_calls
 from rt_framework.testing.contracts.base import PluginContract, load
 from rt_framework.testing.parts import KILL_AT_CALL, KILL_AT_END, Deadly
 from rt_framework.testing.processes import environment, python
@@ -51,6 +55,8 @@ class StageContract(PluginContract):
     """Stages that come before the checked one in that run, as in a config."""
     preset = "selective-rt"
     """Scoring preset of that run."""
+    teacher: Any = "scripted"
+    """Teacher of that run, as in a config; the one of the kit answers every question form with made-up parts."""
 
     def test_it_says_what_it_needs(self) -> None:
         """``needs`` lists names of metrics; ``reflections`` maps names to questions that render and parse."""
@@ -74,6 +80,29 @@ class StageContract(PluginContract):
             assert line["outcome"] != "dropped" or str(line["reason"]).strip(), (
                 f"row {line['row']} is dropped without a reason"
             )
+
+    def test_its_answers_are_read(self, tmp_path: Path) -> None:
+        """Each question of the stage gets an answer that it can read; else its path with an answer never ran."""
+        stage = self.make()
+        if not stage.reflections:
+            raise SkipTest("it asks nothing")
+        self._finished(tmp_path)
+        unread = ", ".join(sorted(set(stage.reflections) - self._read(stage, tmp_path / "run")))
+        if unread and self.teacher == StageContract.teacher:
+            raise SkipTest(
+                f"the teacher of the kit gives no answer to {unread} that can be read, so nothing that follows from "
+                "one is checked: set teacher to a part that answers"
+            )
+        assert not unread, f"no answer of teacher {self.teacher!r} to {unread} can be read; see what parse says to it"
+
+    def test_it_never_blocks(self, tmp_path: Path) -> None:
+        """No sample makes the others wait: coroutines await, and do not call ``time.sleep`` or a blocking client."""
+        with blocking_calls() as places:
+            self._finished(tmp_path)
+        assert not places, (
+            f"the event loop is blocked by {places[0]}: await asyncio.sleep, an asynchronous client, or "
+            "asyncio.to_thread"
+        )
 
     def test_it_repeats(self, tmp_path: Path) -> None:
         """Two runs leave the same files, because resuming means running again."""
@@ -110,7 +139,7 @@ class StageContract(PluginContract):
         (folder / "rows.json").write_text(json.dumps(rows), "utf-8")
         job = {
             "data": {"path": str(folder / "rows.json")},
-            "teacher": "scripted",
+            "teacher": self.teacher,
             "student": "fake",
             "scoring": {"preset": self.preset},
             "pipeline": [*self.before, {self.name: self.options} if self.options is not None else self.name],
@@ -121,7 +150,7 @@ class StageContract(PluginContract):
 
     def _unhurt(self, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
         """Return the outputs of two undisturbed runs; every check with these options uses the same two runs."""
-        key = (self.plugin, self.name, repr((self.options, self.before, self.preset)))
+        key = (self.plugin, self.name, repr((self.options, self.before, self.preset, self.teacher)))
         if key not in _UNHURT:
             _UNHURT.clear()
             first, second = (self._outputs(self._config(folder / name), folder / name) for name in ("one", "other"))
@@ -142,10 +171,29 @@ class StageContract(PluginContract):
         go(self.plugin, self._config(folder), folder / "run")
         return [json.loads(line) for line in (folder / "run/scores.jsonl").read_text("utf-8").splitlines()]
 
+    def _read(self, stage: Any, run_dir: Path) -> set[str]:
+        """Return the names of the questions of the stage to which a stored answer can be read."""
+        read = set()
+        with open_run(run_dir, load(self.plugin, _PARTS)) as finished:
+            for history in finished:
+                pairs = {version.pair.hash: version.pair for version in history.sample.versions}
+                for call in finished.calls(history):
+                    for name, question in stage.reflections.items():
+                        if call.reply is not None and _answers(question, pairs[call.request.pair_hash], call):
+                            read.add(name)
+        return read
+
     def _killed(self, config: Path, folder: Path, variable: str, value: str) -> bool:
         """Run in a process that is killed at a chosen point; return whether it was killed."""
         done = python(_RUN, self.plugin, config, folder / "run", env=environment(**{variable: value}))
         return done.returncode == -signal.SIGKILL
+
+
+def _answers(question: Any, pair: Pair, call: Call) -> bool:
+    """Return whether a call was made for a question, and its answer can be read."""
+    request = call.request
+    own = rendered(question, pair, request.index, request.schema is not None, request.draw)
+    return own == request and not isinstance(question.parse(pair, request, call.reply), Unparsed)
 
 
 def go(plugin: str, config: Path, run_dir: Path) -> None:

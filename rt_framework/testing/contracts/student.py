@@ -100,6 +100,21 @@ class StudentContract(PluginContract):
                 "both where one of them has nothing before it"
             )
 
+    def test_what_is_cut_is_counted(self) -> None:
+        """A sequence keeps to ``max_tokens``, and ``cut`` is the number of target tokens that it lost at the end."""
+        for span in (Span(_ASKED, text, join, by_token=True) for text in _TEXTS[::2] for join in ("text", "ids")):
+            (whole,) = self._encoded([span])
+            limit = len(whole.ids) - 2
+            (short,) = self._encoded([evolve(span, max_tokens=limit)])
+            assert len(short.ids) <= limit and short.ids == whole.ids[: len(short.ids)], (
+                f"with max_tokens {limit} a sequence of {len(whole.ids)} tokens has {len(short.ids)}; cut it at the end"
+            )
+            lost = (len(whole.ids) - whole.start) - (len(short.ids) - short.start)
+            assert short.cut == lost, (
+                f"with join '{span.join}' {lost} target tokens were left out, and cut says {short.cut}: "
+                "two passes would be compared at other tokens"
+            )
+
     def test_losses_are_finite(self) -> None:
         """Each sequence gets one loss: a finite, non-negative sum of nats over as many tokens as there are targets."""
         batch = self._encoded(self._plain())

@@ -16,6 +16,7 @@ from attrs import evolve
 from rt_framework.errors import TeacherError
 from rt_framework.model import Reply, Request, Sampling, Turn, Usage
 from rt_framework.protocols import LocalTeacher
+from rt_framework.testing.blocking import blocking_calls
 from rt_framework.testing.contracts.base import PluginContract
 from rt_framework.testing.server import FAULTS, Fault, FaultServer
 
@@ -136,6 +137,16 @@ class TeacherContract(PluginContract):
         assert not apart, (
             "of two questions the second was sent when the first was answered; await an asynchronous client, "
             "or asyncio.to_thread for one that blocks"
+        )
+
+    def test_it_never_blocks(self) -> None:
+        """Other calls go on while one is awaited: ``complete`` calls no ``time.sleep`` and no blocking client."""
+        if not self._may_be_asked() or isinstance(self.teacher(), LocalTeacher):
+            raise SkipTest("it is not asked, or it answers on a thread of the framework's")
+        with self._server() as server, blocking_calls() as places:
+            _asked(self.teacher(server.url), self.request())
+        assert not places, (
+            f"the event loop is blocked by {places[0]}: await an asynchronous client, or asyncio.to_thread"
         )
 
     def test_failures_are_teacher_errors(self) -> None:
