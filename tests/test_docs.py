@@ -32,6 +32,7 @@ from rt_framework.data.shapes import SHAPES
 from rt_framework.errors import KINDS, RtError
 from rt_framework.hookspecs import GROUP, EventHooks, RegistrationHooks
 from rt_framework.kit.parts import Spec
+from rt_framework.kit.user_files import parse_yaml
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.plugin.host import Host
 from rt_framework.plugin.registry import Entry
@@ -213,7 +214,7 @@ def test_commands_in_the_pages_exist(path: Path, words: list[str], examples: Non
 @pytest.mark.parametrize("block", list(blocks("yaml")), ids=name_of)
 def test_configs_in_the_pages_are_valid(block: Block, examples: None) -> None:
     """Every YAML block is a config, or a part of one; every stage that it names can be built."""
-    raw = config.parse_yaml(block.text, block.page.name)
+    raw = parse_yaml(block.text, block.page.name)
     whole = {"data": {"path": "data.json"}, "pipeline": "selective-rt", **raw}
     read = structure(whole, Config)
     plugins = [name for name in MODULES if "rt_register_" in (EXAMPLES / f"{name}.py").read_text()]

@@ -16,7 +16,7 @@ from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
 from rt_framework.errors import ConfigError
 from rt_framework.kit.bounds import unfit
 from rt_framework.kit.parts import Spec
-from rt_framework.plugin.registry import suggestion
+from rt_framework.text import suggestion
 
 T = TypeVar("T")
 _Hook = Callable[[Any, Any], Any]
