@@ -234,7 +234,7 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         read_config(tmp_path)
     (tmp_path / "rt.yaml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="not UTF-8 text .*; save the config as UTF-8"):
+    with pytest.raises(ConfigError, match=r"not UTF-8 text .*; save the config as UTF-8"):
         read_config(tmp_path / "rt.yaml")
 
 

@@ -1,4 +1,4 @@
-"""Files that people write by hand, such as a config or a prompt: small, in UTF-8, and with YAML that is read strictly."""
+"""Files that people write by hand, such as a config or a prompt: small, in UTF-8, with YAML that is read strictly."""
 
 from __future__ import annotations
 

@@ -3,7 +3,16 @@
 from rt_framework.pipeline.context import Chains
 from rt_framework.pipeline.engine import Engine
 from rt_framework.pipeline.foresight import Foresight, Known
-from rt_framework.pipeline.job import PROBE, Opened, check_parts, open_job, reflection_facts, stage_facts, steps_of
+from rt_framework.pipeline.job import (
+    PROBE,
+    REQUEST_OF,
+    Opened,
+    check_parts,
+    open_job,
+    reflection_facts,
+    stage_facts,
+    steps_of,
+)
 from rt_framework.pipeline.possible import Highest, Option, Questions, Text, Texts, tokens, told_tokens
 from rt_framework.pipeline.sides import (
     StudentSide,
@@ -18,6 +27,7 @@ from rt_framework.pipeline.steps import Step
 
 __all__ = [
     "PROBE",
+    "REQUEST_OF",
     "Chains",
     "Engine",
     "Foresight",

@@ -5,25 +5,39 @@ Nothing is paid for here, so a failure at this point costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from rt_framework.config import Builder, Config
 from rt_framework.data import Source, open_source
 from rt_framework.errors import ConfigError, PluginError, RtError
 from rt_framework.kit.parts import Spec
-from rt_framework.model import Pair, digest
+from rt_framework.model import Pair, Request, Turn, digest
 from rt_framework.pipeline.steps import Step, apart, kind_of, label
 from rt_framework.plugin import Host
-from rt_framework.protocols import FittedMetric
+from rt_framework.protocols import FittedMetric, Question
 from rt_framework.rundir import Outlet, open_outlet
 from rt_framework.teacher import rendered
 
 PROBE = Pair("Name the colours of the flag.", "The flag of France.", "Blue, white and red.")
 """Fixed plain pair for checks. A changed prompt shows in the request that a reflection renders for this pair, and a
 student must be able to encode it."""
+
+_PROBE_WITH_ALL = evolve(
+    PROBE, system="You know flags.", history=(Turn("user", "Hello."), Turn("assistant", "Hello. What is it about?"))
+)
+"""The same pair after a conversation, so that no sentence of a prompt is left out of its request."""
+
+_WAYS = tuple((index, structured) for index in (0, 1) for structured in (True, False))
+"""Ways in which a request is rendered: index of the answer, and whether the teacher follows a schema."""
+
+REQUEST_OF = "request of "
+"""Beginning of the name of a frozen fact that holds the text of a reflection's requests, from which a refusal makes
+its diff. Run directories of earlier releases have none."""
 
 
 @frozen
@@ -140,7 +154,7 @@ def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
 
 
 def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
-    """Return a fingerprint of each reflection in use: a digest of the requests that it renders for a fixed pair.
+    """Return two facts of each reflection in use: the text of its requests, and a digest of them for a fixed pair.
 
     Raises:
         PluginError: a reflection cannot render a request for that pair.
@@ -148,13 +162,27 @@ def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
     facts = {}
     reflections = {name: one for step in steps for name, one in step.stage.reflections.items()}
     for name, reflection in reflections.items():
-        ways = [(index, structured) for index in (0, 1) for structured in (True, False)]
         try:
-            asked = [asdict(rendered(reflection, PROBE, *way)) for way in ways]
+            asked = [asdict(rendered(reflection, PROBE, *way)) for way in _WAYS]
         except RtError:
             raise
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
             raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {told}") from error
+        with suppress(Exception):  # a reflection may refuse conversations; then each such sample fails by itself
+            facts[f"{REQUEST_OF}{name}"] = _request_text(reflection)
         facts[f"reflection {name}"] = digest(asked)
     return facts
+
+
+def _request_text(reflection: Question[Any]) -> str:
+    """Return the lines of all requests about a pair with every text, each different line once."""
+    requests = [rendered(reflection, _PROBE_WITH_ALL, *way) for way in _WAYS]
+    return "\n".join(dict.fromkeys(line for request in requests for line in _request_lines(request)))
+
+
+def _request_lines(request: Request) -> Iterator[str]:
+    for turn in request.messages:
+        yield from turn.content.split("\n")
+    yield from (f"{name}: {value}" for name, value in asdict(request.sampling).items())
+    yield f"schema: {json.dumps(request.schema)}"

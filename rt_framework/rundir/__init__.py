@@ -1,6 +1,7 @@
 """A run directory: lock, session, frozen facts, progress, outputs, manifest, summary."""
 
 from rt_framework.rundir import live_state
+from rt_framework.rundir.differences import differences
 from rt_framework.rundir.directory import (
     LEDGER,
     LOCK,
@@ -13,7 +14,6 @@ from rt_framework.rundir.directory import (
     check_frozen,
     check_run,
     default_dir,
-    differences,
     look,
     open_run,
     owner,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 from rt_framework.config import Config
@@ -18,10 +18,7 @@ from rt_framework.terminal.console import dollars, line, safe, stdout, table
 def show_quote(quote: Quote, config: Config) -> None:
     """Print a quote, the first prompts whole, and whether the budget covers it."""
     console = stdout()
-    for number, (row, request) in enumerate(quote.prompts, 1):
-        console.print(line(f"--- prompt {number}: row {row}, reflection {request.reflection}"))
-        for text in _sent(request):
-            console.print(safe(text))
+    show_prompts(quote.prompts)
     rows = [
         ("calls", quote.calls),
         ("unique calls", quote.unique),
@@ -33,6 +30,15 @@ def show_quote(quote: Quote, config: Config) -> None:
     for note in _notes(quote, config):
         console.print(line(note))
     console.print(line("nothing was sent or written"))
+
+
+def show_prompts(prompts: Iterable[tuple[int, Request]]) -> None:
+    """Print requests whole, each with the number of its row."""
+    console = stdout()
+    for number, (row, request) in enumerate(prompts, 1):
+        console.print(line(f"--- prompt {number}: row {row}, reflection {request.reflection}"))
+        for text in _sent(request):
+            console.print(safe(text))
 
 
 def _sent(request: Request) -> Iterator[str]:

@@ -128,7 +128,9 @@ class _FrontMatter:
         rewrites: dict[str, str] = {}
         given = self._values.get("parts")
         if not isinstance(given, Mapping) or not given:
-            raise self._fault(("parts",), "name the parts of the answer, each with what it holds, as a mapping 'parts:'")
+            raise self._fault(
+                ("parts",), "name the parts of the answer, each with what it holds, as a mapping 'parts:'"
+            )
         for name, value in given.items():
             place = ("parts", str(name))
             options = self._mapping(place, {"meaning": value} if isinstance(value, str) else value, _PART_KEYS)

@@ -1,4 +1,4 @@
-"""Prompts for the teacher: a system text, a user text with fields for the sample's texts, and the form of the answer."""
+"""Prompts for the teacher: a system text, a user text with fields for texts of the sample, and the answer's form."""
 
 from __future__ import annotations
 
