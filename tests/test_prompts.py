@@ -497,7 +497,7 @@ def test_reflect_shows_what_would_be_asked(cli):
 
 def test_reflect_rewrites_by_a_prompt_file(cli):
     """The same as the long form, to which options belong."""
-    Path("mine.md").write_text(FILE.replace("better:", "response:"))
+    Path("mine.md").write_text(FILE)
     assert cli("reflect", "data.json", "--prompt", "mine.md", "--teacher", "scripted", "--out", "new.jsonl").code == 0
     long = ("--reflection", "prompt:mine.md", "--reflection-max-tokens", "9", "--teacher", "scripted")
     assert cli("reflect", "data.json", *long, "--out", "long.jsonl").code == 0
@@ -522,7 +522,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(text: str, name: str = "run") -> list[Request]:
-        Path("p.md").write_text(text.replace("better:", "response:"), "utf-8")
+        Path("p.md").write_text(text, "utf-8")
         teacher = ScriptedTeacher(rewriting)
         go(job(tmp_path, rows(3), PIPELINE, student=None), tmp_path / name, teacher)
         return teacher.requests

@@ -70,7 +70,7 @@ def parse_yaml_lines(text: str, place: str, above: int = 0) -> tuple[Any, dict[P
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        value = None if node is None else loader.construct_document(node)  # type: ignore[no-untyped-call]
+        value = None if node is None else loader.construct_document(node)
         return value, dict(_lines(node, (), above + 1))
     except yaml.YAMLError as error:
         raise ConfigError(f"{place}: not valid YAML: {_one_line(error, above)}") from error

@@ -1,7 +1,6 @@
 """A run directory: lock, session, frozen facts, progress, outputs, manifest, summary."""
 
 from rt_framework.rundir import live_state
-from rt_framework.rundir.differences import differences
 from rt_framework.rundir.directory import (
     LEDGER,
     LOCK,
@@ -14,6 +13,7 @@ from rt_framework.rundir.directory import (
     check_frozen,
     check_run,
     default_dir,
+    differences,
     look,
     open_run,
     owner,

@@ -20,7 +20,7 @@ from rt_framework.errors import ConfigError, DataError, DiskError, LockedError
 from rt_framework.events import Progress
 from rt_framework.kit.places import UNRECORDED
 from rt_framework.ledger import HeldFiles, Ledger, Told, check_ledger
-from rt_framework.rundir.differences import differences
+from rt_framework.rundir.changed_lines import changed_lines
 from rt_framework.rundir.disk import check_kind, check_room
 
 LEDGER = "ledger.sqlite"
@@ -246,3 +246,14 @@ def check_frozen(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
         raise ConfigError(
             f"{path} was started with other settings; use another --run-dir, or change them back: {told}{server}"
         )
+
+
+def differences(place: str, old: Any, new: Any) -> list[str]:
+    """Return a line for every value that differs, with the path of keys that leads to it."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = dict.fromkeys((*old, *new))
+        return [line for key in keys for line in differences(f"{place}.{key}", old.get(key), new.get(key))]
+    if old == new:
+        return []
+    is_text = isinstance(old, str) and isinstance(new, str) and "\n" in f"{old}{new}"
+    return [f"{place}: {changed_lines(old, new) if is_text else f'{old} → {new}'}"]

@@ -146,7 +146,8 @@ class _FrontMatter:
 
     def sampling(self) -> ReflectionSettings:
         """Return the sampling parameters."""
-        return evolve(ReflectionSettings(), **{name: self._number(name) for name in _SAMPLING if name in self._values})
+        given: dict[str, Any] = {name: self._number(name) for name in _SAMPLING if name in self._values}
+        return evolve(ReflectionSettings(), **given)
 
     def wording(self) -> Wording:
         """Return the words that ask for the form."""

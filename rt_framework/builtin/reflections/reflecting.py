@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import evolve
 
@@ -51,7 +52,7 @@ class Reflecting:
 
     def _rewritten(self, pair: Pair, answer: Answer) -> Pair:
         """Return the pair with the texts of an answer."""
-        texts = {target: answer.texts[part] for target, part in self._prompt.rewrites.items()}
+        texts: dict[str, Any] = {target: answer.texts[part] for target, part in self._prompt.rewrites.items()}
         if "instruction" in texts:  # a new instruction stands alone, so the old input is dropped
             texts.setdefault("input", "")
         return evolve(pair, **texts)

@@ -1,11 +1,10 @@
-"""Differences between the facts that a run directory was begun with and those of a run, in words."""
+"""The difference between two texts of several lines, such as the requests of a reflection, on one line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import zip_longest
-from typing import Any
 
 _MOST_LINES = 12
 """Most changed lines of a text that are shown."""
@@ -13,25 +12,14 @@ _BEFORE, _WIDTH = 30, 120
 """Characters of a changed line that are shown before the change, and in all."""
 
 
-def differences(place: str, old: Any, new: Any) -> list[str]:
-    """Return one line for every value that differs, with the path of keys that leads to it.
-
-    Of a text of several lines, such as the request of a reflection, only the changed lines are shown.
-    """
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        keys = dict.fromkeys((*old, *new))
-        return [line for key in keys for line in differences(f"{place}.{key}", old.get(key), new.get(key))]
-    if old == new:
-        return []
-    if isinstance(old, str) and isinstance(new, str) and "\n" in f"{old}{new}":
-        changes = list(_changed_lines(old.split("\n"), new.split("\n")))
-        more = f" and {len(changes) - _MOST_LINES} more lines" if len(changes) > _MOST_LINES else ""
-        return [f"{place}: {' '.join(changes[:_MOST_LINES])}{more}"]
-    return [f"{place}: {old} → {new}"]
+def changed_lines(old: str, new: str) -> str:
+    """Return the lines that only one of two texts has: removed ones after a minus, added ones after a plus."""
+    changes = list(_changes(old.split("\n"), new.split("\n")))
+    more = f" and {len(changes) - _MOST_LINES} more lines" if len(changes) > _MOST_LINES else ""
+    return f"{' '.join(changes[:_MOST_LINES])}{more}"
 
 
-def _changed_lines(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
-    """Yield the lines that only one of two texts has: removed ones after a minus, added ones after a plus."""
+def _changes(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
     for tag, start, end, new_start, new_end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag == "equal":
             continue
