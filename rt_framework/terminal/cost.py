@@ -41,6 +41,14 @@ def show_prompts(prompts: Iterable[tuple[int, Request]]) -> None:
             console.print(safe(text))
 
 
+def show_preview(prompts: Iterable[tuple[int, Request]], teacher: object) -> None:
+    """Print what would be asked, and in which teacher's form; without a teacher in the form of a JSON schema."""
+    show_prompts(prompts)
+    form = teacher or "a teacher that follows a JSON schema; --teacher shows the form for another"
+    stdout().print(line(f"shown as for {form}"))
+    stdout().print(line("nothing was sent or written"))
+
+
 def _sent(request: Request) -> Iterator[str]:
     """Yield everything that a request holds, as one text for each part."""
     yield from (f"{turn.role}: {turn.content}" for turn in request.messages)
