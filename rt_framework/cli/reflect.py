@@ -14,6 +14,7 @@ from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.cli.run_options import moved_option
 from rt_framework.kit.parts import Spec
 from rt_framework.plugin import Host
+from rt_framework.text import shown
 
 if TYPE_CHECKING:
     from rt_framework.config import Data
@@ -63,7 +64,6 @@ def command(
     from rt_framework.data import open_source
     from rt_framework.jobs.rewriting import preview, rewrite, rewriting_job
     from rt_framework.terminal import show_preview
-    from rt_framework.text import shown
 
     question, named = _question(reflection, prompt), None if teacher is None else chosen("teacher", teacher)
     if show:

@@ -30,8 +30,7 @@ def write_starters(data: Path | None, out: Path | None, prompt: Path | None) -> 
     """
     if data is not None and not data.exists():
         raise DataError(f"{data}: no such file or directory; DATA is the data set, and --out names the config")
-    if prompt is not None and not prompt.suffix and not os.path.lexists(prompt):
-        prompt = prompt.with_name(f"{prompt.name}.md")
+    prompt = None if prompt is None else _with_ending(prompt)
     texts: dict[Destination, str] = {}
     lines: list[str] = []
     if prompt is not None:
@@ -50,6 +49,12 @@ def write_starters(data: Path | None, out: Path | None, prompt: Path | None) -> 
     return lines
 
 
+def _with_ending(prompt: Path) -> Path:
+    """Return the path with the ending ``.md`` if it has none; a name that is taken stays, and is refused."""
+    taken = os.path.lexists(Path(os.path.realpath(prompt.parent), prompt.name))
+    return prompt if prompt.suffix or taken else prompt.with_name(f"{prompt.name}.md")
+
+
 def _config(out: Path, data: Path | None, prompt: Path | None) -> str:
     second = _RESPONSE if prompt is None else f"  - reflect: {{prompt: {_quoted(prompt)}}}   # your own prompt"
     return _text("config", name=shown(out), data="data.json" if data is None else _quoted(data), second=second)
@@ -61,5 +66,5 @@ def _quoted(path: Path) -> str:
     return json.dumps(text, ensure_ascii=shown(text) != text)  # a name that is not UTF-8 is written in escapes
 
 
-def _text(name: str, **words: str) -> str:
-    return Template(resources.files(__name__).joinpath(f"{name}.txt").read_text("utf-8")).substitute(words)
+def _text(starter: str, **words: str) -> str:
+    return Template(resources.files(__name__).joinpath(f"{starter}.txt").read_text("utf-8")).substitute(words)
