@@ -1,12 +1,13 @@
-"""Text of any origin, made safe to show or store: without control characters and without secrets."""
+"""Text of any origin, made safe to show or store: without control characters and without secrets; the nearest name."""
 
 from __future__ import annotations
 
 import base64
+import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -54,6 +55,12 @@ def visible(text: str) -> bool:
     # A character that this Python does not know yet counts as visible, since it may be, such as an emoji of a newer
     # Unicode.
     return any(unicodedata.category(char) not in _UNSEEN for char in text)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` when a known name is near, else an empty text."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def without_secrets(text: str) -> str:

@@ -184,7 +184,23 @@ def test_a_selection_that_cannot_work(cli, tmp_path, scores, by, message):
         (["export", "none", "--out", "x.json"], "none/ledger.sqlite: no ledger here; is this a run directory?"),
         (["plugins", "show", "idf"], "no plugin or part is called 'idf'. Did you mean 'ifd'? See 'rt plugins list'."),
         (["plugins", "lst"], "No such command 'lst'."),
-        (["init", "rt.yaml"], "rt.yaml: exists already; name another place with PATH"),
+        (["init"], "rt.yaml: exists already; name another place with --out"),
+        (["init", "new.yaml"], "new.yaml: no such file or directory; DATA is the data set, and --out names the config"),
+        (["init", "--prompt", ".."], "..: names no file; name another place with --prompt"),
+        (["reflect", "data.json"], "Missing option '--teacher'. See 'rt reflect --help'."),
+        (["reflect", "data.json", "--teacher", "scripted"], "Missing option '--out'. See 'rt reflect --help'."),
+        (
+            ["reflect", "data.json", "--teacher", "scripted", "--out", "o.json", "-n", "3"],
+            "-n and --seed are for --show; --limit N rewrites the first N rows. See",
+        ),
+        (
+            ["reflect", "data.json", "--prompt", "p.md", "--reflection-max-tokens", "3", "--show"],
+            "--prompt FILE is short for --reflection prompt:FILE; with options of it give the long form",
+        ),
+        (
+            ["reflect", "data.json", "--prompt", "p.md", "--show"],
+            "p.md: no such file; 'rt init --prompt NAME' writes a commented one to start from",
+        ),
         (["-p", "no_such_module", "run", "rt.yaml"], "plugin 'no_such_module' failed in import: ModuleNotFoundError"),
     ],
 )

@@ -67,7 +67,7 @@ COMMANDS = [
     ["status", "runs/rt"],
     ["explain", "runs/rt", "0"],
     ["export", "runs/rt", "--out", "kept.csv"],
-    ["init", "new.yaml"],
+    ["init", "--out", "new.yaml"],
     ["plugins", "list"],
     ["plugins", "show", "ifd"],
     ["plugins", "show", "lost"],

@@ -62,7 +62,7 @@ def test_the_version_is_that_of_the_package(cli):
 
 def test_init_writes_a_config_that_doctor_accepts(cli, tmp_path):
     """As it is, once there is data where it says; and it never overwrites."""
-    done = cli("init", "mine.yaml", plugin=False)
+    done = cli("init", "--out", "mine.yaml", plugin=False)
     assert (done.code, done.out) == (
         0,
         "wrote mine.yaml; set data, teacher and student in it, then: rt run mine.yaml\n",
@@ -74,7 +74,7 @@ def test_init_writes_a_config_that_doctor_accepts(cli, tmp_path):
     assert "ok mine.yaml 6 stages" in checked.words
     assert "ok data.json: json, alpaca columns 6 samples" in checked.words
     assert checked.words.endswith("nothing is wrong")
-    assert cli("init", "mine.yaml", plugin=False).code == 2
+    assert cli("init", "--out", "mine.yaml", plugin=False).code == 2
     assert (tmp_path / "mine.yaml").read_text() == written
 
 

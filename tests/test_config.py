@@ -8,10 +8,11 @@ from attrs import evolve
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.config.builder import Builder, settings
 from rt_framework.config.pipelines import PIPELINES
-from rt_framework.config.reading import parse_yaml, read_config, spec_of
+from rt_framework.config.reading import read_config, spec_of
 from rt_framework.config.schema import Config, Data, Limits, Pipeline
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.kit.parts import Spec
+from rt_framework.kit.user_files import parse_yaml
 from rt_framework.pipeline.job import check_parts, steps_of
 from rt_framework.plugin.host import Host
 from rt_framework.plugin.structuring import structure
@@ -213,11 +214,9 @@ def test_a_number_that_could_never_work(refusal, key, value, least):
         ("? [a]\n: b\n", "not valid YAML: a key must be a plain value at line 1, column 3"),
         ("[" * 5000, "not usable YAML: maximum recursion depth exceeded"),
         ("day: 2020-13-45\n", "not usable YAML: month must be in 1..12"),
-        ("a: \x00", "not valid YAML: unacceptable character #x0000"),
-        (
-            "- data\n",
-            "expected a mapping with the keys data, pipeline, teacher, teachers, student, scoring, output, limits",
-        ),
+        ("a: \x01", "not valid YAML: unacceptable character #x0001"),
+        ("a: \x00", "not UTF-8 text (it has NUL characters); save the config as UTF-8"),
+        ("- data\n", "expected a mapping with the keys data, pipeline, teacher, teachers, student, scoring, output"),
         ("", "expected a mapping with the keys data, "),
         ("pipeline: cherry\n", "key 'data' is missing"),
         ("data: {format: json}\npipeline: cherry\n", "data: key 'path' is missing"),
@@ -236,7 +235,7 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         read_config(tmp_path)
     (tmp_path / "rt.yaml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="not UTF-8 text"):
+    with pytest.raises(ConfigError, match=r"not UTF-8 text .*; save the config as UTF-8"):
         read_config(tmp_path / "rt.yaml")
 
 

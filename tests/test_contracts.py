@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,12 @@ _keeps(
     ("random", {"count": 7}),
     ("length-matched", {"metric": "ifd", "count": 5}),
 )
-_keeps(contracts.ReflectionContract, ("instruction", None), ("response", {"max_tokens": 99}))
+_keeps(
+    contracts.ReflectionContract,
+    ("instruction", None),
+    ("response", {"max_tokens": 99}),
+    ("prompt", {"file": str(Path(__file__).parent.parent / "docs" / "examples" / "code.md"), "temperature": 0.5}),
+)
 _keeps(contracts.TemplateContract, *((name, None) for name in ("alpaca", "vicuna", "wizardlm", "none", "chat")))
 _keeps(
     contracts.StageContract,

@@ -44,6 +44,7 @@ LONG = "x" * 5000
 INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("score", "data"): lambda at: ["score", at, "--student", "fake", "--out", "new.jsonl"],
     ("reflect", "data"): lambda at: ["reflect", at, "--teacher", "scripted", "--out", "new.json"],
+    ("reflect", "prompt"): lambda at: ["reflect", "data.json", "--prompt", at, "--show"],
     ("select", "data"): lambda at: ["select", at, "--scores", "s.jsonl", "--by", TOP, "--out", "new.json"],
     ("select", "scores"): lambda at: ["select", "data.json", "--scores", at, "--by", TOP, "--out", "new.json"],
     ("compare", "a"): lambda at: ["compare", at, "other.json"],
@@ -55,6 +56,7 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("status", "run_dir"): lambda at: ["status", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
     ("doctor", "subject"): lambda at: ["doctor", at],
+    ("init", "data"): lambda at: ["init", at, "--out", "new"],
     ("run", "config"): lambda at: ["run", at],
     ("pilot", "config"): lambda at: ["pilot", at],
     ("retry", "config"): lambda at: ["retry", at, "--kind", "truncated"],
@@ -73,7 +75,8 @@ FILES: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("compare", "out"): lambda at: ["compare", "data.json", "other.json", "--scores-a", "s.jsonl", "--json", at],
     ("export", "out"): lambda at: ["export", "run", "--out", at],
     ("report", "out"): lambda at: ["report", "run", "--out", at],
-    ("init", "path"): lambda at: ["init", at],
+    ("init", "out"): lambda at: ["init", "--out", at],
+    ("init", "prompt"): lambda at: ["init", "--prompt", at],
     ("run", "reporter_names"): lambda at: ["run", "rt.yaml", "--run-dir", "new", "--reporter", f"jsonl:{at}"],
 }
 """A command line for every file or folder that is written where the user says."""

@@ -98,7 +98,7 @@ WHO_MAY_IMPORT = {
     "py3langid": {"compare.languages"},
     "click": {"cli"},
     "sqlite3": {"ledger"},
-    "yaml": {"export.card", "config", "report"},
+    "yaml": {"export.card", "kit.user_files", "report"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
 }
@@ -287,7 +287,7 @@ def test_the_page_shows_these_layers():
                 ["run", "--help"],
                 ["pilot", "--help"],
                 ["compare", "--help"],
-                ["init", "x"],
+                ["init", "--out", "x", "--prompt", "y"],
             )
         ),
     ],

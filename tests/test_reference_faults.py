@@ -19,7 +19,7 @@ import torch
 from rt_framework import Reply, Score, Scored, Span, SpanLoss, TeacherError, Turn, Unparsed, Version
 from rt_framework.builtin.metrics.ratios import IFD, RIFD, IFDLoss, RIFDLoss
 from rt_framework.builtin.reflections.instruction import InstructionReflection
-from rt_framework.builtin.reflections.prompts import INSTRUCTION
+from rt_framework.builtin.reflections.prompt_files import packaged_prompt
 from rt_framework.builtin.reflections.response import ResponseReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.builtin.selectors.dataset import Top
@@ -259,7 +259,7 @@ def test_a_text_with_the_word_end_is_whole(text, structured):
 @pytest.mark.parametrize("structured", [True, False])
 def test_an_echo_of_the_form_is_never_the_answer(structured):
     """Fault: the first of two markers wins, so an echoed format line becomes the answer."""
-    form = {name: f"<{part.meaning}>" for name, part in INSTRUCTION.form.parts.items()}
+    form = {name: f"<{part.meaning}>" for name, part in packaged_prompt("instruction").form.parts.items()}
     echo = complete(form, structured, token_of(OLD)) + "\n"
     for answer in (parsed(GOOD, structured, before=echo), parsed(form, structured)):
         assert isinstance(answer, Unparsed)
@@ -293,12 +293,13 @@ def test_an_answer_cut_off_by_the_token_limit_is_not_taken(structured):
 @pytest.mark.parametrize("structured", [True, False])
 def test_a_pair_is_taken_whole_or_not_at_all(structured, tmp_path):
     """Fault: placeholders tested by substring throw away half of a pair and keep the other half: mismatched pairs."""
-    meaning = INSTRUCTION.form.parts["instruction"].meaning
+    parts = packaged_prompt("instruction").form.parts
+    meaning = parts["instruction"].meaning
     like = f"Write an XML file with <instruction> and </instruction>, and say what {meaning} means here."
     assert parsed(GOOD | {"instruction": like}, structured).instruction == like
     assert parsed(GOOD | {"instruction": like}, structured).response == GOOD["response"]
     for part in GOOD:
-        for text in (f"<{INSTRUCTION.form.parts[part].meaning}>", "", f"<{part}>"):
+        for text in (f"<{parts[part].meaning}>", "", f"<{part}>"):
             assert isinstance(parsed(GOOD | {part: text}, structured), Unparsed)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rt_framework.builtin.reflections.guards import refuses
 from rt_framework.builtin.reflections.instruction import InstructionReflection
-from rt_framework.builtin.reflections.prompts import INSTRUCTION, RESPONSE
+from rt_framework.builtin.reflections.prompt_files import packaged_prompt
 from rt_framework.builtin.reflections.response import ResponseReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.errors import KINDS
@@ -180,7 +180,7 @@ def test_well_formed_answers_round_trip(critique, instruction, response, structu
     """Any text survives untouched but for the white space around it."""
     values = {"critique": critique, "instruction": instruction, "response": response}
     text = written(PAIR, "instruction", structured, values)
-    answer = INSTRUCTION.form.read(Reply(text), token_of(PAIR), structured)
+    answer = packaged_prompt("instruction").form.read(Reply(text), token_of(PAIR), structured)
     assert answer == Answer({name: value.strip() for name, value in values.items()}, {})
 
 
@@ -245,12 +245,12 @@ def test_blank_parts_and_placeholders_lose_the_whole_answer(structured, part, va
 
 
 @BOTH
-@pytest.mark.parametrize("task", [INSTRUCTION, RESPONSE], ids=["instruction", "response"])
-def test_the_words_of_the_form_are_no_answer(structured, task):
+@EACH
+def test_the_words_of_the_form_are_no_answer(structured, name):
     """An echo of what each part is to hold is refused, with angle brackets or without."""
-    for name, part in task.form.parts.items():
-        for value in (part.meaning, f"<{part.meaning}>"):
-            assert kind(answered(structured, task.name, **{name: value})) == "format"
+    for part, held in packaged_prompt(name).form.parts.items():
+        for value in (held.meaning, f"<{held.meaning}>"):
+            assert kind(answered(structured, name, **{part: value})) == "format"
 
 
 GOOD_JSON = json.dumps({"critique": "c", "response": "A fine answer."})
@@ -411,11 +411,13 @@ def test_a_change_of_one_part_is_enough():
     assert isinstance(answered(True, "instruction", instruction=PAIR.instruction), Pair)
 
 
-@pytest.mark.parametrize("task", [INSTRUCTION, RESPONSE], ids=["instruction", "response"])
-def test_our_own_prompt_in_the_answer_is_an_echo(task):
+@EACH
+def test_our_own_prompt_in_the_answer_is_an_echo(name):
     """An instruction that repeats the request would teach the student our prompt."""
-    for line in (line for line in task.system.splitlines() if len(line) > 80):
-        found = answered(True, task.name, response=f"Certainly. {line}")
+    lines = [line for text in packaged_prompt(name).own_texts for line in text.splitlines() if len(line) > 45]
+    assert "The conversation before the example, for context:" in lines
+    for line in lines:
+        found = answered(True, name, response=f"Certainly. {line}")
         assert (found.kind, found.reason) == ("format", "echo of the prompt")
 
 

@@ -131,7 +131,7 @@ def test_no_module_of_the_working_directory_runs_by_any_command(folder, model):
             ["plugins", "show", "litellm"],
             ["plugins", "check", "ifd"],
             ["plugins", "new", "my-gain"],
-            ["init", "new.yaml"],
+            ["init", "data.json", "--prompt", "new", "--out", "new.yaml"],
             ["run", "job.yaml", "--dry-run"],
             ["pilot", "job.yaml", "-n", "2", "--run-dir", "run"],
             ["run", "job.yaml", "--run-dir", "run"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rt_framework import hookimpl
 from rt_framework.builtin.executors.settings import ProcessesSettings
-from rt_framework.builtin.reflections.settings import ReflectionSettings
+from rt_framework.builtin.reflections.settings import PromptSettings, ReflectionSettings
 from rt_framework.builtin.reporters.settings import JsonlSettings
 from rt_framework.builtin.selectors import settings as selectors
 from rt_framework.builtin.stages import settings as stages
@@ -96,12 +96,13 @@ def rt_register_selectors(register: Register) -> None:
 
 @hookimpl
 def rt_register_reflections(register: Register) -> None:
-    """Offer the two reflections of Selective Reflection-Tuning."""
+    """Offer the two reflections of Selective Reflection-Tuning, and one by a prompt file."""
     package = f"{_HERE}.reflections"
     help_one = "critique, then a new instruction and its answer"
     register("instruction", f"{package}.instruction:InstructionReflection", help=help_one, settings=ReflectionSettings)
     help_two = "critique, then a better answer"
     register("response", f"{package}.response:ResponseReflection", help=help_two, settings=ReflectionSettings)
+    register("prompt", f"{package}.prompt:PromptReflection", help="what a prompt file asks", settings=PromptSettings)
 
 
 @hookimpl

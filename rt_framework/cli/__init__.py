@@ -15,7 +15,7 @@ import click
 
 from rt_framework.errors import PluginError, RtError
 from rt_framework.kit.stdout import others_to_stderr
-from rt_framework.text import shown, without_secrets
+from rt_framework.text import shown, suggestion, without_secrets
 
 __all__ = ["main", "rt"]
 
@@ -82,8 +82,6 @@ class _Group(click.Group):
             ) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        from rt_framework.plugin import suggestion
-
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:

@@ -95,6 +95,6 @@ def _option(name: str, option: Option) -> click.Option:
 
 def _plain(name: str, option: Option, value: str) -> Any:
     """Return the value of a text option unchanged, and any other value as YAML reads it."""
-    from rt_framework.config import parse_yaml
+    from rt_framework.kit.user_files import parse_yaml
 
     return value if option.is_text else parse_yaml(value, f"--{name}-{option.name}")

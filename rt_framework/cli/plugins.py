@@ -73,6 +73,6 @@ def show(host: Host, name: str) -> None:
 def check(host: Host, name: str, options: str | None, only: str | None) -> int:
     """Check the plugin NAME, or every part of that name, by the contract of its kind. Exit code 1 if a check fails."""
     from rt_framework.cli.plugins_check import show_checks
-    from rt_framework.config import parse_yaml
+    from rt_framework.kit.user_files import parse_yaml
 
     return int(not show_checks(host, name, None if options is None else parse_yaml(options, "--options"), only))

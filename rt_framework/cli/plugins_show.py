@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import singular
-from rt_framework.plugin import Entry, Host, suggestion
+from rt_framework.plugin import Entry, Host
 from rt_framework.terminal import line, stdout, table
+from rt_framework.text import suggestion
 
 
 def describe(host: Host, name: str) -> None:

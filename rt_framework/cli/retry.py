@@ -25,7 +25,7 @@ def command(job: RunRequest, kinds: tuple[str, ...]) -> int:
     """
     from rt_framework.errors import KINDS
     from rt_framework.jobs.running import RunMode
-    from rt_framework.plugin import suggestion
+    from rt_framework.text import suggestion
 
     for kind in kinds:
         if kind not in KINDS:

@@ -1,7 +1,7 @@
 """The configuration that a user writes: YAML to frozen objects, named pipelines, shards of a job."""
 
 from rt_framework.config.builder import Builder
-from rt_framework.config.reading import parse_yaml, read_config, spec_of
+from rt_framework.config.reading import read_config, spec_of
 from rt_framework.config.schema import MAIN, Config, Data, Limits, NamedTeacher, Output, Pipeline, ScoringConfig
 from rt_framework.config.shards import Shard
 
@@ -16,7 +16,6 @@ __all__ = [
     "Pipeline",
     "ScoringConfig",
     "Shard",
-    "parse_yaml",
     "read_config",
     "spec_of",
 ]

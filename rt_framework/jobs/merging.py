@@ -15,7 +15,7 @@ from rt_framework.data import Destination, claim
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.ledger import Ledger, join_ledgers
-from rt_framework.pipeline import Opened, open_job, reflection_facts, teacher_facts, teachers_of
+from rt_framework.pipeline import REQUEST_OF, Opened, open_job, reflection_facts, teacher_facts, teachers_of
 from rt_framework.plugin import Host
 from rt_framework.protocols import Student
 from rt_framework.rundir import (
@@ -137,7 +137,7 @@ def _check_job(part: _Part, config: Config, facts: Mapping[str, Any]) -> None:
     asked = {
         "pipeline": (was.pipeline, config.pipeline),
         "limits.samples": (was.limits.samples, config.limits.samples),
-        **{key: (part.facts.get(key), here) for key, here in facts.items()},
+        **{key: (part.facts.get(key), here) for key, here in facts.items() if _compares(key, part.facts)},
     }
     # Parts that the shards had and the config leaves out. A reflection that only an earlier pipeline used is no part.
     asked |= {key: (there, None) for key, there in part.facts.items() if _is_part(key) and key not in facts}
@@ -156,6 +156,11 @@ def _is_part(fact: str) -> bool:
     return fact.split(" ")[0] in _PARTS
 
 
+def _compares(key: str, facts: Mapping[str, Any]) -> bool:
+    """Return whether the facts of a shard have a fact to compare; earlier releases recorded no text of requests."""
+    return key in facts or not key.startswith(REQUEST_OF)
+
+
 def _checked(parts: Sequence[_Part]) -> list[_Part]:
     """Return the shards in order.
 
@@ -169,8 +174,11 @@ def _checked(parts: Sequence[_Part]) -> list[_Part]:
             raise DataError(f"{part.path} is shard {part.shard}, but {first.path} is shard {first.shard}")
         if part.shard.number in found:
             raise DataError(f"{part.path} and {found[part.shard.number]} are both shard {part.shard}")
-        if part.facts != first.facts:
-            changed = sorted(key for key in {*part.facts, *first.facts} if part.facts.get(key) != first.facts.get(key))
+        keys = [
+            key for key in {*part.facts, *first.facts} if _compares(key, part.facts) and _compares(key, first.facts)
+        ]
+        changed = sorted(key for key in keys if part.facts.get(key) != first.facts.get(key))
+        if changed:
             raise DataError(f"{part.path} and {first.path} are of different jobs: they differ in {', '.join(changed)}")
         found[part.shard.number] = part.path
     missing = [str(Shard(number, first.shard.of)) for number in range(1, first.shard.of + 1) if number not in found]

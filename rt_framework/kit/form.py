@@ -41,7 +41,7 @@ class Wording:
     )
     """Instruction to the teacher that precedes the list of markers."""
     repair: str = "This is attempt {attempt}: an earlier answer could not be used. Keep strictly to the form."
-    """Paragraph that every request after the first has at its end."""
+    """Paragraph that every request after the first has at its end; ``{attempt}`` stands for its number."""
 
 
 def _listed(numbers: Iterable[float]) -> tuple[float, ...]:
@@ -132,7 +132,7 @@ class Form:
         else:
             shown = (f"{marker(name, token)}\n<{part.meaning}>" for name, part in self.parts.items())
             lines = [self.wording.markers, *shown, marker(END, token)]
-        repair = [self.wording.repair.format(attempt=index + 1)] if index else []
+        repair = [self.wording.repair.replace("{attempt}", str(index + 1))] if index else []
         return ["\n".join(lines), *repair]
 
     def read(self, reply: Reply, token: str, structured: bool) -> Answer | Unparsed:

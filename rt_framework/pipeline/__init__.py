@@ -2,18 +2,9 @@
 
 from rt_framework.pipeline.context import Chains
 from rt_framework.pipeline.engine import Engine
+from rt_framework.pipeline.facts import PROBE, REQUEST_OF, reflection_facts, stage_facts
 from rt_framework.pipeline.foresight import Foresight, Known
-from rt_framework.pipeline.job import (
-    PROBE,
-    Opened,
-    check_parts,
-    metrics_of,
-    open_job,
-    provided_by,
-    reflection_facts,
-    stage_facts,
-    steps_of,
-)
+from rt_framework.pipeline.job import Opened, check_parts, metrics_of, open_job, provided_by, steps_of
 from rt_framework.pipeline.possible import Highest, Option, Questions, Text, Texts, tokens, told_tokens
 from rt_framework.pipeline.sides import (
     StudentSide,
@@ -29,6 +20,7 @@ from rt_framework.pipeline.steps import Asking, Step
 
 __all__ = [
     "PROBE",
+    "REQUEST_OF",
     "Asking",
     "Chains",
     "Engine",

@@ -6,24 +6,18 @@ Nothing is paid for here, so a failure at this point costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from rt_framework.config import MAIN, Builder, Config, NamedTeacher
 from rt_framework.data import Source, open_source
-from rt_framework.errors import ConfigError, PluginError, RtError
+from rt_framework.errors import ConfigError, PluginError
 from rt_framework.kit.parts import Spec
-from rt_framework.model import Pair, Range, digest, keyed
+from rt_framework.model import Range
 from rt_framework.pipeline.steps import Asking, Step, apart, kind_of, label
 from rt_framework.plugin import Host
-from rt_framework.protocols import FittedMetric, Question
+from rt_framework.protocols import FittedMetric
 from rt_framework.rundir import Outlet, open_outlet
-from rt_framework.teacher import rendered
-
-PROBE = Pair("Name the colours of the flag.", "The flag of France.", "Blue, white and red.")
-"""Fixed plain pair for checks. A changed prompt shows in the request that a reflection renders for this pair, and a
-student must be able to encode it."""
 
 
 @frozen
@@ -84,29 +78,6 @@ def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
     ids, labels = apart(kinds, "{name}-{number}"), apart(labels, "{name} ({number})")
     parts = zip(ids, range(1, len(ids) + 1), labels, stages, strict=True)
     return [Step(*part) for part in parts]
-
-
-def stage_facts(steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """Return the facts of the stages that readers of a finished run need.
-
-    These are the id by which decisions and failures name each stage, its name and label for people, the metrics that it
-    reads and the bounds that it compares them with. They describe the pipeline as it was run, whichever form the config
-    used: a name, the short or the long form.
-    """
-    return [
-        {
-            "id": step.id,
-            "name": step.name,
-            "label": step.label,
-            "needs": list(step.stage.needs),
-            "bounds": {metric: asdict(bounds, filter=_given_only) for metric, bounds in step.bounds.items()},
-        }
-        for step in steps
-    ]
-
-
-def _given_only(_: object, value: object) -> bool:
-    return value is not None
 
 
 def check_parts(make: Builder, steps: Iterable[Step], config: Config) -> None:
@@ -182,38 +153,3 @@ def check_shard(shard: str | None, steps: Iterable[Step]) -> None:
             f"stage '{whole.name}' needs all samples and this is shard {shard}: run the shards without it, merge "
             "them with 'rt merge', and run the whole pipeline there; nothing is paid for twice"
         )
-
-
-def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
-    """Return a fingerprint of each question in use: a digest of the requests that it renders for a fixed pair.
-
-    The first question of a name has a fact of that name alone, as in run directories of earlier releases; a later one
-    that is called alike has the id of its stage too.
-
-    Raises:
-        PluginError: a question cannot render a request for that pair.
-        ConfigError: several answers are asked for to equal requests.
-    """
-    facts: dict[str, str] = {}
-    for step in steps:
-        for name, question in step.stage.reflections.items():
-            fact = f"reflection {name}"
-            facts[fact if fact not in facts else f"{fact} of {step.id}"] = _asked(step, name, question)
-    return facts
-
-
-def _asked(step: Step, name: str, question: Question[Any]) -> str:
-    """Return the digest of the requests that a question renders, structured or not, at first and after a failure."""
-    try:
-        requests = [rendered(question, PROBE, index, structured) for index in (0, 1) for structured in (True, False)]
-    except RtError:
-        raise
-    except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {told}") from error
-    if any(asking.draw for asking in step.asks) and not requests[0].sampling.temperature:
-        raise ConfigError(
-            f"stage '{step.name}' draws several answers at temperature 0, which would all be alike: "
-            f"give the reflection a temperature, such as {{{name}: {{temperature: 0.8}}}}"
-        )
-    return digest(keyed(requests))

@@ -5,7 +5,7 @@ from rt_framework.plugin.loading import packaged
 from rt_framework.plugin.options import Option, key_of
 from rt_framework.plugin.origin import origin_of
 from rt_framework.plugin.pluggy_hooks import with_defaults
-from rt_framework.plugin.registry import Entry, named, suggestion
+from rt_framework.plugin.registry import Entry, named
 from rt_framework.plugin.reporters import Reporters, close_reporters
 from rt_framework.plugin.structuring import field_names, structure
 
@@ -21,6 +21,5 @@ __all__ = [
     "origin_of",
     "packaged",
     "structure",
-    "suggestion",
     "with_defaults",
 ]

@@ -17,8 +17,9 @@ from rt_framework.hookspecs import API, singular
 from rt_framework.plugin.loading import BUILTIN_NAME, Discovered, Failed, Loader, Wanted
 from rt_framework.plugin.origin import Origin, of_package, origin_of_plugin
 from rt_framework.plugin.pluggy_hooks import API_NAME, dotted
-from rt_framework.plugin.registry import Entry, Registry, suggestion
+from rt_framework.plugin.registry import Entry, Registry
 from rt_framework.plugin.reporters import Reporters
+from rt_framework.text import suggestion
 
 
 @frozen

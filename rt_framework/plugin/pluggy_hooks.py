@@ -12,8 +12,7 @@ import pluggy
 
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import API, GROUP
-from rt_framework.plugin.registry import suggestion
-from rt_framework.text import shown
+from rt_framework.text import shown, suggestion
 
 _log = logging.getLogger("rt_framework")
 

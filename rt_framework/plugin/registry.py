@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from attrs import frozen
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.hookspecs import KINDS, singular
 from rt_framework.plugin.options import Option, options_of
+from rt_framework.text import suggestion
 
 T = TypeVar("T")
 
@@ -78,12 +78,6 @@ class Collector:
         if any(entry.name == name for entry in self.entries):
             raise PluginError(f"{singular(self.kind)} '{name}' is registered twice")
         self.entries.append(Entry(self.kind, name, target, help, settings, self.plugin))
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` when a known name is near, else an empty text."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def named(kind: str, name: str, table: Mapping[str, T]) -> T:

@@ -17,7 +17,7 @@ from rt_framework.errors import ConfigError
 from rt_framework.kit.bounds import unfit
 from rt_framework.kit.parts import Spec
 from rt_framework.plugin.options import key_of
-from rt_framework.plugin.registry import suggestion
+from rt_framework.text import suggestion
 
 T = TypeVar("T")
 _Hook = Callable[[Any, Any], Any]

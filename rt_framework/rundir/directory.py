@@ -20,6 +20,7 @@ from rt_framework.errors import ConfigError, DataError, DiskError, LockedError
 from rt_framework.events import Progress
 from rt_framework.kit.places import UNRECORDED
 from rt_framework.ledger import HeldFiles, Ledger, Told, check_ledger
+from rt_framework.rundir.changed_lines import changed_lines
 from rt_framework.rundir.disk import check_kind, check_room
 
 LEDGER = "ledger.sqlite"
@@ -259,4 +260,7 @@ def differences(place: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = dict.fromkeys((*old, *new))
         return [line for key in keys for line in differences(f"{place}.{key}", old.get(key), new.get(key))]
-    return [] if old == new else [f"{place}: {old} → {new}"]
+    if old == new:
+        return []
+    is_text = isinstance(old, str) and isinstance(new, str) and "\n" in f"{old}{new}"
+    return [f"{place}: {changed_lines(old, new) if is_text else f'{old} → {new}'}"]

@@ -1,7 +1,7 @@
 """Everything that is drawn on a terminal. Only this package imports rich."""
 
 from rt_framework.terminal.console import VERSION_WORDS, dollars, line, money, stdout, summary_tables, table
-from rt_framework.terminal.cost import show_forecast, show_quote
+from rt_framework.terminal.cost import show_forecast, show_preview, show_quote
 from rt_framework.terminal.explain import tell
 from rt_framework.terminal.live import Display, screen
 from rt_framework.terminal.side_by_side import show_comparison, show_judgements
@@ -16,6 +16,7 @@ __all__ = [
     "show_comparison",
     "show_forecast",
     "show_judgements",
+    "show_preview",
     "show_quote",
     "stdout",
     "summary_tables",

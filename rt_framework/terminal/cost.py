@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 from rt_framework.config import Config
@@ -18,10 +18,7 @@ from rt_framework.terminal.console import dollars, line, safe, stdout, table
 def show_quote(quote: Quote, config: Config) -> None:
     """Print a quote, the first prompts whole, and whether the budget covers it."""
     console = stdout()
-    for number, (row, request) in enumerate(quote.prompts, 1):
-        console.print(line(f"--- prompt {number}: row {row}, reflection {request.reflection}"))
-        for text in _sent(request):
-            console.print(safe(text))
+    show_prompts(quote.prompts)
     rows = [
         ("calls", quote.calls),
         ("unique calls", quote.unique),
@@ -35,6 +32,23 @@ def show_quote(quote: Quote, config: Config) -> None:
     for note in _notes(quote, config):
         console.print(line(note))
     console.print(line("nothing was sent or written"))
+
+
+def show_prompts(prompts: Iterable[tuple[int, Request]]) -> None:
+    """Print requests whole, each with the number of its row."""
+    console = stdout()
+    for number, (row, request) in enumerate(prompts, 1):
+        console.print(line(f"--- prompt {number}: row {row}, reflection {request.reflection}"))
+        for text in _sent(request):
+            console.print(safe(text))
+
+
+def show_preview(prompts: Iterable[tuple[int, Request]], teacher: object) -> None:
+    """Print what would be asked, and in which teacher's form; without a teacher in the form of a JSON schema."""
+    show_prompts(prompts)
+    form = teacher or "a teacher that follows a JSON schema; --teacher shows the form for another"
+    stdout().print(line(f"shown as for {form}"))
+    stdout().print(line("nothing was sent or written"))
 
 
 def _sent(request: Request) -> Iterator[str]:

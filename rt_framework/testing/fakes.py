@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from attrs import evolve
 
@@ -129,8 +130,21 @@ def rewriting(request: Request) -> str:
         "instruction": f"Explain the matter of {subject}.",
         "response": f"The answer to {subject} is long.",
     }
-    wanted = list((request.schema or {}).get("properties", parts))
-    return json.dumps({name: parts[name] for name in wanted})
+    wanted = (request.schema or {}).get("properties", parts)
+    return json.dumps({name: parts.get(name) or _value(name, subject, wanted[name]) for name in wanted})
+
+
+def _value(name: str, subject: str, schema: Mapping[str, Any]) -> Any:
+    """Return a value for a part of another name: one of those that the schema lists, or a text.
+
+    Raises:
+        KeyError, TypeError: the part is neither.
+    """
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema["type"] != "string":
+        raise TypeError(f"{name} is no text")
+    return f"The {name} of {subject}."
 
 
 def _before(context: Context) -> tuple[int, ...]:

@@ -48,9 +48,14 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "teacher": ({"teacher": other_teacher()}, "teacher: scripted → other"),
     "reflection instruction": ({"pipeline": LONG}, r"reflection instruction: \w+ → \w+"),
+    "request of instruction": ({"pipeline": LONG}, 'request of instruction: - "max_tokens: 1024" \\+ "max_tokens: 99"'),
     "reflection response": (
         {"pipeline": [*SELECTIVE[:2], {"reflect": {"response": {"retry_temperature": 0.1}}}, SELECTIVE[3]]},
         r"reflection response: \w+ → \w+",
+    ),
+    "request of response": (
+        {"pipeline": [*SELECTIVE[:2], {"reflect": {"response": {"retry_temperature": 0.1}}}, SELECTIVE[3]]},
+        'request of response: - "temperature: 0.7" \\+ "temperature: 0.1"',
     ),
 }
 """For each frozen fact, a change to it and the difference that is told."""

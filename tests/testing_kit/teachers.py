@@ -6,9 +6,9 @@ import asyncio
 import itertools
 import json
 import os
-import time
 import urllib.error
 import urllib.request
+from time import sleep
 
 from attrs import evolve, frozen
 
@@ -76,10 +76,22 @@ class Asking:
         return f"status {error.code}"
 
 
-@mutant(TeacherContract, "test_it_never_blocks", Address, **AT)
-class Sleepy(Asking):
+@good(TeacherContract, free=True)
+class Free:
+    """Answers without a server, and awaits where it waits."""
+
+    structured = True
+    identity = "free"
+
     async def complete(self, request):
-        time.sleep(0.01)  # noqa: ASYNC251 - the fault
+        await asyncio.sleep(0.001)
+        return Reply('{"response": "The Rhine."}')
+
+
+@mutant(TeacherContract, "test_it_never_blocks", free=True)
+class Sleepy(Free):
+    async def complete(self, request):
+        sleep(0.001)  # noqa: ASYNC251 - the fault
         return await super().complete(request)
 
 

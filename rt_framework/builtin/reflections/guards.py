@@ -56,7 +56,10 @@ def _leak(rewrite: Rewrite) -> Unparsed | None:
 
 def _unchanged(rewrite: Rewrite) -> Unparsed | None:
     old, new = rewrite.old, rewrite.new
-    same = _squeezed(new.instruction) in {_squeezed(old.instruction), _squeezed(f"{old.instruction} {old.input}")}
+    same = _squeezed(f"{new.instruction} {new.input}") in {
+        _squeezed(old.instruction),
+        _squeezed(f"{old.instruction} {old.input}"),
+    }
     if same and _squeezed(new.response) == _squeezed(old.response):
         return Unparsed("format", "echo of the example: nothing was rewritten")
     return None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from rt_framework.builtin.reflections.prompts import INSTRUCTION
+from rt_framework.builtin.reflections.prompt_files import packaged_prompt
 from rt_framework.builtin.reflections.reflecting import Reflecting
+from rt_framework.builtin.reflections.settings import ReflectionSettings
 
 
 class InstructionReflection(Reflecting):
     """Reflection that gives a new instruction and its answer (step 1 of arXiv 2402.10110), without the old input."""
 
-    task = INSTRUCTION
-    rewrites: Sequence[str] = ("instruction", "response")
+    def __init__(self, settings: ReflectionSettings) -> None:
+        super().__init__("instruction", packaged_prompt("instruction"), settings)

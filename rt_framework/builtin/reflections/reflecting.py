@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from attrs import evolve
 
 from rt_framework.builtin.reflections.guards import Rewrite, objection
-from rt_framework.builtin.reflections.prompts import Task, own_texts, question
+from rt_framework.builtin.reflections.prompts import Prompt
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.kit.fences import token_of
-from rt_framework.kit.form import sampling
+from rt_framework.kit.form import Answer, sampling
 from rt_framework.model import Pair, Reply, Request, Turn, Unparsed
 
 
 class Reflecting:
-    """A reflection that a subclass defines by its task and the parts that it rewrites."""
+    """A reflection that asks by a prompt.
 
-    task: Task
-    rewrites: Sequence[str]
+    Args:
+        name: name of the reflection in its requests.
+        prompt: the question.
+        settings: sampling parameters.
+    """
 
-    def __init__(self, settings: ReflectionSettings) -> None:
+    def __init__(self, name: str, prompt: Prompt, settings: ReflectionSettings) -> None:
+        self._name = name
+        self._prompt = prompt
         self._settings = settings
+        changed = ("instruction" if text == "input" else text for text in prompt.rewrites)
+        self.rewrites: Sequence[str] = tuple(dict.fromkeys(changed))
 
     def render(self, pair: Pair, index: int, structured: bool) -> Request:
         """Return the request for the *index*-th answer. Later ones change temperature, seed and prompt."""
         own = self._settings
-        user = question(self.task, pair, token_of(pair), index, structured)
-        messages = (Turn("system", self.task.system), Turn("user", user))
+        user = self._prompt.question(pair, token_of(pair), index, structured)
+        messages = (Turn("system", self._prompt.system), Turn("user", user))
         drawn = sampling(index, own.max_tokens, own.temperature, own.retry_temperature)
-        schema = self.task.form.schema() if structured else None
-        return Request(self.task.name, pair.hash, index, messages, drawn, schema)
+        schema = self._prompt.form.schema() if structured else None
+        return Request(self._name, pair.hash, index, messages, drawn, schema)
 
     def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:
         """Return the new pair, complete, or the reason why the answer cannot be used."""
         token = token_of(pair)
-        answer = self.task.form.read(reply, token, structured=request.schema is not None)
+        answer = self._prompt.form.read(reply, token, structured=request.schema is not None)
         if isinstance(answer, Unparsed):
             return answer
-        new = _rewritten(pair, answer.texts)
-        texts = tuple(answer.texts[part] for part in self.rewrites)
-        return objection(Rewrite(pair, new, texts, token, own_texts(self.task))) or new
+        new = self._rewritten(pair, answer)
+        texts = tuple(answer.texts[part] for part in self._prompt.rewrites.values())
+        return objection(Rewrite(pair, new, texts, token, self._prompt.own_texts)) or new
 
-
-def _rewritten(pair: Pair, texts: Mapping[str, str]) -> Pair:
-    """Return the pair with the texts of an answer. A new instruction stands alone, so the old input is dropped."""
-    if "instruction" not in texts:
-        return evolve(pair, response=texts["response"])
-    return evolve(pair, instruction=texts["instruction"], input="", response=texts["response"])
+    def _rewritten(self, pair: Pair, answer: Answer) -> Pair:
+        """Return the pair with the texts of an answer."""
+        texts: dict[str, Any] = {target: answer.texts[part] for target, part in self._prompt.rewrites.items()}
+        if "instruction" in texts:  # a new instruction stands alone, so the old input is dropped
+            texts.setdefault("input", "")
+        return evolve(pair, **texts)
