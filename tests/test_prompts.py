@@ -240,6 +240,9 @@ def test_a_part_may_be_a_number(structured, tmp_path):
     reflection = prompt(tmp_path / "p.md", text)
     schema = reflection.render(PLAIN, 0, True).schema
     assert schema["properties"]["mark"] == {"type": "number", "enum": [1, 2, 3]}
+    asked = reflection.render(PLAIN, 0, structured).messages[1].content
+    assert "a mark of the old answer (1, 2, 3)" in asked
+    assert ("or one of the numbers in brackets after its key. Its keys" in asked) is structured
     answer = {"critique": "Too short.", "better": "Helium.", "mark": 2}
     assert answered(reflection, PLAIN, answer, structured) == evolve(PLAIN, response="Helium.")
     assert answered(reflection, PLAIN, answer | {"mark": 9}, structured).kind == "format"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -207,6 +208,29 @@ def test_what_cannot_be_merged_is_one_line(rt, tmp_path, server):
     )
     changed = the_error(rt("run", "job.yaml", "--shard", "2/3", "--run-dir", one))
     assert "data.shard: 1/3 → 2/3" in changed
+
+
+@pytest.mark.parametrize("old", [[0], [1], [0, 1]])
+def test_shards_of_an_earlier_release_are_merged(rt, tmp_path, old):
+    """They hold digests of the reflections but no text of requests; with a text, another one is refused."""
+    shards = run_all(rt, 2)
+    for number in old:
+        with Ledger.writing(tmp_path / shards[number] / "ledger.sqlite") as ledger:
+            facts = {key: fact for key, fact in ledger.meta("frozen").items() if not key.startswith("request of ")}
+            asyncio.run(ledger.set_meta("frozen", facts))
+    assert rt("merge", "job.yaml", "merged", *shards).code == 0
+    assert "0 teacher calls sent" in rt("run", "job.yaml", "--run-dir", "merged").words
+
+
+def test_shards_that_asked_by_another_sentence_are_not_merged(rt, tmp_path):
+    """Also one that only conversations show, which no digest holds."""
+    shards = run_all(rt, 2)
+    with Ledger.writing(tmp_path / shards[1] / "ledger.sqlite") as ledger:
+        facts = ledger.meta("frozen")
+        facts["request of response"] = facts["request of response"].replace("for context", "to read")
+        asyncio.run(ledger.set_meta("frozen", facts))
+    error = the_error(rt("merge", "job.yaml", "merged", *shards))
+    assert error.endswith(" are of different jobs: they differ in request of response")
 
 
 def test_an_unfinished_shard_is_no_whole(rt, tmp_path):

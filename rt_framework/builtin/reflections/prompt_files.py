@@ -30,6 +30,13 @@ This is attempt {attempt}: an earlier answer could not be used. Keep strictly to
 each of them once, all of them written out and complete.""",
 )
 
+_WITH_NUMBERS = evolve(
+    _WORDING,
+    json=_WORDING.json.replace(
+        "that is not empty.", "that is not empty, or one of the numbers in brackets after its key."
+    ),
+)
+
 _EDGE = "---"
 _USER = re.compile(r"-{3,}[ \t]*user[ \t]*-{3,}[ \t]*", re.IGNORECASE)
 _MEANT = re.compile(rf"\{{\{{\s*[^\W\d]|\{{\s*(?:{'|'.join(FIELDS)})\s*\}}\}}")
@@ -68,6 +75,7 @@ def parse_prompt(text: str, file: str) -> Prompt:
     _check_fields(lines, front_end, user, file)
     front = _FrontMatter("\n".join(lines[1:front_end]), file)
     parts, rewrites = front.parts()
+    wording = front.wording(_WITH_NUMBERS if any(part.numbers for part in parts.values()) else _WORDING)
     system = "\n".join(lines[front_end + 1 : user]).strip()
     blocks = blocks_of("\n".join(lines[user + 1 :]))
     if not visible(system):
@@ -75,7 +83,7 @@ def parse_prompt(text: str, file: str) -> Prompt:
     if not any(isinstance(item, Field) for block in blocks for item in block):
         why = "the user text shows nothing of the sample: put a field such as {{ response }} on a line of its own"
         raise _wrong(file, user + 1, why)
-    return Prompt(system, blocks, Form(parts, front.wording()), rewrites, front.sampling())
+    return Prompt(system, blocks, Form(parts, wording), rewrites, front.sampling())
 
 
 def _sections(lines: Sequence[str], file: str) -> tuple[int, int]:
@@ -149,11 +157,11 @@ class _FrontMatter:
         given: dict[str, Any] = {name: self._number(name) for name in _SAMPLING if name in self._values}
         return evolve(ReflectionSettings(), **given)
 
-    def wording(self) -> Wording:
-        """Return the words that ask for the form."""
+    def wording(self, default: Wording) -> Wording:
+        """Return the words that ask for the form, those of *default* where the file has none."""
         known = [field.name for field in fields(Wording)]
         given = self._mapping(("wording",), self._values.get("wording", {}), known)
-        return evolve(_WORDING, **{name: self._text(("wording", name), text) for name, text in given.items()})
+        return evolve(default, **{name: self._text(("wording", name), text) for name, text in given.items()})
 
     def _part(self, place: Place, name: object, options: Mapping[str, Any]) -> Part:
         meaning = self._text((*place, "meaning"), options.get("meaning"))
@@ -165,10 +173,12 @@ class _FrontMatter:
         if not isinstance(name, str):  # YAML 1.1 reads words such as 'no' as a truth value
             raise self._fault(place, f"{name!r} cannot name a part: use small letters a to z")
         try:
-            Form({name: (part := Part(meaning, numbers))})
+            part = Part(meaning, numbers)
+            Form({name: part})
         except PluginError as error:
             raise self._fault(place, str(error).removeprefix("form: ")) from error
-        return part
+        shown = f"{meaning} ({', '.join(f'{number:g}' for number in numbers)})"  # a teacher may not get the schema
+        return Part(shown, numbers) if numbers else part
 
     def _target(self, place: Place, options: Mapping[str, Any]) -> str:
         target = options["rewrites"]
