@@ -17,7 +17,7 @@ from rt_framework.config import Builder, Config, Data, Pipeline, ScoringConfig
 from rt_framework.data import open_source
 from rt_framework.events import Summary
 from rt_framework.jobs.running import run
-from rt_framework.jobs.scoring import score_file
+from rt_framework.jobs.scoring import Scorers, score_file
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Request
 from rt_framework.plugin import Host
@@ -135,7 +135,7 @@ def score_rows(rows: Sequence[Row], folder: Path) -> list[dict[str, Any]]:
     host = _host()
     scoring = ScoringConfig(preset=PRESET, template=Spec(TEMPLATE))
     out = folder / "scores.jsonl"
-    asyncio.run(score_file(host, open_source(host, data, None), Spec("held"), scoring, ("ifd",), out))
+    asyncio.run(score_file(host, open_source(host, data, None), Scorers(("ifd",), Spec("held"), scoring), out))
     return [json.loads(line) for line in out.read_text("utf-8").splitlines()]
 
 

@@ -19,7 +19,7 @@ from benchmarks.measure import loaded_memory, peak_memory, seconds
 from rt_framework.config import Data, ScoringConfig
 from rt_framework.data import open_source
 from rt_framework.events import Summary
-from rt_framework.jobs.scoring import score_file
+from rt_framework.jobs.scoring import Scorers, score_file
 from rt_framework.kit.packing import PrefixRow
 from rt_framework.kit.parts import Spec
 from rt_framework.plugin import Host
@@ -65,7 +65,7 @@ def score(data: Path, out: Path, metrics: Sequence[str]) -> Summary:
     host = Host(modules=["benchmarks.jobs"], only=[], strict=True)
     source = open_source(host, Data(str(data)), None)
     config = ScoringConfig(preset="superfiltering", template=Spec("alpaca"))
-    return asyncio.run(score_file(host, source, Spec("held"), config, metrics, out))
+    return asyncio.run(score_file(host, source, Scorers(tuple(metrics), Spec("held"), config), out))
 
 
 if __name__ == "__main__":

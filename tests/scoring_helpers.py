@@ -30,7 +30,7 @@ async def scoring(ledger, student=None, preset_name="selective-rt", metrics=None
     chain = Scoring(
         metrics=lambda name: (metrics or {}).get(name) or make("metrics", name),
         frame=PresetSpans(chosen, make("templates", chosen.template), chosen.limit(chosen.template)),
-        losses=losses,
+        losses={"": losses},
         range_binds=range_binds,
     )
     try:

@@ -107,7 +107,7 @@ async def test_a_status_of_an_older_ledger_that_may_pass_is_asked_again(ledger):
     async with scoring(ledger, student) as chain:
         frame = chain._frame
         spans = [*frame.response_given_instruction(PAIRS[0]), *frame.response_alone(PAIRS[0])]
-        keys = [chain._losses._store.key(span) for span in spans]
+        keys = [chain._losses[""]._store.key(span) for span in spans]
         loss = student.score(student.encode(spans))[0]
         await ledger.losses.put(dict.fromkeys(keys, evolve(loss, nll=None, status="unreachable")))
         (row,) = await chain.score(PAIRS[:1], ["ifd"])

@@ -32,7 +32,7 @@ from rt_framework.config.pipelines import PIPELINES
 from rt_framework.config.schema import Data, ScoringConfig
 from rt_framework.data.source import open_source
 from rt_framework.errors import ConfigError, ModelError, PluginError
-from rt_framework.jobs.scoring import score_file
+from rt_framework.jobs.scoring import Scorers, score_file
 from rt_framework.jobs.selecting import select_file
 from rt_framework.kit.fences import END, marker, token_of
 from rt_framework.kit.parts import Spec
@@ -78,7 +78,9 @@ def score(data: Path, out: Path, student: str, preset_name: str, *metrics: str, 
     """`rt score`, read back as strict JSON: NaN and Infinity are no JSON."""
     host = Host(modules=["tests.fakes_plugin"], only=[])
     config = ScoringConfig(preset_name, **more)
-    asyncio.run(score_file(host, open_source(host, Data(str(data))), Spec.parse(student), config, metrics, out))
+    asyncio.run(
+        score_file(host, open_source(host, Data(str(data))), Scorers(tuple(metrics), Spec.parse(student), config), out)
+    )
 
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is no JSON")

@@ -80,8 +80,8 @@ async def test_a_second_chain_computes_nothing(ledger):
         assert await chain.score(PAIRS, BOTH) == first
         values = await chain.score(PAIRS, ["ifd-loss", "r-ifd-loss", "ppl", "loss"])
         assert all(score.value is not None for one in values for score in one.values())
-        assert (chain._losses.counts().passes, chain._losses.counts().tokens) == (0, 0)
-        assert chain._losses.counts().reused > 0
+        assert (chain._losses[""].counts().passes, chain._losses[""].counts().tokens) == (0, 0)
+        assert chain._losses[""].counts().reused > 0
 
 
 async def test_another_student_or_another_length_is_another_loss(ledger):
@@ -94,7 +94,7 @@ async def test_another_student_or_another_length_is_another_loss(ledger):
     for more in ({"student": Other()}, {"preset_name": "superfiltering"}):
         async with scoring(ledger, **more) as chain:
             await chain.score(PAIRS[:1], ["ifd"])
-            assert chain._losses.counts().passes == 1
+            assert chain._losses[""].counts().passes == 1
 
 
 async def test_scores_do_not_depend_on_the_order_of_arrival(ledger, tmp_path):
@@ -105,7 +105,7 @@ async def test_scores_do_not_depend_on_the_order_of_arrival(ledger, tmp_path):
     async with scoring(other, batch_tokens=60) as chain:
         for one in mixed:
             assert (await chain.score([one], BOTH))[0] == first[one]
-        assert chain._losses.counts().passes > len(PAIRS)
+        assert chain._losses[""].counts().passes > len(PAIRS)
     other.close()
 
 

@@ -23,7 +23,7 @@ from rt_framework.cli.options import (
     reporter_option,
     watching,
 )
-from rt_framework.jobs.scoring import score_file
+from rt_framework.jobs.scoring import Scorers, score_file
 from rt_framework.text import shown
 
 
@@ -54,7 +54,7 @@ def hardest(
     source = open_source(host, data, limit)
     with watching(host, reporter_names) as watchers:
         scorer, rules = chosen("student", student), ScoringConfig()
-        asyncio.run(score_file(host, source, scorer, rules, [metric], out, watchers, overwrite))
+        asyncio.run(score_file(host, source, Scorers((metric,), scorer, rules), out, watchers, overwrite))
     scores = {}
     with out.open(encoding="utf-8") as lines:
         for line in map(json.loads, lines):

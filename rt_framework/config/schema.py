@@ -138,7 +138,7 @@ class Limits:
 
 
 MAIN = ""
-"""Name of the teacher that ``teacher:`` names, and that is asked where a stage names none."""
+"""Name of the teacher and of the student that ``teacher:`` and ``student:`` name."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -162,9 +162,10 @@ class NamedTeacher:
 
 def _check_names(_: object, attribute: Attribute[Any], value: Mapping[str, object]) -> None:
     for name in value:
-        if not _NAME.fullmatch(name) or name == "teacher":
+        own = attribute.name.removesuffix("s")
+        if not _NAME.fullmatch(name) or name == own:
             raise ConfigError(
-                f"{attribute.name}: '{name}' cannot name one: use letters, digits, '_', '.' and '-', and not 'teacher'"
+                f"{attribute.name}: '{name}' cannot name a {own}: use letters, digits, '_', '.', '-', and not '{own}'"
             )
 
 
@@ -179,6 +180,11 @@ class Config:
     teachers: dict[str, NamedTeacher] = field(factory=dict, validator=_check_names)
     """Further teachers by name, which stages ask with ``teacher: NAME``."""
     student: Spec | None = None
+    """The model to be tuned, whose losses decide."""
+    students: dict[str, Spec] = field(factory=dict, validator=_check_names)
+    """Further students by name: the metric ``ifd@NAME`` reads the losses of one."""
+    metrics: dict[str, Spec] = field(factory=dict, validator=_check_names)
+    """Metrics with options, by the name under which stages read them."""
     scoring: ScoringConfig = ScoringConfig()
     output: Output = Output()
     limits: Limits = Limits()
@@ -192,3 +198,13 @@ class Config:
         teachers = {} if self.teacher is None else {MAIN: NamedTeacher(self.teacher)}
         wanted = [name for name in dict.fromkeys(names) if name != MAIN]
         return teachers | {name: named("teacher", name, self.teachers) for name in wanted}
+
+    def scored(self, names: Iterable[str]) -> dict[str, Spec]:
+        """Return the main student, if there is one, and those of the named ones whose losses are read, by name.
+
+        Raises:
+            ConfigError: there is no student of such a name.
+        """
+        students = {} if self.student is None else {MAIN: self.student}
+        wanted = [name for name in dict.fromkeys(names) if name != MAIN]
+        return students | {name: named("student", name, self.students) for name in wanted}

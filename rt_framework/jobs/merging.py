@@ -15,9 +15,17 @@ from rt_framework.data import Destination, claim
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Progress, Summary
 from rt_framework.ledger import Ledger, join_ledgers
-from rt_framework.pipeline import REQUEST_OF, Opened, open_job, reflection_facts, teacher_facts, teachers_of
+from rt_framework.pipeline import (
+    REQUEST_OF,
+    Opened,
+    open_job,
+    reflection_facts,
+    student_facts,
+    students_of,
+    teacher_facts,
+    teachers_of,
+)
 from rt_framework.plugin import Host
-from rt_framework.protocols import Student
 from rt_framework.rundir import (
     LEDGER,
     MERGING,
@@ -97,9 +105,11 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
 def _facts(job: Opened, config: Config) -> dict[str, Any]:
     """Return the facts that a run of this job would freeze. Loads no model and asks no teacher."""
     facts: dict[str, Any] = {"data": job.source.facts()}
-    if config.student is not None:
-        student: Student = job.make.spec("students", config.student)
-        facts |= {"student": student.fingerprint, "scoring": ScoringRules.of(config.scoring).facts()}
+    if job.students:
+        facts |= {
+            **student_facts(students_of(job.make, job.students)),
+            "scoring": ScoringRules.of(config.scoring).facts(),
+        }
     if job.teachers:
         asked = teacher_facts(teachers_of(job.make, job.teachers))
         facts |= {name: fact for name, fact in asked.items() if not is_place(name)} | reflection_facts(job.steps)

@@ -21,14 +21,14 @@ from rt_framework.pipeline import (
     Chains,
     Engine,
     Opened,
-    StudentSide,
+    ScoringSide,
     TeacherSides,
     metrics_of,
     open_job,
     provided_by,
     reflection_facts,
+    scoring_side,
     stage_facts,
-    student_side,
     teacher_sides,
 )
 from rt_framework.plugin import Host
@@ -130,10 +130,10 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
     """Build the student's and the teacher's side, take all samples through the stages, and close both sides."""
     async with AsyncExitStack() as stack:
         facts: dict[str, Any] = {"data": job.source.facts()}
-        student = None if config.student is None else await _student(job, config, session, stack)
-        teachers = _teachers(job, config, session, mode.ask, student, stack)
-        if student is not None:
-            facts |= {"student": student.student.fingerprint, "scoring": ScoringRules.of(config.scoring).facts()}
+        scoring = await _scoring(job, config, session, stack)
+        teachers = _teachers(job, config, session, mode.ask, scoring, stack)
+        if scoring.by_name:
+            facts |= {**scoring.facts(), "scoring": ScoringRules.of(config.scoring).facts()}
         if teachers.by_name:
             facts |= {**teachers.facts(), **reflection_facts(job.steps)}
             if not mode.ask:  # no request is sent, so the teachers' places do not matter
@@ -150,7 +150,7 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
         await session.begin(run_dir, (*_notes(config, job, facts), *taken_up), config)
         chains = Chains(
             teachers.clients,
-            None if student is None else student.scoring,
+            scoring.scoring,
             config.pipeline.exhaustive,
             provided_by(job.steps),
         )
@@ -158,22 +158,21 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
         await Engine(job.steps, chains, session.ledger, session.meter, in_flight).go(job.source.samples())
 
 
-async def _student(job: Opened, config: Config, session: Session, stack: AsyncExitStack) -> StudentSide:
-    assert config.student is not None
-    side = student_side(job.make, config.student, config.scoring, session.ledger)
+async def _scoring(job: Opened, config: Config, session: Session, stack: AsyncExitStack) -> ScoringSide:
+    side = scoring_side(job.make, job.students, config.scoring, session.ledger, config.metrics)
     stack.push_async_callback(side.close)
-    session.meter.student = side.losses
+    if side.by_name:
+        session.meter.student = side
     if session.ledger.meta("frozen") is None:  # later the losses in the ledger are proof enough
         await side.scoring.check(PROBE, metrics_of(job.steps))
     return side
 
 
 def _teachers(
-    job: Opened, config: Config, session: Session, ask: bool, student: StudentSide | None, stack: AsyncExitStack
+    job: Opened, config: Config, session: Session, ask: bool, scoring: ScoringSide, stack: AsyncExitStack
 ) -> TeacherSides:
     # While losses are computed, samples will go on and may ask more questions, which one batch should hold too.
-    busy = (lambda: False) if student is None else student.losses.busy
-    sides = teacher_sides(job.make, job.teachers, config.limits, session, ask, busy)
+    sides = teacher_sides(job.make, job.teachers, config.limits, session, ask, scoring.busy)
     stack.push_async_callback(sides.close)
     return sides
 
@@ -185,9 +184,10 @@ def _notes(config: Config, job: Opened, facts: Mapping[str, Any]) -> tuple[str, 
         called = f"teacher {name}".rstrip()
         place = facts.get(f"place {name}".rstrip())
         notes.append(f"{called}: {teacher.part} ({live}){f', asked at {in_words([place])}' if place else ''}")
-    if config.student is not None:
-        framing = ScoringRules.of(config.scoring)
-        notes.append(f"student: {config.student}, preset {framing.preset.name}, template {framing.template}")
+    framing = ScoringRules.of(config.scoring)
+    for name, student in job.students.items():
+        called = f"student {name}".rstrip()
+        notes.append(f"{called}: {student}, preset {framing.preset.name}, template {framing.template}")
     return (*notes, f"data: {job.source}")
 
 

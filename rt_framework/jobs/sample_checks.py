@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rt_framework.config import Builder, Data, ScoringConfig
+from rt_framework.config import MAIN, Builder, Data, ScoringConfig
 from rt_framework.data import Source, open_source
 from rt_framework.errors import RtError, Unscorable
 from rt_framework.jobs.install_checks import Finding
@@ -17,7 +17,7 @@ from rt_framework.jobs.sample_findings import METRICS, Looked, findings
 from rt_framework.kit.parts import Spec
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair
-from rt_framework.pipeline import PROBE, StudentSide, student_side
+from rt_framework.pipeline import PROBE, ScoringSide, scoring_side
 from rt_framework.plugin import Host
 from rt_framework.protocols import Student
 from rt_framework.rundir import LEDGER
@@ -39,17 +39,18 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
         total, letters = total + 1, letters + _letters(sample.original.pair)
     pairs = [sample.original.pair for sample in source.drawing(count, seed).samples()]
     with tempfile.TemporaryDirectory(prefix="rt-doctor-") as place, Ledger.writing(Path(place) / LEDGER) as ledger:
-        side = student_side(make, student, config, ledger)
+        chain = scoring_side(make, {MAIN: student}, config, ledger)
+        side = chain.main
         try:
-            await side.scoring.check(PROBE, METRICS)
+            await chain.scoring.check(PROBE, METRICS)
             frame = PresetSpans(framing.preset, make.spec("templates", framing.template), framing.max_tokens)
             fits = [_fit(side.student, frame, pair) for pair in pairs]
             # The first forward pass loads the model, so it is not timed.
-            await side.scoring.score([PROBE], METRICS)
-            values, without, tokens, seconds = await _scored(side, pairs)
+            await chain.scoring.score([PROBE], METRICS)
+            values, without, tokens, seconds = await _scored(chain, pairs)
             path = BatchLimits.of(side.student).path
         finally:
-            await side.close()
+            await chain.close()
     return Looked(
         framing=framing,
         total=total,
@@ -74,17 +75,17 @@ def _letters(pair: Pair) -> int:
 
 
 async def _scored(
-    side: StudentSide, pairs: Sequence[Pair]
+    chain: ScoringSide, pairs: Sequence[Pair]
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[int, str]], int, float]:
-    began, before = time.monotonic(), side.losses.counts().tokens
-    scores = await side.scoring.score(pairs, METRICS)
+    began, before = time.monotonic(), chain.counts().tokens
+    scores = await chain.scoring.score(pairs, METRICS)
     seconds = time.monotonic() - began
     values = {name: tuple(v for one in scores if (v := one[name].value) is not None) for name in METRICS}
     lacking = [next((score for score in one.values() if score.value is None), None) for one in scores]
     counts = Counter(score.status for score in lacking if score is not None)
     first = {score.status: str(score.reason) for score in reversed(lacking) if score is not None}
     without = {status: (count, first[status]) for status, count in counts.most_common()}
-    return values, without, side.losses.counts().tokens - before, seconds
+    return values, without, chain.counts().tokens - before, seconds
 
 
 def _fit(student: Student, frame: PresetSpans, pair: Pair) -> tuple[bool, int]:

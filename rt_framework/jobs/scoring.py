@@ -12,14 +12,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rt_framework.config import Builder, ScoringConfig
+from attrs import field, frozen
+
+from rt_framework.config import MAIN, Builder, ScoringConfig
 from rt_framework.data import Destination, Source, beside, claim, paths_in, whole
-from rt_framework.errors import PluginError
+from rt_framework.errors import ConfigError, PluginError
 from rt_framework.events import Summary
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Sample
-from rt_framework.pipeline import PROBE, StudentSide, student_side
+from rt_framework.pipeline import PROBE, ScoringSide, scoring_side
 from rt_framework.plugin import Host
+from rt_framework.plugin import named as one_of
 from rt_framework.rundir import (
     Opening,
     SampleCounter,
@@ -29,7 +32,7 @@ from rt_framework.rundir import (
     room,
     write_manifest,
 )
-from rt_framework.scoring import Measured, Scoring, ScoringRules
+from rt_framework.scoring import Measured, Scoring, ScoringRules, reads_texts_alone
 from rt_framework.spans import Loss
 
 _CHUNK = 64
@@ -39,12 +42,46 @@ _CHUNKS = 32
 """Number of chunks under way at once: enough to fill the waves in which losses are computed."""
 
 
+@frozen
+class Scorers:
+    """The metrics of a scoring job, and the students whose losses they read."""
+
+    metrics: tuple[str, ...]
+    """Names of metrics; ``ifd@base`` is ``ifd`` by the losses of the student ``base``."""
+    student: Spec | None = None
+    """The main student; it may be left out if every metric reads texts alone or another student."""
+    config: ScoringConfig = ScoringConfig()
+    students: Mapping[str, Spec] = field(factory=dict)
+    """Further students, by name."""
+    options: Mapping[str, Spec] = field(factory=dict)
+    """Metrics with options, by the name under which *metrics* has them."""
+
+    def students_of(self, make: Builder) -> dict[str, Spec]:
+        """Return the students whose losses are read, by name.
+
+        Raises:
+            PluginError: a metric is unknown or broken.
+            ConfigError: a student is missing.
+        """
+        named: dict[str, Spec] = {}
+        for metric in self.metrics:
+            name, at, student = metric.partition("@")
+            if reads_texts_alone(make.spec("metrics", self.options.get(name, Spec(name)))):
+                if at:
+                    raise ConfigError(f"metric {metric}: {name} reads no student's losses; leave @ out")
+            elif at:
+                named[student] = one_of("student", student, self.students)
+            elif self.student is None:
+                raise ConfigError(f"metric {metric} reads a student's losses: name a student")
+            else:
+                named[MAIN] = self.student
+        return named
+
+
 async def score_file(
     host: Host,
     source: Source,
-    student: Spec,
-    config: ScoringConfig,
-    metrics: Sequence[str],
+    scorers: Scorers,
     out: Path,
     watchers: Sequence[object] = (),
     overwrite: bool = False,
@@ -60,14 +97,20 @@ async def score_file(
         RtError: the error has an exit code; another call resumes from the losses that were committed.
     """
     make = Builder(host)
-    for metric in metrics:
-        make("metrics", metric)
+    students = scorers.students_of(make)
     run_dir = beside(out)
     destination = Destination(out, "--out", "file", run_dir, overwrite)
     destinations = [Destination(run_dir, "--out", "run"), manifest_destination(run_dir, "metrics"), destination]
-    claim(destinations, [source.path], paths_in(student, config))
+    claim(destinations, [source.path], paths_in(*students.values(), scorers.config))
     source, _ = source.read_through(lambda _: None)
-    settings = {"data": str(source), "student": student, "scoring": config, "metrics": metrics}
+    settings = {
+        "data": str(source),
+        "student": scorers.student,
+        "students": scorers.students,
+        "scoring": scorers.config,
+        "metrics": scorers.metrics,
+        "options": scorers.options,
+    }
     opening = Opening(
         job="score",
         run_dir=run_dir,
@@ -85,24 +128,32 @@ async def score_file(
         write_manifest(run_dir, host, session.ledger, settings, summary)
         return summary
 
-    work = partial(_score, make, source, settings, destination)
+    work = partial(_score, make, source, scorers, settings, destination)
     _, summary = await in_session(opening, work, end)
     return summary
 
 
 async def _score(
-    make: Builder, source: Source, settings: Mapping[str, Any], destination: Destination, session: Session
+    make: Builder,
+    source: Source,
+    scorers: Scorers,
+    settings: Mapping[str, Any],
+    destination: Destination,
+    session: Session,
 ) -> None:
     """Score all samples of *source* into *destination*."""
-    config, metrics, ledger = settings["scoring"], settings["metrics"], session.ledger
-    async with _opened(student_side(make, settings["student"], config, ledger)) as side:
-        session.meter.student = side.losses
-        rules = ScoringRules.of(config)
+    ledger, rules, metrics = session.ledger, ScoringRules.of(scorers.config), scorers.metrics
+    students = scorers.students_of(make)
+    async with _opened(scoring_side(make, students, scorers.config, ledger, scorers.options)) as side:
+        session.meter.student = side
         if ledger.meta("frozen") is None:
             await side.scoring.check(PROBE, metrics)
-        await session.claim({"student": side.student.fingerprint, "scoring": rules.facts()})
-        student = f"student: {settings['student']}, preset {rules.preset.name}, template {rules.template}"
-        await session.begin(destination.path, (student, f"data: {source}"), settings)
+        await session.claim({**side.facts(), "scoring": rules.facts()})
+        notes = (
+            f"{f'student {name}'.rstrip()}: {student}, preset {rules.preset.name}, template {rules.template}"
+            for name, student in students.items()
+        )
+        await session.begin(destination.path, (*notes, f"data: {source}"), settings)
         await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
         # Losses from a damaged ledger, or of input that has changed meanwhile, must not replace an older file.
         checks = (ledger.check, source.check_unchanged)
@@ -110,8 +161,8 @@ async def _score(
 
 
 @asynccontextmanager
-async def _opened(side: StudentSide) -> AsyncIterator[StudentSide]:
-    """Close the student's side at the end of the block."""
+async def _opened(side: ScoringSide) -> AsyncIterator[ScoringSide]:
+    """Close the students' side at the end of the block."""
     try:
         yield side
     finally:

@@ -48,7 +48,7 @@ def select_file(
     selector: DatasetSelector = make.spec("selectors", by)
     if not hasattr(selector, "select"):
         raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")
-    reader = _ScoreReader(scores, {name: make("metrics", name) for name in selector.needs})
+    reader = _ScoreReader(scores, {name: make("metrics", name.partition("@")[0]) for name in selector.needs})
     table = reader.table()
     outlets: dict[str, Outlet] = {}
     for name in formats.values():

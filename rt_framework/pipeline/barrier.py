@@ -64,7 +64,7 @@ class Barrier:
         """Fit the metrics that are fitted to the whole data set, and score all waiting samples by them."""
         samples = self._ledger.samples.waiting()
         needs = [metric for metric in self._step.stage.needs if metric not in self._chains.provided]
-        if self._chains.scoring is None or not needs:
+        if not needs:
             return
         fitted = await self._chains.scoring.fit(needs, lambda: (sample.current.pair for sample in samples))
         every = iter(samples if fitted else ())

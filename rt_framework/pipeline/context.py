@@ -28,7 +28,7 @@ class Chains:
 
     teachers: Mapping[str, TeacherClient]
     """The chain of each teacher, by name."""
-    scoring: Scoring | None
+    scoring: Scoring
     exhaustive: bool = False
     """True to reflect on every version and score it by every metric."""
     provided: Mapping[str, Range] = field(factory=dict)
@@ -49,16 +49,6 @@ class Chains:
         if client is None:
             raise RtError(f"a stage asks the teacher '{name}' but does not name it among its 'teachers'")
         return client
-
-    def require_scoring(self) -> Scoring:
-        """Return the chain that scores with the student.
-
-        Raises:
-            RtError: no student is configured.
-        """
-        if self.scoring is None:
-            raise RtError("the pipeline reads scores but no student is configured; add 'student:' to the config")
-        return self.scoring
 
 
 class Context:
@@ -128,7 +118,7 @@ class Context:
         computed = [metric for metric in metrics if metric not in self._chains.provided]
         scores: list[dict[str, Score]] = [{} for _ in versions]
         if computed:
-            scores = await self._chains.require_scoring().score([version.pair for version in versions], computed)
+            scores = await self._chains.scoring.score([version.pair for version in versions], computed)
         for version, by_metric in zip(versions, scores, strict=True):
             self._scored.setdefault(version, {}).update(by_metric)
         names = [metric for metric in metrics if metric in self._chains.provided]

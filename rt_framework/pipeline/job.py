@@ -15,9 +15,10 @@ from rt_framework.errors import ConfigError, PluginError
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Range
 from rt_framework.pipeline.steps import Asking, Step, apart, kind_of, label
-from rt_framework.plugin import Host
+from rt_framework.plugin import Host, named
 from rt_framework.protocols import FittedMetric
 from rt_framework.rundir import Outlet, open_outlet
+from rt_framework.scoring import reads_texts_alone, student_of
 
 
 @frozen
@@ -32,6 +33,8 @@ class Opened:
     """Destination of the finished samples."""
     teachers: Mapping[str, NamedTeacher]
     """The teachers that are asked, by name."""
+    students: Mapping[str, Spec]
+    """The students whose losses are read, by name."""
 
 
 def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None] | None = None) -> Opened:
@@ -46,19 +49,19 @@ def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None
         RtError: something is missing, unknown, or does not fit.
     """
     make = Builder(host)
-    if config.student is not None:
-        make.settings("students", config.student)
     steps = steps_of(make, config.pipeline.specs)
     teachers = config.asked(name for step in steps for name in step.teachers)
-    for named in teachers.values():
-        make.settings("teachers", named.part)
     check_parts(make, steps, config)
+    students = config.scored(student_of(metric) for metric in metrics_of(steps))
+    for kind, specs in (("teachers", [one.part for one in teachers.values()]), ("students", students.values())):
+        for spec in specs:
+            make.settings(kind, spec)
     check_shard(config.data.shard, steps)
     source = open_source(host, config.data, config.limits.samples)
     if claim is not None:
         claim(make, source)
     source, outlet = open_outlet(make, source, config.output.format, config.output.shape)
-    return Opened(make, steps, source, outlet, teachers)
+    return Opened(make, steps, source, outlet, teachers, students)
 
 
 def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
@@ -88,6 +91,9 @@ def check_parts(make: Builder, steps: Iterable[Step], config: Config) -> None:
         ConfigError: a teacher or student is missing, a stage for single samples reads a metric that is fitted to the
             whole data set, or two stages give rewrites or scores of one name.
     """
+    for name in config.metrics:
+        if name in make.names("metrics"):
+            raise ConfigError(f"metrics: '{name}' is the name of a metric already; give this one another name")
     writers: dict[str, Step] = {}
     givers: dict[str, Step] = {}
     for step in steps:
@@ -105,15 +111,21 @@ def check_parts(make: Builder, steps: Iterable[Step], config: Config) -> None:
 
 
 def _check_metric(make: Builder, step: Step, metric: str, config: Config) -> None:
+    name, at, student = metric.partition("@")
     try:
-        fitted = isinstance(make("metrics", metric), FittedMetric)
-    except PluginError as error:
-        raise PluginError(f"pipeline.{step.number - 1}: {error}") from error
-    if fitted and not step.barrier:
+        built = make.spec("metrics", config.metrics.get(name, Spec(name)))
+        if at:
+            named("student", student, config.students)
+    except (ConfigError, PluginError) as error:
+        raise type(error)(f"pipeline.{step.number - 1}: {error}") from error
+    if isinstance(built, FittedMetric) and not step.barrier:
         raise ConfigError(
             f"stage '{step.name}' reads {metric}, which is fitted to the whole data set: use it in 'select'"
         )
-    if config.student is None:
+    if reads_texts_alone(built):
+        if at:
+            raise ConfigError(f"stage '{step.name}' reads {metric}, but {name} reads no student's losses: leave @ out")
+    elif config.student is None and not at:
         raise ConfigError(f"stage '{step.name}' reads {metric}, but the config has no 'student:'")
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from types import MappingProxyType
 
-from attrs import evolve, frozen
+from attrs import evolve, fields, frozen
 
 from rt_framework.config import MAIN, Builder, Limits, NamedTeacher, ScoringConfig
 from rt_framework.errors import ConfigError
+from rt_framework.events import StudentCounts
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.places import PlacedTeacher, cleaned
 from rt_framework.ledger import Ledger
@@ -21,39 +23,106 @@ from rt_framework.teacher import Accounts, Answers, Purse, Sending, TeacherClien
 
 @frozen
 class StudentSide:
-    """The student of one run and the chain that scores with it."""
+    """One student of a run, its executor and its losses."""
 
     student: Student
     executor: Executor
     losses: Losses
-    scoring: Scoring
 
     async def close(self) -> None:
-        """Stop the chain and release the executor's workers."""
+        """Stop the computation of losses and release the executor's workers."""
         await self.losses.close()
         self.executor.close()
 
 
-def student_side(make: Builder, spec: Spec, config: ScoringConfig, ledger: Ledger) -> StudentSide:
-    """Build the student and the chain that scores with it.
+@frozen
+class ScoringSide:
+    """The students of one run, by name, and the chain that scores by their losses."""
+
+    by_name: Mapping[str, StudentSide]
+    scoring: Scoring
+
+    @property
+    def main(self) -> StudentSide:
+        """The main student's side."""
+        return self.by_name[MAIN]
+
+    def facts(self) -> dict[str, str]:
+        """Return the fingerprint of each student, which may not change in a run directory."""
+        return student_facts({name: side.student for name, side in self.by_name.items()})
+
+    def busy(self) -> bool:
+        """Return whether losses are being computed, after which samples will go on."""
+        return any(side.losses.busy() for side in self.by_name.values())
+
+    def counts(self) -> StudentCounts:
+        """Return the sums of the students' counts."""
+        counts = [side.losses.counts() for side in self.by_name.values()]
+        names = [field.name for field in fields(StudentCounts)]
+        return StudentCounts(**{name: sum(getattr(one, name) for one in counts) for name in names})
+
+    def why(self) -> str:
+        """Return a description of what is being waited for."""
+        return "; ".join(side.losses.why() for side in self.by_name.values())
+
+    async def close(self) -> None:
+        """Stop the chain and release the workers of all executors."""
+        await asyncio.gather(*(side.close() for side in self.by_name.values()))
+
+
+def student_facts(students: Mapping[str, Student]) -> dict[str, str]:
+    """Return the fingerprint of each student, by the name of its fact."""
+    return {f"student {name}".rstrip(): student.fingerprint for name, student in students.items()}
+
+
+def students_of(make: Builder, named: Mapping[str, Spec]) -> dict[str, Student]:
+    """Build students by name.
 
     Raises:
         PluginError: a plugin is unknown or broken.
-        ConfigError: options do not fit.
-        ModelError: the model cannot be found.
+        ConfigError: options do not fit, or two names are one student.
+        ModelError: a model cannot be found.
     """
-    framing = ScoringRules.of(config)
-    student: Student = make.spec("students", spec)
-    executor: Executor = make.spec("executors", config.executor)
-    executor.start(partial(_given, student))
-    losses = Losses(student.fingerprint, executor, ledger, config.batch_tokens)
+    students: dict[str, Student] = {name: make.spec("students", spec) for name, spec in named.items()}
+    if len(students) > 1:
+        _check_apart("students", {name: student.fingerprint for name, student in students.items()}, "")
+    return students
+
+
+def scoring_side(
+    make: Builder,
+    named: Mapping[str, Spec],
+    config: ScoringConfig,
+    ledger: Ledger,
+    metrics: Mapping[str, Spec] = MappingProxyType({}),
+) -> ScoringSide:
+    """Build the students and the chain that scores by their losses.
+
+    Args:
+        make: builds plugins.
+        named: the students, by name.
+        config: rules of scoring.
+        ledger: where losses are kept.
+        metrics: metrics with options, by the name under which they are asked for.
+
+    Raises:
+        PluginError: a plugin is unknown or broken.
+        ConfigError: options do not fit, or two names are one student.
+        ModelError: a model cannot be found.
+    """
+    rules = ScoringRules.of(config)
+    sides: dict[str, StudentSide] = {}
+    for name, student in students_of(make, named).items():
+        executor: Executor = make.spec("executors", config.executor)
+        executor.start(partial(_given, student))
+        sides[name] = StudentSide(student, executor, Losses(student.fingerprint, executor, ledger, config.batch_tokens))
     scoring = Scoring(
-        metrics=cache(lambda name: make("metrics", name)),
-        frame=PresetSpans(framing.preset, make.spec("templates", framing.template), framing.max_tokens),
-        losses=losses,
-        range_binds=framing.preset.range_binds,
+        metrics=cache(lambda name: make.spec("metrics", metrics.get(name, Spec(name)))),
+        frame=PresetSpans(rules.preset, make.spec("templates", rules.template), rules.max_tokens),
+        losses={name: side.losses for name, side in sides.items()},
+        range_binds=rules.preset.range_binds,
     )
-    return StudentSide(student, executor, losses, scoring)
+    return ScoringSide(sides, scoring)
 
 
 def _given(student: Student) -> Student:
@@ -125,17 +194,25 @@ def teachers_of(make: Builder, named: Mapping[str, NamedTeacher]) -> dict[str, T
         ConfigError: options do not fit, or two names are one teacher.
     """
     teachers: dict[str, Teacher] = {name: make.spec("teachers", one.part) for name, one in named.items()}
-    names: dict[str, str] = {}
-    for name, teacher in teachers.items():
-        other = names.setdefault(teacher.identity, name)
-        # An answer belongs to the teacher's identity, so two chains for one identity would pay for a question twice.
-        if other != name:
-            first = f"'{other}'" if other else "the main teacher"
-            raise ConfigError(
-                f"teachers: '{name}' and {first} are both {teacher.identity}; "
-                "use one name for both, and 'draws' for several answers"
-            )
+    # An answer belongs to the teacher's identity, so two chains for one identity would pay for a question twice.
+    _check_apart(
+        "teachers", {name: one.identity for name, one in teachers.items()}, ", and 'draws' for several answers"
+    )
     return teachers
+
+
+def _check_apart(key: str, identities: Mapping[str, str], more: str) -> None:
+    """Check that no two names stand for one teacher or one student.
+
+    Raises:
+        ConfigError: two names do.
+    """
+    names: dict[str, str] = {}
+    for name, identity in identities.items():
+        other = names.setdefault(identity, name)
+        if other != name:
+            first = f"'{other}'" if other else f"the main {key.removesuffix('s')}"
+            raise ConfigError(f"{key}: '{name}' and {first} are both {identity}; use one name for both{more}")
 
 
 def teacher_facts(teachers: Mapping[str, Teacher]) -> dict[str, str]:

@@ -71,6 +71,8 @@ class Collector:
         """Check and collect one entry; see :class:`rt_framework.hookspecs.Register`."""
         if not isinstance(name, str) or not name or name != name.strip():
             raise PluginError(f"{singular(self.kind)} name {name!r} is not a non-empty string")
+        if any(char in name for char in "@/:"):
+            raise PluginError(f"{singular(self.kind)} name {name!r} has one of '@', '/', ':', which stand behind names")
         if not isinstance(target, str) or not all(target.partition(":")):
             raise PluginError(f"target {target!r} of '{name}' is not of the form 'package.module:Attribute'")
         if settings is not None and not attrs.has(settings):

@@ -5,7 +5,7 @@ a further argument, :class:`Make`, to build the plugins that it uses.
 """
 
 from rt_framework.protocols.formats import Format, PreparingFormat, StreamedFormat, TypedFormat, Write
-from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSpans
+from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSpans, TextMetric
 from rt_framework.protocols.reflections import Providing, Question, Reflection
 from rt_framework.protocols.selectors import DatasetSelector, Selector
 from rt_framework.protocols.stages import AskingStage, DatasetStage, Make, Stage, StageContext, draw_names
@@ -40,6 +40,7 @@ __all__ = [
     "Student",
     "Teacher",
     "Template",
+    "TextMetric",
     "TypedFormat",
     "Write",
     "draw_names",

@@ -53,6 +53,23 @@ class Metric(MetricSpans, Protocol):
 
 
 @runtime_checkable
+class TextMetric(Protocol):
+    """A metric of the texts alone, which needs no student."""
+
+    direction: str
+    """Better side of the values: ``higher`` or ``lower``; ``none`` for a measure without a better side."""
+    valid: Range
+    """Range of valid values; a value outside cannot win a choice."""
+
+    def value(self, pair: Pair) -> float:
+        """Return the value of a pair. Pure.
+
+        Raises:
+            Unscorable: the pair has no value.
+        """
+
+
+@runtime_checkable
 class FittedMetric(MetricSpans, Protocol):
     """A metric with constants that come from the whole data set, such as a threshold or a mean.
 

@@ -5,7 +5,7 @@ from rt_framework.scoring.losses import Losses
 from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.scoring.presets import PRESETS, Preset, preset
 from rt_framework.scoring.rules import ScoringRules
-from rt_framework.scoring.scores import Measured, Scoring
+from rt_framework.scoring.scores import Measured, Scoring, reads_texts_alone, student_of
 from rt_framework.scoring.spans_of import PresetSpans
 
 __all__ = [
@@ -20,4 +20,6 @@ __all__ = [
     "ScoringRules",
     "plan",
     "preset",
+    "reads_texts_alone",
+    "student_of",
 ]

@@ -6,15 +6,18 @@ number.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
+from typing import TypeGuard
 
 from attrs import frozen
 
-from rt_framework.errors import PluginError, Unscorable
-from rt_framework.model import Pair, Score
-from rt_framework.protocols import FittedMetric, Frame, Metric
+from rt_framework.errors import PluginError, RtError, Unscorable
+from rt_framework.model import Pair, Range, Score
+from rt_framework.protocols import FittedMetric, Frame, Metric, TextMetric
 from rt_framework.scoring.losses import Losses
 from rt_framework.scoring.pair_frame import PairFrame
 from rt_framework.scoring.request import SpansByName
@@ -53,21 +56,26 @@ class Measured:
     scores: Mapping[str, Score]
 
 
+AnyMetric = Metric | FittedMetric | TextMetric
+
+
 class Scoring:
     """The scoring of pairs by any number of metrics.
 
+    A name such as ``ifd@base`` is the metric ``ifd`` by the losses of the student ``base``.
+
     Args:
-        metrics: returns a metric by its name.
+        metrics: returns a metric by its name, without a student's.
         frame: makes the spans of a pair, by the rules of the preset.
-        losses: the student's losses.
+        losses: the losses of each student, by its name; the empty name is the main student's.
         range_binds: True if a value outside a metric's valid range gets the status ``out_of_range``, with which it
             never wins a choice.
     """
 
     def __init__(
-        self, metrics: Callable[[str], Metric | FittedMetric], frame: Frame, losses: Losses, range_binds: bool
+        self, metrics: Callable[[str], AnyMetric], frame: Frame, losses: Mapping[str, Losses], range_binds: bool
     ) -> None:
-        self._metric = metrics
+        self._metrics = metrics
         self._fitted: dict[str, Metric] = {}
         self._frame = frame
         self._losses = losses
@@ -80,14 +88,51 @@ class Scoring:
     async def measure(self, pairs: Sequence[Pair], metrics: Sequence[str]) -> list[Measured]:
         """Return the losses and the scores by metric of each pair.
 
-        Losses of the frame's own spans have the frame's names, such as ``y|x``; others are called ``metric/name``.
+        Losses of the frame's own spans have the frame's names, such as ``y|x``; others are called ``metric/name``. The
+        losses of a named student have its name behind theirs: ``y|x@base``.
         """
-        declared = [self._declared(pair, metrics) for pair in pairs]
-        losses = await self._losses.of([own.spans for own in declared])
+        if not metrics:
+            return [Measured({}, {}) for _ in pairs]
+        frames = [PairFrame(self._frame, pair) for pair in pairs]
+        by_student: dict[str, list[str]] = {}
+        for name in metrics:
+            by_student.setdefault(student_of(name), []).append(name)
+        groups = await asyncio.gather(
+            *(self._measured(pairs, frames, student, names) for student, names in by_student.items())
+        )
         return [
-            Measured(by_name, {metric: self._reduce(metric, read, by_name) for metric, read in own.by_metric.items()})
-            for own, by_name in zip(declared, losses, strict=True)
+            Measured(
+                {name: loss for part in parts for name, loss in part.losses.items()},
+                {name: score for name in metrics for part in parts if (score := part.scores.get(name)) is not None},
+            )
+            for parts in zip(*groups, strict=True)
         ]
+
+    async def _measured(
+        self, pairs: Sequence[Pair], frames: Sequence[PairFrame], student: str, metrics: Sequence[str]
+    ) -> list[Measured]:
+        """Return the losses of one student, and the scores of the metrics that read them."""
+        declared = [self._declared(pair, frame, metrics) for pair, frame in zip(pairs, frames, strict=True)]
+        losses: Sequence[Mapping[str, Loss]] = [{} for _ in pairs]
+        if any(own.spans for own in declared):
+            losses = await self._losses_of(student).of([own.spans for own in declared])
+        behind = f"@{student}" if student else ""
+        return [
+            Measured(
+                {f"{name}{behind}": loss for name, loss in by_name.items()},
+                {metric: self._score(metric, pair, read, by_name) for metric, read in own.by_metric.items()},
+            )
+            for pair, own, by_name in zip(pairs, declared, losses, strict=True)
+        ]
+
+    def _losses_of(self, student: str) -> Losses:
+        if student not in self._losses:
+            named = f"the student '{student}', which is not configured" if student else "a student; add 'student:'"
+            raise RtError(f"a metric reads losses of {named}")
+        return self._losses[student]
+
+    def _metric(self, name: str) -> AnyMetric:
+        return self._metrics(name.partition("@")[0])
 
     async def fit(self, metrics: Sequence[str], pairs: Callable[[], Iterable[Pair]]) -> list[str]:
         """Fit the metrics whose constants come from the whole data set, and return their names.
@@ -118,10 +163,13 @@ class Scoring:
             ConfigError: it cannot, for example because the preset is ``chat`` and the tokenizer has no chat template.
             PluginError: the student or a metric raises another exception.
         """
-        await self._losses.check(self._declared(pair, metrics).spans)
+        for student in dict.fromkeys(map(student_of, metrics)):
+            names = [name for name in metrics if student_of(name) == student]
+            spans = self._declared(pair, PairFrame(self._frame, pair), names).spans
+            if spans:
+                await self._losses_of(student).check(spans)
 
-    def _declared(self, pair: Pair, metrics: Sequence[str]) -> _Declared:
-        frame = PairFrame(self._frame, pair)
+    def _declared(self, pair: Pair, frame: PairFrame, metrics: Sequence[str]) -> _Declared:
         spans: dict[str, Sequence[Span]] = {}
         by_metric: dict[str, Mapping[str, _Reading] | Unscorable] = {}
         for metric in metrics:
@@ -142,8 +190,9 @@ class Scoring:
     def _computed(self, metric: str, pairs: Iterable[Pair]) -> Iterator[Mapping[str, Loss]]:
         """Yield the losses that one metric reads of each pair for which all are in the ledger; compute nothing."""
         for pair in pairs:
-            declared = self._declared(pair, [metric])
-            readings, losses = declared.by_metric[metric], self._losses.known(declared.spans)
+            declared = self._declared(pair, PairFrame(self._frame, pair), [metric])
+            readings = declared.by_metric[metric]
+            losses = self._losses_of(student_of(metric)).known(declared.spans)
             if isinstance(readings, Unscorable) or not losses:
                 continue
             if all(loss.status == "ok" for loss in losses.values()):
@@ -151,37 +200,58 @@ class Scoring:
 
     # --- one score --------------------------------------------------------------------------
 
-    def _reduce(self, name: str, readings: Mapping[str, _Reading] | Unscorable, losses: Mapping[str, Loss]) -> Score:
+    def _score(
+        self, name: str, pair: Pair, readings: Mapping[str, _Reading] | Unscorable, losses: Mapping[str, Loss]
+    ) -> Score:
         if isinstance(readings, Unscorable):
             return Score(None, readings.status, readings.reason)
+        metric = self._fitted.get(name) or self._metric(name)
+        if reads_texts_alone(metric):
+            return self._value(name, metric.valid, "value", partial(metric.value, pair))
         own = {span: losses[reading.loss] for span, reading in readings.items()}
         for span, loss in own.items():
             if loss.status != "ok":
                 return Score(None, loss.status, f"{span}: {loss.reason}")
-        metric = self._fitted.get(name) or self._metric(name)
         if isinstance(metric, FittedMetric):
             return Score(None, "not_fitted", f"{name} is fitted to the whole data set first")
         tokenless = next((span for span, read in readings.items() if read.by_token and not own[span].has_tokens), None)
         if tokenless is not None:
             return Score(None, "no_token_losses", f"{tokenless}: this student gives no losses of single tokens")
+        reduce = partial(metric.reduce, own)  # type: ignore[union-attr]
+        return self._value(name, metric.valid, "reduce", reduce)
+
+    def _value(self, name: str, valid: Range, method: str, compute: Callable[[], float]) -> Score:
+        """Return the value that a metric computes as a score, or why there is none."""
         try:
-            value = float(metric.reduce(own))
+            value = float(compute())
+        except Unscorable as error:
+            return Score(None, error.status, error.reason)
         except (OverflowError, ZeroDivisionError) as error:
             return Score(None, "nonfinite", f"{name}: {error}")
         except Exception as error:
-            raise PluginError(f"metric '{name}' failed in reduce: {type(error).__name__}: {error}") from error
+            raise PluginError(f"metric '{name}' failed in {method}: {type(error).__name__}: {error}") from error
         if not math.isfinite(value):
             return Score(None, "nonfinite", f"{name} is {value}")
-        if self._range_binds and value not in metric.valid:
-            return Score(value, "out_of_range", f"not {metric.valid}")
+        if self._range_binds and value not in valid:
+            return Score(value, "out_of_range", f"not {valid}")
         return Score(value)
 
 
-def _spans_of(
-    name: str, metric: Metric | FittedMetric, pair: Pair, frame: Frame
-) -> Mapping[str, Sequence[Span]] | Unscorable:
+def reads_texts_alone(metric: object) -> TypeGuard[TextMetric]:
+    """Return whether a metric needs no student. One that declares spans does, whatever else it offers."""
+    return isinstance(metric, TextMetric) and not hasattr(metric, "spans")
+
+
+def student_of(metric: str) -> str:
+    """Return the name of the student behind a metric's name: ``base`` for ``ifd@base``, empty for ``ifd``."""
+    return metric.partition("@")[2]
+
+
+def _spans_of(name: str, metric: AnyMetric, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]] | Unscorable:
+    if reads_texts_alone(metric):
+        return {}
     try:
-        return metric.spans(pair, frame)
+        return metric.spans(pair, frame)  # type: ignore[union-attr]
     except Unscorable as error:
         return error
     except Exception as error:

@@ -45,7 +45,7 @@ async def _measure(where: Path, pairs: Sequence[Pair], metrics: Mapping[str, Any
     executor.start(lambda: student)
     ledger = Ledger.writing(where / "ledger.sqlite")
     losses = Losses(student.fingerprint, executor, ledger, None)
-    scoring = Scoring(metrics.__getitem__, frame(), losses, range_binds=True)
+    scoring = Scoring(metrics.__getitem__, frame(), {"": losses}, range_binds=True)
     try:
         await scoring.fit(list(metrics), lambda: pairs)
         return await scoring.measure(pairs, list(metrics))

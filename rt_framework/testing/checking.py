@@ -65,6 +65,8 @@ def check(host: Host, entries: list[Entry], options: Any, where: Path) -> Iterat
 def _contract(entry: Entry, built: Any) -> type[PluginContract]:
     if entry.kind == "selectors":
         return contracts.DatasetSelectorContract if hasattr(built, "select") else contracts.SelectorContract
+    if entry.kind == "metrics" and not hasattr(built, "spans"):
+        return contracts.TextMetricContract
     return _CONTRACTS[entry.kind]
 
 

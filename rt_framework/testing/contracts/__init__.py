@@ -11,6 +11,7 @@ from rt_framework.testing.contracts.stage import StageContract
 from rt_framework.testing.contracts.student import StudentContract
 from rt_framework.testing.contracts.teacher import TeacherContract
 from rt_framework.testing.contracts.template import TemplateContract
+from rt_framework.testing.contracts.text_metric import TextMetricContract
 
 __all__ = [
     "DatasetSelectorContract",
@@ -26,6 +27,7 @@ __all__ = [
     "StudentContract",
     "TeacherContract",
     "TemplateContract",
+    "TextMetricContract",
     "checks",
     "run_checks",
 ]
