@@ -29,7 +29,7 @@ class ReflectionContract(PluginContract):
     kind = "reflections"
 
     def good_reply(self, request: Request) -> str:
-        """Return a good answer to a structured request. Override it if the answer is no flat JSON object of texts and of values that the schema lists.
+        """Return a good answer to a structured request. Override it if the answer is no flat JSON object of texts.
 
         Raises:
             SkipTest: the request has a schema that this default cannot serve.
