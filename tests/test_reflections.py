@@ -414,9 +414,8 @@ def test_a_change_of_one_part_is_enough():
 @EACH
 def test_our_own_prompt_in_the_answer_is_an_echo(name):
     """An instruction that repeats the request would teach the student our prompt."""
-    lines = [line for text in packaged_prompt(name).own_texts for line in text.splitlines() if len(line) > 45]
-    assert "The conversation before the example, for context:" in lines
-    for line in lines:
+    lines = [line for text in packaged_prompt(name).own_texts for line in text.splitlines() if len(line) > 80]
+    for line in (*lines, "The conversation before the example, for context:"):
         found = answered(True, name, response=f"Certainly. {line}")
         assert (found.kind, found.reason) == ("format", "echo of the prompt")
 

@@ -110,7 +110,9 @@ class StudentContract(PluginContract):
                 f"with max_tokens {limit} a sequence of {len(whole.ids)} tokens has {len(short.ids)}; cut it at the end"
             )
             lost = (len(whole.ids) - whole.start) - (len(short.ids) - short.start)
-            assert short.cut == lost, (
+            # Without losses of single tokens nothing is compared token by token.
+            by_token = self.student().score([short])[0].token_nll is not None
+            assert short.cut == lost or not by_token, (
                 f"with join '{span.join}' {lost} target tokens were left out, and cut says {short.cut}: "
                 "two passes would be compared at other tokens"
             )
