@@ -56,24 +56,6 @@ def chosen(name: str, text: str) -> Spec:
     return evolve(spec, options=options)
 
 
-def named_parts(texts: Sequence[str], option: str) -> dict[str, Spec]:
-    """Return the plugins that repeated options ``--OPTION NAME=PLUGIN`` name, by name.
-
-    Raises:
-        ConfigError: a text is not of that form, or a name is given twice.
-    """
-    from rt_framework.config import spec_of
-    from rt_framework.errors import ConfigError
-
-    parts: dict[str, Spec] = {}
-    for text in texts:
-        name, equals, part = text.partition("=")
-        if not (name and equals and part) or name in parts:
-            raise ConfigError(f"--{option} {text}: expected NAME=PLUGIN, and each NAME once")
-        parts[name] = spec_of(part, f"--{option}")
-    return parts
-
-
 _FIELDS, _GIVEN = "rt_framework.fields", "rt_framework.given"
 """Keys in click's ``meta`` of a call for the options that plugins have, and for those that were given."""
 
