@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.data_options import data_options, overwrite_option
+from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.cli.run_options import moved_option
@@ -19,10 +20,20 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"teacher": "teachers", "reflection": "reflections"})
 @data_options
-@click.option(
-    "--teacher", required=True, metavar="NAME:MODEL", help="Teacher that rewrites: litellm:PROVIDER/MODEL, hf:MODEL, …"
+@name_option(
+    "--teacher",
+    names=parts("teachers"),
+    required=True,
+    metavar="NAME:MODEL",
+    help="Teacher that rewrites: litellm:PROVIDER/MODEL, hf:MODEL, …",
 )
-@click.option("--reflection", default="instruction", show_default=True, help="Reflection: what to rewrite.")
+@name_option(
+    "--reflection",
+    names=parts("reflections"),
+    default="instruction",
+    show_default=True,
+    help="Reflection: what to rewrite.",
+)
 @click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
 @click.option(
     "--out",

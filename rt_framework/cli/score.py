@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.data_options import data_options, overwrite_option
-from rt_framework.cli.numbers import Whole
+from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
+from rt_framework.cli.scoring_options import max_tokens_option, preset_option, template_option
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -18,17 +19,29 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates", "executor": "executors"})
 @data_options
-@click.option("--preset", default="chat", show_default=True, help="Preset: a frozen set of scoring rules.")
-@click.option("--template", help="Template; default: the preset's own.")
-@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; overrides the preset.")
-@click.option(
-    "--student", required=True, metavar="NAME:MODEL", help="Student that scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf."
+@preset_option
+@template_option
+@max_tokens_option
+@name_option(
+    "--student",
+    names=parts("students"),
+    required=True,
+    metavar="NAME:MODEL",
+    help="Student that scores: hf:HUB_ID, hf:DIR or hf:FILE.gguf.",
 )
-@click.option(
-    "--executor", default="local", show_default=True, help="Executor of the student's work; processes uses every GPU."
+@name_option(
+    "--executor",
+    names=parts("executors"),
+    default="local",
+    show_default=True,
+    help="Executor of the student's work; processes uses every GPU.",
 )
-@click.option(
-    "--metric", "metrics", multiple=True, help="Metric to compute; may be given more than once; default: the preset's."
+@name_option(
+    "--metric",
+    "metrics",
+    names=parts("metrics"),
+    multiple=True,
+    help="Metric to compute; may be given more than once; default: the preset's.",
 )
 @click.option(
     "--out",

@@ -14,7 +14,7 @@ from typing import Any
 
 from rt_framework.config import Builder, ScoringConfig
 from rt_framework.data import Destination, Source, beside, claim, paths_in, whole
-from rt_framework.errors import PluginError
+from rt_framework.errors import PluginError, described
 from rt_framework.events import Summary
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Sample
@@ -161,7 +161,7 @@ async def _chunk(samples: Sequence[Sample], task: asyncio.Task[list[Measured]]) 
     try:
         found = await task
     except OSError as error:  # not an error of the output file
-        raise PluginError(f"the student cannot score: {type(error).__name__}: {error}") from error
+        raise PluginError(f"the student cannot score: {described(error)}") from error
     return [_line(sample, measured) for sample, measured in zip(samples, found, strict=True)]
 
 

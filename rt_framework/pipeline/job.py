@@ -12,7 +12,7 @@ from attrs import asdict, frozen
 
 from rt_framework.config import Builder, Config
 from rt_framework.data import Source, open_source
-from rt_framework.errors import ConfigError, PluginError, RtError
+from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, digest
 from rt_framework.pipeline.steps import Step, apart, kind_of, label
@@ -154,7 +154,6 @@ def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
         except RtError:
             raise
         except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {told}") from error
+            raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {described(error)}") from error
         facts[f"reflection {name}"] = digest(asked)
     return facts

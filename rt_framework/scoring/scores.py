@@ -12,7 +12,7 @@ from itertools import islice
 
 from attrs import frozen
 
-from rt_framework.errors import PluginError, Unscorable
+from rt_framework.errors import PluginError, Unscorable, described
 from rt_framework.model import Pair, Score
 from rt_framework.protocols import FittedMetric, Frame, Metric
 from rt_framework.scoring.losses import Losses
@@ -86,7 +86,7 @@ class Scoring:
             try:
                 self._fitted[name] = metric.fit(self._computed(name, pairs()))
             except Exception as error:
-                raise PluginError(f"metric '{name}' cannot be fitted: {type(error).__name__}: {error}") from error
+                raise PluginError(f"metric '{name}' cannot be fitted: {described(error)}") from error
         return list(fitting)
 
     async def check(self, pair: Pair, metrics: Sequence[str]) -> None:
@@ -129,7 +129,7 @@ class Scoring:
         except (OverflowError, ZeroDivisionError) as error:
             return Score(None, "nonfinite", f"{name}: {error}")
         except Exception as error:
-            raise PluginError(f"metric '{name}' failed in reduce: {type(error).__name__}: {error}") from error
+            raise PluginError(f"metric '{name}' failed in reduce: {described(error)}") from error
         if not math.isfinite(value):
             return Score(None, "nonfinite", f"{name} is {value}")
         if self._range_binds and value not in metric.valid:
@@ -161,4 +161,4 @@ def _declared(name: str, metric: Metric | FittedMetric, pair: Pair, frame: Frame
     except Unscorable as error:
         return error
     except Exception as error:
-        raise PluginError(f"metric '{name}' failed in spans: {type(error).__name__}: {error}") from error
+        raise PluginError(f"metric '{name}' failed in spans: {described(error)}") from error
