@@ -141,7 +141,7 @@ def _trial(package: Package) -> str:
 
 
 def _text(template: str, **words: str) -> str:
-    source = resources.files(__name__).joinpath(f"{template}.txt").read_text("utf-8")
+    source = resources.files("rt_framework.jobs.scaffold").joinpath(f"{template}.txt").read_text("utf-8")
     return Template(source).substitute(words)
 
 
