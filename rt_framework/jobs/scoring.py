@@ -14,7 +14,7 @@ from typing import Any
 
 from rt_framework.config import Builder, ScoringConfig
 from rt_framework.data import Destination, Source, beside, claim, paths_in, whole
-from rt_framework.errors import PluginError, described
+from rt_framework.errors import PluginError, RtError, described
 from rt_framework.events import Summary
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Sample
@@ -160,7 +160,9 @@ async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> As
 async def _chunk(samples: Sequence[Sample], task: asyncio.Task[list[Measured]]) -> list[dict[str, Any]]:
     try:
         found = await task
-    except OSError as error:  # not an error of the output file
+    except RtError:
+        raise
+    except Exception as error:  # an OSError is none of the output file
         raise PluginError(f"the student cannot score: {described(error)}") from error
     return [_line(sample, measured) for sample, measured in zip(samples, found, strict=True)]
 
