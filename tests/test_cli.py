@@ -424,6 +424,8 @@ def test_plugins_list_names_every_part(cli):
         "reporter console",
     ):
         assert f"{part} " in done.words
+    assert done.words.endswith("No other plugins are installed.")
+    assert cli("plugins", "list", "--load", plugin=False).out == "No other plugins are installed.\n"
 
 
 def test_plugins_show_tells_options_and_source(cli):

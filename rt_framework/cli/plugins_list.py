@@ -12,6 +12,8 @@ from rt_framework.plugin import Host, packaged
 from rt_framework.terminal import line, stdout, table
 from rt_framework.text import without_secrets
 
+_NOTHING = "No other plugins are installed."
+
 
 def show_list(host: Host, commands: Sequence[EntryPoint]) -> None:
     """Print the built-in parts, and the packages that are installed, by their metadata alone."""
@@ -27,7 +29,7 @@ def show_list(host: Host, commands: Sequence[EntryPoint]) -> None:
     if plugins or commands:
         console.print("'rt plugins list --load' imports them and lists what they offer, 'rt plugins show NAME' one.")
     else:
-        console.print("No other plugins are installed.")
+        console.print(_NOTHING)
 
 
 def show_offers(host: Host, commands: Sequence[EntryPoint]) -> None:
@@ -51,7 +53,9 @@ def show_offers(host: Host, commands: Sequence[EntryPoint]) -> None:
         except PluginError as error:
             failures.append(str(error))
     console = stdout()
-    if rows or not failures:
+    if rows:
         console.print(table("Installed", ("kind", "name", "what it is", "package", "version"), rows))
+    elif not failures:
+        console.print(_NOTHING)
     for failure in failures:
         console.print(line(without_secrets(failure)))

@@ -15,6 +15,10 @@ from rt_framework.jobs.scaffold.package import Package, Part
 _SECTION = re.compile(r"^# --- (\w+) ---\n", re.MULTILINE)
 """Line that begins the section ``register`` or ``tests`` of a template; the code of the part comes before it."""
 
+_ARGUMENT = re.compile(r'(?:\w+=)?"[^"]*"|\w+=\w+')
+_WIDEST = 120
+"""Most characters of a line of code."""
+
 _FILES = {
     "pyproject": "pyproject.toml",
     "readme": "README.md",
@@ -110,10 +114,15 @@ def _hooks_module(package: Package, parts: Sequence[_PartTexts]) -> str:
     with_settings = [one for one in parts if "Settings" in one.register]
     imports = sorted(f"from {one.home} import Settings as {one.settings}\n" for one in with_settings)
     lines = [head, "from rt_framework import hookimpl\n", "".join(imports), f"RT_PLUGIN_API = {API}\n"]
-    hooks = [
-        evolve(one, register=one.register.replace("settings=Settings", f"settings={one.settings}")) for one in parts
-    ]
-    return "\n".join(filter(None, lines)) + _hooks(hooks)
+    return "\n".join(filter(None, lines)) + _hooks([evolve(one, register=_renamed(one)) for one in parts])
+
+
+def _renamed(one: _PartTexts) -> str:
+    """Return the line that offers a part, with the name that its settings have in the module with all hooks."""
+    line = one.register.replace("settings=Settings", f"settings={one.settings}")
+    if len(line) <= _WIDEST:
+        return line
+    return "".join(["    register(\n", *(f"        {word},\n" for word in _ARGUMENT.findall(line)), "    )\n"])
 
 
 # --- what is around the code ------------------------------------------------------------------
