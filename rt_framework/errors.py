@@ -82,6 +82,7 @@ class RtError(Exception):
     """An error that the user can act on, shown as one line without a traceback."""
 
     exit_code: ClassVar[int] = 2
+    """Exit code of the command that the error ends."""
 
 
 class ConfigError(RtError):

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from rt_framework.cli.package_commands import load, package_commands, package_of
+from rt_framework.cli.package_commands import installed_commands, load, package_of
 from rt_framework.errors import PluginError, RtError, described
 from rt_framework.text import shown, without_secrets
 
@@ -45,14 +45,14 @@ class _Group(click.Group):
     """The group of all commands: knows them by name, and imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_COMMANDS, *(point.name for point in package_commands(_COMMANDS))]
+        return [*_COMMANDS, *(point.name for point in installed_commands(_COMMANDS))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS:
             module = importlib.import_module(f"rt_framework.cli.{cmd_name}")
             command: click.Command = module.command
             return command
-        points = [point for point in package_commands(_COMMANDS) if point.name == cmd_name]
+        points = [point for point in installed_commands(_COMMANDS) if point.name == cmd_name]
         if points and ctx.resilient_parsing:
             return click.Command(cmd_name)  # a press of the tab key runs no code of a package
         return load(points) if points else None
@@ -60,14 +60,14 @@ class _Group(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
-        packages = package_commands(_COMMANDS)
+        packages = installed_commands(_COMMANDS)
         if packages:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl([(point.name, f"from {package_of(point)}") for point in packages])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Return the commands and options that begin with *incomplete*. A group of Click would import every command."""
-        commands = {**_COMMANDS, **{point.name: f"from {package_of(point)}" for point in package_commands(_COMMANDS)}}
+        commands = {**_COMMANDS, **{point.name: f"from {package_of(point)}" for point in installed_commands(_COMMANDS)}}
         items = [CompletionItem(name, help=text) for name, text in commands.items() if name.startswith(incomplete)]
         return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
@@ -86,7 +86,7 @@ class _Group(click.Group):
         except (RtError, click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
-            points = [point for point in package_commands(_COMMANDS) if point.name == ctx.invoked_subcommand]
+            points = [point for point in installed_commands(_COMMANDS) if point.name == ctx.invoked_subcommand]
             if not points:
                 raise
             raise PluginError(

@@ -14,7 +14,7 @@ GROUP = "rt_framework.commands"
 """Entry-point group of commands."""
 
 
-def package_commands(built_in: Container[str]) -> list[metadata.EntryPoint]:
+def installed_commands(built_in: Container[str]) -> list[metadata.EntryPoint]:
     """Return the commands of packages, sorted by name. A package that is found twice on the path counts once.
 
     Args:

@@ -6,7 +6,7 @@ import click
 
 from rt_framework.cli import _COMMANDS
 from rt_framework.cli.names import completing, installed
-from rt_framework.cli.package_commands import package_commands
+from rt_framework.cli.package_commands import installed_commands
 from rt_framework.cli.plugins_new import parts_of, write_new
 from rt_framework.hookspecs import KINDS, singular
 from rt_framework.jobs.scaffold import KINDS as PARTS
@@ -30,7 +30,7 @@ def list_(host: Host, load: bool) -> None:
     from rt_framework.cli.plugins_list import show_list, show_offers
 
     show = show_offers if load else show_list
-    show(host, package_commands(_COMMANDS))
+    show(host, installed_commands(_COMMANDS))
 
 
 @command.command()
@@ -52,7 +52,7 @@ def new(host: Host, name: str, parts: list[Part]) -> None:
 
     Each --kind is one part of the package, called PART, or NAME without 'rt-': --kind metric:gain --kind command:gains.
     """
-    write_new(host, name, parts, [*_COMMANDS, *(point.name for point in package_commands(_COMMANDS))])
+    write_new(host, name, parts, [*_COMMANDS, *(point.name for point in installed_commands(_COMMANDS))])
 
 
 @command.command()
