@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 from sphinx.application import Sphinx
+
+sys.path.append(str(Path(__file__).parent))
+from from_code import filled
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,7 +60,7 @@ def _toctree(caption: str, entries: list[tuple[str, str]]) -> str:
 
 
 def _read(_app: Sphinx, page: str, text: list[str]) -> None:
-    text[0] = _captions(text[0])
+    text[0] = _captions(filled(text[0]))
     if page == root_doc:
         text[0] += _navigation(text[0])
 

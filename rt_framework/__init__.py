@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rt_framework.errors import OutOfMemory, RtError, TeacherError, Unscorable
 from rt_framework.hookspecs import API as PLUGIN_API
 from rt_framework.hookspecs import hookimpl
+from rt_framework.kit.field_texts import FieldTexts
 from rt_framework.model import (
     Choice,
     Decision,
@@ -72,6 +73,11 @@ __all__ = [
     "open_run",
     "turns",
 ]
+
+for _name in __all__:
+    _cls: Any = globals().get(_name)
+    if hasattr(_cls, "__attrs_attrs__"):
+        _cls.__slots__ = FieldTexts(_cls)  # so that help() shows what is written below each field
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import enum
 import math
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 from attrs import frozen
@@ -77,6 +82,7 @@ class RtError(Exception):
     """An error that the user can act on, shown as one line without a traceback."""
 
     exit_code: ClassVar[int] = 2
+    """Exit code of the command that the error ends."""
 
 
 class ConfigError(RtError):
@@ -202,3 +208,62 @@ class Unscorable(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+
+# --- exceptions of plugins --------------------------------------------------------------------
+
+
+_BETWEEN = sys.stdlib_module_names | {"attr", "attrs", "cattrs", "click", "pluggy"}
+"""Libraries through which core calls plugins: the code that core calls first may be theirs, and is never blamed."""
+
+_INSTALLED = re.compile(r".*[/\\](?:site|dist)-packages[/\\]")
+_RAISED_AT = "rt_raised_at"
+"""Attribute of an exception with its place. A traceback stays in its process; attributes are sent to another one."""
+
+
+def described(error: BaseException) -> str:
+    """Return a plugin's exception as text for a message: its type, its own message, its place in the plugin's code.
+
+    The place, ``(at my_metric.py:12)``, is left out if the exception passed through no code of a plugin.
+    """
+    message = f"{type(error).__name__}: {error}".removesuffix(": ")
+    place = vars(error).get(_RAISED_AT) or _place(error)
+    return f"{message} (at {place})" if place else message
+
+
+@contextmanager
+def place_kept() -> Iterator[None]:
+    """Note on an exception of a plugin where it was raised, because the work may be done in another process."""
+    try:
+        yield
+    except Exception as error:
+        vars(error).setdefault(_RAISED_AT, _place(error))
+        raise
+
+
+def _place(error: BaseException) -> str:
+    """Return file and line of the plugin at which an exception was raised, ``my_metric.py:12``; empty if there is none.
+
+    The plugin is the package or module that core called last, with all code beside it that is not installed. So an
+    error that numpy raises is blamed on the line of the plugin that called numpy.
+    """
+    plugin, place, trace = "", "", error.__traceback__
+    while trace is not None:
+        file, module = trace.tb_frame.f_code.co_filename, trace.tb_frame.f_globals.get("__name__") or ""
+        package = module.partition(".")[0]
+        if package == "rt_framework":
+            plugin = ""
+        elif package and package not in _BETWEEN and not file.startswith("<"):  # <string> is generated code
+            plugin = plugin or package
+            if package == plugin or not _INSTALLED.match(file):
+                place = f"{_short(file)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _short(file: str) -> str:
+    """Return the path of a file below the installed packages, or below the current directory, or as it is."""
+    try:
+        return _INSTALLED.sub("", str(Path(file).relative_to(Path.cwd())))
+    except (ValueError, OSError):  # it is elsewhere, or there is no current directory any more
+        return _INSTALLED.sub("", file)

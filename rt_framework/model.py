@@ -58,6 +58,7 @@ class Turn:
     role: str
     """``system``, ``user`` or ``assistant``."""
     content: str
+    """Text of the message."""
 
 
 @frozen
@@ -65,8 +66,11 @@ class Pair:
     """An instruction and its response, the papers' x and y, with the conversation before them."""
 
     instruction: str
+    """The question or task."""
     input: str = ""
+    """Text that the instruction is about; empty where the instruction says it all."""
     response: str = ""
+    """The answer."""
     system: str | None = None
     """The record's own system prompt, if it has one."""
     history: tuple[Turn, ...] = ()
@@ -102,6 +106,7 @@ class Record:
     """A row as a format reads and writes it."""
 
     pair: Pair
+    """The texts of the row."""
     extra: Mapping[str, Any] = field(factory=dict)
     """Columns that do not belong to the pair, kept unchanged."""
 
@@ -114,9 +119,11 @@ class Version:
     """``original``, or the reflections that led to this version, joined by dots: ``instruction``,
     ``instruction.response``, …"""
     pair: Pair
+    """The texts of the version."""
     parent: str | None = None
     """Name of the version that this one was rewritten from."""
     reflection: str | None = None
+    """Name of the reflection that made it; ``None`` for the original."""
     call: str | None = None
     """Ledger key of the teacher's answer that this version was parsed from."""
 
@@ -126,9 +133,13 @@ class Range:
     """The sensible values of a metric, or those that pass a gate. A bound that is ``None`` does not limit."""
 
     below: float | None = None
+    """Upper bound, which itself is outside."""
     at_most: float | None = None
+    """Upper bound, which itself is inside."""
     above: float | None = None
+    """Lower bound, which itself is outside."""
     at_least: float | None = None
+    """Lower bound, which itself is inside."""
 
     def __contains__(self, value: float) -> bool:
         return (
@@ -148,9 +159,11 @@ class Score:
     """The value of one metric for one version, or the reason for its absence."""
 
     value: float | None
+    """The value; ``None`` where there is none."""
     status: str = "ok"
     """``ok``; ``out_of_range``: there is a value, but it cannot win a choice; any other status: there is no value."""
     reason: str | None = None
+    """Explanation of a status other than ``ok``."""
 
     @property
     def eligible(self) -> bool:
@@ -166,9 +179,13 @@ class Failure:
     """A failed step of one sample; the sample continues with its current version."""
 
     stage: str
+    """Id of the stage that failed."""
     kind: str
+    """Kind of the failure: a name in :data:`rt_framework.errors.KINDS`."""
     reason: str
+    """Explanation for the user."""
     call: str | None = None
+    """Ledger key of the call that failed; ``None`` where no call did."""
 
 
 @frozen
@@ -181,7 +198,9 @@ class Decision:
     candidates: tuple[str, ...]
     """Names of the compared versions; the current version comes first."""
     kept: str
+    """Name of the version that is kept."""
     reason: str
+    """Explanation for the user, with the compared scores."""
 
 
 @frozen
@@ -189,13 +208,17 @@ class Sample:
     """A sample on its way through the stages."""
 
     id: str
+    """Content hash of the original, and a count of equal samples before it: ``CONTENT-OCCURRENCE``."""
     row: int
     """Row number in the input, from 0."""
     versions: tuple[Version, ...]
     """The original first, then every rewrite in the order in which it was made."""
     kept: str = ORIGINAL
+    """Name of the version kept so far."""
     decisions: tuple[Decision, ...] = ()
+    """Decisions about the sample, oldest first."""
     failures: tuple[Failure, ...] = ()
+    """Failures of stages with the sample, oldest first."""
     scores: Mapping[str, Mapping[str, Score]] = field(factory=dict, eq=False)
     """All scores that a stage has read so far, by version and metric."""
 
@@ -259,7 +282,9 @@ class Dropped:
     """The end of a sample that is not kept."""
 
     sample: Sample
+    """The sample as the stage left it."""
     reason: str
+    """Explanation for the user. Samples are counted by it, so it should be the same for all samples of one cause."""
 
 
 # --- selection --------------------------------------------------------------------------------
@@ -270,9 +295,13 @@ class Scored:
     """A version with the scores that a selector asked for."""
 
     sample_id: str
+    """Id of the sample."""
     row: int
+    """Row number of the sample in the input, from 0."""
     _version: Version | Callable[[], Version]
+    """The version, or a function that reads it."""
     scores: Mapping[str, Score]
+    """Scores of the version, by metric."""
 
     @property
     def version(self) -> Version:
@@ -285,7 +314,9 @@ class Choice:
     """A selector's decision between the versions of one sample."""
 
     kept: str
+    """Name of the version to keep."""
     reason: str
+    """Explanation for the user."""
 
 
 @frozen
@@ -293,7 +324,9 @@ class Verdict:
     """A selector's decision about one sample of a data set."""
 
     keep: bool
+    """True if the sample is kept."""
     reason: str
+    """Explanation for the user."""
 
 
 # --- teacher calls ----------------------------------------------------------------------------
@@ -316,9 +349,13 @@ class Sampling:
     """Sampling parameters of an answer; :func:`rt_framework.teacher.asking.checked` tells which values may be sent."""
 
     temperature: float = 0.0
+    """Temperature of the softmax; 0 always takes the likeliest token."""
     top_p: float = 1.0
+    """Share of the probability from which tokens are drawn, the likeliest first."""
     max_tokens: int = 1024
+    """Longest answer in tokens."""
     seed: int | None = None
+    """Seed of the random draw, where the teacher takes one."""
 
 
 @frozen
@@ -326,11 +363,15 @@ class Request:
     """A question to a teacher. Every field is sent or identifies the question; no field is secret."""
 
     reflection: str
+    """Name of the question: usually the name under which the reflection is registered."""
     pair_hash: str
+    """``Pair.hash`` of the pair that the question is about."""
     index: int
     """Index of the answer, from 0: *n* asks again after *n* unusable answers for this pair."""
     messages: tuple[Turn, ...]
+    """The prompt."""
     sampling: Sampling
+    """Sampling parameters of the answer."""
     schema: Mapping[str, Any] | None = None
     """JSON schema of the answer, where the teacher can enforce a schema."""
     draw: int = field(default=0, metadata=ADDED)
@@ -349,7 +390,9 @@ class Usage:
     """Token counts of one call, as the provider states them."""
 
     prompt_tokens: int = 0
+    """Tokens of the prompt."""
     completion_tokens: int = 0
+    """Tokens of the answer."""
 
 
 @frozen
@@ -357,9 +400,11 @@ class Reply:
     """A teacher's raw answer, which the ledger keeps for good, so that it can be parsed again at any time."""
 
     text: str
+    """The answer."""
     finish_reason: str = "stop"
     """``stop``, ``length`` (cut off) or ``content_filter``, as OpenAI names them."""
     usage: Usage = Usage()
+    """Token counts of the call."""
     model: str = ""
     """Name of the model that answered."""
     nano_dollars: int = 0
@@ -375,6 +420,7 @@ class Pending:
     done: int
     """Number of requests that have been answered."""
     total: int
+    """Number of requests in the batch."""
 
 
 @frozen
@@ -382,4 +428,6 @@ class Unparsed:
     """The verdict that an answer cannot be used, and the reason."""
 
     kind: str
+    """Kind of the failure: a name in :data:`rt_framework.errors.KINDS`, such as ``format`` or ``empty``."""
     reason: str
+    """Explanation for the user."""

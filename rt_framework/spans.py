@@ -19,7 +19,9 @@ class Span:
     """A target text after a context, whose loss a metric asks of the student."""
 
     context: Context
+    """Text before the target, or messages; an empty text where the target is scored alone."""
     target: str
+    """Text whose loss is wanted."""
     join: str = "text"
     """Encoding of context and target. ``text``: both are encoded as one string, and the target starts after as many
     tokens as the context has when it is encoded alone. ``ids``: both are encoded separately and their token ids are
@@ -45,9 +47,11 @@ class EncodedSpan:
     """A span as token ids, of which positions ``start … len(ids)-1`` are the targets."""
 
     ids: tuple[int, ...]
+    """Token ids of context and target."""
     start: int
     """First target position that is scored, at least 1, since the token at position 0 has no prediction."""
     count_only: bool = False
+    """True if only the number of target tokens is wanted; such a span is not scored."""
     by_token: bool = False
     """True if the loss must hold ``token_nll`` and ``token_ranks``."""
     cut: int = 0
@@ -73,6 +77,7 @@ class SpanLoss:
     status: str = "ok"
     """``ok``, or why there is no number: one of :data:`LASTING`, or the student's own word for a passing cause."""
     reason: str | None = None
+    """Explanation of a status other than ``ok``, for the user."""
     token_nll: tuple[float, ...] | None = None
     """Negative log-likelihood of each target token in nats (float32), where the span asks for it."""
     token_ranks: tuple[int, ...] | None = None
@@ -92,9 +97,13 @@ class Loss:
     """The loss that a metric reads: of one span, or the sum over all turns of a conversation."""
 
     nll: float | None
+    """Sum of the target tokens' negative log-likelihoods, in nats; ``None`` when there is no number."""
     tokens: int
+    """Number of target tokens scored."""
     status: str = "ok"
+    """Status of the first turn that has no number; ``ok`` if all have one."""
     reason: str | None = None
+    """Explanation of a status other than ``ok``."""
     parts: tuple[SpanLoss, ...] = ()
     """Results of the single turns, oldest first."""
 

@@ -234,9 +234,8 @@ def test_a_plugin_that_fails_to_import_is_named_when_its_metric_is_used(cli, tmp
     install(tmp_path / "site", "rt-gone", {"rt_gone": "import no_such_module"}, {"gone": "rt_gone"}, version="0.3")
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert cli("run", "rt.yaml").code == 0
-    reason = (
-        "plugin 'gone' 0.3 failed in import: ModuleNotFoundError: No module named 'no_such_module' (rt_gone.py, line 1)"
-    )
+    what = "ModuleNotFoundError: No module named 'no_such_module' (at site/rt_gone.py:1)"
+    reason = f"plugin 'gone' 0.3 failed in import: {what}"
     error = the_error(cli("run", "rt.yaml", "--set", "pipeline=[{measure: [my-metric]}]"))
     assert error.startswith("pipeline.0: unknown metric 'my-metric'.")
     assert error.endswith(f"Note: {reason}.")
@@ -262,7 +261,7 @@ def rt_register_metrics(register): register("bad", "rt_bad:Bad")
 """
     install(tmp_path / "site", "rt-bad", {"rt_bad": code}, {"bad": "rt_bad"})
     monkeypatch.syspath_prepend(tmp_path / "site")
-    message = "metric 'bad' failed in reduce: KeyError: 'z'"
+    message = "metric 'bad' failed in reduce: KeyError: 'z' (at site/rt_bad.py:7)"
     assert the_error(cli("run", "rt.yaml", "--set", "pipeline=[{measure: [bad]}]")) == message
     assert the_error(cli("score", "data.json", "--student", "fake", "--metric", "bad", "--out", "o.jsonl")) == message
 

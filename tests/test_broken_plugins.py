@@ -83,7 +83,8 @@ def site(tmp_path_factory):
         install(site, f"rt-{name}", {f"rt_broken_{name}": code}, {name: f"rt_broken_{name}"})
     command = {"rt_broken_command": "raise RuntimeError('no command')"}
     install(site, "rt-command", command, {"smash": "rt_broken_command:command"}, group="rt_framework.commands")
-    late = {"rt_late_command": "import click\n@click.command()\ndef command():\n    raise RuntimeError('too late')"}
+    body = "def command():\n    'Print late.'\n    raise RuntimeError('too late')"
+    late = {"rt_late_command": f"import click\n@click.command()\n{body}"}
     install(site, "rt-late", late, {"late": "rt_late_command:command"}, group="rt_framework.commands")
     return site
 
@@ -126,7 +127,7 @@ def test_one_that_is_used_is_named(cli, name):
     assert f"plugin '{name}' 1.0 failed" in cli("doctor").words
 
 
-def test_what_fails_when_it_is_used_is_named(cli):
+def test_what_fails_when_it_is_used_is_named(cli, site):
     """A target that does not exist, or exits; unclear settings; a name of two plugins; commands."""
     score = ("score", "data.json", "--student", "fake", "--out", "o.jsonl", "--metric")
     error = the_error(cli(*score, "lost-metric"))
@@ -141,8 +142,8 @@ def test_what_fails_when_it_is_used_is_named(cli):
     assert cli("-p", "no:two", *score, "both").code == 0
     assert the_error(cli("smash")).startswith("command 'smash' of package 'rt-command' failed to load from rt_broken")
     assert cli("late", "--help").code == 0
-    error = the_error(cli("late"))
-    assert error == "command 'late' of package 'rt-late' failed: RuntimeError: too late (rt_late_command.py, line 4)"
+    place = f"(at {site}/rt_late_command.py:5)"
+    assert the_error(cli("late")) == f"command 'late' of package 'rt-late' failed: RuntimeError: too late {place}"
 
 
 def test_strict_refuses_the_first(cli):
@@ -158,6 +159,35 @@ def test_in_a_process_of_its_own(cli, site, tmp_path):
     assert "raises rt-raises 1.0" in listed.words
     done = rt("-p", "tests.helpers", "run", "rt.yaml", cwd=tmp_path, path=[site])
     assert done.code == 0, done
+
+
+def test_all_that_is_installed_can_be_listed(cli, site):
+    """What loads, with its package; what does not is one line with the reason, and hides nothing else."""
+    listed = cli("plugins", "list")
+    assert "smash rt-command 1.0" in listed.words and "late rt-late 1.0" in listed.words
+    assert "broke" not in listed.out
+    done = cli("plugins", "list", "--load")
+    assert (done.code, done.err) == (0, "")
+    assert "metric leaver-metric a target that exits rt-leaver 1.0" in done.words
+    assert "metric both as one does rt-two 1.0" in done.words and "metric both as two does rt-one 1.0" in done.words
+    assert "command late Print late. rt-late 1.0" in done.words
+    lines = done.out.splitlines()
+    for name, (_, message) in BROKEN.items():
+        (line,) = [line for line in lines if line.startswith(f"plugin '{name}' 1.0 failed")]
+        assert message in line
+    (smash,) = [line for line in lines if line.startswith("command 'smash' of package 'rt-command' failed to load")]
+    assert smash.endswith(f"RuntimeError: no command (at {site}/rt_broken_command.py:1)")
+    assert "ifd-loss" not in done.out  # what is built in is in the list without --load
+
+
+def test_what_a_module_of_the_user_offers_is_listed_too(tmp_path, monkeypatch, capfd):
+    """Under its own name, since no package has brought it; where nothing is installed, nothing else is in the list."""
+    monkeypatch.setenv("RT_LOAD_PLUGINS", "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(f"{HOOK}register('mine', 'rt_framework.builtin.metrics.plain:Length', help='m')")
+    done = Cli(monkeypatch, capfd)("-p", "./mine.py", "plugins", "list", "--load", plugin=False)
+    assert "metric mine m mine" in done.words
+    sys.modules.pop("mine", None)
 
 
 CURIOUS = """

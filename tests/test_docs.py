@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import json
+import pydoc
 import re
 import shlex
 import sqlite3
@@ -22,8 +25,10 @@ import yaml
 from attrs import NOTHING, fields, frozen, resolve_types
 from attrs import has as is_attrs
 
-from rt_framework import events, testing
-from rt_framework.cli import _COMMANDS, _PLUGIN_GROUP, FAULT, main, options, rt
+import rt_framework
+from rt_framework import events, protocols, testing
+from rt_framework.cli import _COMMANDS, FAULT, main, options, rt
+from rt_framework.cli.package_commands import GROUP as COMMANDS
 from rt_framework.config import reading as config
 from rt_framework.config.builder import Builder
 from rt_framework.config.pipelines import PIPELINES
@@ -31,9 +36,11 @@ from rt_framework.config.schema import Config, NamedTeacher
 from rt_framework.data.shapes import SHAPES
 from rt_framework.errors import KINDS, RtError
 from rt_framework.hookspecs import GROUP, EventHooks, RegistrationHooks
+from rt_framework.kit.field_texts import field_texts
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.user_files import parse_yaml
 from rt_framework.ledger.ledger import Ledger
+from rt_framework.model import Pending
 from rt_framework.plugin import key_of
 from rt_framework.plugin.host import Host
 from rt_framework.plugin.registry import Entry
@@ -244,7 +251,7 @@ def test_starter_config_is_the_tutorials(tmp_path: Path, monkeypatch: pytest.Mon
 def test_packaging_snippet() -> None:
     """The pyproject snippets use the groups that the host and the command line read."""
     groups = {group for one in blocks("toml") for group in tomllib.loads(one.text)["project"]["entry-points"]}
-    assert groups == {GROUP, _PLUGIN_GROUP}
+    assert groups == {GROUP, COMMANDS}
 
 
 # --- the reference is complete ----------------------------------------------------------------
@@ -337,6 +344,85 @@ def test_every_protocol_is_documented_with_its_signatures(name: str, protocol: t
     assert [line for line in lines if line.startswith("| `")] == [
         f"| `{one}` | {text} |" for one, text in members.items()
     ]
+
+
+# --- what is made from the code ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def from_code() -> Any:
+    """The module beside the configuration of the site that describes classes from the code."""
+    spec = importlib.util.spec_from_file_location("from_code", DOCS / "from_code.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _exchanged() -> set[str]:
+    """Every class and function that ``rt_framework`` exports, and every class that the protocols mention."""
+    elsewhere = {"PLUGIN_API": "stability", "hookimpl": "hooks", "open_run": "python"}
+    names = {f"rt_framework.{name}" for name in rt_framework.__all__ if name not in elsewhere}
+    for path in Path(inspect.getfile(protocols)).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in ("rt_framework.model", "rt_framework.spans"):
+                named = {alias.name for alias in node.names} - {"Context"} - set(rt_framework.__all__)
+                names |= {f"{node.module}.{name}" for name in named}
+    return names
+
+
+def test_every_data_class_is_on_the_page(from_code: Any) -> None:
+    """Under a heading with its name, or with the functions; and what is on the page has a description."""
+    text = page("data.md")
+    described = from_code.named_on(text)
+    assert set(described) == _exchanged()
+    for name, value in described.items():
+        assert value.__doc__, name
+        title = f"`{value.__name__}`" if isinstance(value, type) else "Functions for metrics"
+        assert f"```{{from-code}}\n{name}\n```" in _between_headings(text, title)
+
+
+def _between_headings(text: str, title: str) -> str:
+    return next(part for part in re.split(r"^#+ ", text, flags=re.MULTILINE) if part.startswith(f"{title}\n"))
+
+
+def _data_classes() -> list[type]:
+    found = [getattr(rt_framework, name) for name in rt_framework.__all__ if name != "open_run"]
+    return [value for value in (*found, Pending) if isinstance(value, type)]
+
+
+@pytest.mark.parametrize("cls", _data_classes(), ids=lambda cls: cls.__name__)
+def test_every_field_of_a_data_class_has_a_meaning(from_code: Any, cls: type) -> None:
+    """So has each argument of an error, each property and each method; all are in the table."""
+    rows, members = from_code.rows_of(cls), from_code.members_of(cls)
+    assert [row for row in (*rows, *members) if not row[-1].strip()] == []
+    if is_attrs(cls):
+        assert [row[0] for row in rows] == [f"`{field.alias}`" for field in fields(cls)]
+        public = [name for name, value in vars(cls).items() if not name.startswith("_") and inspect.isfunction(value)]
+        assert [name for name in public if not any(f"`{name}(" in row[0] for row in members)] == []
+    shown = from_code.shown(cls)
+    assert shown.count("\n| `") == len(rows) + len(members)
+    assert ":class:" not in shown and "``" not in shown
+
+
+def test_a_page_is_filled_from_the_code(from_code: Any) -> None:
+    """With name, type, default and meaning of each field, and the first line of each member."""
+    filled = from_code.filled("# Title\n\n```{from-code}\nrt_framework.Score\n```\n\nText.\n")
+    assert filled.startswith(
+        "# Title\n\nThe value of one metric for one version, or the reason for its absence.\n\n| field "
+    )
+    assert "| `value` | `float \\| None` | required | The value; `None` where there is none. |" in filled
+    assert "| `status` | `str` | `'ok'` | `ok`; `out_of_range`: there is a value, but it cannot win" in filled
+    assert "| `eligible` | Return whether a version may win a choice with this score. |\n\nText.\n" in filled
+    assert "{from-code}" not in from_code.filled(page("data.md"))
+
+
+@pytest.mark.parametrize("cls", [cls for cls in _data_classes() if is_attrs(cls) and cls is not Pending])
+def test_help_shows_the_meaning_of_each_field(cls: type) -> None:
+    """``help()`` in Python, where most authors look first."""
+    text = " ".join(pydoc.plain(pydoc.render_doc(cls)).replace("|", " ").split())
+    for name, meaning in field_texts(cls).items():
+        assert name.startswith("_") or f"{name} {meaning.replace('|', ' ')}" in text
 
 
 def test_every_hook_has_the_signature_that_the_page_gives() -> None:

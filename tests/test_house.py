@@ -325,9 +325,10 @@ def test_functions_are_small():
 
 
 def test_files_are_small():
-    """None of core over 390 lines, none at all over 390, half of them at most 95."""
+    """None of core over 345 lines but the data classes with the texts of their fields; half of them at most 95."""
     sizes = {name: len(path.read_text("utf-8").splitlines()) for path in PACKAGE.rglob("*.py") if (name := _name(path))}
-    assert {name: size for name, size in sizes.items() if size > 390} == {}
+    most = {name: 360 if _inside(name, {"builtin", "testing"}) else 345 for name in sizes} | {"model": 450}
+    assert {name: size for name, size in sizes.items() if size > most[name]} == {}
     assert median(size for name, size in sizes.items() if not _inside(name, {"builtin", "testing"})) <= 95
 
 

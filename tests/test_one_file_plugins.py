@@ -85,4 +85,4 @@ def test_a_file_that_cannot_be_used(home, monkeypatch, capfd, file, text, messag
         (home / "plugins" / file).write_text(text)
     error = the_error(Cli(monkeypatch, capfd)("-p", f"../plugins/{file}", "plugins", "show", "gain"))
     assert error.startswith(message)
-    assert file != "broken.py" or error.endswith("(broken.py, line 3)")
+    assert file != "broken.py" or error.endswith("plugins/broken.py:3)")

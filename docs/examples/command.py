@@ -18,8 +18,10 @@ from rt_framework.cli.options import (
     Whole,
     chosen,
     data_options,
+    name_option,
     open_source,
     overwrite_option,
+    parts,
     reporter_option,
     watching,
 )
@@ -29,8 +31,10 @@ from rt_framework.text import shown
 
 @click.command(cls=ChoosingCommand, choices={"student": "students"})
 @data_options
-@click.option("--student", required=True, metavar="NAME:MODEL", help="Student that scores.")
-@click.option("--metric", default="loss", show_default=True, help="Metric that ranks the samples.")
+@name_option("--student", names=parts("students"), required=True, metavar="NAME:MODEL", help="Student that scores.")
+@name_option(
+    "--metric", names=parts("metrics"), default="loss", show_default=True, help="Metric that ranks the samples."
+)
 @click.option("-n", "--top", type=Whole(1), default=10, show_default=True, help="Number of samples to print.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File for all scores, as JSON lines.")
 @overwrite_option

@@ -6,15 +6,13 @@ import errno
 import importlib
 import sys
 import traceback
-from collections.abc import Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from rt_framework.errors import PluginError, RtError
-from rt_framework.kit.stdout import others_to_stderr
+from rt_framework.cli.package_commands import installed_commands, load, package_of
+from rt_framework.errors import PluginError, RtError, described
 from rt_framework.text import shown, suggestion, without_secrets
 
 __all__ = ["main", "rt"]
@@ -38,7 +36,6 @@ _COMMANDS = {
     "doctor": "Check the installation, a config or a data set.",
     "init": "Write a commented config to start from.",
 }
-_PLUGIN_GROUP = "rt_framework.commands"
 
 FAULT = 70
 """Exit code after a bug in this program, with a traceback. Python's own code, 1, here means too many failed samples."""
@@ -48,37 +45,52 @@ class _Group(click.Group):
     """The group of all commands: knows them by name, and imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_COMMANDS, *sorted(point.name for point in _plugin_commands())]
+        return [*_COMMANDS, *(point.name for point in installed_commands(_COMMANDS))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS:
             module = importlib.import_module(f"rt_framework.cli.{cmd_name}")
             command: click.Command = module.command
             return command
-        points = [point for point in _plugin_commands() if point.name == cmd_name]
-        return _load(points) if points else None
+        points = [point for point in installed_commands(_COMMANDS) if point.name == cmd_name]
+        if points and ctx.resilient_parsing:
+            return click.Command(cmd_name)  # a press of the tab key runs no code of a package
+        return load(points) if points else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
-        plugins = _plugin_commands()
-        if plugins:
+        packages = installed_commands(_COMMANDS)
+        if packages:
             with formatter.section("Commands of plugins"):
-                formatter.write_dl([(point.name, f"from {_package(point)}") for point in plugins])
+                formatter.write_dl([(point.name, f"from {package_of(point)}") for point in packages])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Return the commands and options that begin with *incomplete*. A group of Click would import every command."""
+        commands = {**_COMMANDS, **{point.name: f"from {package_of(point)}" for point in installed_commands(_COMMANDS)}}
+        items = [CompletionItem(name, help=text) for name, text in commands.items() if name.startswith(incomplete)]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return self._blamed(ctx)
+        except Exception as error:
+            if ctx.params["debug"] and _one_line(error) is not None:
+                _show_traceback()
+            raise
+
+    def _blamed(self, ctx: click.Context) -> Any:
+        """Call the command; an unforeseen error in a command of a package is an error of that package."""
         try:
             return super().invoke(ctx)
         except (RtError, click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
-            points = [point for point in _plugin_commands() if point.name == ctx.invoked_subcommand]
+            points = [point for point in installed_commands(_COMMANDS) if point.name == ctx.invoked_subcommand]
             if not points:
                 raise
-            at = traceback.extract_tb(error.__traceback__)[-1]
             raise PluginError(
-                f"command '{points[0].name}' of package '{_package(points[0])}' failed: "
-                f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
+                f"command '{points[0].name}' of package '{package_of(points[0])}' failed: {described(error)}"
             ) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -89,52 +101,20 @@ class _Group(click.Group):
             raise click.UsageError(f"no command '{args[0]}'.{suggestion(args[0], known)}", ctx) from None
 
 
-def _plugin_commands() -> list[metadata.EntryPoint]:
-    """Return the commands of plugins, sorted by name. A package that is found twice on the path counts once."""
-    points = {(point.name, point.value): point for point in metadata.entry_points(group=_PLUGIN_GROUP)}
-    return sorted((point for point in points.values() if point.name not in _COMMANDS), key=lambda point: point.name)
-
-
-def _package(point: metadata.EntryPoint) -> str:
-    from rt_framework.plugin import packaged
-
-    return packaged(point)[0] or "?"
-
-
-def _load(points: Sequence[metadata.EntryPoint]) -> click.Command:
-    """Import a plugin's command.
-
-    Raises:
-        PluginError: two packages offer the command, or it cannot be imported.
-    """
-    name, packages = points[0].name, " and ".join(f"'{_package(point)}'" for point in points)
-    if len(points) > 1:
-        raise PluginError(f"command '{name}' is offered by packages {packages}; uninstall one of them")
-    try:
-        with others_to_stderr():
-            command = points[0].load()
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"command '{name}' of package {packages} failed to load from {points[0].value}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(command, click.Command):
-        raise PluginError(f"command '{name}' of package {packages}: {points[0].value} is no Click command")
-    return command
-
-
 @click.command(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-p",
     "plugins",
     multiple=True,
+    type=click.Path(),
     metavar="MODULE|FILE.py|no:NAME",
     help="Load a module or a file as a plugin, or leave a plugin out. Loading a plugin runs its code.",
 )
 @click.option("--strict-plugins", is_flag=True, help="Fail when any plugin fails to load, used or not.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, before the line that describes it.")
 @click.version_option(package_name="rt-framework", prog_name="rt")
 @click.pass_context
-def rt(ctx: click.Context, plugins: tuple[str, ...], strict_plugins: bool) -> None:
+def rt(ctx: click.Context, plugins: tuple[str, ...], strict_plugins: bool, debug: bool) -> None:
     """Better instruction-tuning data, decided by the model that will learn from it.
 
     Start with 'rt init', then 'rt run rt.yaml'. RT_LOAD_PLUGINS=a,b loads only those plugins; empty loads none.
@@ -152,33 +132,39 @@ def main() -> None:
         code = rt.main(prog_name="rt", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
-    except click.ClickException as error:
-        _complain(error.format_message() + _help_of(error))
-        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nInterrupted. Everything committed so far is kept; the same command resumes.", err=True)
         code = 130
-    except RtError as error:
-        _complain(str(error))
-        code = error.exit_code
     except Exception as error:
-        code = _fault(error)
+        code = _complain(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fault(error: Exception) -> int:
-    """Report an unforeseen error; return the exit code. A path that no system can have counts as the user's error."""
+def _complain(error: Exception) -> int:
+    """Print an error, in one line if the user can act on it; return the exit code."""
+    message = _one_line(error)
+    if message is None:
+        _show_traceback()
+        return FAULT
+    # Names from data and plugins in the message may carry terminal escapes.
+    click.echo(f"Error: {shown(without_secrets(' '.join(message.split())))}", err=True)
+    return error.exit_code if isinstance(error, RtError | click.ClickException) else 2
+
+
+def _one_line(error: Exception) -> str | None:
+    """Return the message of an error that the user can act on; ``None`` for any other. A path may be impossible."""
+    if isinstance(error, click.ClickException):
+        return error.format_message() + _help_of(error)
     if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
         path = str(error.filename)
-        _complain(f"{path if len(path) < 300 else path[:100] + '…' + path[-100:]}: {error.strerror}; name another path")
-        return 2
+        short = path if len(path) < 300 else path[:100] + "…" + path[-100:]
+        return f"{short}: {error.strerror}; name another path"
+    return str(error) if isinstance(error, RtError) else None
+
+
+def _show_traceback() -> None:
+    """Print the traceback of the exception that is being handled, without secrets."""
     click.echo(shown(without_secrets(traceback.format_exc())), err=True)
-    return FAULT
-
-
-def _complain(message: str) -> None:
-    """Print an error as one safe line: names from data and plugins in the message may carry terminal escapes."""
-    click.echo(f"Error: {shown(without_secrets(' '.join(message.split())))}", err=True)
 
 
 def _help_of(error: click.ClickException) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.data_options import column_option, overwrite_option, pairs
+from rt_framework.cli.data_options import overwrite_option, pairs, reading_options
+from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Number, Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.cli.run_options import moved_option
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--scores-a", type=click.Path(path_type=Path), help="Output of 'rt score' for A, if A is a data file.")
 @click.option("--scores-b", type=click.Path(path_type=Path), help="Output of 'rt score' for B, if B is a data file.")
-@click.option("--format", "format_", metavar="NAME", help="Format of the data files; detected by default.")
-@click.option("--shape", metavar="NAME", help="Shape of their columns; detected by default.")
-@column_option
+@reading_options
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the results to this file, as JSON.")
-@click.option("--judge", metavar="NAME:MODEL", help="Also let a teacher judge the answers pairwise. This is paid for.")
+@name_option(
+    "--judge", names=parts("teachers"), metavar="NAME:MODEL", help="Teacher that judges pairs of answers, for money."
+)
 @click.option("-n", "--sample", type=Whole(1), help="Number of pairs to judge, drawn at random; default: all.")
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
 @click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
@@ -75,10 +76,8 @@ def command(
     read, given = pairs(columns, "--column"), ((a, scores_a), (b, scores_b))
     left, right = (open_side(host, Data(str(path), format_, shape, read), scores) for path, scores in given)
     left, right = lent(left, right), lent(right, left)
-    job = None
-    if who is not None:
-        limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
-        job = JudgeJob.of(host, (left, right), who, limits, answers, sample, seed, moved)
+    limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
+    job = None if who is None else JudgeJob.of(host, (left, right), who, limits, answers, sample, seed, moved)
     found, console = compare(left, right), stdout()
     show_comparison(console, found, left, right)
     judged = None if job is None else _judged(host, job)

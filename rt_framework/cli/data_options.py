@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from rt_framework.cli.names import name_option, parts, shapes
 from rt_framework.cli.numbers import Whole
 
 limit_option = click.option("--limit", type=Whole(1), metavar="N", help="Read only the first N samples.")
@@ -27,6 +28,23 @@ overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace an existing file that this command did not write."
 )
 """Flag ``--overwrite`` of every command that writes to a path that the user gives."""
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--format``, ``--shape`` and ``--column``; the command gets ``format_``, ``shape`` and ``columns``."""
+    for decorate in (
+        column_option,
+        name_option("--shape", names=shapes, metavar="NAME", help="Shape of its columns; detected by default."),
+        name_option(
+            "--format",
+            "format_",
+            names=parts("formats"),
+            metavar="NAME",
+            help="Format of the data; detected by default.",
+        ),
+    ):
+        command = decorate(command)
+    return command
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,15 +67,8 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
         return command(*args, data=Data(str(data), format_, shape, pairs(columns, "--column")), **options)
 
-    for decorate in (
-        click.argument("data", type=click.Path(path_type=Path)),
-        click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default."),
-        click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default."),
-        column_option,
-        limit_option,
-    ):
-        gathered = decorate(gathered)
-    return gathered
+    argument = click.argument("data", type=click.Path(path_type=Path))
+    return limit_option(reading_options(argument(gathered)))
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.data_options import column_option, pairs
+from rt_framework.cli.data_options import pairs, reading_options
+from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
+from rt_framework.cli.scoring_options import max_tokens_option, preset_option, template_option
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -19,17 +21,20 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates"})
 @click.argument("subject", metavar="[CONFIG|DATA]", type=click.Path(path_type=Path), required=False)
-@click.option("--student", metavar="NAME:MODEL", help="Also load this student and score with it.")
-@click.option("--preset", default="chat", show_default=True, help="Preset for DATA: a frozen set of scoring rules.")
-@click.option("--template", help="Template for DATA; default: the preset's own.")
-@click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; overrides the preset.")
+@name_option(
+    "--student",
+    names=parts("students"),
+    metavar="NAME:MODEL",
+    help="Also load this student and score with it.",
+)
+@preset_option
+@template_option
+@max_tokens_option
 @click.option(
     "-n", "--sample", type=Whole(1), default=64, show_default=True, help="Number of samples of DATA to score."
 )
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
-@click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default.")
-@click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default.")
-@column_option
+@reading_options
 @click.pass_obj
 def command(
     host: Host,

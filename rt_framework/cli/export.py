@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from rt_framework.cli.data_options import overwrite_option
+from rt_framework.cli.names import name_option, parts, shapes
 from rt_framework.plugin import Host
+
+
+def _packs() -> Iterable[str]:
+    from rt_framework.export import PACKS
+
+    return PACKS
 
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File or directory to write.")
-@click.option("--format", "format_", metavar="NAME", help="Format of OUT; default: by its ending, or as the input.")
-@click.option("--shape", metavar="NAME", help="Shape of the columns of OUT; default: as the input.")
+@name_option(
+    "--format",
+    "format_",
+    names=parts("formats"),
+    metavar="NAME",
+    help="Format of OUT; default: by its ending, or as the input.",
+)
+@name_option("--shape", names=shapes, metavar="NAME", help="Shape of the columns of OUT; default: as the input.")
 @click.option("--dropped", is_flag=True, help="Write the samples that were not kept instead.")
-@click.option("--pack", metavar="NAME", help="Write OUT as a folder that a trainer reads: trl, axolotl, …")
+@name_option("--pack", names=_packs, metavar="NAME", help="Write OUT as a folder that a trainer reads.")
 @click.option("--hub-folder", is_flag=True, help="Write OUT as a folder for the Hugging Face hub, with a data card.")
 @click.option("--license", "license_", metavar="ID", help="Licence of the data, for the card: cc-by-4.0, other, …")
 @overwrite_option

@@ -8,7 +8,15 @@ The work is done by the functions in :mod:`rt_framework.jobs`. Text from data or
 :func:`rt_framework.text.shown` before it is printed.
 """
 
-from rt_framework.cli.data_options import column_option, data_options, limit_option, overwrite_option, pairs
+from rt_framework.cli.data_options import (
+    column_option,
+    data_options,
+    limit_option,
+    overwrite_option,
+    pairs,
+    reading_options,
+)
+from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Number, Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.cli.reporter_options import reporter_option, watching
@@ -35,9 +43,12 @@ __all__ = [
     "job_options",
     "limit_option",
     "moved_option",
+    "name_option",
     "open_source",
     "overwrite_option",
     "pairs",
+    "parts",
+    "reading_options",
     "reporter_option",
     "watching",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from rt_framework.hookspecs import singular
-from rt_framework.jobs.scaffold import KINDS, write_package
+from rt_framework.cli import _COMMANDS
+from rt_framework.cli.names import completing, installed
+from rt_framework.cli.package_commands import installed_commands
+from rt_framework.cli.plugins_new import parts_of, write_new
+from rt_framework.hookspecs import KINDS, singular
+from rt_framework.jobs.scaffold import KINDS as PARTS
+from rt_framework.jobs.scaffold import Part
 from rt_framework.plugin import Host
 
 
@@ -20,43 +23,40 @@ def command(ctx: click.Context) -> None:
 
 
 @command.command("list")
+@click.option("--load", is_flag=True, help="Import every installed plugin, and list the parts that it offers.")
 @click.pass_obj
-def list_(host: Host) -> None:
-    """List the built-in parts and the installed plugin packages. Imports no installed plugin."""
-    from rt_framework.terminal import stdout, table
+def list_(host: Host, load: bool) -> None:
+    """List the built-in parts and the installed packages, from metadata; imports no installed plugin."""
+    from rt_framework.cli.plugins_list import show_list, show_offers
 
-    console = stdout()
-    entries = [(singular(entry.kind), entry.name, entry.help) for entry in host.registry.entries()]
-    console.print(table("Built in", ("kind", "name", "what it is"), entries))
-    rows = [(plugin.name, plugin.package, plugin.version) for plugin in host.discovered()]
-    if rows:
-        console.print(table("Installed plugins", ("plugin", "package", "version"), rows))
-        console.print("'rt plugins show NAME' loads a plugin and lists what it offers.")
-    else:
-        console.print("No other plugins are installed.")
+    show = show_offers if load else show_list
+    show(host, installed_commands(_COMMANDS))
 
 
 @command.command()
 @click.argument("name")
 @click.option(
     "--kind",
-    type=click.Choice(KINDS),
-    default="metric",
+    "parts",
+    callback=parts_of,
+    shell_complete=completing(lambda: PARTS),
+    multiple=True,
+    default=("metric",),
     show_default=True,
-    help="Kind of plugin that the package offers.",
+    metavar="KIND[:PART]",
+    help=f"Kind and name of a part; may be given more than once. One of {', '.join(PARTS)}.",
 )
 @click.pass_obj
-def new(host: Host, name: str, kind: str) -> None:
-    """Write a complete plugin package, with its tests, into the new folder NAME."""
-    folder = Path(name)
-    known = {"builtin", *host.registry.names(f"{kind}s"), *(plugin.name for plugin in host.discovered())}
-    for path in write_package(name, kind, folder, known):
-        click.echo(path)
-    click.echo(f"Next: cd {folder} && pip install -e '.[test]' && pytest")
+def new(host: Host, name: str, parts: list[Part]) -> None:
+    """Write a complete plugin package, with its tests, into the new folder NAME.
+
+    Each --kind is one part of the package, called PART, or NAME without 'rt-': --kind metric:gain --kind command:gains.
+    """
+    write_new(host, name, parts, [*_COMMANDS, *(point.name for point in installed_commands(_COMMANDS))])
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing(installed))
 @click.pass_obj
 def show(host: Host, name: str) -> None:
     """Show the plugin NAME, or every part of that name, with its options."""
@@ -66,9 +66,9 @@ def show(host: Host, name: str) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing(installed))
 @click.option("--options", metavar="YAML", help="Options for parts that need some, as in a config: '{metric: ifd}'.")
-@click.option("--only", type=click.Choice(KINDS), help="Check only parts of this kind.")
+@click.option("--only", type=click.Choice([*map(singular, KINDS)]), help="Check only parts of this kind.")
 @click.pass_obj
 def check(host: Host, name: str, options: str | None, only: str | None) -> int:
     """Check the plugin NAME, or every part of that name, by the contract of its kind. Exit code 1 if a check fails."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rt_framework.cli.names import known
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host
@@ -42,8 +43,8 @@ def found(host: Host, name: str) -> list[Entry]:
     if failed:
         raise PluginError(str(failed[0]))
     if not entries:
-        known = {entry.name for entry in host.registry.entries()} | {plugin.name for plugin in host.discovered()}
-        raise PluginError(f"no plugin or part is called '{name}'.{suggestion(name, known)} See 'rt plugins list'.")
+        near = suggestion(name, known(host))
+        raise PluginError(f"no plugin or part is called '{name}'.{near} See 'rt plugins list'.")
     return entries
 
 

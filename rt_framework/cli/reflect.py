@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from rt_framework.cli.data_options import data_options, overwrite_option
+from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.cli.run_options import moved_option
@@ -22,8 +23,20 @@ if TYPE_CHECKING:
 
 @click.command(cls=ChoosingCommand, choices={"teacher": "teachers", "reflection": "reflections"})
 @data_options
-@click.option("--teacher", metavar="NAME:MODEL", help="Teacher that rewrites: litellm:PROVIDER/MODEL, hf:MODEL, …")
-@click.option("--reflection", default="instruction", show_default=True, help="Reflection: what to rewrite.")
+@name_option(
+    "--teacher",
+    names=parts("teachers"),
+    metavar="NAME:MODEL",
+    help="Teacher that rewrites: litellm:PROVIDER/MODEL, hf:MODEL, …",
+)
+@name_option(
+    "--reflection",
+    names=parts("reflections"),
+    default="instruction",
+    show_default=True,
+    help="Reflection: what to rewrite.",
+)
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
 @click.option(
     "--prompt", type=click.Path(path_type=Path), metavar="FILE", help="Prompt file: short for --reflection prompt:FILE."
 )

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import click
-
+from rt_framework.cli.names import name_option, parts
 from rt_framework.kit.stdout import others_to_stderr
 from rt_framework.plugin import Host, close_reporters
 
-reporter_option = click.option(
+reporter_option = name_option(
     "--reporter",
     "reporter_names",
+    names=parts("reporters"),
     multiple=True,
     default=("console",),
     metavar="NAME",

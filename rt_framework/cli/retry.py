@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from rt_framework.cli.names import completing
 from rt_framework.cli.run_options import job_options
 from rt_framework.cli.run_request import RunRequest
+from rt_framework.errors import KINDS
 
 
 @click.command()
@@ -16,6 +18,7 @@ from rt_framework.cli.run_request import RunRequest
     multiple=True,
     required=True,
     metavar="KIND",
+    shell_complete=completing(lambda: KINDS),
     help="Kind of failure; may be given more than once.",
 )
 def command(job: RunRequest, kinds: tuple[str, ...]) -> int:
@@ -23,7 +26,6 @@ def command(job: RunRequest, kinds: tuple[str, ...]) -> int:
 
     'rt status' lists the kinds. 'rt run' alone asks again only where no answer arrived.
     """
-    from rt_framework.errors import KINDS
     from rt_framework.jobs.running import RunMode
     from rt_framework.text import suggestion
 

@@ -8,19 +8,23 @@ from typing import Any
 
 import click
 
-from rt_framework.cli.numbers import Whole
+from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.plugin_options import chosen
+from rt_framework.cli.scoring_options import max_tokens_option, preset_option, template_option
 from rt_framework.kit.parts import Spec
 
 CHOICES = {"student": "students", "template": "templates", "executor": "executors"}
 """Kinds of the plugins that these options name, for :class:`rt_framework.cli.plugin_options.ChoosingCommand`."""
 
 _OPTIONS = (
-    click.option("--preset", default="chat", show_default=True, help="Preset: a frozen set of scoring rules."),
-    click.option("--template", help="Template; default: the preset's own."),
-    click.option("--max-tokens", type=Whole(2), help="Longest sequence in tokens; overrides the preset."),
-    click.option(
-        "--student", metavar="NAME:MODEL", help="Student whose losses are read: hf:HUB_ID, hf:DIR or hf:FILE.gguf."
+    preset_option,
+    template_option,
+    max_tokens_option,
+    name_option(
+        "--student",
+        names=parts("students"),
+        metavar="NAME:MODEL",
+        help="Student whose losses are read: hf:HUB_ID, hf:DIR or hf:FILE.gguf.",
     ),
     click.option(
         "--student-also",
@@ -29,15 +33,17 @@ _OPTIONS = (
         metavar="NAME=STUDENT",
         help="Further student, whose losses the metric METRIC@NAME reads; may be given more than once.",
     ),
-    click.option(
+    name_option(
         "--executor",
+        names=parts("executors"),
         default="local",
         show_default=True,
         help="Executor of the student's work; processes uses every GPU.",
     ),
-    click.option(
+    name_option(
         "--metric",
         "metrics",
+        names=parts("metrics"),
         multiple=True,
         metavar="METRIC",
         help="Metric to compute, METRIC@NAME for another student, or NAME={METRIC: OPTIONS}; may be given more than "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rt_framework.cli.data_options import data_options, overwrite_option
+from rt_framework.cli.names import name_option
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.plugin import Host
 
@@ -15,11 +16,21 @@ if TYPE_CHECKING:
     from rt_framework.config import Data
 
 
+def _selectors() -> list[str]:
+    """Return the names of the built-in selectors over a data set."""
+    entries = (entry for entry in Host(only=()).registry.entries() if entry.kind == "selectors")
+    return [entry.name for entry in entries if hasattr(entry.load(), "select")]
+
+
 @click.command(cls=ChoosingCommand, choices={"by": "selectors"})
 @data_options
 @click.option("--scores", type=click.Path(path_type=Path), required=True, help="Output of 'rt score' for DATA.")
-@click.option(
-    "--by", required=True, metavar="SELECTOR", help="Selector, as in a config: '{top: {metric: ifd, fraction: 0.05}}'."
+@name_option(
+    "--by",
+    names=_selectors,
+    required=True,
+    metavar="SELECTOR",
+    help="Selector, as in a config: '{top: {metric: ifd, fraction: 0.05}}'.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the selected samples.")
 @click.option("--dropped", type=click.Path(path_type=Path), help="File for the other samples.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rt_framework.errors import ConfigError, PluginError, RtError
+from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.hookspecs import singular
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.stdout import others_to_stderr
@@ -52,7 +52,7 @@ class Builder:
             raise
         except (Exception, SystemExit) as error:
             raise PluginError(
-                f"{singular(kind)} '{name}' of plugin '{entry.plugin}' failed to start: {type(error).__name__}: {error}"
+                f"{singular(kind)} '{name}' of plugin '{entry.plugin}' failed to start: {described(error)}"
             ) from error
 
     def names(self, kind: str) -> list[str]:

@@ -4,13 +4,14 @@ from rt_framework.data.destinations import Destination, beside, check, claim, pa
 from rt_framework.data.marks import MARK, note
 from rt_framework.data.replacing import whole
 from rt_framework.data.rows import HashSet64, kind_of, rows_of
-from rt_framework.data.shapes import column_names, find_shape
+from rt_framework.data.shapes import SHAPES, column_names, find_shape
 from rt_framework.data.source import Source, find_format, open_source, output_format
 from rt_framework.data.spool import Spool, check_spoolable
 from rt_framework.data.values import RawRow
 
 __all__ = [
     "MARK",
+    "SHAPES",
     "Destination",
     "HashSet64",
     "RawRow",

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from rt_framework.data.rows import begin_rows
 from rt_framework.data.values import RawRow
+from rt_framework.errors import DataError, RtError, described
 from rt_framework.protocols import Format, StreamedFormat
 
 
@@ -59,8 +60,9 @@ class Reader:
     def _read(self, state: object) -> Iterator[Mapping[str, Any]]:
         self._hashed = None
         if not self.hashes or not isinstance(self._form, StreamedFormat):
-            return iter(self._form.read(self._path))
-        return self._form.read_with(self._path, partial(_open_hashed, told=partial(self._remember, state)))
+            return _blamed(self._path, partial(self._form.read, self._path))
+        opener = partial(_open_hashed, told=partial(self._remember, state))
+        return _blamed(self._path, partial(self._form.read_with, self._path, opener))
 
     def _remember(self, state: object, digest: bytes) -> None:
         self._hashed = state, _content([(self._path.name, digest)])
@@ -85,6 +87,16 @@ class Reader:
             with path.open("rb") as file:
                 parts.append((path.relative_to(folder), hashlib.file_digest(file, "sha256").digest()))
         return _content(parts)
+
+
+def _blamed(path: Path, read: Callable[[], Iterator[RawRow]]) -> Iterator[RawRow]:
+    """Yield the rows of a file; an exception of the format, which should have been a data error, becomes one."""
+    try:
+        yield from read()
+    except RtError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read: {described(error)}") from error
 
 
 def files_at(path: Path) -> list[Path]:

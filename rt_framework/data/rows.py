@@ -16,7 +16,7 @@ from rt_framework.data.destinations import Destination
 from rt_framework.data.replacing import whole
 from rt_framework.data.shapes import column_names, detect_shape, find_shape, to_record, to_row
 from rt_framework.data.values import RawRow
-from rt_framework.errors import DataError
+from rt_framework.errors import DataError, described
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
 from rt_framework.protocols import Format
 from rt_framework.text import shown, without_secrets
@@ -94,7 +94,7 @@ def detect_format(path: Path, formats: Mapping[str, Format]) -> str:
             if format_object.detect(path):
                 matching.append(name)
         except (Exception, SystemExit) as error:
-            message = without_secrets(f"{type(error).__name__}: {error}")
+            message = without_secrets(described(error))
             where = type(format_object).__module__
             notes.append(" ".join(f"format '{name}' of {where} failed to look at {path}: {message}".split()))
             _log.warning(shown(notes[-1]))

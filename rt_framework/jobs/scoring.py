@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from rt_framework.config import MAIN, Builder, ScoringConfig
 from rt_framework.data import Destination, Source, beside, claim, paths_in, whole
-from rt_framework.errors import ConfigError, PluginError
+from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.events import Summary
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Sample
@@ -211,8 +211,10 @@ async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> As
 async def _chunk(samples: Sequence[Sample], task: asyncio.Task[list[Measured]]) -> list[dict[str, Any]]:
     try:
         found = await task
-    except OSError as error:  # not an error of the output file
-        raise PluginError(f"the student cannot score: {type(error).__name__}: {error}") from error
+    except RtError:
+        raise
+    except Exception as error:  # an OSError is none of the output file
+        raise PluginError(f"the student cannot score: {described(error)}") from error
     return [_line(sample, measured) for sample, measured in zip(samples, found, strict=True)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rt_framework.config import Builder
 from rt_framework.data import Destination, Source, Spool, claim, kind_of, output_format, paths_in
-from rt_framework.errors import ConfigError, DataError, PluginError, RtError
+from rt_framework.errors import ConfigError, DataError, PluginError, RtError, described
 from rt_framework.jobs.score_file import ScoreLine, score_lines
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.score_table import ScoreTable
@@ -56,12 +56,27 @@ def select_file(
             source, outlets[name] = open_outlet(make, source, name)
     with source.steady(), Spool[Pair]() as texts:
         rows = _rows(source, table, scores, texts)
-        kept = bytearray(verdict.keep for verdict in selector.select(rows))
-        if len(kept) != len(rows):
-            raise PluginError(f"selector '{by.name}' decided on {len(kept)} of {len(rows)} samples")
+        kept = _decided(by.name, selector, rows)
     marked = ((bool(keep), record) for keep, (_, record) in zip(kept, source, strict=True))
     write_parts(source, marked, {wanted: (to, outlets[formats[wanted]]) for wanted, to in destinations.items()})
     return f"{out}: {sum(kept)} of {len(kept)} samples{reader.note}"
+
+
+def _decided(name: str, selector: DatasetSelector, rows: Sequence[Scored]) -> bytearray:
+    """Return whether the selector keeps each row.
+
+    Raises:
+        PluginError: the selector raised an exception, or did not decide on every row.
+    """
+    try:
+        kept = bytearray(verdict.keep for verdict in selector.select(rows))
+    except RtError:
+        raise
+    except Exception as error:
+        raise PluginError(f"selector '{name}' failed: {described(error)}") from error
+    if len(kept) != len(rows):
+        raise PluginError(f"selector '{name}' decided on {len(kept)} of {len(rows)} samples")
+    return kept
 
 
 def _rows(source: Source, table: ScoreTable, scores: Path, texts: Spool[Pair]) -> Sequence[Scored]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import asdict, evolve
 
-from rt_framework.errors import ConfigError, PluginError, RtError
+from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.model import Pair, Request, Turn, digest, keyed
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question
@@ -82,8 +82,7 @@ def _asked(step: Step, name: str, question: Question[Any]) -> str:
     except RtError:
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {told}") from error
+        raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {described(error)}") from error
     if any(asking.draw for asking in step.asks) and not requests[0].sampling.temperature:
         raise ConfigError(
             f"stage '{step.name}' draws several answers at temperature 0, which would all be alike: "

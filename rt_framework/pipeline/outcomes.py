@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from attrs import evolve
 
-from rt_framework.errors import KINDS, PluginError, RtError
+from rt_framework.errors import KINDS, PluginError, RtError, described
 from rt_framework.model import Dropped, Sample, Score, Version
 from rt_framework.pipeline.context import Context, given
 from rt_framework.pipeline.steps import Step
@@ -25,7 +25,7 @@ def blamed(step: Step) -> Iterator[None]:
     except RtError:
         raise
     except Exception as error:
-        raise PluginError(f"stage '{step.name}' failed: {type(error).__name__}: {error}") from error
+        raise PluginError(f"stage '{step.name}' failed: {described(error)}") from error
 
 
 def check(sample: Sample, outcome: Sample | Dropped) -> None:

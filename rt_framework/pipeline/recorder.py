@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rt_framework.errors import described
 from rt_framework.events import SampleFailed, SampleFinished, StageFinished, StageStarted
 from rt_framework.ledger import WAITING, Ledger, SampleHistory
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample
@@ -56,7 +57,7 @@ class Recorder:
     async def failed(self, step: Step, sample: Sample, error: Exception) -> None:
         """Record that a stage failed on a sample, which is the sample's end."""
         self._meter.samples.at(step.id, "failed")
-        failure = Failure(step.id, "plugin_bug", without_secrets(f"{type(error).__name__}: {error}"))
+        failure = Failure(step.id, "plugin_bug", without_secrets(described(error)))
         self._report(sample, failure, fatal=True)
         await self._end(sample.failing(failure), "failed", failure.reason)
 

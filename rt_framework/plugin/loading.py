@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
-import traceback
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-import pluggy
 from attrs import field, frozen
 
-from rt_framework.errors import PluginError
+from rt_framework.errors import PluginError, described
 from rt_framework.hookspecs import GROUP, KINDS, RegistrationHooks, singular
 from rt_framework.kit.stdout import others_to_stderr
 from rt_framework.plugin.pluggy_hooks import check_api, check_hooks, manager_of, register
@@ -23,10 +19,6 @@ BUILTIN_NAME = "builtin"
 
 BUILTIN = "rt_framework.builtin.hooks"
 """Module of the built-in plugins, found by name like any plugin: core never imports it."""
-
-_NOT_PLUGINS = tuple(
-    f"{Path(str(module)).parent}{os.sep}" for module in (__file__, pluggy.__file__, importlib.__file__)
-)
 
 _REGISTRATION = tuple(f"rt_register_{kind}" for kind in KINDS)
 
@@ -43,7 +35,7 @@ class Failed:
 
     def __str__(self) -> str:
         which = f"plugin '{self.plugin}' {self.version}".rstrip()
-        return f"{which} failed in {self.phase}: {type(self.error).__name__}: {self.error}{_place(self.error)}"
+        return f"{which} failed in {self.phase}: {described(self.error)}"
 
 
 @frozen
@@ -182,13 +174,6 @@ def packaged(point: metadata.EntryPoint) -> tuple[str, str]:
         return (point.dist.name or "", point.dist.version or "") if point.dist else ("", "")
     except Exception:
         return "", ""
-
-
-def _place(error: BaseException) -> str:
-    """Return file and line of the plugin's own code at which it failed, for a message; empty if there is none."""
-    frames = traceback.extract_tb(error.__traceback__)
-    plugin_frames = [frame for frame in frames if not frame.filename.startswith(("<frozen", *_NOT_PLUGINS))]
-    return f" ({Path(plugin_frames[0].filename).name}, line {plugin_frames[0].lineno})" if plugin_frames else ""
 
 
 def _import(module: str) -> Any:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import itertools
 import keyword
-import textwrap
 import typing
-from collections.abc import Iterator
 from typing import Any
 
 from attrs import NOTHING, fields, frozen, resolve_types
+
+from rt_framework.kit.field_texts import field_texts
 
 _FORMS = {str: "TEXT", int: "INTEGER", float: "FLOAT", bool: "BOOLEAN"}
 
@@ -77,7 +74,7 @@ def options_of(settings: type | None) -> list[Option]:
     if settings is None:
         return []
     resolved: Any = resolve_types(settings)
-    help_texts = dict(_told(settings))
+    help_texts = {name: text.replace("``", "") for name, text in field_texts(settings).items()}
     return [
         Option(key_of(field), field.type, _default(field.default), help_texts.get(field.name, ""))
         for field in fields(resolved)
@@ -92,18 +89,3 @@ def _default(value: Any) -> str:
     if not hasattr(value, "factory"):
         return value if value and isinstance(value, str) else repr(value)
     return "by the other options" if value.takes_self else repr(value.factory())
-
-
-def _told(settings: type) -> Iterator[tuple[str, str]]:
-    """Yield each field with the docstring below it, those of parents first; nothing for a class without source."""
-    for cls in reversed(settings.__mro__[:-1]):
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-        except (OSError, TypeError, SyntaxError):
-            continue
-        body = next((node.body for node in tree.body if isinstance(node, ast.ClassDef)), [])
-        for line, below in itertools.pairwise(body):
-            if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)):
-                continue
-            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                yield line.target.id, " ".join(str(below.value.value).replace("``", "").split())

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import attrs
 from attrs import frozen
 
-from rt_framework.errors import ConfigError, PluginError
+from rt_framework.errors import ConfigError, PluginError, described
 from rt_framework.hookspecs import KINDS, singular
 from rt_framework.plugin.options import Option, options_of
 from rt_framework.text import suggestion
@@ -40,7 +40,7 @@ class Entry:
         except Exception as error:
             raise PluginError(
                 f"{singular(self.kind)} '{self.name}' of plugin '{self.plugin}' has settings that cannot be read: "
-                f"{type(error).__name__}: {error}"
+                f"{described(error)}"
             ) from error
 
     def load(self) -> Any:
@@ -55,7 +55,7 @@ class Entry:
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{singular(self.kind)} '{self.name}' of plugin '{self.plugin}' failed to load from "
-                f"{self.target}: {type(error).__name__}: {error}"
+                f"{self.target}: {described(error)}"
             ) from error
 
 

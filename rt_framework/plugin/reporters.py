@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from rt_framework.errors import PluginError
+from rt_framework.errors import PluginError, described
 from rt_framework.hookspecs import EventHooks
 from rt_framework.plugin.pluggy_hooks import check_hooks, manager_of, register
 from rt_framework.text import shown, without_secrets
@@ -55,7 +55,7 @@ def close_reporters(objects: Iterable[object]) -> None:
 
 def _warn(reporter: object, what: str, error: Exception) -> str:
     """Log what happened to a reporter, and return the line."""
-    message = without_secrets(f"{type(error).__name__}: {error}")
+    message = without_secrets(described(error))
     line = shown(" ".join(f"reporter {type(reporter).__name__} {what}: {message}".split()))
     _log.warning(line)
     return line

@@ -23,7 +23,7 @@ from rt_framework.data import (
     rows_of,
     whole,
 )
-from rt_framework.errors import DataError, DiskError, PluginError, RtError
+from rt_framework.errors import DataError, DiskError, PluginError, RtError, described
 from rt_framework.model import Record
 from rt_framework.protocols import Format, PreparingFormat, TypedFormat, Write
 
@@ -98,7 +98,7 @@ def _tried(name: str, form: Format, rows: Iterator[RawRow], texts: Collection[st
     except OSError as error:
         raise DiskError(f"{tempfile.gettempdir()}: format '{name}' cannot write a test file there: {error}") from error
     except Exception as error:
-        raise PluginError(f"format '{name}' cannot write the data: {type(error).__name__}: {error}") from error
+        raise PluginError(f"format '{name}' cannot write the data: {described(error)}") from error
 
 
 def write_parts(

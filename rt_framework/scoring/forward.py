@@ -10,7 +10,7 @@ from functools import partial
 from attrs import evolve, frozen
 
 from rt_framework.concurrency import Batcher
-from rt_framework.errors import OutOfMemory
+from rt_framework.errors import OutOfMemory, place_kept
 from rt_framework.protocols import Executor, SelfDescribingStudent, Student
 from rt_framework.scoring.counts import StudentCounter
 from rt_framework.scoring.planning import ForwardBatch, plan
@@ -181,8 +181,10 @@ class ForwardQueue:
 
 
 def _encode(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:
-    return student.encode(spans)
+    with place_kept():
+        return student.encode(spans)
 
 
 def _score(spans: Sequence[EncodedSpan], student: Student) -> Sequence[SpanLoss]:
-    return student.score(spans)
+    with place_kept():
+        return student.score(spans)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rt_framework.errors import ConfigError, PluginError, RtError
+from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.events import StudentCounts
 from rt_framework.ledger import Ledger
 from rt_framework.protocols import Executor
@@ -58,7 +58,7 @@ class Losses:
         except RtError:
             raise
         except Exception as error:
-            raise PluginError(f"the student cannot encode: {type(error).__name__}: {error}") from error
+            raise PluginError(f"the student cannot encode: {described(error)}") from error
         for encoded in encodings:
             if isinstance(encoded, SpanLoss):
                 raise ConfigError(f"the student cannot score with this preset and template: {encoded.reason}")

@@ -15,7 +15,7 @@ from typing import TypeGuard
 
 from attrs import frozen
 
-from rt_framework.errors import PluginError, RtError, Unscorable
+from rt_framework.errors import PluginError, RtError, Unscorable, described
 from rt_framework.model import Pair, Range, Score
 from rt_framework.protocols import FittedMetric, Frame, Metric, TextMetric
 from rt_framework.scoring.losses import Losses
@@ -153,7 +153,7 @@ class Scoring:
             try:
                 self._fitted[name] = metric.fit(self._computed(name, pairs()))
             except Exception as error:
-                raise PluginError(f"metric '{name}' cannot be fitted: {type(error).__name__}: {error}") from error
+                raise PluginError(f"metric '{name}' cannot be fitted: {described(error)}") from error
         return list(fitting)
 
     async def check(self, pair: Pair, metrics: Sequence[str]) -> None:
@@ -229,7 +229,7 @@ class Scoring:
         except (OverflowError, ZeroDivisionError) as error:
             return Score(None, "nonfinite", f"{name}: {error}")
         except Exception as error:
-            raise PluginError(f"metric '{name}' failed in {method}: {type(error).__name__}: {error}") from error
+            raise PluginError(f"metric '{name}' failed in {method}: {described(error)}") from error
         if not math.isfinite(value):
             return Score(None, "nonfinite", f"{name} is {value}")
         if self._range_binds and value not in valid:
@@ -255,4 +255,4 @@ def _spans_of(name: str, metric: AnyMetric, pair: Pair, frame: Frame) -> Mapping
     except Unscorable as error:
         return error
     except Exception as error:
-        raise PluginError(f"metric '{name}' failed in spans: {type(error).__name__}: {error}") from error
+        raise PluginError(f"metric '{name}' failed in spans: {described(error)}") from error

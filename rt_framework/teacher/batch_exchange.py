@@ -8,7 +8,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 from rt_framework.concurrency import StopSignal
-from rt_framework.errors import FatalTeacherError, PluginError, Retry, RtError, TeacherError, fatal, too_long_a_pause
+from rt_framework.errors import (
+    FatalTeacherError,
+    PluginError,
+    Retry,
+    RtError,
+    TeacherError,
+    described,
+    fatal,
+    too_long_a_pause,
+)
 from rt_framework.ledger import BatchTable, OpenBatch
 from rt_framework.model import Pending, Reply, Request
 from rt_framework.protocols import BatchApiTeacher
@@ -127,7 +136,7 @@ class BatchExchange:
         except TimeoutError:
             raise TeacherError("timeout", f"no answer within {_TRANSFER:g} s") from None
         except Exception as error:
-            raise PluginError(f"the teacher's batches failed: {type(error).__name__}: {error}") from error
+            raise PluginError(f"the teacher's batches failed: {described(error)}") from error
 
 
 def _requests(batch: OpenBatch) -> dict[str, Request]:

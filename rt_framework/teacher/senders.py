@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rt_framework.concurrency import Batcher, StopSignal
 from rt_framework.config import Limits
-from rt_framework.errors import RtError, TeacherError
+from rt_framework.errors import RtError, TeacherError, described
 from rt_framework.model import Reply, Request
 from rt_framework.protocols import LocalTeacher, Teacher
 from rt_framework.teacher.attempts import Attempts
@@ -56,7 +56,7 @@ class _DirectSender:
             except RtError as error:
                 outcome, stopped = TeacherError("plugin_bug", str(error)), error
             except Exception as error:
-                outcome = TeacherError("plugin_bug", f"{type(error).__name__}: {error}")
+                outcome = TeacherError("plugin_bug", described(error))
             self._learn(outcome, sent)
             try:
                 return await attempt.end(outcome)

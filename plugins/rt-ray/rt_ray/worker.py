@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework.errors import ModelError, PluginError
+from rt_framework.errors import ModelError, PluginError, described
 from rt_framework.protocols import Student
 
 Work = Callable[[Student], Any]
@@ -63,5 +63,5 @@ def _pickled(error: Exception) -> bytes:
         sent = pickle.dumps(error)
         pickle.loads(sent)  # noqa: S301 - made a line above
     except Exception:
-        return pickle.dumps(PluginError(f"{type(error).__name__}: {error}"))
+        return pickle.dumps(PluginError(described(error)))
     return sent

@@ -6,76 +6,38 @@ import importlib.util
 import keyword
 import os
 import re
-from collections.abc import Container
-from importlib import metadata, resources
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from string import Template
 
-from rt_framework.data import Destination, whole
 from rt_framework.errors import ConfigError
-from rt_framework.hookspecs import API
+from rt_framework.jobs.scaffold.files import files_of
+from rt_framework.jobs.scaffold.package import COMMAND, KINDS, Package, Part
 
-KINDS = (
-    "metric",
-    "selector",
-    "reflection",
-    "template",
-    "format",
-    "stage",
-    "teacher",
-    "student",
-    "executor",
-    "reporter",
-)
-"""Kinds of plugin that have a template here."""
+__all__ = ["COMMAND", "KINDS", "Part", "write_package"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_FILES = {
-    "pyproject": "pyproject.toml",
-    "readme": "README.md",
-    "test": "tests/test_{module}.py",
-    "workflow": ".github/workflows/test.yml",
-    "gitignore": ".gitignore",
-}
-"""Files of every package, by the name of the template."""
 
 
-def write_package(name: str, kind: str, folder: Path, known: Container[str] = ()) -> list[Path]:
-    """Write a package called *name* with one plugin of that kind into a new folder; return its files.
+def write_package(
+    name: str, parts: Sequence[Part], folder: Path, taken: Mapping[str, Container[str]] | None = None
+) -> list[Path]:
+    """Write a package called *name* with these parts into a new folder; return its files.
 
     Args:
-        name: name of the package and, without ``rt-`` in front, of the plugin and its part.
-        kind: one of :data:`KINDS`.
+        name: name of the package and, without ``rt-`` in front, of its plugin.
+        parts: the parts, at least one, each with a name of its own.
         folder: folder to write; it must not exist.
-        known: names that plugins and parts of that kind have already.
+        taken: names that are in use, by kind of part; those of plugins under ``plugin``.
 
     Raises:
-        ConfigError: the name is unfit for a package or taken already, or the folder exists.
+        ConfigError: a name is unfit or in use, or the folder exists.
         DiskError: the folder cannot be written.
     """
-    part = name.removeprefix("rt-")
-    module = name.replace("-", "_")
-    if not _NAME.fullmatch(name) or keyword.iskeyword(module) or not _NAME.fullmatch(part):
-        raise ConfigError(f"'{name}' cannot be the name of a package: use small letters, digits and single hyphens")
-    if os.path.lexists(folder):
-        raise ConfigError(f"{folder}: exists already; choose another name, or remove it")
-    if part in known:
-        raise ConfigError(f"'{part}' is the name of a plugin or of a {kind} already; choose another name")
-    if _is_installed(module):
-        raise ConfigError(f"'{module}' is the name of an installed module already; choose another name")
-    words = {
-        "name": name,
-        "part": part,
-        "module": module,
-        "cls": "".join(word.capitalize() for word in part.split("-")),
-        "kind": kind,
-        "api": str(API),
-        "range": _range(metadata.version("rt-framework")),
-    }
-    texts = {target.format(module=module): _text(source, words) for source, target in _FILES.items()}
-    code, _, test = _text(kind, words).partition("# --- tests ---\n")
-    texts[f"{module}.py"] = code.rstrip() + "\n"
-    texts[_FILES["test"].format(module=module)] += test
+    from rt_framework.data import Destination, whole
+
+    package = Package(name, parts)
+    _check(package, folder, taken or {})
+    texts = files_of(package)
     with whole(Destination(folder, "NAME", "folder"), marked=False) as whole_folder:
         for path, text in texts.items():
             (whole_folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -83,18 +45,31 @@ def write_package(name: str, kind: str, folder: Path, known: Container[str] = ()
     return [folder / path for path in sorted(texts)]
 
 
+def _check(package: Package, folder: Path, taken: Mapping[str, Container[str]]) -> None:
+    """Check that the package can be written.
+
+    Raises:
+        ConfigError: it cannot; the message names the way out.
+    """
+    own = [("plugin", package.plugin)] if package.offered else []
+    own += [(part.kind, part.name) for part in package.parts]
+    for what, name in (("package", package.name), *own):
+        if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+            raise ConfigError(f"'{name}' cannot be the name of a {what}: use small letters, digits and single hyphens")
+    if os.path.lexists(folder):
+        raise ConfigError(f"{folder}: exists already; choose another name, or remove it")
+    for kind, name in own:
+        if name in taken.get(kind, ()):
+            raise ConfigError(f"'{name}' is the name of a {kind} already; choose another name")
+    names = [part.name for part in package.parts]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two parts would be called '{twice}'; name each, as in --kind metric:NAME")
+    if _is_installed(package.module):
+        raise ConfigError(f"'{package.module}' is the name of an installed module already; choose another name")
+
+
 def _is_installed(module: str) -> bool:
     """Return whether Python finds a module of that name; a folder without code does not count."""
     found = importlib.util.find_spec(module)
     return found is not None and found.origin is not None
-
-
-def _text(template: str, words: dict[str, str]) -> str:
-    source = resources.files(__name__).joinpath(f"{template}.txt").read_text("utf-8")
-    return Template(source).substitute(words)
-
-
-def _range(version: str) -> str:
-    """Return the range of releases compatible with *version*: before 1.0 those with the same minor number."""
-    major, minor = (int(part) for part in version.split(".")[:2])
-    return f">={major}.{minor},<{major}.{minor + 1}" if major == 0 else f">={major}.{minor},<{major + 1}"

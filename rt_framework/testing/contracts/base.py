@@ -15,7 +15,7 @@ from unittest import SkipTest
 from attrs import frozen
 
 from rt_framework.config import Builder
-from rt_framework.errors import ConfigError, PluginError, RtError
+from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host, field_names, with_defaults
 from rt_framework.testing.processes import environment, python
@@ -276,7 +276,7 @@ def _run(subject: PluginContract, check: str, folder: Path) -> Outcome:
     except AssertionError as error:
         return Outcome(check, "failed", str(error))
     except Exception as error:
-        return Outcome(check, "failed", f"{type(error).__name__}: {error}")
+        return Outcome(check, "failed", described(error))
     return Outcome(check, "ok")
 
 
