@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -29,8 +28,19 @@ overwrite_option = click.option(
 """Flag ``--overwrite`` of every command that writes to a path that the user gives."""
 
 
+def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options ``--revision``, ``--config`` and ``--split``, which say what to read of a data set of the hub."""
+    for decorate in (
+        click.option("--split", metavar="NAME", help="Split of the data set, if DATA is on the hub."),
+        click.option("--config", metavar="NAME", help="Configuration of the data set, if DATA is on the hub."),
+        click.option("--revision", metavar="NAME", help="Branch, tag or commit, if DATA is hf://datasets/ORG/NAME."),
+    ):
+        command = decorate(command)
+    return command
+
+
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument DATA with ``--format``, ``--shape``, ``--column`` and ``--limit``.
+    """Add the argument DATA with ``--format``, ``--shape``, ``--column``, ``--limit``, and :func:`hub_options`.
 
     The command gets two arguments: ``data``, a :class:`rt_framework.cli.options.Data`, and ``limit``, the largest
     number of samples to read, or ``None``. :func:`rt_framework.cli.options.open_source` takes both.
@@ -39,7 +49,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def gathered(
         *args: Any,
-        data: Path,
+        data: str,
         format_: str | None,
         shape: str | None,
         columns: tuple[str, ...],
@@ -47,13 +57,15 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         from rt_framework.config import Data
 
-        return command(*args, data=Data(str(data), format_, shape, pairs(columns, "--column")), **options)
+        on_hub = {key: options.pop(key) for key in ("revision", "config", "split")}
+        return command(*args, data=Data(data, format_, shape, pairs(columns, "--column"), **on_hub), **options)
 
     for decorate in (
-        click.argument("data", type=click.Path(path_type=Path)),
+        click.argument("data", type=click.Path()),
         click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default."),
         click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default."),
         column_option,
+        hub_options,
         limit_option,
     ):
         gathered = decorate(gathered)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.data_options import column_option, pairs
+from rt_framework.cli.data_options import column_option, hub_options, pairs
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.plugin import Host
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates"})
-@click.argument("subject", metavar="[CONFIG|DATA]", type=click.Path(path_type=Path), required=False)
+@click.argument("subject", metavar="[CONFIG|DATA]", type=click.Path(), required=False)
 @click.option("--student", metavar="NAME:MODEL", help="Also load this student and score with it.")
 @click.option("--preset", default="chat", show_default=True, help="Preset for DATA: a frozen set of scoring rules.")
 @click.option("--template", help="Template for DATA; default: the preset's own.")
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 @click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default.")
 @click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default.")
 @column_option
+@hub_options
 @click.pass_obj
 def command(
     host: Host,
-    subject: Path | None,
+    subject: str | None,
     student: str | None,
     preset: str,
     template: str | None,
@@ -43,6 +44,7 @@ def command(
     format_: str | None,
     shape: str | None,
     columns: tuple[str, ...],
+    **on_hub: str | None,
 ) -> int:
     """Check this installation: versions, device and plugins, and CONFIG or DATA if one is given.
 
@@ -59,11 +61,11 @@ def command(
         checks.check_device,
         lambda: checks.check_plugins(host),
     ]
-    is_config = subject is not None and subject.suffix in (".yaml", ".yml")
+    is_config = subject is not None and Path(subject).suffix in (".yaml", ".yml")
     if subject is not None and is_config:
-        looks.append(lambda: checks.check_config(host, subject))
+        looks.append(lambda: checks.check_config(host, Path(subject)))
     elif subject is not None:
-        data = Data(str(subject), format_, shape, pairs(columns, "--column"))
+        data = Data(subject, format_, shape, pairs(columns, "--column"), **on_hub)
         rules = ScoringConfig(preset, chosen("template", template) if template else None, max_tokens)
         looks.append(lambda: check_sample(host, data, who, rules, sample, seed))
     if who is not None and (subject is None or is_config):

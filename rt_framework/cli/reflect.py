@@ -53,14 +53,15 @@ def command(
 
     from rt_framework.cli.reporter_options import watching
     from rt_framework.config import Builder, Config, Limits, Output, Pipeline
-    from rt_framework.data import Destination, beside, claim, find_format, kind_of, output_format, paths_in
+    from rt_framework.data import Destination, beside, claim, kind_of, open_source, output_format, paths_in
     from rt_framework.export import export_file
     from rt_framework.jobs.running import RunMode, run
     from rt_framework.kit.parts import Spec
     from rt_framework.text import shown
 
     # The run writes in the format of OUT, so that what OUT cannot hold is known before the first call.
-    form = output_format(host, out, find_format(host, Path(data.path), data.format)[0])
+    source = open_source(host, data, limit)
+    form = output_format(host, out, source.format_name)
     job = Config(
         data=data,
         pipeline=Pipeline(stages=(Spec("reflect", chosen("reflection", reflection)), Spec("choose", "newest"))),
@@ -70,7 +71,7 @@ def command(
     )
     run_dir = beside(out)
     kind = kind_of(Builder(host)("formats", form))
-    claim([Destination(out, "--out", kind, run_dir, overwrite)], [Path(data.path)], paths_in(job))
+    claim([Destination(out, "--out", kind, run_dir, overwrite)], source.inputs, paths_in(job))
     with watching(host, ["console"]) as watchers:
         summary = asyncio.run(run(host, job, run_dir, watchers, RunMode(moved=moved)))
     click.echo(shown(export_file(host, run_dir, out, overwrite=overwrite, record=run_dir)))

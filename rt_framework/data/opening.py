@@ -1,0 +1,122 @@
+"""Data sets, opened: the format of the files, their shape, and the source of their samples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rt_framework.config import Builder, Data, Shard
+from rt_framework.data.files import Files, LocalFiles, visible
+from rt_framework.data.hub import is_on_hub, open_hub
+from rt_framework.data.memory import RowReader
+from rt_framework.data.reading import FileReader
+from rt_framework.data.rows import blamed, detect_format, matching_formats, shape_of
+from rt_framework.data.source import Source
+from rt_framework.errors import DataError, RtError
+from rt_framework.model import Record
+from rt_framework.plugin import Host
+from rt_framework.protocols import Format
+from rt_framework.text import shown
+
+_log = logging.getLogger("rt_framework")
+
+
+def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
+    """Find out how to read *data*, and return its source.
+
+    Raises:
+        DataError: the data does not exist, is empty, or has neither a known format nor the columns of a shape.
+        ConfigError: the data is on the hub, and its name is none or the extra ``hub`` is not installed.
+    """
+    files: Files
+    if is_on_hub(data.path):
+        files = open_hub(data)
+        with blamed(files.name):
+            name = data.format or detect_format(next(iter(files)), _formats(host))
+    else:
+        name, files = _local(host, Path(data.path), data.format)
+    reader = FileReader(files, Builder(host)("formats", name))
+    shape = data.shape or shape_of(reader.name, reader.first_row(), data.columns)
+    part = None if data.shard is None else Shard.parse(data.shard)
+    return Source(reader, name, shape, data.columns, limit, shard=part)
+
+
+def rows_source(
+    rows: Iterable[object],
+    columns: Mapping[str, str] | None = None,
+    shape: str | None = None,
+    limit: int | None = None,
+) -> Source:
+    """Return the source of rows in memory, which are copied to a temporary file: later changes of them are not seen.
+
+    Args:
+        rows: mappings of columns, pairs or records; a ``datasets.Dataset`` or a pandas ``DataFrame``. An iterator is
+            read to its end.
+        columns: the name of each column that is not named as its field.
+        shape: shape of the columns; found from the first row when left out, and ``alpaca`` for pairs and records.
+        limit: most rows to take.
+
+    Raises:
+        DataError: a row cannot be understood, or there are none; the message names the row.
+        ConfigError: no shape has a field that *columns* names.
+        DiskError: the temporary file cannot be written.
+    """
+    reader = RowReader(rows)
+    first = reader.first_row()
+    found = "alpaca" if isinstance(first, Record) else shape_of(reader.name, first, columns)
+    return Source(reader, reader.format_name, shape or found, dict(columns or {}), limit)
+
+
+def output_format(host: Host, path: Path, default: str) -> str:
+    """Return the name of the format to write *path* in: the one of its ending, else *default*."""
+    return next((name for name, form in _formats(host).items() if path.name.endswith(tuple(form.suffixes))), default)
+
+
+def _local(host: Host, path: Path, name: str | None) -> tuple[str, LocalFiles]:
+    """Return the name of the format of a file or directory, and its files.
+
+    Raises:
+        DataError: there is no such file, or no format recognises it or what is in it.
+    """
+    if name is not None:
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
+        form: Format = Builder(host)("formats", name)
+        return name, LocalFiles(path, path.is_dir() and bool(form.suffixes) and not form.detect(path))
+    formats = _formats(host)
+    if path.is_dir() and not matching_formats(path, formats)[0]:
+        return _format_within(path, formats), LocalFiles(path, several=True)
+    return detect_format(path, formats), LocalFiles(path)
+
+
+def _format_within(folder: Path, formats: Mapping[str, Format]) -> str:
+    """Return the name of the one format that all visible files of a folder have.
+
+    Raises:
+        DataError: there is no such format.
+    """
+    paths = visible(folder)
+    known = [path for path in paths if path.is_file() and matching_formats(path, formats)[0]]
+    if not known:
+        return detect_format(folder, formats)
+    found = detect_format(known[0], formats)
+    for path in paths:
+        if path not in known or detect_format(path, formats) != found:
+            raise DataError(
+                f"{folder}: holds {path.name} beside {known[0].name}, which is {found}; all files of a folder that is "
+                "read as one data set have one format: move it away, or begin its name with a dot"
+            )
+    return found
+
+
+def _formats(host: Host) -> dict[str, Format]:
+    """Return every format that can be made with its defaults. One that cannot is logged and left out."""
+    host.load()
+    make, formats = Builder(host, looking=True), dict[str, Format]()
+    for name in host.registry.names("formats"):
+        try:
+            formats[name] = make("formats", name)
+        except RtError as error:
+            _log.warning(shown(f"format '{name}' is left out: {error}"))
+    return formats
