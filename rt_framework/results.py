@@ -15,7 +15,7 @@ import cattrs
 from attrs import evolve, field, frozen
 
 from rt_framework.config import Config
-from rt_framework.data import Source, is_on_hub, open_source
+from rt_framework.data import Source, open_source
 from rt_framework.errors import DataError
 from rt_framework.events import Summary
 from rt_framework.ledger import Bill, Call, Ledger, SampleHistory, is_row
@@ -203,10 +203,10 @@ class FinishedRun:
         if self.is_pilot:
             raise DataError(f"{self.path}: the last run was a pilot of some rows; 'rt run' goes on with all of them")
         data = self.config.data
-        if is_on_hub(data.path):  # a branch may name another commit by now
+        if data.is_on_hub:  # a branch may name another commit by now
             data = evolve(data, revision=self.facts["data"]["revision"])
         path = Path(data.path)
-        if not is_on_hub(data.path) and not path.is_absolute() and not path.exists():
+        if not data.is_on_hub and not path.is_absolute() and not path.exists():
             raise DataError(
                 f"{path}: no such file in {Path.cwd()}; the run in {self.path} names its data by this relative path: "
                 "change to the directory in which the run was started, and try again"

@@ -39,6 +39,8 @@ class Hub:
     """Number of bytes at which the content of a data file ends."""
     length_is_cut: bool = False
     """True if the header of a cut answer tells its own length and not that of the file."""
+    moved: bool = False
+    """True if the hub redirects every question about the data set to another host."""
     large: tuple[str, ...] = (".parquet",)
     """Endings of files that are kept on the host of large files."""
     asked: list[Asked] = field(factory=list)
@@ -97,8 +99,10 @@ class _Handler(BaseHTTPRequestHandler):
         hub, path = self.hub, unquote(urlparse(self.path).path)
         host = self.headers["Host"].split(":")[0]
         hub.asked.append(Asked(host, self.command, path, self.headers.get("Authorization")))
-        if host == "localhost":
+        if host == "localhost" and not path.startswith("/api/"):
             self._file(*self._found(path))
+        elif host != "localhost" and hub.moved and path.startswith("/api/"):
+            self._send(307, {"Location": hub.storage + self.path}, b"")
         elif hub.refusal is not None:
             status, code = hub.refusal
             self._send(status, {"X-Error-Code": code} if code else {}, b'{"error": "refused"}')

@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +11,6 @@ import pytest
 from huggingface_hub import constants
 
 from rt_framework.config import Data
-from rt_framework.data import hub as hub_module
 from rt_framework.data import open_source
 from rt_framework.errors import ConfigError, DataError, DiskError
 from rt_framework.plugin import Host
@@ -303,6 +301,14 @@ def test_a_refusal_between_two_files_is_one_line_too(hub, status, code, message)
     assert found.count() == 6
 
 
+def test_an_answer_of_something_else_is_said_to_be_none_of_a_hub(hub, monkeypatch):
+    """Such as a page of a proxy."""
+    monkeypatch.setattr("tests.hub_server._Handler._listing", lambda self, _: self._send(200, {}, b"<html>"))
+    assert "the answer of the hub cannot be read (JSONDecodeError); is HF_ENDPOINT the address of a hub?" in refusal()
+    monkeypatch.setattr("tests.hub_server._Handler._listing", lambda self, _: self._send(200, {}, b'{"id": "a"}'))
+    assert "has 0 files" in refusal()
+
+
 def test_a_hub_that_cannot_be_reached_is_one_line_with_another_way(hub, monkeypatch):
     """Offline, or with nobody at the address."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -320,6 +326,14 @@ def test_a_token_is_not_sent_to_another_host(hub):
     assert len(elsewhere) == 2
     assert {ask.token for ask in elsewhere} == {None}
     assert {ask.token for ask in hub.asked if ask.host == "127.0.0.1"} == {f"Bearer {TOKEN}"}
+
+
+def test_a_token_is_not_sent_to_where_the_hub_has_moved(hub):
+    """A redirect of the list itself is followed without the token."""
+    hub.moved = True
+    source().count()
+    assert {ask.token for ask in hub.asked if ask.host == "localhost"} == {None}
+    assert [ask.path for ask in hub.asked if ask.host == "localhost"][0].startswith("/api/datasets/org/data")
 
 
 @pytest.mark.parametrize("large", [(".parquet",), ()])
@@ -442,9 +456,3 @@ def test_the_installed_program_finds_the_hub_by_its_environment(hub, tmp_path):
     assert done.code == 0, done.err
     assert len(json_lines(tmp_path / "s.jsonl")) == 6
     assert any((tmp_path / "home" / "hub").glob("datasets--org--data/snapshots/*/data/*.parquet"))
-
-
-def test_the_hub_is_named_once():
-    """The config and the data room know the same beginning of a path."""
-    assert hub_module.is_on_hub(PATH)
-    assert not hub_module.is_on_hub(str(Path("hf:/datasets/org/data")))

@@ -60,16 +60,16 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         on_hub = {key: options.pop(key) for key in ("revision", "config", "split")}
         return command(*args, data=Data(data, format_, shape, pairs(columns, "--column"), **on_hub), **options)
 
+    decorated = hub_options(gathered)
     for decorate in (
         click.argument("data", type=click.Path()),
         click.option("--format", "format_", metavar="NAME", help="Format of DATA; detected by default."),
         click.option("--shape", metavar="NAME", help="Shape of its columns; detected by default."),
         column_option,
-        hub_options,
         limit_option,
     ):
-        gathered = decorate(gathered)
-    return gathered
+        decorated = decorate(decorated)
+    return decorated
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:

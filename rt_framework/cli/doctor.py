@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(
     host: Host,
+    /,
     subject: str | None,
     student: str | None,
     preset: str,

@@ -15,7 +15,7 @@ from rt_framework.cli.reporter_options import reporter_option, watching
 from rt_framework.cli.run_options import job_options, moved_option
 from rt_framework.cli.run_request import RunRequest
 from rt_framework.config import Builder, Config, Data, ScoringConfig
-from rt_framework.data import Source, open_source
+from rt_framework.data import Source, open_source, rows_source
 from rt_framework.plugin import Host
 
 __all__ = [
@@ -39,5 +39,6 @@ __all__ = [
     "overwrite_option",
     "pairs",
     "reporter_option",
+    "rows_source",
     "watching",
 ]

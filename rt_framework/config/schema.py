@@ -47,8 +47,13 @@ class Data:
 
     def __attrs_post_init__(self) -> None:
         given = next((key for key in ("revision", "config", "split") if getattr(self, key) is not None), None)
-        if given is not None and not self.path.startswith("hf://"):
+        if given is not None and not self.is_on_hub:
             raise ConfigError(f"data.{given} is for data sets of the hub, and '{self.path}' is none; take it out")
+
+    @property
+    def is_on_hub(self) -> bool:
+        """True if the path names a data set of the hub."""
+        return self.path.startswith("hf://")
 
 
 @frozen

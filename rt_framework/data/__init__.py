@@ -1,9 +1,9 @@
 """Conversion of data sets to samples and back: formats, shapes, ids, and the checks of everything that is written."""
 
 from rt_framework.data.destinations import Destination, beside, check, claim, paths_in
-from rt_framework.data.hub import is_on_hub
 from rt_framework.data.marks import MARK, note
-from rt_framework.data.opening import open_source, output_format, rows_source
+from rt_framework.data.memory import rows_source
+from rt_framework.data.opening import open_source, output_format
 from rt_framework.data.replacing import whole
 from rt_framework.data.rows import HashSet64, blamed, kind_of, rows_of
 from rt_framework.data.shapes import column_names, find_shape
@@ -25,7 +25,6 @@ __all__ = [
     "claim",
     "column_names",
     "find_shape",
-    "is_on_hub",
     "kind_of",
     "note",
     "open_source",

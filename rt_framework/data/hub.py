@@ -7,42 +7,29 @@ and compared with the hash that the hub has listed for it.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from rt_framework.config import Data
+from rt_framework.data.downloads import HubFile, download, listed
 from rt_framework.data.files import digest_of
-from rt_framework.errors import ConfigError, DataError, DiskError
+from rt_framework.errors import ConfigError, DataError
 
-_SCHEME = "hf://"
 _PATH = re.compile(r"hf://datasets/(?P<name>[\w.-]+(/[\w.-]+)?)")
-
-_SECONDS = 30.0
-"""Seconds within which the hub has to answer a question about a data set."""
-
-_MOST_FILES = 50_000
-"""Most files of a repository that the hub is known to list completely in one answer."""
 
 _DESCRIPTIONS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
 """Files of a repository that may name its configurations and the files of each."""
 
 _OF_FILES = {"name", "version", "data_dir", "data_files", "description", "features"}
 """Fields of a configuration that say which files it has; every other one would change how they are read."""
-
-
-def is_on_hub(path: str) -> bool:
-    """Return whether the path of a data set names one on the hub."""
-    return path.startswith(_SCHEME)
 
 
 def check_hub_extra(user: str) -> None:
@@ -58,26 +45,6 @@ def check_hub_extra(user: str) -> None:
         raise ConfigError(f"{user} needs datasets: pip install 'rt-framework[hub]'")
 
 
-@frozen
-class _HubFile:
-    """A file of a repository, as the hub lists it."""
-
-    name: str
-    size: int
-    digest: bytes
-    by_content: bool
-    """True if the digest is the SHA-256 of the content; false if it is git's hash of it."""
-
-    def is_at(self, path: Path) -> bool:
-        """Return whether a file on this machine has the content that the hub has listed."""
-        if path.stat().st_size != self.size:
-            return False
-        if self.by_content:
-            return digest_of(path) == self.digest
-        git = hashlib.sha1(f"blob {self.size}\0".encode() + path.read_bytes(), usedforsecurity=False)
-        return git.digest() == self.digest
-
-
 @define
 class HubFiles:
     """The files of one configuration and split of a data set, each downloaded when it is first needed."""
@@ -85,7 +52,7 @@ class HubFiles:
     name: str
     _repository: str
     _commit: str
-    _files: Sequence[_HubFile]
+    _files: Sequence[HubFile]
     _paths: dict[str, tuple[Path, int]] = field(factory=dict, init=False)
     """Path of each file that is on this machine and was compared, with its time of change at that moment."""
 
@@ -125,14 +92,14 @@ class HubFiles:
         """Return the bytes of all files."""
         return sum(file.size for file in self._files)
 
-    def _digest(self, file: _HubFile) -> bytes:
+    def _digest(self, file: HubFile) -> bytes:
         if file.name in self._paths:
             path, changed = self._paths[file.name]
             if path.stat().st_mtime_ns != changed and not file.is_at(path):
                 return digest_of(path)
         return file.digest
 
-    def _fetched(self, file: _HubFile) -> Path:
+    def _fetched(self, file: HubFile) -> Path:
         """Return the path of a file on this machine.
 
         Raises:
@@ -140,10 +107,10 @@ class HubFiles:
             DiskError: the disk of the cache is full.
         """
         if file.name not in self._paths:
-            path = _download(self._repository, self._commit, file.name, self.name)
+            path = download(self._repository, self._commit, file.name, self.name)
             if not file.is_at(path):  # such as a file that was cut off in the cache, of which the library sees no more
                 path.unlink()
-                path = _download(self._repository, self._commit, file.name, self.name, again=True)
+                path = download(self._repository, self._commit, file.name, self.name, again=True)
                 if not file.is_at(path):
                     raise DataError(
                         f"{self.name}: {file.name} arrived twice with another content than the hub lists for it; "
@@ -167,44 +134,15 @@ def open_hub(data: Data) -> HubFiles:
             "data.revision, and which of its files to read into data.config and data.split"
         )
     check_hub_extra(f"'{data.path}'")
-    commit, files = _listed(match["name"], data)
+    commit, files = listed(match["name"], data)
     split, names = _chosen(match["name"], commit, files, data)
     return HubFiles(f"{data.path}@{commit[:10]}, split {split}", match["name"], commit, [files[name] for name in names])
-
-
-def _listed(repository: str, data: Data) -> tuple[str, dict[str, _HubFile]]:
-    """Return the commit that a revision names, and all files of it by name.
-
-    Raises:
-        DataError: the hub does not give them.
-    """
-    from huggingface_hub import HfApi
-
-    with _explained(data.path, data.revision):
-        info = HfApi().dataset_info(repository, revision=data.revision, timeout=_SECONDS, files_metadata=True)
-        listed = [_hub_file(entry) for entry in info.siblings or ()]
-    if not 0 < len(listed) <= _MOST_FILES:
-        raise DataError(f"{data.path}: has {len(listed):,} files; rt reads data sets of 1 to {_MOST_FILES:,} files")
-    outside = next((file.name for file in listed if not _is_inside(file.name)), None)
-    if outside is not None:
-        raise DataError(f"{data.path}: the hub lists a file outside the repository: {outside}; rt does not read it")
-    return str(info.sha), {file.name: file for file in listed}
-
-
-def _hub_file(entry: Any) -> _HubFile:
-    size, digest = (entry.lfs.size, entry.lfs.sha256) if entry.lfs else (entry.size, entry.blob_id)
-    return _HubFile(entry.rfilename, size, bytes.fromhex(digest), by_content=bool(entry.lfs))
-
-
-def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
 
 
 # --- the files of a split ---------------------------------------------------------------------
 
 
-def _chosen(repository: str, commit: str, files: Mapping[str, _HubFile], data: Data) -> tuple[str, list[str]]:
+def _chosen(repository: str, commit: str, files: Mapping[str, HubFile], data: Data) -> tuple[str, list[str]]:
     """Return the split, and the names of its files in the order in which they are read.
 
     The library is shown a copy of the repository in which all files but the descriptions are empty. It needs no network
@@ -218,24 +156,21 @@ def _chosen(repository: str, commit: str, files: Mapping[str, _HubFile], data: D
     with tempfile.TemporaryDirectory(prefix="rt-hub-") as folder:
         root = Path(folder).resolve() / "repository"
         for name in files:
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
             described = name in _DESCRIPTIONS
-            content = _download(repository, commit, name, data.path).read_bytes() if described else b""
+            content = download(repository, commit, name, data.path).read_bytes() if described else b""
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(content)
         splits = _splits(root, Path(folder) / "cache", data)
         split = _one_of(data, "split", data.split, list(splits), None)
         names = [_name_in(root, file) for file in splits[split]]
     foreign = next((name for name in names if name not in files), None)
-    if foreign is None and data.format is None:
-        other = next((name for name in names if _ending(name) != _ending(names[0])), None)
-        if other is not None:
-            raise DataError(
-                f"{data.path}: split {split} has files of different formats, {names[0]} and {other}; download those to "
-                "read, and give their folder as data.path"
-            )
     if foreign is not None:
+        raise DataError(f"{data.path}: split {split} has a file outside the repository, {foreign}; rt does not read it")
+    other = next((name for name in names if _ending(name) != _ending(names[0])), None)
+    if other is not None and data.format is None:
         raise DataError(
-            f"{data.path}: split {split} has a file outside the repository, {foreign}, which rt does not read"
+            f"{data.path}: split {split} has files of different formats, {names[0]} and {other}; download those to "
+            "read, and give their folder as data.path"
         )
     return split, names
 
@@ -295,66 +230,3 @@ def _name_in(root: Path, file: str) -> str:
     with suppress(ValueError):
         return Path(file).relative_to(root).as_posix()
     return file
-
-
-# --- downloads --------------------------------------------------------------------------------
-
-
-def _download(repository: str, commit: str, name: str, user: str, again: bool = False) -> Path:
-    """Return the path of a file in the hub's cache, where it is downloaded to if it is not there yet.
-
-    Args:
-        user: name of the data set, for messages.
-        again: whether to download a file that is there.
-
-    Raises:
-        DataError: the hub does not give the file, or it arrives incomplete.
-        DiskError: the disk of the cache is full.
-    """
-    from huggingface_hub import HfApi
-
-    with _explained(user, commit):
-        return Path(
-            HfApi().hf_hub_download(repository, name, repo_type="dataset", revision=commit, force_download=again)
-        )
-
-
-@contextmanager
-def _explained(user: str, revision: str | None) -> Iterator[None]:
-    """Turn the errors of the hub's library into errors of one line."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise DiskError(f"{user}: the hub's cache (HF_HOME) cannot be written: {error.strerror}") from error
-        raise DataError(f"{user}: {_reason(error, revision)}") from error
-
-
-def _reason(error: BaseException, revision: str | None) -> str:
-    """Return why the hub gave nothing, and the way out."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    while error.__cause__ is not None and getattr(error, "response", None) is None:
-        error = error.__cause__  # the library says that a file is not in the cache because of another error
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, GatedRepoError) or status == 403:
-        return (
-            f"the hub gives it only to accounts with access (status {status}); ask for access on its page, and set "
-            "HF_TOKEN to a token of that account"
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return f"has no branch, tag or commit '{revision}'; correct data.revision"
-    if isinstance(error, RepositoryNotFoundError):
-        return f"no such data set on the hub (status {status}), or a private one: correct the name, or set HF_TOKEN"
-    if status == 401:
-        return "the hub does not accept the token (status 401); set HF_TOKEN to a valid one"
-    if status == 429:
-        return "the hub asks to slow down (status 429); try again later, or set HF_TOKEN, for which it allows more"
-    if status is not None:
-        return f"the hub answered with status {status}; try again later"
-    if "onsistency check failed" in str(error):
-        return "a file arrived incomplete; give the command again"
-    return (
-        f"the hub cannot be reached ({type(error).__name__}); try again later, or download the files where it can be "
-        "reached ('hf download NAME --repo-type dataset') and give their folder as data.path"
-    )

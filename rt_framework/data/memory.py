@@ -14,7 +14,8 @@ from weakref import finalize
 
 from cattrs import unstructure
 
-from rt_framework.data.rows import begin_rows
+from rt_framework.data.rows import begin_rows, shape_of
+from rt_framework.data.source import Source
 from rt_framework.data.spool import Spool, check_spoolable
 from rt_framework.data.values import RawRow, kind_of
 from rt_framework.errors import DataError, DiskError
@@ -27,6 +28,32 @@ _BATCH = 1000
 
 _AS_WRITTEN = (bytes, date, time, timedelta, Decimal)
 """Types besides those of JSON that a column may hold, and that always have the same ``repr``."""
+
+
+def rows_source(
+    rows: Iterable[object],
+    columns: Mapping[str, str] | None = None,
+    shape: str | None = None,
+    limit: int | None = None,
+) -> Source:
+    """Return the source of rows in memory, which are copied to a temporary file: later changes of them are not seen.
+
+    Args:
+        rows: mappings of columns, pairs or records; a ``datasets.Dataset`` or a pandas ``DataFrame``. An iterator is
+            read to its end.
+        columns: the name of each column that is not named as its field.
+        shape: shape of the columns; found from the first row when left out, and ``alpaca`` for pairs and records.
+        limit: most rows to take.
+
+    Raises:
+        DataError: a row cannot be understood, or there are none; the message names the row.
+        ConfigError: no shape has a field that *columns* names.
+        DiskError: the temporary file cannot be written.
+    """
+    reader = RowReader(rows)
+    first = reader.first_row()
+    found = "alpaca" if isinstance(first, Record) else shape_of(reader.name, first, columns)
+    return Source(reader, reader.format_name, shape or found, dict(columns or {}), limit)
 
 
 class RowReader:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from rt_framework.config import Builder, Data, Shard
 from rt_framework.data.files import Files, LocalFiles, visible
-from rt_framework.data.hub import is_on_hub, open_hub
-from rt_framework.data.memory import RowReader
+from rt_framework.data.hub import open_hub
 from rt_framework.data.reading import FileReader
 from rt_framework.data.rows import blamed, detect_format, matching_formats, shape_of
 from rt_framework.data.source import Source
 from rt_framework.errors import DataError, RtError
-from rt_framework.model import Record
 from rt_framework.plugin import Host
 from rt_framework.protocols import Format
 from rt_framework.text import shown
@@ -30,7 +28,7 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
         ConfigError: the data is on the hub, and its name is none or the extra ``hub`` is not installed.
     """
     files: Files
-    if is_on_hub(data.path):
+    if data.is_on_hub:
         files = open_hub(data)
         with blamed(files.name):
             name = data.format or detect_format(next(iter(files)), _formats(host))
@@ -40,32 +38,6 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
     shape = data.shape or shape_of(reader.name, reader.first_row(), data.columns)
     part = None if data.shard is None else Shard.parse(data.shard)
     return Source(reader, name, shape, data.columns, limit, shard=part)
-
-
-def rows_source(
-    rows: Iterable[object],
-    columns: Mapping[str, str] | None = None,
-    shape: str | None = None,
-    limit: int | None = None,
-) -> Source:
-    """Return the source of rows in memory, which are copied to a temporary file: later changes of them are not seen.
-
-    Args:
-        rows: mappings of columns, pairs or records; a ``datasets.Dataset`` or a pandas ``DataFrame``. An iterator is
-            read to its end.
-        columns: the name of each column that is not named as its field.
-        shape: shape of the columns; found from the first row when left out, and ``alpaca`` for pairs and records.
-        limit: most rows to take.
-
-    Raises:
-        DataError: a row cannot be understood, or there are none; the message names the row.
-        ConfigError: no shape has a field that *columns* names.
-        DiskError: the temporary file cannot be written.
-    """
-    reader = RowReader(rows)
-    first = reader.first_row()
-    found = "alpaca" if isinstance(first, Record) else shape_of(reader.name, first, columns)
-    return Source(reader, reader.format_name, shape or found, dict(columns or {}), limit)
 
 
 def output_format(host: Host, path: Path, default: str) -> str:
