@@ -333,7 +333,7 @@ def test_a_token_is_not_sent_to_where_the_hub_has_moved(hub):
     hub.moved = True
     source().count()
     assert {ask.token for ask in hub.asked if ask.host == "localhost"} == {None}
-    assert [ask.path for ask in hub.asked if ask.host == "localhost"][0].startswith("/api/datasets/org/data")
+    assert next(ask.path for ask in hub.asked if ask.host == "localhost").startswith("/api/datasets/org/data")
 
 
 @pytest.mark.parametrize("large", [(".parquet",), ()])

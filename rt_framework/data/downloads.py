@@ -125,7 +125,7 @@ def _reason(error: BaseException, revision: str | None) -> str:
         return f"the hub answered with status {status}; try again later"
     if "onsistency check failed" in str(error):
         return "a file arrived incomplete; give the command again"
-    if isinstance(error, OSError) or type(error).__module__.startswith("httpx"):
+    if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "httpcore")):
         return (
             f"the hub cannot be reached ({type(error).__name__}); try again later, or download the files where it can "
             "be reached ('hf download NAME --repo-type dataset') and give their folder as data.path"
