@@ -118,7 +118,9 @@ def test_a_foreign_file_is_named_with_the_way_out(tmp_path, foreign):
     place = folder(tmp_path, "jsonl")
     (place / foreign).mkdir() if foreign == "inner" else (place / foreign).write_text("a,b\n")
     line = refusal(place)
-    assert f"{place}: holds {foreign} beside part-0.jsonl, which is jsonl" in line
+    beside = "which is no file" if foreign == "inner" else "beside part-0.jsonl, which is jsonl"
+    assert f"{place}: holds {foreign}{', ' if foreign == 'inner' else ' '}{beside}; a folder that is read as" in line
+    assert foreign != "inner" or "which is no file" in refusal(place, format="jsonl")
     assert "begin its name with a dot" in line
     (place / foreign).rename(place / f".{foreign}")
     assert source(place).count() == 6
@@ -126,9 +128,20 @@ def test_a_foreign_file_is_named_with_the_way_out(tmp_path, foreign):
 
 def test_a_folder_without_data_says_so(tmp_path):
     """As a file of an unknown format does."""
-    assert "unknown format; name it with data.format" in refusal(tmp_path)
+    assert refusal(tmp_path).endswith("holds no files; give a file, or a folder of files of one format")
     (tmp_path / "notes.txt").write_text("x")
     assert "unknown format; name it with data.format" in refusal(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_says_so(tmp_path, monkeypatch):
+    """As a file does."""
+    place = folder(tmp_path, "jsonl")
+
+    def denied(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", denied)
+    assert refusal(place) == f"{place}: cannot be read: Permission denied"
 
 
 def test_a_named_format_reads_every_visible_file(tmp_path):

@@ -19,6 +19,8 @@ from rt_framework.text import shown
 
 _log = logging.getLogger("rt_framework")
 
+_WAY_OUT = "a folder that is read as one data set holds files of one format: move it away, or begin its name with a dot"
+
 
 def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
     """Find out how to read *data*, and return its source.
@@ -55,11 +57,32 @@ def _local(host: Host, path: Path, name: str | None) -> tuple[str, LocalFiles]:
         if not path.exists():
             raise DataError(f"{path}: no such file")
         form: Format = Builder(host)("formats", name)
-        return name, LocalFiles(path, path.is_dir() and bool(form.suffixes) and not form.detect(path))
+        several = path.is_dir() and bool(form.suffixes) and not form.detect(path)
+        if several:
+            _files_within(path)
+        return name, LocalFiles(path, several)
     formats = _formats(host)
     if path.is_dir() and not matching_formats(path, formats)[0]:
         return _format_within(path, formats), LocalFiles(path, several=True)
     return detect_format(path, formats), LocalFiles(path)
+
+
+def _files_within(folder: Path) -> list[Path]:
+    """Return what is visible in a folder, which has to be files.
+
+    Raises:
+        DataError: the folder cannot be read, is empty, or holds something else.
+    """
+    try:
+        paths = visible(folder)
+        other = next((path for path in paths if not path.is_file()), None)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from None
+    if other is not None:
+        raise DataError(f"{folder}: holds {other.name}, which is no file; {_WAY_OUT}")
+    if not paths:
+        raise DataError(f"{folder}: holds no files; give a file, or a folder of files of one format")
+    return paths
 
 
 def _format_within(folder: Path, formats: Mapping[str, Format]) -> str:
@@ -68,17 +91,12 @@ def _format_within(folder: Path, formats: Mapping[str, Format]) -> str:
     Raises:
         DataError: there is no such format.
     """
-    paths = visible(folder)
-    known = [path for path in paths if path.is_file() and matching_formats(path, formats)[0]]
-    if not known:
-        return detect_format(folder, formats)
-    found = detect_format(known[0], formats)
+    paths = _files_within(folder)
+    known = next((path for path in paths if matching_formats(path, formats)[0]), paths[0])
+    found = detect_format(known, formats)
     for path in paths:
-        if path not in known or detect_format(path, formats) != found:
-            raise DataError(
-                f"{folder}: holds {path.name} beside {known[0].name}, which is {found}; all files of a folder that is "
-                "read as one data set have one format: move it away, or begin its name with a dot"
-            )
+        if matching_formats(path, formats)[0] != [found]:
+            raise DataError(f"{folder}: holds {path.name} beside {known.name}, which is {found}; {_WAY_OUT}")
     return found
 
 
