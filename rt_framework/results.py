@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from rt_framework.config import Config
 from rt_framework.data import Source, open_source
@@ -202,13 +202,16 @@ class FinishedRun:
         """
         if self.is_pilot:
             raise DataError(f"{self.path}: the last run was a pilot of some rows; 'rt run' goes on with all of them")
-        path = Path(self.config.data.path)
-        if not path.is_absolute() and not path.exists():
+        data = self.config.data
+        if data.is_on_hub:  # a branch may name another commit by now
+            data = evolve(data, revision=self.facts["data"]["revision"])
+        path = Path(data.path)
+        if not data.is_on_hub and not path.is_absolute() and not path.exists():
             raise DataError(
                 f"{path}: no such file in {Path.cwd()}; the run in {self.path} names its data by this relative path: "
                 "change to the directory in which the run was started, and try again"
             )
-        return open_source(self._host, self.config.data, self.config.limits.samples)
+        return open_source(self._host, data, self.config.limits.samples)
 
     def records(self, kept: bool = True) -> Iterator[Record]:
         """Yield the final records of the kept samples, or of all others, in the order of the input.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ from attrs import evolve
 
 from rt_framework.concurrency import StopSignal
 from rt_framework.config.schema import Config, Limits
+from rt_framework.data.files import LocalFiles
+from rt_framework.data.reading import FileReader
+from rt_framework.data.rows import read_records, shape_of
 from rt_framework.events import Summary
 from rt_framework.jobs.running import RunMode, run
 from rt_framework.ledger.ledger import Ledger
-from rt_framework.model import Pair, Reply, Request, Sample, Sampling, Usage, Version, digest
+from rt_framework.model import Pair, Record, Reply, Request, Sample, Sampling, Usage, Version, digest
 from rt_framework.plugin import structure
 from rt_framework.plugin.host import Host, Reporters
 from rt_framework.spans import SpanLoss
@@ -104,6 +107,13 @@ class Wrong(FakeStudent):
     def score(self, batch: Sequence[Any]) -> list[SpanLoss]:
         """The changed losses."""
         return [self._change(loss) for loss in super().score(batch)]
+
+
+def records_in(path: Path, form: Any, shape: str | None = None, limit: int | None = None) -> Iterator[Record]:
+    """The records of a file, as a source reads them."""
+    reader = FileReader(LocalFiles(path), form)
+    shape = shape or shape_of(path, reader.first_row())
+    return read_records(reader.rows(), shape, limit=limit, place=reader.place)
 
 
 def job(tmp_path: Path, data: object, pipeline: object, **more: Any) -> Config:

@@ -169,7 +169,7 @@ def test_a_misspelt_key_is_named_before_the_one_that_is_missing_for_it(refusal):
         ("data.path=[a]", "data.path: expected text, not a list"),
         ("data.columns=output", "data.columns: expected a mapping, not 'output'"),
         ("data.columns={output: 3}", "data.columns.output: expected text, not 3"),
-        ("data=a.json", "data: expected a mapping with the keys path, format, shape, columns, shard, not 'a.json'"),
+        ("data=a.json", "data: expected a mapping with the keys path, format, shape, columns, shard, revision, "),
         ("limits=3", "limits: expected a mapping with the keys concurrency, "),
         ("pipeline=3", "pipeline: expected a mapping with the keys use, stages, exhaustive, not 3"),
         ("pipeline={use: cherry, exhaustive: maybe}", "pipeline.exhaustive: expected true or false, not 'maybe'"),

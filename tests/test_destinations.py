@@ -656,5 +656,6 @@ def test_nothing_is_written_but_through_the_guard():
         *("data/marks", "data/replacing"),  # the guard itself
         *("ledger/seal", "ledger/salvage", "rundir/directory", "jobs/merging"),  # what makes a run directory
         "builtin/reporters/jsonl",  # appends events
-        *(f"builtin/formats/{name}" for name in ("csv", "dataset", "json", "jsonl")),  # to the path they are given
+        *(f"builtin/formats/{name}" for name in ("dataset", "packed")),  # to the path they are given
+        "data/hub",  # into a temporary folder, and in the cache of the hub
     }

@@ -18,8 +18,9 @@ from rt_framework.builtin.formats.dataset import DatasetFormat
 from rt_framework.builtin.formats.json import JsonFormat
 from rt_framework.builtin.formats.jsonl import JsonlFormat
 from rt_framework.builtin.formats.parquet import ParquetFormat
-from rt_framework.data.rows import detect_format, read_records, with_ids, write_records
+from rt_framework.data.rows import detect_format, with_ids, write_records
 from rt_framework.errors import DataError
+from tests.run_helpers import records_in
 
 FORMATS = {
     "json": JsonFormat(),
@@ -76,10 +77,10 @@ def test_round_trip(tmp_path, name, shape):
     path = written(tmp_path, name, [ROWS[shape], {**ROWS[shape], "id": "8"}])
     copy = tmp_path / f"copy{path.suffix}"
     assert detect_format(path, FORMATS) == name
-    found = list(with_ids(read_records(path, FORMATS[name])))
+    found = list(with_ids(records_in(path, FORMATS[name])))
     write_records(copy, FORMATS[name], shape, None, (record for _, record in found))
     assert read(name, copy) == read(name, path)
-    assert list(with_ids(read_records(copy, FORMATS[name]))) == found
+    assert list(with_ids(records_in(copy, FORMATS[name]))) == found
 
 
 @pytest.mark.parametrize("shape", ROWS)
@@ -87,11 +88,11 @@ def test_round_trip(tmp_path, name, shape):
 def test_rewrite_reads_back(tmp_path, name, shape):
     """A rewritten response is what the next reader finds; every other column is as it was."""
     path = written(tmp_path, name, [ROWS[shape]])
-    (record,) = read_records(path, FORMATS[name])
+    (record,) = records_in(path, FORMATS[name])
     better = evolve(record, pair=evolve(record.pair, response="better"))
     copy = tmp_path / f"copy{path.suffix}"
     write_records(copy, FORMATS[name], shape, None, [better])
-    (back,) = read_records(copy, FORMATS[name])
+    (back,) = records_in(copy, FORMATS[name])
     assert back.pair == better.pair
     assert list(back.extra) == list(record.extra)
 
@@ -250,7 +251,7 @@ def test_data_set_directory_is_replaced(tmp_path):
     """Writing over a saved data set gives the new one, and nothing is left beside it."""
     path = tmp_path / "data"
     for text in ("old", "new"):
-        (record,) = read_records(written(tmp_path, "jsonl", [{"prompt": text, "completion": "a"}]), JsonlFormat())
+        (record,) = records_in(written(tmp_path, "jsonl", [{"prompt": text, "completion": "a"}]), JsonlFormat())
         write_records(path, DatasetFormat(), "prompt-completion", None, [record])
     assert [row["prompt"] for row in read("dataset", path)] == ["new"]
     assert {child.name for child in tmp_path.iterdir()} == {"data", "data.jsonl"}

@@ -94,6 +94,8 @@ WHO_MAY_IMPORT = {
     "transformers": {"builtin.models", "builtin.students", "builtin.teachers.hf"},
     "numpy": {"kit.packing", "builtin.students", "builtin.teachers.decoding"},
     "pyarrow": {"builtin.formats"},
+    "datasets": {"data.hub"},
+    "huggingface_hub": {"builtin.models", "data.downloads"},
     "datasketch": {"compare.neighbours"},
     "py3langid": {"compare.languages"},
     "click": {"cli"},

@@ -11,7 +11,8 @@ import pytest
 from attrs import evolve
 
 from rt_framework.config.schema import Data
-from rt_framework.data.source import Draw, Source, open_source
+from rt_framework.data import Source, open_source
+from rt_framework.data.source import Draw
 from rt_framework.events import RunStarted, SampleFinished
 from rt_framework.jobs.piloting import Stopwatch, forecast, pilot
 from rt_framework.kit.estimates import Estimate, Moments, _t, share

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from rt_framework.builtin.formats.csv import CsvFormat
 from rt_framework.builtin.formats.json import JsonFormat
 from rt_framework.builtin.formats.jsonl import JsonlFormat
-from rt_framework.data.rows import SampleIds, begin_rows, detect_format, read_records, shape_of, with_ids, write_records
+from rt_framework.data.rows import SampleIds, begin_rows, detect_format, shape_of, with_ids, write_records
 from rt_framework.data.shapes import column_names, detect_shape, find_shape, to_record, to_row
 from rt_framework.errors import ConfigError, DataError, DiskError
 from rt_framework.model import Pair, Record, Turn
+from tests.run_helpers import records_in
 
 
 def record_of(shape, row, columns=None):
@@ -316,7 +317,7 @@ def test_bad_record_is_named(tmp_path, shape, row, message):
     """A bad record is one line with file, row, problem and way out."""
     path = jsonl(tmp_path / "data.jsonl", [PAIRS[shape][0], row])
     with pytest.raises(DataError, match=message) as caught:
-        list(read_records(path, JsonlFormat(), shape))
+        list(records_in(path, JsonlFormat(), shape))
     text = str(caught.value)
     assert text.startswith(f"{path}: row 1 (from 0): ")
     assert "\n" not in text
@@ -368,7 +369,7 @@ def test_many_ids_are_unique_and_repeat():
 def test_records_with_ids_are_samples(tmp_path):
     """Samples carry id, row and the original version; the shape is found from the first row."""
     path = jsonl(tmp_path / "data.jsonl", [{"prompt": text, "completion": "a", "n": 1} for text in "xyz"])
-    found = list(with_ids(read_records(path, JsonlFormat(), limit=2)))
+    found = list(with_ids(records_in(path, JsonlFormat(), limit=2)))
     assert shape_of(path, begin_rows(path, JsonlFormat().read(path))[0]) == "prompt-completion"
     assert [sample.row for sample, _ in found] == [0, 1]
     assert [sample.current.pair.instruction for sample, _ in found] == ["x", "y"]
@@ -384,7 +385,7 @@ def test_no_records(tmp_path, format_object, text):
     path = tmp_path / "data"
     path.write_text(text)
     with pytest.raises(DataError) as caught:
-        list(read_records(path, format_object))
+        list(records_in(path, format_object))
     assert str(caught.value) == f"{path}: no records"
 
 
@@ -392,7 +393,7 @@ def test_undetected_shape_names_the_file(tmp_path):
     """The user learns which file has no response column."""
     path = jsonl(tmp_path / "data.jsonl", [{"instruction": "q"}])
     with pytest.raises(DataError, match=f"^{path}: no response column"):
-        list(read_records(path, JsonlFormat()))
+        list(records_in(path, JsonlFormat()))
 
 
 # --- formats by file --------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.templates.chat import Chat
 from rt_framework.config.pipelines import PIPELINES
 from rt_framework.config.schema import Data, ScoringConfig
-from rt_framework.data.source import open_source
+from rt_framework.data import open_source
 from rt_framework.errors import ConfigError, ModelError, PluginError
 from rt_framework.jobs.scoring import Scorers, score_file
 from rt_framework.jobs.selecting import select_file

@@ -13,7 +13,7 @@ import pytest
 
 from rt_framework.builtin.selectors.dataset import Top
 from rt_framework.config.schema import Data
-from rt_framework.data.source import open_source
+from rt_framework.data import open_source
 from rt_framework.errors import DataError, PluginError
 from rt_framework.jobs.selecting import select_file
 from rt_framework.kit.parts import Spec

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -31,8 +30,14 @@ overwrite_option = click.option(
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--format``, ``--shape`` and ``--column``; the command gets ``format_``, ``shape`` and ``columns``."""
+    """Add ``--format``, ``--shape``, ``--column``, and what says what to read of a data set of the hub.
+
+    The command gets ``format_``, ``shape``, ``columns``, ``revision``, ``config`` and ``split``.
+    """
     for decorate in (
+        click.option("--split", metavar="NAME", help="Split of the data set, if DATA is on the hub."),
+        click.option("--config", metavar="NAME", help="Configuration of the data set, if DATA is on the hub."),
+        click.option("--revision", metavar="NAME", help="Branch, tag or commit, if DATA is hf://datasets/ORG/NAME."),
         column_option,
         name_option("--shape", names=shapes, metavar="NAME", help="Shape of its columns; detected by default."),
         name_option(
@@ -48,7 +53,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument DATA with ``--format``, ``--shape``, ``--column`` and ``--limit``.
+    """Add the argument DATA with ``--format``, ``--shape``, ``--column``, ``--limit``, and :func:`hub_options`.
 
     The command gets two arguments: ``data``, a :class:`rt_framework.cli.options.Data`, and ``limit``, the largest
     number of samples to read, or ``None``. :func:`rt_framework.cli.options.open_source` takes both.
@@ -57,7 +62,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def gathered(
         *args: Any,
-        data: Path,
+        data: str,
         format_: str | None,
         shape: str | None,
         columns: tuple[str, ...],
@@ -65,9 +70,10 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         from rt_framework.config import Data
 
-        return command(*args, data=Data(str(data), format_, shape, pairs(columns, "--column")), **options)
+        on_hub = {key: options.pop(key) for key in ("revision", "config", "split")}
+        return command(*args, data=Data(data, format_, shape, pairs(columns, "--column"), **on_hub), **options)
 
-    argument = click.argument("data", type=click.Path(path_type=Path))
+    argument = click.argument("data", type=click.Path())
     return limit_option(reading_options(argument(gathered)))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates"})
-@click.argument("subject", metavar="[CONFIG|DATA]", type=click.Path(path_type=Path), required=False)
+@click.argument("subject", metavar="[CONFIG|DATA]", type=click.Path(), required=False)
 @name_option(
     "--student",
     names=parts("students"),
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(
     host: Host,
-    subject: Path | None,
+    /,
+    subject: str | None,
     student: str | None,
     preset: str,
     template: str | None,
@@ -48,6 +49,7 @@ def command(
     format_: str | None,
     shape: str | None,
     columns: tuple[str, ...],
+    **on_hub: str | None,
 ) -> int:
     """Check this installation: versions, device and plugins, and CONFIG or DATA if one is given.
 
@@ -64,11 +66,11 @@ def command(
         checks.check_device,
         lambda: checks.check_plugins(host),
     ]
-    is_config = subject is not None and subject.suffix in (".yaml", ".yml")
+    is_config = subject is not None and Path(subject).suffix in (".yaml", ".yml")
     if subject is not None and is_config:
-        looks.append(lambda: checks.check_config(host, subject))
+        looks.append(lambda: checks.check_config(host, Path(subject)))
     elif subject is not None:
-        data = Data(str(subject), format_, shape, pairs(columns, "--column"))
+        data = Data(subject, format_, shape, pairs(columns, "--column"), **on_hub)
         rules = ScoringConfig(preset, chosen("template", template) if template else None, max_tokens)
         looks.append(lambda: check_sample(host, data, who, rules, sample, seed))
     if who is not None and (subject is None or is_config):

@@ -23,7 +23,7 @@ from rt_framework.cli.reporter_options import reporter_option, watching
 from rt_framework.cli.run_options import job_options, moved_option
 from rt_framework.cli.run_request import RunRequest
 from rt_framework.config import Builder, Config, Data, ScoringConfig
-from rt_framework.data import Source, open_source
+from rt_framework.data import Source, open_source, rows_source
 from rt_framework.plugin import Host
 
 __all__ = [
@@ -50,5 +50,6 @@ __all__ = [
     "parts",
     "reading_options",
     "reporter_option",
+    "rows_source",
     "watching",
 ]

@@ -32,6 +32,7 @@ class Data:
     """The data set to read."""
 
     path: str
+    """A file, a folder of files, or a data set of the hub: ``hf://datasets/ORG/NAME``."""
     format: str | None = None
     """Name of a format; found by itself when left out."""
     shape: str | None = None
@@ -40,6 +41,22 @@ class Data:
     """Our field to your column: ``{instruction: question, output: answer}``."""
     shard: str | None = field(default=None, validator=_check_shard)
     """``i/n``: only the i-th of n parts of the samples, with an n-th of the budget."""
+    revision: str | None = None
+    """Of a data set of the hub: branch, tag or commit; the main branch when left out. A run stays with one commit."""
+    config: str | None = None
+    """Of a data set of the hub: its configuration; the default or only one when left out."""
+    split: str | None = None
+    """Of a data set of the hub: its split; the only one when left out."""
+
+    def __attrs_post_init__(self) -> None:
+        given = next((key for key in ("revision", "config", "split") if getattr(self, key) is not None), None)
+        if given is not None and not self.is_on_hub:
+            raise ConfigError(f"data.{given} is for data sets of the hub, and '{self.path}' is none; take it out")
+
+    @property
+    def is_on_hub(self) -> bool:
+        """True if the path names a data set of the hub."""
+        return self.path.startswith("hf://")
 
 
 @frozen

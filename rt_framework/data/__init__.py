@@ -1,11 +1,13 @@
-"""Conversion of files to samples and back: formats, shapes, ids, and the checks of everything that is written."""
+"""Conversion of data sets to samples and back: formats, shapes, ids, and the checks of everything that is written."""
 
 from rt_framework.data.destinations import Destination, beside, check, claim, paths_in
 from rt_framework.data.marks import MARK, note
+from rt_framework.data.memory import rows_source
+from rt_framework.data.opening import open_source, output_format
 from rt_framework.data.replacing import whole
-from rt_framework.data.rows import HashSet64, kind_of, rows_of
+from rt_framework.data.rows import HashSet64, blamed, kind_of, rows_of
 from rt_framework.data.shapes import SHAPES, column_names, find_shape
-from rt_framework.data.source import Source, find_format, open_source, output_format
+from rt_framework.data.source import Source
 from rt_framework.data.spool import Spool, check_spoolable
 from rt_framework.data.values import RawRow
 
@@ -18,11 +20,11 @@ __all__ = [
     "Source",
     "Spool",
     "beside",
+    "blamed",
     "check",
     "check_spoolable",
     "claim",
     "column_names",
-    "find_format",
     "find_shape",
     "kind_of",
     "note",
@@ -30,5 +32,6 @@ __all__ = [
     "output_format",
     "paths_in",
     "rows_of",
+    "rows_source",
     "whole",
 ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from rt_framework.config import Shard
 from rt_framework.data.destinations import Destination
@@ -20,6 +20,8 @@ from rt_framework.errors import DataError, described
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
 from rt_framework.protocols import Format
 from rt_framework.text import shown, without_secrets
+
+T = TypeVar("T")
 
 _log = logging.getLogger("rt_framework")
 
@@ -88,6 +90,16 @@ def detect_format(path: Path, formats: Mapping[str, Format]) -> str:
     """
     if not path.exists():
         raise DataError(f"{path}: no such file")
+    matching, notes = matching_formats(path, formats)
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise DataError(f"{path}: could be {' or '.join(matching)}; choose one with data.format")
+    raise DataError(f"{path}: unknown format; name it with data.format; known: {', '.join(formats)}{_noted(notes)}")
+
+
+def matching_formats(path: Path, formats: Mapping[str, Format]) -> tuple[list[str], list[str]]:
+    """Return the names of the formats that recognise *path*, and notes about those that raise, which are logged."""
     matching, notes = [], []
     for name, format_object in formats.items():
         try:
@@ -98,11 +110,7 @@ def detect_format(path: Path, formats: Mapping[str, Format]) -> str:
             where = type(format_object).__module__
             notes.append(" ".join(f"format '{name}' of {where} failed to look at {path}: {message}".split()))
             _log.warning(shown(notes[-1]))
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        raise DataError(f"{path}: could be {' or '.join(matching)}; choose one with data.format")
-    raise DataError(f"{path}: unknown format; name it with data.format; known: {', '.join(formats)}{_noted(notes)}")
+    return matching, notes
 
 
 def _noted(notes: Iterable[str]) -> str:
@@ -110,68 +118,66 @@ def _noted(notes: Iterable[str]) -> str:
 
 
 @contextmanager
-def _blamed(place: object) -> Iterator[None]:
-    """Put *place* before the message of a data error."""
+def blamed(place: object) -> Iterator[None]:
+    """Put *place* before the message of a data error that does not begin with it."""
     try:
         yield
     except DataError as error:
-        raise DataError(f"{place}: {error}") from error
+        raise error if str(error).startswith(str(place)) else DataError(f"{place}: {error}") from None
 
 
-def begin_rows(path: Path, rows: Iterator[RawRow]) -> tuple[RawRow, Iterator[RawRow]]:
-    """Take the first of the rows of a file; return it, and an iterator over all of them.
+def begin_rows(name: object, rows: Iterator[T]) -> tuple[T, Iterator[T]]:
+    """Take the first of the rows of a data set; return it, and an iterator over all of them.
 
     Raises:
-        DataError: the file cannot be read, or has no records.
+        DataError: the rows cannot be read, or there are none.
     """
     first = next(rows, None)
     if first is None:
-        raise DataError(f"{path}: no records")
+        raise DataError(f"{name}: no records")
     return first, chain([first], rows)
 
 
-def shape_of(path: Path, first: RawRow, columns: Mapping[str, str] | None = None) -> str:
-    """Return the name of the shape that the first row of a file fits.
+def shape_of(name: object, first: RawRow, columns: Mapping[str, str] | None = None) -> str:
+    """Return the name of the shape that the first row of a data set fits.
 
     Raises:
         DataError: the row fits no shape or several.
     """
-    with _blamed(path):
+    with blamed(name):
         return detect_shape(first, columns)
 
 
 def read_records(
-    path: Path,
-    format_object: Format,
-    shape: str | None = None,
+    rows: Iterable[RawRow | Record],
+    shape: str,
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
-    begun: Iterator[RawRow] | None = None,
+    place: Callable[[int], str] = "row {} (from 0)".format,
 ) -> Iterator[Record]:
-    """Yield the records of a file, one at a time.
+    """Yield the records of rows, one at a time. A row that is a record already is yielded as it is.
 
     Args:
-        path: file or directory.
-        format_object: the format that reads it.
-        shape: name of its shape; detected from the first row when left out.
+        rows: the rows.
+        shape: name of their shape.
         columns: the user's name of each column that is not named as its field.
         limit: most records to read.
-        begun: all rows of the file, where its reading has begun already and *shape* is known.
+        place: says where the row with a number is, for a message about it.
 
     Raises:
-        DataError: at the first row that cannot be read, naming file and row (from 0), or when the
-            file has no records. Raised while iterating.
+        DataError: at the first row that cannot be read, naming its place. Raised while iterating.
         ConfigError: the shape is unknown, or the columns do not fit it.
     """
-    if begun is None or shape is None:
-        first, begun = begin_rows(path, iter(format_object.read(path)))
-        shape = shape or shape_of(path, first, columns)
-    with _blamed(path):
-        meaning = find_shape(shape)
+    meaning = find_shape(shape)
     names = column_names(meaning, columns or {})
-    for number, row in enumerate(islice(begun, limit)):
-        with _blamed(f"{path}: row {number} (from 0)"):
+    for number, row in enumerate(islice(rows, limit)):
+        if isinstance(row, Record):
+            yield row
+            continue
+        try:
             record = to_record(meaning, row, names)
+        except DataError as error:
+            raise DataError(f"{place(number)}: {error}") from error
         yield record
 
 
@@ -209,7 +215,7 @@ def write_records(
         ConfigError: the shape is unknown, or the columns do not fit it; or what is there must not be replaced.
     """
     rows = rows_of(shape, columns, records)
-    with whole(Destination(path, kind=kind_of(format_object), overwrite=True)) as part, _blamed(path):
+    with whole(Destination(path, kind=kind_of(format_object), overwrite=True)) as part, blamed(path):
         format_object.write(part, rows)
 
 
@@ -229,7 +235,7 @@ def rows_of(shape: str, columns: Mapping[str, str] | None, records: Iterable[Rec
     names = column_names(meaning, columns or {})
 
     def row(number: int, record: Record) -> dict[str, Any]:
-        with _blamed(f"row {number} (from 0)"):
+        with blamed(f"row {number} (from 0)"):
             return to_row(meaning, record, names)
 
     return (row(number, record) for number, record in enumerate(records))

@@ -1,9 +1,8 @@
-"""The input of a run: found, counted and checked before anything is paid for."""
+"""The input of a run: counted, drawn from, and checked before anything is paid for."""
 
 from __future__ import annotations
 
 import heapq
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,18 +11,13 @@ from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
-from rt_framework.config import Builder, Data, Shard
-from rt_framework.data.reading import Reader, files_at
-from rt_framework.data.rows import detect_format, read_records, shape_of, with_ids
+from rt_framework.config import Shard
+from rt_framework.data.reading import Reader
+from rt_framework.data.rows import read_records, with_ids
 from rt_framework.errors import DataError, RtError
 from rt_framework.model import Record, Sample, digest
-from rt_framework.plugin import Host
-from rt_framework.protocols import Format
-from rt_framework.text import shown
 
 T = TypeVar("T")
-
-_log = logging.getLogger("rt_framework")
 
 
 @frozen
@@ -49,21 +43,38 @@ class Known:
 
 @frozen
 class Source:
-    """A file or directory of samples, with its format and shape settled."""
+    """A data set, with its format and shape settled: files, a data set of the hub, or rows in memory."""
 
-    path: Path
+    reader: Reader = field(eq=False, repr=False)
     format_name: str
-    format: Format
+    """Format of the files; of rows in memory, the format in which outputs are written by default."""
     shape: str
     columns: dict[str, str]
-    limit: int | None
-    reader: Reader = field(eq=False, repr=False)
+    limit: int | None = None
     draw: Draw | None = None
     """Random subset of the samples to take; all when left out."""
     shard: Shard | None = None
     """Part of the samples to take, or to draw from; all when left out."""
     known: Known | None = None
     """Facts about the source, once it was read."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set in messages: the path of a file."""
+        return self.reader.name
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Files and folders that are read, which nothing may be written over or into."""
+        return self.reader.inputs
+
+    def schema(self) -> Any:
+        """Return the columns as a ``pyarrow.Schema``; ``None`` where they have no types.
+
+        Raises:
+            DataError: the data set cannot be read.
+        """
+        return self.reader.schema()
 
     def __iter__(self) -> Iterator[tuple[Sample, Record]]:
         rows, draw = with_ids(self._records(), self.shard), self.draw
@@ -112,7 +123,7 @@ class Source:
             same = False
         if not same:
             raise DataError(
-                f"{self.path}: changed while it was in use, so nothing was written from it; answers that were paid for "
+                f"{self.name}: changed while it was in use, so nothing was written from it; answers that were paid for "
                 "are kept: put the file back as it was and give the command again, or start a new run with the new file"
             )
 
@@ -155,69 +166,22 @@ class Source:
         """Return the facts that must not change in a run directory, the shard included, limit and draw excluded."""
         shard = {"shard": str(self.shard)} if self.shard else {}
         content = self.known.content if self.known else self.reader.content()
-        return {"content": content, "shape": self.shape, "columns": self.columns, **shard}
+        return {"content": content, "shape": self.shape, "columns": self.columns, **self.reader.facts, **shard}
 
     def size(self) -> int:
-        """Return the bytes of the file, or of all files in the directory; for a shard, its share of them."""
-        whole = sum(path.stat().st_size for path in files_at(self.path))
+        """Return the bytes of the data set; for a shard, its share of them."""
+        whole = self.reader.size()
         return whole // self.shard.of if self.shard else whole
 
     def _records(self) -> Iterator[Record]:
         rows = self.reader.rows()  # in a generator, so that the file is opened only when its rows are taken
-        yield from read_records(self.path, self.format, self.shape, self.columns, self.limit, rows)
+        yield from read_records(rows, self.shape, self.columns, self.limit, self.reader.place)
 
     def __str__(self) -> str:
         shard = f", shard {self.shard}" if self.shard else ""
-        return f"{self.path}: {self.format_name}, {self.shape} columns{shard}"
+        return f"{self.name}: {self.format_name}, {self.shape} columns{shard}"
 
 
 def _place(seed: int, sample: Sample) -> str:
     """Return a sample's sort key in the random order that a seed gives."""
     return digest([seed, sample.id])
-
-
-def find_format(host: Host, path: Path, name: str | None) -> tuple[str, Format]:
-    """Return the format called *name*, or the one that recognises *path*, with its name.
-
-    Raises:
-        DataError: there is no such file, or no format recognises it.
-    """
-    make = Builder(host)
-    if name is not None:
-        if not path.exists():
-            raise DataError(f"{path}: no such file")
-        return name, make("formats", name)
-    found = detect_format(path, _formats(host))
-    return found, make("formats", found)
-
-
-def _formats(host: Host) -> dict[str, Format]:
-    """Return every format that can be made with its defaults. One that cannot is logged and left out."""
-    host.load()
-    make, formats = Builder(host, looking=True), dict[str, Format]()
-    for name in host.registry.names("formats"):
-        try:
-            formats[name] = make("formats", name)
-        except RtError as error:
-            _log.warning(shown(f"format '{name}' is left out: {error}"))
-    return formats
-
-
-def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
-    """Find out how to read *data*, and return its source.
-
-    Raises:
-        DataError: the data does not exist, is empty, or has neither a known format nor the columns of a shape.
-    """
-    path = Path(data.path)
-    name, form = find_format(host, path, data.format)
-    reader = Reader(path, form)
-    shape = data.shape or shape_of(path, reader.first_row(), data.columns)
-    part = None if data.shard is None else Shard.parse(data.shard)
-    return Source(path, name, form, shape, data.columns, limit, reader, shard=part)
-
-
-def output_format(host: Host, path: Path, default: str) -> str:
-    """Return the name of the format to write *path* in: the one of its suffix, else *default*."""
-    formats = _formats(host).items()
-    return next((one for one, form in formats if path.suffix and path.suffix in form.suffixes), default)

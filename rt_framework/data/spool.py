@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from rt_framework.data.shapes import ReadRecord
+from rt_framework.data.values import RawRow
 from rt_framework.errors import DataError
 from rt_framework.model import Record
 
@@ -37,7 +38,15 @@ class Spool(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the temporary file, which removes it."""
         self._file.close()
+
+    def size(self) -> int:
+        """Return the bytes of all values."""
+        return self._ends[-1]
 
     def append(self, value: T) -> None:
         """Add a value at the end.
@@ -64,13 +73,14 @@ class Spool(Generic[T]):
         return (self[at] for at in range(len(self)))
 
 
-def check_spoolable(number: int, record: Record) -> None:
-    """Check that a list on disk can hold a record and the row that it was read from.
+def check_spoolable(number: int, record: RawRow | Record) -> None:
+    """Check that a list on disk can hold a row, or a record and the row that it was read from.
 
     Raises:
         DataError: it cannot hold a value; the message names row (from 0) and column.
     """
-    row = record.row if isinstance(record, ReadRecord) else record.extra
+    own = record.row if isinstance(record, ReadRecord) else record
+    row = own.extra if isinstance(own, Record) else own
     for column, value in row.items():
         if not isinstance(value, _PLAIN):
             _check(f"row {number} (from 0): column '{column}' holds a value", value)

@@ -42,7 +42,7 @@ def export_file(
         make = Builder(host)
         name = format_name or output_format(host, out, run.source.format_name)
         destination = Destination(out, "--out", kind_of(make("formats", name)), record, overwrite)
-        claim([destination], [run.source.path], paths_in(run.config))
+        claim([destination], run.source.inputs, paths_in(run.config))
         source, outlet = open_outlet(make, run.source, name, shape)
         records = ((True, record) for record in run.records(kept=not dropped))
         write_parts(source, records, {True: (destination, outlet)})

@@ -191,7 +191,7 @@ def export_folder(run: FinishedRun, out: Path, overwrite: bool) -> Destination:
         ConfigError: something is there that an export did not write, or that was changed since.
     """
     destination = Destination(out, "--out", "folder", overwrite=overwrite)
-    claim([destination], [run.source.path], paths_in(run.config))
+    claim([destination], run.source.inputs, paths_in(run.config))
     return destination
 
 

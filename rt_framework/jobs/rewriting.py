@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rt_framework.config import Builder, Config, Data, Limits, Output, Pipeline
-from rt_framework.data import Destination, Source, beside, claim, find_format, kind_of, output_format, paths_in
-from rt_framework.errors import PluginError, RtError
+from rt_framework.data import Destination, Source, beside, claim, kind_of, open_source, output_format, paths_in
+from rt_framework.errors import PluginError, RtError, described
 from rt_framework.events import Summary
 from rt_framework.export import export_file
 from rt_framework.jobs.running import RunMode, run
@@ -26,7 +26,8 @@ def rewriting_job(
         ConfigError: *out* must not be written.
     """
     # The run writes in the format of OUT, so that what OUT cannot hold is known before the first call.
-    form = output_format(host, out, find_format(host, Path(data.path), data.format)[0])
+    source = open_source(host, data, limits.samples)
+    form = output_format(host, out, source.format_name)
     job = Config(
         data=data,
         pipeline=Pipeline(stages=(Spec("reflect", reflection), Spec("choose", "newest"))),
@@ -35,7 +36,7 @@ def rewriting_job(
         output=Output(format=form),
     )
     kind = kind_of(Builder(host)("formats", form))
-    claim([Destination(out, "--out", kind, beside(out), overwrite)], [Path(data.path)], paths_in(job))
+    claim([Destination(out, "--out", kind, beside(out), overwrite)], source.inputs, paths_in(job))
     return job
 
 
@@ -75,5 +76,6 @@ def preview(make: Builder, source: Source, reflection: Spec, teacher: Spec | Non
         except RtError:
             raise
         except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            raise PluginError(f"reflection '{reflection}' cannot ask about row {sample.row}: {told}") from error
+            raise PluginError(
+                f"reflection '{reflection}' cannot ask about row {sample.row}: {described(error)}"
+            ) from error

@@ -101,7 +101,7 @@ async def score_file(
     run_dir = beside(out)
     destination = Destination(out, "--out", "file", run_dir, overwrite)
     destinations = [Destination(run_dir, "--out", "run"), manifest_destination(run_dir, "metrics"), destination]
-    claim(destinations, [source.path], paths_in(*students.values(), scorers.config))
+    claim(destinations, source.inputs, paths_in(*students.values(), scorers.config))
     source, _ = source.read_through(lambda _: None)
     settings = {
         "data": str(source),

@@ -44,7 +44,7 @@ def select_file(
             formats[wanted] = output_format(host, path, source.format_name)
             form: Format = make("formats", formats[wanted])
             destinations[wanted] = Destination(path, option, kind_of(form), None, overwrite)
-    claim(destinations.values(), [source.path], [scores, *paths_in(by)])
+    claim(destinations.values(), source.inputs, [scores, *paths_in(by)])
     selector: DatasetSelector = make.spec("selectors", by)
     if not hasattr(selector, "select"):
         raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")

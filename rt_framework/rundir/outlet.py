@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ from rt_framework.data import (
     RawRow,
     Source,
     Spool,
+    blamed,
     check_spoolable,
     column_names,
     find_shape,
     rows_of,
     whole,
 )
-from rt_framework.errors import DataError, DiskError, PluginError, RtError, described
+from rt_framework.errors import DiskError, PluginError, RtError, described
 from rt_framework.model import Record
-from rt_framework.protocols import Format, PreparingFormat, TypedFormat, Write
+from rt_framework.protocols import Format, PreparingFormat, Write
 
 
 @frozen
@@ -68,13 +69,13 @@ def open_outlet(
     meaning = find_shape(shape or source.shape)
     columns = source.columns if meaning.name == source.shape else {}
     texts = column_names(meaning, columns).values()
-    schema = source.format.schema(source.path) if isinstance(source.format, TypedFormat) else None
+    schema = source.schema()
 
     def tried(records: Iterator[Record]) -> Write:
         rows = rows_of(meaning.name, columns, _spoolable(records))
         return _tried(name, target, rows, frozenset(texts), schema)
 
-    with _blamed(source.path):
+    with blamed(source.name):
         source, write = source.read_through(tried)
     return source, Outlet(target, meaning.name, columns, write)
 
@@ -141,14 +142,5 @@ def write_parts(
 
 
 def _write_part(destination: Destination, outlet: Outlet, part: Path, records: Iterable[Record]) -> None:
-    with _blamed(destination.path):
+    with blamed(destination):
         outlet.write(part, records)
-
-
-@contextmanager
-def _blamed(path: Path) -> Iterator[None]:
-    """Put the path of a file in front of errors about its data that do not name it."""
-    try:
-        yield
-    except DataError as error:
-        raise error if str(error).startswith(f"{path}: ") else DataError(f"{path}: {error}") from None

@@ -43,7 +43,7 @@ def claim_outputs(
     for folder in (run_dir, run_dir / PILOT) if pilot else (run_dir,):
         own += (*_parts(form, folder), _scores(folder), manifest_destination(folder, "pipeline"))
     appended = [Destination(path, "--reporter", "appended") for watcher in watchers for path in _written_by(watcher)]
-    claim([*own, *appended], [source.path], paths_in(config))
+    claim([*own, *appended], source.inputs, paths_in(config))
 
 
 def _written_by(watcher: object) -> list[Path]:
@@ -128,10 +128,10 @@ def endings(source: Source, ledger: Ledger) -> Iterator[tuple[bool, Record]]:
         ending = ledger.samples.ending(sample.id)
         if ending is None:
             raise DataError(
-                f"{source.path}: row {sample.row} is not in the ledger; did the file change, "
+                f"{source.name}: row {sample.row} is not in the ledger; did the file change, "
                 "or was the last run a pilot? 'rt run' makes the account of all rows"
             )
         outcome, pair = ending
         if outcome == WAITING:
-            raise DataError(f"{source.path}: row {sample.row} is not at its end; finish the run first")
+            raise DataError(f"{source.name}: row {sample.row} is not at its end; finish the run first")
         yield outcome in KEPT, evolve(record, pair=ledger.samples.pair(pair, sample.id))

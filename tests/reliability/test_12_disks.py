@@ -14,7 +14,7 @@ import pytest
 
 from rt_framework.builtin.reflections.reflecting import Reflecting
 from rt_framework.data.replacing import ROOM
-from rt_framework.data.rows import read_records, write_records
+from rt_framework.data.rows import write_records
 from rt_framework.errors import DiskError
 from rt_framework.model import Record
 from rt_framework.rundir import disk
@@ -23,7 +23,7 @@ from rt_framework.testing.server import FaultServer
 from tests import fakes_plugin
 from tests.helpers import the_error
 from tests.reliability.jobs import http_job, questions
-from tests.run_helpers import attempts, http_answer, json_lines, pair, rows, side
+from tests.run_helpers import attempts, http_answer, json_lines, pair, records_in, rows, side
 
 Mount = Callable[..., Path]
 
@@ -230,7 +230,7 @@ def test_an_output_that_does_not_fit_leaves_the_old_one(name, mount):
     fill(place, left=3_000_000)
     with pytest.raises(DiskError, match=f"kept.{name}: cannot be written: .*No space left on device"):
         write_records(out, form, "alpaca", {}, noise)
-    assert [record.pair for record in read_records(out, form, "alpaca")] == [pair(1)]
+    assert [record.pair for record in records_in(out, form, "alpaca")] == [pair(1)]
     assert sorted(path.name for path in place.iterdir()) == ["ballast", out.name]
 
 

@@ -12,12 +12,11 @@ import pytest
 
 from rt_framework import TeacherError
 from rt_framework.config.builder import Builder
-from rt_framework.data.rows import read_records
 from rt_framework.model import Reply
 from rt_framework.plugin.host import Host
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from tests import fakes_plugin
-from tests.run_helpers import SELECTIVE, write_json
+from tests.run_helpers import SELECTIVE, records_in, write_json
 
 HOSTILE = {
     "colour": "\x1b[31mred\x1b[2J",
@@ -196,7 +195,7 @@ def test_texts_come_back_as_they_were_in_every_format(name, job, rt, tmp_path):
     assert harmless(done.out)
     form = Builder(Host(only=[]))("formats", name)
     held = (lambda text: text) if name in ("json", "jsonl") else _without_surrogates
-    records = list(read_records(out, form, "alpaca"))
+    records = list(records_in(out, form, "alpaca"))
     found = [(r.pair.instruction, r.pair.input, r.pair.response) for r in records]
     assert found == [tuple(map(held, (p.instruction, p.input, p.response))) for p in pairs]
     assert any(text in pair.response for pair in pairs for text in HOSTILE.values())

@@ -13,7 +13,7 @@ from benchmarks import flat
 from rt_framework.builtin.stages.filtering import Select
 from rt_framework.config.builder import Builder
 from rt_framework.config.schema import Config, Data
-from rt_framework.data.source import open_source
+from rt_framework.data import open_source
 from rt_framework.events import Progress
 from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Pair, Sample, Score, Version

@@ -10,7 +10,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from rt_framework.builtin.formats.text import cell, has_suffix, opened, reading
+from rt_framework.builtin.formats.packed import MOST_BYTES, created, packed
+from rt_framework.builtin.formats.text import as_stored, cell, has_suffix, opened
 from rt_framework.errors import DataError
 from rt_framework.protocols import Write
 
@@ -18,7 +19,7 @@ from rt_framework.protocols import Write
 class CsvFormat:
     """Format of comma-separated values in UTF-8, as in RFC 4180 and spreadsheets. Every value is read as text."""
 
-    suffixes: Sequence[str] = (".csv",)
+    suffixes: Sequence[str] = packed(".csv")
 
     def detect(self, path: Path) -> bool:
         """Return whether the path is a file with the suffix of this format."""
@@ -31,7 +32,7 @@ class CsvFormat:
             DataError: the file cannot be read, the header names a column twice, or a line has more or fewer cells
                 than the header; names the line.
         """
-        return self.read_with(path, opened)
+        return self.read_with(path, as_stored)
 
     def read_with(self, path: Path, opener: Callable[[Path], BinaryIO]) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of the file that *opener* opens.
@@ -40,8 +41,8 @@ class CsvFormat:
             DataError: as :meth:`read`.
         """
         # The default limit of 128 KiB per cell is less than a long answer. It can only be set for the whole process.
-        csv.field_size_limit(sys.maxsize)
-        with reading(path), opener(path) as raw, TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
+        csv.field_size_limit(MOST_BYTES)
+        with opened(path, opener) as raw, TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file, strict=True)
             try:
                 header = next(lines, [])
@@ -64,7 +65,7 @@ class CsvFormat:
             header = _write_body(body, rows)
             body.seek(0)
             csv.field_size_limit(sys.maxsize)
-            with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
+            with created(path, errors="replace", newline="") as file:
                 out = csv.writer(file)
                 out.writerow(header)
                 out.writerows(cells + [""] * (len(header) - len(cells)) for cells in csv.reader(body))

@@ -8,13 +8,14 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from rt_framework.builtin.formats.packed import created, packed
 from rt_framework.builtin.formats.text import (
     Unfit,
+    as_stored,
     first_character,
     from_json,
     has_suffix,
     opened,
-    reading,
     row_to_json,
 )
 from rt_framework.errors import DataError
@@ -24,10 +25,10 @@ from rt_framework.protocols import Write
 class JsonFormat:
     """Format of an array of objects. Reading holds the whole file in memory; JSON lines is for large data."""
 
-    suffixes: Sequence[str] = (".json",)
+    suffixes: Sequence[str] = packed(".json")
 
     def detect(self, path: Path) -> bool:
-        """Return whether the path is a ``.json`` file that does not start with an object, as JSON lines would."""
+        """Return whether the path is a ``.json`` or ``.json.gz`` file that does not start with an object."""
         return path.is_file() and has_suffix(path, self.suffixes) and first_character(path) != "{"
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
@@ -36,7 +37,7 @@ class JsonFormat:
         Raises:
             DataError: the file cannot be read, is broken JSON (with line and column), or is no array of objects.
         """
-        return self.read_with(path, opened)
+        return self.read_with(path, as_stored)
 
     def read_with(self, path: Path, opener: Callable[[Path], BinaryIO]) -> Iterator[Mapping[str, Any]]:
         """Yield the objects of the array in the file that *opener* opens.
@@ -44,7 +45,7 @@ class JsonFormat:
         Raises:
             DataError: as :meth:`read`.
         """
-        with reading(path), opener(path) as file, TextIOWrapper(file, encoding="utf-8-sig") as text_file:
+        with opened(path, opener, lines=False) as file, TextIOWrapper(file, encoding="utf-8-sig") as text_file:
             text = text_file.read()
         rows = _parsed(path, text) if text.strip() else []
         if not isinstance(rows, list):
@@ -60,7 +61,7 @@ class JsonFormat:
         Raises:
             DataError: JSON cannot hold a value, NaN for example.
         """
-        with path.open("w", encoding="utf-8", newline="\n") as file:
+        with created(path) as file:
             file.write("[")
             for number, row in enumerate(rows):
                 file.write((",\n" if number else "\n") + row_to_json(row, number))

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from rt_framework.builtin.formats.packed import created, packed
 from rt_framework.builtin.formats.text import (
     Unfit,
+    as_stored,
     first_character,
     from_json,
     has_suffix,
     opened,
-    reading,
     row_to_json,
 )
 from rt_framework.errors import DataError
@@ -25,13 +26,13 @@ _WAY_OUT = "correct it: write one object on each line; for an array of objects s
 class JsonlFormat:
     """Format of one object per line, read and written one at a time. Blank lines and a byte order mark are skipped."""
 
-    suffixes: Sequence[str] = (".jsonl", ".ndjson")
+    suffixes: Sequence[str] = packed(".jsonl", ".ndjson")
 
     def detect(self, path: Path) -> bool:
         """Return whether the file has this format's suffix, or is a ``.json`` file that starts with an object."""
         if not path.is_file():
             return False
-        return has_suffix(path, self.suffixes) or (has_suffix(path, (".json",)) and first_character(path) == "{")
+        return has_suffix(path, self.suffixes) or (has_suffix(path, packed(".json")) and first_character(path) == "{")
 
     def read(self, path: Path) -> Iterator[Mapping[str, Any]]:
         """Return an iterator over the objects, read one at a time.
@@ -39,7 +40,7 @@ class JsonlFormat:
         Raises:
             DataError: the file cannot be read, or a line is broken; names the line.
         """
-        return self.read_with(path, opened)
+        return self.read_with(path, as_stored)
 
     def read_with(self, path: Path, opener: Callable[[Path], BinaryIO]) -> Iterator[Mapping[str, Any]]:
         """Yield the objects, from the file that *opener* opens.
@@ -48,7 +49,7 @@ class JsonlFormat:
             DataError: as :meth:`read`.
         """
         # Bytes, because text is decoded in blocks, which would lose the number of the line with a broken character.
-        with reading(path), opener(path) as file:
+        with opened(path, opener) as file:
             for number, line in enumerate(file, 1):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if text.strip():
@@ -60,7 +61,7 @@ class JsonlFormat:
         Raises:
             DataError: JSON cannot hold a value, NaN for example.
         """
-        with path.open("w", encoding="utf-8", newline="\n") as file:
+        with created(path) as file:
             for number, row in enumerate(rows):
                 file.write(row_to_json(row, number) + "\n")
 

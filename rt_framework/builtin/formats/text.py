@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from attrs import frozen
 
+from rt_framework.builtin.formats.packed import Unpacked, is_packed
 from rt_framework.errors import DataError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -37,17 +39,37 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def opened(path: Path) -> BinaryIO:
-    """Open a file to read its bytes."""
+def as_stored(path: Path) -> BinaryIO:
+    """Open a file to read the bytes that are on the disk."""
     return path.open("rb")
+
+
+@contextmanager
+def opened(path: Path, opener: Callable[[Path], BinaryIO] = as_stored, lines: bool = True) -> Iterator[BinaryIO]:
+    """Open a text file to read its bytes, which are unpacked if its name ends with ``.gz``.
+
+    Args:
+        path: the file.
+        opener: opens the bytes that are on the disk.
+        lines: true if the file is read line by line; false if it is held in memory as one text.
+
+    Raises:
+        DataError: as :func:`reading`; or a packed file is cut off or damaged, or has a record that is too large.
+    """
+    with reading(path), opener(path) as file:
+        if not is_packed(path):
+            yield file
+            return
+        with io.BufferedReader(Unpacked(path, file, lines), 2**16) as unpacked:
+            yield unpacked
 
 
 def first_character(path: Path) -> str:
     """Return the first character that is not blank; ``""`` when there is none or the file cannot be read."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return file.read(4096).decode("utf-8-sig", "ignore").lstrip()[:1]
-    except OSError:
+    except DataError:
         return ""
 
 
