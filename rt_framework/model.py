@@ -97,6 +97,7 @@ class Rewrite:
     """A new pair, with numbers that the teacher gave it in the same answer, such as marks."""
 
     pair: Pair
+    """The new pair."""
     scores: Mapping[str, float]
     """Numbers by name; the reflection declares the names in ``provides``."""
 

@@ -172,11 +172,12 @@ class Odd:
 class OddSet:
     """A data-set stage that misbehaves as its setting says."""
 
-    needs = ()
+    needs: Any = ()
     reflections = MappingProxyType({})
 
     def __init__(self, settings: Name, make: Any) -> None:
         self._how = settings.name
+        self.needs = ("ifd",) if self._how == "score" else ()
 
     async def run_all(self, samples: Any, ctx: Any) -> Any:
         """Raise, score them all at once, break after the third, lose a sample, or turn their order round."""

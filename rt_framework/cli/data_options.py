@@ -30,14 +30,8 @@ overwrite_option = click.option(
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--format``, ``--shape``, ``--column``, and what says what to read of a data set of the hub.
-
-    The command gets ``format_``, ``shape``, ``columns``, ``revision``, ``config`` and ``split``.
-    """
+    """Add ``--format``, ``--shape`` and ``--column``; the command gets ``format_``, ``shape`` and ``columns``."""
     for decorate in (
-        click.option("--split", metavar="NAME", help="Split of the data set, if DATA is on the hub."),
-        click.option("--config", metavar="NAME", help="Configuration of the data set, if DATA is on the hub."),
-        click.option("--revision", metavar="NAME", help="Branch, tag or commit, if DATA is hf://datasets/ORG/NAME."),
         column_option,
         name_option("--shape", names=shapes, metavar="NAME", help="Shape of its columns; detected by default."),
         name_option(
@@ -47,6 +41,17 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             help="Format of the data; detected by default.",
         ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options ``--revision``, ``--config`` and ``--split``, which say what to read of a data set of the hub."""
+    for decorate in (
+        click.option("--split", metavar="NAME", help="Split of the data set, if DATA is on the hub."),
+        click.option("--config", metavar="NAME", help="Configuration of the data set, if DATA is on the hub."),
+        click.option("--revision", metavar="NAME", help="Branch, tag or commit, if DATA is hf://datasets/ORG/NAME."),
     ):
         command = decorate(command)
     return command
@@ -74,7 +79,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, data=Data(data, format_, shape, pairs(columns, "--column"), **on_hub), **options)
 
     argument = click.argument("data", type=click.Path())
-    return limit_option(reading_options(argument(gathered)))
+    return limit_option(reading_options(hub_options(argument(gathered))))
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rt_framework.cli.data_options import pairs, reading_options
+from rt_framework.cli.data_options import hub_options, pairs, reading_options
 from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
 @reading_options
+@hub_options
 @click.pass_obj
 def command(
     host: Host,

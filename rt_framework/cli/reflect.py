@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="Reflection: what to rewrite.",
 )
-@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
 @click.option(
     "--prompt", type=click.Path(path_type=Path), metavar="FILE", help="Prompt file: short for --reflection prompt:FILE."
 )

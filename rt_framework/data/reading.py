@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Protocol
 from rt_framework.data.files import Files
 from rt_framework.data.rows import begin_rows
 from rt_framework.data.values import RawRow
-from rt_framework.errors import DataError
+from rt_framework.errors import DataError, RtError, described
 from rt_framework.model import Record
 from rt_framework.protocols import Format, StreamedFormat, TypedFormat
 
@@ -139,7 +139,16 @@ class FileReader:
                 number += 1
                 yield row
 
-    def _rows_of(self, path: Path, digests: dict[str, bytes], state: object) -> Iterable[RawRow]:
+    def _rows_of(self, path: Path, digests: dict[str, bytes], state: object) -> Iterator[RawRow]:
+        """Yield the rows of one file; an exception of the format, which should be a data error, becomes one."""
+        try:
+            yield from self._read_file(path, digests, state)
+        except RtError:
+            raise
+        except Exception as error:
+            raise DataError(f"{path}: cannot be read: {described(error)}") from error
+
+    def _read_file(self, path: Path, digests: dict[str, bytes], state: object) -> Iterable[RawRow]:
         """Return the rows of one file. The hash of all files is remembered when the end of the last one is reached."""
         if not self.hashes or not isinstance(self._form, StreamedFormat):
             return self._form.read(path)

@@ -69,9 +69,11 @@ def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
     for step in steps:
         for name, question in step.stage.reflections.items():
             called = name if f"reflection {name}" not in facts else f"{name} of {step.id}"
-            facts[f"reflection {called}"] = _asked(step, name, question)
+            digest_of_all = _asked(step, name, question)
+            # The text comes first, since a refusal lists differences in this order, and its diff says more.
             with suppress(Exception):  # a question may refuse conversations; then each such sample fails by itself
                 facts[f"{REQUEST_OF}{called}"] = _request_text(question)
+            facts[f"reflection {called}"] = digest_of_all
     return facts
 
 
