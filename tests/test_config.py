@@ -216,7 +216,10 @@ def test_a_number_that_could_never_work(refusal, key, value, least):
         ("day: 2020-13-45\n", "not usable YAML: month must be in 1..12"),
         ("a: \x01", "not valid YAML: unacceptable character #x0001"),
         ("a: \x00", "not UTF-8 text (it has NUL characters); save the config as UTF-8"),
-        ("- data\n", "expected a mapping with the keys data, pipeline, teacher, teachers, student, students, metrics"),
+        (
+            "- data\n",
+            "expected a mapping with the keys data, pipeline, teacher, teachers, student, students, metrics, answers",
+        ),
         ("", "expected a mapping with the keys data, "),
         ("pipeline: cherry\n", "key 'data' is missing"),
         ("data: {format: json}\npipeline: cherry\n", "data: key 'path' is missing"),

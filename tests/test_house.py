@@ -350,6 +350,7 @@ def test_modules_import_few_others():
         "jobs.sample_checks",
         "teacher.sending",
         "testing.contracts",
+        "rundir",
     }
 
 

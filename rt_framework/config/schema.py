@@ -202,6 +202,8 @@ class Config:
     """Further students by name: the metric ``ifd@NAME`` reads the losses of one."""
     metrics: dict[str, Spec] = field(factory=dict, validator=_check_names)
     """Metrics with options, by the name under which stages read them."""
+    answers: tuple[str, ...] = ()
+    """Other run directories: answers that they have paid for are copied and not asked for again."""
     scoring: ScoringConfig = ScoringConfig()
     output: Output = Output()
     limits: Limits = Limits()

@@ -35,7 +35,7 @@ from rt_framework.pipeline import (
 )
 from rt_framework.plugin import Host
 from rt_framework.protocols import PricedTeacher, Teacher
-from rt_framework.rundir import LEDGER, check_frozen, check_run, look
+from rt_framework.rundir import LEDGER, check_elsewhere, check_frozen, check_run, look, looking_elsewhere
 from rt_framework.teacher import MAIN_ACCOUNT, check_priced, is_priced, rendered
 
 _Asks = tuple[Asking, ...]
@@ -119,11 +119,15 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quo
     for name, teacher in teachers.items():
         check_priced(teacher, teacher.identity, config.limits.budget_usd)
         check_priced(teacher, teacher.identity, job.teachers[name].budget_usd, f"teachers.{name}.budget_usd")
-    with _looking(run_dir) as ledger:
+    with _looking(run_dir) as ledger, looking_elsewhere(config.answers) as elsewhere:
         facts = {"data": job.source.facts(), **teacher_facts(teachers), **reflection_facts(job.steps)}
         if ledger is not None:
             check_frozen(ledger, run_dir, facts, moved)
-        counting = _Counting(teachers, job.steps, config.limits, config.pipeline.exhaustive, ledger)
+        check_elsewhere(elsewhere, facts, moved)
+        holds = config.limits.on_ambiguous == "hold" and ledger is not None
+        on_hold = frozenset(ledger.calls.doubtful() if holds and ledger else ())
+        known = Known(ledger, teachers, on_hold, tuple(elsewhere.values()))
+        counting = _Counting(known, job.steps, config.limits, config.pipeline.exhaustive)
         try:
             for sample in job.source.samples():
                 counting.add(sample)
@@ -158,23 +162,14 @@ class _Amounts:
 class _Counting:
     """Counter of a run's calls: exact as far as the ledger determines a sample's way, then a low and a high bound."""
 
-    def __init__(
-        self,
-        teachers: Mapping[str, Teacher],
-        steps: Sequence[Step],
-        limits: Limits,
-        exhaustive: bool,
-        ledger: Ledger | None,
-    ) -> None:
-        holds = limits.on_ambiguous == "hold" and ledger is not None
-        known = Known(ledger, teachers, frozenset(ledger.calls.doubtful() if holds and ledger else ()))
+    def __init__(self, known: Known, steps: Sequence[Step], limits: Limits, exhaustive: bool) -> None:
         self._known = known
         self._foresight = Foresight(known, steps, limits.answers, exhaustive)
         self._asks = [step.asks for step in steps]
-        self._questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(teachers)))
+        self._questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(known.teachers)))
         self._exhaustive = exhaustive
         self._tally = _Tally()
-        self._amounts = {name: _Amounts() for name in teachers}
+        self._amounts = {name: _Amounts() for name in known.teachers}
 
     def close(self) -> None:
         """Free the resources of the counter."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from rt_framework.config import Config
 from rt_framework.errors import DataError, RtError
 from rt_framework.events import Summary
 from rt_framework.kit.places import in_words
-from rt_framework.ledger import LONGEST_BATCH
+from rt_framework.ledger import LONGEST_BATCH, Ledger
 from rt_framework.pipeline import (
     PROBE,
     Chains,
@@ -37,10 +37,12 @@ from rt_framework.rundir import (
     MeteredStage,
     Opening,
     Session,
+    check_elsewhere,
     check_run,
     claim_outputs,
     in_session,
     is_place,
+    looking_elsewhere,
     pilot_dir,
     room,
     summarise,
@@ -131,13 +133,15 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
     async with AsyncExitStack() as stack:
         facts: dict[str, Any] = {"data": job.source.facts()}
         scoring = await _scoring(job, config, session, stack)
-        teachers = _teachers(job, config, session, mode.ask, scoring, stack)
+        elsewhere = stack.enter_context(looking_elsewhere(config.answers))
+        teachers = _teachers(job, config, session, mode.ask, scoring, tuple(elsewhere.values()), stack)
         if scoring.by_name:
             facts |= {**scoring.facts(), "scoring": ScoringRules.of(config.scoring).facts()}
         if teachers.by_name:
             facts |= {**teachers.facts(), **reflection_facts(job.steps)}
             if not mode.ask:  # no request is sent, so the teachers' places do not matter
                 facts = {name: fact for name, fact in facts.items() if not is_place(name)}
+        check_elsewhere(elsewhere, facts, mode.moved)
         interrupted = await session.claim(facts, mode.moved)
         await session.ledger.set_meta("stages", stage_facts(job.steps))
         if mode.ask:
@@ -169,10 +173,16 @@ async def _scoring(job: Opened, config: Config, session: Session, stack: AsyncEx
 
 
 def _teachers(
-    job: Opened, config: Config, session: Session, ask: bool, scoring: ScoringSide, stack: AsyncExitStack
+    job: Opened,
+    config: Config,
+    session: Session,
+    ask: bool,
+    scoring: ScoringSide,
+    elsewhere: Sequence[Ledger],
+    stack: AsyncExitStack,
 ) -> TeacherSides:
     # While losses are computed, samples will go on and may ask more questions, which one batch should hold too.
-    sides = teacher_sides(job.make, job.teachers, config.limits, session, ask, scoring.busy)
+    sides = teacher_sides(job.make, job.teachers, config.limits, session, ask, scoring.busy, elsewhere)
     stack.push_async_callback(sides.close)
     return sides
 

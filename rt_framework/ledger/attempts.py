@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from rt_framework.errors import TeacherError
 from rt_framework.ledger.database import Database
@@ -11,6 +11,15 @@ from rt_framework.model import Reply, Request
 
 _CALL = "INSERT OR IGNORE INTO calls (key, reflection, pair, idx, teacher, request) VALUES (?, ?, ?, ?, ?, ?)"
 _ATTEMPT = "INSERT INTO attempts (call, state, reserved, batch) VALUES (?, 'intent', ?, ?)"
+
+
+COPIED = "copied"
+"""Kind of an attempt whose answer another run directory has paid for."""
+
+_COPY = """
+INSERT INTO attempts (call, state, kind, message, reserved, cost, reply) VALUES (?, 'answered', ?, ?, 0, 0, ?)
+"""
+_USE_COPY = "UPDATE calls SET answer = (SELECT MAX(id) FROM attempts WHERE call = ? AND kind = ?) WHERE key = ?"
 
 
 @frozen
@@ -62,6 +71,25 @@ class AttemptTable:
             [
                 Statement(done, (reply.note or None, reply.nano_dollars, as_json(asdict(reply)), attempt)),
                 Statement("UPDATE calls SET answer = ? WHERE key = ?", (attempt, key)),
+            ]
+        )
+
+    async def copied(self, key: str, teacher: str, request: Request, reply: Reply) -> None:
+        """Commit an answer that another run directory has paid for; it costs nothing here.
+
+        Args:
+            key: key of the call.
+            teacher: identity of the teacher.
+            request: the question.
+            reply: the answer.
+        """
+        free = evolve(reply, nano_dollars=0)
+        intent = Intent.of(key, teacher, request, 0)
+        await self._db.write(
+            [
+                intent.call,
+                Statement(_COPY, (key, COPIED, free.note or None, as_json(asdict(free)))),
+                Statement(_USE_COPY, (key, COPIED, key)),
             ]
         )
 

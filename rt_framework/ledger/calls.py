@@ -69,6 +69,11 @@ class CallTable:
             keys += [row[0] for row in rows]
         return keys
 
+    def withdrawn(self, key: str) -> bool:
+        """Return whether a call has an answer that is no longer used, because another one is wanted."""
+        sql = "SELECT 1 FROM calls JOIN attempts ON call = key WHERE key = ? AND answer IS NULL AND state = 'answered'"
+        return self._db.first(sql, (key,)) is not None
+
     def unknown(self) -> list[str]:
         """Return the keys of the calls that a killed run may have paid for without receiving an answer."""
         rows = self._db.rows("SELECT call FROM attempts WHERE kind = 'interrupted_unknown' ORDER BY id")

@@ -11,6 +11,9 @@ from rt_framework.ledger.database import Database
 # An open attempt counts with its reservation, because it may be billed up to that amount.
 _SUM = "TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END)"
 
+# The tokens of an answer that was copied from another run directory were paid for there.
+_TOKENS = "TOTAL(CASE WHEN kind IS NOT 'copied' THEN json_extract(reply, '$.usage.{}_tokens') END)"
+
 
 @frozen
 class Bill:
@@ -53,9 +56,8 @@ class Costs:
     def bills(self) -> list[Bill]:
         """Return the bill of each reflection at each teacher, by their names."""
         sql = (
-            "SELECT reflection, teacher, COUNT(DISTINCT key), COUNT(*), SUM(state = 'answered'), "  # noqa: S608 - fixed text
-            "TOTAL(json_extract(reply, '$.usage.prompt_tokens')), "
-            f"TOTAL(json_extract(reply, '$.usage.completion_tokens')), {_SUM} "
+            "SELECT reflection, teacher, COUNT(DISTINCT key), SUM(kind IS NOT 'copied'), "  # noqa: S608 - fixed text
+            f"SUM(state = 'answered'), {_TOKENS.format('prompt')}, {_TOKENS.format('completion')}, {_SUM} "
             "FROM calls JOIN attempts ON call = key GROUP BY reflection, teacher ORDER BY reflection, teacher"
         )
         return [Bill(*row[:2], *map(int, row[2:])) for row in self._db.rows(sql)]

@@ -14,7 +14,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.model import Dropped, Failure, Reply, Request, Sample, Score, Version
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection, Teacher
-from rt_framework.teacher import Answer, TeacherClient, call_key
+from rt_framework.teacher import Answer, TeacherClient, call_key, found_elsewhere
 
 T = TypeVar("T")
 
@@ -29,14 +29,17 @@ class Known:
     """The teachers that a run asks, by name."""
     on_hold: frozenset[str]
     """Keys of the calls that are not sent again, since a killed run may have paid for them."""
+    elsewhere: tuple[Ledger, ...] = ()
+    """Ledgers of other run directories, whose answers are used too."""
 
     def key(self, request: Request, teacher: str) -> str:
         """Return the key in the ledger of a request to a teacher."""
         return call_key(self.teachers[teacher].identity, request)
 
     def reply(self, key: str) -> Reply | None:
-        """Return the answer with that key, or ``None`` if the ledger has none."""
-        return None if self.ledger is None else self.ledger.calls.reply(key)
+        """Return the answer with that key, or ``None`` if neither the ledger nor another one has it."""
+        own = None if self.ledger is None else self.ledger.calls.reply(key)
+        return own or found_elsewhere(self.ledger, self.elsewhere, key)
 
 
 @frozen

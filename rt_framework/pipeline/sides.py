@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from types import MappingProxyType
 
@@ -238,6 +238,7 @@ def teacher_sides(
     session: Session,
     ask: bool = True,
     busy: Callable[[], bool] = lambda: False,
+    elsewhere: Sequence[Ledger] = (),
 ) -> TeacherSides:
     """Build the teachers and the chains that send them questions, and let the session's meter read their counters.
 
@@ -248,6 +249,7 @@ def teacher_sides(
         session: the session that asks.
         ask: True if requests may be sent; if False, only answers from the ledger are given.
         busy: returns whether the run may soon ask more questions without a further answer of a teacher.
+        elsewhere: ledgers of other run directories, whose answers are used too.
 
     Raises:
         PluginError: a plugin is unknown or broken.
@@ -268,7 +270,7 @@ def teacher_sides(
         sending = Sending(
             teacher, ledger, own, budget, session.meter.reporters, session.stop, partial(others_busy, name)
         )
-        answers = Answers(teacher, ledger, sending, ask, holds=limits.on_ambiguous == "hold")
+        answers = Answers(teacher, ledger, sending, ask, holds=limits.on_ambiguous == "hold", elsewhere=elsewhere)
         sides[name] = TeacherSide(teacher, answers, TeacherClient(answers, teacher.structured, limits.answers))
     sendings = {name: side.answers.sending for name, side in sides.items()}
     session.meter.teacher = Accounts(sendings, joint) if joint is not None else next(iter(sendings.values()), None)

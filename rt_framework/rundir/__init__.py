@@ -21,6 +21,7 @@ from rt_framework.rundir.directory import (
     pilot_dir,
 )
 from rt_framework.rundir.disk import room
+from rt_framework.rundir.elsewhere import check_elsewhere, looking_elsewhere
 from rt_framework.rundir.manifest import (
     manifest_destination,
     plain_config,
@@ -53,6 +54,7 @@ __all__ = [
     "Session",
     "StageFacts",
     "alone",
+    "check_elsewhere",
     "check_frozen",
     "check_run",
     "claim_outputs",
@@ -64,6 +66,7 @@ __all__ = [
     "label_of",
     "live_state",
     "look",
+    "looking_elsewhere",
     "manifest_destination",
     "open_outlet",
     "open_run",

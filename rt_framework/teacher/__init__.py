@@ -1,7 +1,7 @@
 """Teacher calls, each paid for once: look-up in the ledger, budget, rate limit, sending and parsing."""
 
 from rt_framework.teacher.accounts import MAIN_ACCOUNT, Accounts
-from rt_framework.teacher.answers import Answers, call_key
+from rt_framework.teacher.answers import Answers, call_key, found_elsewhere
 from rt_framework.teacher.asking import rendered
 from rt_framework.teacher.attempts import budget_of
 from rt_framework.teacher.budget import check_priced, is_priced
@@ -20,6 +20,7 @@ __all__ = [
     "budget_of",
     "call_key",
     "check_priced",
+    "found_elsewhere",
     "is_priced",
     "lineage",
     "rendered",

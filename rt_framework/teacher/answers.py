@@ -5,6 +5,8 @@ An answer is parsed only after it is committed, in :mod:`rt_framework.teacher.cl
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from functools import cached_property
 
 from attrs import evolve
@@ -26,6 +28,7 @@ class Answers:
         sending: sends the questions that the ledger cannot answer.
         ask: True if requests may be sent; if False, only answers from the ledger are given.
         holds: True if calls that a killed run may have paid for are not asked again.
+        elsewhere: stores of other run directories, whose answers are copied and not asked for again.
     """
 
     def __init__(
@@ -35,12 +38,15 @@ class Answers:
         sending: Sending,
         ask: bool = True,
         holds: bool = False,
+        elsewhere: Sequence[Ledger] = (),
     ) -> None:
         self.sending = sending
         self._teacher = teacher
         self._ledger = ledger
         self._ask = ask
         self._holds = holds
+        self._elsewhere = elsewhere
+        self._copies: dict[str, asyncio.Task[None]] = {}
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
         """Return the answer to *request*, from the ledger if it is there, else from the provider.
@@ -63,6 +69,11 @@ class Answers:
             read = await self._reread(key, request)
             if read is not None:
                 return Answer(key, read)
+        paid = found_elsewhere(self._ledger, self._elsewhere, key)
+        if paid is not None:
+            await self._copy(key, request, paid)
+            self.sending.counter.reused[stage] += 1
+            return Answer(key, paid)
         if not self._ask:
             return Answer(
                 key,
@@ -76,6 +87,14 @@ class Answers:
                 key, None, TeacherError("interrupted_unknown", "on hold, because the call may have been billed already")
             )
         return await self.sending.answer(key, request, first)
+
+    async def _copy(self, key: str, request: Request, reply: Reply) -> None:
+        """Copy an answer into the run's own ledger; callers with the same question share one copy."""
+        if key not in self._copies:
+            copying = self._ledger.attempts.copied(key, self._teacher.identity, request, reply)
+            self._copies[key] = asyncio.create_task(copying)
+        # Shielded, because others may wait for the same copy.
+        await asyncio.shield(self._copies[key])
 
     async def close(self) -> None:
         """Wait for the calls under way, since they may already be billed, and send nothing more."""
@@ -108,6 +127,16 @@ class Answers:
             await self._ledger.attempts.answered(attempt, key, reply)
             return reply
         return None
+
+
+def found_elsewhere(own: Ledger | None, others: Sequence[Ledger], key: str) -> Reply | None:
+    """Return the answer to a call that another run directory has paid for, or ``None``.
+
+    An answer that was withdrawn in the own ledger is not looked for: another one is wanted, not the same again.
+    """
+    if not others or (own is not None and own.calls.withdrawn(key)):
+        return None
+    return next((reply for ledger in others if (reply := ledger.calls.reply(key)) is not None), None)
 
 
 def call_key(identity: str, request: Request) -> str:
