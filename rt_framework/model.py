@@ -222,6 +222,13 @@ class Sample:
     """Failures of stages with the sample, oldest first."""
     scores: Mapping[str, Mapping[str, Score]] = field(factory=dict, eq=False)
     """All scores that a stage has read so far, by version and metric."""
+    _extra: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(factory=dict, eq=False, repr=False)
+    """Values of the columns that the run's stages read besides the pair, or a function that reads them."""
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """Values of the columns that the run's stages declare in ``columns``, by name; read at each access."""
+        return self._extra() if callable(self._extra) else self._extra
 
     def __attrs_post_init__(self) -> None:
         names = [version.name for version in self.versions]
@@ -303,6 +310,13 @@ class Scored:
     """The version, or a function that reads it."""
     scores: Mapping[str, Score]
     """Scores of the version, by metric."""
+    _extra: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(factory=dict, eq=False, repr=False)
+    """Values of the columns that the selector reads besides the pair, or a function that reads them."""
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """Values of the columns that the selector declares in ``columns``, by name; read at each access."""
+        return self._extra() if callable(self._extra) else self._extra
 
     @property
     def version(self) -> Version:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +18,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sample
 from rt_framework.pipeline import (
     Asking,
+    Columns,
     Foresight,
     Highest,
     Known,
@@ -26,6 +27,7 @@ from rt_framework.pipeline import (
     Step,
     Text,
     Texts,
+    columns_of,
     open_job,
     reflection_facts,
     teacher_facts,
@@ -128,12 +130,10 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quo
         on_hold = frozenset(ledger.calls.doubtful() if holds and ledger else ())
         known = Known(ledger, teachers, on_hold, tuple(elsewhere.values()))
         counting = _Counting(known, job.steps, config.limits, config.pipeline.exhaustive)
-        try:
-            for sample in job.source.samples():
+        with closing(counting), closing(Columns(columns_of(job.steps))) as columns:
+            for sample in columns.of(job.source):
                 counting.add(sample)
             return counting.quote()
-        finally:
-            counting.close()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from rt_framework.ledger import LONGEST_BATCH, Ledger
 from rt_framework.pipeline import (
     PROBE,
     Chains,
+    Columns,
     Engine,
     Opened,
     ScoringSide,
     TeacherSides,
+    columns_of,
     metrics_of,
     open_job,
     provided_by,
@@ -152,14 +154,10 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
         await session.ledger.samples.forget()
         taken_up = _taken_up(interrupted, config.limits.on_ambiguous, withdrawn, mode)
         await session.begin(run_dir, (*_notes(config, job, facts), *taken_up), config)
-        chains = Chains(
-            teachers.clients,
-            scoring.scoring,
-            config.pipeline.exhaustive,
-            provided_by(job.steps),
-        )
+        columns = stack.enter_context(closing(Columns(columns_of(job.steps))))
+        chains = Chains(teachers.clients, scoring.scoring, config.pipeline.exhaustive, provided_by(job.steps), columns)
         in_flight = min(config.limits.at_once(teachers.batched), session.meter.total or 1)
-        await Engine(job.steps, chains, session.ledger, session.meter, in_flight).go(job.source.samples())
+        await Engine(job.steps, chains, session.ledger, session.meter, in_flight).go(columns.of(job.source))
 
 
 async def _scoring(job: Opened, config: Config, session: Session, stack: AsyncExitStack) -> ScoringSide:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rt_framework.config import Builder
 from rt_framework.data import Destination, Source, Spool, claim, kind_of, output_format, paths_in
@@ -14,7 +15,7 @@ from rt_framework.kit.parts import Spec
 from rt_framework.kit.score_table import ScoreTable
 from rt_framework.model import ORIGINAL, Pair, Score, Scored, Version
 from rt_framework.plugin import Host
-from rt_framework.protocols import DatasetSelector, Format, Metric
+from rt_framework.protocols import ColumnReader, DatasetSelector, Format, Metric
 from rt_framework.rundir import Outlet, open_outlet, read_manifest, write_parts
 from rt_framework.scoring import PRESETS
 
@@ -54,8 +55,9 @@ def select_file(
     for name in formats.values():
         if name not in outlets:
             source, outlets[name] = open_outlet(make, source, name)
-    with source.steady(), Spool[Pair]() as texts:
-        rows = _rows(source, table, scores, texts)
+    columns = tuple(selector.columns) if isinstance(selector, ColumnReader) else ()
+    with source.steady(), Spool[Pair]() as texts, Spool[dict[str, Any]]() as extras:
+        rows = _rows(source, table, scores, texts, columns, extras)
         kept = _decided(by.name, selector, rows)
     marked = ((bool(keep), record) for keep, (_, record) in zip(kept, source, strict=True))
     write_parts(source, marked, {wanted: (to, outlets[formats[wanted]]) for wanted, to in destinations.items()})
@@ -79,10 +81,25 @@ def _decided(name: str, selector: DatasetSelector, rows: Sequence[Scored]) -> by
     return kept
 
 
-def _rows(source: Source, table: ScoreTable, scores: Path, texts: Spool[Pair]) -> Sequence[Scored]:
-    """Return the rows that a selector takes, in the order of the source; *texts* is filled when it asks for a text."""
+def _rows(
+    source: Source,
+    table: ScoreTable,
+    scores: Path,
+    texts: Spool[Pair],
+    columns: Sequence[str],
+    extras: Spool[dict[str, Any]],
+) -> Sequence[Scored]:
+    """Return the rows that a selector takes, in the order of the source.
+
+    *texts* is filled when the selector asks for a text, *extras* at once with the *columns* that it reads.
+    """
     numbers, positions = array("Q"), array("Q")
-    for place, sample in enumerate(source.samples()):
+    for place, (sample, record) in enumerate(source):
+        missing = next((name for name in columns if name not in record.extra), None)
+        if missing is not None:
+            raise DataError(f"{source.name}: row {sample.row} (from 0) lacks the column '{missing}' of the selector")
+        if columns:
+            extras.append({name: record.extra[name] for name in columns})
         position = table.position(sample.id, guess=place)
         if position is None:
             raise DataError(f"{scores}: no scores of sample {sample.id}; score the same data again with 'rt score'")
@@ -96,7 +113,7 @@ def _rows(source: Source, table: ScoreTable, scores: Path, texts: Spool[Pair]) -
                 texts.append(sample.original.pair)
         return Version(ORIGINAL, texts[place])
 
-    return table.rows(numbers, version, positions)
+    return table.rows(numbers, version, positions, extras.__getitem__ if columns else None)
 
 
 def _range_binds(scores: Path) -> bool | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
+from typing import Any
 
 from rt_framework.kit.compact import CompactStrings, LazySequence, ScoreColumn
 from rt_framework.model import Score, Scored, Version
@@ -48,7 +49,11 @@ class ScoreTable:
         return array("Q", sorted(range(len(self._ids)), key=self._ids.__getitem__))
 
     def rows(
-        self, numbers: Sequence[int], version: Callable[[int], Version], positions: Sequence[int] | None = None
+        self,
+        numbers: Sequence[int],
+        version: Callable[[int], Version],
+        positions: Sequence[int] | None = None,
+        extra: Callable[[int], Mapping[str, Any]] | None = None,
     ) -> Sequence[Scored]:
         """Return the rows that a selector takes; each is made when it is accessed.
 
@@ -56,11 +61,15 @@ class ScoreTable:
             numbers: row number of each sample in the input, in the order of the result.
             version: reads the version of the sample at a place of the result; called when a selector asks for a text.
             positions: position in this table of each sample of the result; the table's own order when left out.
+            extra: reads the columns of the sample at a place of the result; no columns when left out.
         """
 
         def row(place: int) -> Scored:
             at = place if positions is None else positions[place]
             scores = {metric: Score(*column[at]) for metric, column in self._columns.items()}
-            return Scored(self._ids[at], numbers[place], partial(version, place), scores)
+            columns: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = (
+                {} if extra is None else partial(extra, place)
+            )
+            return Scored(self._ids[at], numbers[place], partial(version, place), scores, columns)
 
         return LazySequence(len(numbers), row)

@@ -1,5 +1,6 @@
 """The pipeline: the assembly of a job, its stages, and the engine that takes samples through them."""
 
+from rt_framework.pipeline.columns import Columns, check_columns, columns_of
 from rt_framework.pipeline.context import Chains
 from rt_framework.pipeline.engine import Engine
 from rt_framework.pipeline.facts import PROBE, REQUEST_OF, reflection_facts, stage_facts
@@ -26,6 +27,7 @@ __all__ = [
     "REQUEST_OF",
     "Asking",
     "Chains",
+    "Columns",
     "Engine",
     "Foresight",
     "Highest",
@@ -40,7 +42,9 @@ __all__ = [
     "TeacherSides",
     "Text",
     "Texts",
+    "check_columns",
     "check_parts",
+    "columns_of",
     "goes_in_batches",
     "metrics_of",
     "open_job",

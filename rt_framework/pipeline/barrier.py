@@ -47,7 +47,7 @@ class Barrier:
         with blamed(self._step):
             await self._fit()
         ctx = DatasetContext(self._chains, self._step)
-        samples = self._ledger.samples.waiting()
+        samples = self._chains.columns.all(self._ledger.samples.waiting())
         with blamed(self._step):
             outcomes = await self._step.stage.run_all(samples, ctx)  # type: ignore[union-attr]
             decided = _checked(samples, outcomes)
@@ -58,7 +58,7 @@ class Barrier:
                 break
             await asyncio.gather(*(self._record(before, after, ctx) for before, after in wave))
         self._recorder.finished(self._step)
-        return self._ledger.samples.waiting()
+        return self._chains.columns.all(self._ledger.samples.waiting())
 
     async def _fit(self) -> None:
         """Fit the metrics that are fitted to the whole data set, and score all waiting samples by them."""

@@ -11,6 +11,7 @@ from rt_framework.config import MAIN
 from rt_framework.errors import RtError
 from rt_framework.kit.bounds import fault
 from rt_framework.model import Failure, Range, Sample, Score, Version, digest, keyed
+from rt_framework.pipeline.columns import Columns
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection
 from rt_framework.scoring import Scoring
@@ -33,6 +34,8 @@ class Chains:
     """True to reflect on every version and score it by every metric."""
     provided: Mapping[str, Range] = field(factory=dict)
     """Scores that stages give, by name, with the range of their valid values."""
+    columns: Columns = field(factory=Columns)
+    """Columns that stages read besides the pair."""
 
     def require_teacher(self, name: str | None) -> TeacherClient:
         """Return the chain that asks a teacher.

@@ -14,6 +14,7 @@ from rt_framework.data import Source, open_source
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Range
+from rt_framework.pipeline.columns import check_columns, columns_of
 from rt_framework.pipeline.steps import Asking, Step, apart, kind_of, label
 from rt_framework.plugin import Host, named
 from rt_framework.protocols import FittedMetric
@@ -61,6 +62,9 @@ def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None
     if claim is not None:
         claim(make, source)
     source, outlet = open_outlet(make, source, config.output.format, config.output.shape)
+    first = next(iter(source), None) if columns_of(steps) else None
+    if first is not None:
+        check_columns(steps, first[1])
     return Opened(make, steps, source, outlet, teachers, students)
 
 

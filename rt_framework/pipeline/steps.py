@@ -18,7 +18,7 @@ from rt_framework.hookspecs import KINDS
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Range
 from rt_framework.plugin import key_of
-from rt_framework.protocols import AskingStage, DatasetStage, Providing, Question, Stage, draw_names
+from rt_framework.protocols import AskingStage, ColumnReader, DatasetStage, Providing, Question, Stage, draw_names
 
 
 @frozen
@@ -79,6 +79,11 @@ class Step:
     def provides(self) -> Mapping[str, Range]:
         """Scores that the stage gives versions, by name, with the range of their valid values."""
         return self.stage.provides if isinstance(self.stage, Providing) else {}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the data that the stage reads besides the pair."""
+        return tuple(self.stage.columns) if isinstance(self.stage, ColumnReader) else ()
 
     @property
     def barrier(self) -> bool:

@@ -7,7 +7,7 @@ a further argument, :class:`Make`, to build the plugins that it uses.
 from rt_framework.protocols.formats import Format, PreparingFormat, StreamedFormat, TypedFormat, Write
 from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSpans, TextMetric
 from rt_framework.protocols.reflections import Providing, Question, Reflection
-from rt_framework.protocols.selectors import DatasetSelector, Selector
+from rt_framework.protocols.selectors import ColumnReader, DatasetSelector, Selector
 from rt_framework.protocols.stages import AskingStage, DatasetStage, Make, Stage, StageContext, draw_names
 from rt_framework.protocols.students import Executor, SelfDescribingStudent, Student
 from rt_framework.protocols.teachers import BatchApiTeacher, LocalTeacher, PricedTeacher, RereadingTeacher, Teacher
@@ -16,6 +16,7 @@ from rt_framework.protocols.templates import Template
 __all__ = [
     "AskingStage",
     "BatchApiTeacher",
+    "ColumnReader",
     "DatasetSelector",
     "DatasetStage",
     "Executor",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rt_framework.model import Choice, Scored, Verdict
 
@@ -17,6 +17,15 @@ class Selector(Protocol):
 
     def choose(self, candidates: Sequence[Scored]) -> Choice:
         """Decide between the candidates. The current version comes first; there are at least two candidates."""
+
+
+@runtime_checkable
+class ColumnReader(Protocol):
+    """A selector or a stage that reads columns of the data besides the pair. The extension is optional."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns; ``Scored.extra`` and ``Sample.extra`` then hold their values."""
 
 
 class DatasetSelector(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from rt_framework import Decision, Dropped, Failure, Sample, Score
+from rt_framework import Decision, Dropped, Failure, Range, Sample, Score
 from rt_framework.protocols import Make, Question, StageContext
 from rt_metrics.judging import Judgement
 from rt_metrics.settings import AlpaGasusSettings
@@ -21,6 +21,7 @@ class AlpaGasus:
         self._settings = settings
         self._question = Judgement(settings.dimension, settings.max_tokens)
         self.reflections: Mapping[str, Question[Any]] = MappingProxyType({self._question.name: self._question})
+        self.provides = MappingProxyType({self._question.name: Range(at_least=0, at_most=5)})
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Ask for a grade, note it, and judge by it."""

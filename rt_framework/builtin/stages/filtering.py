@@ -15,7 +15,7 @@ from rt_framework.builtin.stages.settings import (
 from rt_framework.errors import ConfigError
 from rt_framework.kit.score_table import ScoreTable
 from rt_framework.model import Decision, Dropped, Range, Sample, Score, Verdict
-from rt_framework.protocols import DatasetSelector, Make, Reflection, StageContext
+from rt_framework.protocols import ColumnReader, DatasetSelector, Make, Reflection, StageContext
 
 
 class Gate:
@@ -80,6 +80,7 @@ class Select:
         if not hasattr(self._selector, "select"):
             raise ConfigError(f"selector '{settings.selector.name}' chooses between versions; use it with 'choose'")
         self.needs = tuple(self._selector.needs)
+        self.columns = tuple(self._selector.columns) if isinstance(self._selector, ColumnReader) else ()
         self.bounds = getattr(self._selector, "bounds", {})
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:  # noqa: ARG002
@@ -88,7 +89,9 @@ class Select:
         for sample in samples:
             table.append(sample.id, sample.scores.get(sample.kept, {}))
             numbers.append(sample.row)
-        verdicts = self._selector.select(table.rows(numbers, lambda place: samples[place].current))
+        verdicts = self._selector.select(
+            table.rows(numbers, lambda place: samples[place].current, extra=lambda place: samples[place].extra)
+        )
         return (self._outcome(*decided) for decided in zip(samples, verdicts, strict=True))
 
     def _outcome(self, sample: Sample, verdict: Verdict) -> Sample | Dropped:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from rt_framework.builtin.stages.settings import ChooseSettings, ReflectSettings
 from rt_framework.errors import ConfigError
 from rt_framework.model import Decision, Dropped, Failure, Sample, Scored, Version
-from rt_framework.protocols import Make, Providing, Reflection, Selector, StageContext, draw_names
+from rt_framework.protocols import ColumnReader, Make, Providing, Reflection, Selector, StageContext, draw_names
 
 
 class Reflect:
@@ -54,6 +54,7 @@ class Choose:
         if not hasattr(self._selector, "choose"):
             raise ConfigError(f"selector '{settings.selector.name}' chooses between samples; use it with 'select'")
         self.needs = tuple(self._selector.needs)
+        self.columns = tuple(self._selector.columns) if isinstance(self._selector, ColumnReader) else ()
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Let the selector decide, if there is a rewrite that no choice has judged yet."""
@@ -62,7 +63,8 @@ class Choose:
             return sample
         versions = (sample.current, *rivals)
         scores = await ctx.score(versions, self.needs)
-        candidates = [Scored(sample.id, sample.row, *pair) for pair in zip(versions, scores, strict=True)]
+        extra = sample.extra if self.columns else {}
+        candidates = [Scored(sample.id, sample.row, *pair, extra) for pair in zip(versions, scores, strict=True)]
         choice = self._selector.choose(candidates)
         names = tuple(version.name for version in versions)
         return sample.deciding(Decision("choose", names, choice.kept, choice.reason))
