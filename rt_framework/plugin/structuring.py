@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import cattrs
@@ -80,7 +81,9 @@ def _check_numbers(value: object, path: list[str]) -> None:
 # --- what is accepted -------------------------------------------------------------------------
 
 
+@cache
 def _converter() -> cattrs.Converter:
+    """Return the converter, made once: it generates code for each class that it meets."""
     converter = cattrs.Converter(forbid_extra_keys=True)
     read_tuple = converter.get_structure_hook(tuple[str, ...], cache_result=False)
     factories: tuple[tuple[Callable[[Any], bool], Callable[[Any], _Hook]], ...] = (
