@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
-from importlib import metadata
 from pathlib import Path
 
 import click
@@ -174,9 +173,6 @@ def refused(stage, monkeypatch, capfd) -> Callable[[list[str]], str]:
     """Runs a command that has to be refused: one line, exit code 2 or 5, no data is read, and nothing is changed."""
     monkeypatch.chdir(stage)
     monkeypatch.delenv("RT_LOAD_PLUGINS", raising=False)
-    monkeypatch.setattr(
-        metadata, "entry_points", lambda **_: metadata.EntryPoints()
-    )  # to look for installed plugins takes longest
     monkeypatch.setattr(Source, "read_through", lambda *_: pytest.fail("the data is read before it is refused"))
     monkeypatch.setattr(checks, "check_device", lambda: iter(()))  # and to import torch
     cli, before = Cli(monkeypatch, capfd), tree(stage)

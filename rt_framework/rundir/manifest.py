@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,15 @@ PACKAGES = ("rt-framework", "torch", "transformers", "litellm", "llguidance", "n
 
 def versions() -> dict[str, str | None]:
     """Return the installed versions of the packages that shape a result, from metadata; nothing is imported."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
-    return found
+    return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def plain_config(config: Any) -> Any:
@@ -120,6 +123,7 @@ def read_config_of(run_dir: Path) -> Config:
         raise DataError(f"{run_dir / MANIFEST}: cannot be read: {error}") from error
 
 
+@cache
 def _plain() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_unstructure_hook(Spec, lambda spec: {spec.name: spec.options})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rt_framework.scoring import Losses, Measured, PresetSpans, Scoring, preset
 from rt_framework.testing.fakes import FakeStudent
 
 
+@cache
 def frame(name: str = "chat") -> PresetSpans:
     """Return the frame of a preset with the preset's own template."""
     chosen = preset(name)
