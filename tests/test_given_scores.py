@@ -101,6 +101,37 @@ def test_a_selector_chooses_by_marks(tmp_path):
     assert {line["kept"] for line in side(tmp_path / "run")} == {"plain"}
 
 
+PROMPT = """\
+---
+parts:
+  response:
+    meaning: the better response
+    rewrites: response
+  clarity:
+    meaning: how clear it is
+    numbers: [1, 2, 3, 4, 5]
+---
+Improve the response, and mark yours.
+
+--- user ---
+{{ instruction }}
+
+{{ response }}
+"""
+
+
+def test_a_number_in_a_prompt_file_is_a_score(tmp_path):
+    """Without a line of Python: the file asks for a mark, and a gate of the config reads it."""
+    file = tmp_path / "marked.md"
+    file.write_text(PROMPT)
+    stages = [{"reflect": {"prompt": str(file)}}, {"choose": "newest"}, {"gate": {"clarity": {"at_least": 4}}}]
+    go(job(tmp_path, rows(20), stages, student=None), tmp_path / "run", ScriptedTeacher(marks))
+    lines = side(tmp_path / "run")
+    assert {line["scores"]["prompt"]["clarity"] for line in lines} == {1, 2, 3, 4, 5}
+    for line in lines:
+        assert (line["outcome"] == "rewritten") == (line["scores"]["prompt"]["clarity"] >= 4)
+
+
 def test_a_score_of_a_stage_is_read_by_a_selection_over_the_data_set(stage, tmp_path):
     """It stands in the ledger and in the side file like any other score."""
     stages = [stage(Stage), {"select": {"top": {"metric": "worth", "count": 2}}}]

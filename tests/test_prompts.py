@@ -19,7 +19,7 @@ from rt_framework.errors import ConfigError
 from rt_framework.kit.fences import fenced, token_of
 from rt_framework.kit.user_files import MOST_BYTES
 from rt_framework.ledger.ledger import Ledger
-from rt_framework.model import Pair, Reply, Request, Turn, Unparsed, digest, keyed
+from rt_framework.model import Pair, Range, Reply, Request, Rewrite, Turn, Unparsed, digest, keyed
 from rt_framework.testing import ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
 from tests.helpers import Cli, rows, the_error, write_json
@@ -244,7 +244,9 @@ def test_a_part_may_be_a_number(structured, tmp_path):
     assert "a mark of the old answer (1, 2, 3)" in asked
     assert ("or one of the numbers in brackets after its key. Its keys" in asked) is structured
     answer = {"critique": "Too short.", "better": "Helium.", "mark": 2}
-    assert answered(reflection, PLAIN, answer, structured) == evolve(PLAIN, response="Helium.")
+    marked = Rewrite(evolve(PLAIN, response="Helium."), {"mark": 2})
+    assert answered(reflection, PLAIN, answer, structured) == marked
+    assert reflection.provides == {"mark": Range(at_least=1, at_most=3)}
     assert answered(reflection, PLAIN, answer | {"mark": 9}, structured).kind == "format"
 
 

@@ -23,7 +23,7 @@ _TELLING = 40
 
 
 @frozen
-class Rewrite:
+class Proposal:
     """A parsed answer, with the pair that it is to replace."""
 
     old: Pair
@@ -41,12 +41,12 @@ class Rewrite:
         return "\n".join((self.old.instruction, self.old.input, self.old.response))
 
 
-def objection(rewrite: Rewrite) -> Unparsed | None:
+def objection(rewrite: Proposal) -> Unparsed | None:
     """Return the objection of the first guard that has one against a rewrite; ``None`` if no guard has."""
     return next((reason for guard in _GUARDS if (reason := guard(rewrite))), None)
 
 
-def _leak(rewrite: Rewrite) -> Unparsed | None:
+def _leak(rewrite: Proposal) -> Unparsed | None:
     for text in rewrite.texts:
         fences = (match.group() for match in FENCE.finditer(text))
         if rewrite.token in text or any(fence not in rewrite.before for fence in fences):
@@ -54,7 +54,7 @@ def _leak(rewrite: Rewrite) -> Unparsed | None:
     return None
 
 
-def _unchanged(rewrite: Rewrite) -> Unparsed | None:
+def _unchanged(rewrite: Proposal) -> Unparsed | None:
     old, new = rewrite.old, rewrite.new
     same = _squeezed(f"{new.instruction} {new.input}") in {
         _squeezed(old.instruction),
@@ -65,7 +65,7 @@ def _unchanged(rewrite: Rewrite) -> Unparsed | None:
     return None
 
 
-def _echo(rewrite: Rewrite) -> Unparsed | None:
+def _echo(rewrite: Proposal) -> Unparsed | None:
     before, after = _squeezed(rewrite.before), [_squeezed(text) for text in rewrite.texts]
     echoed = (sentence for sentence in _sentences(rewrite.prompt) if any(sentence in text for text in after))
     if any(sentence not in before for sentence in echoed):
@@ -73,26 +73,26 @@ def _echo(rewrite: Rewrite) -> Unparsed | None:
     return None
 
 
-def _refusal(rewrite: Rewrite) -> Unparsed | None:
+def _refusal(rewrite: Proposal) -> Unparsed | None:
     if refuses(rewrite.new.response) and not refuses(rewrite.old.response):
         return Unparsed("refused", "the new response is a refusal")
     return None
 
 
-def _cut_off(rewrite: Rewrite) -> Unparsed | None:
+def _cut_off(rewrite: Proposal) -> Unparsed | None:
     if _ends_in_code(rewrite.new.response) and not _ends_in_code(rewrite.old.response):
         return Unparsed("truncated", "the new response ends inside a code block")
     return None
 
 
-def _drift(rewrite: Rewrite) -> Unparsed | None:
+def _drift(rewrite: Proposal) -> Unparsed | None:
     scripts = drift(rewrite.before, "\n".join(rewrite.texts))
     if scripts:
         return Unparsed("format", f"language drift: the text went from {scripts[0]} to {scripts[1]} script")
     return None
 
 
-_GUARDS: tuple[Callable[[Rewrite], Unparsed | None], ...] = (_leak, _unchanged, _echo, _refusal, _cut_off, _drift)
+_GUARDS: tuple[Callable[[Proposal], Unparsed | None], ...] = (_leak, _unchanged, _echo, _refusal, _cut_off, _drift)
 
 
 def _squeezed(text: str) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
 
-from rt_framework.builtin.reflections.guards import Rewrite, objection
+from rt_framework.builtin.reflections.guards import Proposal, objection
 from rt_framework.builtin.reflections.prompts import Prompt
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.kit.fences import token_of
 from rt_framework.kit.form import Answer, sampling
-from rt_framework.model import Pair, Reply, Request, Turn, Unparsed
+from rt_framework.model import Pair, Range, Reply, Request, Rewrite, Turn, Unparsed
 
 
 class Reflecting:
@@ -28,6 +28,11 @@ class Reflecting:
         self._name = name
         self._prompt = prompt
         self._settings = settings
+        self.provides: Mapping[str, Range] = {
+            name: Range(at_least=min(part.numbers), at_most=max(part.numbers))
+            for name, part in prompt.form.parts.items()
+            if part.numbers
+        }
         changed = ("instruction" if text == "input" else text for text in prompt.rewrites)
         self.rewrites: Sequence[str] = tuple(dict.fromkeys(changed))
 
@@ -40,15 +45,17 @@ class Reflecting:
         schema = self._prompt.form.schema() if structured else None
         return Request(self._name, pair.hash, index, messages, drawn, schema)
 
-    def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:
-        """Return the new pair, complete, or the reason why the answer cannot be used."""
+    def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Rewrite | Unparsed:
+        """Return the new pair, complete and with the numbers of the answer, or why the answer cannot be used."""
         token = token_of(pair)
         answer = self._prompt.form.read(reply, token, structured=request.schema is not None)
         if isinstance(answer, Unparsed):
             return answer
         new = self._rewritten(pair, answer)
         texts = tuple(answer.texts[part] for part in self._prompt.rewrites.values())
-        return objection(Rewrite(pair, new, texts, token, self._prompt.own_texts)) or new
+        return objection(Proposal(pair, new, texts, token, self._prompt.own_texts)) or (
+            Rewrite(new, answer.numbers) if answer.numbers else new
+        )
 
     def _rewritten(self, pair: Pair, answer: Answer) -> Pair:
         """Return the pair with the texts of an answer."""
