@@ -65,10 +65,11 @@ LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 
 PUBLIC = {
     *(name for name in LEVEL if (PACKAGE / f"{name}.py").is_file()),
-    *("", "protocols", "kit", "jobs", "testing", "cli.options"),
+    *("", "model", "protocols", "kit", "jobs", "testing", "cli.options"),
 }
-"""What plugins and other programs may import: the package itself, its top modules, rooms of which each module is
-public, and the options of commands. Every other room speaks through its ``__init__`` to the rooms above it."""
+"""What plugins and other programs may import: the package itself, its top modules, ``model`` by its names, rooms of
+which each module is public, and the options of commands. Every other room speaks through its ``__init__`` to the rooms
+above it."""
 
 UPWARDS = {("testing", "cli")}
 """Imports from a higher layer that are meant: the kit's fixture calls commands as the installed program does."""
@@ -327,9 +328,9 @@ def test_functions_are_small():
 
 
 def test_files_are_small():
-    """None of core over 345 lines but the data classes with the texts of their fields; half of them at most 95."""
+    """None of core over 345 lines, none at all over 360; half of them at most 95."""
     sizes = {name: len(path.read_text("utf-8").splitlines()) for path in PACKAGE.rglob("*.py") if (name := _name(path))}
-    most = {name: 360 if _inside(name, {"builtin", "testing"}) else 345 for name in sizes} | {"model": 450}
+    most = {name: 360 if _inside(name, {"builtin", "testing"}) else 345 for name in sizes}
     assert {name: size for name, size in sizes.items() if size > most[name]} == {}
     assert median(size for name, size in sizes.items() if not _inside(name, {"builtin", "testing"})) <= 95
 

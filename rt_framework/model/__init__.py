@@ -1,0 +1,36 @@
+"""The data that flows through a run: frozen, plain, and free of any machine-learning import."""
+
+from rt_framework.model.calls import MOST_TEMPERATURE, MOST_TOKENS, Pending, Reply, Request, Sampling, Unparsed, Usage
+from rt_framework.model.digests import ADDED, digest, keyed
+from rt_framework.model.pairs import Pair, Record, Rewrite, Turn
+from rt_framework.model.samples import ORIGINAL, Decision, Dropped, Failure, Range, Sample, Score, Version
+from rt_framework.model.selection import Choice, Scored, Verdict
+
+__all__ = [
+    "ADDED",
+    "MOST_TEMPERATURE",
+    "MOST_TOKENS",
+    "ORIGINAL",
+    "Choice",
+    "Decision",
+    "Dropped",
+    "Failure",
+    "Pair",
+    "Pending",
+    "Range",
+    "Record",
+    "Reply",
+    "Request",
+    "Rewrite",
+    "Sample",
+    "Sampling",
+    "Score",
+    "Scored",
+    "Turn",
+    "Unparsed",
+    "Usage",
+    "Verdict",
+    "Version",
+    "digest",
+    "keyed",
+]

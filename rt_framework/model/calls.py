@@ -1,0 +1,112 @@
+"""Questions to a teacher, and its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from rt_framework.model.digests import ADDED
+from rt_framework.model.pairs import Turn
+
+_TOKENS_A_MESSAGE = 16
+"""Upper bound of the tokens that a provider adds around one message: role, separators, start of the answer."""
+
+
+MOST_TOKENS = 10_000_000
+"""Longest answer in tokens that may be asked for. No model gives more, and the price of so many tokens still fits the
+integers that the ledger can store."""
+
+MOST_TEMPERATURE = 100.0
+"""Largest temperature that may be asked for. All tokens are practically equally likely long before it."""
+
+
+@frozen
+class Sampling:
+    """Sampling parameters of an answer; :func:`rt_framework.teacher.asking.checked` tells which values may be sent."""
+
+    temperature: float = 0.0
+    """Temperature of the softmax; 0 always takes the likeliest token."""
+    top_p: float = 1.0
+    """Share of the probability from which tokens are drawn, the likeliest first."""
+    max_tokens: int = 1024
+    """Longest answer in tokens."""
+    seed: int | None = None
+    """Seed of the random draw, where the teacher takes one."""
+
+
+@frozen
+class Request:
+    """A question to a teacher. Every field is sent or identifies the question; no field is secret."""
+
+    reflection: str
+    """Name of the question: usually the name under which the reflection is registered."""
+    pair_hash: str
+    """``Pair.hash`` of the pair that the question is about."""
+    index: int
+    """Index of the answer, from 0: *n* asks again after *n* unusable answers for this pair."""
+    messages: tuple[Turn, ...]
+    """The prompt."""
+    sampling: Sampling
+    """Sampling parameters of the answer."""
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of the answer, where the teacher can enforce a schema."""
+    draw: int = field(default=0, metadata=ADDED)
+    """Number of the draw, from 0: each draw is another answer to the same question, in place of the first one."""
+
+    @property
+    def most_prompt_tokens(self) -> int:
+        """Upper bound of the prompt's tokens: no tokenizer makes more tokens of a text than it has UTF-8 bytes."""
+        texts = [turn.content for turn in self.messages]
+        texts += [json.dumps(self.schema)] if self.schema is not None else []
+        return sum(len(text.encode("utf-8", "replace")) + _TOKENS_A_MESSAGE for text in texts)
+
+
+@frozen
+class Usage:
+    """Token counts of one call, as the provider states them."""
+
+    prompt_tokens: int = 0
+    """Tokens of the prompt."""
+    completion_tokens: int = 0
+    """Tokens of the answer."""
+
+
+@frozen
+class Reply:
+    """A teacher's raw answer, which the ledger keeps for good, so that it can be parsed again at any time."""
+
+    text: str
+    """The answer."""
+    finish_reason: str = "stop"
+    """``stop``, ``length`` (cut off) or ``content_filter``, as OpenAI names them."""
+    usage: Usage = Usage()
+    """Token counts of the call."""
+    model: str = ""
+    """Name of the model that answered."""
+    nano_dollars: int = 0
+    """Cost in nano-dollars, rounded up."""
+    note: str = ""
+    """Token counts of the provider that were not believed, in words; empty where all were believed."""
+
+
+@frozen
+class Pending:
+    """Progress of a batch that the provider is still working on."""
+
+    done: int
+    """Number of requests that have been answered."""
+    total: int
+    """Number of requests in the batch."""
+
+
+@frozen
+class Unparsed:
+    """The verdict that an answer cannot be used, and the reason."""
+
+    kind: str
+    """Kind of the failure: a name in :data:`rt_framework.errors.KINDS`, such as ``format`` or ``empty``."""
+    reason: str
+    """Explanation for the user."""
