@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 from attrs import frozen
 
@@ -162,6 +163,11 @@ class TeacherError(Exception):
         self.billed = billed or self.kind.billed
         self.raw = raw
         self.nano_dollars = nano_dollars or 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the parts from which another process makes the same error."""
+        made = partial(TeacherError, billed=self.billed, raw=self.raw, nano_dollars=self.nano_dollars)
+        return made, (self.kind.name, self.message, self.retry_after)
 
 
 class OutOfMemory(Exception):

@@ -172,7 +172,7 @@ def _teachers(
     job: Opened, config: Config, session: Session, ask: bool, scoring: ScoringSide, stack: AsyncExitStack
 ) -> TeacherSides:
     # While losses are computed, samples will go on and may ask more questions, which one batch should hold too.
-    sides = teacher_sides(job.make, job.teachers, config.limits, session, ask, scoring.busy)
+    sides = teacher_sides(job.make, job.teachers, config.limits, session, ask, scoring.busy, scoring.by_name)
     stack.push_async_callback(sides.close)
     return sides
 

@@ -9,8 +9,15 @@ from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSp
 from rt_framework.protocols.reflections import Providing, Question, Reflection
 from rt_framework.protocols.selectors import DatasetSelector, Selector
 from rt_framework.protocols.stages import AskingStage, DatasetStage, Make, Stage, StageContext, draw_names
-from rt_framework.protocols.students import Executor, SelfDescribingStudent, Student
-from rt_framework.protocols.teachers import BatchApiTeacher, LocalTeacher, PricedTeacher, RereadingTeacher, Teacher
+from rt_framework.protocols.students import Executor, GeneratingStudent, SelfDescribingStudent, Student
+from rt_framework.protocols.teachers import (
+    BatchApiTeacher,
+    LocalTeacher,
+    PricedTeacher,
+    RereadingTeacher,
+    StudentTeacher,
+    Teacher,
+)
 from rt_framework.protocols.templates import Template
 
 __all__ = [
@@ -22,6 +29,7 @@ __all__ = [
     "FittedMetric",
     "Format",
     "Frame",
+    "GeneratingStudent",
     "LocalTeacher",
     "Make",
     "Metric",
@@ -38,6 +46,7 @@ __all__ = [
     "StageContext",
     "StreamedFormat",
     "Student",
+    "StudentTeacher",
     "Teacher",
     "Template",
     "TextMetric",
