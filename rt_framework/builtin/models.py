@@ -79,6 +79,16 @@ class _Shared:
     trust_remote_code: bool
 
 
+@frozen
+class Loaded:
+    """A model in memory."""
+
+    model: Any
+    """The model with its language head, on its device, ready for inference."""
+    unused: str
+    """Weights of the model's files that are not used, in words: further heads, a vision tower; else empty."""
+
+
 # --- which model ------------------------------------------------------------------------------
 
 
@@ -220,26 +230,23 @@ def load_model(settings: ModelSettings, attention: str | None = None) -> Any:
     Raises:
         ModelError: there is no such model, it cannot be read, or weights of it are missing.
     """
-    return _load(_shared(settings), attention)[0]
+    return load(settings, attention).model
 
 
-def unused_weights(settings: ModelSettings, attention: str | None = None) -> str:
-    """Return which weights of the model's files are not used, in words: further heads, a vision tower; else empty."""
-    return _load(_shared(settings), attention)[1]
-
-
-def _shared(settings: ModelSettings) -> _Shared:
-    return _Shared(
+def load(settings: ModelSettings, attention: str | None = None) -> Loaded:
+    """Return the same with what is to be said about its weights; see :func:`load_model`."""
+    shared = _Shared(
         settings.model,
         resolved_dtype(settings),
         resolved_device(settings),
         settings.revision,
         settings.trust_remote_code,
     )
+    return _load(shared, attention)
 
 
 @lru_cache(maxsize=2)
-def _load(settings: _Shared, attention: str | None) -> tuple[Any, str]:
+def _load(settings: _Shared, attention: str | None) -> Loaded:
     import torch
 
     with _loading(settings.model) as transformers:
@@ -252,7 +259,7 @@ def _load(settings: _Shared, attention: str | None) -> tuple[Any, str]:
         options["dtype"] = getattr(torch, resolved_dtype(settings))
         load = partial(transformers.AutoModelForCausalLM.from_pretrained, output_loading_info=True)
         model, unused = whole_model(settings.model, partial(load, name, **options))
-        return model.eval().requires_grad_(False).to(resolved_device(settings)), unused
+        return Loaded(model.eval().requires_grad_(False).to(resolved_device(settings)), unused)
 
 
 def window(config: Any, tokenizer: Any) -> int:

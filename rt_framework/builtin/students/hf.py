@@ -63,7 +63,7 @@ class HFStudent:
     @property
     def path(self) -> str:
         """Description of how losses are computed, why not faster, and of unused weights. Loads the model."""
-        unused = models.unused_weights(self._settings, self._settings.attention)
+        unused = self._loaded.unused
         return f"{self._way.path}; {unused}" if unused else self._way.path
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
@@ -113,9 +113,9 @@ class HFStudent:
         return models.load_tokenizer(self._settings)
 
     @cached_property
-    def _model(self) -> Any:
+    def _loaded(self) -> models.Loaded:
         # Kept here, since the cache of loaded models may give way to others between a forward pass and an answer.
-        return models.load_model(self._settings, self._settings.attention)
+        return models.load(self._settings, self._settings.attention)
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -125,14 +125,14 @@ class HFStudent:
 
     @cached_property
     def _generation(self) -> Generation:
-        return Generation(self._settings, self._model, self._tokenizer)
+        return Generation(self._settings, self._loaded.model, self._tokenizer)
 
     @cached_property
     def _way(self) -> Way:
         from rt_framework.builtin.students.probe import choose
 
         with models.AT_WORK:
-            return choose(self._model, self._settings.attention)
+            return choose(self._loaded.model, self._settings.attention)
 
 
 def _counted(span: EncodedSpan) -> SpanLoss:
