@@ -28,7 +28,7 @@ class StudentAsTeacher:
     @property
     def student(self) -> str:
         """Name of the student in the config; empty for the main student."""
-        return self._settings.student
+        return self._settings.student or ""
 
     def use(self, student: GeneratingStudent, executor: Executor | None) -> None:
         """Take the student, and the executor on which it runs."""
