@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from tests.helpers import REPO, Cli, rows, the_error, write_json
-from tests.test_house import TREES, _imports
+from tests.test_house import TREES, _imports, _inside
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -34,21 +34,13 @@ def imported(inside):
     return found - sys.stdlib_module_names - {"rt_framework"}
 
 
-def room(name):
-    """The room of a module."""
-    return name.split(".")[0]
-
-
-EXTRAS = {
-    "compare": names(PROJECT["optional-dependencies"]["compare"]),
-    "testing": names(PROJECT["optional-dependencies"]["testing"]),
-}
-"""Packages of an extra, which are imported by the room of its name alone."""
+EXTRAS = {"adapters": "builtin.adapters", "compare": "compare", "testing": "testing"}
+"""The room or module that alone imports the packages of an extra."""
 
 
 def test_the_base_is_what_it_imports():
     """No package is installed for nothing, and none is imported that was not asked for."""
-    base = imported(lambda name: room(name) not in EXTRAS)
+    base = imported(lambda name: not _inside(name, set(EXTRAS.values())))
     assert base - BROUGHT.keys() == names(PROJECT["dependencies"]) - FOR_GGUF
     assert {BROUGHT[name] for name in BROUGHT} <= base
 
@@ -56,7 +48,8 @@ def test_the_base_is_what_it_imports():
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_is_what_its_room_imports(extra):
     """Beside what the base has."""
-    assert imported(lambda name: room(name) == extra) - names(PROJECT["dependencies"]) == EXTRAS[extra]
+    packages = imported(lambda name: _inside(name, {EXTRAS[extra]})) - names(PROJECT["dependencies"])
+    assert packages == names(PROJECT["optional-dependencies"][extra])
 
 
 def test_transformers_loads_no_gguf_file_without_accelerate(tmp_path):

@@ -75,7 +75,7 @@ UPWARDS = {("testing", "cli")}
 
 HEAVY = (
     *("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf"),
-    *("datasketch", "scipy", "py3langid", "httpx", "aiohttp"),
+    *("datasketch", "scipy", "py3langid", "httpx", "aiohttp", "peft"),
 )
 
 WHO_MAY_IMPORT = {
@@ -83,6 +83,7 @@ WHO_MAY_IMPORT = {
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.channel"},
     "aiohttp": {"builtin.teachers.transport"},
     "httpx": {"builtin.teachers.transport", "builtin.teachers.channel", "builtin.teachers.litellm_batches"},
+    "peft": {"builtin.adapters"},
     "torch": {
         "builtin.models",
         "builtin.students",
@@ -91,7 +92,7 @@ WHO_MAY_IMPORT = {
         "builtin.decoding",
         "jobs.install_checks",
     },
-    "transformers": {"builtin.models", "builtin.students", "builtin.generation"},
+    "transformers": {"builtin.models", "builtin.adapters", "builtin.students", "builtin.generation"},
     "numpy": {"kit.packing", "builtin.students", "builtin.decoding"},
     "pyarrow": {"builtin.formats"},
     "datasketch": {"compare.neighbours"},
