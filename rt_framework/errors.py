@@ -8,8 +8,9 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import frozen
 
@@ -168,6 +169,11 @@ class TeacherError(Exception):
         self.billed = billed or self.kind.billed
         self.raw = raw
         self.nano_dollars = nano_dollars or 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the parts from which another process makes the same error."""
+        made = partial(TeacherError, billed=self.billed, raw=self.raw, nano_dollars=self.nano_dollars)
+        return made, (self.kind.name, self.message, self.retry_after)
 
 
 class OutOfMemory(Exception):

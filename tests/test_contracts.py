@@ -85,6 +85,13 @@ def tiny_model(tmp_path_factory):
     return str(tiny.save(tmp_path_factory.mktemp("model"), tiny.llama(), tiny.tokenizer()))
 
 
+class TestStudentAsTeacher(Builtin, contracts.TeacherContract):
+    """It asks the kit's student."""
+
+    name = "student"
+    free = True
+
+
 class TestHFStudent(Builtin, contracts.StudentContract):
     name = "hf"
 

@@ -34,7 +34,7 @@ def imported(inside):
     return found - sys.stdlib_module_names - {"rt_framework"}
 
 
-EXTRAS = {"compare": "compare", "hub": "data.hub", "testing": "testing"}
+EXTRAS = {"adapters": "builtin.adapters", "compare": "compare", "hub": "data.hub", "testing": "testing"}
 """The room or module that alone imports the packages of an extra."""
 
 

@@ -12,7 +12,7 @@ from attrs import evolve
 from transformers import GenerationConfig
 
 from rt_framework import Request, Sampling, TeacherError, Turn
-from rt_framework.builtin.teachers import decoding
+from rt_framework.builtin import decoding
 from rt_framework.builtin.teachers.hf import HFTeacher
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
 from rt_framework.errors import ConfigError
@@ -50,7 +50,7 @@ def test_it_is_a_batch_teacher(teacher):
     assert teacher.structured
     assert teacher.batch_size == 8
     assert teacher.identity == HFTeacher(teacher._settings).identity
-    assert "_model" not in vars(teacher)
+    assert "_generation" not in vars(teacher)
 
 
 def test_an_answer_does_not_depend_on_batch_mates(teacher):
@@ -69,13 +69,13 @@ def test_an_answer_does_not_depend_on_batch_mates(teacher):
 def test_greedy_answers_are_the_models_own(teacher):
     """Temperature 0 takes the most likely token at every step, whatever the checkpoint's defaults say."""
     (reply,) = teacher.complete_many([request(WORDS[0])])
-    tokens = teacher._tokenizer
+    tokens, model = teacher._generation._tokenizer, teacher._generation._model
     prompt = f"<s><user>{WORDS[0]}\n<assistant>"
     ids = tokens(prompt, add_special_tokens=False)["input_ids"]
     start = len(ids)
     with torch.no_grad():
         for _ in range(12):
-            ids.append(int(teacher._model(torch.tensor([ids])).logits[0, -1].argmax()))
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
     assert reply.text == tokens.decode(ids[start:], skip_special_tokens=True)
     assert reply.usage.prompt_tokens == start
 

@@ -76,7 +76,7 @@ UPWARDS = {("testing", "cli")}
 
 HEAVY = (
     *("torch", "transformers", "litellm", "datasets", "numpy", "pyarrow", "pandas", "llguidance", "gguf"),
-    *("datasketch", "scipy", "py3langid", "httpx", "aiohttp"),
+    *("datasketch", "scipy", "py3langid", "httpx", "aiohttp", "peft"),
 )
 
 WHO_MAY_IMPORT = {
@@ -84,16 +84,17 @@ WHO_MAY_IMPORT = {
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.channel"},
     "aiohttp": {"builtin.teachers.transport"},
     "httpx": {"builtin.teachers.transport", "builtin.teachers.channel", "builtin.teachers.litellm_batches"},
+    "peft": {"builtin.adapters"},
     "torch": {
         "builtin.models",
         "builtin.students",
         "builtin.executors.processes",
-        "builtin.teachers.hf",
-        "builtin.teachers.decoding",
+        "builtin.generation",
+        "builtin.decoding",
         "jobs.install_checks",
     },
-    "transformers": {"builtin.models", "builtin.students", "builtin.teachers.hf"},
-    "numpy": {"kit.packing", "builtin.students", "builtin.teachers.decoding"},
+    "transformers": {"builtin.models", "builtin.adapters", "builtin.students", "builtin.generation"},
+    "numpy": {"kit.packing", "builtin.students", "builtin.decoding"},
     "pyarrow": {"builtin.formats"},
     "datasets": {"data.hub"},
     "huggingface_hub": {"builtin.models", "data.downloads"},

@@ -10,7 +10,7 @@ from rt_framework.builtin.selectors import settings as selectors
 from rt_framework.builtin.stages import settings as stages
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
-from rt_framework.builtin.teachers.settings import LiteLLMSettings, ReplaySettings
+from rt_framework.builtin.teachers.settings import LiteLLMSettings, ReplaySettings, StudentTeacherSettings
 from rt_framework.hookspecs import Register
 
 _HERE = "rt_framework.builtin"
@@ -18,13 +18,19 @@ _HERE = "rt_framework.builtin"
 
 @hookimpl
 def rt_register_teachers(register: Register) -> None:
-    """Offer any provider through litellm, a local model, and recorded answers."""
+    """Offer any provider through litellm, a local model, the student's own model, and recorded answers."""
     package = f"{_HERE}.teachers"
     register(
         "litellm", f"{package}.litellm:LiteLLMTeacher", help="any provider through litellm", settings=LiteLLMSettings
     )
     register("hf", f"{package}.hf:HFTeacher", help="a local transformers model", settings=HFTeacherSettings)
     register("replay", f"{package}.replay:ReplayTeacher", help="answers from a JSONL file", settings=ReplaySettings)
+    register(
+        "student",
+        f"{package}.student:StudentAsTeacher",
+        help="a student of the run, by its own model",
+        settings=StudentTeacherSettings,
+    )
 
 
 @hookimpl

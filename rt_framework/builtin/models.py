@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from rt_framework.builtin.adapters import adapter_identity, check_alone, check_not_adapter, merged
 from rt_framework.builtin.hashes import file_hashes
 from rt_framework.builtin.weights import whole_model, without_embedding
 from rt_framework.errors import ModelError, Unscorable
@@ -52,6 +53,10 @@ class ModelSettings(Hashable, Protocol):
         """Hub id, directory or ``.gguf`` file."""
 
     @property
+    def adapter(self) -> str | None:
+        """Directory of an adapter over the model, or ``None``."""
+
+    @property
     def dtype(self) -> str:
         """``auto`` or a torch dtype."""
 
@@ -73,10 +78,21 @@ class _Shared:
     """The settings that decide which model is loaded; student and teacher share a model if these are equal."""
 
     model: str
+    adapter: str | None
     dtype: str
     device: str
     revision: str | None
     trust_remote_code: bool
+
+
+@frozen
+class Loaded:
+    """A model in memory."""
+
+    model: Any
+    """The model with its language head, on its device, ready for inference."""
+    unused: str
+    """Weights of the model's files that are not used, in words: further heads, a vision tower; else empty."""
 
 
 # --- which model ------------------------------------------------------------------------------
@@ -85,16 +101,25 @@ class _Shared:
 def model_identity(settings: ModelSettings) -> str:
     """Return the content hash of the model: of a GGUF file or a directory's decisive files, or the hub commit.
 
-    The hash of files is SHA-256.
+    The hash of files is SHA-256. With an adapter its hash is added.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: there is no such model, or no such adapter of it.
+        ConfigError: there is an adapter, and peft is not installed.
     """
+    base = _base_identity(settings)
+    if settings.adapter is None:
+        return base
+    return f"{base} adapter {adapter_identity(settings.adapter, settings.model)}"
+
+
+def _base_identity(settings: ModelSettings) -> str:
     path = _local(settings.model)
     if path is None:
         return _commit(settings.model, settings.revision)
     if path.is_file():
         return file_hashes([path])[0]
+    check_not_adapter(settings.model, path)
     files = sorted({file for pattern in _DECISIVE for file in path.glob(pattern) if file.is_file()})
     if not files:
         raise ModelError(f"model '{settings.model}' is a directory without any model file")
@@ -220,26 +245,24 @@ def load_model(settings: ModelSettings, attention: str | None = None) -> Any:
     Raises:
         ModelError: there is no such model, it cannot be read, or weights of it are missing.
     """
-    return _load(_shared(settings), attention)[0]
+    return load(settings, attention).model
 
 
-def unused_weights(settings: ModelSettings, attention: str | None = None) -> str:
-    """Return which weights of the model's files are not used, in words: further heads, a vision tower; else empty."""
-    return _load(_shared(settings), attention)[1]
-
-
-def _shared(settings: ModelSettings) -> _Shared:
-    return _Shared(
+def load(settings: ModelSettings, attention: str | None = None) -> Loaded:
+    """Return the same with what is to be said about its weights; see :func:`load_model`."""
+    shared = _Shared(
         settings.model,
+        settings.adapter,
         resolved_dtype(settings),
         resolved_device(settings),
         settings.revision,
         settings.trust_remote_code,
     )
+    return _load(shared, attention)
 
 
 @lru_cache(maxsize=2)
-def _load(settings: _Shared, attention: str | None) -> tuple[Any, str]:
+def _load(settings: _Shared, attention: str | None) -> Loaded:
     import torch
 
     with _loading(settings.model) as transformers:
@@ -250,9 +273,14 @@ def _load(settings: _Shared, attention: str | None) -> tuple[Any, str]:
             options["attn_implementation"] = attention
         options["config"] = load_config(settings)
         options["dtype"] = getattr(torch, resolved_dtype(settings))
+        check_alone(settings.model, name, options)
         load = partial(transformers.AutoModelForCausalLM.from_pretrained, output_loading_info=True)
         model, unused = whole_model(settings.model, partial(load, name, **options))
-        return model.eval().requires_grad_(False).to(resolved_device(settings)), unused
+        model = model.eval().requires_grad_(False).to(resolved_device(settings))
+        if settings.adapter is not None:
+            adapter_identity(settings.adapter, settings.model)  # which checks that it belongs to the model
+            model = merged(model, settings.model, settings.adapter)
+        return Loaded(model, unused)
 
 
 def window(config: Any, tokenizer: Any) -> int:

@@ -111,7 +111,7 @@ def _facts(job: Opened, config: Config) -> dict[str, Any]:
             "scoring": ScoringRules.of(config.scoring).facts(),
         }
     if job.teachers:
-        asked = teacher_facts(teachers_of(job.make, job.teachers))
+        asked = teacher_facts(teachers_of(job.make, job.teachers, job.students))
         facts |= {name: fact for name, fact in asked.items() if not is_place(name)} | reflection_facts(job.steps)
     return facts
 

@@ -112,7 +112,7 @@ async def pilot(
     population = job.source.count()
     manner = RunMode(moved=moved) if rows >= population else RunMode(pilot=rows, seed=seed, moved=moved)
     summary = await run(host, config, run_dir, watchers, manner)
-    teachers = teachers_of(job.make, job.teachers)
+    teachers = teachers_of(job.make, job.teachers, job.students)
     barrier = any(step.barrier for step in job.steps)
     with look(run_dir) as ledger:
         priced = bool(teachers) and all(map(is_priced, teachers.values()))

@@ -114,7 +114,7 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quo
         RtError: an error that would keep a run from starting, as far as it shows without a student.
     """
     job = open_job(host, config)
-    teachers = teachers_of(job.make, job.teachers)
+    teachers = teachers_of(job.make, job.teachers, job.students)
     if not teachers:
         nothing = Bounds(0, 0)
         return Quote(job.source.count(), 0, 0, 0, 0, 0, nothing, nothing, nothing, nothing, 0, ())

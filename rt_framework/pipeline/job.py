@@ -16,6 +16,7 @@ from rt_framework.kit.parts import Spec
 from rt_framework.model import Range
 from rt_framework.pipeline.columns import check_columns, columns_of
 from rt_framework.pipeline.steps import Asking, Step, apart, kind_of, label
+from rt_framework.pipeline.student_teachers import students_asked
 from rt_framework.plugin import Host, named
 from rt_framework.protocols import FittedMetric
 from rt_framework.rundir import Outlet, open_outlet
@@ -35,7 +36,7 @@ class Opened:
     teachers: Mapping[str, NamedTeacher]
     """The teachers that are asked, by name."""
     students: Mapping[str, Spec]
-    """The students whose losses are read, by name."""
+    """The students whose losses are read or whom a teacher asks, by name."""
 
 
 def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None] | None = None) -> Opened:
@@ -53,7 +54,7 @@ def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None
     steps = steps_of(make, config.pipeline.specs)
     teachers = config.asked(name for step in steps for name in step.teachers)
     check_parts(make, steps, config)
-    students = config.scored(student_of(metric) for metric in metrics_of(steps))
+    students = config.scored([*map(student_of, metrics_of(steps)), *students_asked(make, teachers)])
     for kind, specs in (("teachers", [one.part for one in teachers.values()]), ("students", students.values())):
         for spec in specs:
             make.settings(kind, spec)

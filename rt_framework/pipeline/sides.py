@@ -15,7 +15,8 @@ from rt_framework.events import StudentCounts
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.places import PlacedTeacher, cleaned
 from rt_framework.ledger import Ledger
-from rt_framework.protocols import BatchApiTeacher, Executor, Student, Teacher
+from rt_framework.pipeline.student_teachers import use
+from rt_framework.protocols import BatchApiTeacher, Executor, Student, StudentTeacher, Teacher
 from rt_framework.rundir import Session
 from rt_framework.scoring import Losses, PresetSpans, Scoring, ScoringRules
 from rt_framework.teacher import Accounts, Answers, Purse, Sending, TeacherClient, budget_of, is_priced
@@ -186,14 +187,29 @@ def goes_in_batches(teacher: object) -> bool:
     return isinstance(teacher, BatchApiTeacher) and teacher.batched
 
 
-def teachers_of(make: Builder, named: Mapping[str, NamedTeacher]) -> dict[str, Teacher]:
+def teachers_of(
+    make: Builder, named: Mapping[str, NamedTeacher], students: Mapping[str, Spec] | Mapping[str, StudentSide]
+) -> dict[str, Teacher]:
     """Build teachers by name.
+
+    Args:
+        make: builds plugins.
+        named: the teachers, by name.
+        students: the students that teachers may ask, by name; without their sides nothing will be asked.
 
     Raises:
         PluginError: a plugin is unknown or broken.
-        ConfigError: options do not fit, or two names are one teacher.
+        ConfigError: options do not fit, two names are one teacher, or a student cannot answer.
+        ModelError: the model of a student that is asked cannot be found.
     """
     teachers: dict[str, Teacher] = {name: make.spec("teachers", one.part) for name, one in named.items()}
+    for name, teacher in teachers.items():
+        if isinstance(teacher, StudentTeacher):
+            asked = students.get(teacher.student)
+            if isinstance(asked, StudentSide):
+                use(name, teacher, asked.student, asked.executor)
+            else:
+                use(name, teacher, None if asked is None else make.spec("students", asked), None)
     # An answer belongs to the teacher's identity, so two chains for one identity would pay for a question twice.
     _check_apart(
         "teachers", {name: one.identity for name, one in teachers.items()}, ", and 'draws' for several answers"
@@ -239,6 +255,7 @@ def teacher_sides(
     ask: bool = True,
     busy: Callable[[], bool] = lambda: False,
     elsewhere: Sequence[Ledger] = (),
+    students: Mapping[str, StudentSide] = MappingProxyType({}),
 ) -> TeacherSides:
     """Build the teachers and the chains that send them questions, and let the session's meter read their counters.
 
@@ -250,10 +267,12 @@ def teacher_sides(
         ask: True if requests may be sent; if False, only answers from the ledger are given.
         busy: returns whether the run may soon ask more questions without a further answer of a teacher.
         elsewhere: ledgers of other run directories, whose answers are used too.
+        students: the students that teachers may ask, by name.
 
     Raises:
         PluginError: a plugin is unknown or broken.
-        ConfigError: options do not fit, two names are one teacher, or a budget needs a price that is not known.
+        ConfigError: options do not fit, two names are one teacher, a student cannot answer, or a budget needs a price
+            that is not known.
     """
     ledger = session.ledger
     joint = Purse(limits.budget_usd, ledger.costs.spent()) if len(named) > 1 else None
@@ -263,7 +282,7 @@ def teacher_sides(
         # Live answers of another teacher come soon, and with them perhaps more questions for a batch of this one.
         return busy() or any(side.answers.sending.calling for other, side in sides.items() if other != name)
 
-    for name, teacher in teachers_of(make, named).items():
+    for name, teacher in teachers_of(make, named, students).items():
         one = named[name]
         own = evolve(limits, concurrency=one.concurrency or limits.concurrency)
         budget = budget_of(teacher, ledger, limits.budget_usd if joint is None else one.budget_usd, joint, name)

@@ -9,8 +9,15 @@ from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSp
 from rt_framework.protocols.reflections import Providing, Question, Reflection
 from rt_framework.protocols.selectors import ColumnReader, DatasetSelector, Selector
 from rt_framework.protocols.stages import AskingStage, DatasetStage, Make, Stage, StageContext, draw_names
-from rt_framework.protocols.students import Executor, SelfDescribingStudent, Student
-from rt_framework.protocols.teachers import BatchApiTeacher, LocalTeacher, PricedTeacher, RereadingTeacher, Teacher
+from rt_framework.protocols.students import Executor, GeneratingStudent, SelfDescribingStudent, Student
+from rt_framework.protocols.teachers import (
+    BatchApiTeacher,
+    LocalTeacher,
+    PricedTeacher,
+    RereadingTeacher,
+    StudentTeacher,
+    Teacher,
+)
 from rt_framework.protocols.templates import Template
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "FittedMetric",
     "Format",
     "Frame",
+    "GeneratingStudent",
     "LocalTeacher",
     "Make",
     "Metric",
@@ -39,6 +47,7 @@ __all__ = [
     "StageContext",
     "StreamedFormat",
     "Student",
+    "StudentTeacher",
     "Teacher",
     "Template",
     "TextMetric",

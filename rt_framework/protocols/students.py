@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
+from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 T = TypeVar("T")
@@ -43,6 +44,22 @@ class SelfDescribingStudent(Protocol):
     @property
     def path(self) -> str:
         """Description of the way losses are computed, for ``rt doctor`` and the manifest."""
+
+
+@runtime_checkable
+class GeneratingStudent(Student, Protocol):
+    """A student that also answers questions, so that a teacher can ask it. The extension is optional."""
+
+    @property
+    def structured(self) -> bool:
+        """Return whether answers are held to the request's JSON schema; if not, prompts ask for markers."""
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[Reply]:
+        """Answer a batch of requests, in order, each as if it were alone, with the weights that also score.
+
+        Raises:
+            TeacherError: with the kind of failure.
+        """
 
 
 class Executor(Protocol):

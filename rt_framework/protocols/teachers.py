@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from rt_framework.errors import TeacherError
 from rt_framework.model import Pending, Reply, Request
+from rt_framework.protocols.students import Executor, GeneratingStudent
 
 
 class Teacher(Protocol):
@@ -44,8 +45,26 @@ class LocalTeacher(Protocol):
     def batch_size(self) -> int:
         """Most requests of one batch."""
 
-    def complete_many(self, requests: Sequence[Request]) -> Sequence[Reply]:
-        """Answer a batch, in order. Called in a thread of its own."""
+    def complete_many(self, requests: Sequence[Request]) -> Sequence[Reply] | Awaitable[Sequence[Reply]]:
+        """Answer a batch, in order. Called in a thread of its own; awaited if it is a coroutine function."""
+
+
+@runtime_checkable
+class StudentTeacher(Protocol):
+    """A teacher that asks one of the run's students. The members come besides those of another teacher.
+
+    Core calls ``use`` before it reads any other member but ``student``.
+    """
+
+    @property
+    def student(self) -> str:
+        """Name of the student in the config; empty for the main student."""
+
+    def use(self, student: GeneratingStudent, executor: Executor | None) -> None:
+        """Take the student, and the executor on which it runs; without an executor nothing will be asked.
+
+        Work for the model belongs on the executor, where it waits for the forward passes and they wait for it.
+        """
 
 
 @runtime_checkable

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from rt_framework.concurrency import Batcher, StopSignal
 from rt_framework.config import Limits
@@ -104,7 +105,7 @@ class LocalSender(_DirectSender):
         most = max(limits.concurrency, 2 * teacher.batch_size)
         super().__init__(teacher, attempts, AdaptiveLimiter(most, stop, steady=True))
         self._teacher = teacher
-        self._batcher: Batcher[Request, Reply] = Batcher(self._complete_many, teacher.batch_size)
+        self._batcher: Batcher[Request, Reply | TeacherError] = Batcher(self._complete_many, teacher.batch_size)
 
     async def close(self) -> None:
         """Stop the worker, and release what the teacher holds."""
@@ -114,6 +115,18 @@ class LocalSender(_DirectSender):
     async def _complete(self, request: Request) -> object:
         return await self._batcher.submit(request)
 
-    async def _complete_many(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
-        for numbered in enumerate(await asyncio.to_thread(self._teacher.complete_many, requests)):
+    async def _complete_many(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply | TeacherError]]:
+        for numbered in enumerate(await self._outcomes(requests)):
             yield numbered
+
+    async def _outcomes(self, requests: Sequence[Request]) -> Sequence[Reply | TeacherError]:
+        complete: Any = self._teacher.complete_many
+        try:
+            apart = not inspect.iscoroutinefunction(complete)
+            replies: Sequence[Reply] = await (asyncio.to_thread(complete, requests) if apart else complete(requests))
+        except TeacherError as error:
+            if len(requests) == 1:
+                return [error]
+            # A request that the model refuses says nothing about the others of its batch.
+            return [outcome for request in requests for outcome in await self._outcomes([request])]
+        return replies

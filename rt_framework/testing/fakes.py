@@ -20,14 +20,17 @@ from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
 class FakeStudent:
     """A student whose loss of a token is a hash of the tokens before it: between 0 and 4 nats.
 
-    Tokens are words. ``forward_passes`` counts the calls of :meth:`score`, ``forward_spans`` the spans in them.
+    Tokens are words. ``forward_passes`` counts the calls of :meth:`score`, ``forward_spans`` the spans in them. Its
+    answers are those of :func:`rewriting`, and ``requests`` has every request.
     """
 
     fingerprint = "fake-student-1"
+    structured = True
 
     def __init__(self) -> None:
         self.forward_passes = 0
         self.forward_spans = 0
+        self.requests: list[Request] = []
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
         """Encode each word as one token; an empty target has the status ``empty``. Only spans limit the length."""
@@ -38,6 +41,11 @@ class FakeStudent:
         self.forward_passes += 1
         self.forward_spans += len(batch)
         return [self._loss(span) for span in batch]
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer each request by itself."""
+        self.requests += requests
+        return [Reply(rewriting(request), usage=Usage(10, 10), model=self.fingerprint) for request in requests]
 
     def _loss(self, span: EncodedSpan) -> SpanLoss:
         nll = [_nats(span.ids[: position + 1]) for position in range(span.start, len(span.ids))]

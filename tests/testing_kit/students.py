@@ -112,3 +112,34 @@ class Doubled(Words):
             evolve(loss, token_nll=tuple(2 * one for one in loss.token_nll)) if loss.token_nll else loss
             for loss in super().score(batch)
         ]
+
+
+@mutant(StudentContract, "test_answers_come_in_order")
+class Backwards(Words):
+    def generate(self, requests):
+        return super().generate(requests)[::-1]
+
+
+@mutant(StudentContract, "test_answers_come_in_order")
+class Sharing(Words):
+    """Sees its batch mates."""
+
+    def generate(self, requests):
+        return [evolve(reply, text=f"{reply.text}{len(requests)}") for reply in super().generate(requests)]
+
+    structured = False
+
+
+@mutant(StudentContract, "test_answers_keep_to_the_schema")
+class Chatty(Words):
+    def generate(self, requests):
+        return [evolve(reply, text="I think that it does.") for reply in super().generate(requests)]
+
+
+@mutant(StudentContract, "test_answering_changes_no_loss")
+class Learning(Words):
+    """Each answer leaves a trace in its weights."""
+
+    def score(self, batch):
+        more = len(self.requests)
+        return [evolve(loss, nll=loss.nll + more, token_nll=None) for loss in super().score(batch)]

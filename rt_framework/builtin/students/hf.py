@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rt_framework.builtin import models
+from rt_framework.builtin.generation import Generation
 from rt_framework.builtin.students.encoding import ENCODING
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.students.tokens import Encoder
 from rt_framework.errors import OutOfMemory
+from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 if TYPE_CHECKING:
@@ -24,13 +26,15 @@ _GPU_TOKENS = 16384
 
 
 class HFStudent:
-    """Student that scores with a causal language model of transformers.
+    """Student that scores with a causal language model of transformers, and answers with the same weights.
 
-    The tokenizer is loaded by the first ``encode``, the model by the first ``score``.
+    The tokenizer is loaded by the first ``encode``, the model by the first ``score`` or ``generate``.
 
     Args:
         settings: which model to load, and how to run it.
     """
+
+    structured = True
 
     def __init__(self, settings: HFSettings) -> None:
         self._settings = settings
@@ -59,7 +63,7 @@ class HFStudent:
     @property
     def path(self) -> str:
         """Description of how losses are computed, why not faster, and of unused weights. Loads the model."""
-        unused = models.unused_weights(self._settings, self._settings.attention)
+        unused = self._loaded.unused
         return f"{self._way.path}; {unused}" if unused else self._way.path
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
@@ -80,6 +84,16 @@ class HFStudent:
         losses = iter(self._found([span for span in batch if not span.count_only]))
         return [_counted(span) if span.count_only else _finite(next(losses)) for span in batch]
 
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer a batch, in order. A prompt that fills the window gets a reply that ends with ``too_long``.
+
+        Raises:
+            TeacherError: ``bad_request``: the chat template or the grammar does not accept a request.
+            ModelError: the model cannot be loaded.
+        """
+        with models.AT_WORK:
+            return self._generation.replies(requests)
+
     def _found(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
         from rt_framework.builtin.students.forward import free_memory, out_of_memory
 
@@ -95,17 +109,30 @@ class HFStudent:
         raise OutOfMemory(f"{len(batch)} sequences, the longest of {max(len(span.ids) for span in batch)} tokens")
 
     @cached_property
+    def _tokenizer(self) -> Any:
+        return models.load_tokenizer(self._settings)
+
+    @cached_property
+    def _loaded(self) -> models.Loaded:
+        # Kept here, since the cache of loaded models may give way to others between a forward pass and an answer.
+        return models.load(self._settings, self._settings.attention)
+
+    @cached_property
     def _encoder(self) -> Encoder:
-        tokenizer = models.load_tokenizer(self._settings)
+        tokenizer = self._tokenizer
         foreign = models.foreign_tokens(self._settings, tokenizer)
         return Encoder(tokenizer, models.window(models.load_config(self._settings), tokenizer), foreign)
+
+    @cached_property
+    def _generation(self) -> Generation:
+        return Generation(self._settings, self._loaded.model, self._tokenizer)
 
     @cached_property
     def _way(self) -> Way:
         from rt_framework.builtin.students.probe import choose
 
         with models.AT_WORK:
-            return choose(models.load_model(self._settings, self._settings.attention), self._settings.attention)
+            return choose(self._loaded.model, self._settings.attention)
 
 
 def _counted(span: EncodedSpan) -> SpanLoss:

@@ -34,6 +34,8 @@ class HFSettings:
 
     model: str
     """Hub id, directory with safetensors, or ``.gguf`` file."""
+    adapter: str | None = None
+    """Directory of an adapter that peft has trained over the model, which is merged into its weights."""
     dtype: Dtype = "auto"
     """Number format of the weights."""
     attention: str | None = None

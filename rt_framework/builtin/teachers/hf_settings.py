@@ -14,6 +14,8 @@ class HFTeacherSettings:
 
     model: str
     """Hub id, directory with safetensors, or ``.gguf`` file."""
+    adapter: str | None = None
+    """Directory of an adapter that peft has trained over the model, which is merged into its weights."""
     dtype: Dtype = "auto"
     """Number format of the weights."""
     device: str | None = None

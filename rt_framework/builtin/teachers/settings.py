@@ -99,6 +99,16 @@ class LiteLLMSettings:
 
 
 @frozen
+class StudentTeacherSettings:
+    """Options of the teacher ``student``: a student of the run, which answers with the weights that also score."""
+
+    student: str | None = None
+    """Name of the student, one of ``students``; the main student when left out."""
+    batch_size: int = field(default=8, validator=within(least=1))
+    """Most requests that one worker answers at once."""
+
+
+@frozen
 class ReplaySettings:
     """Options of the teacher ``replay``: answers from a file."""
 

@@ -10,7 +10,8 @@ from unittest import SkipTest
 
 from attrs import evolve
 
-from rt_framework.model import Turn
+from rt_framework.model import Reply, Request, Sampling, Turn, digest
+from rt_framework.protocols import GeneratingStudent
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 from rt_framework.testing.awkward import awkward_pairs
 from rt_framework.testing.contracts.base import PluginContract, fresh, outcome
@@ -25,6 +26,7 @@ _TEXTS = (
     "Blue, white and red.",
 )
 _ASKED = "Name things that float. "
+_SCHEMA = {"type": "object", "properties": {"floats": {"enum": ["yes", "no"]}}, "required": ["floats"]}
 _LOOK = """\
 import json, sys
 from rt_framework.config.builder import Builder
@@ -109,7 +111,7 @@ class StudentContract(PluginContract):
             assert len(short.ids) <= limit and short.ids == whole.ids[: len(short.ids)], (
                 f"with max_tokens {limit} a sequence of {len(whole.ids)} tokens has {len(short.ids)}; cut it at the end"
             )
-            lost = (len(whole.ids) - whole.start) - (len(short.ids) - short.start)
+            lost = whole.cut + (len(whole.ids) - whole.start) - (len(short.ids) - short.start)
             # Without losses of single tokens nothing is compared token by token.
             by_token = self.student().score([short])[0].token_nll is not None
             assert short.cut == lost or not by_token, (
@@ -157,6 +159,53 @@ class StudentContract(PluginContract):
             assert gap <= 1e-4, f"the losses of tokens add up to {math.fsum(nll)}, not to {loss.nll}"
             assert min(ranks) >= 1, f"the likeliest token has rank 1; found {min(ranks)}"
 
+    def test_answers_come_in_order(self) -> None:
+        """A student that answers gives each request one ``Reply``, in order, which is the same alone and in a batch."""
+        student = self._answering()
+        requests = [_request(f"{_ASKED}{text}") for text in _TEXTS[:3]]
+        replies = student.generate(requests)
+        assert len(replies) == len(requests) and all(isinstance(reply, Reply) for reply in replies), (
+            f"{len(requests)} requests were given {replies!r:.200}; give one Reply for each"
+        )
+        turned = student.generate(requests[::-1])[::-1]
+        for request, reply, other in zip(requests, replies, turned, strict=True):
+            (alone,) = student.generate([request])
+            assert alone.text == reply.text == other.text, (
+                f"a request is answered {alone.text!r} alone, {reply.text!r} in a batch and {other.text!r} in another "
+                "order; keep replies in order, and let no neighbour or padding be seen"
+            )
+
+    def test_answers_keep_to_the_schema(self) -> None:
+        """A student that is ``structured`` answers a request with a JSON schema by JSON of that schema."""
+        student = self._answering()
+        if not student.structured:
+            raise SkipTest("it is not structured, so prompts ask for markers")
+        (reply,) = student.generate([evolve(_request("Does a cork float?"), schema=_SCHEMA)])
+        try:
+            answer = json.loads(reply.text)
+        except ValueError:
+            answer = None
+        assert isinstance(answer, dict) and answer.get("floats") in ("yes", "no"), (
+            f"expected JSON of the schema, found {reply.text!r:.200}; set structured to False if nothing enforces it"
+        )
+
+    def test_answering_changes_no_loss(self) -> None:
+        """A student has the same losses after it has answered, since both come from one model."""
+        student = self._answering()
+        (span,) = self._encoded([Span(_ASKED, _TEXTS[0], "ids", "")])
+        (before,) = student.score([span])
+        student.generate([_request(_ASKED)])
+        (after,) = student.score([span])
+        assert before.nll == after.nll, (
+            f"a sequence has {before.nll} nats before an answer and {after.nll} after it; leave the model as it was"
+        )
+
+    def _answering(self) -> Any:
+        student = self.student()
+        if not isinstance(student, GeneratingStudent):
+            raise SkipTest("it answers no questions, so the teacher 'student' cannot ask it")
+        return student
+
     def _check_ids(self, span: Span, encoded: EncodedSpan) -> None:
         least = 0 if span.count_only else 1
         assert least <= encoded.start < len(encoded.ids), (
@@ -180,3 +229,7 @@ class StudentContract(PluginContract):
         if not isinstance(encoded, list | tuple) or not all(isinstance(encoding, EncodedSpan) for encoding in encoded):
             raise SkipTest(f"plain texts are not encoded: {encoded!r:.200}")
         return list(encoded)
+
+
+def _request(text: str) -> Request:
+    return Request("question", digest(text), 0, (Turn("user", text),), Sampling(max_tokens=16))

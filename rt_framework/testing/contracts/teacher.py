@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import SkipTest
@@ -15,9 +16,10 @@ from attrs import evolve
 
 from rt_framework.errors import TeacherError
 from rt_framework.model import Reply, Request, Sampling, Turn, Usage
-from rt_framework.protocols import LocalTeacher
+from rt_framework.protocols import LocalTeacher, StudentTeacher
 from rt_framework.testing.blocking import blocking_calls
 from rt_framework.testing.contracts.base import PluginContract
+from rt_framework.testing.fakes import FakeStudent
 from rt_framework.testing.server import FAULTS, Fault, FaultServer
 
 _CANARY = "rt-canary-7f3a9c1e5b2d8046"
@@ -53,9 +55,12 @@ class TeacherContract(PluginContract):
         return Request("response", "0" * 32, 0, (turn,), Sampling(max_tokens=16), schema)
 
     def teacher(self, url: str | None = None) -> Any:
-        """Return a new teacher, which asks the server at *url* if it asks any server."""
+        """Return a new teacher, which asks the server at *url* if it asks any server, or else the kit's student."""
         options = self.options_for(url or "http://127.0.0.1:9/v1")
-        return self.make() if options is None else self.make(options)
+        teacher = self.make() if options is None else self.make(options)
+        if isinstance(teacher, StudentTeacher):
+            teacher.use(FakeStudent(), _Here())
+        return teacher
 
     # --- checks -----------------------------------------------------------------------------
 
@@ -96,7 +101,8 @@ class TeacherContract(PluginContract):
             raise SkipTest("it answers one at a time, or free is not set")
         request = self.request()
         requests = [request, evolve(request, messages=(Turn("user", "Name a mountain."),), pair_hash="1" * 32)]
-        texts, turned = ([reply.text for reply in teacher.complete_many(batch)] for batch in (requests, requests[::-1]))
+        batches = (requests, requests[::-1])
+        texts, turned = ([reply.text for reply in asyncio.run(_together(teacher, batch))] for batch in batches)
         assert len(texts) == len(turned) == 2, f"two requests were given {len(texts)} replies"
         assert texts == turned[::-1], f"two requests are answered {texts}, in reverse {turned}; keep replies in order"
 
@@ -227,10 +233,35 @@ def _gathered(teacher: Any, *requests: Request, together: bool) -> list[Any]:
     return asyncio.run(attempts())
 
 
+class _Here:
+    """The executor of the kit's student: this thread."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self._student = FakeStudent()
+
+    def start(self, student: Callable[[], Any]) -> None:
+        """Keep the kit's student."""
+
+    async def run(self, work: Callable[[Any], Any]) -> Any:
+        """Run *work* on the student."""
+        return work(self._student)
+
+    def close(self) -> None:
+        """Free nothing."""
+
+
+async def _together(teacher: LocalTeacher, requests: Sequence[Request]) -> Sequence[Reply]:
+    """Return the replies of a local teacher to a batch."""
+    replies = teacher.complete_many(requests)
+    return await replies if inspect.isawaitable(replies) else replies
+
+
 async def _attempt(teacher: Any, request: Request) -> Any:
     try:
         if isinstance(teacher, LocalTeacher):
-            (reply,) = teacher.complete_many([request])
+            (reply,) = await _together(teacher, [request])
             return reply
         return await asyncio.wait_for(teacher.complete(request), 60)
     except Exception as error:

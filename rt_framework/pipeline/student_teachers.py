@@ -1,0 +1,38 @@
+"""Teachers that ask a student of the same run: which student each of them asks, and that it can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rt_framework.config import Builder, NamedTeacher
+from rt_framework.errors import ConfigError
+from rt_framework.protocols import Executor, GeneratingStudent, Student, StudentTeacher
+
+
+def students_asked(make: Builder, named: Mapping[str, NamedTeacher]) -> list[str]:
+    """Return the names of the students that teachers ask; the empty name is the main student's."""
+    teachers = (make.spec("teachers", one.part) for one in named.values())
+    return [teacher.student for teacher in teachers if isinstance(teacher, StudentTeacher)]
+
+
+def use(name: str, teacher: StudentTeacher, student: Student | None, executor: Executor | None) -> None:
+    """Give a teacher the student that it asks.
+
+    Args:
+        name: name of the teacher; empty for the main teacher.
+        teacher: the teacher.
+        student: the student; ``None`` if the command has no such student.
+        executor: where the student runs; ``None`` if nothing will be asked.
+
+    Raises:
+        ConfigError: there is no such student, or it cannot answer.
+    """
+    whose = f"teacher '{name}'" if name else "the teacher"
+    asked = f"the student '{teacher.student}'" if teacher.student else "the main student"
+    if student is None:
+        raise ConfigError(f"{whose} asks {asked}, and there is none here: give the student too, or another teacher")
+    if not isinstance(student, GeneratingStudent):
+        raise ConfigError(
+            f"{whose} asks {asked}, which can score but not answer: its plugin has no 'generate', as that of 'hf' has"
+        )
+    teacher.use(student, executor)
