@@ -8,11 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+import torch
+import transformers
 
 import rt_framework as rt
 from rt_framework.errors import ConfigError, DataError, Interrupted
 from rt_framework.plugin import Host
 from rt_framework.testing import FakeStudent, ScriptedTeacher, SlowTeacher, rewriting
+from tests import tiny_models as tiny
+from tests.helpers import REPO
 from tests.run_helpers import SELECTIVE, json_lines, rows
 
 QUIET = {"progress": False}
@@ -203,3 +207,37 @@ def test_progress_is_printed_unless_it_is_turned_off(tmp_path, capsys):
     assert "writing to" in capsys.readouterr().out
     rt.run(config(), rows(2), tmp_path / "two", **QUIET)
     assert capsys.readouterr().out == ""
+
+
+def test_the_notebook_runs_cell_by_cell(capsys, monkeypatch, tmp_path):
+    """Inside a running event loop, as Jupyter runs it; it stores no outputs."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    notebook = json.loads((REPO / "docs" / "notebook.ipynb").read_text("utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    names = {}
+
+    async def all_cells():
+        for cell in cells:
+            assert cell["outputs"] == []
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+
+    asyncio.run(all_cells())
+    assert names["run"].summary.total == len(names["rows"]) == len(names["kept"])
+    assert "writing to" in capsys.readouterr().out, "progress is shown"
+
+
+def test_model_and_tokenizer_in_memory_score_as_their_folder(tmp_path):
+    """To the last digit; another model is another student."""
+    folder = tiny.save(tmp_path / "model", tiny.llama(512), tiny.tokenizer())
+    given = {"preset": "selective-rt", "metrics": ["ifd"], **QUIET}
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    run_dir = tmp_path / "losses"
+    in_memory = rt.score(rows(6), (model, tokens), run_dir=run_dir, **given)
+    assert list(in_memory) == list(rt.score(rows(6), f"hf:{folder}", **given))
+    same = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    assert list(rt.score(rows(6), (same, tokens), run_dir=run_dir, **given)) == list(in_memory)
+    with torch.no_grad():
+        same.lm_head.weight[0, 0] += 1
+    with pytest.raises(ConfigError, match="student"):
+        rt.score(rows(6), (same, tokens), run_dir=run_dir, **given)

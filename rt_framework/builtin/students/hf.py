@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rt_framework.builtin import models
 from rt_framework.builtin.students.encoding import ENCODING
@@ -34,6 +34,13 @@ class HFStudent:
 
     def __init__(self, settings: HFSettings) -> None:
         self._settings = settings
+
+    @staticmethod
+    def holding(model: Any, tokenizer: Any) -> HFStudent:
+        """Return the student that a model and a tokenizer in memory are."""
+        from rt_framework.builtin.students.in_memory import ModelInMemory
+
+        return ModelInMemory(model, tokenizer)
 
     @cached_property
     def fingerprint(self) -> str:
