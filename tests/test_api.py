@@ -241,3 +241,17 @@ def test_model_and_tokenizer_in_memory_score_as_their_folder(tmp_path):
         same.lm_head.weight[0, 0] += 1
     with pytest.raises(ConfigError, match="student"):
         rt.score(rows(6), (same, tokens), run_dir=run_dir, **given)
+
+
+ALPACA = Path(__file__).parents[2] / "shared" / "data" / "alpaca_500.json"
+
+
+def test_real_rows_are_scored_as_by_the_command(rt_project):
+    """500 rows of Alpaca, to the last digit."""
+    if not ALPACA.exists():
+        pytest.skip("needs the real rows")
+    done = rt_project.rt("score", ALPACA, "--student", "fake", "--out", "scores.jsonl")
+    assert done.code == 0, done.err
+    table = rt.score(json.loads(ALPACA.read_text("utf-8")), student=FakeStudent(), **QUIET)
+    assert list(table) == rt_project.records("scores.jsonl")
+    assert len(table) == 500
