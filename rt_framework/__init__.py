@@ -1,7 +1,8 @@
 """rt_framework: better instruction-tuning data, decided by the model that will learn from it.
 
-This module holds the names that plugin authors import, and :func:`~rt_framework.results.open_run`, which reads a run;
-everything else is found by name.
+This module holds the names that plugin authors import, :func:`~rt_framework.api.run` and
+:func:`~rt_framework.api.score`, and :func:`~rt_framework.results.open_run`, which reads a run; everything else is found
+by name.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from rt_framework.model import (
 from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, aligned, by_token, turns
 
 if TYPE_CHECKING:
+    from rt_framework.api import arun, ascore, run, score
     from rt_framework.results import open_run
 
 __all__ = [
@@ -68,9 +70,13 @@ __all__ = [
     "Verdict",
     "Version",
     "aligned",
+    "arun",
+    "ascore",
     "by_token",
     "hookimpl",
     "open_run",
+    "run",
+    "score",
     "turns",
 ]
 
@@ -86,4 +92,8 @@ def __getattr__(name: str) -> Any:
         from rt_framework.results import open_run
 
         return open_run
+    if name in ("arun", "ascore", "run", "score"):
+        from rt_framework import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ import cattrs
 from attrs import evolve, field, frozen
 
 from rt_framework.config import Config
-from rt_framework.data import Source, open_source
+from rt_framework.data import IN_MEMORY, Source, find_shape, open_source, rows_of, to_dataset, to_pandas
 from rt_framework.errors import DataError
 from rt_framework.events import Summary
 from rt_framework.ledger import Bill, Call, Ledger, SampleHistory, is_row
@@ -36,12 +36,13 @@ __all__ = ["Bill", "Call", "Cost", "FinishedRun", "SampleHistory", "StageFacts",
 
 
 @contextmanager
-def open_run(run_dir: Path | str, host: Host | None = None) -> Iterator[FinishedRun]:
+def open_run(run_dir: Path | str, host: Host | None = None, rows: Source | None = None) -> Iterator[FinishedRun]:
     """Open the run in a directory for reading; nothing in it is changed, and it is closed when the block ends.
 
     Args:
         run_dir: the run directory.
         host: finds the plugins that read the run's data; one that knows all installed plugins when left out.
+        rows: the samples of a run over rows in memory.
 
     Raises:
         DataError: there is no ledger, or its version is another one.
@@ -49,7 +50,7 @@ def open_run(run_dir: Path | str, host: Host | None = None) -> Iterator[Finished
     """
     path = Path(run_dir)
     with look(path) as ledger:
-        yield FinishedRun(path, ledger, Host() if host is None else host)
+        yield FinishedRun(path, ledger, Host() if host is None else host, rows)
 
 
 @frozen
@@ -79,6 +80,8 @@ class FinishedRun:
     """The run directory."""
     _ledger: Ledger = field(repr=False)
     _host: Host = field(repr=False)
+    _rows: Source | None = field(default=None, repr=False)
+    """The samples of a run over rows in memory, in the program that ran it."""
 
     # --- the run ----------------------------------------------------------------------------
 
@@ -202,7 +205,14 @@ class FinishedRun:
         """
         if self.is_pilot:
             raise DataError(f"{self.path}: the last run was a pilot of some rows; 'rt run' goes on with all of them")
+        if self._rows is not None:
+            return self._rows
         data = self.config.data
+        if data.path == IN_MEMORY:
+            raise DataError(
+                f"{self.path}: the run's data were rows in the memory of another program; read the records in kept and "
+                "dropped, or run again with the same rows"
+            )
         if data.is_on_hub:  # a branch may name another commit by now
             data = evolve(data, revision=self.facts["data"]["revision"])
         path = Path(data.path)
@@ -222,3 +232,59 @@ class FinishedRun:
             DataError: a sample is not in the ledger, or not finished; or as :attr:`source`.
         """
         return (record for was_kept, record in endings(self.source, self._ledger) if was_kept is kept)
+
+    # --- tables -----------------------------------------------------------------------------
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield a row per sample: id, row, outcome, reason, the texts of its last version, and that one's scores."""
+        for history in self:
+            sample, pair = history.sample, history.sample.current.pair
+            scores = sample.scores.get(sample.current.name, {})
+            yield {
+                "id": sample.id,
+                "row": sample.row,
+                "outcome": history.outcome,
+                "reason": history.reason,
+                "version": sample.current.name,
+                "instruction": pair.instruction,
+                "input": pair.input,
+                "response": pair.response,
+                **{name: score.value for name, score in sorted(scores.items())},
+            }
+
+    def kept(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the kept samples, with the columns of the output.
+
+        Raises:
+            DataError: as :meth:`records`.
+        """
+        return self._as_written(kept=True)
+
+    def dropped(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of all other samples, with the columns of the output.
+
+        Raises:
+            DataError: as :meth:`records`.
+        """
+        return self._as_written(kept=False)
+
+    def _as_written(self, kept: bool) -> Iterator[dict[str, Any]]:
+        shape = find_shape(self.config.output.shape or self.source.shape).name
+        columns = self.source.columns if shape == self.source.shape else {}
+        return rows_of(shape, columns, self.records(kept))
+
+    def to_pandas(self) -> Any:
+        """Return :meth:`rows` as a pandas ``DataFrame``.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return to_pandas(self.rows())
+
+    def to_dataset(self) -> Any:
+        """Return :meth:`kept` as a ``datasets.Dataset``, ready to train on.
+
+        Raises:
+            ConfigError: datasets is not installed.
+        """
+        return to_dataset(self.kept())

@@ -362,6 +362,7 @@ def from_code() -> Any:
 def _exchanged() -> set[str]:
     """Every class and function that ``rt_framework`` exports, and every class that the protocols mention."""
     elsewhere = {"PLUGIN_API": "stability", "hookimpl": "hooks", "open_run": "python"}
+    elsewhere |= dict.fromkeys(("arun", "ascore", "run", "score"), "python")
     names = {f"rt_framework.{name}" for name in rt_framework.__all__ if name not in elsewhere}
     for path in Path(inspect.getfile(protocols)).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

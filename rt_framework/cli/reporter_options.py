@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rt_framework.cli.names import name_option, parts
-from rt_framework.kit.stdout import others_to_stderr
-from rt_framework.plugin import Host, close_reporters
+from rt_framework.plugin import Host
 
 reporter_option = name_option(
     "--reporter",
@@ -34,12 +33,8 @@ def watching(host: Host, names: Sequence[str]) -> Iterator[list[Any]]:
         PluginError: a reporter is unknown or cannot be built.
         ConfigError: the options of a reporter do not fit its settings.
     """
-    from rt_framework.config import Builder, spec_of
+    from rt_framework.config import spec_of
+    from rt_framework.jobs import reporters
 
-    make = Builder(host)
-    with others_to_stderr():
-        watchers = [make.spec("reporters", spec_of(name, "--reporter")) for name in names]
-        try:
-            yield watchers
-        finally:
-            close_reporters(watchers)
+    with reporters.watching(host, [spec_of(name, "--reporter") for name in names]) as watchers:
+        yield watchers

@@ -7,13 +7,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rt_framework.errors import Interrupted
 
 T = TypeVar("T")
+
+_CALLER: ContextVar[OwnThread[Any] | None] = ContextVar("caller", default=None)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -60,10 +64,14 @@ def _handled(first: Callable[[], None], second: Callable[[], None]) -> Iterator[
 
     The block gets a function that returns whether a signal has arrived.
     """
+    loop, caller = asyncio.get_running_loop(), _CALLER.get()
+    if caller is not None:
+        with caller.handled(lambda: loop.call_soon_threadsafe(first)):
+            yield lambda: caller.pressed
+        return
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # only the main thread may handle signals
         return
-    loop = asyncio.get_running_loop()
     count = 0
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
@@ -78,6 +86,75 @@ def _handled(first: Callable[[], None], second: Callable[[], None]) -> Iterator[
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+class OwnThread(Generic[T]):
+    """A coroutine at work in an event loop and a thread of its own, since no loop can run inside another.
+
+    Args:
+        work: returns the coroutine.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self.pressed = False
+        self._stop: Callable[[], object] | None = None
+        self._lock = threading.Lock()
+        self._done: Future[T] = Future()
+        threading.Thread(target=self._go, args=(work,), name="rt-framework").start()
+
+    def result(self) -> T:
+        """Wait for the result; Ctrl-C lets the work end in order, and a second one no longer waits for that."""
+        try:
+            return self._done.result()
+        except KeyboardInterrupt:
+            self.press()
+            return self._done.result()
+
+    async def wait(self) -> T:
+        """Wait for the result in an event loop; when cancelled, let the work end in order first."""
+        try:
+            return await asyncio.shield(asyncio.wrap_future(self._done))
+        except asyncio.CancelledError:
+            self.press()
+            with suppress(Interrupted):
+                await asyncio.wrap_future(self._done)
+            raise
+
+    def press(self) -> None:
+        """Let the work end in order, as Ctrl-C does on a command line."""
+        with self._lock:
+            self.pressed = True
+            if self._stop is not None:
+                self._stop()
+
+    @contextmanager
+    def handled(self, stop: Callable[[], object]) -> Iterator[None]:
+        """Call *stop* when this is pressed in the block, or was before."""
+        with self._lock:
+            self._stop = stop
+            if self.pressed:
+                stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stop = None
+
+    def _go(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        _CALLER.set(self)
+        try:
+            self._done.set_result(asyncio.run(work()))
+        except BaseException as error:
+            self._done.set_exception(error)
+
+
+def completed(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Return the result of a coroutine, also where an event loop runs already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work())
+    return OwnThread(work).result()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.hookspecs import singular
-from rt_framework.kit.parts import Spec
+from rt_framework.kit.parts import Given, Spec
 from rt_framework.kit.stdout import others_to_stderr
 from rt_framework.plugin import Entry, Host, field_names, structure
 from rt_framework.text import secret_place
@@ -32,6 +32,10 @@ class Builder:
             PluginError: the plugin is unknown, ambiguous or broken.
             ConfigError: the options do not fit its settings.
         """
+        if isinstance(options, Given):
+            if not self._looking:
+                self._host.use_given(kind, name, options.part)
+            return options.part
         entry = self._host.find(kind, name)
         with others_to_stderr():
             given = settings(entry, options)
@@ -65,7 +69,7 @@ class Builder:
 
     def settings(self, kind: str, spec: Spec) -> object | None:
         """Return the options of a spec as the settings of the plugin that it names; ``None`` where that has none."""
-        return settings(self._host.find(kind, spec.name), spec.options)
+        return None if isinstance(spec.options, Given) else settings(self._host.find(kind, spec.name), spec.options)
 
 
 def settings(entry: Entry, options: object) -> object | None:

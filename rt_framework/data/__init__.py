@@ -2,16 +2,18 @@
 
 from rt_framework.data.destinations import Destination, beside, check, claim, paths_in
 from rt_framework.data.marks import MARK, note
-from rt_framework.data.memory import rows_source
+from rt_framework.data.memory import IN_MEMORY, rows_source
 from rt_framework.data.opening import open_source, output_format
 from rt_framework.data.replacing import whole
 from rt_framework.data.rows import HashSet64, blamed, kind_of, rows_of
 from rt_framework.data.shapes import SHAPES, column_names, find_shape
 from rt_framework.data.source import Source
 from rt_framework.data.spool import Spool, check_spoolable
+from rt_framework.data.tables import to_dataset, to_pandas
 from rt_framework.data.values import RawRow
 
 __all__ = [
+    "IN_MEMORY",
     "MARK",
     "SHAPES",
     "Destination",
@@ -33,5 +35,7 @@ __all__ = [
     "paths_in",
     "rows_of",
     "rows_source",
+    "to_dataset",
+    "to_pandas",
     "whole",
 ]

@@ -21,7 +21,8 @@ from rt_framework.data.values import RawRow, kind_of
 from rt_framework.errors import DataError, DiskError
 from rt_framework.model import Pair, Record
 
-_NAME = "rows in memory"
+IN_MEMORY = "rows in memory"
+"""Name of such a source, also as the path of the data in a config."""
 
 _BATCH = 1000
 """Rows of a table that are converted at a time."""
@@ -59,7 +60,7 @@ def rows_source(
 class RowReader:
     """Reader of rows that were in memory."""
 
-    name = _NAME
+    name = IN_MEMORY
     inputs: tuple[Path, ...] = ()
     hashes = False
     facts: Mapping[str, str] = {}
@@ -80,9 +81,9 @@ class RowReader:
             check_spoolable(number, record)
             self._rows.append(record)
         except DataError as error:
-            raise DataError(f"{_NAME}: {error}") from None
+            raise DataError(f"{IN_MEMORY}: {error}") from None
         except OSError as error:
-            raise DiskError(f"{_NAME}: cannot be copied to a temporary file: {error.strerror or error}") from error
+            raise DiskError(f"{IN_MEMORY}: cannot be copied to a temporary file: {error.strerror or error}") from error
 
     def first_row(self) -> RawRow | Record:
         """Return the first row.
@@ -118,7 +119,7 @@ class RowReader:
 
 
 def _place(number: int) -> str:
-    return f"{_NAME}: row {number} (from 0)"
+    return f"{IN_MEMORY}: row {number} (from 0)"
 
 
 # --- kinds of rows ----------------------------------------------------------------------------
@@ -136,9 +137,11 @@ def _opened(rows: Iterable[object]) -> tuple[Iterable[object], Any, str]:
         return _rows_of_frame(rows), None, "parquet"
     if isinstance(rows, Mapping):
         keys = ", ".join(map(str, list(rows)[:5])) or "none"
-        raise DataError(f"{_NAME}: a mapping is no list of rows (its keys: {keys}); give one split, or a list of rows")
+        raise DataError(
+            f"{IN_MEMORY}: a mapping is no list of rows (its keys: {keys}); give one split, or a list of rows"
+        )
     if isinstance(rows, str | bytes | Path) or not isinstance(rows, Iterable):
-        raise DataError(f"{_NAME}: {kind_of(rows)} is no list of rows; give mappings of columns, pairs or records")
+        raise DataError(f"{IN_MEMORY}: {kind_of(rows)} is no list of rows; give mappings of columns, pairs or records")
     return rows, None, "jsonl"
 
 
@@ -162,7 +165,7 @@ def _rows_of_frame(frame: Any) -> Iterator[object]:
     """
     twice = next((name for name in frame.columns if list(frame.columns).count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"{_NAME}: two columns are called '{twice}'; rename one")
+        raise DataError(f"{IN_MEMORY}: two columns are called '{twice}'; rename one")
     for start in range(0, len(frame), _BATCH):
         part = frame.iloc[start : start + _BATCH].astype(object)
         yield from part.where(part.notna(), None).to_dict("records")

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from rt_framework.config import Config
+from rt_framework.data import Source
 from rt_framework.errors import DataError, RtError
 from rt_framework.events import Summary
 from rt_framework.kit.places import in_words
@@ -71,7 +72,12 @@ class RunMode:
 
 
 async def run(
-    host: Host, config: Config, run_dir: Path, watchers: Iterable[object] = (), mode: RunMode = RunMode()
+    host: Host,
+    config: Config,
+    run_dir: Path,
+    watchers: Iterable[object] = (),
+    mode: RunMode = RunMode(),
+    source: Source | None = None,
 ) -> Summary:
     """Run the job of a run directory, or resume it.
 
@@ -81,6 +87,7 @@ async def run(
         run_dir: directory of ledger and outputs.
         watchers: reporters of this run.
         mode: differences from an ordinary run.
+        source: the samples, where they are rows in memory; those that the config names when left out.
 
     Returns:
         the summary of the run; everything is on disk by then.
@@ -92,7 +99,7 @@ async def run(
         check_run(run_dir)  # reports a ledger that was there and is lost
         raise DataError(f"{run_dir}: no run was started in this directory; 'rt run' starts one")
     watchers = list(watchers)
-    job = claimed_job(host, config, run_dir, watchers, mode.pilot is not None)
+    job = claimed_job(host, config, run_dir, watchers, mode.pilot is not None, source)
     if mode.pilot is not None:
         job = evolve(job, source=job.source.drawing(mode.pilot, mode.seed))
     opening = Opening(
@@ -121,13 +128,20 @@ async def run(
     return summary
 
 
-def claimed_job(host: Host, config: Config, run_dir: Path, watchers: Iterable[object], pilot: bool) -> Opened:
+def claimed_job(
+    host: Host,
+    config: Config,
+    run_dir: Path,
+    watchers: Iterable[object],
+    pilot: bool,
+    source: Source | None = None,
+) -> Opened:
     """Open the job of a run, and claim all that the run will write.
 
     Raises:
         RtError: as :func:`rt_framework.rundir.claim_outputs` and :func:`rt_framework.pipeline.open_job`.
     """
-    return open_job(host, config, partial(claim_outputs, config, run_dir, watchers=watchers, pilot=pilot))
+    return open_job(host, config, partial(claim_outputs, config, run_dir, watchers=watchers, pilot=pilot), source)
 
 
 async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, session: Session) -> None:

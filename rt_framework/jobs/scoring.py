@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
@@ -40,6 +40,12 @@ _CHUNK = 64
 
 _CHUNKS = 32
 """Number of chunks under way at once: enough to fill the waves in which losses are computed."""
+
+
+Lines = AsyncIterator[dict[str, Any]]
+"""Lines of samples, in input order."""
+
+Take = Callable[[Lines, Sequence[Callable[[], None]]], Awaitable[None]]
 
 
 @frozen
@@ -96,12 +102,42 @@ async def score_file(
     Raises:
         RtError: the error has an exit code; another call resumes from the losses that were committed.
     """
+    destination = Destination(out, "--out", "file", beside(out), overwrite)
+    return await score(host, source, scorers, beside(out), partial(_write, destination), watchers, destination)
+
+
+async def score(
+    host: Host,
+    source: Source,
+    scorers: Scorers,
+    run_dir: Path,
+    take: Take,
+    watchers: Sequence[object] = (),
+    out: Destination | None = None,
+) -> Summary:
+    """Score every sample of *source*, and hand over a line for each, in input order.
+
+    Args:
+        host: finds the plugins.
+        source: the samples.
+        scorers: the metrics and the students.
+        run_dir: directory in which losses are kept.
+        take: takes the lines, and calls the checks when all have come; one that raises makes them void.
+        watchers: reporters of this job.
+        out: file that *take* writes, if it writes one.
+
+    Raises:
+        RtError: the error has an exit code; another call resumes from the losses that were committed.
+    """
     make = Builder(host)
     students = scorers.students_of(make)
-    run_dir = beside(out)
-    destination = Destination(out, "--out", "file", run_dir, overwrite)
-    destinations = [Destination(run_dir, "--out", "run"), manifest_destination(run_dir, "metrics"), destination]
-    claim(destinations, source.inputs, paths_in(*students.values(), scorers.config))
+    files = [] if out is None else [out]
+    own = Destination(run_dir, "--out" if files else "--run-dir", "run")
+    claim(
+        [own, manifest_destination(run_dir, "metrics"), *files],
+        source.inputs,
+        paths_in(*students.values(), scorers.config),
+    )
     source, _ = source.read_through(lambda _: None)
     settings = {
         "data": str(source),
@@ -124,11 +160,11 @@ async def score_file(
     def end(session: Session, _: None) -> Summary:
         progress = session.meter.progress()
         outcomes = dict(sorted(progress.samples.outcomes.items()))
-        summary = Summary(total, outcomes, {}, {}, {}, 0, (), progress, (str(out),))
+        summary = Summary(total, outcomes, {}, {}, {}, 0, (), progress, tuple(map(str, files)))
         write_manifest(run_dir, host, session.ledger, settings, summary)
         return summary
 
-    work = partial(_score, make, source, scorers, settings, destination)
+    work = partial(_score, make, source, scorers, settings, take, run_dir if out is None else out.path)
     _, summary = await in_session(opening, work, end)
     return summary
 
@@ -138,10 +174,11 @@ async def _score(
     source: Source,
     scorers: Scorers,
     settings: Mapping[str, Any],
-    destination: Destination,
+    take: Take,
+    writes: Path,
     session: Session,
 ) -> None:
-    """Score all samples of *source* into *destination*."""
+    """Score all samples of *source*, and hand their lines to *take*."""
     ledger, rules, metrics = session.ledger, ScoringRules.of(scorers.config), scorers.metrics
     students = scorers.students_of(make)
     async with _opened(scoring_side(make, students, scorers.config, ledger, scorers.options)) as side:
@@ -153,11 +190,11 @@ async def _score(
             f"{f'student {name}'.rstrip()}: {student}, preset {rules.preset.name}, template {rules.template}"
             for name, student in students.items()
         )
-        await session.begin(destination.path, (*notes, f"data: {source}"), settings)
+        await session.begin(writes, (*notes, f"data: {source}"), settings)
         await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
         # Losses from a damaged ledger, or of input that has changed meanwhile, must not replace an older file.
         checks = (ledger.check, source.check_unchanged)
-        await _write(_lines(source, side.scoring, metrics), destination, session.meter.samples, checks)
+        await take(_lines(source, side.scoring, metrics, session.meter.samples), checks)
 
 
 @asynccontextmanager
@@ -169,12 +206,7 @@ async def _opened(side: ScoringSide) -> AsyncIterator[ScoringSide]:
         await side.close()
 
 
-async def _write(
-    lines: AsyncIterator[dict[str, Any]],
-    destination: Destination,
-    samples: SampleCounter,
-    checks: Sequence[Callable[[], None]],
-) -> None:
+async def _write(destination: Destination, lines: Lines, checks: Sequence[Callable[[], None]]) -> None:
     """Write all lines or none; *checks* are called last, and one that raises leaves the destination unchanged.
 
     Raises:
@@ -184,12 +216,11 @@ async def _write(
         with part.open("w", encoding="utf-8") as file:
             async for line in lines:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
-                samples.ended(line["status"])
         for check in checks:
             check()
 
 
-async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
+async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str], counter: SampleCounter) -> Lines:
     """Yield a line per sample, in input order, while a window of samples is under way."""
     window: deque[tuple[list[Sample], asyncio.Task[list[Measured]]]] = deque()
     samples = source.samples()
@@ -200,9 +231,11 @@ async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str]) -> As
             if len(window) == _CHUNKS:
                 for line in await _chunk(*window.popleft()):
                     yield line
+                    counter.ended(line["status"])
         while window:
             for line in await _chunk(*window.popleft()):
                 yield line
+                counter.ended(line["status"])
     finally:
         for _, task in window:
             task.cancel()

@@ -10,12 +10,31 @@ from attrs import frozen
 from rt_framework.errors import ConfigError
 
 
+class Given:
+    """A part that a Python program gives as an object, in the place of a part's options.
+
+    Args:
+        part: the object.
+    """
+
+    def __init__(self, part: object) -> None:
+        self.part = part
+
+    def __repr__(self) -> str:
+        return "given as an object"
+
+
 @frozen
 class Spec:
     """A plugin and its options, as users write them: ``hf:MODEL``, ``newest`` or ``{highest: ifd}``."""
 
     name: str
     options: Any = None
+
+    @classmethod
+    def of(cls, part: object) -> Spec:
+        """Return the specification of a part that is there already, which is named by its class."""
+        return cls(type(part).__name__, Given(part))
 
     @classmethod
     def parse(cls, value: object) -> Spec:

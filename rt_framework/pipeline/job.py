@@ -39,13 +39,19 @@ class Opened:
     """The students whose losses are read or whom a teacher asks, by name."""
 
 
-def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None] | None = None) -> Opened:
+def open_job(
+    host: Host,
+    config: Config,
+    claim: Callable[[Builder, Source], None] | None = None,
+    source: Source | None = None,
+) -> Opened:
     """Open a job and check everything that can be checked without a model, a ledger or the network.
 
     Args:
         host: finds the plugins.
         config: the job.
         claim: refuses to overwrite what must be kept; called when the source is known, before it is read.
+        source: the samples, where they are rows in memory; those that the config names when left out.
 
     Raises:
         RtError: something is missing, unknown, or does not fit.
@@ -59,7 +65,8 @@ def open_job(host: Host, config: Config, claim: Callable[[Builder, Source], None
         for spec in specs:
             make.settings(kind, spec)
     check_shard(config.data.shard, steps)
-    source = open_source(host, config.data, config.limits.samples)
+    if source is None:
+        source = open_source(host, config.data, config.limits.samples)
     if claim is not None:
         claim(make, source)
     source, outlet = open_outlet(make, source, config.output.format, config.output.shape)

@@ -21,6 +21,9 @@ from rt_framework.plugin.registry import Entry, Registry
 from rt_framework.plugin.reporters import Reporters
 from rt_framework.text import suggestion
 
+GIVEN = "given as an object"
+"""Stands for the plugin of a part that the calling program gave."""
+
 
 @frozen
 class Used:
@@ -110,6 +113,12 @@ class Host:
         """
         origin = origin_of_plugin(self._loader.manager.get_plugin(entry.plugin))
         self._used[entry.kind, entry.name, repr(settings)] = (entry, settings, origin)
+
+    def use_given(self, kind: str, name: str, part: object) -> None:
+        """Note that a part is used which the calling program gave as an object."""
+        cls = type(part)
+        entry = Entry(kind, name, f"{cls.__module__}:{cls.__qualname__}", "", None, GIVEN)
+        self._used[kind, name, entry.target] = (entry, None, origin_of_plugin(cls))
 
     def used(self) -> list[Used]:
         """Return the parts that were built, by kind and name, each once for each of its settings.

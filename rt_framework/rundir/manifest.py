@@ -17,7 +17,7 @@ from rt_framework.config import Config
 from rt_framework.data import Destination, whole
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Summary
-from rt_framework.kit.parts import Spec
+from rt_framework.kit.parts import Given, Spec
 from rt_framework.ledger import Ledger
 from rt_framework.plugin import Host, structure
 from rt_framework.rundir.directory import MANIFEST
@@ -126,5 +126,6 @@ def read_config_of(run_dir: Path) -> Config:
 @cache
 def _plain() -> cattrs.Converter:
     converter = cattrs.Converter()
-    converter.register_unstructure_hook(Spec, lambda spec: {spec.name: spec.options})
+    converter.register_unstructure_hook(Spec, lambda spec: {spec.name: converter.unstructure(spec.options)})
+    converter.register_unstructure_hook(Given, str)
     return converter

@@ -39,6 +39,13 @@ class HFStudent:
     def __init__(self, settings: HFSettings) -> None:
         self._settings = settings
 
+    @staticmethod
+    def holding(model: Any, tokenizer: Any) -> HFStudent:
+        """Return the student that a model and a tokenizer in memory are."""
+        from rt_framework.builtin.students.in_memory import ModelInMemory
+
+        return ModelInMemory(model, tokenizer)
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of weights, tokenizer, dtype and encoding; loads nothing.
