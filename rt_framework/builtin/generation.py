@@ -21,19 +21,21 @@ class Generation:
     """The way in which one loaded model answers.
 
     Args:
-        settings: the settings that the model was loaded with.
+        name: name of the model.
         model: the model, in inference mode.
         tokenizer: its tokenizer.
+        window: most tokens of a prompt with its answer.
+        foreign: tokens of the tokenizer that the model does not have, by id.
     """
 
-    def __init__(self, settings: models.ModelSettings, model: Any, tokenizer: Any) -> None:
+    def __init__(self, name: str, model: Any, tokenizer: Any, window: int, foreign: Mapping[int, str]) -> None:
         from transformers import GenerationConfig
 
-        self._name = settings.model
+        self._name = name
         self._model = model
         self._tokenizer = tokenizer
-        self._foreign: Mapping[int, str] = models.foreign_tokens(settings, tokenizer)
-        self._window = models.window(models.load_config(settings), tokenizer)
+        self._foreign = foreign
+        self._window = window
         stated = model.generation_config.eos_token_id
         listed = stated if isinstance(stated, list) else [stated]
         self._ends = list(dict.fromkeys(i for i in (tokenizer.eos_token_id, *listed) if i is not None))

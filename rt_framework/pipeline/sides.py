@@ -286,10 +286,12 @@ def teacher_sides(
         one = named[name]
         own = evolve(limits, concurrency=one.concurrency or limits.concurrency)
         budget = budget_of(teacher, ledger, limits.budget_usd if joint is None else one.budget_usd, joint, name)
-        sending = Sending(
-            teacher, ledger, own, budget, session.meter.reporters, session.stop, partial(others_busy, name)
+        told = (session.meter.reporters, session.stop, partial(others_busy, name))
+        answers = Answers(
+            *(teacher, ledger, Sending(teacher, ledger, own, budget, *told), ask),
+            holds=limits.on_ambiguous == "hold",
+            elsewhere=elsewhere,
         )
-        answers = Answers(teacher, ledger, sending, ask, holds=limits.on_ambiguous == "hold", elsewhere=elsewhere)
         sides[name] = TeacherSide(teacher, answers, TeacherClient(answers, teacher.structured, limits.answers))
     sendings = {name: side.answers.sending for name, side in sides.items()}
     session.meter.teacher = Accounts(sendings, joint) if joint is not None else next(iter(sendings.values()), None)

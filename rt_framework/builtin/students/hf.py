@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from rt_framework.builtin.generation import Generation
 from rt_framework.builtin.students.encoding import ENCODING
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.students.tokens import Encoder
-from rt_framework.errors import OutOfMemory
+from rt_framework.builtin.weights import without_embedding
+from rt_framework.errors import ModelError, OutOfMemory
 from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
@@ -42,8 +44,6 @@ class HFStudent:
     @staticmethod
     def holding(model: Any, tokenizer: Any) -> HFStudent:
         """Return the student that a model and a tokenizer in memory are."""
-        from rt_framework.builtin.students.in_memory import ModelInMemory
-
         return ModelInMemory(model, tokenizer)
 
     @cached_property
@@ -125,14 +125,20 @@ class HFStudent:
         return models.load(self._settings, self._settings.attention)
 
     @cached_property
+    def _window(self) -> int:
+        return models.window(models.load_config(self._settings), self._tokenizer)
+
+    @cached_property
+    def _foreign(self) -> Mapping[int, str]:
+        return models.foreign_tokens(self._settings, self._tokenizer)
+
+    @cached_property
     def _encoder(self) -> Encoder:
-        tokenizer = self._tokenizer
-        foreign = models.foreign_tokens(self._settings, tokenizer)
-        return Encoder(tokenizer, models.window(models.load_config(self._settings), tokenizer), foreign)
+        return Encoder(self._tokenizer, self._window, self._foreign)
 
     @cached_property
     def _generation(self) -> Generation:
-        return Generation(self._settings, self._loaded.model, self._tokenizer)
+        return Generation(self._settings.model, self._loaded.model, self._tokenizer, self._window, self._foreign)
 
     @cached_property
     def _way(self) -> Way:
@@ -140,6 +146,55 @@ class HFStudent:
 
         with models.AT_WORK:
             return choose(self._loaded.model, self._settings.attention)
+
+
+class ModelInMemory(HFStudent):
+    """Student that scores with a model in memory. While it is at work, the model may not be trained.
+
+    Args:
+        model: a causal language model of transformers; it is set to inference mode.
+        tokenizer: its tokenizer, one of the fast ones.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        super().__init__(HFSettings(type(model).__name__, device=model.device.type))
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all tensors, the model's configuration and the tokenizer: equal for equal models.
+
+        Raises:
+            ModelError: the tokenizer has no rules that can be hashed.
+        """
+        import torch
+
+        rules = getattr(self._tokenizer, "backend_tokenizer", None)
+        if rules is None:
+            raise ModelError(f"{type(self._tokenizer).__name__}: give a fast tokenizer, as AutoTokenizer makes it")
+        content = hashlib.sha256()
+        for name, tensor in sorted(self._model.state_dict().items()):
+            content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            content.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        texts = (self._model.config.to_json_string(), rules.to_str(), str(self._tokenizer.chat_template))
+        for text in texts:
+            content.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        release = ".".join(metadata.version("transformers").split(".")[:2])
+        return f"hf in memory {content.hexdigest()} encoding-{ENCODING} transformers-{release}"
+
+    @cached_property
+    def _loaded(self) -> models.Loaded:
+        return models.Loaded(self._model, "")
+
+    @cached_property
+    def _window(self) -> int:
+        return models.window(self._model.config, self._tokenizer)
+
+    @cached_property
+    def _foreign(self) -> Mapping[int, str]:
+        size = getattr(self._model.config.get_text_config(), "vocab_size", None)
+        return without_embedding(self._settings.model, size, self._tokenizer)
 
 
 def _counted(span: EncodedSpan) -> SpanLoss:

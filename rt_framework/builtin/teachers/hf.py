@@ -55,5 +55,6 @@ class HFTeacher:
 
     @cached_property
     def _generation(self) -> Generation:
-        model = models.load_model(self._settings)
-        return Generation(self._settings, model, models.load_tokenizer(self._settings))
+        own, model, tokenizer = self._settings, models.load_model(self._settings), models.load_tokenizer(self._settings)
+        window, foreign = models.window(models.load_config(own), tokenizer), models.foreign_tokens(own, tokenizer)
+        return Generation(own.model, model, tokenizer, window, foreign)
