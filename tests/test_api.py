@@ -1,6 +1,7 @@
 """The functions for Python programs and notebooks."""
 
 import asyncio
+import gc
 import json
 import signal
 import threading
@@ -255,3 +256,19 @@ def test_real_rows_are_scored_as_by_the_command(rt_project):
     table = rt.score(json.loads(ALPACA.read_text("utf-8")), student=FakeStudent(), **QUIET)
     assert list(table) == rt_project.records("scores.jsonl")
     assert len(table) == 500
+
+
+def test_a_finished_run_may_be_read_and_dropped_in_another_thread(tmp_path):
+    """Garbage is collected in whichever thread comes by, also in that of a later run."""
+    held = [rt.run(config(), rows(3), tmp_path / "run", **QUIET)]
+    found = []
+
+    def elsewhere():
+        found.extend(row["row"] for row in held[0].rows())
+        held.clear()
+        gc.collect()
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert found == [0, 1, 2]

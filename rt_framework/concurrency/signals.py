@@ -112,12 +112,13 @@ class OwnThread(Generic[T]):
 
     async def wait(self) -> T:
         """Wait for the result in an event loop; when cancelled, let the work end in order first."""
+        done = asyncio.wrap_future(self._done)
         try:
-            return await asyncio.shield(asyncio.wrap_future(self._done))
+            return await asyncio.shield(done)
         except asyncio.CancelledError:
             self.press()
             with suppress(Interrupted):
-                await asyncio.wrap_future(self._done)
+                await done  # the same future, since an error that nobody takes from one is printed later
             raise
 
     def press(self) -> None:

@@ -102,23 +102,15 @@ async def run(
     job = claimed_job(host, config, run_dir, watchers, mode.pilot is not None, source)
     if mode.pilot is not None:
         job = evolve(job, source=job.source.drawing(mode.pilot, mode.seed))
-    opening = Opening(
-        job="run",
-        run_dir=run_dir,
-        reporters=host.reporters(watchers),
-        watchers=watchers,
-        total=(total := job.source.count()),
-        need=room(total, job.source.size(), bool(job.teachers)),
-        steady=job.source.steady(),
-        stages=[MeteredStage(step.id, step.name, bool(step.stage.reflections)) for step in job.steps],
-    )
+    opening = _opening(host, job, run_dir, watchers)
 
     def end(session: Session, _: None) -> Summary:
         out = run_dir if mode.pilot is None else pilot_dir(run_dir)
         summary = summarise(session.ledger, session.meter.progress())
-        if summary.total != total:
+        if summary.total != opening.total:
             raise RtError(
-                f"{total} samples were read but {summary.total} are accounted for; this is a bug in rt-framework"
+                f"{opening.total} samples were read but {summary.total} are accounted for; "
+                "this is a bug in rt-framework"
             )
         summary = evolve(summary, files=write_outputs(job.outlet, job.source, out, session.ledger))
         write_manifest(out, host, session.ledger, config, summary)
@@ -142,6 +134,21 @@ def claimed_job(
         RtError: as :func:`rt_framework.rundir.claim_outputs` and :func:`rt_framework.pipeline.open_job`.
     """
     return open_job(host, config, partial(claim_outputs, config, run_dir, watchers=watchers, pilot=pilot), source)
+
+
+def _opening(host: Host, job: Opened, run_dir: Path, watchers: Sequence[object]) -> Opening:
+    """Return what the session of a run needs; the samples are counted here, if they were not yet."""
+    total = job.source.count()
+    return Opening(
+        job="run",
+        run_dir=run_dir,
+        reporters=host.reporters(watchers),
+        watchers=watchers,
+        total=total,
+        need=room(total, job.source.size(), bool(job.teachers)),
+        steady=job.source.steady(),
+        stages=[MeteredStage(step.id, step.name, bool(step.stage.reflections)) for step in job.steps],
+    )
 
 
 async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, session: Session) -> None:

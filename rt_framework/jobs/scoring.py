@@ -83,6 +83,17 @@ class Scorers:
                 named[MAIN] = self.student
         return named
 
+    def settings(self, source: Source) -> dict[str, Any]:
+        """Return the settings of a scoring job, as its manifest holds them."""
+        return {
+            "data": str(source),
+            "student": self.student,
+            "students": self.students,
+            "scoring": self.config,
+            "metrics": self.metrics,
+            "options": self.options,
+        }
+
 
 async def score_file(
     host: Host,
@@ -139,14 +150,7 @@ async def score(
         paths_in(*students.values(), scorers.config),
     )
     source, _ = source.read_through(lambda _: None)
-    settings = {
-        "data": str(source),
-        "student": scorers.student,
-        "students": scorers.students,
-        "scoring": scorers.config,
-        "metrics": scorers.metrics,
-        "options": scorers.options,
-    }
+    settings = scorers.settings(source)
     opening = Opening(
         job="score",
         run_dir=run_dir,

@@ -140,7 +140,8 @@ def reading(path: Path) -> sqlite3.Connection:
         how = "mode=rw"  # a read-only connection could not delete the files that SQLite makes beside the ledger
     else:
         how = "mode=ro&immutable=1"
-    db = sqlite3.connect(f"{place.as_uri()}?{how}", uri=True)
+    # A finished run may be read, or collected as garbage, in another thread; SQLite itself takes calls one at a time.
+    db = sqlite3.connect(f"{place.as_uri()}?{how}", uri=True, check_same_thread=False)
     db.execute("PRAGMA query_only = 1")
     return db
 
