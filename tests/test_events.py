@@ -14,7 +14,7 @@ from rt_framework import TeacherError, hookimpl
 from rt_framework.config import Data, ScoringConfig
 from rt_framework.data import open_source
 from rt_framework.errors import FatalTeacherError, LockedError, RtError
-from rt_framework.jobs.scoring import score_file
+from rt_framework.jobs.scoring import Scorers, score_file
 from rt_framework.kit.parts import Spec
 from rt_framework.plugin import Host
 from rt_framework.rundir import open_run
@@ -177,7 +177,7 @@ def test_scoring_a_file_sends_the_events_of_a_job(tmp_path):
     host = Host(modules=["tests.fakes_plugin"], only=[])
     source = open_source(host, Data(str(tmp_path / "data.json")))
     config = ScoringConfig(preset="superfiltering", template=Spec("alpaca"))
-    work = partial(score_file, host, source, Spec("fake"), config, ["ifd"])
+    work = partial(score_file, host, source, Scorers(("ifd",), Spec("fake"), config))
     summary = asyncio.run(work(tmp_path / "out.jsonl", [observer]))
     started, finished = observer.seen["started"], observer.seen["finished"]
     assert (started.job, finished.job, started.total) == ("score", "score", 3)

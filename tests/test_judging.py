@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
-from rt_framework import Decision, Dropped, Failure, Request, Sampling, Score, Turn, Unparsed, hookimpl
+from rt_framework import Decision, Dropped, Failure, Range, Request, Sampling, Score, Turn, Unparsed, hookimpl
 from tests.helpers import Cli, json_lines, rows, the_error, write_json
 
 
@@ -32,6 +32,7 @@ class Marked:
     def __init__(self, make):
         self._question = Mark()
         self.reflections = MappingProxyType({"mark": self._question})
+        self.provides = MappingProxyType({"mark": Range()})
 
     async def run(self, sample, ctx):
         mark = await ctx.ask(self._question, sample.current)

@@ -280,6 +280,9 @@ class Counts:
     def money(self):
         return Money(spent=self.spent)
 
+    def accounts(self):
+        return ()
+
     def reused_at(self, stage):
         return 0
 

@@ -283,9 +283,9 @@ def teacher_sides(
         return busy() or any(side.answers.sending.calling for other, side in sides.items() if other != name)
 
     for name, teacher in teachers_of(make, named, students).items():
-        one = named[name]
-        own = evolve(limits, concurrency=one.concurrency or limits.concurrency)
-        budget = budget_of(teacher, ledger, limits.budget_usd if joint is None else one.budget_usd, joint, name)
+        own = evolve(limits, concurrency=named[name].concurrency or limits.concurrency)
+        dollars = limits.budget_usd if joint is None else named[name].budget_usd
+        budget = budget_of(teacher, ledger, dollars, joint, name)
         told = (session.meter.reporters, session.stop, partial(others_busy, name))
         answers = Answers(
             *(teacher, ledger, Sending(teacher, ledger, own, budget, *told), ask),
