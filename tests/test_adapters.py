@@ -115,13 +115,17 @@ def test_other_forms_of_lora_are_merged(options, base, tmp_path):
     assert losses(student(base, adapter)) == pytest.approx(of_peft(base, adapter), rel=1e-5)
 
 
-def test_a_head_that_is_tied_to_the_embeddings(tmp_path):
-    """An adapter of the head alone would change both when it is merged, so it is refused."""
+@pytest.mark.parametrize("layer", ["lm_head", "embed_tokens"])
+def test_a_head_that_is_tied_to_the_embeddings(layer, tmp_path):
+    """An adapter of one of them would change both when it is merged, so it is refused; a whole new one is not."""
     model = tiny.family("Llama", tie_word_embeddings=True)
     folder = tiny.save(tmp_path / "model", model, tiny.tokenizer())
-    adapter = lora(tmp_path / "adapter", folder, target_modules=[*LINEAR, "lm_head"])
-    with pytest.raises(ModelError, match=r"losses that differ .* of a head that is tied to the embeddings"):
-        losses(student(folder, adapter))
+    for options in ({}, {"ensure_weight_tying": True}):
+        adapter = lora(tmp_path / f"adapter{len(options)}", folder, target_modules=[*LINEAR, layer], **options)
+        with pytest.raises(ModelError, match="it changes the embeddings or the head, which have one weight"):
+            losses(student(folder, adapter))
+    whole = lora(tmp_path / "whole", folder, modules_to_save=[layer])
+    assert losses(student(folder, whole)) == pytest.approx(of_peft(folder, whole), rel=1e-5)
 
 
 def test_a_merge_that_changes_the_losses_is_refused(base, adapter, monkeypatch):
@@ -309,7 +313,22 @@ def test_a_model_that_holds_an_adapter_is_refused(whole, base, adapter, tmp_path
     for ask in (lambda made: made.fingerprint, lambda made: made.score([EncodedSpan((5, 6, 7), 1)])):
         with pytest.raises(ModelError) as caught:
             ask(student(str(folder)))
-        assert "holds an adapter (adapter_config.json)" in str(caught.value) or not whole
+        assert f"model '{folder}' holds an adapter (adapter_config.json): give a directory of it" in str(caught.value)
+
+
+def test_an_adapter_beside_a_model_on_the_hub_is_refused(adapter, monkeypatch):
+    """Transformers looks for one in the revision of the model."""
+    asked = []
+
+    def find(name, **where):
+        asked.append((name, where))
+        return f"{adapter}/adapter_config.json"
+
+    monkeypatch.setattr("transformers.utils.peft_utils.find_adapter_config_file", find)
+    options = {"revision": "a" * 40, "local_files_only": True}
+    with pytest.raises(ModelError, match="model 'org/model' holds an adapter"):
+        adapters.check_alone("org/model", "org/model", {**options, "trust_remote_code": False})
+    assert asked == [("org/model", options)]
 
 
 def test_without_peft_the_command_is_named(base, adapter, monkeypatch):

@@ -19,6 +19,10 @@ _WEIGHTS = "adapter_model.safetensors"
 _PICKLE = "adapter_model.bin"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
+_ROUNDING = 0.5
+"""Nats a token by which a merge may change a loss in half precision, where each merged weight is rounded once more. On
+SmolLM2-135M in bfloat16, random adapters of usual sizes changed single losses by up to 0.07."""
+
 _SHARED = ("vblora_vector_bank", "prompt_encoder", ".tinylora_v.", ".unilora_theta_d.")
 """Parameters that peft stores once for several layers, and so does not find in the file under each layer's name."""
 
@@ -103,7 +107,8 @@ def merged(base: Any, name: str, folder: str) -> Any:
                 kind = adapted.peft_config["default"].peft_type.value
                 raise ModelError(f"adapter '{folder}' is of the kind {kind}, which cannot be merged into weights")
             _check_keys(peft, adapted, path, name, folder)
-            probe = Probe(adapted)
+            _check_tied(peft, adapted, name, folder)
+            probe = Probe(adapted, half=_ROUNDING)
             model = adapted.merge_and_unload(safe_merge=True)
         except ModelError:
             raise
@@ -111,10 +116,7 @@ def merged(base: Any, name: str, folder: str) -> Any:
             raise ModelError(f"adapter '{folder}' does not fit the model '{name}': {_reason(error)}") from error
     obstacle = probe.obstacle(TargetLosses(model, None, None))
     if obstacle is not None:
-        raise ModelError(
-            f"adapter '{folder}' cannot be merged into the weights of '{name}': then the model {obstacle}, as it does "
-            "with an adapter of a head that is tied to the embeddings"
-        )
+        raise ModelError(f"adapter '{folder}' cannot be merged into the weights of '{name}': then the model {obstacle}")
     return model.eval().requires_grad_(False)
 
 
@@ -179,6 +181,22 @@ def _check_keys(peft: Any, adapted: Any, path: str, name: str, folder: str) -> N
             raise ModelError(
                 f"adapter '{folder}' does not fit the model '{name}': it {fault} {len(keys)} tensors, such as {keys[0]}"
             )
+
+
+def _check_tied(peft: Any, adapted: Any, name: str, folder: str) -> None:
+    """Check that the adapter changes no head that shares its weights with the embeddings.
+
+    peft adapts them apart, or both with one change. Merged, a change of one is a change of both, and two are one twice
+    as large.
+    """
+    layers = [adapted.get_input_embeddings(), adapted.get_output_embeddings()]
+    shared = len({getattr(layer, "base_layer", layer).weight.data_ptr() for layer in layers}) == 1
+    changed = any(isinstance(layer, peft.tuners.tuners_utils.BaseTunerLayer) for layer in layers)
+    if shared and changed:
+        raise ModelError(
+            f"adapter '{folder}' cannot be merged into the weights of '{name}': it changes the embeddings or the head, "
+            "which have one weight: leave both out of target_modules"
+        )
 
 
 def _is_shared(key: str) -> bool:

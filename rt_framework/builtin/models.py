@@ -304,6 +304,7 @@ def _source(settings: ModelSettings) -> tuple[str, dict[str, Any]]:
     if path.is_file():
         _parse_once()
         return str(path.parent), {**options, "gguf_file": path.name}
+    check_not_adapter(settings.model, path)
     return str(path), options
 
 

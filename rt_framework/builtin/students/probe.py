@@ -50,15 +50,20 @@ def choose(model: Any, attention: str | None) -> Way:
 
 
 class Probe:
-    """A few short sequences and the losses that the model by itself gives for them."""
+    """A few short sequences and the losses that the model by itself gives for them.
 
-    def __init__(self, model: Any) -> None:
+    Args:
+        model: a causal language model of transformers, in inference mode.
+        half: largest difference of a loss in half precision, in nats a token.
+    """
+
+    def __init__(self, model: Any, half: float = 5e-2) -> None:
         self._batch = _sequences(model.config.get_text_config().vocab_size)
         with torch.inference_mode():
             self._own = [_own_loss(model, span) for span in self._batch]
         # In half precision the order of summation has a visible effect; one token too many or too few has a far larger
         # one.
-        self._tolerance = 1e-4 if model.dtype == torch.float32 else 5e-2
+        self._tolerance = 1e-4 if model.dtype == torch.float32 else half
 
     def obstacle(self, losses: TargetLosses) -> str | None:
         """Return why *losses* are not the model's own; ``None`` if they are."""
