@@ -386,6 +386,15 @@ def test_nothing_speaks_of_the_machine_it_was_written_on():
     assert found == []
 
 
+def test_no_file_holds_the_marks_of_an_unfinished_merge():
+    marked = []
+    for path in _project_files():
+        lines = path.read_bytes().splitlines()
+        if any(line.startswith((b"<" * 7 + b" ", b">" * 7 + b" ")) for line in lines):
+            marked.append(str(path.relative_to(REPO)))
+    assert marked == []
+
+
 def test_commands_are_sorted_into_modules_of_their_own():
     """Each command that the help lists is a module with a command in it, and is short."""
     from rt_framework.cli import _COMMANDS
