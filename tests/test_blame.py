@@ -1,4 +1,4 @@
-"""What a plugin raises is told with file and line of the plugin, whoever called it, and wherever it ran."""
+"""Exceptions of plugins are reported with file and line of the plugin, for every kind and in every process."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_a_selector_that_stops_rt_select_is_named(cli):
 
 
 def test_a_registration_that_fails_has_its_line(tmp_path, monkeypatch, capfd):
-    """That of the hook, also where the framework refused what it offers."""
+    """The line of the hook, also if the framework refused the part that it offers."""
     monkeypatch.chdir(tmp_path)
     code = "from rt_framework import hookimpl\n@hookimpl\ndef rt_register_metrics(register):\n    "
     for name, body, what in (
@@ -265,7 +265,7 @@ def raised(work, *arguments):
 
 
 def test_the_line_of_a_package_is_told_below_the_installed_packages(tmp_path, monkeypatch):
-    """Where another installed library raised, the line of the plugin that called it; never that of the library."""
+    """If another installed library raised, the line is that of the plugin that called it."""
     site = tmp_path / "lib" / "site-packages"
     install(site, "far-library", {"far_library": "def divide(a, b):\n    return a / b\n"})
     install(site, "rt-near", {"rt_near": "import far_library\ndef reduce():\n    return far_library.divide(1, 0)\n"})

@@ -162,7 +162,7 @@ def test_in_a_process_of_its_own(cli, site, tmp_path):
 
 
 def test_all_that_is_installed_can_be_listed(cli, site):
-    """What loads, with its package; what does not is one line with the reason, and hides nothing else."""
+    """Each part with its package; a plugin that does not load is one line with the reason, and hides no other."""
     listed = cli("plugins", "list")
     assert "smash rt-command 1.0" in listed.words and "late rt-late 1.0" in listed.words
     assert "broke" not in listed.out

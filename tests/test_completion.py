@@ -36,7 +36,7 @@ def cli(tmp_path, monkeypatch, capfd):
 
 @pytest.fixture
 def complete(cli, monkeypatch):
-    """What Bash is answered for a line that ends where the cursor is: the words that fit."""
+    """Ask as Bash does for the words that fit at the end of a line."""
 
     def ask(line: str) -> list[str]:
         words = line.split()
@@ -128,7 +128,7 @@ def test_bash_completes(cli, tmp_path):
 
 
 def test_nothing_heavy_is_loaded_for_a_completion(tmp_path):
-    """Whoever presses the tab key waits for it."""
+    """A user who presses the tab key waits for the answer."""
     code = (
         "import os, sys\nos.environ.update(_RT_COMPLETE='bash_complete', COMP_WORDS='rt score --', COMP_CWORD='2')\n"
         "from rt_framework.cli import main\ntry: main()\nexcept SystemExit: pass\n"

@@ -50,7 +50,7 @@ def test_a_traceback_comes_before_the_line(cli):
 
 
 def test_the_cause_is_in_the_traceback(cli, tmp_path):
-    """Not only where core noticed it, but where the plugin raised it."""
+    """It shows the line of the plugin, besides the place where core noticed the error."""
     (tmp_path / "odd_metric.py").write_text(ODD)
     score = ("score", "data.json", "--student", "fake", "--metric", "odd", "--preset", "selective-rt", "--out", "s")
     done = cli("--debug", "-p", "./odd_metric.py", *score)
@@ -63,7 +63,7 @@ def test_the_cause_is_in_the_traceback(cli, tmp_path):
     [["run"], ["rnu"], ["run", "rt.yaml", "--no-such"], ["export", "x", "--out", "y", "--pack", "trl", "--hub-folder"]],
 )
 def test_a_wrong_call_has_one_too(cli, arguments):
-    """What Click refuses is an error like any other."""
+    """A call that Click refuses is an error like any other."""
     plain, debugged = cli(*arguments), cli("--debug", *arguments)
     assert debugged.code == plain.code == 2
     assert debugged.err.startswith("Traceback") and debugged.err.endswith(plain.err)
