@@ -419,7 +419,7 @@ def test_a_run_stays_with_its_commit(hub, tmp_path, monkeypatch, capfd):
     before = (tmp_path / "run" / "kept.parquet").read_bytes()
     calls = (tmp_path / "log").read_text().count("call")
     old = hub.branches["main"]
-    new = hub.commit(sharded() | {"NOTES.md": b"x"})
+    new = hub.commit(sharded(8))
     done = cli("run", "rt.yaml", "--run-dir", "run")
     assert done.code == 2
     assert f"data.revision: {old} → {new}" in done.error()

@@ -9,13 +9,14 @@ import pytest
 
 from rt_framework.builtin.formats import csv, packed
 from rt_framework.config import Data
-from rt_framework.data import open_source, output_format
+from rt_framework.data import open_source, output_format, rows_source
 from rt_framework.errors import DataError
 from rt_framework.plugin import Host
-from tests.helpers import Cli, json_lines, rows
+from tests.helpers import REPO, Cli, json_lines, rows
 from tests.test_formats import FORMATS, read
 
 NAMES = ["json", "jsonl", "csv"]
+ALPACA = REPO.parent / "shared" / "data" / "alpaca_52k.json.gz"
 
 
 def text_of(name, rows):
@@ -67,11 +68,12 @@ def test_a_packed_file_is_the_same_data_set_as_the_plain_one(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_packed_file_is_written_and_read_again(tmp_path, name):
+def test_a_packed_file_is_written_and_read_again(tmp_path, monkeypatch, name):
     """With the same bytes each time, whatever its name and the time."""
     one, two = (tmp_path / f"{stem}.{name}.gz" for stem in ("one", "two"))
-    for path in (one, two):
-        FORMATS[name].write(path, plain())
+    FORMATS[name].write(one, plain())
+    monkeypatch.setattr("gzip.time.time", lambda: 1e9)
+    FORMATS[name].write(two, plain())
     assert one.read_bytes() == two.read_bytes()
     assert one.read_bytes()[:2] == b"\x1f\x8b"
     assert read(name, one) == plain()
@@ -191,3 +193,13 @@ def test_a_run_over_a_packed_file(tmp_path, monkeypatch, capfd):
     by = "{top: {metric: ifd, count: 2}}"
     assert cli("select", "data.jsonl.gz", "--scores", "scores.jsonl", "--by", by, "--out", "best.csv.gz").code == 0
     assert len(read("csv", tmp_path / "best.csv.gz")) == 2
+
+
+@pytest.mark.skipif(not ALPACA.is_file(), reason="needs the Alpaca data, which are not part of the repository")
+def test_the_alpaca_data_as_they_are_distributed():
+    """The same samples from the packed file, and from its rows in memory."""
+    found = source(ALPACA)
+    assert str(found) == f"{ALPACA}: json, alpaca columns"
+    ids = [sample.id for sample in found.samples()]
+    assert len(ids) == 52_002
+    assert ids == [sample.id for sample in rows_source(json.loads(gzip.decompress(ALPACA.read_bytes()))).samples()]

@@ -1,5 +1,6 @@
 """Rows that a Python program holds: understood, copied, hashed, and the same data set as in a file."""
 
+import asyncio
 import datetime
 import gc
 import json
@@ -13,9 +14,12 @@ import pandas as pd
 import pytest
 from attrs import evolve
 
-from rt_framework.config import Builder, Data
+from rt_framework.config import Builder, Data, ScoringConfig
 from rt_framework.data import open_source, rows_source
 from rt_framework.errors import ConfigError, DataError
+from rt_framework.jobs.scoring import score_file
+from rt_framework.jobs.selecting import select_file
+from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Record, Turn
 from rt_framework.plugin import Host
 from rt_framework.rundir import open_outlet
@@ -188,6 +192,21 @@ def test_types_of_a_dataset_are_kept_in_the_output(tmp_path):
     source, outlet = open_outlet(Builder(Host(only=[])), found)
     outlet.write(tmp_path / "out.parquet", (record for _, record in source))
     assert datasets.Dataset.from_parquet(str(tmp_path / "out.parquet"), cache_dir=str(tmp_path)).features == features
+
+
+def test_the_jobs_take_rows_as_they_take_a_file(tmp_path):
+    """Equal scores, and the same samples selected by them."""
+    host = Host(modules=["tests.helpers"], only=[])
+
+    def chosen(name, source):
+        scores, out = tmp_path / f"{name}.scores.jsonl", tmp_path / f"{name}.jsonl"
+        asyncio.run(score_file(host, source, Spec("fake"), ScoringConfig(), ("ifd",), scores))
+        select_file(host, source, scores, Spec("top", {"metric": "ifd", "count": 3}), out, None)
+        return scores.read_text(), out.read_text()
+
+    in_memory = chosen("memory", rows_source(row for row in rows(7)))
+    assert in_memory == chosen("file", in_file(tmp_path, rows(7)))
+    assert in_memory[1].count("\n") == 3
 
 
 def test_the_content_is_the_same_in_another_process(tmp_path):

@@ -52,13 +52,13 @@ def listed(repository: str, data: Data) -> tuple[str, dict[str, HubFile]]:
 
     with _explained(data.path, data.revision):
         info = HfApi().dataset_info(repository, revision=data.revision, timeout=_SECONDS, files_metadata=True)
-        found = [_hub_file(entry) for entry in info.siblings or ()]
-    if not 0 < len(found) <= _MOST_FILES:
-        raise DataError(f"{data.path}: has {len(found):,} files; rt reads data sets of 1 to {_MOST_FILES:,} files")
-    outside = next((file.name for file in found if not _is_inside(file.name)), None)
+        files = [_hub_file(entry) for entry in info.siblings or ()]
+    if not 0 < len(files) <= _MOST_FILES:
+        raise DataError(f"{data.path}: has {len(files):,} files; rt reads data sets of 1 to {_MOST_FILES:,} files")
+    outside = next((file.name for file in files if not _is_inside(file.name)), None)
     if outside is not None:
         raise DataError(f"{data.path}: the hub lists a file outside the repository: {outside}; rt does not read it")
-    return str(info.sha), {file.name: file for file in found}
+    return str(info.sha), {file.name: file for file in files}
 
 
 def _hub_file(entry: Any) -> HubFile:

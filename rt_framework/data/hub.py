@@ -191,8 +191,8 @@ def _splits(root: Path, cache: Path, data: Data) -> Mapping[str, Sequence[str]]:
     except DataError:
         raise
     except Exception as error:
-        told = " ".join(str(error).replace(str(root), "the repository").split())
-        raise DataError(f"{data.path}: no data files can be found: {told:.300}") from error
+        reason = " ".join(str(error).replace(str(root), "the repository").split())
+        raise DataError(f"{data.path}: no data files can be found: {reason:.300}") from error
     usual: Any = type(config)()
     for option in fields(config):
         given = getattr(config, option.name)

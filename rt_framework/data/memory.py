@@ -53,8 +53,8 @@ def rows_source(
     """
     reader = RowReader(rows)
     first = reader.first_row()
-    found = "alpaca" if isinstance(first, Record) else shape_of(reader.name, first, columns)
-    return Source(reader, reader.format_name, shape or found, dict(columns or {}), limit)
+    detected = "alpaca" if isinstance(first, Record) else shape_of(reader.name, first, columns)
+    return Source(reader, reader.format_name, shape or detected, dict(columns or {}), limit)
 
 
 class RowReader:

@@ -93,11 +93,11 @@ def _format_within(folder: Path, formats: Mapping[str, Format]) -> str:
     """
     paths = _files_within(folder)
     known = next((path for path in paths if matching_formats(path, formats)[0]), paths[0])
-    found = detect_format(known, formats)
+    format_name = detect_format(known, formats)
     for path in paths:
-        if matching_formats(path, formats)[0] != [found]:
-            raise DataError(f"{folder}: holds {path.name} beside {known.name}, which is {found}; {_WAY_OUT}")
-    return found
+        if matching_formats(path, formats)[0] != [format_name]:
+            raise DataError(f"{folder}: holds {path.name} beside {known.name}, which is {format_name}; {_WAY_OUT}")
+    return format_name
 
 
 def _formats(host: Host) -> dict[str, Format]:

@@ -153,12 +153,12 @@ class FileReader:
         if not self.hashes or not isinstance(self._form, StreamedFormat):
             return self._form.read(path)
 
-        def told(digest: bytes) -> None:
+        def remember(digest: bytes) -> None:
             digests[self._files.label(path)] = digest
             if len(digests) == len(self._files.stored()):
                 self._hashed = state, _content(digests.items())
 
-        return self._form.read_with(path, partial(_open_hashed, told=told))
+        return self._form.read_with(path, partial(_open_hashed, told=remember))
 
     def _check_columns(self, path: Path) -> None:
         """Check that a file has the columns of the first one.
@@ -169,12 +169,12 @@ class FileReader:
         if not isinstance(self._form, TypedFormat):
             return
         first = next(iter(self._files))
-        expected, found = (_kinds(self._form.schema(file)) for file in (first, path))
-        column = next((name for name in (*expected, *found) if expected.get(name) != found.get(name)), None)
+        expected, actual = (_kinds(self._form.schema(file)) for file in (first, path))
+        column = next((name for name in (*expected, *actual) if expected.get(name) != actual.get(name)), None)
         if column is not None:
             raise DataError(
                 f"{self.name}: column '{column}' is {expected.get(column, 'missing')} in {self._files.label(first)} "
-                f"and {found.get(column, 'missing')} in {self._files.label(path)}; write both with the same columns"
+                f"and {actual.get(column, 'missing')} in {self._files.label(path)}; write both with the same columns"
             )
 
     def place(self, number: int) -> str:
