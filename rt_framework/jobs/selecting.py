@@ -15,7 +15,7 @@ from rt_framework.kit.parts import Spec
 from rt_framework.kit.score_table import ScoreTable
 from rt_framework.model import ORIGINAL, Pair, Score, Scored, Version
 from rt_framework.plugin import Host
-from rt_framework.protocols import ColumnReader, DatasetSelector, Format, Metric
+from rt_framework.protocols import ColumnReader, DatasetSelector, Format, Metric, VectorReader
 from rt_framework.rundir import Outlet, open_outlet, read_manifest, write_parts
 from rt_framework.scoring import PRESETS
 
@@ -49,6 +49,11 @@ def select_file(
     selector: DatasetSelector = make.spec("selectors", by)
     if not hasattr(selector, "select"):
         raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")
+    if isinstance(selector, VectorReader) and selector.embeds is not None:
+        raise ConfigError(
+            f"selector '{by.name}' reads vectors of a student, and this command has no student: use it in 'rt run', in "
+            "a stage 'select'"
+        )
     reader = _ScoreReader(scores, {name: make("metrics", name.partition("@")[0]) for name in selector.needs})
     table = reader.table()
     outlets: dict[str, Outlet] = {}

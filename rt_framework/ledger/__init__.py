@@ -10,6 +10,7 @@ from rt_framework.ledger.salvage import Salvaged, salvage_ledger
 from rt_framework.ledger.samples import KEPT, WAITING, SampleHistory, is_row
 from rt_framework.ledger.schema import is_foreign
 from rt_framework.ledger.seal import HeldFiles
+from rt_framework.ledger.vectors import SpanVector
 
 __all__ = [
     "KEPT",
@@ -24,6 +25,7 @@ __all__ = [
     "OpenQuestion",
     "Salvaged",
     "SampleHistory",
+    "SpanVector",
     "Told",
     "check_ledger",
     "is_foreign",

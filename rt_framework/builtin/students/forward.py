@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -42,7 +42,7 @@ class TargetLosses:
         self._head = head
         self._attention = attention
         self._products = products
-        self._kinds_end = _kinds_end(model.config.get_text_config())
+        self._kinds_end = kinds_end(model.config.get_text_config())
 
     def sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
         """Return the sum of the target tokens' negative log-likelihoods of each sequence, in nats (float64).
@@ -60,20 +60,9 @@ class TargetLosses:
         """
         losses: dict[int, SpanLoss] = {}
         with torch.inference_mode(), self._products():
-            for places in self._alike(batch):
+            for places in alike((len(span.ids) - 1 for span in batch), self._kinds_end):
                 losses |= zip(places, self._of([batch[place] for place in places]), strict=True)
         return [losses[place] for place in range(len(batch))]
-
-    def _alike(self, batch: Sequence[EncodedSpan]) -> Iterator[list[int]]:
-        """Yield the positions of sequences that the model treats alike.
-
-        A model with LongRoPE encodes positions in another way as soon as one sequence of the batch is long, which would
-        change the losses of the short ones.
-        """
-        long = [len(span.ids) - 1 > self._kinds_end for span in batch]
-        for kind in (False, True):
-            if kind in long:
-                yield [place for place, other in enumerate(long) if other is kind]
 
     def _of(self, batch: Sequence[EncodedSpan]) -> Iterator[SpanLoss]:
         states, targets, lengths = self._padded(batch) if self._attention is None else self._packed(batch)
@@ -128,7 +117,23 @@ def _loss(span: EncodedSpan, nll: torch.Tensor, ranks: torch.Tensor) -> SpanLoss
     return evolve(loss, token_nll=tuple(nll.tolist()), token_ranks=tuple(ranks.tolist())) if span.by_token else loss
 
 
-def _kinds_end(config: Any) -> float:
+def alike(lengths: Iterable[int], end: float) -> Iterator[list[int]]:
+    """Yield the positions of sequences that the model treats alike.
+
+    A model with LongRoPE encodes positions in another way as soon as one sequence of the batch is long, which would
+    change the results of the short ones.
+
+    Args:
+        lengths: number of tokens that the model reads of each sequence.
+        end: most tokens of a short sequence.
+    """
+    long = [length > end for length in lengths]
+    for kind in (False, True):
+        if kind in long:
+            yield [place for place, other in enumerate(long) if other is kind]
+
+
+def kinds_end(config: Any) -> float:
     """Return the most tokens that the model reads before it changes its position encoding (LongRoPE); else infinity."""
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = [rope, *(parameters for parameters in rope.values() if isinstance(parameters, dict))]
