@@ -18,10 +18,9 @@ from rt_framework.ledger.calls import CallTable
 from rt_framework.ledger.costs import Costs
 from rt_framework.ledger.damage import TOLD, Told
 from rt_framework.ledger.database import Database
-from rt_framework.ledger.losses import LossTable
+from rt_framework.ledger.losses import LossTable, VectorTable
 from rt_framework.ledger.samples import SampleTable
 from rt_framework.ledger.statements import Statement, as_json
-from rt_framework.ledger.vectors import VectorTable
 from rt_framework.ledger.writer import open_writer
 
 

@@ -1,8 +1,9 @@
-"""The forward pass: losses of target tokens, with the output head applied to the targets only."""
+"""The forward pass: losses of target tokens, with the output head on the targets only, and means of hidden states."""
 
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -42,7 +43,7 @@ class TargetLosses:
         self._head = head
         self._attention = attention
         self._products = products
-        self._kinds_end = kinds_end(model.config.get_text_config())
+        self._kinds_end = _kinds_end(model.config.get_text_config())
 
     def sums(self, batch: Sequence[EncodedSpan]) -> list[float]:
         """Return the sum of the target tokens' negative log-likelihoods of each sequence, in nats (float64).
@@ -60,7 +61,7 @@ class TargetLosses:
         """
         losses: dict[int, SpanLoss] = {}
         with torch.inference_mode(), self._products():
-            for places in alike((len(span.ids) - 1 for span in batch), self._kinds_end):
+            for places in _alike((len(span.ids) - 1 for span in batch), self._kinds_end):
                 losses |= zip(places, self._of([batch[place] for place in places]), strict=True)
         return [losses[place] for place in range(len(batch))]
 
@@ -112,12 +113,50 @@ class TargetLosses:
         return torch.from_numpy(values).to(self._model.device)
 
 
+class TargetMeans:
+    """The means of the last hidden states of one model, in padded batches.
+
+    Args:
+        model: a causal language model of transformers, in inference mode.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._kinds_end = _kinds_end(model.config.get_text_config())
+
+    def of(self, batch: Sequence[EncodedSpan]) -> list[Sequence[float]]:
+        """Return the mean over the target tokens of each sequence, as float32 [width].
+
+        Raises:
+            RuntimeError: for example when memory runs out; see :func:`out_of_memory`.
+        """
+        means: dict[int, Sequence[float]] = {}
+        with torch.inference_mode():
+            for places in _alike((len(span.ids) for span in batch), self._kinds_end):
+                means |= zip(places, self._of([batch[place] for place in places]), strict=True)
+        return [means[place] for place in range(len(batch))]
+
+    def _of(self, batch: Sequence[EncodedSpan]) -> list[Sequence[float]]:
+        # No mask is needed: padding is on the right and attention is causal.
+        ids = np.zeros((len(batch), max(len(span.ids) for span in batch)), dtype=np.int64)
+        for row, span in enumerate(batch):
+            ids[row, : len(span.ids)] = span.ids
+        fed = torch.from_numpy(ids).to(self._model.device)
+        states = self._model.base_model(fed, use_cache=False).last_hidden_state
+        rows = zip(states, batch, strict=True)
+        return [_floats(state[span.start : len(span.ids)].float().mean(0)) for state, span in rows]
+
+
 def _loss(span: EncodedSpan, nll: torch.Tensor, ranks: torch.Tensor) -> SpanLoss:
     loss = SpanLoss(float(nll.sum()), len(nll))
     return evolve(loss, token_nll=tuple(nll.tolist()), token_ranks=tuple(ranks.tolist())) if span.by_token else loss
 
 
-def alike(lengths: Iterable[int], end: float) -> Iterator[list[int]]:
+def _floats(vector: torch.Tensor) -> Sequence[float]:
+    return array("f", vector.cpu().numpy().tobytes())
+
+
+def _alike(lengths: Iterable[int], end: float) -> Iterator[list[int]]:
     """Yield the positions of sequences that the model treats alike.
 
     A model with LongRoPE encodes positions in another way as soon as one sequence of the batch is long, which would
@@ -133,7 +172,7 @@ def alike(lengths: Iterable[int], end: float) -> Iterator[list[int]]:
             yield [place for place, other in enumerate(long) if other is kind]
 
 
-def kinds_end(config: Any) -> float:
+def _kinds_end(config: Any) -> float:
     """Return the most tokens that the model reads before it changes its position encoding (LongRoPE); else infinity."""
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = [rope, *(parameters for parameters in rope.values() if isinstance(parameters, dict))]

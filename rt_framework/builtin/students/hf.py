@@ -20,7 +20,7 @@ from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 if TYPE_CHECKING:
-    from rt_framework.builtin.students.embedding import TargetMeans
+    from rt_framework.builtin.students.forward import TargetMeans
     from rt_framework.builtin.students.probe import Way
 
 T = TypeVar("T")
@@ -155,7 +155,7 @@ class HFStudent:
 
     @cached_property
     def _means(self) -> TargetMeans:
-        from rt_framework.builtin.students.embedding import TargetMeans
+        from rt_framework.builtin.students.forward import TargetMeans
 
         return TargetMeans(self._loaded.model)
 
