@@ -105,7 +105,7 @@ async def test_a_status_of_an_older_ledger_that_may_pass_is_asked_again(ledger):
     """Earlier releases kept every status, and such a loss would be missing for ever."""
     student = FakeStudent()
     async with scoring(ledger, student) as chain:
-        frame = chain._frame
+        frame = chain.frame
         spans = [*frame.response_given_instruction(PAIRS[0]), *frame.response_alone(PAIRS[0])]
         keys = [chain._losses[""]._store.key(span) for span in spans]
         loss = student.score(student.encode(spans))[0]

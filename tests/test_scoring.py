@@ -28,10 +28,10 @@ async def test_scores_are_those_of_the_formula(ledger):
     async with scoring(ledger, student) as chain:
         (measured,) = await chain.measure([PAIRS[0]], BOTH)
         spans = {
-            "y|x": chain._frame.response_given_instruction(PAIRS[0]),
-            "y": chain._frame.response_alone(PAIRS[0]),
-            "x|y": chain._frame.instruction_given_response(PAIRS[0]),
-            "x": chain._frame.instruction_alone(PAIRS[0]),
+            "y|x": chain.frame.response_given_instruction(PAIRS[0]),
+            "y": chain.frame.response_alone(PAIRS[0]),
+            "x|y": chain.frame.instruction_given_response(PAIRS[0]),
+            "x": chain.frame.instruction_alone(PAIRS[0]),
         }
     alone = FakeStudent()
     losses = {name: alone.score(alone.encode(one))[0] for name, one in spans.items()}

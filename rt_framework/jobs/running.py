@@ -33,6 +33,7 @@ from rt_framework.pipeline import (
     scoring_side,
     stage_facts,
     teacher_sides,
+    vectors_of,
 )
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
@@ -156,6 +157,7 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
     async with AsyncExitStack() as stack:
         facts: dict[str, Any] = {"data": job.source.facts()}
         scoring = await _scoring(job, config, session, stack)
+        vectors = vectors_of(job.steps, scoring, session.ledger, config.scoring.batch_tokens)
         elsewhere = stack.enter_context(looking_elsewhere(config.answers))
         teachers = _teachers(job, config, session, mode.ask, scoring, tuple(elsewhere.values()), stack)
         if scoring.by_name:
@@ -176,7 +178,8 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
         taken_up = _taken_up(interrupted, config.limits.on_ambiguous, withdrawn, mode)
         await session.begin(run_dir, (*_notes(config, job, facts), *taken_up), config)
         columns = stack.enter_context(closing(Columns(columns_of(job.steps))))
-        chains = Chains(teachers.clients, scoring.scoring, config.pipeline.exhaustive, provided_by(job.steps), columns)
+        provided = provided_by(job.steps)
+        chains = Chains(teachers.clients, scoring.scoring, config.pipeline.exhaustive, provided, columns, vectors)
         in_flight = min(config.limits.at_once(teachers.batched), session.meter.total or 1)
         await Engine(job.steps, chains, session.ledger, session.meter, in_flight).go(columns.of(job.source))
 

@@ -15,7 +15,7 @@ from rt_framework.kit.parts import Spec
 from rt_framework.kit.score_table import ScoreTable
 from rt_framework.model import ORIGINAL, Pair, Score, Scored, Version
 from rt_framework.plugin import Host
-from rt_framework.protocols import ColumnReader, DatasetSelector, Format, Metric
+from rt_framework.protocols import ColumnReader, DatasetSelector, Format, Metric, VectorReader
 from rt_framework.rundir import Outlet, open_outlet, read_manifest, write_parts
 from rt_framework.scoring import PRESETS
 
@@ -46,9 +46,7 @@ def select_file(
             form: Format = make("formats", formats[wanted])
             destinations[wanted] = Destination(path, option, kind_of(form), None, overwrite)
     claim(destinations.values(), source.inputs, [scores, *paths_in(by)])
-    selector: DatasetSelector = make.spec("selectors", by)
-    if not hasattr(selector, "select"):
-        raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")
+    selector = _selector(make, by)
     reader = _ScoreReader(scores, {name: make("metrics", name.partition("@")[0]) for name in selector.needs})
     table = reader.table()
     outlets: dict[str, Outlet] = {}
@@ -62,6 +60,24 @@ def select_file(
     marked = ((bool(keep), record) for keep, (_, record) in zip(kept, source, strict=True))
     write_parts(source, marked, {wanted: (to, outlets[formats[wanted]]) for wanted, to in destinations.items()})
     return f"{out}: {sum(kept)} of {len(kept)} samples{reader.note}"
+
+
+def _selector(make: Builder, by: Spec) -> DatasetSelector:
+    """Build a selector that chooses between samples by their scores and texts.
+
+    Raises:
+        PluginError: it is unknown or broken.
+        ConfigError: it does not choose between samples, or reads vectors of a student.
+    """
+    selector: DatasetSelector = make.spec("selectors", by)
+    if not hasattr(selector, "select"):
+        raise ConfigError(f"selector '{by.name}' chooses between versions of a sample, not between samples")
+    if isinstance(selector, VectorReader) and selector.embeds is not None:
+        raise ConfigError(
+            f"selector '{by.name}' reads vectors of a student, and this command has no student: use it in 'rt run', in "
+            "a stage 'select'"
+        )
+    return selector
 
 
 def _decided(name: str, selector: DatasetSelector, rows: Sequence[Scored]) -> bytearray:

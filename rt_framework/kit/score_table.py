@@ -54,6 +54,7 @@ class ScoreTable:
         version: Callable[[int], Version],
         positions: Sequence[int] | None = None,
         extra: Callable[[int], Mapping[str, Any]] | None = None,
+        vector: Callable[[int], Sequence[float] | None] | None = None,
     ) -> Sequence[Scored]:
         """Return the rows that a selector takes; each is made when it is accessed.
 
@@ -62,6 +63,7 @@ class ScoreTable:
             version: reads the version of the sample at a place of the result; called when a selector asks for a text.
             positions: position in this table of each sample of the result; the table's own order when left out.
             extra: reads the columns of the sample at a place of the result; no columns when left out.
+            vector: reads the vector of the sample at a place of the result; no vectors when left out.
         """
 
         def row(place: int) -> Scored:
@@ -70,6 +72,7 @@ class ScoreTable:
             columns: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = (
                 {} if extra is None else partial(extra, place)
             )
-            return Scored(self._ids[at], numbers[place], partial(version, place), scores, columns)
+            of = None if vector is None else partial(vector, place)
+            return Scored(self._ids[at], numbers[place], partial(version, place), scores, columns, of)
 
         return LazySequence(len(numbers), row)

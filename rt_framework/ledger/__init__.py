@@ -5,6 +5,7 @@ from rt_framework.ledger.calls import Call
 from rt_framework.ledger.costs import Bill
 from rt_framework.ledger.damage import Told, check_ledger
 from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.losses import SpanVector
 from rt_framework.ledger.merge import join_ledgers
 from rt_framework.ledger.salvage import Salvaged, salvage_ledger
 from rt_framework.ledger.samples import KEPT, WAITING, SampleHistory, is_row
@@ -24,6 +25,7 @@ __all__ = [
     "OpenQuestion",
     "Salvaged",
     "SampleHistory",
+    "SpanVector",
     "Told",
     "check_ledger",
     "is_foreign",

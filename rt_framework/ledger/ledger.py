@@ -18,7 +18,7 @@ from rt_framework.ledger.calls import CallTable
 from rt_framework.ledger.costs import Costs
 from rt_framework.ledger.damage import TOLD, Told
 from rt_framework.ledger.database import Database
-from rt_framework.ledger.losses import LossTable
+from rt_framework.ledger.losses import LossTable, VectorTable
 from rt_framework.ledger.samples import SampleTable
 from rt_framework.ledger.statements import Statement, as_json
 from rt_framework.ledger.writer import open_writer
@@ -38,6 +38,7 @@ class Ledger:
         self.costs = Costs(database)
         self.losses = LossTable(database)
         self.samples = SampleTable(database)
+        self.vectors = VectorTable(database)
 
     @classmethod
     def writing(cls, path: Path, beside: Iterable[Path] = ()) -> Self:

@@ -18,6 +18,7 @@ _COPIES = (
     "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
     "INSERT OR IGNORE INTO losses SELECT * FROM shard.losses",
     "INSERT OR IGNORE INTO token_losses SELECT * FROM shard.token_losses",
+    "INSERT OR IGNORE INTO vectors SELECT * FROM shard.vectors",
     # A question that two shards asked was paid for twice: both answers are kept, and the first shard's is used.
     """
     INSERT INTO calls SELECT key, reflection, pair, idx, teacher, request, answer + :before FROM shard.calls WHERE true

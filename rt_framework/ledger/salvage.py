@@ -77,6 +77,7 @@ _TABLES = (
     _Table("attempts", "id", _is_attempt),
     _Table("losses", "key", _is_loss),
     _Table("token_losses", "key", lambda row: isinstance(row["nll"], bytes) and isinstance(row["ranks"], bytes)),
+    _Table("vectors", "rowid", lambda row: isinstance(row["tokens"], int) and isinstance(row["vector"], bytes)),
 )
 
 _UNANSWERED = """

@@ -62,7 +62,10 @@ CREATE TABLE token_losses (
 # Bodies of answers that were paid for and could not be read are kept, because a later release may read them.
 _RAW = "ALTER TABLE attempts ADD COLUMN raw BLOB"
 
-STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW)
+# Vectors of texts by the student's hidden states, for selectors over the data set.
+_VECTORS = "CREATE TABLE vectors (key TEXT PRIMARY KEY, tokens INTEGER NOT NULL, vector BLOB NOT NULL)"
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW, _VECTORS)
 """Upgrade steps: step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)

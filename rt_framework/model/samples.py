@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -127,6 +127,17 @@ class Sample:
     def extra(self) -> Mapping[str, Any]:
         """Values of the columns that the run's stages declare in ``columns``, by name; read at each access."""
         return self._extra() if callable(self._extra) else self._extra
+
+    _vector: Callable[[], Sequence[float] | None] | None = field(default=None, eq=False, repr=False)
+    """A function that reads the vector of the current version, where the stage asks for vectors."""
+
+    @property
+    def vector(self) -> Sequence[float] | None:
+        """Vector of the spans that a stage over the data set declares in ``embeds``, in float32; read at each access.
+
+        ``None`` for a text without a vector, such as an empty one, and where the stage asks for none.
+        """
+        return None if self._vector is None else self._vector()
 
     def __attrs_post_init__(self) -> None:
         names = [version.name for version in self.versions]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -24,6 +24,17 @@ class Scored:
     """Scores of the version, by metric."""
     _extra: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(factory=dict, eq=False, repr=False)
     """Values of the columns that the selector reads besides the pair, or a function that reads them."""
+
+    _vector: Callable[[], Sequence[float] | None] | None = field(default=None, eq=False, repr=False)
+    """A function that reads the vector, where the selector asks for vectors."""
+
+    @property
+    def vector(self) -> Sequence[float] | None:
+        """Vector of the spans that the selector declares in ``embeds``, in float32; read at each access.
+
+        ``None`` for a text without a vector, such as an empty one, and where the selector asks for none.
+        """
+        return None if self._vector is None else self._vector()
 
     @property
     def extra(self) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from rt_framework.pipeline.sides import (
     teachers_of,
 )
 from rt_framework.pipeline.steps import Asking, Step
+from rt_framework.pipeline.vector_readers import vectors_of
 
 __all__ = [
     "PROBE",
@@ -60,4 +61,5 @@ __all__ = [
     "teachers_of",
     "tokens",
     "told_tokens",
+    "vectors_of",
 ]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 
+from attrs import evolve
+
+from rt_framework.kit.compact import LazySequence
 from rt_framework.ledger import Ledger
 from rt_framework.model import Dropped, Sample
 from rt_framework.pipeline.context import WAVE, Chains, Context, DatasetContext
@@ -47,8 +51,8 @@ class Barrier:
         with blamed(self._step):
             await self._fit()
         ctx = DatasetContext(self._chains, self._step)
-        samples = self._chains.columns.all(self._ledger.samples.waiting())
         with blamed(self._step):
+            samples = await self._embedded(self._chains.columns.all(self._ledger.samples.waiting()))
             outcomes = await self._step.stage.run_all(samples, ctx)  # type: ignore[union-attr]
             decided = _checked(samples, outcomes)
         while True:
@@ -59,6 +63,15 @@ class Barrier:
             await asyncio.gather(*(self._record(before, after, ctx) for before, after in wave))
         self._recorder.finished(self._step)
         return self._chains.columns.all(self._ledger.samples.waiting())
+
+    async def _embedded(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """Return the samples with their vectors, if the stage reads such; each is read when the stage asks for it."""
+        embeds, vectors = self._step.embeds, self._chains.vectors
+        if embeds is None:
+            return samples
+        assert vectors is not None, "without a student the job is refused"
+        read = await vectors.computed((sample.current.pair for sample in samples), embeds)
+        return LazySequence(len(samples), lambda place: evolve(samples[place], vector=partial(read, place)))
 
     async def _fit(self) -> None:
         """Fit the metrics that are fitted to the whole data set, and score all waiting samples by them."""

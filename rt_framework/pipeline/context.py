@@ -14,7 +14,7 @@ from rt_framework.model import Failure, Range, Sample, Score, Version, digest, k
 from rt_framework.pipeline.columns import Columns
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection
-from rt_framework.scoring import Scoring
+from rt_framework.scoring import Scoring, Vectors
 from rt_framework.teacher import TeacherClient
 
 T = TypeVar("T")
@@ -36,6 +36,8 @@ class Chains:
     """Scores that stages give, by name, with the range of their valid values."""
     columns: Columns = field(factory=Columns)
     """Columns that stages read besides the pair."""
+    vectors: Vectors | None = None
+    """Vectors by the main student, if there is one."""
 
     def require_teacher(self, name: str | None) -> TeacherClient:
         """Return the chain that asks a teacher.

@@ -17,6 +17,7 @@ from rt_framework.model import Range
 from rt_framework.pipeline.columns import check_columns, columns_of
 from rt_framework.pipeline.steps import Asking, Step, apart, kind_of, label
 from rt_framework.pipeline.student_teachers import students_asked
+from rt_framework.pipeline.vector_readers import check_vectors
 from rt_framework.plugin import Host, named
 from rt_framework.protocols import FittedMetric
 from rt_framework.rundir import Outlet, open_outlet
@@ -114,6 +115,7 @@ def check_parts(make: Builder, steps: Iterable[Step], config: Config) -> None:
         for metric in step.stage.needs:
             if metric not in givers:
                 _check_metric(make, step, metric, config)
+        check_vectors(step, config)
         for score in step.provides:
             if score in make.names("metrics"):
                 raise PluginError(f"stage '{step.name}' gives a score '{score}', which is the name of a metric")

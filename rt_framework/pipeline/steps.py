@@ -6,7 +6,7 @@ Both are made of the stage's plugin and options, not of the form in which the co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import fields, frozen
@@ -16,9 +16,20 @@ from rt_framework.config import MAIN
 from rt_framework.errors import RtError
 from rt_framework.hookspecs import KINDS
 from rt_framework.kit.parts import Spec
-from rt_framework.model import Range
+from rt_framework.model import Pair, Range
 from rt_framework.plugin import key_of
-from rt_framework.protocols import AskingStage, ColumnReader, DatasetStage, Providing, Question, Stage, draw_names
+from rt_framework.protocols import (
+    AskingStage,
+    ColumnReader,
+    DatasetStage,
+    Frame,
+    Providing,
+    Question,
+    Stage,
+    VectorReader,
+    draw_names,
+)
+from rt_framework.spans import Span
 
 
 @frozen
@@ -84,6 +95,11 @@ class Step:
     def columns(self) -> tuple[str, ...]:
         """Columns of the data that the stage reads besides the pair."""
         return tuple(self.stage.columns) if isinstance(self.stage, ColumnReader) else ()
+
+    @property
+    def embeds(self) -> Callable[[Pair, Frame], Sequence[Span]] | None:
+        """Function that returns the spans whose vector the stage reads; ``None`` if it reads none."""
+        return self.stage.embeds if isinstance(self.stage, VectorReader) else None
 
     @property
     def barrier(self) -> bool:

@@ -7,9 +7,15 @@ a further argument, :class:`Make`, to build the plugins that it uses.
 from rt_framework.protocols.formats import Format, PreparingFormat, StreamedFormat, TypedFormat, Write
 from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSpans, TextMetric
 from rt_framework.protocols.reflections import Providing, Question, Reflection
-from rt_framework.protocols.selectors import ColumnReader, DatasetSelector, Selector
+from rt_framework.protocols.selectors import ColumnReader, DatasetSelector, Selector, VectorReader
 from rt_framework.protocols.stages import AskingStage, DatasetStage, Make, Stage, StageContext, draw_names
-from rt_framework.protocols.students import Executor, GeneratingStudent, SelfDescribingStudent, Student
+from rt_framework.protocols.students import (
+    EmbeddingStudent,
+    Executor,
+    GeneratingStudent,
+    SelfDescribingStudent,
+    Student,
+)
 from rt_framework.protocols.teachers import (
     BatchApiTeacher,
     LocalTeacher,
@@ -26,6 +32,7 @@ __all__ = [
     "ColumnReader",
     "DatasetSelector",
     "DatasetStage",
+    "EmbeddingStudent",
     "Executor",
     "FittedMetric",
     "Format",
@@ -52,6 +59,7 @@ __all__ = [
     "Template",
     "TextMetric",
     "TypedFormat",
+    "VectorReader",
     "Write",
     "draw_names",
 ]

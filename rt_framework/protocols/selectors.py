@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from rt_framework.model import Choice, Scored, Verdict
+from rt_framework.model import Choice, Pair, Scored, Verdict
+from rt_framework.protocols.metrics import Frame
+from rt_framework.spans import Span
 
 
 class Selector(Protocol):
@@ -26,6 +28,22 @@ class ColumnReader(Protocol):
     @property
     def columns(self) -> Sequence[str]:
         """Names of the columns; ``Scored.extra`` and ``Sample.extra`` then hold their values."""
+
+
+@runtime_checkable
+class VectorReader(Protocol):
+    """A selector or a stage over the data set that reads a vector of each sample. The extension is optional.
+
+    The vector is the mean of the main student's last hidden states, see :class:`EmbeddingStudent`.
+    """
+
+    @property
+    def embeds(self) -> Callable[[Pair, Frame], Sequence[Span]] | None:
+        """Function that returns the spans of a pair over whose target tokens the mean is taken; ``None`` for no vector.
+
+        Most have a method ``embeds(self, pair, frame)``. It is pure, and raises ``Unscorable`` for a pair without a
+        vector. ``Scored.vector`` and ``Sample.vector`` then hold the vectors.
+        """
 
 
 class DatasetSelector(Protocol):

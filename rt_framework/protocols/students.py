@@ -62,6 +62,20 @@ class GeneratingStudent(Student, Protocol):
         """
 
 
+@runtime_checkable
+class EmbeddingStudent(Student, Protocol):
+    """A student that gives vectors of texts by its hidden states. The extension is optional."""
+
+    def embed(self, batch: Sequence[EncodedSpan]) -> Sequence[Sequence[float]]:
+        """Return the mean of the last hidden states over the target tokens of each sequence, in order, in float32.
+
+        All vectors have the same length, the width of the model, and do not depend on batch mates beyond float noise.
+
+        Raises:
+            OutOfMemory: the batch does not fit; core halves it.
+        """
+
+
 class Executor(Protocol):
     """A place where the student's pure work runs: this process or another one."""
 

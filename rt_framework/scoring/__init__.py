@@ -7,6 +7,7 @@ from rt_framework.scoring.presets import PRESETS, Preset, preset
 from rt_framework.scoring.rules import ScoringRules
 from rt_framework.scoring.scores import Measured, Scoring, reads_texts_alone, student_of
 from rt_framework.scoring.spans_of import PresetSpans
+from rt_framework.scoring.vectors import Vectors
 
 __all__ = [
     "PRESETS",
@@ -18,6 +19,7 @@ __all__ = [
     "PresetSpans",
     "Scoring",
     "ScoringRules",
+    "Vectors",
     "plan",
     "preset",
     "reads_texts_alone",

@@ -65,7 +65,7 @@ class ForwardQueue:
 
     async def encode(self, spans: Sequence[Span]) -> Sequence[EncodedSpan | SpanLoss]:
         """Return the student's encoding of each span, or the reason why there is none."""
-        return await self._executor.run(partial(_encode, tuple(spans)))
+        return await self._executor.run(partial(encoded, tuple(spans)))
 
     async def close(self) -> None:
         """Stop the computation of losses that nothing waits for any more."""
@@ -180,7 +180,8 @@ class ForwardQueue:
         return [loss for half in batch.halves() for loss in await self._scored(half)]
 
 
-def _encode(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:
+def encoded(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:
+    """Return a student's encoding of each span: the work for an executor, which other processes find by its name."""
     with place_kept():
         return student.encode(spans)
 

@@ -27,8 +27,8 @@ class Losses:
 
     def __init__(self, fingerprint: str, executor: Executor, ledger: Ledger, batch_tokens: int | None) -> None:
         self._store = LossStore(fingerprint, ledger)
-        self._counter = StudentCounter()
-        self._queue = ForwardQueue(self._store, executor, self._counter, batch_tokens)
+        self.counter = StudentCounter()
+        self._queue = ForwardQueue(self._store, executor, self.counter, batch_tokens)
 
     async def of(self, pairs: Sequence[SpansByName]) -> list[dict[str, Loss]]:
         """Return the losses of each pair, under the names of its spans.
@@ -36,7 +36,7 @@ class Losses:
         Spans that are asked for at the same time share batches, and equal spans are computed once.
         """
         request = self._looked_up(pairs)
-        self._counter.reused += request.filled()
+        self.counter.reused += request.filled()
         if request.missing:
             await self._queue.complete(request)
         return request.losses()
@@ -73,7 +73,7 @@ class Losses:
 
     def counts(self) -> StudentCounts:
         """Return the counts of forward passes and losses."""
-        return self._counter.counts()
+        return self.counter.counts()
 
     def why(self) -> str:
         """Return a description of what is being waited for."""

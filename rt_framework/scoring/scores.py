@@ -77,7 +77,7 @@ class Scoring:
     ) -> None:
         self._metrics = metrics
         self._fitted: dict[str, Metric] = {}
-        self._frame = frame
+        self.frame = frame
         self._losses = losses
         self._range_binds = range_binds
 
@@ -93,7 +93,7 @@ class Scoring:
         """
         if not metrics:
             return [Measured({}, {}) for _ in pairs]
-        frames = [PairFrame(self._frame, pair) for pair in pairs]
+        frames = [PairFrame(self.frame, pair) for pair in pairs]
         by_student: dict[str, list[str]] = {}
         for name in metrics:
             by_student.setdefault(student_of(name), []).append(name)
@@ -165,7 +165,7 @@ class Scoring:
         """
         for student in dict.fromkeys(map(student_of, metrics)):
             names = [name for name in metrics if student_of(name) == student]
-            spans = self._declared(pair, PairFrame(self._frame, pair), names).spans
+            spans = self._declared(pair, PairFrame(self.frame, pair), names).spans
             if spans:
                 await self._losses_of(student).check(spans)
 
@@ -190,7 +190,7 @@ class Scoring:
     def _computed(self, metric: str, pairs: Iterable[Pair]) -> Iterator[Mapping[str, Loss]]:
         """Yield the losses that one metric reads of each pair for which all are in the ledger; compute nothing."""
         for pair in pairs:
-            declared = self._declared(pair, PairFrame(self._frame, pair), [metric])
+            declared = self._declared(pair, PairFrame(self.frame, pair), [metric])
             readings = declared.by_metric[metric]
             losses = self._losses_of(student_of(metric)).known(declared.spans)
             if isinstance(readings, Unscorable) or not losses:

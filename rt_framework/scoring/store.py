@@ -26,9 +26,7 @@ class LossStore:
 
     def key(self, span: Span) -> str:
         """Return the key of the span's loss."""
-        # ``by_token`` is no part of the key: a loss with the values of each token serves a span without them too.
-        texts = [_plain(span.context), span.target, _plain(span.paired_context)]
-        return digest([self._fingerprint, *texts, span.join, span.max_tokens, span.count_only])
+        return key_of(span, self._fingerprint)
 
     def find(self, spans: Mapping[str, Span]) -> dict[str, SpanLoss]:
         """Return the losses that the ledger has; for a span ``by_token`` only those with values for each token.
@@ -51,6 +49,18 @@ class LossStore:
         """Record the name of a forward path by which losses of this ledger are computed, for the manifest."""
         paths = self._ledger.meta("forward_paths") or []
         await self._ledger.set_meta("forward_paths", sorted({*paths, path}))
+
+
+def key_of(span: Span, *what: str) -> str:
+    """Return the key of what a student gives for a span.
+
+    Args:
+        span: the span.
+        what: the student's fingerprint, and what it gives if that is no loss.
+    """
+    # ``by_token`` is no part of the key: a loss with the values of each token serves a span without them too.
+    texts = [_plain(span.context), span.target, _plain(span.paired_context)]
+    return digest([*what, *texts, span.join, span.max_tokens, span.count_only])
 
 
 def _lasting(losses: Mapping[str, SpanLoss]) -> dict[str, SpanLoss]:

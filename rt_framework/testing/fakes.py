@@ -47,6 +47,11 @@ class FakeStudent:
         self.requests += requests
         return [Reply(rewriting(request), usage=Usage(10, 10), model=self.fingerprint) for request in requests]
 
+    def embed(self, batch: Sequence[EncodedSpan]) -> list[list[float]]:
+        """Return for each span the mean of its target tokens' vectors, each made of a hash of the token."""
+        targets = [span.ids[span.start :] for span in batch]
+        return [[sum(part) / len(ids) for part in zip(*map(_direction, ids), strict=True)] for ids in targets]
+
     def _loss(self, span: EncodedSpan) -> SpanLoss:
         nll = [_nats(span.ids[: position + 1]) for position in range(span.start, len(span.ids))]
         loss = SpanLoss(sum(nll), len(nll))
@@ -171,6 +176,12 @@ def _word(word: str) -> int:
 def _rank(nats: float) -> int:
     """Return a rank from 1 to 55: the less likely the token, the higher its rank."""
     return math.ceil(math.exp(nats))
+
+
+@lru_cache(maxsize=65536)
+def _direction(token: int) -> tuple[float, ...]:
+    """Return a vector of 8 numbers from -1 to 1."""
+    return tuple(byte / 127.5 - 1 for byte in hashlib.blake2b(str(token).encode(), digest_size=8).digest())
 
 
 def _nats(ids: Sequence[int]) -> float:

@@ -198,3 +198,39 @@ class Hashing(Half):
     def verdict(self, row):
         found = super().verdict(row)
         return Verdict(found.keep and hash(row.sample_id) % 2 == 0, found.reason)
+
+
+@good(DatasetSelectorContract)
+class Pointing:
+    """Keeps what points the way of the first axis."""
+
+    needs: Sequence[str] = ()
+
+    def embeds(self, pair, frame):
+        return frame.instruction_alone(pair)
+
+    def select(self, rows):
+        return [Verdict(self.points(row), "by its vector") for row in rows]
+
+    def points(self, row):
+        return row.vector is not None and row.vector[0] > 0
+
+
+@mutant(DatasetSelectorContract, "test_embeds_gives_spans")
+class Textual(Pointing):
+    def embeds(self, pair, frame):
+        return [pair.instruction]
+
+
+@mutant(DatasetSelectorContract, "test_embeds_gives_spans")
+class Picky(Pointing):
+    def embeds(self, pair, frame):
+        if not pair.response:
+            raise ValueError("no response")
+        return super().embeds(pair, frame)
+
+
+@mutant(DatasetSelectorContract, "test_rows_without_a_vector_are_decided_on")
+class Trusting(Pointing):
+    def points(self, row):
+        return row.vector[0] > 0

@@ -143,3 +143,28 @@ class Learning(Words):
     def score(self, batch):
         more = len(self.requests)
         return [evolve(loss, nll=loss.nll + more, token_nll=None) for loss in super().score(batch)]
+
+
+@mutant(StudentContract, "test_each_sequence_has_a_vector")
+class Ragged(Words):
+    """The longer the target, the longer its vector."""
+
+    def embed(self, batch):
+        return [[*vector, *span.ids[span.start :]] for span, vector in zip(batch, super().embed(batch), strict=True)]
+
+
+@mutant(StudentContract, "test_vectors_are_those_of_their_texts")
+class Padded(Words):
+    """Takes the mean over the longest sequence of the batch."""
+
+    def embed(self, batch):
+        longest = max(len(span.ids) for span in batch)
+        return [[number / longest for number in vector] for vector in super().embed(batch)]
+
+
+@mutant(StudentContract, "test_vectors_are_those_of_their_texts")
+class Prompted(Words):
+    """Takes the mean over what stands before the target."""
+
+    def embed(self, batch):
+        return super().embed([evolve(span, ids=span.ids[:1] * 2, start=1) for span in batch])

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from rt_diversity.settings import EncoderSettings, Text
 from rt_framework import Pair, Scored
 from rt_framework.errors import ConfigError, ModelError
+from rt_framework.protocols import Frame
+from rt_framework.spans import Span
 
 Vectors = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -40,6 +42,47 @@ class Embedded:
     def weights(self) -> Places:
         """Number of samples with each text."""
         return np.bincount(self.of, minlength=len(self.vectors))
+
+
+def spans_of(settings: EncoderSettings) -> Callable[[Pair, Frame], Sequence[Span]] | None:
+    """The spans of a pair whose vector a selector asks the student for; ``None`` with another encoder."""
+    if settings.embedder != "student":
+        return None
+
+    def spans(pair: Pair, frame: Frame) -> Sequence[Span]:
+        asked, answered = frame.instruction_alone(pair), frame.response_given_instruction(pair)
+        return {"instruction": asked, "response": answered, "whole": [*asked, *answered]}[settings.text]
+
+    return spans
+
+
+def seen(rows: Sequence[Scored], places: Sequence[int], settings: EncoderSettings) -> tuple[list[int], frozenset[int]]:
+    """Split *places* into rows that can be embedded, and rows of which the student gives no vector."""
+    if settings.embedder != "student":
+        return list(places), frozenset()
+    blank = frozenset(place for place in places if rows[place].vector is None)
+    return [place for place in places if place not in blank], blank
+
+
+def embedded(rows: Sequence[Scored], places: Sequence[int], settings: EncoderSettings) -> Embedded:
+    """Embed the rows at *places*, which are ordered by sample id, as the settings say.
+
+    Raises:
+        ConfigError: as :func:`embed`.
+        ModelError: the sentence-transformers model cannot be loaded.
+    """
+    if settings.embedder != "student":
+        return embed(rows, places, settings.text, encoder(settings))
+    known: dict[bytes, int] = {}
+    of, firsts, vectors = np.empty(len(places), np.int64), list[int](), np.empty((0, 0), np.float32)
+    for at, place in enumerate(places):
+        vector = np.asarray(rows[place].vector, np.float32)
+        of[at] = known.setdefault(hashlib.blake2b(vector.tobytes(), digest_size=16).digest(), len(known))
+        if of[at] == len(firsts):
+            vectors = vectors if firsts else np.empty((len(places), len(vector)), np.float32)
+            vectors[len(firsts)] = _unit(vector[None], 1)[0]
+            firsts.append(at)
+    return Embedded(vectors[: len(firsts)], of, np.array(firsts, np.int64))
 
 
 def embed(rows: Sequence[Scored], places: Sequence[int], text: Text, encode: Encoder) -> Embedded:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
 from rt_diversity.centers import distance, k_center
 from rt_diversity.clusters import k_means
-from rt_diversity.embeddings import Embedded, embed, encoder
+from rt_diversity.embeddings import Embedded, embedded, seen, spans_of
 from rt_diversity.facility import Picks, columns, greedy
 from rt_diversity.fixed import ONE
 from rt_diversity.ranking import Ranked, by_id, check_least, check_share, check_size, ranked, size
 from rt_diversity.settings import ClusterSettings, FacilitySettings, KCenterSettings
-from rt_framework import Scored, Verdict
+from rt_framework import Pair, Scored, Span, Verdict
 from rt_framework.errors import ConfigError
 from rt_framework.kit.compact import LazySequence
+from rt_framework.protocols import Frame
+
+_BLANK = Verdict(False, "the student gives no vector of it")
+
+
+@frozen
+class _ByVectors:
+    """What the selectors share: the vectors that they ask the student for, if they do."""
+
+    settings: FacilitySettings | KCenterSettings | ClusterSettings
+
+    @property
+    def embeds(self) -> Callable[[Pair, Frame], Sequence[Span]] | None:
+        """The spans whose vector by the student is read; ``None`` for another encoder."""
+        return spans_of(self.settings)
 
 
 @frozen
@@ -56,7 +71,7 @@ class Picked:
 
 
 @frozen
-class FacilityLocation:
+class FacilityLocation(_ByVectors):
     """Superfiltering.D (arXiv 2402.00530): the best share by a metric, and of these the few that stand for all of them.
 
     Raises:
@@ -83,12 +98,12 @@ class FacilityLocation:
         """Embed the candidates and pick among them."""
         own = self.settings
         order = ranked(rows, own.metric, own.order)
-        places = by_id(rows, order.places[: size(own.first, None, len(order.places))])
+        places, blank = seen(rows, by_id(rows, order.places[: size(own.first, None, len(order.places))]), own)
         count = min(size(own.fraction, own.count, len(order.places)), len(places))
-        embedded = embed(rows, places, own.text, encoder(own))
-        picks = greedy(columns(embedded.vectors, own.neighbours), embedded.weights, count)
-        picked = Picked.of(rows, places, embedded, picks, count)
-        return LazySequence(len(rows), lambda at: _facility(picked, order, at))
+        vectors = embedded(rows, places, own)
+        picks = greedy(columns(vectors.vectors, own.neighbours), vectors.weights, count)
+        picked = Picked.of(rows, places, vectors, picks, count)
+        return LazySequence(len(rows), lambda at: _BLANK if at in blank else _facility(picked, order, at))
 
 
 def _facility(picked: Picked, order: Ranked, at: int) -> Verdict:
@@ -116,7 +131,7 @@ def _facility(picked: Picked, order: Ranked, at: int) -> Verdict:
 
 
 @frozen
-class KCenter:
+class KCenter(_ByVectors):
     """Greedy k-center, the core-set of arXiv 1708.00489: each pick is the sample farthest from the picks before it.
 
     Raises:
@@ -137,11 +152,12 @@ class KCenter:
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Embed all rows and pick among them."""
         own = self.settings
-        places, count = by_id(rows, range(len(rows))), size(own.fraction, own.count, len(rows))
-        embedded = embed(rows, places, own.text, encoder(own))
-        picks = k_center(embedded.vectors, embedded.weights, count)
-        picked = Picked.of(rows, places, embedded, picks, count)
-        return LazySequence(len(rows), lambda at: _center(picked, at))
+        places, blank = seen(rows, by_id(rows, range(len(rows))), own)
+        count = min(size(own.fraction, own.count, len(rows)), len(places))
+        vectors = embedded(rows, places, own)
+        picks = k_center(vectors.vectors, vectors.weights, count)
+        picked = Picked.of(rows, places, vectors, picks, count)
+        return LazySequence(len(rows), lambda at: _BLANK if at in blank else _center(picked, at))
 
 
 def _center(picked: Picked, at: int) -> Verdict:
@@ -165,7 +181,7 @@ def _center(picked: Picked, at: int) -> Verdict:
 
 
 @frozen
-class ClusterStratified:
+class ClusterStratified(_ByVectors):
     """The best by a metric of each k-means cluster, so that no kind of sample is left out.
 
     Raises:
@@ -188,11 +204,11 @@ class ClusterStratified:
         """Cluster the samples that have a valid score, and take the best of each cluster."""
         own = self.settings
         order = ranked(rows, own.metric, own.order)
-        places = by_id(rows, order.places)
-        embedded = embed(rows, places, own.text, encoder(own))
-        found = k_means(embedded.vectors, embedded.weights, own.clusters, own.seed)[embedded.of]
+        places, blank = seen(rows, by_id(rows, order.places), own)
+        vectors = embedded(rows, places, own)
+        found = k_means(vectors.vectors, vectors.weights, own.clusters, own.seed)[vectors.of]
         strata = _Strata.of(order, dict(zip(places, found.tolist(), strict=True)))
-        return LazySequence(len(rows), lambda at: self._verdict(rows[at], at, order, strata))
+        return LazySequence(len(rows), lambda at: _BLANK if at in blank else self._verdict(rows[at], at, order, strata))
 
     def _verdict(self, row: Scored, at: int, order: Ranked, strata: _Strata) -> Verdict:
         told = order.reason(row, at)
@@ -222,6 +238,7 @@ class _Strata:
         """Rank the rows of each cluster, the best of all first."""
         sizes, rank = [0] * (max(cluster.values(), default=-1) + 1), {}
         for place in order.places:
-            sizes[cluster[place]] += 1
-            rank[place] = sizes[cluster[place]]
+            if place in cluster:
+                sizes[cluster[place]] += 1
+                rank[place] = sizes[cluster[place]]
         return cls(cluster, rank, sizes)

@@ -8,6 +8,8 @@ from attrs import frozen
 
 Text = Literal["whole", "instruction", "response"]
 
+Embedder = Literal["model", "student"]
+
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 """The model of the published code of Superfiltering.D: 384 numbers a text, of which it reads 256 tokens."""
 
@@ -30,6 +32,8 @@ class FacilitySettings:
     """Similarities kept for each candidate where more than 5,000 texts differ; up to there all are."""
     text: Text = "whole"
     """Text that is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
+    embedder: Embedder = "model"
+    """Source of the vectors: ``model``, or ``student`` for the hidden states of the run's own student."""
     model: str = DEFAULT_MODEL
     """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
     batch_size: int = 32
@@ -48,6 +52,8 @@ class KCenterSettings:
     """Number of samples to select, at least 1."""
     text: Text = "whole"
     """Text that is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
+    embedder: Embedder = "model"
+    """Source of the vectors: ``model``, or ``student`` for the hidden states of the run's own student."""
     model: str = DEFAULT_MODEL
     """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
     batch_size: int = 32
@@ -74,6 +80,8 @@ class ClusterSettings:
     """Another seed starts k-means elsewhere."""
     text: Text = "whole"
     """Text that is embedded: ``instruction`` with its input, ``response``, or ``whole``: both, after earlier turns."""
+    embedder: Embedder = "model"
+    """Source of the vectors: ``model``, or ``student`` for the hidden states of the run's own student."""
     model: str = DEFAULT_MODEL
     """A sentence-transformers model, by id or directory; or ``module:function``, from texts to rows of numbers."""
     batch_size: int = 32
@@ -83,4 +91,4 @@ class ClusterSettings:
 
 
 EncoderSettings = FacilitySettings | KCenterSettings | ClusterSettings
-"""Settings classes with ``model``, ``batch_size`` and ``device``."""
+"""Settings classes with ``text``, ``embedder``, ``model``, ``batch_size`` and ``device``."""

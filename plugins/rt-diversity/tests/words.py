@@ -24,6 +24,11 @@ def uncased(texts):
     return encode([text.lower() for text in texts])
 
 
+def apart(texts):
+    """Different texts have nothing in common."""
+    return np.stack([_word(text) for text in texts])
+
+
 def numbers(texts):
     """Texts that are numbers, as vectors that have nothing in common. Fast."""
     return np.stack([np.random.default_rng(int(text)).standard_normal(16) for text in texts])

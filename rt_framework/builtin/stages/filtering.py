@@ -15,7 +15,7 @@ from rt_framework.builtin.stages.settings import (
 from rt_framework.errors import ConfigError
 from rt_framework.kit.score_table import ScoreTable
 from rt_framework.model import Decision, Dropped, Range, Sample, Score, Verdict
-from rt_framework.protocols import ColumnReader, DatasetSelector, Make, Reflection, StageContext
+from rt_framework.protocols import ColumnReader, DatasetSelector, Make, Reflection, StageContext, VectorReader
 
 
 class Gate:
@@ -81,6 +81,7 @@ class Select:
             raise ConfigError(f"selector '{settings.selector.name}' chooses between versions; use it with 'choose'")
         self.needs = tuple(self._selector.needs)
         self.columns = tuple(self._selector.columns) if isinstance(self._selector, ColumnReader) else ()
+        self.embeds = self._selector.embeds if isinstance(self._selector, VectorReader) else None
         self.bounds = getattr(self._selector, "bounds", {})
 
     async def run_all(self, samples: Sequence[Sample], ctx: StageContext) -> Iterable[Sample | Dropped]:  # noqa: ARG002
@@ -90,7 +91,12 @@ class Select:
             table.append(sample.id, sample.scores.get(sample.kept, {}))
             numbers.append(sample.row)
         verdicts = self._selector.select(
-            table.rows(numbers, lambda place: samples[place].current, extra=lambda place: samples[place].extra)
+            table.rows(
+                numbers,
+                lambda place: samples[place].current,
+                extra=lambda place: samples[place].extra,
+                vector=None if self.embeds is None else lambda place: samples[place].vector,
+            )
         )
         return (self._outcome(*decided) for decided in zip(samples, verdicts, strict=True))
 

@@ -1,9 +1,10 @@
-"""The forward pass: losses of target tokens, with the output head applied to the targets only."""
+"""The forward pass: losses of target tokens, with the output head on the targets only, and means of hidden states."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -60,20 +61,9 @@ class TargetLosses:
         """
         losses: dict[int, SpanLoss] = {}
         with torch.inference_mode(), self._products():
-            for places in self._alike(batch):
+            for places in _alike((len(span.ids) - 1 for span in batch), self._kinds_end):
                 losses |= zip(places, self._of([batch[place] for place in places]), strict=True)
         return [losses[place] for place in range(len(batch))]
-
-    def _alike(self, batch: Sequence[EncodedSpan]) -> Iterator[list[int]]:
-        """Yield the positions of sequences that the model treats alike.
-
-        A model with LongRoPE encodes positions in another way as soon as one sequence of the batch is long, which would
-        change the losses of the short ones.
-        """
-        long = [len(span.ids) - 1 > self._kinds_end for span in batch]
-        for kind in (False, True):
-            if kind in long:
-                yield [place for place, other in enumerate(long) if other is kind]
 
     def _of(self, batch: Sequence[EncodedSpan]) -> Iterator[SpanLoss]:
         states, targets, lengths = self._padded(batch) if self._attention is None else self._packed(batch)
@@ -123,9 +113,63 @@ class TargetLosses:
         return torch.from_numpy(values).to(self._model.device)
 
 
+class TargetMeans:
+    """The means of the last hidden states of one model, in padded batches.
+
+    Args:
+        model: a causal language model of transformers, in inference mode.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._kinds_end = _kinds_end(model.config.get_text_config())
+
+    def of(self, batch: Sequence[EncodedSpan]) -> list[Sequence[float]]:
+        """Return the mean over the target tokens of each sequence, as float32 [width].
+
+        Raises:
+            RuntimeError: for example when memory runs out; see :func:`out_of_memory`.
+        """
+        means: dict[int, Sequence[float]] = {}
+        with torch.inference_mode():
+            for places in _alike((len(span.ids) for span in batch), self._kinds_end):
+                means |= zip(places, self._of([batch[place] for place in places]), strict=True)
+        return [means[place] for place in range(len(batch))]
+
+    def _of(self, batch: Sequence[EncodedSpan]) -> list[Sequence[float]]:
+        # No mask is needed: padding is on the right and attention is causal.
+        ids = np.zeros((len(batch), max(len(span.ids) for span in batch)), dtype=np.int64)
+        for row, span in enumerate(batch):
+            ids[row, : len(span.ids)] = span.ids
+        fed = torch.from_numpy(ids).to(self._model.device)
+        states = self._model.base_model(fed, use_cache=False).last_hidden_state
+        rows = zip(states, batch, strict=True)
+        return [_floats(state[span.start : len(span.ids)].float().mean(0)) for state, span in rows]
+
+
 def _loss(span: EncodedSpan, nll: torch.Tensor, ranks: torch.Tensor) -> SpanLoss:
     loss = SpanLoss(float(nll.sum()), len(nll))
     return evolve(loss, token_nll=tuple(nll.tolist()), token_ranks=tuple(ranks.tolist())) if span.by_token else loss
+
+
+def _floats(vector: torch.Tensor) -> Sequence[float]:
+    return array("f", vector.cpu().numpy().tobytes())
+
+
+def _alike(lengths: Iterable[int], end: float) -> Iterator[list[int]]:
+    """Yield the positions of sequences that the model treats alike.
+
+    A model with LongRoPE encodes positions in another way as soon as one sequence of the batch is long, which would
+    change the results of the short ones.
+
+    Args:
+        lengths: number of tokens that the model reads of each sequence.
+        end: most tokens of a short sequence.
+    """
+    long = [length > end for length in lengths]
+    for kind in (False, True):
+        if kind in long:
+            yield [place for place, other in enumerate(long) if other is kind]
 
 
 def _kinds_end(config: Any) -> float:

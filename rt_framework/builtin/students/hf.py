@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rt_framework.builtin import models
 from rt_framework.builtin.generation import Generation
@@ -20,8 +20,10 @@ from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 if TYPE_CHECKING:
+    from rt_framework.builtin.students.forward import TargetMeans
     from rt_framework.builtin.students.probe import Way
 
+T = TypeVar("T")
 
 _CPU_TOKENS = 1024
 _GPU_TOKENS = 16384
@@ -101,13 +103,24 @@ class HFStudent:
         with models.AT_WORK:
             return self._generation.replies(requests)
 
+    def embed(self, batch: Sequence[EncodedSpan]) -> list[Sequence[float]]:
+        """Return the mean of the last hidden states over the target tokens of each sequence, in order.
+
+        Raises:
+            OutOfMemory: the batch does not fit the device.
+            ModelError: the model cannot be loaded.
+        """
+        return self._within_memory(self._means.of, batch)
+
     def _found(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
+        return self._within_memory(self._way.losses.of, batch)
+
+    def _within_memory(self, compute: Callable[[Sequence[EncodedSpan]], T], batch: Sequence[EncodedSpan]) -> T:
         from rt_framework.builtin.students.forward import free_memory, out_of_memory
 
-        losses = self._way.losses
         try:
             with models.AT_WORK:
-                return losses.of(batch)
+                return compute(batch)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -139,6 +152,12 @@ class HFStudent:
     @cached_property
     def _generation(self) -> Generation:
         return Generation(self._settings.model, self._loaded.model, self._tokenizer, self._window, self._foreign)
+
+    @cached_property
+    def _means(self) -> TargetMeans:
+        from rt_framework.builtin.students.forward import TargetMeans
+
+        return TargetMeans(self._loaded.model)
 
     @cached_property
     def _way(self) -> Way:

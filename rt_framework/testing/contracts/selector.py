@@ -5,14 +5,19 @@ from __future__ import annotations
 import random
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import permutations
 from typing import Any
 from unittest import SkipTest
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from rt_framework.errors import Unscorable
 from rt_framework.kit.compact import LazySequence
 from rt_framework.model import ORIGINAL, Choice, Pair, Score, Scored, Verdict, Version
+from rt_framework.spans import Span
+from rt_framework.testing.awkward import awkward_pairs
+from rt_framework.testing.chain import frame
 from rt_framework.testing.contracts.base import PluginContract, outcome
 
 _ROUNDS = 12
@@ -199,9 +204,39 @@ class DatasetSelectorContract(_ByScores):
         ]
         assert not wrong, f"a row with {wrong[0].scores} is selected; a score counts only where score.eligible is true"
 
+    def test_embeds_gives_spans(self) -> None:
+        """``embeds``, if it is there, gives the same spans of a pair each time, or raises ``Unscorable``."""
+        embeds = self._embeds()
+        for pair in [_row(0, {}).version.pair, *awkward_pairs()]:
+            try:
+                spans, again = list(embeds(pair, frame())), list(embeds(pair, frame()))
+            except Unscorable:
+                continue
+            except Exception as error:
+                raise AssertionError(
+                    f"embeds raises {error!r:.200}; raise Unscorable for a pair without a vector"
+                ) from None
+            assert all(isinstance(span, Span) for span in spans), f"expected spans, found {spans!r:.200}"
+            assert spans == again, f"embeds gives other spans of one pair when asked again: {spans!r:.200}"
+
+    def test_rows_without_a_vector_are_decided_on(self) -> None:
+        """A selector that reads vectors decides on rows without one too, because a text may have none."""
+        self._embeds()
+        rows = [evolve(row, vector=None) if row.row % 3 else row for row in _set(25, self.needs())]
+        verdicts = outcome(lambda: list(self.make().select(rows)))
+        assert isinstance(verdicts, list) and len(verdicts) == 25, (
+            f"with rows whose vector is None the selector gave {verdicts!r:.200}; give such rows a verdict as well"
+        )
+
     def decided(self) -> list[str]:
         """Return the ids of the samples that are kept."""
         return sorted(self._kept(_set(_MANY, self.needs())))
+
+    def _embeds(self) -> Any:
+        embeds = getattr(self.make(), "embeds", None)
+        if embeds is None:
+            raise SkipTest("it reads no vectors")
+        return embeds
 
     def _count(self, count: int) -> int:
         return len(list(self.make().select(_set(count, self.needs()))))
@@ -274,7 +309,12 @@ def _rounds(needs: Sequence[str]) -> Any:
 
 def _row(position: int, scores: Mapping[str, Score]) -> Scored:
     version = Version(ORIGINAL, Pair(f"Name river {position}.", "", "The Rhine flows. " * (position + 1)))
-    return Scored(f"sample-{position}", position, version, scores)
+    return Scored(f"sample-{position}", position, version, scores, vector=partial(_vector, position))
+
+
+def _vector(position: int) -> Sequence[float]:
+    draw = random.Random(position)  # noqa: S311 - repeatable, not secret
+    return tuple(draw.uniform(-1, 1) for _ in range(4))
 
 
 def _set(count: int, needs: Sequence[str]) -> Sequence[Scored]:

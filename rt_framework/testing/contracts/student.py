@@ -11,7 +11,7 @@ from unittest import SkipTest
 from attrs import evolve
 
 from rt_framework.model import Reply, Request, Sampling, Turn, digest
-from rt_framework.protocols import GeneratingStudent
+from rt_framework.protocols import EmbeddingStudent, GeneratingStudent
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 from rt_framework.testing.awkward import awkward_pairs
 from rt_framework.testing.contracts.base import PluginContract, fresh, outcome
@@ -199,6 +199,39 @@ class StudentContract(PluginContract):
         assert before.nll == after.nll, (
             f"a sequence has {before.nll} nats before an answer and {after.nll} after it; leave the model as it was"
         )
+
+    def test_each_sequence_has_a_vector(self) -> None:
+        """A student that embeds gives each sequence one vector, all of one length, of finite numbers."""
+        student, batch = self._embedding(), self._encoded(self._plain())
+        vectors = [list(vector) for vector in student.embed(batch)]
+        lengths = {len(vector) for vector in vectors}
+        assert len(vectors) == len(batch) and len(lengths) == 1 and lengths != {0}, (
+            f"{len(batch)} sequences were given {len(vectors)} vectors of lengths {sorted(lengths)}"
+        )
+        assert all(math.isfinite(number) for vector in vectors for number in vector), (
+            "a vector has numbers that are not finite"
+        )
+
+    def test_vectors_are_those_of_their_texts(self) -> None:
+        """A sequence has the same vector alone and in a batch, in any order, and another target has another vector."""
+        student, batch = self._embedding(), self._encoded(self._plain())
+        together = student.embed(batch)
+        turned = student.embed(batch[::-1])[::-1]
+        for position, span in enumerate(batch):
+            (alone,) = student.embed([span])
+            size = max(map(abs, alone)) or 1.0
+            for other, how in ((together[position], "in a batch"), (turned[position], "in another order")):
+                gap = max(abs(x - y) for x, y in zip(alone, other, strict=True)) / size
+                assert gap <= 10 * self.tolerance, (
+                    f"a sequence has another vector {how} than alone; no padding or neighbour may be seen"
+                )
+        assert list(together[0]) != list(together[2]), "two targets have one vector; take the mean over the target"
+
+    def _embedding(self) -> Any:
+        student = self.student()
+        if not isinstance(student, EmbeddingStudent):
+            raise SkipTest("it gives no vectors, so no selector can read them")
+        return student
 
     def _answering(self) -> Any:
         student = self.student()
