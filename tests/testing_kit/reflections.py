@@ -36,6 +36,69 @@ class Better:
         return evolve(pair, response=text) if text else _UNREAD
 
 
+@good(ReflectionContract)
+class BetterTwice(Better):
+    """Asks for a better answer once more; the last one counts."""
+
+    steps = 2
+
+    def follow(self, pair, request, reply):
+        if request.step or isinstance(self.parse(pair, request, reply), Unparsed):
+            return None
+        return request.then(reply, "Improve it once more.")
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Endless(BetterTwice):
+    def follow(self, pair, request, reply):
+        return super().follow(pair, evolve(request, step=0), reply)
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Boundless(BetterTwice):
+    steps: Any = None
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Forgetful(BetterTwice):
+    """Begins a conversation of its own."""
+
+    def follow(self, pair, request, reply):
+        further = super().follow(pair, request, reply)
+        return further and evolve(further, messages=further.messages[-1:])
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Wordy(BetterTwice):
+    """Says more than the quote has room for."""
+
+    def follow(self, pair, request, reply):
+        further = super().follow(pair, request, reply)
+        return further and evolve(further, messages=(*further.messages, Turn("user", "Do it well. " * 1000)))
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Longer(BetterTwice):
+    def follow(self, pair, request, reply):
+        further = super().follow(pair, request, reply)
+        return further and evolve(further, sampling=evolve(further.sampling, max_tokens=10**5))
+
+
+@mutant(ReflectionContract, "test_following_is_pure")
+class Counting(BetterTwice):
+    calls = itertools.count()
+
+    def follow(self, pair, request, reply):
+        further = super().follow(pair, request, reply)
+        return further and request.then(reply, f"Improve it, as I asked {next(self.calls)} times.")
+
+
+@mutant(ReflectionContract, "test_no_request_follows_an_empty_answer")
+class Insisting(BetterTwice):
+    def follow(self, pair, request, reply):
+        return None if request.step else request.then(reply, "Improve it once more.")
+
+
 @mutant(ReflectionContract, "test_rewrites_name_parts")
 class Everything(Better):
     rewrites = ("response", "everything")

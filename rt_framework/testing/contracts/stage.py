@@ -193,7 +193,8 @@ def _answers(question: Any, pair: Pair, call: Call) -> bool:
     """Return whether a call was made for a question, and its answer can be read."""
     request = call.request
     own = rendered(question, pair, request.index, request.schema is not None, request.draw)
-    return own == request and not isinstance(question.parse(pair, request, call.reply), Unparsed)
+    asked = own == request if not request.step else own.messages == request.messages[: len(own.messages)]
+    return asked and not isinstance(question.parse(pair, request, call.reply), Unparsed)
 
 
 def go(plugin: str, config: Path, run_dir: Path) -> None:
