@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rt_framework import hookimpl
 from rt_framework.builtin.executors.settings import ProcessesSettings
-from rt_framework.builtin.reflections.settings import PromptSettings, ReflectionSettings
+from rt_framework.builtin.reflections.settings import AnswerSettings, PromptSettings, ReflectionSettings
 from rt_framework.builtin.reporters.settings import JsonlSettings
 from rt_framework.builtin.selectors import settings as selectors
 from rt_framework.builtin.stages import settings as stages
@@ -102,12 +102,14 @@ def rt_register_selectors(register: Register) -> None:
 
 @hookimpl
 def rt_register_reflections(register: Register) -> None:
-    """Offer the two reflections of Selective Reflection-Tuning, and one by a prompt file."""
+    """Offer the two reflections of Selective Reflection-Tuning, a plain answer, and one by a prompt file."""
     package = f"{_HERE}.reflections"
     help_one = "critique, then a new instruction and its answer"
     register("instruction", f"{package}.instruction:InstructionReflection", help=help_one, settings=ReflectionSettings)
     help_two = "critique, then a better answer"
     register("response", f"{package}.response:ResponseReflection", help=help_two, settings=ReflectionSettings)
+    help_three = "the answer to the instruction as it stands, without a critique"
+    register("answer", f"{package}.answer:AnswerReflection", help=help_three, settings=AnswerSettings)
     register("prompt", f"{package}.prompt:PromptReflection", help="what a prompt file asks", settings=PromptSettings)
 
 
