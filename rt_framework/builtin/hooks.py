@@ -74,6 +74,9 @@ def rt_register_selectors(register: Register) -> None:
         settings=selectors.BestSettings,
     )
     register("newest", f"{package}.versions:Newest", help="the newest version, without a comparison")
+    help_ = "control: a random version, at a rate or at that of a run"
+    target = f"{package}.control:RandomVersion"
+    register("random-version", target, help=help_, settings=selectors.RandomVersionSettings)
     register(
         "top",
         f"{package}.dataset:Top",
