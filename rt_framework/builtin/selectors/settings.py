@@ -50,7 +50,7 @@ class TopSettings:
 
 @frozen
 class LengthMatchedSettings(TopSettings):
-    """Options of the selector ``length-matched``: those of the ``top`` selection that it is a control for."""
+    """Options of ``length-matched`` and ``echo-matched``: those of the ``top`` selection that they are controls for."""
 
     seed: int = 0
     """Decides between samples that match equally well."""
