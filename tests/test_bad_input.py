@@ -120,7 +120,10 @@ def test_a_config_that_cannot_work(cli, tmp_path, monkeypatch, changes, message)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--metric", "idf"], "unknown metric 'idf'. Did you mean 'ifd'? Known: echo, ifd, ifd-loss, length, loss, ppl, "),
+        (
+            ["--metric", "idf"],
+            "unknown metric 'idf'. Did you mean 'ifd'? Known: echo, ifd, ifd-loss, length, loss, ppl, ",
+        ),
         (["--preset", "cherri"], "unknown preset 'cherri'. Did you mean 'cherry'?"),
         (["--template", "vicunia"], "unknown template 'vicunia'. Did you mean 'vicuna'?"),
         (["--student", "fakke"], "unknown student 'fakke'. Did you mean 'fake'?"),

@@ -44,9 +44,10 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("score", "data"): lambda at: ["score", at, "--student", "fake", "--out", "new.jsonl"],
     ("reflect", "data"): lambda at: ["reflect", at, "--teacher", "scripted", "--out", "new.json"],
     ("reflect", "prompt"): lambda at: ["reflect", "data.json", "--prompt", at, "--show"],
+    ("answer", "data"): lambda at: ["answer", at, "--student", "fake", "--out", "new.json"],
     ("select", "data"): lambda at: ["select", at, "--scores", "s.jsonl", "--by", TOP, "--out", "new.json"],
     ("select", "scores"): lambda at: ["select", "data.json", "--scores", at, "--by", TOP, "--out", "new.json"],
-    ("export", "run_dir"): lambda at: ["export", at, "--out", "new.json"],
+OVERWRITING = {"score", "reflect", "answer", "select", "export", "report"}
     ("report", "run_dir"): lambda at: ["report", at, "--out", "new.html"],
     ("status", "run_dir"): lambda at: ["status", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
@@ -65,6 +66,7 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
 FILES: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("score", "out"): lambda at: ["score", "data.json", "--student", "fake", "--metric", "ifd", "--out", at],
     ("reflect", "out"): lambda at: ["reflect", "data.json", "--teacher", "scripted", "--out", at],
+    ("answer", "out"): lambda at: ["answer", "data.json", "--student", "fake", "--out", at],
     ("select", "out"): lambda at: ["select", "data.json", "--scores", "s.jsonl", "--by", TOP, "--out", at],
     ("select", "dropped"): lambda at: [*FILES["select", "out"]("new.json"), "--dropped", at],
     ("export", "out"): lambda at: ["export", "run", "--out", at],
@@ -92,7 +94,7 @@ RUNS: dict[tuple[str, str], Callable[[str], list[str]]] = {
 }
 """The same for run directories."""
 
-OVERWRITING = {"score", "reflect", "select", "export", "report"}
+OVERWRITING = {"score", "reflect", "answer", "select", "export", "report"}
 
 LEDGER_FILES = ("ledger.sqlite", "ledger.sqlite-seal", "ledger.sqlite-wal")
 RUN_FILES = (*LEDGER_FILES, "run.lock", "manifest.json", "scores.jsonl", "kept.json", "kept.new", ".rt-framework")
