@@ -89,6 +89,11 @@ def name_of(value: Any) -> str:
     return value.page.stem if isinstance(value, Block) else value.stem if isinstance(value, Path) else str(value)
 
 
+@pytest.fixture(autouse=True)
+def core_alone() -> None:
+    """The pages show commands of the packages that ``make install`` brings, so these are not hidden here."""
+
+
 @pytest.fixture
 def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The example modules can be imported, fresh, and are forgotten afterwards."""

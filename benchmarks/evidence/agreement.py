@@ -1,4 +1,4 @@
-"""Does the student's choice agree with people's? `python -m benchmarks.evidence.agreement --data DIR --model M --out DIR`.
+"""Does the student agree with people? `python -m benchmarks.evidence.agreement --data DIR --model M --out DIR`.
 
 The versions of every comparison are scored by `rt score`'s own job, which goes on where it was stopped; the tables are
 computed from its files, so that a second call prints the same without a model. Needs PYTHONPATH=plugins/rt-metrics.
