@@ -1,17 +1,28 @@
-"""Encoding of spans as token ids; each text of a call is rendered and tokenised only once."""
+"""Encoding of spans as token ids, by the same rules for every student; each text of a call is tokenised only once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from attrs import evolve, frozen
 
-from rt_framework.builtin.models import leading_ids, render
-from rt_framework.builtin.students.encoding import empty, encode_ids, encode_text
 from rt_framework.errors import Unscorable
+from rt_framework.kit.positions import empty, encode_ids, encode_text
+from rt_framework.kit.tokenizing import leading_ids, render
+from rt_framework.model import Turn
 from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
+
+ENCODING = 1
+"""Version of these rules: a part of the fingerprint of every student that uses them."""
+
+Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+"""Function that returns the token ids of each text, in order, with nothing put before or after it."""
+
+Render = Callable[[Sequence[Turn]], str]
+"""Function that returns messages as text, up to where the assistant's answer begins; it may raise ``Unscorable``."""
 
 
 @frozen
@@ -20,7 +31,7 @@ class Piece:
 
     text: str
     led: bool
-    """True if the tokenizer's leading ids (BOS) come before the text."""
+    """True if the leading ids (BOS) come before the text."""
 
 
 @frozen
@@ -38,25 +49,50 @@ class Pieces:
 
 
 class Encoder:
-    """Encoder of spans with one tokenizer.
+    """Encoder of spans: what :meth:`rt_framework.protocols.Student.encode` has to do, for any tokenizer.
 
     Args:
-        tokenizer: a transformers tokenizer.
+        tokenize: returns the token ids of texts, without special tokens around them.
+        render: returns messages as text, by the chat template of the model.
         window: the model's longest sequence in tokens.
+        leading: ids that come before every text that begins a sequence: BOS, or nothing.
+        leading_text: text of these ids, if *render* writes it before the messages.
         foreign: tokens by id that the model does not know; a text with such a token has no loss.
     """
 
-    def __init__(self, tokenizer: Any, window: int, foreign: Mapping[int, str] = MappingProxyType({})) -> None:
-        self._tokenizer = tokenizer
+    def __init__(
+        self,
+        tokenize: Tokenize,
+        render: Render,
+        window: int,
+        leading: Sequence[int] = (),
+        leading_text: str = "",
+        foreign: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
+        self._tokenize = tokenize
+        self._render = render
         self._window = window
+        self._leading = tuple(leading)
+        self._leading_text = leading_text
         self._foreign = foreign
-        self._leading = leading_ids(tokenizer)
-        self._leading_text = tokenizer.bos_token if tokenizer.bos_token_id in self._leading else ""
+
+    @classmethod
+    def of(cls, tokenizer: Any, window: int, foreign: Mapping[int, str] = MappingProxyType({})) -> Self:
+        """Return the encoder for a tokenizer of transformers, with its leading ids and its chat template."""
+
+        def tokenize(texts: Sequence[str]) -> Sequence[Sequence[int]]:
+            encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+            ids: Sequence[Sequence[int]] = encoded["input_ids"]
+            return ids
+
+        leading = leading_ids(tokenizer)
+        leading_text = tokenizer.bos_token if tokenizer.bos_token_id in leading else ""
+        return cls(tokenize, partial(render, tokenizer), window, leading, leading_text, foreign)
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
         """Return the token ids of each span, or a result that says why there are none."""
         pieces = [self._pieces(span) for span in spans]
-        ids = self._tokenise(text for piece in pieces if isinstance(piece, Pieces) for text in piece.texts())
+        ids = self._ids(text for piece in pieces if isinstance(piece, Pieces) for text in piece.texts())
         return [
             self._join(span, piece, ids) if isinstance(piece, Pieces) else piece
             for span, piece in zip(spans, pieces, strict=True)
@@ -81,16 +117,13 @@ class Encoder:
     def _context(self, context: Context, join: str) -> Piece:
         if isinstance(context, str):
             return Piece(context, led=True)
-        text = render(self._tokenizer, context)
-        # The template has written the leading token already, and the tokenizer would put a second one before it.
+        text = self._render(context)
+        # The template has written the leading token already, and the leading ids would put a second one before it.
         return Piece(text.removeprefix(self._leading_text), led=True) if join == "text" else Piece(text, led=False)
 
-    def _tokenise(self, texts: Iterable[str]) -> Mapping[str, Sequence[int]]:
+    def _ids(self, texts: Iterable[str]) -> Mapping[str, Sequence[int]]:
         unique = list(dict.fromkeys(texts))
-        if not unique:
-            return {}
-        encoded = self._tokenizer(unique, add_special_tokens=False, return_attention_mask=False, verbose=False)
-        return dict(zip(unique, encoded["input_ids"], strict=True))
+        return dict(zip(unique, self._tokenize(unique), strict=True)) if unique else {}
 
     def _join(self, span: Span, pieces: Pieces, ids: Mapping[str, Sequence[int]]) -> EncodedSpan | SpanLoss:
         def tokens(piece: Piece) -> Sequence[int]:
