@@ -91,6 +91,10 @@ class PluginContract:
         except RtError as error:
             raise SkipTest(f"it cannot be built: {error}") from None
 
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of this contract, for another process."""
+        return {"plugin": self.plugin, "name": self.name, "options": self.options}
+
     def elsewhere(self, method: str) -> Any:
         """Return a contract method's result in a fresh process, where texts have other hashes and sets other orders.
 
@@ -98,9 +102,8 @@ class PluginContract:
             SkipTest: the method fails there.
         """
         contract = next(base.__name__ for base in type(self).__mro__ if base.__module__.startswith(__package__ or ""))
-        attributes = {"plugin": self.plugin, "name": self.name, "options": self.options}
         seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, attributes]), PYTHONHASHSEED=seed))
+        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, self.attributes()]), PYTHONHASHSEED=seed))
 
     # --- checks -----------------------------------------------------------------------------
 
