@@ -24,6 +24,7 @@ _COMMANDS = {
     "reparse": "Parse the stored answers again; send nothing.",
     "score": "Score every sample of a data set.",
     "reflect": "Rewrite every sample of a data set once.",
+    "answer": "Let a student answer every sample of a data set.",
     "select": "Select samples by scores from 'rt score'.",
     "compare": "Compare two data sets.",
     "merge": "Merge the runs of all shards.",

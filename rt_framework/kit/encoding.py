@@ -13,13 +13,16 @@ from rt_framework.errors import Unscorable
 from rt_framework.kit.positions import empty, encode_ids, encode_text
 from rt_framework.kit.tokenizing import leading_ids, render
 from rt_framework.model import Turn
-from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
+from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss, only_scored
 
 ENCODING = 1
 """Version of these rules: a part of the fingerprint of every student that uses them."""
 
 Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 """Function that returns the token ids of each text, in order, with nothing put before or after it."""
+
+Starts = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+"""Function that returns of each text the character at which each of its tokens starts, in the order of their ids."""
 
 Render = Callable[[Sequence[Turn]], str]
 """Function that returns messages as text, up to where the assistant's answer begins; it may raise ``Unscorable``."""
@@ -32,6 +35,8 @@ class Piece:
     text: str
     led: bool
     """True if the leading ids (BOS) come before the text."""
+    placed: bool = False
+    """True if it is needed where in the text each token starts."""
 
 
 @frozen
@@ -58,6 +63,7 @@ class Encoder:
         leading: ids that come before every text that begins a sequence: BOS, or nothing.
         leading_text: text of these ids, if *render* writes it before the messages.
         foreign: tokens by id that the model does not know; a text with such a token has no loss.
+        starts: returns where the tokens of texts start; without it a span with ``scored`` has the status ``no_parts``.
     """
 
     def __init__(
@@ -68,8 +74,10 @@ class Encoder:
         leading: Sequence[int] = (),
         leading_text: str = "",
         foreign: Mapping[int, str] = MappingProxyType({}),
+        starts: Starts | None = None,
     ) -> None:
         self._tokenize = tokenize
+        self._token_starts = starts
         self._render = render
         self._window = window
         self._leading = tuple(leading)
@@ -85,22 +93,32 @@ class Encoder:
             ids: Sequence[Sequence[int]] = encoded["input_ids"]
             return ids
 
+        def starts(texts: Sequence[str]) -> Sequence[Sequence[int]]:
+            encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            return [[start for start, _ in offsets] for offsets in encoded["offset_mapping"]]
+
         leading = leading_ids(tokenizer)
         leading_text = tokenizer.bos_token if tokenizer.bos_token_id in leading else ""
-        return cls(tokenize, partial(render, tokenizer), window, leading, leading_text, foreign)
+        known = starts if tokenizer.is_fast else None
+        return cls(tokenize, partial(render, tokenizer), window, leading, leading_text, foreign, known)
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
         """Return the token ids of each span, or a result that says why there are none."""
         pieces = [self._pieces(span) for span in spans]
-        ids = self._ids(text for piece in pieces if isinstance(piece, Pieces) for text in piece.texts())
+        found = [piece for piece in pieces if isinstance(piece, Pieces)]
+        ids = _each(self._tokenize, (text for piece in found for text in piece.texts()))
+        placed = (piece.target.text for piece in found if piece.target.placed)
+        starts = _each(self._token_starts, placed) if self._token_starts is not None else {}
         return [
-            self._join(span, piece, ids) if isinstance(piece, Pieces) else piece
+            self._join(span, piece, ids, starts) if isinstance(piece, Pieces) else piece
             for span, piece in zip(spans, pieces, strict=True)
         ]
 
     def _pieces(self, span: Span) -> Pieces | SpanLoss:
         if not span.target.strip():
             return empty()
+        if span.scored is not None and self._token_starts is None:
+            return SpanLoss(None, 0, "no_parts", "the tokenizer does not say where in the text its tokens start")
         try:
             context = self._context(span.context, span.join)
             paired_context = None if span.paired_context is None else self._context(span.paired_context, span.join)
@@ -109,10 +127,9 @@ class Encoder:
             return SpanLoss(None, 0, error.status, error.reason)
         except UnicodeEncodeError:
             return SpanLoss(None, 0, "bad_text", "the text holds a lone surrogate, which no tokenizer can read")
-        joined = span.join == "text"
-        return Pieces(
-            context, Piece(context.text + span.target, True) if joined else Piece(span.target, False), paired_context
-        )
+        joined, placed = span.join == "text", span.scored is not None
+        text = context.text + span.target if joined else span.target
+        return Pieces(context, Piece(text, joined, placed), paired_context)
 
     def _context(self, context: Context, join: str) -> Piece:
         if isinstance(context, str):
@@ -121,17 +138,15 @@ class Encoder:
         # The template has written the leading token already, and the leading ids would put a second one before it.
         return Piece(text.removeprefix(self._leading_text), led=True) if join == "text" else Piece(text, led=False)
 
-    def _ids(self, texts: Iterable[str]) -> Mapping[str, Sequence[int]]:
-        unique = list(dict.fromkeys(texts))
-        return dict(zip(unique, self._tokenize(unique), strict=True)) if unique else {}
+    def _tokens(self, piece: Piece, ids: Mapping[str, Sequence[int]]) -> Sequence[int]:
+        return (*self._leading, *ids[piece.text]) if piece.led else ids[piece.text]
 
-    def _join(self, span: Span, pieces: Pieces, ids: Mapping[str, Sequence[int]]) -> EncodedSpan | SpanLoss:
-        def tokens(piece: Piece) -> Sequence[int]:
-            return (*self._leading, *ids[piece.text]) if piece.led else ids[piece.text]
-
+    def _join(
+        self, span: Span, pieces: Pieces, ids: Mapping[str, Sequence[int]], starts: Mapping[str, Sequence[int]]
+    ) -> EncodedSpan | SpanLoss:
         limit = min(span.max_tokens or self._window, self._window)
-        paired_context = None if pieces.paired_context is None else len(tokens(pieces.paired_context))
-        context, target = tokens(pieces.context), tokens(pieces.target)
+        paired_context = None if pieces.paired_context is None else len(self._tokens(pieces.paired_context, ids))
+        context, target = self._tokens(pieces.context, ids), self._tokens(pieces.target, ids)
         met = (
             next((self._foreign[id_] for id_ in (*context, *target) if id_ in self._foreign), "")
             if self._foreign
@@ -145,4 +160,25 @@ class Encoder:
             encoded = encode_text(target, len(context), paired_context, limit, span.count_only)
         else:
             encoded = encode_ids(context, target, paired_context, limit, span.count_only)
-        return evolve(encoded, by_token=True) if span.by_token and isinstance(encoded, EncodedSpan) else encoded
+        if isinstance(encoded, SpanLoss):
+            return encoded
+        encoded = evolve(encoded, by_token=True) if span.by_token else encoded
+        return self._scored(span, encoded, pieces, starts, len(context)) if span.scored is not None else encoded
+
+    def _scored(
+        self, span: Span, encoded: EncodedSpan, pieces: Pieces, starts: Mapping[str, Sequence[int]], first: int
+    ) -> EncodedSpan | SpanLoss:
+        """Return the encoding with the scored parts of the target only; *first* is the context's length in tokens."""
+        places = starts[pieces.target.text]
+        if span.join == "text":
+            # Context and target are one text here.
+            places = [start - len(pieces.context.text) for start in places[first - len(self._leading) :]]
+        return only_scored(span, encoded, places, first)
+
+
+def _each(
+    function: Callable[[Sequence[str]], Sequence[Sequence[int]]], texts: Iterable[str]
+) -> Mapping[str, Sequence[int]]:
+    """Return what a function gives for each text, by the text; it is called once, with each text once."""
+    unique = list(dict.fromkeys(texts))
+    return dict(zip(unique, function(unique), strict=True)) if unique else {}

@@ -64,10 +64,10 @@ class RemoteStudent:
 
 
 def _loss(span, told):
-    found = [entry[str(id_)] for id_, entry in zip(span.ids, told, strict=True) if entry]
-    nll = tuple(-entry["logprob"] for entry in found[span.start - 1 :])
-    ranks = tuple(entry["rank"] for entry in found[span.start - 1 :])
-    return SpanLoss(sum(nll), len(nll), token_nll=nll, token_ranks=ranks)
+    entries = [entry and entry[str(id_)] for id_, entry in zip(span.ids, told, strict=True)]
+    found = [entries[position] for position in span.positions]
+    nll = tuple(-entry["logprob"] for entry in found)
+    return SpanLoss(sum(nll), len(nll), token_nll=nll, token_ranks=tuple(entry["rank"] for entry in found))
 
 
 @hookimpl

@@ -216,7 +216,7 @@ class ModelInMemory(HFStudent):
 
 
 def _counted(span: EncodedSpan) -> SpanLoss:
-    return SpanLoss(None, len(span.ids) - span.start)
+    return SpanLoss(None, len(span.positions))
 
 
 def _finite(loss: SpanLoss) -> SpanLoss:
