@@ -44,13 +44,14 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("score", "data"): lambda at: ["score", at, "--student", "fake", "--out", "new.jsonl"],
     ("reflect", "data"): lambda at: ["reflect", at, "--teacher", "scripted", "--out", "new.json"],
     ("reflect", "prompt"): lambda at: ["reflect", "data.json", "--prompt", at, "--show"],
+    ("answer", "data"): lambda at: ["answer", at, "--student", "fake", "--out", "new.json"],
     ("select", "data"): lambda at: ["select", at, "--scores", "s.jsonl", "--by", TOP, "--out", "new.json"],
     ("select", "scores"): lambda at: ["select", "data.json", "--scores", at, "--by", TOP, "--out", "new.json"],
     ("compare", "a"): lambda at: ["compare", at, "other.json"],
     ("compare", "b"): lambda at: ["compare", "data.json", at],
     ("compare", "scores_a"): lambda at: ["compare", "data.json", "other.json", "--scores-a", at],
     ("compare", "scores_b"): lambda at: ["compare", "data.json", "other.json", "--scores-b", at],
-    ("export", "run_dir"): lambda at: ["export", at, "--out", "new.json"],
+    ("export", "place"): lambda at: ["export", at, "--out", "new.json"],
     ("report", "run_dir"): lambda at: ["report", at, "--out", "new.html"],
     ("status", "run_dir"): lambda at: ["status", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
@@ -69,6 +70,7 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
 FILES: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("score", "out"): lambda at: ["score", "data.json", "--student", "fake", "--metric", "ifd", "--out", at],
     ("reflect", "out"): lambda at: ["reflect", "data.json", "--teacher", "scripted", "--out", at],
+    ("answer", "out"): lambda at: ["answer", "data.json", "--student", "fake", "--out", at],
     ("select", "out"): lambda at: ["select", "data.json", "--scores", "s.jsonl", "--by", TOP, "--out", at],
     ("select", "dropped"): lambda at: [*FILES["select", "out"]("new.json"), "--dropped", at],
     ("compare", "out"): lambda at: ["compare", "data.json", "other.json", "--scores-a", "s.jsonl", "--json", at],
@@ -98,7 +100,7 @@ RUNS: dict[tuple[str, str], Callable[[str], list[str]]] = {
 }
 """The same for run directories."""
 
-OVERWRITING = {"score", "reflect", "select", "compare", "export", "report"}
+OVERWRITING = {"score", "reflect", "answer", "select", "compare", "export", "report"}
 
 LEDGER_FILES = ("ledger.sqlite", "ledger.sqlite-seal", "ledger.sqlite-wal")
 RUN_FILES = (*LEDGER_FILES, "run.lock", "manifest.json", "scores.jsonl", "kept.json", "kept.new", ".rt-framework")

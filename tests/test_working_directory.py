@@ -139,6 +139,7 @@ def test_no_module_of_the_working_directory_runs_by_any_command(folder, model):
             ["reparse", "job.yaml", "--run-dir", "run"],
             [*score, "--out", "scores.jsonl", "--executor", "processes:2"],
             ["reflect", "data.json", *asking, "--reflection", "response", "--out", "reflected.parquet"],
+            ["answer", "data.json", *student, "--max-tokens", "2", "--out", "answered.json"],
             ["select", "data.json", "--scores", "scores.jsonl", "--by", "top", "--by-metric", "ifd", "--by-count", "2",
              "--out", "selected.csv"],
             ["compare", "data.json", "run"],

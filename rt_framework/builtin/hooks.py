@@ -52,6 +52,8 @@ def rt_register_metrics(register: Register) -> None:
         help="ppl(x|g(y)) / ppl(x); lower means that the response fits its instruction better",
     )
     register("r-ifd-loss", f"{package}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
+    help_ = "r-ifd over the words of x that y does not repeat; free of echo"
+    register("r-ifd-novel", f"{package}.novel:NovelRIFD", help=help_)
     register("ppl", f"{package}.plain:Perplexity", help="exp L(y|x)")
     register("loss", f"{package}.plain:MeanLoss", help="L(y|x) in nats a token")
     register("length", f"{package}.plain:Length", help="number of response tokens; needs no forward pass")

@@ -102,7 +102,7 @@ class DatasetFormat:
 
 
 def _batches(path: Path) -> Iterator[Any]:
-    """Yield the record batches of a saved data set, file by file, none with more rows than are held at a time."""
+    """Yield the record batches of a saved data set, file by file, each with at most as many rows as are held in memory at once."""
     from rt_framework.builtin.formats.arrow import BATCH_ROWS
 
     first = None
