@@ -18,8 +18,7 @@ from rt_framework.model import ORIGINAL, Choice, Pair, Score, Scored, Verdict, V
 from rt_framework.spans import Span
 from rt_framework.testing.awkward import awkward_pairs
 from rt_framework.testing.chain import frame
-from rt_framework.testing.contracts.base import outcome
-from rt_framework.testing.contracts.columns import ColumnContract
+from rt_framework.testing.contracts.base import ColumnContract, outcome
 
 _ROUNDS = 12
 _MANY = 200

@@ -18,8 +18,7 @@ from rt_framework.plugin import structure
 from rt_framework.results import Call, open_run
 from rt_framework.teacher import rendered
 from rt_framework.testing.blocking import blocking_calls
-from rt_framework.testing.contracts.base import load
-from rt_framework.testing.contracts.columns import ColumnContract
+from rt_framework.testing.contracts.base import ColumnContract, load
 from rt_framework.testing.parts import KILL_AT_CALL, KILL_AT_END, Deadly
 from rt_framework.testing.processes import environment, python
 
