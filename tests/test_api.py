@@ -153,8 +153,8 @@ def test_the_async_forms_leave_the_loop_free(tmp_path):
     assert asyncio.run(both()) == (3, 3)
 
 
-def test_a_cell_that_is_interrupted_ends_in_order_and_resumes(tmp_path):
-    """Ctrl-C in a thread whose event loop runs already, as in a notebook."""
+def test_a_cell_that_is_interrupted_ends_in_order_and_resumes(tmp_path, capsys):
+    """Ctrl-C in a thread whose event loop runs already, as in a notebook; both cells show their progress."""
     slow = SlowTeacher(0.2)
     job = config(teacher=slow, limits={"concurrency": 1})
     loop = asyncio.new_event_loop()
@@ -163,9 +163,12 @@ def test_a_cell_that_is_interrupted_ends_in_order_and_resumes(tmp_path):
         started = threading.Thread(target=_press_when, args=(slow,))
         started.start()
         try:
-            return rt.run(job, rows(20), tmp_path / "run", **QUIET)
+            return rt.run(job, rows(20), tmp_path / "run")
         finally:
             started.join()
+
+    async def same_cell():
+        return rt.run(job, rows(20), tmp_path / "run")
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -176,8 +179,10 @@ def test_a_cell_that_is_interrupted_ends_in_order_and_resumes(tmp_path):
         loop.close()
     asked = len(slow.requests)
     assert 0 < asked < 20
+    assert "writing to" in capsys.readouterr().out
     slow._seconds = 0
-    finished = rt.run(job, rows(20), tmp_path / "run", **QUIET)
+    finished = asyncio.run(same_cell())
+    assert "20 samples" in capsys.readouterr().out
     assert finished.summary.total == 20
     keys = [(request.reflection, request.pair_hash) for request in slow.requests]
     assert len(keys) == len(set(keys)), "nothing was paid for twice"
