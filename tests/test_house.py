@@ -212,8 +212,8 @@ def test_a_builtin_plugin_imports_public_names_only(module):
         assert _is_public(imported) or _inside(imported, {"builtin"}), imported
 
 
-@pytest.mark.parametrize("place", ["plugins", "tests/third_party"])
-def test_a_plugin_package_imports_public_names_only(place):
+@pytest.mark.parametrize("place", ["plugins", "tests/third_party", "tests/parts"])
+def test_a_plugin_of_others_imports_public_names_only(place):
     """And nothing of the built-in plugins but what it names by text."""
     for path in (REPO / place).rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))

@@ -97,8 +97,8 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
         unpriced = [teacher.name for teacher in quote.teachers if teacher.cost is None] or [str(config.teacher)]
         names = " and ".join(f"'{name}'" for name in unpriced)
         yield f"the price of teacher {names} is not known: give input_price and output_price in its settings"
-    elif config.limits.budget_usd is not None:
-        yield _covered(quote.cost, quote.spent, config.limits.budget_usd)
+    elif (budget := config.share_of(config.limits.budget_usd)) is not None:
+        yield _covered(quote.cost, quote.spent, budget)
     elif quote.spent:
         yield f"spent in this run directory so far: {dollars(quote.spent)}"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+from types import MappingProxyType
 from typing import Any
 
 from attrs import evolve
 
-from rt_framework import Pair, Request, Sampling, Turn, Unparsed
+from rt_framework import Pair, Range, Request, Rewrite, Sampling, Turn, Unparsed
 from rt_framework.testing.contracts import ReflectionContract
 from tests.testing_kit.making import good, mutant
 
@@ -97,6 +98,22 @@ class Counting(BetterTwice):
 class Insisting(BetterTwice):
     def follow(self, pair, request, reply):
         return None if request.step else request.then(reply, "Improve it once more.")
+
+
+@good(ReflectionContract)
+class Marked(Better):
+    """Gives each new response a score of its own."""
+
+    provides: Any = MappingProxyType({"words": Range(at_least=1)})
+
+    def parse(self, pair, request, reply):
+        new = super().parse(pair, request, reply)
+        return Rewrite(new, {"words": float(len(new.response.split()))}) if isinstance(new, Pair) else new
+
+
+@mutant(ReflectionContract, "test_scores_of_an_answer_are_declared")
+class Undeclared(Marked):
+    provides = MappingProxyType({})
 
 
 @mutant(ReflectionContract, "test_rewrites_name_parts")

@@ -10,7 +10,7 @@ from unittest import SkipTest
 from attrs import evolve
 
 from rt_framework.errors import KINDS
-from rt_framework.model import Pair, Reply, Request, Turn, Unparsed
+from rt_framework.model import Pair, Reply, Request, Rewrite, Turn, Unparsed
 from rt_framework.teacher import followed
 from rt_framework.testing.awkward import awkward_pairs, awkward_replies
 from rt_framework.testing.contracts.base import PluginContract, outcome
@@ -140,17 +140,25 @@ class ReflectionContract(PluginContract):
     # --- the answer ---------------------------------------------------------------------------
 
     def test_a_good_answer_is_read(self) -> None:
-        """A good answer is parsed into a pair."""
-        rewrite = self._parse(self._good())
-        assert isinstance(rewrite, Pair), (
-            f"expected a Pair from {self._good().text!r:.300}, found {rewrite!r}; where the answer has another form, "
+        """A good answer is parsed into a pair, or into a ``Rewrite``: a pair with scores."""
+        read = self._parse(self._good())
+        assert isinstance(read, Pair | Rewrite), (
+            f"expected a Pair from {self._good().text!r:.300}, found {read!r}; where the answer has another form, "
             "override good_reply(request)"
         )
 
+    def test_scores_of_an_answer_are_declared(self) -> None:
+        """A ``Rewrite`` has only scores that ``provides`` names; with another one its sample would fail."""
+        read, provides = self._parse(self._good()), getattr(self.make(), "provides", {})
+        if not isinstance(read, Rewrite):
+            raise SkipTest("its answers have no scores")
+        undeclared = ", ".join(sorted(read.scores.keys() - provides.keys()))
+        assert not undeclared, f"an answer has the score {undeclared}, which provides does not name; declare its range"
+
     def test_only_what_it_rewrites_is_changed(self) -> None:
         """The new pair differs from the old one only in the parts that ``rewrites`` names."""
-        rewrite = self._parse(self._good())
-        if not isinstance(rewrite, Pair):
+        rewrite = _pair(self._parse(self._good()))
+        if rewrite is None:
             raise SkipTest("a good answer is not read")
         parts = [field for part in self.make().rewrites for field in _PARTS.get(part, ())]
         for field in ("instruction", "input", "response", "system", "history"):
@@ -196,7 +204,9 @@ class ReflectionContract(PluginContract):
                 raise AssertionError(
                     f"parse raised {type(error).__name__}: {error!s:.200} for {reply.text!r:.100}; return Unparsed"
                 ) from error
-            assert isinstance(parsed, Pair | Unparsed), f"expected a Pair or Unparsed, found {parsed!r:.200}"
+            assert isinstance(parsed, Pair | Rewrite | Unparsed), (
+                f"expected a Pair, a Rewrite or Unparsed, found {parsed!r:.200}"
+            )
 
     def test_what_is_not_read_has_a_known_kind(self) -> None:
         """``Unparsed`` has a known kind of failure and a reason."""
@@ -239,9 +249,15 @@ class ReflectionContract(PluginContract):
 
     def _refused(self, reply: Reply, what: str, structured: bool = True) -> None:
         parsed = self._parse(reply, structured)
-        assert not isinstance(parsed, Pair), f"an answer that {what} was accepted as {parsed!r:.200}; return Unparsed"
+        assert _pair(parsed) is None, f"an answer that {what} was accepted as {parsed!r:.200}; return Unparsed"
 
     def _awkward(self) -> Iterator[tuple[Reply, bool]]:
         good = self._good().text
         odd = [Reply(text) for text in (good[: len(good) // 2], f"Sure: {good}", good + good, f"```json\n{good}\n```")]
         return ((reply, structured) for reply in (*awkward_replies(), *odd) for structured in (True, False))
+
+
+def _pair(parsed: object) -> Pair | None:
+    """Return the pair that was read from an answer, with scores or without."""
+    read = parsed.pair if isinstance(parsed, Rewrite) else parsed
+    return read if isinstance(read, Pair) else None
