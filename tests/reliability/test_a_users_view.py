@@ -10,7 +10,7 @@ def test_the_same_command_takes_a_run_to_its_end(tmp_path):
     """Killed twice, rate-limited, out of budget: `rt run` again is all there is to know, and each time it says what
     happened; at most what was under way at a kill is paid twice.
     """
-    (first, second, broke, end, again), bucket = day(tmp_path, "fake", 6)
+    (first, second, broke, end, again), bucket = day(tmp_path, "fake", 12)
     assert [step.code for step in (first, second, broke, end, again)] == [137, 137, 6, 0, 0]
     assert bucket.rejected
     for step in (second, broke):
