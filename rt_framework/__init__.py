@@ -34,7 +34,7 @@ from rt_framework.model import (
     Verdict,
     Version,
 )
-from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, aligned, by_token, turns
+from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, aligned, by_token, only_scored, turns
 
 if TYPE_CHECKING:
     from rt_framework.api import arun, ascore, run, score
@@ -74,6 +74,7 @@ __all__ = [
     "ascore",
     "by_token",
     "hookimpl",
+    "only_scored",
     "open_run",
     "run",
     "score",

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby, pairwise
+from operator import index
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from rt_framework.errors import Unscorable
 from rt_framework.model import Pair, Turn
 
 Context = str | tuple[Turn, ...]
 """Text before a target: a string, or messages that the student's chat template renders."""
+
+Ranges = tuple[tuple[int, int], ...]
+"""Ranges in order, each from its first place up to the place behind its last: ``((0, 5), (9, 12))``."""
+
+
+def _as_ranges(ranges: Iterable[Sequence[int]] | None) -> Ranges | None:
+    return None if ranges is None else tuple((index(start), index(end)) for start, end in ranges)
 
 
 @frozen
@@ -35,6 +44,33 @@ class Span:
     """True if only the number of target tokens is wanted, which needs no forward pass."""
     by_token: bool = False
     """True if the loss and the rank of each target token are wanted too: see :func:`by_token`."""
+    scored: Ranges | None = field(default=None, converter=_as_ranges)
+    """Ranges of characters of the target that count, ``((start, end), …)`` in order and without overlap; ``None`` for
+    the whole target. The tokens that lie in them are the target tokens of the loss, in both passes: the rest of the
+    target is read and not scored. A token counts where its first character that is no white space lies; white space at
+    the end of the target belongs to the last character. Without a token in the ranges the status is ``empty``."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.scored is not None:
+            _check_ranges(self.scored, len(self.target))
+
+
+def _check_ranges(ranges: Ranges, length: int) -> None:
+    """Check the ranges of a target of *length* characters.
+
+    Raises:
+        ValueError: a range is empty or outside the target, or two of them overlap or are out of order.
+    """
+    for start, end in ranges:
+        if not 0 <= start < end <= length:
+            what = "is empty" if start == end else f"is not inside the target, which has {length} characters"
+            raise ValueError(f"the scored range {start} to {end} {what}; give 0 <= start < end <= {length}")
+    for (start, end), (following, its_end) in pairwise(ranges):
+        if following < end:
+            raise ValueError(
+                f"the scored ranges {start} to {end} and {following} to {its_end} overlap or are out of order; "
+                "give them from the beginning of the target to its end"
+            )
 
 
 def by_token(spans: Sequence[Span]) -> tuple[Span, ...]:
@@ -44,18 +80,76 @@ def by_token(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 @frozen
 class EncodedSpan:
-    """A span as token ids, of which positions ``start … len(ids)-1`` are the targets."""
+    """A span as token ids, of which positions ``start … len(ids)-1``, or those in ``scored``, are the targets."""
 
     ids: tuple[int, ...]
     """Token ids of context and target."""
     start: int
-    """First target position that is scored, at least 1, since the token at position 0 has no prediction."""
+    """First position that is scored, at least 1, since the token at position 0 has no prediction."""
     count_only: bool = False
     """True if only the number of target tokens is wanted; such a span is not scored."""
     by_token: bool = False
     """True if the loss must hold ``token_nll`` and ``token_ranks``."""
     cut: int = 0
     """Number of target tokens that were left out at the end because the sequence would have been too long with them."""
+    scored: Ranges | None = None
+    """Ranges of positions in ``ids`` that are scored, where the span names parts of its target; ``None`` for all from
+    ``start``."""
+
+    @property
+    def ranges(self) -> Ranges:
+        """Ranges of the positions in ``ids`` that are scored, in order."""
+        return ((self.start, len(self.ids)),) if self.scored is None else self.scored
+
+    @property
+    def positions(self) -> Sequence[int]:
+        """Positions in ``ids`` of the target tokens: those whose losses are wanted, in order."""
+        first, *others = (range(*one) for one in self.ranges)
+        return tuple(chain(first, *others)) if others else first
+
+
+def only_scored(span: Span, encoded: EncodedSpan, places: Sequence[int], first: int) -> EncodedSpan | SpanLoss:
+    """Return the encoding of a span, with only those target tokens that lie in ``span.scored``.
+
+    For students: encode the whole target by the rules for the two passes, then take the scored part of it.
+
+    Args:
+        span: the span; without ``scored`` its encoding is returned as it is.
+        encoded: the encoding of the whole target.
+        places: character of the target at which each of its tokens starts, also of those that were cut off.
+        first: position in ``encoded.ids`` of the first target token, whether or not it has a prediction.
+    """
+    if span.scored is None:
+        return encoded
+    inside = [at for at, counts in enumerate(_inside(span.target, span.scored, places), first) if counts]
+    fitting = [at for at in inside if at < len(encoded.ids)]
+    kept = [at for at in fitting if at >= encoded.start]
+    if not inside:
+        return SpanLoss(None, 0, "empty", "the scored part of the target has no token")
+    if not fitting:
+        return SpanLoss(None, 0, "no_room", f"the scored part of the target is cut off at {len(encoded.ids)} tokens")
+    if not kept:
+        return SpanLoss(None, 0, "too_short", "the scored part of the target is one token without a prediction")
+    # Consecutive positions have one difference to their rank among all.
+    runs = [[at for _, at in run] for _, run in groupby(enumerate(kept), lambda one: one[1] - one[0])]
+    scored = tuple((run[0], run[-1] + 1) for run in runs)
+    return evolve(encoded, start=kept[0], scored=scored, cut=len(inside) - len(fitting))
+
+
+def _inside(target: str, ranges: Ranges, places: Sequence[int]) -> list[bool]:
+    """Return of each token, which starts at a place in the target, whether it counts.
+
+    Tokenizers differ in whether the white space before a word is a part of the word's token, and in whether they say
+    so. By the first character that is no white space, a range that begins with a word has the whole word with all.
+    """
+    scored, counts = False, [False] * len(target)
+    for start, end in ranges:
+        counts[start:end] = [True] * (end - start)
+    for at in range(len(target) - 1, -1, -1):
+        if not target[at].isspace() or at == len(target) - 1:
+            scored = counts[at]
+        counts[at] = scored
+    return [counts[min(max(place, 0), len(target) - 1)] for place in places]
 
 
 LASTING = frozenset({"ok", "empty", "too_short", "no_room", "bad_text", "no_template", "template_error", "nonfinite"})
@@ -73,7 +167,7 @@ class SpanLoss:
     nll: float | None
     """Sum of the target tokens' negative log-likelihoods, in nats; ``None`` when there is no number."""
     tokens: int
-    """Number of target tokens scored."""
+    """Number of target tokens scored; with ``Span.scored`` of those that lie in the ranges."""
     status: str = "ok"
     """``ok``, or why there is no number: one of :data:`LASTING`, or the student's own word for a passing cause."""
     reason: str | None = None

@@ -88,7 +88,7 @@ def test_data_that_cannot_be_read(cli, tmp_path, fault, command):
         (["pipeline=[{choose: newst}]"], "pipeline.0: unknown selector 'newst'. Did you mean 'newest'?"),
         (["pipeline=[{choose: {highest: idf}}]"], "pipeline.0: unknown metric 'idf'. Did you mean 'ifd'?"),
         (["pipeline=[{measure: [idf]}]"], "pipeline.0: unknown metric 'idf'. Did you mean 'ifd'?"),
-        (["pipeline=[{reflect: answer}]"], "pipeline.0: unknown reflection 'answer'."),
+        (["pipeline=[{reflect: anwser}]"], "pipeline.0: unknown reflection 'anwser'. Did you mean 'answer'?"),
         (["output.format=jsn"], "unknown format 'jsn'. Did you mean 'json'?"),
         (["output.shape=alpacca"], "unknown shape 'alpacca'; known: alpaca"),
         (["data.format=jsn"], "unknown format 'jsn'. Did you mean 'json'?"),
@@ -120,7 +120,10 @@ def test_a_config_that_cannot_work(cli, tmp_path, monkeypatch, changes, message)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--metric", "idf"], "unknown metric 'idf'. Did you mean 'ifd'? Known: ifd, ifd-loss, length, loss, ppl, "),
+        (
+            ["--metric", "idf"],
+            "unknown metric 'idf'. Did you mean 'ifd'? Known: echo, ifd, ifd-loss, length, loss, ppl, ",
+        ),
         (["--preset", "cherri"], "unknown preset 'cherri'. Did you mean 'cherry'?"),
         (["--template", "vicunia"], "unknown template 'vicunia'. Did you mean 'vicuna'?"),
         (["--student", "fakke"], "unknown student 'fakke'. Did you mean 'fake'?"),

@@ -251,7 +251,7 @@ def test_an_unknown_name_says_what_is_near_and_what_exists():
     """No failed plugin, no word of one."""
     with pytest.raises(PluginError) as raised:
         Host(only=()).find("metrics", "idf")
-    known = "ifd, ifd-loss, length, loss, ppl, r-ifd, r-ifd-loss"
+    known = "echo, ifd, ifd-loss, length, loss, ppl, r-ifd, r-ifd-loss, r-ifd-novel"
     assert str(raised.value) == f"unknown metric 'idf'. Did you mean 'ifd'? Known: {known}."
 
 

@@ -231,3 +231,34 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(cli, tmp_path):
         assert done.code == 2
         assert part in done.err
     assert (mine / "notes.txt").read_text() == "mine" and not (tmp_path / "new").exists()
+
+
+def test_a_pack_of_any_data_file(cli, tmp_path):
+    """All its samples, in the rows that a run's have; its other columns would stop a trainer."""
+    cli("run", "rt.yaml")
+    done = cli("export", "runs/rt/kept.json", "--pack", "trl", "--out", "of-file")
+    assert (done.code, done.err) == (0, "")
+    assert cli("export", "runs/rt", "--pack", "trl", "--out", "of-run").code == 0
+    written, of_run = ((tmp_path / name / "train.jsonl").read_text() for name in ("of-file", "of-run"))
+    assert written == of_run
+    assert done.out.splitlines()[0] == f"wrote of-file: {written.count(chr(10))} samples"
+    (tmp_path / "odd.jsonl").write_text('{"instruction": "Name a gas.", "answer": "Helium."}\n')
+    assert cli("export", "odd.jsonl", "--pack", "trl", "--column", "output=answer", "--out", "odd").code == 0
+    assert "Helium." in (tmp_path / "odd" / "train.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["runs/rt/kept.json", "--pack", "trl-preference"], "pack 'trl-preference' holds the preferences of a run"),
+        (["runs/no", "--pack", "trl"], "runs/no"),
+        (["runs/rt", "--pack", "trl", "--column", "output=x"], "is a run directory, which says itself how its data"),
+        (["runs/rt", "--column", "output=x"], "--column can only be used with --pack and a data file"),
+    ],
+)
+def test_what_is_no_data_file_and_no_run_is_one_line(words, part, cli, tmp_path):
+    """Nothing is written."""
+    cli("run", "rt.yaml")
+    done = cli("export", *words, "--out", "new")
+    assert done.code in (2, 5) and part in done.err and done.err.count("\n") <= 4
+    assert not (tmp_path / "new").exists()

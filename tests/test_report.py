@@ -17,7 +17,7 @@ import pytest
 from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Pair, Range, Sample, Score, Version
 from rt_framework.report import write_report
-from rt_framework.report.controls import length_matched, random_like
+from rt_framework.report.controls import matched, random_like
 from rt_framework.report.noise import EXACT, Doubts
 from rt_framework.report.survey import why
 from rt_framework.report.texts import clipped, fit, remarks
@@ -98,9 +98,9 @@ def test_controls_have_the_size_and_the_lengths_of_the_selection() -> None:
     """The matched one takes the nearest outside; what it has to take from inside is counted."""
     ids = [f"s{n}" for n in range(10)]
     lengths = [10, 11, 20, 21, 30, 31, 40, 41, 50, 51]
-    found, scarce = length_matched(ids, lengths, [0, 4, 8])
+    found, scarce = matched(ids, lengths, [0, 4, 8])
     assert (sorted(found), scarce) == ([1, 5, 9], 0)
-    assert length_matched(ids, lengths, list(range(9)))[1] == 8
+    assert matched(ids, lengths, list(range(9)))[1] == 8
     drawn = random_like(ids, 4)
     assert len(set(drawn)) == 4
     assert drawn == random_like([*ids], 4) != random_like(ids, 4, seed=1)
@@ -300,4 +300,7 @@ def test_a_run_without_a_teacher_or_choices_has_a_report_too(tmp_path: Path) -> 
     run_dir = finished(tmp_path, rows(5), pipeline=[{"measure": ["ifd"]}, {"gate": {"ifd": {"below": 1}}}])
     found = page(run_dir)
     assert len(found.samples) == 5
-    assert "How well length alone predicts the decisions" in found.text or "Every sample was kept" in found.text
+    assert (
+        "How well length alone, and echo alone, predict the decisions" in found.text
+        or "Every sample was kept" in found.text
+    )

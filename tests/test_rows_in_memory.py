@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from attrs import evolve
 
-from rt_framework.config import Builder, Data, ScoringConfig
+from rt_framework.config import Builder, Data
 from rt_framework.data import open_source, rows_source
 from rt_framework.errors import ConfigError, DataError
-from rt_framework.jobs.scoring import score_file
+from rt_framework.jobs.scoring import Scorers, score_file
 from rt_framework.jobs.selecting import select_file
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Record, Turn
@@ -200,7 +200,7 @@ def test_the_jobs_take_rows_as_they_take_a_file(tmp_path):
 
     def chosen(name, source):
         scores, out = tmp_path / f"{name}.scores.jsonl", tmp_path / f"{name}.jsonl"
-        asyncio.run(score_file(host, source, Spec("fake"), ScoringConfig(), ("ifd",), scores))
+        asyncio.run(score_file(host, source, Scorers(("ifd",), Spec("fake")), scores))
         select_file(host, source, scores, Spec("top", {"metric": "ifd", "count": 3}), out, None)
         return scores.read_text(), out.read_text()
 

@@ -19,6 +19,7 @@ from rt_framework.jobs.selecting import select_file
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Sample
 from rt_framework.plugin.host import Host
+from tests.helpers import Cli, the_error
 from tests.run_helpers import json_lines, row, rows, write_json
 
 
@@ -173,3 +174,109 @@ def test_data_that_changes_under_a_selection_is_told_as_that(tmp_path, monkeypat
         select(data, scores)
     assert not (tmp_path / "out.jsonl").exists()
     assert not (tmp_path / "rest.jsonl").exists()
+
+
+# --- without scores, and from a run -------------------------------------------------------------
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capfd):
+    """`rt` with the fakes, in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return Cli(monkeypatch, capfd)
+
+
+def test_a_selector_that_reads_no_scores_needs_none(cli):
+    """The control `random` is drawn from any data file, and is the draw that it would be with scores."""
+    write_json(Path("d.json"), rows(20))
+    by = ("--by", "{random: {count: 5, seed: 3}}")
+    done = cli("select", "d.json", *by, "--out", "r.json", "--dropped", "rest.json")
+    assert (done.code, done.out) == (0, "r.json: 5 of 20 samples\n")
+    assert cli("score", "d.json", "--student", "fake", "--metric", "ifd", "--out", "s.jsonl").code == 0
+    assert cli("select", "d.json", *by, "--scores", "s.jsonl", "--out", "again.json").code == 0
+    assert Path("r.json").read_text() == Path("again.json").read_text()
+    assert len(json.loads(Path("rest.json").read_text())) == 15
+
+
+def test_a_selector_that_reads_scores_says_how_to_get_them(cli):
+    """Before anything is written."""
+    write_json(Path("d.json"), rows(4))
+    done = cli("select", "d.json", "--by", "{top: {metric: ifd, count: 2}}", "--out", "r.json")
+    assert the_error(done) == "the selector reads ifd: give the output of 'rt score' with --scores"
+    assert not Path("r.json").exists()
+
+
+@pytest.fixture
+def run_dir(cli):
+    """A run that has kept rewrites, with `ifd` of each kept version; two samples are dropped."""
+    write_json(Path("d.json"), rows(8))
+    pipeline = [
+        {"reflect": "response"},
+        {"choose": "newest"},
+        {"measure": ["ifd"]},
+        {"select": {"random": {"count": 6}}},
+    ]
+    config = {"data": {"path": "d.json"}, "teacher": "scripted", "student": "fake", "pipeline": pipeline}
+    config["scoring"] = {"preset": "selective-rt"}  # whose range does not bind, so that every score can win
+    Path("rt.yaml").write_text(json.dumps(config))
+    assert cli("run", "rt.yaml", "--run-dir", "run").code == 0
+    return Path("run")
+
+
+def test_a_run_stands_for_what_it_kept_with_its_scores(cli, run_dir):
+    """The best by the score of the kept version, in the order of the input, and written as the run wrote them."""
+    lines = [line for line in json_lines(run_dir / "scores.jsonl") if line["kept"]]
+    kept = json.loads((run_dir / "kept.json").read_text())
+    values = [line["scores"][line["kept"]]["ifd"] for line in lines]
+    done = cli(
+        "select", run_dir, "--by", "{top: {metric: ifd, count: 2}}", "--out", "best.json", "--dropped", "rest.json"
+    )
+    assert (done.code, done.out) == (0, "best.json: 2 of 6 samples\n")
+    best = sorted(sorted(range(6), key=lambda place: -values[place])[:2])
+    assert json.loads(Path("best.json").read_text()) == [kept[place] for place in best]
+    assert len(json.loads(Path("rest.json").read_text())) == 4
+
+
+READER = """
+import json
+from pathlib import Path
+from rt_framework import Verdict, hookimpl
+
+class Reader:
+    needs = ()
+    def select(self, rows):
+        Path("read.json").write_text(json.dumps([row.version.pair.response for row in rows]))
+        return [Verdict(True, "read") for _ in rows]
+
+@hookimpl
+def rt_register_selectors(register):
+    register("reader", "reader:Reader")
+"""
+
+
+def test_a_text_of_a_run_is_that_of_the_kept_version(cli, run_dir):
+    """A selector that reads texts reads what was written."""
+    Path("reader.py").write_text(READER)
+    assert cli("-p", "./reader.py", "select", run_dir, "--by", "reader", "--out", "all.json").code == 0
+    kept = json.loads((run_dir / "kept.json").read_text())
+    assert json.loads(Path("all.json").read_text()) == kept
+    assert (
+        json.loads(Path("read.json").read_text())
+        == [row["output"] for row in kept]
+        != [row["output"] for row in rows(6)]
+    )
+
+
+def test_a_run_without_the_score_says_how_to_get_it(cli, run_dir):
+    """A stage `measure` computes it, and nothing is asked again."""
+    done = cli("select", run_dir, "--by", "{top: {metric: r-ifd, count: 2}}", "--out", "best.json")
+    assert "was kept without a score 'r-ifd': add 'measure: [r-ifd]' to the pipeline" in the_error(done)
+    assert not Path("best.json").exists()
+
+
+@pytest.mark.parametrize("option", [("--scores", "s.jsonl"), ("--limit", "2"), ("--shape", "alpaca")])
+def test_a_run_says_itself_how_its_data_is_read(cli, run_dir, option):
+    """An option that would be ignored is refused."""
+    done = cli("select", run_dir, "--by", "{random: {count: 2}}", "--out", "best.json", *option)
+    assert done.code == 2 and "run is a run directory, which says itself how its data is read" in the_error(done)
+    assert the_error(cli("select", run_dir, "--by", "{random: {count: 2}}", "--out", run_dir / "kept.json"))

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from rt_framework import EncodedSpan, Span, SpanLoss, hookimpl
+from rt_framework import EncodedSpan, Span, SpanLoss, hookimpl, only_scored
 from rt_framework.hookspecs import Register
 from rt_framework.spans import Context
 
@@ -42,7 +42,9 @@ def _encode(span: Span) -> EncodedSpan | SpanLoss:
         return SpanLoss(None, 0, "no_room", f"the context fills the window of {limit} tokens")
     if start >= len(context) + len(kept):
         return SpanLoss(None, 0, "too_short", "one token with nothing before it")
-    return EncodedSpan((*context, *kept), start, span.count_only)
+    # Each byte of a character starts where the character does; one of a lone surrogate is a question mark.
+    places = [at for at, letter in enumerate(span.target) for _ in letter.encode("utf-8", "replace")]
+    return only_scored(span, EncodedSpan((*context, *kept), start, span.count_only), places, len(context))
 
 
 def _bytes(context: Context) -> bytes:
@@ -53,11 +55,12 @@ def _bytes(context: Context) -> bytes:
 def _score(span: EncodedSpan) -> SpanLoss:
     seen: Counter[int] = Counter()
     nats = 0.0
+    scored = set(span.positions)
     for at, byte in enumerate(span.ids):
-        if at >= span.start:
+        if at in scored:
             nats -= math.log((seen[byte] + 1) / (at + 256))
         seen[byte] += 1
-    return SpanLoss(nats, len(span.ids) - span.start)
+    return SpanLoss(nats, len(scored))
 
 
 @hookimpl

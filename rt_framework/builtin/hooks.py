@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rt_framework import hookimpl
 from rt_framework.builtin.executors.settings import ProcessesSettings
-from rt_framework.builtin.reflections.settings import PromptSettings, ReflectionSettings
+from rt_framework.builtin.reflections.settings import AnswerSettings, PromptSettings, ReflectionSettings
 from rt_framework.builtin.reporters.settings import JsonlSettings
 from rt_framework.builtin.selectors import settings as selectors
 from rt_framework.builtin.stages import settings as stages
@@ -52,62 +52,48 @@ def rt_register_metrics(register: Register) -> None:
         help="ppl(x|g(y)) / ppl(x); lower means that the response fits its instruction better",
     )
     register("r-ifd-loss", f"{package}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
+    help_ = "r-ifd over the words of x that y does not repeat; free of echo"
+    register("r-ifd-novel", f"{package}.novel:NovelRIFD", help=help_)
     register("ppl", f"{package}.plain:Perplexity", help="exp L(y|x)")
     register("loss", f"{package}.plain:MeanLoss", help="L(y|x) in nats a token")
     register("length", f"{package}.plain:Length", help="number of response tokens; needs no forward pass")
+    register("echo", f"{package}.plain:Echo", help="share of the question's word trigrams in the response; no student")
 
 
 @hookimpl
 def rt_register_selectors(register: Register) -> None:
     """Offer selectors between the versions of a sample, and selectors between samples."""
     package = f"{_HERE}.selectors"
-    register(
-        "highest",
-        f"{package}.versions:Highest",
-        help="the version with the highest score",
-        settings=selectors.BestSettings,
-    )
-    register(
-        "lowest",
-        f"{package}.versions:Lowest",
-        help="the version with the lowest score",
-        settings=selectors.BestSettings,
-    )
-    register("newest", f"{package}.versions:Newest", help="the newest version, without a comparison")
-    register(
-        "top",
-        f"{package}.dataset:Top",
-        help="the samples with the best scores: a fraction or a count",
-        settings=selectors.TopSettings,
-    )
-    register(
-        "threshold",
-        f"{package}.dataset:Threshold",
-        help="all samples with a score in a range",
-        settings=selectors.ThresholdSettings,
-    )
-    register(
-        "random",
-        f"{package}.dataset:Random",
-        help="control: samples drawn at random",
-        settings=selectors.RandomSettings,
-    )
-    register(
-        "length-matched",
-        f"{package}.dataset:LengthMatched",
-        help="control: other samples of the same lengths as those that top selects",
-        settings=selectors.LengthMatchedSettings,
-    )
+    versions, dataset = f"{package}.versions", f"{package}.dataset"
+    best, matched = selectors.BestSettings, selectors.LengthMatchedSettings
+    register("highest", f"{versions}:Highest", help="the version with the highest score", settings=best)
+    register("lowest", f"{versions}:Lowest", help="the version with the lowest score", settings=best)
+    register("newest", f"{versions}:Newest", help="the newest version, without a comparison")
+    help_ = "control: a random version, at a rate or at that of a run"
+    target = f"{package}.control:RandomVersion"
+    register("random-version", target, help=help_, settings=selectors.RandomVersionSettings)
+    help_ = "the samples with the best scores: a fraction or a count"
+    register("top", f"{dataset}:Top", help=help_, settings=selectors.TopSettings)
+    help_ = "all samples with a score in a range"
+    register("threshold", f"{dataset}:Threshold", help=help_, settings=selectors.ThresholdSettings)
+    help_ = "control: samples drawn at random"
+    register("random", f"{dataset}:Random", help=help_, settings=selectors.RandomSettings)
+    help_ = "control: other samples of the same lengths as those that top selects"
+    register("length-matched", f"{dataset}:LengthMatched", help=help_, settings=matched)
+    help_ = "control: other samples that repeat as much of their instructions as those that top selects"
+    register("echo-matched", f"{dataset}:EchoMatched", help=help_, settings=matched)
 
 
 @hookimpl
 def rt_register_reflections(register: Register) -> None:
-    """Offer the two reflections of Selective Reflection-Tuning, and one by a prompt file."""
+    """Offer the two reflections of Selective Reflection-Tuning, a plain answer, and one by a prompt file."""
     package = f"{_HERE}.reflections"
     help_one = "critique, then a new instruction and its answer"
     register("instruction", f"{package}.instruction:InstructionReflection", help=help_one, settings=ReflectionSettings)
     help_two = "critique, then a better answer"
     register("response", f"{package}.response:ResponseReflection", help=help_two, settings=ReflectionSettings)
+    help_three = "the answer to the instruction as it stands, without a critique"
+    register("answer", f"{package}.answer:AnswerReflection", help=help_three, settings=AnswerSettings)
     register("prompt", f"{package}.prompt:PromptReflection", help="what a prompt file asks", settings=PromptSettings)
 
 

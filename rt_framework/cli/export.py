@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rt_framework.cli.data_options import overwrite_option
+from rt_framework.cli.data_options import column_option, overwrite_option, pairs
 from rt_framework.cli.names import name_option, parts, shapes
 from rt_framework.plugin import Host
 
@@ -19,7 +19,7 @@ def _packs() -> Iterable[str]:
 
 
 @click.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("place", metavar="RUN_DIR|DATA", type=click.Path())
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File or directory to write.")
 @name_option(
     "--format",
@@ -33,11 +33,12 @@ def _packs() -> Iterable[str]:
 @name_option("--pack", names=_packs, metavar="NAME", help="Write OUT as a folder that a trainer reads.")
 @click.option("--hub-folder", is_flag=True, help="Write OUT as a folder for the Hugging Face hub, with a data card.")
 @click.option("--license", "license_", metavar="ID", help="Licence of the data, for the card: cc-by-4.0, other, …")
+@column_option
 @overwrite_option
 @click.pass_obj
 def command(
     host: Host,
-    run_dir: Path,
+    place: str,
     out: Path,
     format_: str | None,
     shape: str | None,
@@ -45,25 +46,40 @@ def command(
     pack: str | None,
     hub_folder: bool,
     license_: str | None,
+    columns: tuple[str, ...],
     overwrite: bool,
 ) -> None:
-    """Write the samples that the run in RUN_DIR kept, in any format and shape, or for a trainer or the hub."""
+    """Write the samples that the run in RUN_DIR kept, in any format and shape, or for a trainer or the hub.
+
+    With --pack a data file DATA may stand in the place of RUN_DIR: all its samples are written for the trainer.
+    """
+    from rt_framework.export import export_file, export_hub
     from rt_framework.text import shown
 
     _check(format_ or shape or dropped, pack, hub_folder, license_)
+    if columns and pack is None:
+        raise click.UsageError("--column can only be used with --pack and a data file")
     if pack is not None:
-        from rt_framework.export import export_pack
-
-        done = export_pack(host, run_dir, out, pack, overwrite)
+        done = _export_pack(host, place, columns, out, pack, overwrite)
     elif hub_folder:
-        from rt_framework.export import export_hub
-
-        done = export_hub(host, run_dir, out, license_, overwrite)
+        done = export_hub(host, Path(place), out, license_, overwrite)
     else:
-        from rt_framework.export import export_file
-
-        done = export_file(host, run_dir, out, format_, shape, dropped, overwrite)
+        done = export_file(host, Path(place), out, format_, shape, dropped, overwrite)
     click.echo(shown(done))
+
+
+def _export_pack(host: Host, place: str, columns: tuple[str, ...], out: Path, pack: str, overwrite: bool) -> str:
+    """Write a pack of a run or of a data set, whichever is at *place*."""
+    from rt_framework.cli.run_or_data import run_directory
+    from rt_framework.config import Data
+    from rt_framework.data import open_source
+    from rt_framework.export import export_data_pack, export_pack
+
+    data = Data(place, columns=pairs(columns, "--column"))
+    run_dir = run_directory(data)
+    if run_dir is None and (data.is_on_hub or Path(place).exists()):
+        return export_data_pack(host, open_source(host, data), out, pack, overwrite)
+    return export_pack(host, Path(place), out, pack, overwrite)
 
 
 def _check(form: object, pack: str | None, hub_folder: bool, license_: str | None) -> None:

@@ -24,7 +24,11 @@ def _selectors() -> list[str]:
 
 @click.command(cls=ChoosingCommand, choices={"by": "selectors"})
 @data_options
-@click.option("--scores", type=click.Path(path_type=Path), required=True, help="Output of 'rt score' for DATA.")
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    help="Output of 'rt score' for DATA, for a selector that reads scores; a run directory has its own.",
+)
 @name_option(
     "--by",
     names=_selectors,
@@ -40,7 +44,7 @@ def command(
     host: Host,
     data: Data,
     limit: int | None,
-    scores: Path,
+    scores: Path | None,
     by: str,
     out: Path,
     dropped: Path | None,
@@ -48,11 +52,18 @@ def command(
 ) -> None:
     """Select samples of DATA by their scores, which are matched by id. Loads no model.
 
+    DATA may be a run directory: it stands for the samples that the run kept, with the scores of the kept versions.
+
     The options of the selector are options too: 'rt select --by top --help' lists --by-metric and others.
     """
+    from rt_framework.cli.run_or_data import run_directory
     from rt_framework.data import open_source
-    from rt_framework.jobs.selecting import select_file
+    from rt_framework.jobs.selecting import select_file, select_kept
     from rt_framework.text import shown
 
-    source = open_source(host, data, limit)
-    click.echo(shown(select_file(host, source, scores, chosen("by", by), out, dropped, overwrite)))
+    selector, run_dir = chosen("by", by), run_directory(data, limit, scores)
+    if run_dir is not None:
+        done = select_kept(host, run_dir, selector, out, dropped, overwrite)
+    else:
+        done = select_file(host, open_source(host, data, limit), scores, selector, out, dropped, overwrite)
+    click.echo(shown(done))

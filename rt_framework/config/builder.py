@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rt_framework.config.members import check_members
 from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.hookspecs import singular
 from rt_framework.kit.parts import Given, Spec
@@ -22,26 +23,29 @@ class Builder:
     """
 
     def __init__(self, host: Host, looking: bool = False) -> None:
-        self._host = host
+        self.host = host
+        """The host that finds the plugins."""
         self._looking = looking
 
     def __call__(self, kind: str, name: str, options: object = None) -> Any:
         """Build a plugin by name.
 
         Raises:
-            PluginError: the plugin is unknown, ambiguous or broken.
+            PluginError: the plugin is unknown, ambiguous or broken, or lacks a member of its kind.
             ConfigError: the options do not fit its settings.
         """
         if isinstance(options, Given):
+            check_members(kind, name, options.part)
             if not self._looking:
-                self._host.use_given(kind, name, options.part)
+                self.host.use_given(kind, name, options.part)
             return options.part
-        entry = self._host.find(kind, name)
+        entry = self.host.find(kind, name)
         with others_to_stderr():
             given = settings(entry, options)
             built = self._built(entry, given)
+        check_members(kind, name, built)
         if not self._looking:
-            self._host.use(entry, given)
+            self.host.use(entry, given)
         return built
 
     def _built(self, entry: Entry, given: object) -> Any:
@@ -61,7 +65,7 @@ class Builder:
 
     def names(self, kind: str) -> list[str]:
         """Return the names of all plugins of a kind."""
-        return self._host.registry.names(kind)
+        return self.host.registry.names(kind)
 
     def spec(self, kind: str, spec: Spec) -> Any:
         """Build the plugin that a spec names, with its options."""
@@ -69,7 +73,7 @@ class Builder:
 
     def settings(self, kind: str, spec: Spec) -> object | None:
         """Return the options of a spec as the settings of the plugin that it names; ``None`` where that has none."""
-        return None if isinstance(spec.options, Given) else settings(self._host.find(kind, spec.name), spec.options)
+        return None if isinstance(spec.options, Given) else settings(self.host.find(kind, spec.name), spec.options)
 
 
 def settings(entry: Entry, options: object) -> object | None:

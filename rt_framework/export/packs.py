@@ -1,4 +1,4 @@
-"""Packs: the samples that a run kept, or its student's preferences, in the form that a trainer reads.
+"""Packs: the samples of a run or of any data set, or a student's preferences, in the form that a trainer reads.
 
 A pack is named data, not code. All packs hold conversations, so that the trainer puts the chat template of its own
 model around the texts. A pack has only the trainer's columns: a column of the input with values of several types
@@ -17,9 +17,10 @@ from typing import Any
 from attrs import field, frozen
 
 from rt_framework.config import Builder
-from rt_framework.data import Destination, claim, column_names, find_shape, paths_in, whole
+from rt_framework.data import Destination, Source, claim, column_names, find_shape, paths_in, whole
+from rt_framework.errors import ConfigError
 from rt_framework.export.preferences import Preference, Preferences
-from rt_framework.model import Pair
+from rt_framework.model import Pair, Record
 from rt_framework.plugin import Host, named
 from rt_framework.protocols import Format
 from rt_framework.results import FinishedRun, open_run
@@ -190,8 +191,12 @@ def export_folder(run: FinishedRun, out: Path, overwrite: bool) -> Destination:
     Raises:
         ConfigError: something is there that an export did not write, or that was changed since.
     """
+    return _claimed(run.source, out, overwrite, paths_in(run.config))
+
+
+def _claimed(source: Source, out: Path, overwrite: bool, read: Iterable[Path] = ()) -> Destination:
     destination = Destination(out, "--out", "folder", overwrite=overwrite)
-    claim([destination], run.source.inputs, paths_in(run.config))
+    claim([destination], source.inputs, read)
     return destination
 
 
@@ -204,11 +209,46 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
         DiskError: *out* cannot be written.
     """
     pack = find_pack(name)
-    make = Builder(host)
-    form: Format = make("formats", "jsonl")
-    with open_run(run_dir, host) as run, whole(export_folder(run, out, overwrite)) as part:
+    with open_run(run_dir, host) as run:
+        destination = export_folder(run, out, overwrite)
+        if pack.preference is None:
+            return _written(host, pack, destination, _samples(pack, run.records(kept=True)))
+        pairs = Preferences(run)
+        return _written(host, pack, destination, Readable(map(pack.preference, pairs)), pairs)
+
+
+def export_data_pack(host: Host, source: Source, out: Path, name: str, overwrite: bool = False) -> str:
+    """Write the pack called *name* of any data set to the folder *out*; return what was done and what to do next.
+
+    Raises:
+        ConfigError: the pack is unknown or one of preferences, which only a run has; or *out* must not be replaced.
+        DataError: the data cannot be read, or changed while it was read.
+        DiskError: *out* cannot be written.
+    """
+    pack = find_pack(name)
+    if pack.preference is not None:
+        raise ConfigError(f"pack '{name}' holds the preferences of a run, and {source.name} is a data file")
+    destination = _claimed(source, out, overwrite)
+    source, _ = source.read_through(lambda _: None)
+
+    def records() -> Iterator[Record]:
+        yield from (record for _, record in source)
+        source.check_unchanged()
+
+    return _written(host, pack, destination, _samples(pack, records()))
+
+
+def _samples(pack: Pack, records: Iterable[Record]) -> Readable:
+    assert pack.row is not None
+    return Readable(map(pack.row, (record.pair for record in records)))
+
+
+def _written(host: Host, pack: Pack, destination: Destination, rows: Readable, pairs: Preferences | None = None) -> str:
+    """Write the folder of a pack, and return what was done and what to do next."""
+    out = destination.path
+    form: Format = Builder(host)("formats", "jsonl")
+    with whole(destination) as part:
         part.mkdir()
-        pairs, rows = _rows(pack, run)
         form.write(part / DATA, rows)
         next_ = pack.usage.format(folder=quote(str(out)))
         for file, text in {**pack.files, "README.md": _readme(pack, next_)}.items():
@@ -217,16 +257,6 @@ def export_pack(host: Host, run_dir: Path, out: Path, name: str, overwrite: bool
     notes = replacements(rows.counts["replaced"]) + _left_out(pairs)
     then = f"next: {next_}" if rows.counts["rows"] else "the pack has no samples to train on"
     return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\n{then}"
-
-
-def _rows(pack: Pack, run: FinishedRun) -> tuple[Preferences | None, Readable]:
-    """Return the preferences that the rows of a pack come from, if they do, and the rows."""
-    if pack.preference is not None:
-        pairs = Preferences(run)
-        return pairs, Readable(map(pack.preference, pairs))
-    assert pack.row is not None
-    kept = (record.pair for record in run.records(kept=True))
-    return None, Readable(map(pack.row, kept))
 
 
 def _left_out(pairs: Preferences | None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from rt_framework.config import Config, Limits
-from rt_framework.data import HashSet64
+from rt_framework.data import HashSet64, Source
 from rt_framework.errors import RtError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sample
@@ -88,7 +88,8 @@ class Quote:
     broken: int
     """Samples for which a reflection or another plugin raises an exception."""
     sends: Bounds
-    """Calls without an answer: low if each is asked once, high if as often as ``limits.answers`` allows."""
+    """Calls without an answer: low if each is asked once, high if as often as ``limits.answers`` allows, each with all
+    the further requests that a question in steps may send."""
     prompt_tokens: Bounds
     answer_tokens: Bounds
     cost: Bounds | None
@@ -101,7 +102,7 @@ class Quote:
     """The part of each teacher, where the run asks more than one."""
 
 
-def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quote:
+def quote(host: Host, config: Config, run_dir: Path, moved: bool = False, source: Source | None = None) -> Quote:
     """Count the calls that *config* would make in *run_dir*, and their cost. Writes nothing and loads no student.
 
     Args:
@@ -109,11 +110,12 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quo
         config: the job.
         run_dir: run directory of the job; it need not exist yet.
         moved: whether the teacher may be asked at another place than the run directory knows.
+        source: the samples, where they are rows in memory; those that the config names when left out.
 
     Raises:
         RtError: an error that would keep a run from starting, as far as it shows without a student.
     """
-    job = open_job(host, config)
+    job = open_job(host, config, source=source)
     teachers = teachers_of(job.make, job.teachers, job.students)
     if not teachers:
         nothing = Bounds(0, 0)
@@ -258,7 +260,7 @@ class _Counting:
         for key, answered in chain.keys:
             fresh = self._tally.count(key, answered, guessed=not text.written)
         if chain.rest and fresh:
-            request = chain.rest[0]
+            request = chain.rest[0].request
             sent = sum(tokens(turn.content) for turn in request.messages)
             received = min(told_tokens(asking.question, text.pair), request.sampling.max_tokens)
             cost = self._questions.price(asking.teacher, sent, received)

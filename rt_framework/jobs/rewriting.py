@@ -1,11 +1,14 @@
-"""One rewrite of every sample of a data set, without selection; and a look at what would be asked."""
+"""One rewrite or one answer to every sample of a data set, without selection; and a look at what would be asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from rt_framework.config import Builder, Config, Data, Limits, Output, Pipeline
+from attrs import evolve
+
+from rt_framework.config import Builder, Config, Data, Limits, Output, Pipeline, ScoringConfig
 from rt_framework.data import Destination, Source, beside, claim, kind_of, open_source, output_format, paths_in
 from rt_framework.errors import PluginError, RtError, described
 from rt_framework.events import Summary
@@ -14,7 +17,8 @@ from rt_framework.jobs.running import RunMode, run
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Request
 from rt_framework.plugin import Host
-from rt_framework.teacher import rendered
+from rt_framework.results import open_run
+from rt_framework.teacher import rendered, steps_of
 
 
 def rewriting_job(
@@ -25,25 +29,61 @@ def rewriting_job(
     Raises:
         ConfigError: *out* must not be written.
     """
+    stages = (Spec("reflect", reflection), Spec("choose", "newest"))
+    return _claimed(host, Config(data, Pipeline(stages=stages), teacher=teacher, limits=limits), out, overwrite)
+
+
+def answering_job(
+    host: Host,
+    data: Data,
+    settings: Mapping[str, Any],
+    student: Spec,
+    scoring: ScoringConfig,
+    limits: Limits,
+    out: Path,
+    overwrite: bool = False,
+) -> Config:
+    """Return the job that lets a student answer every sample, after a check that *out* may be written.
+
+    A sample without an answer is left out of *out*: its old response must not be taken for the student's.
+
+    Args:
+        host: finds the plugins.
+        data: the samples.
+        settings: options of the reflection ``answer``.
+        student: the student that answers.
+        scoring: its executor.
+        limits: number of samples to read.
+        out: file of the answered samples.
+        overwrite: whether an existing file that this program did not write may be replaced.
+
+    Raises:
+        ConfigError: *out* must not be written.
+    """
+    question = Spec("reflect", {"reflection": {"answer": settings}, "failed": "drop"})
+    pipeline = Pipeline(stages=(question, Spec("choose", "newest")))
+    job = Config(data, pipeline, teacher=Spec("student"), student=student, scoring=scoring, limits=limits)
+    return _claimed(host, job, out, overwrite)
+
+
+def _claimed(host: Host, job: Config, out: Path, overwrite: bool) -> Config:
+    """Return the job with the format of its output, which is checked to be one that may be written.
+
+    Raises:
+        ConfigError: *out* must not be written.
+    """
     # The run writes in the format of OUT, so that what OUT cannot hold is known before the first call.
-    source = open_source(host, data, limits.samples)
+    source = open_source(host, job.data, job.limits.samples)
     form = output_format(host, out, source.format_name)
-    job = Config(
-        data=data,
-        pipeline=Pipeline(stages=(Spec("reflect", reflection), Spec("choose", "newest"))),
-        teacher=teacher,
-        limits=limits,
-        output=Output(format=form),
-    )
     kind = kind_of(Builder(host)("formats", form))
     claim([Destination(out, "--out", kind, beside(out), overwrite)], source.inputs, paths_in(job))
-    return job
+    return evolve(job, output=Output(format=form))
 
 
 async def rewrite(
     host: Host, job: Config, out: Path, watchers: Iterable[object], overwrite: bool = False, moved: bool = False
 ) -> tuple[Summary, str]:
-    """Run a job of :func:`rewriting_job` in the run directory beside *out*, and write *out*.
+    """Run a job of :func:`rewriting_job` or :func:`answering_job` in the run directory beside *out*, and write *out*.
 
     Returns:
         the summary of the run, and a line that says what was written.
@@ -56,8 +96,29 @@ async def rewrite(
     return summary, export_file(host, run_dir, out, overwrite=overwrite, record=run_dir)
 
 
+def most_further(make: Builder, reflection: Spec) -> int:
+    """Return how many further requests a reflection may send after the first one about a sample.
+
+    Raises:
+        RtError: the reflection cannot be built, or does not say how many.
+    """
+    return steps_of(make.spec("reflections", reflection), str(reflection)) - 1
+
+
+def answered(host: Host, summary: Summary, out: Path) -> str:
+    """Return a line on the answers of a job of :func:`answering_job`: their number, and what became of the others."""
+    with open_run(beside(out), host) as run:
+        replies = (run.reply(history.sample.current) for history in run)
+        cut = sum(reply is not None and reply.finish_reason == "length" for reply in replies)
+    notes = [f"{count} samples left out: {reason}" for reason, count in summary.drops.items()]
+    notes += [f"{cut} answers were cut off at the largest number of tokens"] if cut else []
+    return "; ".join([f"{summary.outcomes.get('rewritten', 0)} of {summary.total} samples answered", *notes])
+
+
 def preview(make: Builder, source: Source, reflection: Spec, teacher: Spec | None) -> Iterator[tuple[int, Request]]:
     """Yield the row number of each sample of *source* with the first request about it. Nothing is sent.
+
+    The further requests of a question in steps depend on answers; see :func:`most_further`.
 
     Args:
         make: builds the plugins.

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import field, frozen
 
 from rt_framework.errors import PluginError
-from rt_framework.kit.bounds import fault
+from rt_framework.kit.bounds import fault as number_fault
 from rt_framework.kit.fences import END, marker
 from rt_framework.kit.refusals import refuses
 from rt_framework.model import Reply, Sampling, Unparsed
@@ -106,7 +106,7 @@ class Form:
         for name, part in self.parts.items():
             if not _NAME.fullmatch(name) or name == END:
                 raise PluginError(f"form: {name!r} cannot name a part: use small letters a to z, and not {END!r}")
-            wrong = next(filter(None, map(fault, part.numbers)), None)
+            wrong = next(filter(None, map(number_fault, part.numbers)), None)
             if wrong:
                 raise PluginError(f"form: each of the numbers of {name} {wrong}")
 
@@ -143,10 +143,9 @@ class Form:
             token: token of the request's fences.
             structured: whether JSON was asked for; else parts between markers.
         """
-        if reply.finish_reason in _ENDED_BADLY:
-            return _ENDED_BADLY[reply.finish_reason]
-        if not visible(reply.text):
-            return Unparsed("empty", "the answer is empty")
+        fault = incomplete(reply)
+        if fault is not None:
+            return fault
         try:
             values = self._json_values(reply.text) if structured else self._marked_values(reply.text, token)
             return Answer(
@@ -183,6 +182,13 @@ class Form:
         if text in placeholders or text.strip("<>") in placeholders or _PLACEHOLDER.fullmatch(text):
             raise _MalformedError(f"{name} is a placeholder")
         return text
+
+
+def incomplete(reply: Reply) -> Unparsed | None:
+    """Return why a reply is no complete answer: cut off, stopped by a filter, or empty; ``None`` for a complete one."""
+    if reply.finish_reason in _ENDED_BADLY:
+        return _ENDED_BADLY[reply.finish_reason]
+    return None if visible(reply.text) else Unparsed("empty", "the answer is empty")
 
 
 def sampling(index: int, max_tokens: int = 1024, first: float = 0.0, later: float = 0.7) -> Sampling:

@@ -67,6 +67,15 @@ class PrefixRow:
         All three follow the order of *batch*.
         """
         by_place = dict(zip(self.order, self.paths, strict=True))
-        nodes = [by_place[position].nodes[span.start - 1 :] for position, span in enumerate(batch)]
-        wanted = [token for span in batch for token in span.ids[span.start :]]
-        return np.concatenate(nodes), np.array(wanted, dtype=np.int64), [len(part) for part in nodes]
+        nodes = [
+            by_place[position].nodes[start - 1 : end - 1]
+            for position, span in enumerate(batch)
+            for start, end in span.ranges
+        ]
+        wanted = [token for span in batch for start, end in span.ranges for token in span.ids[start:end]]
+        return np.concatenate(nodes), np.array(wanted, dtype=np.int64), [len(span.positions) for span in batch]
+
+
+def target_positions(span: EncodedSpan) -> Nodes:
+    """Return the positions in ``span.ids`` of the target tokens, in order; the token before each predicts it."""
+    return np.concatenate([np.arange(start, end) for start, end in span.ranges])

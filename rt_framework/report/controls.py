@@ -13,10 +13,14 @@ def random_like(ids: Sequence[str], size: int, seed: int = 0) -> list[int]:
     return sorted(range(len(ids)), key=lambda position: digest([seed, ids[position]]))[:size]
 
 
-def length_matched(
-    ids: Sequence[str], lengths: Sequence[int], chosen: Sequence[int], seed: int = 0
-) -> tuple[list[int], int]:
-    """Return, for each chosen position, another of nearly the same length, from those not chosen while there are any.
+def matched(ids: Sequence[str], values: Sequence[int], chosen: Sequence[int], seed: int = 0) -> tuple[list[int], int]:
+    """Return, for each chosen position, another of nearly the same value, from those not chosen while there are any.
+
+    Args:
+        ids: ids of the samples.
+        values: their lengths, or another property by which samples are matched.
+        chosen: positions of the chosen samples.
+        seed: decides between samples that are equally near.
 
     Returns:
         the positions, and how many had to come from the chosen ones themselves.
@@ -24,12 +28,12 @@ def length_matched(
     taken = set(chosen)
     outside = LengthPool(
         (position for position in range(len(ids)) if position not in taken),
-        lengths,
+        values,
         lambda position: digest([seed, ids[position]]),
     )
-    inside = LengthPool(chosen, lengths, lambda position: digest([seed, ids[position]]))
-    matched, scarce = [], 0
+    inside = LengthPool(chosen, values, lambda position: digest([seed, ids[position]]))
+    taken_for, scarce = [], 0
     for position in chosen:
         scarce += not outside
-        matched.append((outside or inside).take(lengths[position]))
-    return matched, scarce
+        taken_for.append((outside or inside).take(values[position]))
+    return taken_for, scarce

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from rt_framework.errors import KINDS
 from rt_framework.kit.places import in_words
 from rt_framework.kit.spread import Spread, auc
 from rt_framework.ledger import KEPT
-from rt_framework.report.controls import length_matched, random_like
+from rt_framework.report.controls import matched, random_like
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 from rt_framework.results import Bill, Cost, FinishedRun
@@ -22,7 +22,7 @@ from rt_framework.rundir import origins_in_words
 from rt_framework.terminal import VERSION_WORDS, dollars, money
 
 _TELLS = 0.75
-"""Least AUC at which the page warns that length alone explains a decision; it also warns at 0.25 and below."""
+"""Least AUC at which the page warns that length or echo alone explains a decision; it also warns at 0.25 and below."""
 
 Rows = tuple[tuple[str, ...], ...]
 """Rows of a table; the first cell of each row names the thing that the other cells describe."""
@@ -40,7 +40,7 @@ class Facts:
     outcomes: Rows
     reasons: Rows
     shifts: Rows
-    lengths: Rows
+    explained: Rows
     controls: Rows
     controls_note: str
     bills: Rows
@@ -52,7 +52,7 @@ class Facts:
 
 @frozen
 class Explained:
-    """Measures of how far length alone explains a decision."""
+    """Measures of how far length alone, or echo alone, explains a decision."""
 
     decision: str
     count: int
@@ -62,6 +62,8 @@ class Explained:
     """Share of the choices between responses of different length that the longer one won."""
     auc: float | None
     """AUC of a rewrite's extra length as a predictor of its winning, or of a response's length of its being kept."""
+    echo: float | None
+    """The same AUC of echo, over the decisions of which the echo is known."""
 
 
 def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
@@ -78,7 +80,7 @@ def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
         outcomes=tuple(_outcomes(survey)),
         reasons=_shares(Counter(f"{line.outcome}: {line.why}" for line in survey.lines if line.why), survey.total),
         shifts=tuple(_shifts(survey)),
-        lengths=tuple(map(_length, explained)),
+        explained=tuple(map(_cells, explained)),
         controls=tuple(_controls(survey)),
         controls_note=_controls_note(survey),
         bills=_bills(cost),
@@ -110,12 +112,13 @@ def _cautions(doubtful: int, survey: Survey, explained: Sequence[Explained]) -> 
     """Yield the warnings that a reader should not overlook."""
     yield "Nobody has trained on this yet: a better score is a reason to try, not a proof that the data is better."
     for entry in explained:
-        if entry.auc is not None and not 1 - _TELLS < entry.auc < _TELLS:
-            yield (
-                f"In '{entry.decision}', length alone separates {max(entry.auc, 1 - entry.auc):.0%} of the pairs of a "
-                f"winner and a loser (AUC {entry.auc:.2f}): train on the length-matched control too before you credit "
-                "the score."
-            )
+        for what, found in (("length", entry.auc), ("echo", entry.echo)):
+            if found is not None and not 1 - _TELLS < found < _TELLS:
+                share = f"{max(found, 1 - found):.0%}"
+                yield (
+                    f"In '{entry.decision}', {what} alone separates {share} of the pairs of a winner and a loser "
+                    f"(AUC {found:.2f}): train on the {what}-matched control too before you credit the score."
+                )
         if entry.longer is not None and entry.longer >= _TELLS:
             yield f"The longer response won {entry.longer:.1%} of the {entry.count:,} choices in '{entry.decision}'."
     if survey.doubts:
@@ -227,42 +230,56 @@ def _explained(survey: Survey) -> Iterator[Explained]:
         choices = [choice for choice in survey.choices if choice.stage == stage]
         uneven = [choice for choice in choices if choice.longer]
         longer = sum((choice.longer > 0) is choice.rewrite for choice in uneven)
-        won, lost = ([c.longer for c in choices if c.rewrite is rewrite] for rewrite in (True, False))
-        yield Explained(fit(stage), len(choices), len(won), longer / len(uneven) if uneven else None, auc(lost, won))
-    kept = [line.length_after for line in survey.lines if line.outcome in KEPT]
-    others = [line.length_after for line in survey.lines if line.outcome not in KEPT]
+        won, lost = ([choice for choice in choices if choice.rewrite is rewrite] for rewrite in (True, False))
+        yield Explained(
+            fit(stage),
+            len(choices),
+            len(won),
+            longer / len(uneven) if uneven else None,
+            auc([choice.longer for choice in lost], [choice.longer for choice in won]),
+            _auc((choice.echoes for choice in lost), (choice.echoes for choice in won)),
+        )
+    kept = [line for line in survey.lines if line.outcome in KEPT]
+    others = [line for line in survey.lines if line.outcome not in KEPT]
     if kept and others:
-        yield Explained("kept or not", survey.total, len(kept), None, auc(others, kept))
+        lengths = auc([line.length_after for line in others], [line.length_after for line in kept])
+        echoes = _auc((line.echo_after for line in others), (line.echo_after for line in kept))
+        yield Explained("kept or not", survey.total, len(kept), None, lengths, echoes)
 
 
-def _length(explained: Explained) -> tuple[str, ...]:
+def _auc(smaller: Iterable[float | None], larger: Iterable[float | None]) -> float | None:
+    """Return the AUC of the numbers that are known."""
+    known = ([number for number in numbers if number is not None] for numbers in (smaller, larger))
+    return auc(*known)
+
+
+def _cells(explained: Explained) -> tuple[str, ...]:
     share = "–" if explained.longer is None else f"{explained.longer:.1%}"
-    return (
-        explained.decision,
-        f"{explained.count:,}",
-        f"{explained.won:,}",
-        share,
-        "–" if explained.auc is None else f"{explained.auc:.3f}",
-    )
+    aucs = ("–" if found is None else f"{found:.3f}" for found in (explained.auc, explained.echo))
+    return (explained.decision, f"{explained.count:,}", f"{explained.won:,}", share, *aucs)
 
 
 def _controls(survey: Survey) -> Iterator[tuple[str, ...]]:
-    """Yield lengths and scores of the original texts: of all samples, of those kept and of two control subsets."""
+    """Yield lengths, echo and scores of the original texts: of all samples, of those kept, of three control subsets."""
     kept = _kept(survey)
     if not 0 < len(kept) < survey.total:
         return
-    ids, lengths = [line.id for line in survey.lines], [line.length_before for line in survey.lines]
+    ids = [line.id for line in survey.lines]
+    lengths = [line.length_before for line in survey.lines]
+    echoes = [round(1000 * (line.echo_before or 0)) for line in survey.lines]
     groups: Mapping[str, Sequence[int]] = {
         "all": range(survey.total),
         "kept": kept,
         "random control": random_like(ids, len(kept)),
-        "length-matched control": length_matched(ids, lengths, kept)[0],
+        "length-matched control": matched(ids, lengths, kept)[0],
+        "echo-matched control": matched(ids, echoes, kept)[0],
     }
     for name, members in groups.items():
         lines = [survey.lines[position] for position in members]
         scores = ([line.before[metric] for line in lines if metric in line.before] for metric in survey.metrics)
         length = Spread.of([line.length_before for line in lines])
-        shown = (f"{spread.mean:.4g}" if spread else "–" for spread in map(Spread.of, scores))
+        echo = Spread.of([line.echo_before for line in lines if line.echo_before is not None])
+        shown = (f"{spread.mean:.4g}" if spread else "–" for spread in (echo, *map(Spread.of, scores)))
         yield name, f"{len(lines):,}", f"{length.mean:,.0f}" if length else "–", *shown
 
 
@@ -281,11 +298,7 @@ def _controls_note(survey: Survey) -> str:
         return "No sample was kept."
     outside = survey.total - len(kept)
     scarce = max(0, len(kept) - outside)
-    note = (
-        f" Only {outside:,} samples were not kept, so {scarce:,} length-matched samples are kept ones."
-        if scarce
-        else ""
-    )
+    note = f" Only {outside:,} samples were not kept, so {scarce:,} matched samples are kept ones." if scarce else ""
     return (
         "Scores and lengths are those of the original texts, because the selection is compared, not the rewriting."
         f"{note}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from rt_framework.kit.echo import echo_of
 from rt_framework.model import Decision, Sample
 from rt_framework.report.noise import Doubts, numbers
 from rt_framework.report.texts import fit
@@ -41,6 +42,9 @@ class SampleLine:
     length_before: int
     """Characters of the response."""
     length_after: int
+    echo_before: float | None
+    """Share of the instruction's word trigrams that stand in the response; ``None`` if there is none."""
+    echo_after: float | None
     failed: tuple[str, ...]
     """Kinds of failure that the sample met."""
     near: bool
@@ -49,13 +53,15 @@ class SampleLine:
 
 @frozen
 class Choosing:
-    """A choice between the current version and a rewrite, with the difference of their lengths."""
+    """A choice between the current version and a rewrite, with the differences that may explain it."""
 
     stage: str
     rewrite: bool
     """True if a rewrite won."""
     longer: int
     """Length of the rewrite's response minus that of the current version's, in characters."""
+    echoes: float | None
+    """Echo of the rewrite minus that of the current version; ``None`` if one of them has none."""
 
 
 @frozen
@@ -132,6 +138,8 @@ def _line(history: SampleHistory, near: bool) -> SampleLine:
         after=numbers(sample, sample.kept),
         length_before=len(sample.original.pair.response),
         length_after=len(sample.current.pair.response),
+        echo_before=echo_of(sample.original.pair),
+        echo_after=echo_of(sample.current.pair),
         failed=tuple(dict.fromkeys(failure.kind for failure in sample.failures)),
         near=near,
     )
@@ -175,12 +183,15 @@ def _flow(ways: Counter[tuple[tuple[str, str], ...]], stages: tuple[str, ...]) -
 
 def _choices(sample: Sample, stages: Mapping[str, StageFacts]) -> Iterator[Choosing]:
     lengths = {version.name: len(version.pair.response) for version in sample.versions}
+    echoes = {version.name: echo_of(version.pair) for version in sample.versions}
     for decision in sample.decisions:
         current, *rivals = decision.candidates
         if rivals:
             rival = _rival(decision, rivals)
             label = label_of(stages, decision.stage)
-            yield Choosing(label, decision.kept != current, lengths[rival] - lengths[current])
+            old, new = echoes[current], echoes[rival]
+            more = None if old is None or new is None else new - old
+            yield Choosing(label, decision.kept != current, lengths[rival] - lengths[current], more)
 
 
 def _rival(decision: Decision, rivals: list[str]) -> str:

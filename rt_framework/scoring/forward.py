@@ -10,7 +10,7 @@ from functools import partial
 from attrs import evolve, frozen
 
 from rt_framework.concurrency import Batcher
-from rt_framework.errors import OutOfMemory, place_kept
+from rt_framework.errors import OutOfMemory, PluginError, place_kept
 from rt_framework.protocols import Executor, SelfDescribingStudent, Student
 from rt_framework.scoring.counts import StudentCounter
 from rt_framework.scoring.planning import ForwardBatch, plan
@@ -114,7 +114,7 @@ class ForwardQueue:
             if isinstance(encoded, SpanLoss):
                 without_pass[key] = encoded
             elif encoded.count_only:
-                without_pass[key] = SpanLoss(None, len(encoded.ids) - encoded.start)
+                without_pass[key] = SpanLoss(None, len(encoded.positions))
             else:
                 sequences[key] = encoded
         yield await self._store.commit(without_pass)
@@ -154,6 +154,7 @@ class ForwardQueue:
         """Score one batch, and return its committed losses; *keys* are those of all sequences that were planned."""
         losses: dict[str, SpanLoss] = {}
         for positions, span, scored in zip(batch.positions, batch.spans, await self._scored(batch), strict=True):
+            _check_parts(span, scored)
             loss = evolve(scored, cut=span.cut) if span.by_token else scored
             losses |= {keys[position]: loss for position in positions}
         return await self._store.commit(losses)
@@ -183,7 +184,31 @@ class ForwardQueue:
 def encoded(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:
     """Return a student's encoding of each span: the work for an executor, which other processes find by its name."""
     with place_kept():
-        return student.encode(spans)
+        found = student.encode(spans)
+    if all(span.scored is None for span in spans):
+        return found
+    return [_of_parts(*both) for both in zip(spans, found, strict=True)]
+
+
+def _of_parts(span: Span, encoded: EncodedSpan | SpanLoss) -> EncodedSpan | SpanLoss:
+    """Return the encoding, or a loss without a number for a student that does not know ``Span.scored``.
+
+    It would give the loss of the whole target, which looks like a good number.
+    """
+    if span.scored is None or isinstance(encoded, SpanLoss) or encoded.scored is not None:
+        return encoded
+    return SpanLoss(None, 0, "no_parts", "this student gives no losses of parts of a target")
+
+
+def _check_parts(span: EncodedSpan, loss: SpanLoss) -> None:
+    """Check that the loss of parts of a target is over the tokens of these parts.
+
+    Raises:
+        PluginError: it is over more tokens or fewer.
+    """
+    wanted = len(span.positions)
+    if span.scored is not None and loss.nll is not None and loss.tokens != wanted:
+        raise PluginError(f"the student gave a loss of {loss.tokens} tokens where {wanted} are to be scored")
 
 
 def _score(spans: Sequence[EncodedSpan], student: Student) -> Sequence[SpanLoss]:

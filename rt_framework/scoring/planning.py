@@ -80,13 +80,13 @@ def plan(spans: Sequence[EncodedSpan], budget: Callable[[], int], packed: bool) 
 
 def _by_prefix(span: EncodedSpan) -> tuple[object, ...]:
     # Sorted by token ids, sequences that share a prefix become neighbours.
-    return span.ids, span.start
+    return span.ids, span.start, span.ranges
 
 
 def _longest_first(span: EncodedSpan) -> tuple[object, ...]:
     # Neighbours of similar length need the least padding, and the longest ones come first so that a lack of memory
     # shows at once.
-    return -len(span.ids), span.ids, span.start
+    return -len(span.ids), span.ids, span.start, span.ranges
 
 
 def _packed(batch: Sequence[EncodedSpan], size: int, span: EncodedSpan) -> int:

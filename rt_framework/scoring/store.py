@@ -60,7 +60,9 @@ def key_of(span: Span, *what: str) -> str:
     """
     # ``by_token`` is no part of the key: a loss with the values of each token serves a span without them too.
     texts = [_plain(span.context), span.target, _plain(span.paired_context)]
-    return digest([*what, *texts, span.join, span.max_tokens, span.count_only])
+    # ``scored`` is part of the key only where it is given, so that losses from before there were parts are found.
+    parts = [] if span.scored is None else [span.scored]
+    return digest([*what, *texts, span.join, span.max_tokens, span.count_only, *parts])
 
 
 def _lasting(losses: Mapping[str, SpanLoss]) -> dict[str, SpanLoss]:

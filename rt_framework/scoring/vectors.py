@@ -119,7 +119,7 @@ class Vectors:
         vectors: dict[str, SpanVector] = {}
         for positions, span, numbers in zip(batch.positions, batch.spans, await self._embedded(batch), strict=True):
             if numbers is not None:
-                vector = SpanVector(len(span.ids) - span.start, numbers)
+                vector = SpanVector(len(span.positions), numbers)
                 vectors |= {keys[position]: vector for position in positions}
         await self._ledger.vectors.put(vectors)
 

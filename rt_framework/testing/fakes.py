@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,7 @@ from attrs import evolve
 
 from rt_framework.errors import TeacherError
 from rt_framework.model import Reply, Request, Usage
-from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss
+from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss, only_scored
 
 
 class FakeStudent:
@@ -49,11 +50,11 @@ class FakeStudent:
 
     def embed(self, batch: Sequence[EncodedSpan]) -> list[list[float]]:
         """Return for each span the mean of its target tokens' vectors, each made of a hash of the token."""
-        targets = [span.ids[span.start :] for span in batch]
+        targets = [[span.ids[position] for position in span.positions] for span in batch]
         return [[sum(part) / len(ids) for part in zip(*map(_direction, ids), strict=True)] for ids in targets]
 
     def _loss(self, span: EncodedSpan) -> SpanLoss:
-        nll = [_nats(span.ids[: position + 1]) for position in range(span.start, len(span.ids))]
+        nll = [_nats(span.ids[: position + 1]) for position in span.positions]
         loss = SpanLoss(sum(nll), len(nll))
         return evolve(loss, token_nll=tuple(nll), token_ranks=tuple(map(_rank, nll))) if span.by_token else loss
 
@@ -71,7 +72,9 @@ class FakeStudent:
         skipped = 0 if (before and paired_context) or span.count_only else 1
         if skipped == len(target):
             return SpanLoss(None, 0, "too_short", "one token with nothing before it: no prediction to score")
-        return EncodedSpan((*before, *target), len(before) + skipped, span.count_only, span.by_token, cut)
+        encoded = EncodedSpan((*before, *target), len(before) + skipped, span.count_only, span.by_token, cut)
+        places = [word.start() for word in re.finditer(r"\S+", span.target)] if span.scored is not None else []
+        return only_scored(span, encoded, places, len(before))
 
 
 class ScriptedTeacher:

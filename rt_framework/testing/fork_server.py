@@ -44,6 +44,8 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
         importlib.invalidate_caches()
         exec(compile(request["code"], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - our own code
         code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:

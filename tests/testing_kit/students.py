@@ -57,16 +57,17 @@ class Strict(Words):
 class Blank(Words):
     def encode(self, spans):
         return [
-            evolve(one, status="no_text") if isinstance(one, SpanLoss) and one.status == "empty" else one
-            for one in super().encode(spans)
+            evolve(one, status="no_text") if getattr(one, "status", "") == "empty" and span.scored is None else one
+            for span, one in zip(spans, super().encode(spans), strict=True)
         ]
 
 
 @mutant(StudentContract, "test_two_passes_score_the_same_tokens")
 class OneMore(Words):
     def encode(self, spans):
-        alone = [evolve(span, paired_context=span.context) if span.join == "ids" else span for span in spans]
-        return super().encode(alone)
+        whole = [span.join == "ids" and span.scored is None for span in spans]
+        alone = [evolve(span, paired_context=span.context) for span in spans]
+        return super().encode([one if wrong else span for span, one, wrong in zip(spans, alone, whole, strict=True)])
 
 
 @mutant(StudentContract, "test_what_is_cut_is_counted")
@@ -89,20 +90,25 @@ class Endless(Words):
 @mutant(StudentContract, "test_losses_are_finite")
 class Miscounting(Words):
     def score(self, batch):
-        return [evolve(loss, tokens=loss.tokens + 1, token_nll=None, token_ranks=None) for loss in super().score(batch)]
+        return [
+            evolve(loss, tokens=loss.tokens + 1, token_nll=None, token_ranks=None) if span.scored is None else loss
+            for span, loss in zip(batch, super().score(batch), strict=True)
+        ]
 
 
 @mutant(StudentContract, "test_batch_mates_do_not_matter")
 class Sociable(Words):
     def score(self, batch):
-        return [evolve(loss, nll=loss.nll + len(batch), token_nll=None) for loss in super().score(batch)]
+        more = len(batch) if all(span.scored is None for span in batch) else 0
+        return [evolve(loss, nll=loss.nll + more, token_nll=None) for loss in super().score(batch)]
 
 
 @mutant(StudentContract, "test_batch_mates_do_not_matter")
 class Ordered(Words):
     def score(self, batch):
         found = super().score(batch)
-        return [evolve(loss, nll=loss.nll + at, token_nll=None) for at, loss in enumerate(found)]
+        step = 1 if all(span.scored is None for span in batch) else 0
+        return [evolve(loss, nll=loss.nll + step * at, token_nll=None) for at, loss in enumerate(found)]
 
 
 @mutant(StudentContract, "test_losses_of_tokens_add_up")
@@ -111,6 +117,73 @@ class Doubled(Words):
         return [
             evolve(loss, token_nll=tuple(2 * one for one in loss.token_nll)) if loss.token_nll else loss
             for loss in super().score(batch)
+        ]
+
+
+@mutant(StudentContract, "test_parts_of_a_target_add_up")
+class AllOfIt(Words):
+    """Counts the tokens of a part, and sums over everything from its start on."""
+
+    def score(self, batch):
+        found = super().score([evolve(span, scored=None) for span in batch])
+        return [evolve(loss, tokens=len(span.positions)) for span, loss in zip(batch, found, strict=True)]
+
+
+@mutant(StudentContract, "test_parts_of_a_target_add_up")
+class Generous(Words):
+    """Scores the token before each part as well."""
+
+    def encode(self, spans):
+        return [
+            evolve(one, scored=tuple((start - 1, end) for start, end in one.scored))
+            if isinstance(one, EncodedSpan) and one.scored
+            else one
+            for one in super().encode(spans)
+        ]
+
+
+@mutant(StudentContract, "test_parts_of_a_target_add_up")
+class Shifted(Words):
+    """Gives the losses of single tokens in a part from its end to its beginning."""
+
+    def score(self, batch):
+        return [
+            evolve(loss, token_nll=loss.token_nll[::-1]) if span.scored and loss.token_nll else loss
+            for span, loss in zip(batch, super().score(batch), strict=True)
+        ]
+
+
+@mutant(StudentContract, "test_no_scored_token_is_empty")
+class Nothing(Words):
+    def encode(self, spans):
+        return [
+            SpanLoss(None, 0, "nothing", "no token is scored") if span.scored is not None and not span.scored else one
+            for span, one in zip(spans, super().encode(spans), strict=True)
+        ]
+
+
+@mutant(StudentContract, "test_two_passes_score_the_same_parts")
+class Alone(Words):
+    """Without a context it leaves out the first token of each part, which has a prediction if others stand before."""
+
+    def encode(self, spans):
+        return [
+            evolve(one, scored=tuple((start + 1, end) for start, end in one.scored))
+            if isinstance(one, EncodedSpan) and one.scored and not span.context
+            else one
+            for span, one in zip(spans, super().encode(spans), strict=True)
+        ]
+
+
+@mutant(StudentContract, "test_what_is_cut_of_parts_is_counted")
+class CutOfAll(Words):
+    """Says how much of the whole target was cut off, whatever is scored."""
+
+    def encode(self, spans):
+        whole = super().encode([evolve(span, scored=None) for span in spans])
+        return [
+            evolve(one, cut=all_of_it.cut) if isinstance(one, EncodedSpan) and one.scored else one
+            for one, all_of_it in zip(super().encode(spans), whole, strict=True)
         ]
 
 
@@ -162,9 +235,17 @@ class Padded(Words):
         return [[number / longest for number in vector] for vector in super().embed(batch)]
 
 
+@mutant(StudentContract, "test_vectors_of_parts_are_means_over_them")
+class Undivided(Words):
+    """Takes the mean over the whole target, whatever part of it is scored."""
+
+    def embed(self, batch):
+        return super().embed([evolve(span, scored=None) for span in batch])
+
+
 @mutant(StudentContract, "test_vectors_are_those_of_their_texts")
 class Prompted(Words):
     """Takes the mean over what stands before the target."""
 
     def embed(self, batch):
-        return super().embed([evolve(span, ids=span.ids[:1] * 2, start=1) for span in batch])
+        return super().embed([evolve(span, ids=span.ids[:1] * 2, start=1, scored=None) for span in batch])

@@ -1,10 +1,12 @@
-"""Metrics of the response alone, without a comparison of two passes."""
+"""Measures that explain others: the loss and the length of the response, and how far it repeats its question."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
+from rt_framework.errors import Unscorable
+from rt_framework.kit.echo import echo_of
 from rt_framework.model import Pair, Range
 from rt_framework.protocols import Frame
 from rt_framework.spans import Loss, Span
@@ -46,3 +48,26 @@ class Length:
     def reduce(self, losses: Mapping[str, Loss]) -> float:
         """Return the number of tokens."""
         return float(losses["len(y)"].tokens)
+
+
+class Echo:
+    """Share of the question's word trigrams that stand in the answer, from 0 to 1; reads texts alone.
+
+    The question is the instruction and its input, the target of r-IFD; the answer is the response without reasoning.
+    """
+
+    direction = "none"
+    valid = Range()
+
+    def value(self, pair: Pair) -> float:
+        """Return the share.
+
+        Raises:
+            Unscorable: the question has fewer than three words, or there is no answer.
+        """
+        if not pair.answer.strip():
+            raise Unscorable("empty", "the response is empty")
+        share = echo_of(pair)
+        if share is None:
+            raise Unscorable("too_short", "the question has fewer than three words")
+        return share

@@ -13,6 +13,7 @@ from functools import lru_cache
 from attrs import frozen
 
 from rt_framework.builtin.reflections.scripts import drift
+from rt_framework.kit.echo import words
 from rt_framework.kit.fences import FENCE
 from rt_framework.kit.refusals import refuses
 from rt_framework.model import Pair, Unparsed
@@ -20,6 +21,9 @@ from rt_framework.model import Pair, Unparsed
 _SENTENCE_END = re.compile(r"(?<=[.:?;])\s+|\n")
 _TELLING = 40
 """Least length in characters of a sentence that is recognised as ours; a shorter one may occur by coincidence."""
+
+_LONG_QUESTION = 8
+"""Least number of words of an instruction whose repetition counts; a shorter one may be the natural first words."""
 
 
 @frozen
@@ -73,6 +77,17 @@ def _echo(rewrite: Proposal) -> Unparsed | None:
     return None
 
 
+def _restated(rewrite: Proposal) -> Unparsed | None:
+    if _begins_with_question(rewrite.new) and not _begins_with_question(rewrite.old):
+        return Unparsed("format", "the new response begins by repeating its whole instruction")
+    return None
+
+
+def _begins_with_question(pair: Pair) -> bool:
+    question = words(pair.instruction)
+    return len(question) >= _LONG_QUESTION and words(pair.response)[: len(question)] == question
+
+
 def _refusal(rewrite: Proposal) -> Unparsed | None:
     if refuses(rewrite.new.response) and not refuses(rewrite.old.response):
         return Unparsed("refused", "the new response is a refusal")
@@ -92,7 +107,15 @@ def _drift(rewrite: Proposal) -> Unparsed | None:
     return None
 
 
-_GUARDS: tuple[Callable[[Proposal], Unparsed | None], ...] = (_leak, _unchanged, _echo, _refusal, _cut_off, _drift)
+_GUARDS: tuple[Callable[[Proposal], Unparsed | None], ...] = (
+    _leak,
+    _unchanged,
+    _echo,
+    _restated,
+    _refusal,
+    _cut_off,
+    _drift,
+)
 
 
 def _squeezed(text: str) -> str:

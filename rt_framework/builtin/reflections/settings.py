@@ -24,6 +24,20 @@ class ReflectionSettings:
 
 
 @frozen
+class AnswerSettings:
+    """Options of the reflection ``answer``."""
+
+    temperature: float = field(default=0.0, validator=_TEMPERATURE)
+    """Sampling temperature of the first request."""
+    retry_temperature: float = field(default=0.7, validator=_TEMPERATURE)
+    """Sampling temperature after an answer that could not be used."""
+    max_tokens: int = field(default=1024, validator=_TOKENS)
+    """Longest answer in tokens."""
+    keep_cut: bool = False
+    """True to use an answer that was cut off at ``max_tokens``, up to there."""
+
+
+@frozen
 class PromptSettings:
     """Options of the reflection ``prompt``."""
 

@@ -18,6 +18,7 @@ from rt_framework.builtin.selectors.settings import (
 )
 from rt_framework.errors import ConfigError
 from rt_framework.kit.compact import LazySequence
+from rt_framework.kit.echo import echo_of
 from rt_framework.kit.length_pool import LengthPool, draw, length
 from rt_framework.model import Range, Scored, Verdict
 
@@ -124,32 +125,65 @@ class LengthMatched:
 
     def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
         """Select as many samples as ``top`` does, matched in length."""
-        order, size = _ranked(rows, self.settings)
-        matches = _Matches(rows, order, size, self.settings)
-        return LazySequence(len(rows), matches.verdict)
+        return _matched(rows, self.settings, _CHARACTERS)
+
+
+@frozen
+class EchoMatched(LengthMatched):
+    """A control for :class:`Top`: other samples with as much echo as those that it selects, taken in the same way."""
+
+    def select(self, rows: Sequence[Scored]) -> Sequence[Verdict]:
+        """Select as many samples as ``top`` does, matched in echo."""
+        return _matched(rows, self.settings, _ECHO)
+
+
+@frozen
+class _Trait:
+    """A property of a sample by which others are matched to it, as a whole number."""
+
+    name: str
+    of: Callable[[Scored], int]
+    number: Callable[[int], str]
+    phrase: str
+    """Words around the number in reasons."""
+
+
+def _thousandths(row: Scored) -> int:
+    share = echo_of(row.version.pair)
+    return 0 if share is None else round(1000 * share)
+
+
+_CHARACTERS = _Trait("length", length, str, "{} characters")
+_ECHO = _Trait("echo", _thousandths, lambda value: f"{value / 1000:.3f}", "echo {}")
+
+
+def _matched(rows: Sequence[Scored], settings: LengthMatchedSettings, trait: _Trait) -> Sequence[Verdict]:
+    order, size = _ranked(rows, settings)
+    return LazySequence(len(rows), _Matches(rows, order, size, settings, trait).verdict)
 
 
 class _Matches:
     """The matched samples, and for each the sample of the top that it was taken for."""
 
     def __init__(
-        self, rows: Sequence[Scored], order: Sequence[int], size: int, settings: LengthMatchedSettings
+        self, rows: Sequence[Scored], order: Sequence[int], size: int, settings: LengthMatchedSettings, trait: _Trait
     ) -> None:
         self._rows = rows
+        self._trait = trait
         self._order = order
         self._size = size
         self._metric = settings.metric
         self._ranks = _ranks(order, len(rows))
-        self._lengths = array("Q", [0]) * len(rows)
+        self._values = array("Q", [0]) * len(rows)
         for place in order:
-            self._lengths[place] = length(rows[place])
+            self._values[place] = trait.of(rows[place])
         self._matched = _ranks(self._taken(lambda position: draw(rows[position], settings.seed)), len(rows))
 
     def _taken(self, luck: Callable[[int], str]) -> array[int]:
         """Return the position taken for each rank of the top."""
-        outside = LengthPool(self._order[self._size :], self._lengths, luck)
-        inside = LengthPool(self._order[: self._size], self._lengths, luck)
-        return array("Q", ((outside or inside).take(self._lengths[place]) for place in self._order[: self._size]))
+        outside = LengthPool(self._order[self._size :], self._values, luck)
+        inside = LengthPool(self._order[: self._size], self._values, luck)
+        return array("Q", ((outside or inside).take(self._values[place]) for place in self._order[: self._size]))
 
     def verdict(self, position: int) -> Verdict:
         """Return the verdict on the sample at a position."""
@@ -157,7 +191,7 @@ class _Matches:
         if rank:
             return Verdict(True, self._reason(position, rank))
         if self._ranks[position] > self._size:
-            return Verdict(False, f"not the nearest in length to any of {by}")
+            return Verdict(False, f"not the nearest in {self._trait.name} to any of {by}")
         if self._ranks[position]:
             return Verdict(False, f"among {by}")
         return Verdict(False, lacking(self._metric, self._rows[position].scores[self._metric]))
@@ -165,8 +199,8 @@ class _Matches:
     def _reason(self, position: int, rank: int) -> str:
         scarce = rank > len(self._order) - self._size
         note = "; taken from the top itself, because too few other samples are left" if scarce else ""
-        wanted = self._lengths[self._order[rank - 1]]
-        return f"{self._lengths[position]} characters, matched to the {wanted} of rank {rank} by {self._metric}{note}"
+        own, wanted = (self._trait.number(self._values[at]) for at in (position, self._order[rank - 1]))
+        return f"{self._trait.phrase.format(own)}, matched to the {wanted} of rank {rank} by {self._metric}{note}"
 
 
 @frozen

@@ -6,6 +6,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
+from rt_framework.kit.bounds import within
 from rt_framework.model import Range
 
 
@@ -17,6 +18,18 @@ class BestSettings:
     """The metric that decides."""
     gates: dict[str, Range] = field(factory=dict)
     """Bounds by metric, such as ``{ifd: {below: 1}}``, that a version must keep to win."""
+
+
+@frozen
+class RandomVersionSettings:
+    """Options of the selector ``random-version``. Give either *rate* or *run*."""
+
+    rate: float | None = field(default=None, validator=within(least=0, most=1))
+    """Probability of a rewrite in each choice, from 0 to 1."""
+    run: str | None = None
+    """Run directory, whose choices say how often each rewrite is taken."""
+    seed: int = 0
+    """Another seed draws other versions."""
 
 
 @frozen
@@ -37,7 +50,7 @@ class TopSettings:
 
 @frozen
 class LengthMatchedSettings(TopSettings):
-    """Options of the selector ``length-matched``: those of the ``top`` selection that it is a control for."""
+    """Options of ``length-matched`` and ``echo-matched``: those of the ``top`` selection that they are controls for."""
 
     seed: int = 0
     """Decides between samples that match equally well."""

@@ -25,11 +25,12 @@ class Reflect:
         self.reflections: Mapping[str, Reflection] = {name: self._reflection}
         self.teachers = (settings.teacher or "",)
         self.draws = settings.draws
+        self._drops = settings.failed == "drop"
         self.provides = self._reflection.provides if isinstance(self._reflection, Providing) else {}
         self._names = draw_names(name, settings.draws)
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
-        """Add the rewrites to the sample, or note the failures."""
+        """Add the rewrites to the sample, or note the failures; after failures alone, drop it if that is the policy."""
         versions = sample.versions if ctx.exhaustive else (sample.current,)
         outcomes = await asyncio.gather(
             *(
@@ -41,6 +42,9 @@ class Reflect:
         )
         for outcome in outcomes:
             sample = sample.failing(outcome) if isinstance(outcome, Failure) else sample.adding(outcome)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        if self._drops and outcomes and len(failures) == len(outcomes):
+            return Dropped(sample, f"no answer: {failures[0].kind}")
         return sample
 
 

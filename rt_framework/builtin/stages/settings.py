@@ -16,6 +16,10 @@ from rt_framework.model import ORIGINAL, Range
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
+_REFLECT = {"reflection", "teacher", "draws", "as", "failed"}
+"""Keys of the long form of ``reflect``."""
+
+
 def _check_name(_: object, __: object, value: str | None) -> None:
     if value is not None and (not _NAME.fullmatch(value) or value == ORIGINAL):
         raise ConfigError(f"as: '{value}' cannot name rewrites: use letters, digits, '_' and '-', and not '{ORIGINAL}'")
@@ -33,11 +37,13 @@ class ReflectSettings:
     """Number of rewrites of one version, each from an answer of its own; the reflection needs a temperature above 0."""
     as_: str | None = field(default=None, validator=_check_name)
     """Name of the rewrites; that of the reflection when left out. Several draws are NAME.1, NAME.2 and so on."""
+    failed: Literal["keep", "drop"] = "keep"
+    """``keep``: a sample without a usable answer goes on with the version that it has. ``drop``: it is taken out."""
 
     @classmethod
     def shorthand(cls, value: object) -> object:
         """Expand the short form: a reflection with its options alone is ``reflection``."""
-        short = isinstance(value, Mapping) and value and not {"reflection", "teacher", "draws", "as"} & set(value)
+        short = isinstance(value, Mapping) and value and not _REFLECT & set(value)
         return {"reflection": value} if short else value
 
 

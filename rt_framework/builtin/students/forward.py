@@ -14,7 +14,7 @@ from attrs import evolve
 
 from rt_framework.builtin.students.attention import RowAttention, with_row_attention
 from rt_framework.builtin.students.head import TargetHead, nll_of_logits, ranks_of_logits
-from rt_framework.kit.packing import PrefixRow
+from rt_framework.kit.packing import PrefixRow, target_positions
 from rt_framework.spans import EncodedSpan, SpanLoss
 
 _MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -96,10 +96,11 @@ class TargetLosses:
         ids = np.zeros((len(batch), max(len(span.ids) for span in batch) - 1), dtype=np.int64)
         for row, span in enumerate(batch):
             ids[row, : len(span.ids) - 1] = span.ids[:-1]
-        lengths = [len(span.ids) - span.start for span in batch]
+        positions = [target_positions(span) for span in batch]
+        lengths = [len(part) for part in positions]
         rows = np.repeat(np.arange(len(batch)), lengths)
-        columns = np.concatenate([np.arange(span.start - 1, len(span.ids) - 1) for span in batch])
-        targets = np.concatenate([span.ids[span.start :] for span in batch])
+        columns = np.concatenate(positions) - 1
+        targets = np.concatenate([span.ids[start:end] for span in batch for start, end in span.ranges])
         states = self._states(self._tensor(ids))
         return states[self._tensor(rows), self._tensor(columns)], self._tensor(targets), lengths
 
@@ -144,7 +145,7 @@ class TargetMeans:
         fed = torch.from_numpy(ids).to(self._model.device)
         states = self._model.base_model(fed, use_cache=False).last_hidden_state
         rows = zip(states, batch, strict=True)
-        return [_floats(state[span.start : len(span.ids)].float().mean(0)) for state, span in rows]
+        return [_floats(state[torch.from_numpy(target_positions(span))].float().mean(0)) for state, span in rows]
 
 
 def _loss(span: EncodedSpan, nll: torch.Tensor, ranks: torch.Tensor) -> SpanLoss:

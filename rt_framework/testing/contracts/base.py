@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 from unittest import SkipTest
 
@@ -90,6 +91,10 @@ class PluginContract:
         except RtError as error:
             raise SkipTest(f"it cannot be built: {error}") from None
 
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of this contract, for another process."""
+        return {"plugin": self.plugin, "name": self.name, "options": self.options}
+
     def elsewhere(self, method: str) -> Any:
         """Return a contract method's result in a fresh process, where texts have other hashes and sets other orders.
 
@@ -97,8 +102,7 @@ class PluginContract:
             SkipTest: the method fails there.
         """
         contract = next(base.__name__ for base in type(self).__mro__ if base.__module__.startswith(__package__ or ""))
-        attributes = {"plugin": self.plugin, "name": self.name, "options": self.options}
-        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, attributes])))
+        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, self.attributes()])))
 
     # --- checks -----------------------------------------------------------------------------
 
@@ -177,6 +181,30 @@ class PluginContract:
             f"option '{wrong}' was refused without naming '{names[0]}': {message}; "
             "give register() a frozen attrs class and leave the refusal to the framework"
         )
+
+
+class ColumnContract(PluginContract):
+    """Checks of a part that may read columns of the data."""
+
+    columns: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    """Values of the columns that need others than the texts of the kit, taken in turn; values as JSON has them."""
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of this contract, for another process."""
+        return {**super().attributes(), "columns": dict(self.columns)}
+
+    def extra_of(self, row: int) -> dict[str, Any]:
+        """Return the values of the columns that the part declares, in a row; texts repeat after three rows."""
+        declared = getattr(self.make(), "columns", ())
+        names = [declared] if isinstance(declared, str) else declared
+        turns = {name: self.columns.get(name) or [f"{name} {number}" for number in range(3)] for name in names}
+        return {name: values[row % len(values)] for name, values in turns.items()}
+
+    def test_columns_are_names(self) -> None:
+        """``columns``, if it is there, lists names of columns."""
+        columns = getattr(self.make(), "columns", ())
+        good = not isinstance(columns, str) and all(isinstance(name, str) and name for name in columns)
+        assert good, f"expected columns to list names of columns, found {columns!r}; a text alone is no list"
 
 
 # --- loading ------------------------------------------------------------------------------------

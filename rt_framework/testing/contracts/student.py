@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from operator import mul
 from typing import Any
 from unittest import SkipTest
 
@@ -96,7 +98,7 @@ class StudentContract(PluginContract):
         for text in _TEXTS[::2]:
             pairs = [Span(_ASKED, text, "ids", ""), Span("", text, "ids", _ASKED)]
             first, second = (self._encoded([span])[0] for span in pairs)
-            counts = [len(encoded.ids) - encoded.start for encoded in (first, second)]
+            counts = [len(encoded.positions) for encoded in (first, second)]
             assert counts[0] == counts[1], (
                 f"the two passes over {text!r} score {counts[0]} and {counts[1]} tokens; leave the first one out of "
                 "both where one of them has nothing before it"
@@ -111,7 +113,7 @@ class StudentContract(PluginContract):
             assert len(short.ids) <= limit and short.ids == whole.ids[: len(short.ids)], (
                 f"with max_tokens {limit} a sequence of {len(whole.ids)} tokens has {len(short.ids)}; cut it at the end"
             )
-            lost = whole.cut + (len(whole.ids) - whole.start) - (len(short.ids) - short.start)
+            lost = whole.cut + len(whole.positions) - len(short.positions)
             # Without losses of single tokens nothing is compared token by token.
             by_token = self.student().score([short])[0].token_nll is not None
             assert short.cut == lost or not by_token, (
@@ -128,7 +130,7 @@ class StudentContract(PluginContract):
             assert loss.nll is not None and math.isfinite(loss.nll) and loss.nll >= 0, (
                 f"expected a finite sum of nats, found {loss.nll}; where there is none give the status nonfinite"
             )
-            targets = len(span.ids) - span.start
+            targets = len(span.positions)
             assert loss.tokens == targets, f"a sequence with {targets} target tokens has a loss over {loss.tokens}"
 
     def test_batch_mates_do_not_matter(self) -> None:
@@ -158,6 +160,67 @@ class StudentContract(PluginContract):
             gap = abs(math.fsum(nll) - (loss.nll or 0)) / max(loss.tokens, 1)
             assert gap <= 1e-4, f"the losses of tokens add up to {math.fsum(nll)}, not to {loss.nll}"
             assert min(ranks) >= 1, f"the likeliest token has rank 1; found {min(ranks)}"
+
+    def test_parts_of_a_target_add_up(self) -> None:
+        """The losses of disjoint parts that cover a target, of its tokens too, are those of the whole target."""
+        for text in _TEXTS[:2]:
+            span = Span(_ASKED, text, "ids", by_token=True)
+            encoded, (all_of_it,) = self._of_parts(_with_parts(span)), self._encoded([span])
+            assert encoded[0].positions == all_of_it.positions, (
+                f"of a target that is scored as one part {len(encoded[0].positions)} tokens count, and without parts "
+                f"{len(all_of_it.positions)}"
+            )
+            loss, *losses = self.student().score(encoded)
+            tokens, nats = sum(part.tokens for part in losses), math.fsum(part.nll or math.nan for part in losses)
+            assert tokens == loss.tokens, (
+                f"three parts that cover a target of {loss.tokens} tokens have {tokens}; a token counts where its "
+                "first character that is no white space lies"
+            )
+            assert abs(nats - (loss.nll or math.nan)) <= 10 * self.tolerance * tokens, (
+                f"three parts of a target have {nats} nats, and the whole has {loss.nll}; sum over the positions of "
+                "the encoded span"
+            )
+            by_token = [nll for part in losses for nll in part.token_nll or ()]
+            theirs = loss.token_nll or ()
+            gaps = [abs(nll - other) for nll, other in zip(by_token, theirs, strict=False)]
+            assert len(by_token) == len(theirs) and max(gaps, default=0) <= 10 * self.tolerance, (
+                "the losses of single tokens in the parts are not those in the whole target; give those of the scored "
+                "tokens, in order"
+            )
+
+    def test_no_scored_token_is_empty(self) -> None:
+        """A target without a token in its scored part has the status ``empty``, as one without text has."""
+        self._of_parts(_with_parts(Span(_ASKED, _TEXTS[0])))
+        for part in ((), ((1, 2),)):
+            (loss,) = self.student().encode([Span(_ASKED, "A cork", scored=part)])
+            assert isinstance(loss, SpanLoss) and loss.status == "empty", (
+                f"where no token of the target is scored, expected status empty, found {loss!r:.200}"
+            )
+
+    def test_two_passes_score_the_same_parts(self) -> None:
+        """With ``join='ids'`` the passes with and without a context score the same tokens of a part, cut or not."""
+        given = Span(_ASKED, _TEXTS[0], "ids", "", scored=((2, 9), (15, 41)))
+        (whole,) = self._of_parts([given])
+        for limit in (None, len(whole.ids) - 2):
+            passes = [given, evolve(given, context="", paired_context=_ASKED)]
+            encoded = self._of_parts([evolve(span, max_tokens=limit) for span in passes])
+            scored = [[one.ids[position] for position in one.positions] for one in encoded]
+            assert scored[0] == scored[1], (
+                f"the two passes over parts of {_TEXTS[0]!r} score {len(scored[0])} and {len(scored[1])} tokens; cut "
+                "and skip tokens as for the whole target, then take the scored ones"
+            )
+
+    def test_what_is_cut_of_parts_is_counted(self) -> None:
+        """With parts of a target, ``cut`` is the number of their tokens that the sequence lost at its end."""
+        for part in (((0, 10),), ((20, 41),)):
+            span = Span(_ASKED, _TEXTS[0], "ids", scored=part, by_token=True)
+            (whole,) = self._of_parts([span])
+            (short,) = self._of_parts([evolve(span, max_tokens=len(whole.ids) - 2)])
+            lost = len(whole.positions) - len(short.positions)
+            assert short.cut == lost, (
+                f"{lost} scored tokens were left out, and cut says {short.cut}: two passes would be compared at other "
+                "tokens"
+            )
 
     def test_answers_come_in_order(self) -> None:
         """A student that answers gives each request one ``Reply``, in order, which is the same alone and in a batch."""
@@ -227,6 +290,30 @@ class StudentContract(PluginContract):
                 )
         assert list(together[0]) != list(together[2]), "two targets have one vector; take the mean over the target"
 
+    def test_vectors_of_parts_are_means_over_them(self) -> None:
+        """The vectors of disjoint parts that cover a target have the target's vector as their mean over all tokens."""
+        student = self._embedding()
+        encoded = self._of_parts(_with_parts(Span(_ASKED, _TEXTS[0], "ids")))
+        vector, *others = student.embed(encoded)
+        tokens, *counts = (len(one.positions) for one in encoded)
+        if sum(counts) != tokens or {len(vector)} != set(map(len, others)):
+            raise SkipTest("its parts of a target do not add up, or its vectors have no common length")
+        mean = [math.fsum(map(mul, counts, column)) / tokens for column in zip(*others, strict=True)]
+        gap = max(abs(x - y) for x, y in zip(mean, vector, strict=True)) / (max(map(abs, vector)) or 1.0)
+        assert gap <= 100 * self.tolerance, (
+            "the vectors of three parts do not have the vector of the whole target as their mean; take the mean over "
+            "the positions of the encoded span"
+        )
+
+    def _of_parts(self, spans: Sequence[Span]) -> list[EncodedSpan]:
+        """Return the encodings of spans that name parts of their target."""
+        encoded: Any = outcome(self.student().encode, list(spans))
+        given = list(encoded) if isinstance(encoded, list | tuple) else []
+        if any(getattr(one, "status", "") == "no_parts" or getattr(one, "scored", 0) is None for one in given):
+            raise SkipTest("it scores no parts of a target; metrics that ask for them will have no value")
+        assert given and all(isinstance(one, EncodedSpan) for one in given), f"parts of a target give {encoded!r:.200}"
+        return given
+
     def _embedding(self) -> Any:
         student = self.student()
         if not isinstance(student, EmbeddingStudent):
@@ -262,6 +349,12 @@ class StudentContract(PluginContract):
         if not isinstance(encoded, list | tuple) or not all(isinstance(encoding, EncodedSpan) for encoding in encoded):
             raise SkipTest(f"plain texts are not encoded: {encoded!r:.200}")
         return list(encoded)
+
+
+def _with_parts(span: Span) -> list[Span]:
+    """Return spans with all of a target and with a third of it each, which may begin or end inside of a word."""
+    bounds = [len(span.target) * third // 3 for third in range(4)]
+    return [evolve(span, scored=(part,)) for part in ((0, bounds[-1]), *pairwise(bounds))]
 
 
 def _request(text: str) -> Request:

@@ -1,0 +1,179 @@
+"""Does the student agree with people? `python -m benchmarks.evidence.agreement --data DIR --model M --out DIR`.
+
+The versions of every comparison are scored by `rt score`'s own job, which goes on where it was stopped; the tables are
+computed from its files, so that a second call prints the same without a model. Needs PYTHONPATH=plugins/rt-metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import yaml
+from attrs import frozen
+
+from benchmarks.evidence.pairs import SETS
+from benchmarks.evidence.statistics import Estimate, Numbers, auc, correlation, preference, share
+from rt_framework.config import Data, ScoringConfig
+from rt_framework.data import open_source
+from rt_framework.jobs.scoring import Scorers, score_file
+from rt_framework.kit.parts import Spec
+from rt_framework.plugin import Host
+
+PLAN = yaml.safe_load(Path(__file__).with_name("plan.yaml").read_text("utf-8"))["agreement"]
+
+LOGS = frozenset({"ifd", "r-ifd", "r-ifd-novel", "length"})
+"""Metrics that are compared as logarithms."""
+
+Values = Mapping[str, float | None]
+"""The scores of one version by metric, as they are compared."""
+
+
+@frozen
+class Scored:
+    """A comparison with the scores of its two versions."""
+
+    worse: Values
+    better: Values
+    same_question: bool
+    first_half: bool
+
+    def difference(self, metric: str) -> float | None:
+        """Return the value of the better side minus that of the worse one; ``None`` if a side has no value."""
+        better, worse = self.better.get(metric), self.worse.get(metric)
+        return None if better is None or worse is None else better - worse
+
+
+def scored(folder: Path, data: Path, name: str, preset: str, model: str) -> list[Scored]:
+    """Return the comparisons of a set with their scores by one preset; what was scored before is read."""
+    comparisons = list(SETS[name](data))
+    rows = folder / f"{name}.jsonl"
+    texts = (pair for comparison in comparisons for pair in (comparison.worse, comparison.better))
+    lines = [json.dumps({"instruction": p.instruction, "input": p.input, "output": p.response}) for p in texts]
+    rows.write_text("\n".join(lines) + "\n", "utf-8")
+    out = folder / f"{name}.{preset}.scores.jsonl"
+    host = Host(modules=["rt_metrics"], only=["rt_metrics"])
+    template = PLAN["presets"][preset]
+    config = ScoringConfig(preset, None if template == "chat" else Spec(template))
+    scorers = Scorers(tuple(PLAN["metrics"]), Spec("hf", model), config)
+    asyncio.run(score_file(host, open_source(host, Data(str(rows))), scorers, out))
+    values = [_values(json.loads(line)["metrics"]) for line in out.read_text("utf-8").splitlines()]
+    sides = zip(values[::2], values[1::2], strict=True)
+    return [
+        Scored(worse, better, one.same_question, _half(name, place))
+        for place, (one, (worse, better)) in enumerate(zip(comparisons, sides, strict=True))
+    ]
+
+
+def _half(name: str, place: int) -> bool:
+    return blake2b(f"{name} {place}".encode(), digest_size=1).digest()[0] % 2 == 0
+
+
+def _values(metrics: Mapping[str, Any]) -> Values:
+    """Return the values as they are compared: ratios and lengths as logarithms."""
+    numbers = {name: None if value is None else float(value) for name, value in metrics.items()}
+    return {
+        name: math.log(value) if value is not None and name in LOGS and value > 0 else value
+        for name, value in numbers.items()
+    }
+
+
+def columns(comparisons: Sequence[Scored], *metrics: str) -> Numbers:
+    """Return the differences by these metrics, of the comparisons that have all of them: [comparisons, metrics]."""
+    rows = ([one.difference(metric) for metric in metrics] for one in comparisons)
+    return np.array([row for row in rows if None not in row], dtype=np.float64).reshape(-1, len(metrics))
+
+
+def line(comparisons: Sequence[Scored], metric: str) -> dict[str, Any]:
+    """Return everything that the table says of one metric."""
+    sign = 1 if PLAN["better"][metric] == "higher" else -1
+    alone = columns(comparisons, metric)[:, 0]
+    beside = {"alone": (), "length": ("length",), "echo": ("echo",), "both": ("length", "echo")}
+    coefficients = {
+        name: sign_of(preference(columns(comparisons, metric, *others))[0], sign)
+        for name, others in beside.items()
+        if metric not in others
+    }
+    return {
+        "metric": metric,
+        "comparisons": len(alone),
+        "left out": len(comparisons) - len(alone),
+        "share": share(sign * alone),
+        "auc": auc(sign * alone),
+        **coefficients,
+        **{f"r({other})": correlation(*columns(comparisons, metric, other).T) for other in ("length", "echo")},
+    }
+
+
+def sign_of(estimate: Estimate, sign: int) -> Estimate:
+    """Return a coefficient of a metric as one of its better side."""
+    return estimate if sign > 0 else Estimate(-estimate.value, -estimate.high, -estimate.low)
+
+
+def word(comparisons: Sequence[Scored]) -> Estimate:
+    """Return how often the pipeline's rule has the better side: higher IFD for a new instruction, else lower r-IFD."""
+    differences = [
+        found if metric == "ifd" else -found
+        for one in comparisons
+        for metric in ("r-ifd" if one.same_question else "ifd",)
+        if (found := one.difference(metric)) is not None
+    ]
+    return share(np.array(differences))
+
+
+def rule(comparisons: Sequence[Scored]) -> str:
+    """Return the rule that is chosen on the first half of the comparisons, and what it is worth on the second."""
+    halves = [[one for one in comparisons if one.first_half is first] for first in (True, False)]
+
+    def beside_both(half: Sequence[Scored], metric: str) -> Estimate:
+        return preference(columns(half, metric, "length", "echo"))[0]
+
+    first = {metric: beside_both(halves[0], metric) for metric in PLAN["rule"]["candidates"]}
+    chosen = max(first, key=lambda metric: abs(first[metric].value) / (first[metric].high - first[metric].low))
+    sign = 1 if first[chosen].value > 0 else -1
+    found = sign_of(beside_both(halves[1], chosen), sign)
+    way = "higher" if sign > 0 else "lower"
+    return f"{chosen} {way}: {sign_of(first[chosen], sign)} on the half that chose it, {found} on the other"
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
+    names = list(dict.fromkeys(name for row in lines for name in row))
+    yield f"| {' | '.join(names)} |"
+    yield f"|{'---|' * len(names)}"
+    for row in lines:
+        yield f"| {' | '.join(_cell(row.get(name)) for name in names)} |"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:+.2f}" if isinstance(value, float) else str(value)
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="Folder with the data sets.")
+@click.option("--model", required=True, help="The student: hub id, directory or GGUF file.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for scores and tables.")
+def main(data: Path, model: str, out: Path) -> None:
+    """Score all comparisons and print every table."""
+    out.mkdir(parents=True, exist_ok=True)
+    for preset in PLAN["presets"]:
+        for name in SETS:
+            comparisons = scored(out, data, name, preset, model)
+            click.echo(f"\n### {name}, preset {preset}: {len(comparisons):,} comparisons\n")
+            for text in table([line(comparisons, metric) for metric in PLAN["metrics"]]):
+                click.echo(text)
+            click.echo(f"\nThe pipeline's word has the better side: {word(comparisons)}.")
+            click.echo(f"Rule: {rule(comparisons)}.")
+
+
+if __name__ == "__main__":
+    main()
