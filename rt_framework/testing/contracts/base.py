@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
@@ -19,7 +18,7 @@ from rt_framework.config import Builder
 from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host, field_names, with_defaults
-from rt_framework.testing.processes import environment, python
+from rt_framework.testing.processes import forked
 
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "sentence_transformers", "ray")
 """Libraries that a plugin must import only where it uses them, never when the plugin is loaded."""
@@ -103,8 +102,7 @@ class PluginContract:
             SkipTest: the method fails there.
         """
         contract = next(base.__name__ for base in type(self).__mro__ if base.__module__.startswith(__package__ or ""))
-        seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, self.attributes()]), PYTHONHASHSEED=seed))
+        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, self.attributes()])))
 
     # --- checks -----------------------------------------------------------------------------
 
@@ -252,13 +250,13 @@ def _defaults(plugin: str) -> Iterator[tuple[str, list[str]]]:
             yield hook, arguments
 
 
-def fresh(code: str, *arguments: str, **variables: str) -> str:
-    """Return the last line that *code* prints in a new process with this import path and the environment *variables*.
+def fresh(code: str, *arguments: str) -> str:
+    """Return the last line that *code* prints in another process, which has loaded no plugin.
 
     Raises:
         SkipTest: the code fails there.
     """
-    done = python(code, *arguments, env=environment(**variables))
+    done = forked(code, *arguments)
     if done.returncode:
         raise SkipTest(f"it fails in a fresh process: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout.splitlines()[-1]

@@ -20,7 +20,7 @@ from rt_framework.teacher import rendered
 from rt_framework.testing.blocking import blocking_calls
 from rt_framework.testing.contracts.base import ColumnContract, load
 from rt_framework.testing.parts import KILL_AT_CALL, KILL_AT_END, Deadly
-from rt_framework.testing.processes import environment, python
+from rt_framework.testing.processes import forked
 
 _PARTS = "rt_framework.testing.parts"
 _WORDS = (
@@ -186,7 +186,7 @@ class StageContract(ColumnContract):
 
     def _killed(self, config: Path, folder: Path, variable: str, value: str) -> bool:
         """Run in a process that is killed at a chosen point; return whether it was killed."""
-        done = python(_RUN, self.plugin, config, folder / "run", env=environment(**{variable: value}))
+        done = forked(_RUN, self.plugin, config, folder / "run", **{variable: value})
         return done.returncode == -signal.SIGKILL
 
 
