@@ -94,7 +94,7 @@ WHO_MAY_IMPORT = {
         "jobs.install_checks",
     },
     "transformers": {"builtin.models", "builtin.adapters", "builtin.students", "builtin.generation"},
-    "numpy": {"kit.packing", "builtin.students", "builtin.decoding"},
+    "numpy": {"kit.packing", "builtin.students", "builtin.decoding", "builtin.models"},
     "pyarrow": {"builtin.formats"},
     "datasets": {"data.hub", "data.tables"},
     "huggingface_hub": {"builtin.models", "data.downloads"},
