@@ -232,10 +232,16 @@ def test_the_pages_name_what_is_public():
         ] == []
 
 
+@cache
+def _libraries() -> dict[str, set[str]]:
+    """The packages that each module imports, at its top or in a function."""
+    return {name: {_top(one) for one in _imports(tree)} for name, tree in TREES.items()}
+
+
 @pytest.mark.parametrize("library", WHO_MAY_IMPORT)
 def test_a_library_is_imported_where_it_belongs(library):
     """One place for each, so that it can be left unloaded, or changed."""
-    users = {name for name, tree in TREES.items() if any(one.split(".")[0] == library for one in _imports(tree))}
+    users = {name for name, libraries in _libraries().items() if library in libraries}
     assert users, "nobody imports it any more"
     assert {user for user in users if not _inside(user, WHO_MAY_IMPORT[library])} == set()
 
