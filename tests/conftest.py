@@ -18,6 +18,14 @@ BROUGHT = {"rt-compare"}
 """Packages of this repository that `make install` brings, each with tests of its own."""
 
 
+def _package(point: metadata.EntryPoint) -> str | None:
+    """The package that an entry point belongs to; none where an interrupted uninstall has left no metadata."""
+    try:
+        return None if point.dist is None else point.dist.name
+    except TypeError:
+        return None
+
+
 @pytest.fixture(autouse=True)
 def core_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the process of a test, only those packages are installed that it installs: the tests are of the core."""
@@ -27,7 +35,7 @@ def core_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         found = every(**wanted)
         if not wanted:  # what fsspec asks when it is imported: another kind of answer until Python 3.12
             return found
-        return metadata.EntryPoints(point for point in found if point.dist is None or point.dist.name not in BROUGHT)
+        return metadata.EntryPoints(point for point in found if _package(point) not in BROUGHT)
 
     monkeypatch.setattr(metadata, "entry_points", entry_points)
 

@@ -8,11 +8,16 @@ from rt_framework.errors import RtError
 from tests.helpers import CONFIG, Cli, rows, write_json
 
 ODD = """
-from rt_framework import hookimpl
+from rt_framework import Range, hookimpl
 
 class Odd:
+    direction, valid = "higher", Range()
+
     def spans(self, pair, frame):
         return pair.missing
+
+    def reduce(self, losses):
+        return 0.0
 
 @hookimpl
 def rt_register_metrics(register):

@@ -79,7 +79,11 @@ def test_the_metric_reads_question_and_answer():
     """The input belongs to the question, reasoning does not belong to the answer; what has none says why."""
     pair = Pair("Name it.", "The light gas", "<think>Name it. The light gas</think>The light gas is helium.")
     assert Echo().value(pair) == pytest.approx(1 / 3)
-    for pair, status in ((Pair("Name it", "", "Helium"), "too_short"), (Pair("Name two gases", "", " "), "empty")):
+    for pair, status in (
+        (Pair("Name it", "", "Helium"), "too_short"),
+        (Pair("Name two gases", "", " "), "empty"),
+        (Pair(" ", "", "Helium"), "empty"),
+    ):
         with pytest.raises(Unscorable) as caught:
             Echo().value(pair)
         assert caught.value.status == status

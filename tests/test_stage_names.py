@@ -58,6 +58,14 @@ FORMS = {
         {"select": {"selector": {"top": {"metric": "ifd", "count": 2, "of": "valid"}}}},
     ],
     "select random count 2": [{"select": {"random": {"count": 2, "seed": 0}}}, {"select": {"random": {"count": 2}}}],
+    "choose random-version 0.5": [
+        {"choose": {"random-version": {"rate": 0.5}}},
+        {"choose": {"selector": {"random-version": {"rate": 0.5, "seed": 0}}}},
+    ],
+    "select echo-matched metric ifd, count 2": [
+        {"select": {"echo-matched": {"metric": "ifd", "count": 2}}},
+        {"select": {"selector": {"echo-matched": {"metric": "ifd", "count": 2, "seed": 0}}}},
+    ],
     "select length-matched metric ifd, count 2": [
         {"select": {"length-matched": {"metric": "ifd", "count": 2}}},
         {"select": {"selector": {"length-matched": {"metric": "ifd", "count": 2, "seed": 0}}}},

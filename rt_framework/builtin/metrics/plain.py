@@ -10,6 +10,7 @@ from rt_framework.kit.echo import echo_of
 from rt_framework.model import Pair, Range
 from rt_framework.protocols import Frame
 from rt_framework.spans import Loss, Span
+from rt_framework.text import visible
 
 
 class MeanLoss:
@@ -65,8 +66,9 @@ class Echo:
         Raises:
             Unscorable: the question has fewer than three words, or there is no answer.
         """
-        if not pair.answer.strip():
-            raise Unscorable("empty", "the response is empty")
+        for part, text in (("instruction", pair.question), ("response", pair.answer)):
+            if not visible(text):
+                raise Unscorable("empty", f"the {part} is empty")
         share = echo_of(pair)
         if share is None:
             raise Unscorable("too_short", "the question has fewer than three words")
