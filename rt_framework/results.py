@@ -22,6 +22,7 @@ from rt_framework.ledger import Bill, Call, Ledger, SampleHistory, is_row
 from rt_framework.model import Record, Reply, Version
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
+    LEDGER,
     MANIFEST,
     PILOT,
     StageFacts,
@@ -32,7 +33,12 @@ from rt_framework.rundir import (
     stages_of,
 )
 
-__all__ = ["Bill", "Call", "Cost", "FinishedRun", "SampleHistory", "StageFacts", "open_run"]
+__all__ = ["Bill", "Call", "Cost", "FinishedRun", "SampleHistory", "StageFacts", "holds_run", "open_run"]
+
+
+def holds_run(path: Path) -> bool:
+    """Return whether a path is a run directory, finished or not: it holds a ledger."""
+    return (path / LEDGER).is_file()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Each dependency earns its place, and one that is left out is named with the command that installs it."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -7,7 +8,8 @@ import tomllib
 
 import pytest
 
-from tests.helpers import REPO, Cli, rows, the_error, write_json
+from rt_framework import cli
+from tests.helpers import REPO, Cli, the_error
 from tests.test_house import TREES, _imports, _inside
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
@@ -36,7 +38,6 @@ def imported(inside):
 
 EXTRAS = {
     "adapters": {"builtin.adapters"},
-    "compare": {"compare"},
     "hub": {"data.hub", "data.tables"},
     "testing": {"testing"},
 }
@@ -73,14 +74,25 @@ except ValueError as error:
     assert "accelerate is required when loading a GGUF file" in done.stdout
 
 
-@pytest.mark.parametrize("missing", [["datasketch"], ["py3langid"], ["datasketch", "py3langid"]])
-def test_compare_without_its_extra_is_one_line_with_the_command(tmp_path, monkeypatch, capfd, missing):
-    """Before a file is read or a judge is paid."""
-    monkeypatch.chdir(tmp_path)
-    write_json(tmp_path / "a.json", rows(2))
-    for name in missing:
-        monkeypatch.setitem(sys.modules, name, None)
-    done = Cli(monkeypatch, capfd)("compare", "a.json", "a.json", "--json", "out.json")
-    assert done.code == 2
-    assert the_error(done) == f"'rt compare' needs {' and '.join(missing)}: pip install 'rt-framework[compare]'"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+def test_a_command_of_a_package_names_it_where_it_is_missing(monkeypatch, capfd):
+    """``rt compare`` was not installed with the framework: one line has the command that installs it."""
+    monkeypatch.setattr("rt_framework.cli.installed_commands", lambda built_in: [])
+    for arguments in (["compare"], ["compare", "a.json", "b.json"], ["compare", "--help"]):
+        done = Cli(monkeypatch, capfd)(*arguments)
+        assert the_error(done) == "'rt compare' comes with a package of its own: pip install rt-compare"
+
+
+def test_that_package_is_in_this_repository_and_brings_the_command():
+    """``make install`` installs it from its folder."""
+    for command, package in cli._FROM_PACKAGES.items():
+        project = tomllib.loads((REPO / "plugins" / package / "pyproject.toml").read_text("utf-8"))["project"]
+        assert command in project["entry-points"]["rt_framework.commands"]
+        assert f"-e plugins/{package}" in (REPO / "Makefile").read_text("utf-8")
+        assert names(project["dependencies"]) - {"rt-framework"} == imported_by(package)
+
+
+def imported_by(package):
+    """The packages that a package of this repository imports."""
+    folder = REPO / "plugins" / package / package.replace("-", "_")
+    found = {one.split(".")[0] for path in folder.glob("*.py") for one in _imports(ast.parse(path.read_text("utf-8")))}
+    return found - sys.stdlib_module_names - {"rt_framework", folder.name}

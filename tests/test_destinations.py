@@ -47,11 +47,7 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("answer", "data"): lambda at: ["answer", at, "--student", "fake", "--out", "new.json"],
     ("select", "data"): lambda at: ["select", at, "--scores", "s.jsonl", "--by", TOP, "--out", "new.json"],
     ("select", "scores"): lambda at: ["select", "data.json", "--scores", at, "--by", TOP, "--out", "new.json"],
-    ("compare", "a"): lambda at: ["compare", at, "other.json"],
-    ("compare", "b"): lambda at: ["compare", "data.json", at],
-    ("compare", "scores_a"): lambda at: ["compare", "data.json", "other.json", "--scores-a", at],
-    ("compare", "scores_b"): lambda at: ["compare", "data.json", "other.json", "--scores-b", at],
-    ("export", "place"): lambda at: ["export", at, "--out", "new.json"],
+OVERWRITING = {"score", "reflect", "answer", "select", "export", "report"}
     ("report", "run_dir"): lambda at: ["report", at, "--out", "new.html"],
     ("status", "run_dir"): lambda at: ["status", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
@@ -73,7 +69,6 @@ FILES: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("answer", "out"): lambda at: ["answer", "data.json", "--student", "fake", "--out", at],
     ("select", "out"): lambda at: ["select", "data.json", "--scores", "s.jsonl", "--by", TOP, "--out", at],
     ("select", "dropped"): lambda at: [*FILES["select", "out"]("new.json"), "--dropped", at],
-    ("compare", "out"): lambda at: ["compare", "data.json", "other.json", "--scores-a", "s.jsonl", "--json", at],
     ("export", "out"): lambda at: ["export", "run", "--out", at],
     ("report", "out"): lambda at: ["report", "run", "--out", at],
     ("init", "out"): lambda at: ["init", "--out", at],
@@ -94,13 +89,12 @@ RUNS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("pilot", "run_dir"): lambda at: ["pilot", "rt.yaml", "-n", "2", "--run-dir", at],
     ("retry", "run_dir"): lambda at: ["retry", "rt.yaml", "--kind", "truncated", "--run-dir", at],
     ("reparse", "run_dir"): lambda at: ["reparse", "rt.yaml", "--run-dir", at],
-    ("compare", "run_dir"): lambda at: ["compare", "data.json", "other.json", "--judge", "scripted", "--run-dir", at],
     ("merge", "out"): lambda at: ["merge", "rt.yaml", at, "shard1", "shard2"],
     ("salvage", "out"): lambda at: ["salvage", "run", at],
 }
 """The same for run directories."""
 
-OVERWRITING = {"score", "reflect", "answer", "select", "compare", "export", "report"}
+OVERWRITING = {"score", "reflect", "answer", "select", "export", "report"}
 
 LEDGER_FILES = ("ledger.sqlite", "ledger.sqlite-seal", "ledger.sqlite-wal")
 RUN_FILES = (*LEDGER_FILES, "run.lock", "manifest.json", "scores.jsonl", "kept.json", "kept.new", ".rt-framework")
@@ -248,12 +242,12 @@ def test_an_output_is_never_something_of_another(line, at, refused):
 def test_a_file_that_is_there_stays(line, at, refused):
     """Unless it is recorded as ours; the line says which option lets it go, where there is one."""
     error = refused(line(at))
-    if line("")[0] in OVERWRITING and (line("")[0], at) != ("compare", "other.json"):
+    if line("")[0] in OVERWRITING:
         assert error == f"{at}: exists already; name another place with " + error.rpartition(" with ")[2]
         assert error.endswith(", or give --overwrite to replace it")
 
 
-@cases({key: line for key, line in FILES.items() if key[0] in ("select", "compare")})
+@cases({key: line for key, line in FILES.items() if key[0] == "select"})
 def test_scores_that_are_read_stay(line, refused):
     """Even with ``--overwrite``: they are an input."""
     assert "is an input of this command" in refused(forced(line("s.jsonl")))
@@ -281,8 +275,6 @@ def test_a_run_directory_is_never_something_of_another(line, at, refused):
         ["run", "rt.yaml", "--run-dir", "shard1"],
         ["merge", "rt.yaml", "run", "shard1", "shard2"],
         ["merge", "rt.yaml", "shard1", "shard1", "shard2"],
-        ["compare", "data.json", "other.json", "--judge", "scripted", "--run-dir", "run"],
-        ["compare", "run", "other.json", "--judge", "scripted", "--run-dir", "run"],
         ["run", "rt.yaml", "--run-dir", "s.jsonl.rt"],
         ["salvage", "shard1", "run"],
         ["salvage", "shard1", "shard1"],
@@ -324,8 +316,6 @@ def _dump(book: Path) -> list[str]:
     [
         [*FILES["select", "out"]("new.json"), "--dropped", "new.json"],
         [*FILES["select", "out"]("new.json"), "--dropped", "run/../new.json"],
-        [*RUNS["compare", "run_dir"]("new"), "--json", "new"],
-        [*RUNS["compare", "run_dir"]("new"), "--json", "new/manifest.json"],
         FILES["run", "reporter_names"]("new/kept.json"),
         FILES["run", "reporter_names"]("new/ledger.sqlite"),
         [*FILES["run", "reporter_names"]("new.jsonl"), "--reporter", "jsonl:new.jsonl"],

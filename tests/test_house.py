@@ -51,10 +51,7 @@ LAYERS: tuple[dict[str, str], ...] = (
     },
     {"export": "what leaves a finished run: packs, preferences, the folder for the hub, its card"},
     {"jobs": "what people do, as plain functions: run, score, select, quote, pilot, merge, salvage, check"},
-    {
-        "api": "the same jobs for Python programs and notebooks: rows in memory, parts as objects",
-        "compare": "two data sets side by side: statistics, near duplicates, languages, a judge",
-    },
+    {"api": "the same jobs for Python programs and notebooks: rows in memory, parts as objects"},
     {"terminal": "everything that is drawn on a terminal"},
     {"testing": "the conformance kit and its fakes", "report": "the report of a run as one page"},
     {"cli": "a thin module a command"},
@@ -101,8 +98,6 @@ WHO_MAY_IMPORT = {
     "pyarrow": {"builtin.formats"},
     "datasets": {"data.hub", "data.tables"},
     "huggingface_hub": {"builtin.models", "data.downloads"},
-    "datasketch": {"compare.neighbours"},
-    "py3langid": {"compare.languages"},
     "click": {"cli"},
     "sqlite3": {"ledger"},
     "yaml": {"export.card", "kit.user_files", "report"},
@@ -221,8 +216,11 @@ def test_a_builtin_plugin_imports_public_names_only(module):
 def test_a_plugin_package_imports_public_names_only(place):
     """And nothing of the built-in plugins but what it names by text."""
     for path in (REPO / place).rglob("*.py"):
-        for imported in _own(ast.parse(path.read_text("utf-8"))):
+        tree = ast.parse(path.read_text("utf-8"))
+        for imported in _own(tree):
             assert _is_public(imported), f"{path} imports {imported}"
+        private = [name for module, name in _imported(tree) if module.startswith("rt_framework") and name[:1] == "_"]
+        assert private == [], f"{path} imports {private}"
 
 
 def test_the_pages_name_what_is_public():
@@ -293,7 +291,6 @@ def test_the_page_shows_these_layers():
                 ["plugins", "show", "hf"],
                 ["run", "--help"],
                 ["pilot", "--help"],
-                ["compare", "--help"],
                 ["init", "--out", "x", "--prompt", "y"],
             )
         ),
@@ -322,7 +319,6 @@ def test_functions_are_small():
     """None over 45 lines but those that declare a command or open a job; half of them at most 8, docstrings counted."""
     long = {name for name, size in _functions() if size > 45}
     assert long == {
-        "cli.compare.command",
         "cli.run_options.job_options",
         "jobs.running.run",
         "jobs.scoring.score",
@@ -353,7 +349,6 @@ def test_modules_import_few_others():
         "api",
         "pipeline.job",
         "cli.reflect",
-        "compare.judging",
         "export.hub",
         "jobs.sample_checks",
         "teacher.sending",

@@ -18,8 +18,8 @@ from tests.reliability.jobs import litellm_at
 from tests.run_helpers import http_answer
 
 INSTALLED = (
-    "accelerate attr attrs cattr cattrs click datasets datasketch filelock gguf httpx huggingface_hub jinja2 "
-    "litellm llguidance numpy openai packaging pluggy py3langid pyarrow requests rich safetensors tokenizers "
+    "accelerate attr attrs cattr cattrs click datasets filelock gguf httpx huggingface_hub jinja2 "
+    "litellm llguidance numpy openai packaging pluggy pyarrow requests rich safetensors tokenizers "
     "torch tqdm transformers typing_extensions yaml"
 )
 STANDARD = (
@@ -142,7 +142,6 @@ def test_no_module_of_the_working_directory_runs_by_any_command(folder, model):
             ["answer", "data.json", *student, "--max-tokens", "2", "--out", "answered.json"],
             ["select", "data.json", "--scores", "scores.jsonl", "--by", "top", "--by-metric", "ifd", "--by-count", "2",
              "--out", "selected.csv"],
-            ["compare", "data.json", "run"],
             ["run", "job.yaml", "--shard", "1/2", "--run-dir", "one"],
             ["run", "job.yaml", "--shard", "2/2", "--run-dir", "two"],
             ["merge", "job.yaml", "merged", "one", "two"],

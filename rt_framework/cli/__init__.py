@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from rt_framework.cli.package_commands import installed_commands, load, package_of
-from rt_framework.errors import PluginError, RtError, described
+from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.text import shown, suggestion, without_secrets
 
 __all__ = ["main", "rt"]
@@ -26,7 +26,6 @@ _COMMANDS = {
     "reflect": "Rewrite every sample of a data set once.",
     "answer": "Let a student answer every sample of a data set.",
     "select": "Select samples by scores from 'rt score'.",
-    "compare": "Compare two data sets.",
     "merge": "Merge the runs of all shards.",
     "salvage": "Recover the readable part of a damaged ledger.",
     "export": "Write the result of a run in another format.",
@@ -37,6 +36,9 @@ _COMMANDS = {
     "doctor": "Check the installation, a config or a data set.",
     "init": "Write a commented config to start from.",
 }
+
+_FROM_PACKAGES = {"compare": "rt-compare"}
+"""Commands that are not built in, with the package of this project that brings each."""
 
 FAULT = 70
 """Exit code after a bug in this program, with a traceback. Python's own code, 1, here means too many failed samples."""
@@ -98,6 +100,9 @@ class _Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
+            package = _FROM_PACKAGES.get(args[0])
+            if package is not None:
+                raise ConfigError(f"'rt {args[0]}' comes with a package of its own: pip install {package}") from None
             known = self.list_commands(ctx)
             raise click.UsageError(f"no command '{args[0]}'.{suggestion(args[0], known)}", ctx) from None
 

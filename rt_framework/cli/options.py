@@ -22,8 +22,8 @@ from rt_framework.cli.plugin_options import ChoosingCommand, chosen
 from rt_framework.cli.reporter_options import reporter_option, watching
 from rt_framework.cli.run_options import job_options, moved_option
 from rt_framework.cli.run_request import RunRequest
-from rt_framework.config import Builder, Config, Data, ScoringConfig
-from rt_framework.data import Source, open_source, rows_source
+from rt_framework.config import Builder, Config, Data, Limits, Output, Pipeline, ScoringConfig
+from rt_framework.data import Destination, Source, beside, claim, open_source, paths_in, rows_source, whole
 from rt_framework.plugin import Host
 
 __all__ = [
@@ -31,13 +31,19 @@ __all__ = [
     "ChoosingCommand",
     "Config",
     "Data",
+    "Destination",
     "Host",
+    "Limits",
     "Number",
+    "Output",
+    "Pipeline",
     "RunRequest",
     "ScoringConfig",
     "Source",
     "Whole",
+    "beside",
     "chosen",
+    "claim",
     "column_option",
     "data_options",
     "job_options",
@@ -48,8 +54,10 @@ __all__ = [
     "overwrite_option",
     "pairs",
     "parts",
+    "paths_in",
     "reading_options",
     "reporter_option",
     "rows_source",
     "watching",
+    "whole",
 ]

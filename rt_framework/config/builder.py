@@ -22,7 +22,8 @@ class Builder:
     """
 
     def __init__(self, host: Host, looking: bool = False) -> None:
-        self._host = host
+        self.host = host
+        """The host that finds the plugins."""
         self._looking = looking
 
     def __call__(self, kind: str, name: str, options: object = None) -> Any:
@@ -34,14 +35,14 @@ class Builder:
         """
         if isinstance(options, Given):
             if not self._looking:
-                self._host.use_given(kind, name, options.part)
+                self.host.use_given(kind, name, options.part)
             return options.part
-        entry = self._host.find(kind, name)
+        entry = self.host.find(kind, name)
         with others_to_stderr():
             given = settings(entry, options)
             built = self._built(entry, given)
         if not self._looking:
-            self._host.use(entry, given)
+            self.host.use(entry, given)
         return built
 
     def _built(self, entry: Entry, given: object) -> Any:
@@ -61,7 +62,7 @@ class Builder:
 
     def names(self, kind: str) -> list[str]:
         """Return the names of all plugins of a kind."""
-        return self._host.registry.names(kind)
+        return self.host.registry.names(kind)
 
     def spec(self, kind: str, spec: Spec) -> Any:
         """Build the plugin that a spec names, with its options."""
@@ -69,7 +70,7 @@ class Builder:
 
     def settings(self, kind: str, spec: Spec) -> object | None:
         """Return the options of a spec as the settings of the plugin that it names; ``None`` where that has none."""
-        return None if isinstance(spec.options, Given) else settings(self._host.find(kind, spec.name), spec.options)
+        return None if isinstance(spec.options, Given) else settings(self.host.find(kind, spec.name), spec.options)
 
 
 def settings(entry: Entry, options: object) -> object | None:

@@ -190,14 +190,17 @@ def _check_owner(destination: Destination, runs: Iterable[Destination]) -> None:
     owned = None if destination.record is None else destination.record.resolve()
     claimed = {run.real for run in runs}
     for folder in destination.real.parents:
-        if folder == owned:
+        # A run's own outputs have no option that replaces them; what a user names must not be one of them.
+        if folder == owned and destination.overwrite is None:
             return
         inner = destination.real.relative_to(folder)
         mark = read_mark(folder)
         own = (folder in claimed or is_run(folder)) and any(fnmatch(inner.parts[0].lower(), name) for name in RUN_FILES)
-        if own or (mark is not None and inner.as_posix() in mark.files):
+        if own or (mark is not None and inner.as_posix() in mark.files and folder != owned):
             kind = "the run directory" if own else "the output"
             raise _refused(destination, f"belongs to {kind} {folder}")
+        if folder == owned:
+            return
 
 
 def _check_folder(destination: Destination) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from rt_framework.config import Config, Limits
-from rt_framework.data import HashSet64
+from rt_framework.data import HashSet64, Source
 from rt_framework.errors import RtError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sample
@@ -101,7 +101,7 @@ class Quote:
     """The part of each teacher, where the run asks more than one."""
 
 
-def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quote:
+def quote(host: Host, config: Config, run_dir: Path, moved: bool = False, source: Source | None = None) -> Quote:
     """Count the calls that *config* would make in *run_dir*, and their cost. Writes nothing and loads no student.
 
     Args:
@@ -109,11 +109,12 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False) -> Quo
         config: the job.
         run_dir: run directory of the job; it need not exist yet.
         moved: whether the teacher may be asked at another place than the run directory knows.
+        source: the samples, where they are rows in memory; those that the config names when left out.
 
     Raises:
         RtError: an error that would keep a run from starting, as far as it shows without a student.
     """
-    job = open_job(host, config)
+    job = open_job(host, config, source=source)
     teachers = teachers_of(job.make, job.teachers, job.students)
     if not teachers:
         nothing = Bounds(0, 0)

@@ -70,6 +70,8 @@ class RunMode:
     """Seed of the draw of these rows."""
     moved: bool = False
     """True if the teacher may be asked at another place (provider or server) than the run directory has recorded."""
+    job: str = "run"
+    """Name of the job in the events. The console prints no summary of a job with another name than ``run``."""
 
 
 async def run(
@@ -103,7 +105,7 @@ async def run(
     job = claimed_job(host, config, run_dir, watchers, mode.pilot is not None, source)
     if mode.pilot is not None:
         job = evolve(job, source=job.source.drawing(mode.pilot, mode.seed))
-    opening = _opening(host, job, run_dir, watchers)
+    opening = _opening(host, job, run_dir, watchers, mode.job)
 
     def end(session: Session, _: None) -> Summary:
         out = run_dir if mode.pilot is None else pilot_dir(run_dir)
@@ -137,11 +139,11 @@ def claimed_job(
     return open_job(host, config, partial(claim_outputs, config, run_dir, watchers=watchers, pilot=pilot), source)
 
 
-def _opening(host: Host, job: Opened, run_dir: Path, watchers: Sequence[object]) -> Opening:
+def _opening(host: Host, job: Opened, run_dir: Path, watchers: Sequence[object], name: str) -> Opening:
     """Return what the session of a run needs; the samples are counted here, if they were not yet."""
     total = job.source.count()
     return Opening(
-        job="run",
+        job=name,
         run_dir=run_dir,
         reporters=host.reporters(watchers),
         watchers=watchers,

@@ -38,6 +38,11 @@ class SampleHistory:
         """True if the sample was kept, in its original version or rewritten."""
         return self.outcome in KEPT
 
+    @property
+    def is_waiting(self) -> bool:
+        """True if the run ended before a stage over the whole data set has decided about the sample."""
+        return self.outcome == WAITING
+
 
 def is_row(text: str) -> bool:
     """Return whether a user's *text* is a row number: only digits, and fewer than the 16 with which an id begins."""

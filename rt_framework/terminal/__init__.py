@@ -4,7 +4,6 @@ from rt_framework.terminal.console import VERSION_WORDS, dollars, line, money, s
 from rt_framework.terminal.cost import show_forecast, show_preview, show_quote
 from rt_framework.terminal.explain import tell
 from rt_framework.terminal.live import Display, screen
-from rt_framework.terminal.side_by_side import show_comparison, show_judgements
 
 __all__ = [
     "VERSION_WORDS",
@@ -13,9 +12,7 @@ __all__ = [
     "line",
     "money",
     "screen",
-    "show_comparison",
     "show_forecast",
-    "show_judgements",
     "show_preview",
     "show_quote",
     "stdout",

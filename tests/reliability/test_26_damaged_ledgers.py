@@ -383,7 +383,7 @@ SEEN = [one for one in DAMAGES if one[0] == "clean" and "gone" not in one[1] and
 
 @pytest.mark.parametrize(("base", "words", "damage"), SEEN, ids=_ids(SEEN))
 def test_commands_that_look_tell_damage_in_one_line_and_write_nothing(tmp_path, bases, rt, base, words, damage):
-    """Status, explain, report, export, compare."""
+    """Status, explain, report, export."""
     run_dir = shutil.copytree(getattr(bases, base), tmp_path / "run")
     damage(run_dir, random.Random(words), bases)
     before, out = _files(run_dir), tmp_path / "out.json"
@@ -392,7 +392,6 @@ def test_commands_that_look_tell_damage_in_one_line_and_write_nothing(tmp_path, 
         ("explain", run_dir, "0"),
         ("report", run_dir, "--out", out),
         ("export", run_dir, "--out", out),
-        ("compare", run_dir, bases.other, "--json", out),
     ):
         assert "rt salvage" in the_error(rt(*command), 5)
         assert not out.exists()

@@ -11,12 +11,16 @@ from shlex import quote
 
 from rich.console import Console
 
-from rt_framework.compare import Comparison, Judgements, Side, languages, neighbours
-from rt_framework.errors import RtError
+from rt_compare import languages, neighbours
+from rt_compare.judging import Judgements
+from rt_compare.samples import Comparison
+from rt_compare.sides import Side
+from rt_compare.tables import line, money, table
+from rt_framework import RtError
+from rt_framework.jobs.quoting import Quote
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.spread import Spread
 from rt_framework.results import open_run
-from rt_framework.terminal.console import line, money, table
 
 _LANGUAGES = 5
 """Number of languages that are shown one by one."""
@@ -215,3 +219,15 @@ def _judged(found: Judgements) -> Iterator[str]:
         yield f"{found.errors} of them met errors; run again to ask again for the missing answers"
     left = found.shared - found.same - found.drawn
     yield f"questions in both: {found.shared}, of which {found.same} have equal answers and {left} were not drawn"
+
+
+def show_quote(console: Console, quote: Quote) -> None:
+    """Print what a judge would still be asked, and what that can cost."""
+    named = (("calls", quote.sends), ("prompt tokens", quote.prompt_tokens), ("answer tokens", quote.answer_tokens))
+    rows: list[tuple[object, ...]] = [(name, bounds.low, bounds.high) for name, bounds in named]
+    cost = quote.cost
+    rows.append(("cost", *(("unknown",) * 2 if cost is None else (money(cost.low, True), money(cost.high, True)))))
+    title = f"{quote.samples} pairs of answers, each judged in both orders: still to be paid"
+    console.print(table(title, ("", "low", "high"), rows, (1, 2)))
+    console.print(line(f"{quote.answered} of {quote.unique} calls are answered in the run directory"))
+    console.print(line("nothing was sent or written"))

@@ -9,15 +9,12 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from rt_framework.config import Data
-from rt_framework.data import open_source
+from rt_framework import Pair
+from rt_framework.cli.options import Data, Host, open_source
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.jobs.score_file import read_scores
-from rt_framework.ledger import WAITING
-from rt_framework.model import Pair, digest
-from rt_framework.plugin import Host
-from rt_framework.results import open_run
-from rt_framework.rundir import LEDGER
+from rt_framework.model import digest
+from rt_framework.results import holds_run, open_run
 
 
 @frozen
@@ -54,7 +51,7 @@ def open_side(host: Host, data: Data, scores: Path | None) -> Side:
         ConfigError: scores are given for a run, which has its own.
     """
     path = Path(data.path)
-    if (path / LEDGER).is_file():
+    if holds_run(path):
         if scores is not None:
             raise ConfigError(f"{path} is a run directory, which has its scores: give none for it")
         return _run_side(path)
@@ -93,7 +90,7 @@ def _run_side(path: Path) -> Side:
     def rows() -> Iterator[ComparedSample]:
         with open_run(path) as run:
             for history in run:
-                if history.outcome == WAITING:
+                if history.is_waiting:
                     raise DataError(f"{path}: row {history.sample.row} is not at its end; finish the run first")
                 if history.is_kept:
                     sample = history.sample
@@ -109,7 +106,7 @@ def _run_side(path: Path) -> Side:
 
 def _facts(run_dir: Path) -> Mapping[str, Any] | None:
     """Return the student and scoring rules behind the scores of a directory, if they can be known."""
-    if not (run_dir / LEDGER).is_file():
+    if not holds_run(run_dir):
         return None
     with open_run(run_dir) as run:
         facts = {key: run.facts[key] for key in ("student", "scoring") if key in run.facts}

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve, field, frozen
 
-from rt_framework.compare.languages import language
-from rt_framework.compare.neighbours import Neighbours, Sketcher
-from rt_framework.compare.sides import ComparedSample, Side, prompt_key
-from rt_framework.data import Destination, whole
+from rt_compare.languages import language
+from rt_compare.neighbours import Neighbours, Sketcher
+from rt_compare.sides import ComparedSample, Side, prompt_key
+from rt_framework import Pair
 from rt_framework.errors import DataError
 from rt_framework.kit.estimates import Estimate, Moments
 from rt_framework.kit.refusals import refuses
 from rt_framework.kit.spread import Spread, auc, repeats
-from rt_framework.model import Pair
 
 # --- one side by itself -----------------------------------------------------------------------
 
@@ -149,16 +146,6 @@ def compare(a: Side, b: Side) -> Comparison:
         same_scoring=None if None in facts else facts[0] == facts[1],
     )
     return evolve(found, cannot_say=tuple(_limits(found)))
-
-
-def write_json(destination: Destination, told: Mapping[str, Any]) -> None:
-    """Write results as JSON, whole or not at all.
-
-    Raises:
-        DiskError: the file cannot be written.
-    """
-    with whole(destination) as part:
-        part.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def _text(pair: Pair) -> str:

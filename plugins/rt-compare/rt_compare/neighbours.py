@@ -22,9 +22,14 @@ _BANDS = (10, 7)
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|\w+")
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, without case and punctuation; Chinese and Japanese character by character."""
+    return _WORD.findall(text.casefold())
+
+
 def pieces(text: str) -> list[bytes]:
     """Return every three consecutive words, each once; all of a shorter text. Case and punctuation are ignored."""
-    words = _WORD.findall(text.casefold())
+    words = words_of(text)
     found = {" ".join(words[at : at + WORDS]) for at in range(max(len(words) - WORDS + 1, 1))}
     return [piece.encode("utf-8", "surrogatepass") for piece in found]
 

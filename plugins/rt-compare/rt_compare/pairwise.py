@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
+from rt_framework import Pair, Reply, Request, Turn, Unparsed
 from rt_framework.kit.fences import earlier, fenced, fenced_question, token_of
 from rt_framework.kit.form import Form, Part, sampling
-from rt_framework.model import Pair, Reply, Request, Turn, Unparsed, digest
+from rt_framework.model import digest
 
 NAME = "judge"
 """Name of the question in the ledger, and in a file of recorded answers."""

@@ -1,0 +1,185 @@
+"""The command ``rt compare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from attrs import frozen
+
+from rt_framework.cli.options import (
+    ChoosingCommand,
+    Data,
+    Destination,
+    Host,
+    Limits,
+    Number,
+    Whole,
+    beside,
+    chosen,
+    claim,
+    moved_option,
+    name_option,
+    overwrite_option,
+    pairs,
+    parts,
+    paths_in,
+    reading_options,
+    watching,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rt_compare.contests import Contests
+    from rt_compare.judging import Judgements
+    from rt_framework.kit.parts import Spec
+
+
+@click.command(cls=ChoosingCommand, choices={"judge": "teachers"})
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--scores-a", type=click.Path(path_type=Path), help="Output of 'rt score' for A, if A is a data file.")
+@click.option("--scores-b", type=click.Path(path_type=Path), help="Output of 'rt score' for B, if B is a data file.")
+@reading_options
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the results to this file, as JSON.")
+@name_option(
+    "--judge", names=parts("teachers"), metavar="NAME:MODEL", help="Teacher that judges pairs of answers, for money."
+)
+@click.option("-n", "--sample", type=Whole(1), help="Number of pairs to judge, drawn at random; default: all.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
+@click.option("--budget-usd", type=Number(0), help="Budget in dollars; no call that could exceed it is sent.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Directory for the judge's answers; default: FILE.rt.")
+@click.option("--dry-run", is_flag=True, help="Show what the judge would cost; send and write nothing.")
+@overwrite_option
+@moved_option
+@click.pass_obj
+def command(
+    host: Host,
+    /,
+    a: Path,
+    b: Path,
+    scores_a: Path | None,
+    scores_b: Path | None,
+    format_: str | None,
+    shape: str | None,
+    columns: tuple[str, ...],
+    out: Path | None,
+    judge: str | None,
+    overwrite: bool,
+    **asked: Any,
+) -> int:
+    """Compare two data sets: scores, lengths, duplicates, refusals, languages. Trains no model.
+
+    A and B are data files or run directories. Of a run directory, the samples that it kept are compared, with scores.
+
+    With --judge a teacher marks both answers to each question that A and B share, in both orders. The options of the
+    judge are options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
+    """
+    from rt_compare.contests import contests
+    from rt_compare.judging import as_json
+    from rt_compare.samples import compare
+    from rt_compare.side_by_side import show_comparison
+    from rt_compare.sides import lent, open_side
+    from rt_compare.tables import line, stdout
+
+    judging = _judging(judge, out, **asked)
+    written = _claim((a, b), (scores_a, scores_b), judging, out, overwrite)
+    read, given = pairs(columns, "--column"), ((a, scores_a), (b, scores_b))
+    left, right = (open_side(host, Data(str(path), format_, shape, read), scores) for path, scores in given)
+    left, right = lent(left, right), lent(right, left)
+    drawn = None if judging is None else contests(left, right)
+    found, console = compare(left, right), stdout()
+    show_comparison(console, found, left, right)
+    judged = None if judging is None or drawn is None else judging.judged(host, drawn, console)
+    if written is not None and not (judging and judging.dry_run):
+        with whole(written) as part:
+            part.write_text(json.dumps(as_json(found, judged), indent=1, allow_nan=False) + "\n", "utf-8")
+        console.print(line(f"wrote {out}"))
+    return int(judged is not None and judged.errors > 0)
+
+
+@frozen
+class _Judging:
+    """What the user asked of a judge."""
+
+    teacher: Spec
+    run_dir: Path
+    """Directory for the judge's answers."""
+    sample: int | None
+    seed: int
+    limits: Limits
+    dry_run: bool
+    moved: bool
+
+    def judged(self, host: Host, drawn: Contests, console: Console) -> Judgements | None:
+        """Let the teacher judge and print what it said; on a dry run print what it would cost."""
+        import asyncio
+
+        from rt_compare.judging import judge, judging_job
+        from rt_compare.side_by_side import show_judgements, show_quote
+        from rt_framework.jobs.quoting import quote
+        from rt_framework.jobs.running import RunMode
+
+        job = judging_job(drawn, self.teacher, self.limits)
+        if self.dry_run:
+            source = drawn.source if self.sample is None else drawn.source.drawing(self.sample, self.seed)
+            show_quote(console, quote(host, job, self.run_dir, self.moved, source))
+            return None
+        mode = RunMode(pilot=self.sample, seed=self.seed, moved=self.moved, job="judge")
+        with watching(host, ["console"]) as watchers:
+            judged = asyncio.run(judge(host, job, drawn, self.run_dir, mode, watchers))
+        show_judgements(console, judged)
+        return judged
+
+
+def _judging(
+    judge: str | None,
+    out: Path | None,
+    sample: int | None,
+    seed: int,
+    concurrency: int,
+    budget_usd: float | None,
+    run_dir: Path | None,
+    dry_run: bool,
+    moved: bool,
+) -> _Judging | None:
+    """Return what the options ask of a judge; ``None`` if there is none.
+
+    Raises:
+        click.UsageError: the options do not fit each other.
+    """
+    if judge is None:
+        if (sample, budget_usd, run_dir, dry_run) != (None, None, None, False):
+            raise click.UsageError("--sample, --budget-usd, --run-dir and --dry-run can only be used with --judge")
+        return None
+    if run_dir is None and out is None:
+        raise click.UsageError("--judge: name a place for its answers, by --run-dir DIR or --json FILE")
+    where = beside(out, "--json") if run_dir is None and out is not None else run_dir
+    limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
+    return _Judging(chosen("judge", judge), where or Path(), sample, seed, limits, dry_run, moved)
+
+
+def _claim(
+    sides: tuple[Path, Path],
+    scores: tuple[Path | None, ...],
+    judging: _Judging | None,
+    out: Path | None,
+    overwrite: bool,
+) -> Destination | None:
+    """Claim the directory of the judge's answers and the output file; return the latter, if there is one.
+
+    Raises:
+        ConfigError: a destination must not be written.
+        DiskError: a destination cannot be written.
+    """
+    record = None if judging is None else judging.run_dir
+    written = None if out is None else Destination(out, "--json", "file", record, overwrite)
+    own = [] if record is None else [Destination(record, "--run-dir", "run")]
+    inputs = [*(path for path in scores if path is not None), *paths_in(judging and judging.teacher)]
+    claim([*own, *([] if written is None else [written])], sides, inputs)
+    return written
