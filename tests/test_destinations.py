@@ -47,7 +47,7 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("answer", "data"): lambda at: ["answer", at, "--student", "fake", "--out", "new.json"],
     ("select", "data"): lambda at: ["select", at, "--scores", "s.jsonl", "--by", TOP, "--out", "new.json"],
     ("select", "scores"): lambda at: ["select", "data.json", "--scores", at, "--by", TOP, "--out", "new.json"],
-OVERWRITING = {"score", "reflect", "answer", "select", "export", "report"}
+    ("export", "place"): lambda at: ["export", at, "--out", "new.json"],
     ("report", "run_dir"): lambda at: ["report", at, "--out", "new.html"],
     ("status", "run_dir"): lambda at: ["status", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
