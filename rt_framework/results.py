@@ -5,6 +5,7 @@ Everything is read when it is asked for, one sample at a time, so that a run of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,7 +20,7 @@ from rt_framework.data import IN_MEMORY, Source, find_shape, open_source, rows_o
 from rt_framework.errors import DataError
 from rt_framework.events import Summary
 from rt_framework.ledger import Bill, Call, Ledger, SampleHistory, is_row
-from rt_framework.model import Record, Reply, Version
+from rt_framework.model import Record, Reply, Version, digest
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
     LEDGER,
@@ -138,6 +139,17 @@ class FinishedRun:
     def facts(self) -> Mapping[str, Any]:
         """Facts that may not change in the run directory: content of the data, teacher, student, scoring rules."""
         return self._ledger.meta("frozen") or {}
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of what the last run was and of what became of each sample: its facts, outcomes and kept versions.
+
+        A file about the run, such as a proof, holds it, so that it is not taken for one about another run.
+        """
+        ends = hashlib.sha256()
+        for sample_id, outcome, kept, _ in self.outcomes():
+            ends.update(f"{sample_id} {outcome} {kept}\n".encode())
+        return digest([dict(self.facts), ends.hexdigest()])
 
     @cached_property
     def stages(self) -> Mapping[str, StageFacts]:
