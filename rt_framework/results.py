@@ -19,6 +19,7 @@ from rt_framework.config import Config
 from rt_framework.data import IN_MEMORY, Source, find_shape, open_source, rows_of, to_dataset, to_pandas
 from rt_framework.errors import DataError
 from rt_framework.events import Summary
+from rt_framework.kit.proofs import Proof, read_proof
 from rt_framework.ledger import Bill, Call, Ledger, SampleHistory, is_row
 from rt_framework.model import Record, Reply, Version, digest
 from rt_framework.plugin import Host
@@ -167,6 +168,15 @@ class FinishedRun:
         costs = self._ledger.costs
         priced = not self._ledger.meta("unpriced")
         return Cost(costs.spent(), priced, tuple(costs.bills()), len(self._ledger.calls.doubtful()))
+
+    @cached_property
+    def proof(self) -> Proof | None:
+        """The proof that ``rt prove`` made of the run, ``proof.json``; ``None`` if there is none.
+
+        Raises:
+            DataError: it cannot be read, or is about another run: ``rt prove`` makes it anew.
+        """
+        return read_proof(self.path, self.identity)
 
     # --- samples ----------------------------------------------------------------------------
 

@@ -98,7 +98,8 @@ def arms_of(run: FinishedRun, host: Host, names: Sequence[str], samples: int | N
     if run.is_pilot:
         raise DataError(f"{run.path}: the last run was a pilot of some rows; 'rt run' goes on with all of them")
     lines = _lines(run, names, _Versions.of(run, host, seed) if "random-version" in names else None)
-    lines.sort(key=lambda line: digest([seed, line.id]))
+    # Not the hash by which selectors draw: else a run that kept a random subset had the same random arm.
+    lines.sort(key=lambda line: digest(["proof", seed, line.id]))
     pools = {name: _pool(name, lines) for name in names}
     left_out = {name: why for name, why in ((name, _lacks(name, pools[name], samples)) for name in names) if why}
     sizes = [len(pools[name]) for name in names if name not in left_out]
@@ -243,7 +244,7 @@ def _matched(name: str, lines: Sequence[_Line], size: int, seed: int) -> tuple[l
     """
 
     def luck(place: int) -> str:
-        return digest([seed, lines[place].id])
+        return digest(["proof", seed, lines[place].id])
 
     values = [line.values[name][0] for line in lines]
     kept = [place for place, line in enumerate(lines) if line.is_kept]

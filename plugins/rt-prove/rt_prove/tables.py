@@ -65,7 +65,7 @@ def show_proof(console: Console, proof: Proof) -> None:
     names = [outcome.name for outcome in proof.outcomes]
     console.print(_table("Means over prompts", ("arm", "learning rate", "seed", *names), _cells(proof), range(1, 9)))
     for outcome in proof.outcomes:
-        found = [one for one in proof.comparisons if one.outcome == outcome.name]
+        found = _distinct(one for one in proof.comparisons if one.outcome == outcome.name)
         title = f"{outcome.name}: {outcome.unit}, {outcome.prompts} prompts, {len(proof.seeds)} seeds"
         head = ("arm", "against", "learning rates", "difference", "95 % from", "to", "")
         console.print(_table(title, head, map(_row, found), (2, 3, 4, 5)))
@@ -85,6 +85,16 @@ def _cells(proof: Proof) -> Iterator[Sequence[object]]:
             yield arm.name, f"{rate:g}{best}", "all", *means
             for cell in cells if len(cells) > 1 else ():
                 yield "", "", cell.seed, *(f"{cell.means[name]:.4f}" for name in names)
+
+
+def _distinct(comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
+    """Yield comparisons without those at one learning rate that is the best of both arms, which were there before."""
+    seen = set()
+    for one in comparisons:
+        place = (one.arm, one.control, one.learning_rates)
+        if place not in seen:
+            yield one
+        seen.add(place)
 
 
 def _row(one: Comparison) -> Sequence[object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,6 @@ from rt_prove.training import device, train
 
 FOLDER = "proof"
 """Folder of the units in the run directory."""
-
-Train = Callable[..., None]
 
 
 @frozen
@@ -121,12 +119,8 @@ class Plan:
             raise DataError(f"{path}: cannot be read: {error}; delete it, and it is made anew") from error
         return measured
 
-    def work(self, unit: Unit, trained: Train = train) -> Measured:
+    def work(self, unit: Unit) -> Measured:
         """Train and measure, and write the result; nothing else stays.
-
-        Args:
-            unit: what to do.
-            trained: the training; another one serves tests.
 
         Raises:
             RtError: the model cannot be trained or measured.
@@ -139,7 +133,7 @@ class Plan:
             learner, adapter = self.learner, None
             if unit.arm is not None:
                 result = room / "trained"
-                trained(learner, unit.arm.pairs, self.settings, unit.seed, unit.rate, result)
+                train(learner, unit.arm.pairs, self.settings, unit.seed, unit.rate, result)
                 learner, adapter = (
                     (Learner(str(result), learner.dtype), None) if self.settings.full else (learner, result)
                 )
