@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from rt_framework.results import FinishedRun
     from rt_prove.arms import Arms
+    from rt_prove.outcomes import Outcome
+    from rt_prove.settings import Learner
     from rt_prove.training import Tokens
     from rt_prove.units import Measured, Plan, Unit
 
@@ -88,6 +90,8 @@ def command(
 
     learner = Learner.named(model, dtype)
     files = pairs(held_out, "--held-out")
+    if len(files) < len(held_out):
+        raise click.UsageError("--held-out: two sets have one name")
     claim([_proof(run_dir)], [Path(file) for file in files.values()])
     console = stdout()
     try:
@@ -117,7 +121,7 @@ def _proof(run_dir: Path) -> Destination:
 def _planned(
     host: Host,
     run: FinishedRun,
-    learner: Any,
+    learner: Learner,
     files: Mapping[str, str],
     console: Console,
     arm_names: str,
@@ -135,7 +139,6 @@ def _planned(
     """
     from rt_prove.arms import arms_of
     from rt_prove.held_out import held_out_sets
-    from rt_prove.outcomes import find_outcome
     from rt_prove.settings import Training
     from rt_prove.tables import show_arms
     from rt_prove.training import count_tokens
@@ -144,32 +147,32 @@ def _planned(
     settings = Training(**training)
     if settings.batch_size % settings.accumulate:
         raise click.UsageError("--accumulate must divide --batch-size")
-    grid, names = _rates(rates), _names(arm_names)
-    outcomes = tuple(map(find_outcome, dict.fromkeys(outcome_names)))
-    twice = next((one.name for one in outcomes if one.name in files), None)
-    if twice is not None:
-        raise click.UsageError(f"--held-out {twice}: an outcome has this name; give another one")
+    grid, names, outcomes = _rates(rates), _names(arm_names), _outcomes(outcome_names, files)
     run.manifest  # noqa: B018 - a run that is not finished is refused
     arms = arms_of(run, host, names, samples, draw_seed)
     sets = held_out_sets(host, files, arms.made)
     tokens = {arm.name: count_tokens(learner, arm.pairs, settings) for arm in arms.made}
     show_arms(console, arms, tokens, sets)
-    lost = {name: count.lost for name, count in tokens.items() if count.lost}
+    _check_lost(tokens, settings.max_length)
+    decided = {"settings": settings, "arms": arms.made, "sets": sets, "outcomes": outcomes, "rates": grid}
+    return Plan.of(host, run.path, learner, seeds=tuple(range(seeds)), **decided), arms, tokens
+
+
+def _outcomes(names: Sequence[str], files: Mapping[str, str]) -> tuple[Outcome, ...]:
+    from rt_prove.outcomes import find_outcome
+
+    outcomes = tuple(map(find_outcome, dict.fromkeys(names)))
+    twice = next((one.name for one in outcomes if one.name in files), None)
+    if twice is not None:
+        raise click.UsageError(f"--held-out {twice}: an outcome has this name; give another one")
+    return outcomes
+
+
+def _check_lost(tokens: Mapping[str, Tokens], max_length: int) -> None:
+    """Refuse samples whose prompts fill the longest sequence: a training on nothing has no loss."""
+    lost = ", ".join(f"{count.lost} of {name}" for name, count in tokens.items() if count.lost)
     if lost:
-        told = ", ".join(f"{count} of {name}" for name, count in lost.items())
-        raise RtError(f"--max-length {settings.max_length}: nothing is left of the responses of some samples: {told}")
-    plan = Plan.of(
-        host,
-        run.path,
-        learner,
-        settings=settings,
-        arms=arms.made,
-        sets=sets,
-        outcomes=outcomes,
-        seeds=tuple(range(seeds)),
-        rates=grid,
-    )
-    return plan, arms, tokens
+        raise RtError(f"--max-length {max_length}: nothing is left of the responses of some samples: {lost}")
 
 
 def _names(text: str) -> list[str]:

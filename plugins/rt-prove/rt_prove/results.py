@@ -38,19 +38,19 @@ class Results:
             PluginError: an outcome has another number of prompts from unit to unit.
         """
         measured = [one.numbers for _, one in done]
-        units: dict[tuple[str | None, float, int], Mapping[str, list[float]]] = {}
+        found: dict[tuple[str | None, float, int], Mapping[str, list[float]]] = {}
         places = {name: common(measured, name) for name in measured[0]}
         for unit, one in done:
             numbers = {name: [one.numbers[name][place] or 0.0 for place in places[name]] for name in places}
-            units[None if unit.arm is None else unit.arm.name, unit.rate, unit.seed] = numbers
+            found[None if unit.arm is None else unit.arm.name, unit.rate, unit.seed] = numbers
         tables = {
             (arm.name, rate): {
-                name: np.array([units[arm.name, rate, seed][name] for seed in plan.seeds]).T for name in places
+                name: np.array([found[arm.name, rate, seed][name] for seed in plan.seeds]).T for name in places
             }
             for arm in plan.arms
             for rate in plan.rates
         }
-        base = {name: np.array(units[None, 0.0, 0][name]) for name in places}
+        base = {name: np.array(found[None, 0.0, 0][name]) for name in places}
         return cls(base, tables, tuple(_outcomes(plan, places, measured[0])))
 
     def means(self, place: Place) -> dict[str, list[float]]:

@@ -73,12 +73,18 @@ def train(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-        if settings.full:
-            trainer.model.save_pretrained(folder)
-            AutoTokenizer.from_pretrained(learner.model).save_pretrained(folder)
-        else:
-            # Whether the embeddings were resized is otherwise asked of the hub.
-            trainer.model.save_pretrained(folder, save_embedding_layers=False)
+        _save(trainer.model, learner, settings, folder)
+
+
+def _save(model: Any, learner: Learner, settings: Training, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    if settings.full:
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(learner.model).save_pretrained(folder)
+    else:
+        # Whether the embeddings were resized is otherwise asked of the hub.
+        model.save_pretrained(folder, save_embedding_layers=False)
 
 
 def count_tokens(learner: Learner, pairs: Sequence[Pair], settings: Training) -> Tokens:

@@ -121,6 +121,7 @@ def test_a_dry_run_measures_and_keeps_nothing(finished, prove, rt_project):
         (["--lr", "0"], "a learning rate lies between 0 and 1"),
         (["--held-out", "eval.json"], "--held-out eval.json: expected KEY=VALUE"),
         (["--held-out", "x=nothing.json"], "nothing.json"),
+        (["--held-out", "plain=held.json"], "--held-out: two sets have one name"),
         (["--outcome", "exam"], "--outcome exam: no installed package offers it"),
         (["--unit", "5/2"], "--unit 5/2: expected i/n"),
         (["--batch-size", 8, "--accumulate", 3], "--accumulate must divide --batch-size"),
