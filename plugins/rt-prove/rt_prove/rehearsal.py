@@ -16,7 +16,7 @@ from rt_prove.outcomes import mean_losses
 from rt_prove.training import Tokens, train
 from rt_prove.units import Plan, Unit
 
-STEPS = 4
+STEPS = 3
 """Steps of training that are measured; the first, which is slower, is left out."""
 PROMPTS = 8
 """Held-out prompts that are measured."""
