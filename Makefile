@@ -6,6 +6,8 @@ STAMP := .venv/.installed
 PROMISES := 01_acknowledged_answers 02_calls_in_doubt 03_the_same_data_set 06_the_allowed_rate 10_nothing_hangs 13_ctrl_c \
 	19_memory_is_flat a_users_view
 ALONE := $(PROMISES:%=tests/reliability/test_%.py) tests/test_memory.py tests/test_quote.py
+# These go first, so that none of them begins when the others have ended.
+LONGEST := $(patsubst %,tests/test_%.py,contracts working_directory testing_kit shards report_page batches resume site screen)
 
 .PHONY: install demo demo-live test test-plugins test-reliability lint bench docs pictures vendor clean
 
@@ -33,8 +35,11 @@ demo-live:
 	@MODEL=$$($(BIN)/python demo/model.py); $(BIN)/rt run demo/live.yaml --run-dir runs/demo-live \
 		--set student=hf:$$MODEL --set teacher.hf.model=$$MODEL
 
+# Each worker collects every file, and many tests start Python: without stored bytecode each compiles everything anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: install
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" $(ALONE:%=--ignore %)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow" \
+		$(LONGEST) $(filter-out $(LONGEST) $(ALONE),$(sort $(wildcard tests/test_*.py tests/*/test_*.py)))
 	@$(BIN)/python -m pytest -m "not slow" $(ALONE)
 
 # The plugin packages, each by its own settings, with what they need beside ours. None may bring another torch.

@@ -6,9 +6,10 @@ file counts as quantised, and cannot be trained whole.
 
 from __future__ import annotations
 
-import os
+import copy
 import sys
 from importlib import metadata
+from typing import Any
 
 
 def find() -> str:
@@ -21,15 +22,26 @@ def find() -> str:
 def save(path: str, folder: str) -> None:
     """Save the GGUF file *path* as a model that was never quantised, with its tokenizer."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    where, file = os.path.split(path)
-    read = AutoModelForCausalLM.from_pretrained(where, gguf_file=file, dtype=torch.float32)
-    read.config.__dict__.pop("quantization_config", None)
-    model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
-    model.load_state_dict(read.state_dict())
+    from rt_framework.builtin import models
+    from rt_framework.builtin.students.settings import HFSettings
+
+    settings = HFSettings(path, dtype="float32", device="cpu")
+    read = models.load_model(settings)
+    with torch.device("meta"):  # without weights of its own: it gets those that were read
+        model = AutoModelForCausalLM.from_config(unquantized(read.config), dtype=torch.float32)
+    model.load_state_dict(read.state_dict(), assign=True)
+    model.tie_weights()
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(where, gguf_file=file).save_pretrained(folder)
+    models.load_tokenizer(settings).save_pretrained(folder)
+
+
+def unquantized(config: Any) -> Any:
+    """A copy of a model's config that does not say that its weights were quantised."""
+    copied = copy.deepcopy(config)
+    copied.__dict__.pop("quantization_config", None)
+    return copied
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from weakref import finalize
 
 from attrs import evolve, frozen
 
 from rt_framework.concurrency import OwnThread, completed
-from rt_framework.config import Config, Data, ScoringConfig, Shard, read_config
+from rt_framework.config import Config, ScoringConfig, Shard, read_config
+from rt_framework.config import Data as DataConfig
 from rt_framework.data import IN_MEMORY, Source, open_source, rows_source, to_dataset, to_pandas
 from rt_framework.errors import ConfigError
 from rt_framework.jobs.given_parts import metrics_in, with_parts
@@ -29,6 +30,17 @@ from rt_framework.scoring import ScoringRules
 __all__ = ["Scores", "arun", "ascore", "run", "score"]
 
 ORDINARY = RunMode()
+
+
+class Reading(TypedDict, total=False):
+    """How data are read: the keys of ``data`` in a config, without its path. Rows in memory have the first two only."""
+
+    columns: Mapping[str, str]
+    shape: str
+    format: str
+    revision: str
+    config: str
+    split: str
 
 
 @frozen
@@ -159,31 +171,40 @@ def _job(host: Host, config: object, data: object) -> tuple[Config, Source | Non
     Raises:
         RtError: the config is wrong, or a row cannot be understood.
     """
-    where = str(data) if isinstance(data, str | Path) else None
+    path = _path(data)
     if isinstance(config, Mapping):
         raw = dict(config)
         if data is not None:
             given = raw.get("data")
-            raw["data"] = {**(given if isinstance(given, Mapping) else {}), "path": where or IN_MEMORY}
+            raw["data"] = {**(given if isinstance(given, Mapping) else {}), "path": path}
         raw = {key: with_parts(host, value) for key, value in raw.items()}
         raw["metrics"] = metrics_in(raw.get("metrics", {}))[1]
         settled = structure(raw, Config)
-    elif isinstance(config, Config):
-        settled = config if data is None else _over(config, where or IN_MEMORY)
-    elif isinstance(config, str | Path):
-        settled = read_config(Path(config))
-        settled = settled if data is None else _over(settled, where or IN_MEMORY)
+    elif isinstance(config, Config | str | Path):
+        settled = config if isinstance(config, Config) else read_config(Path(config))
+        settled = settled if data is None else evolve(settled, data=evolve(settled.data, path=path))
     else:
         raise ConfigError(f"config: expected a mapping, a path or a Config, not {type(config).__name__}")
-    if data is None or where is not None:
-        return settled, None
-    part = settled.data
-    source = rows_source(data, part.columns, part.shape, settled.limits.samples)  # type: ignore[arg-type]
-    return settled, source if part.shard is None else evolve(source, shard=Shard.parse(part.shard))
+    in_memory = data is not None and path == IN_MEMORY
+    return settled, _rows(data, settled.data, settled.limits.samples) if in_memory else None
 
 
-def _over(config: Config, path: str) -> Config:
-    return evolve(config, data=evolve(config.data, path=path))
+def _path(data: object) -> str:
+    """Return the path of the data, as a config has it."""
+    return str(data) if isinstance(data, str | Path) else IN_MEMORY
+
+
+def _rows(data: object, part: DataConfig, limit: int | None) -> Source:
+    """Return the source of rows in memory, by what the config says of them.
+
+    Raises:
+        ConfigError: the config says what only a file has.
+        DataError: a row cannot be understood.
+    """
+    if part.format is not None:
+        raise ConfigError(f"data.format: {IN_MEMORY} have no format; leave '{part.format}' out")
+    source = rows_source(data, part.columns, part.shape, limit)  # type: ignore[arg-type]
+    return source if part.shard is None else evolve(source, shard=Shard.parse(part.shard))
 
 
 # --- scores -----------------------------------------------------------------------------------
@@ -202,6 +223,7 @@ def score(
     progress: bool = True,
     watchers: Iterable[object] = (),
     host: Host | None = None,
+    **reading: Unpack[Reading],
 ) -> Scores:
     """Score rows, or a data set; also where an event loop runs already, as in a notebook.
 
@@ -217,13 +239,14 @@ def score(
         progress: whether progress is printed.
         watchers: further reporters.
         host: finds the plugins; one that knows all installed plugins when left out.
+        reading: how to read the data, as the keys of ``data`` in a config: ``columns``, ``shape``, …
 
     Raises:
         RtError: the scoring ended early; with *run_dir* the same call resumes.
     """
     host = host or Host()
     scorers = _scorers(host, student, metrics, students, {"preset": preset, **scoring})
-    return completed(_score(host, data, scorers, limit, run_dir, progress, watchers))
+    return completed(_score(host, _source(host, data, reading, limit), scorers, run_dir, progress, watchers))
 
 
 async def ascore(
@@ -239,27 +262,38 @@ async def ascore(
     progress: bool = True,
     watchers: Iterable[object] = (),
     host: Host | None = None,
+    **reading: Unpack[Reading],
 ) -> Scores:
     """Score rows as :func:`score` does, while the caller's event loop goes on; if cancelled, it first ends in order."""
     host = host or Host()
     scorers = _scorers(host, student, metrics, students, {"preset": preset, **scoring})
-    return await OwnThread(_score(host, data, scorers, limit, run_dir, progress, watchers)).wait()
+    return await OwnThread(
+        _score(host, _source(host, data, reading, limit), scorers, run_dir, progress, watchers)
+    ).wait()
+
+
+def _source(host: Host, data: object, reading: Mapping[str, Any], limit: int | None) -> Source:
+    """Return the source of the data to score.
+
+    Raises:
+        TypeError: *reading* has a key that says nothing of data.
+        RtError: the data cannot be read in this way.
+    """
+    for key in reading.keys() - Reading.__annotations__.keys():
+        raise TypeError(f"score() got an unexpected keyword argument '{key}'")
+    part = structure({**reading, "path": _path(data)}, DataConfig, "data")
+    return open_source(host, part, limit) if isinstance(data, str | Path) else _rows(data, part, limit)
 
 
 def _score(
     host: Host,
-    data: object,
+    source: Source,
     scorers: Scorers,
-    limit: int | None,
     run_dir: Path | str | None,
     progress: bool,
     watchers: Iterable[object],
 ) -> Callable[[], Coroutine[Any, Any, Scores]]:
     """Return the work of a scoring job."""
-    if isinstance(data, str | Path):
-        source = open_source(host, Data(str(data)), limit)
-    else:
-        source = rows_source(data, limit=limit)  # type: ignore[arg-type]
 
     async def work() -> Scores:
         lines: list[Mapping[str, Any]] = []

@@ -7,11 +7,29 @@ import os
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from demo.model import save
 from rt_framework.ledger.ledger import Ledger
+
+BROUGHT = {"rt-compare"}
+"""Packages of this repository that `make install` brings, each with tests of its own."""
+
+
+@pytest.fixture(autouse=True)
+def core_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the process of a test, only those packages are installed that it installs: the tests are of the core."""
+    every = metadata.entry_points
+
+    def entry_points(**wanted: str) -> Any:
+        found = every(**wanted)
+        if not wanted:  # what fsspec asks when it is imported: another kind of answer until Python 3.12
+            return found
+        return metadata.EntryPoints(point for point in found if point.dist is None or point.dist.name not in BROUGHT)
+
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from rt_framework.errors import TeacherError
 from rt_framework.model import Pair, Reply, Request, Sampling, Turn, Unparsed, Usage
 from rt_framework.spans import SpanLoss
 from rt_framework.testing.fakes import FakeStudent
+from tests.step_helpers import RoundsSettings
 
 HELD: dict[str, Any] = {}
 """The objects that ``held`` builds, by kind; a test fills it."""
@@ -225,6 +226,7 @@ def rt_register_students(register: Any) -> None:
 @hookimpl
 def rt_register_reflections(register: Any) -> None:
     register("plain", f"{_HERE}:Plain")
+    register("rounds", "tests.step_helpers:Rounds", settings=RoundsSettings)
 
 
 @hookimpl

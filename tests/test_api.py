@@ -13,12 +13,15 @@ import torch
 import transformers
 
 import rt_framework as rt
-from rt_framework.errors import ConfigError, DataError, Interrupted
+from rt_framework.api import _job
+from rt_framework.errors import BudgetReached, ConfigError, DataError, Interrupted
+from rt_framework.ledger.ledger import Ledger
 from rt_framework.plugin import Host
 from rt_framework.testing import FakeStudent, ScriptedTeacher, SlowTeacher, rewriting
+from tests import fakes_plugin
 from tests import tiny_models as tiny
 from tests.helpers import REPO
-from tests.run_helpers import SELECTIVE, json_lines, rows
+from tests.run_helpers import SELECTIVE, Priced, json_lines, rows, write_json
 
 QUIET = {"progress": False}
 
@@ -150,8 +153,8 @@ def test_the_async_forms_leave_the_loop_free(tmp_path):
     assert asyncio.run(both()) == (3, 3)
 
 
-def test_a_cell_that_is_interrupted_ends_in_order_and_resumes(tmp_path):
-    """Ctrl-C in a thread whose event loop runs already, as in a notebook."""
+def test_a_cell_that_is_interrupted_ends_in_order_and_resumes(tmp_path, capsys):
+    """Ctrl-C in a thread whose event loop runs already, as in a notebook; both cells show their progress."""
     slow = SlowTeacher(0.2)
     job = config(teacher=slow, limits={"concurrency": 1})
     loop = asyncio.new_event_loop()
@@ -160,9 +163,12 @@ def test_a_cell_that_is_interrupted_ends_in_order_and_resumes(tmp_path):
         started = threading.Thread(target=_press_when, args=(slow,))
         started.start()
         try:
-            return rt.run(job, rows(20), tmp_path / "run", **QUIET)
+            return rt.run(job, rows(20), tmp_path / "run")
         finally:
             started.join()
+
+    async def same_cell():
+        return rt.run(job, rows(20), tmp_path / "run")
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -173,8 +179,10 @@ def test_a_cell_that_is_interrupted_ends_in_order_and_resumes(tmp_path):
         loop.close()
     asked = len(slow.requests)
     assert 0 < asked < 20
+    assert "writing to" in capsys.readouterr().out
     slow._seconds = 0
-    finished = rt.run(job, rows(20), tmp_path / "run", **QUIET)
+    finished = asyncio.run(same_cell())
+    assert "20 samples" in capsys.readouterr().out
     assert finished.summary.total == 20
     keys = [(request.reflection, request.pair_hash) for request in slow.requests]
     assert len(keys) == len(set(keys)), "nothing was paid for twice"
@@ -245,17 +253,110 @@ def test_model_and_tokenizer_in_memory_score_as_their_folder(tmp_path):
 
 
 ALPACA = Path(__file__).parents[2] / "shared" / "data" / "alpaca_500.json"
+FOUR_LINES = """\
+import json, pathlib
+import rt_framework as rt
+rows = json.loads(pathlib.Path("data.json").read_text())
+table = rt.score(rows, student=f"hf:{model}", metrics=["ifd"])
+"""
 
 
-def test_real_rows_are_scored_as_by_the_command(rt_project):
-    """500 rows of Alpaca, to the last digit."""
-    if not ALPACA.exists():
+@pytest.mark.model
+@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.slow)])
+def test_real_rows_are_scored_in_four_lines_as_by_the_command(count, rt_project, smollm2_saved):
+    """By the real model, to the last digit: 500 rows of Alpaca take minutes, the 20 shortest of the demo seconds."""
+    if count == 500 and not ALPACA.exists():
         pytest.skip("needs the real rows")
-    done = rt_project.rt("score", ALPACA, "--student", "fake", "--out", "scores.jsonl")
+    data = json.loads((ALPACA if count == 500 else REPO / "demo/samples.json").read_text("utf-8"))
+    rt_project.write("data.json", sorted(data, key=lambda row: len(str(row)))[:count])
+    done = rt_project.rt(
+        "score", "data.json", "--student", f"hf:{smollm2_saved}", "--metric", "ifd", "--out", "s.jsonl"
+    )
     assert done.code == 0, done.err
-    table = rt.score(json.loads(ALPACA.read_text("utf-8")), student=FakeStudent(), **QUIET)
-    assert list(table) == rt_project.records("scores.jsonl")
-    assert len(table) == 500
+    names = {"model": smollm2_saved}
+    exec(FOUR_LINES, names)
+    assert list(names["table"]) == rt_project.records("s.jsonl")
+    assert len(names["table"]) == count
+    assert sum(line["status"] == "ok" for line in names["table"]) > count * 0.9
+
+
+QUESTIONS = [{"q": row["instruction"], "a": row["output"], "input": row["input"]} for row in rows(5)]
+COLUMNS = {"instruction": "q", "output": "a"}
+
+
+def test_columns_and_shape_say_how_to_read_what_is_scored(rt_project):
+    """As the options of the command, for rows and for files; and rows as they are say the same."""
+    path = write_rows(rt_project.folder / "data.jsonl", 0)
+    path.write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
+    told = ("--column", "instruction=q", "--column", "output=a", "--shape", "alpaca", "--format", "jsonl")
+    done = rt_project.rt("score", path, "--student", "fake", *told, "--out", "s.jsonl")
+    assert done.code == 0, done.err
+    lines = rt_project.records("s.jsonl")
+    assert list(rt.score(QUESTIONS, FakeStudent(), columns=COLUMNS, shape="alpaca", **QUIET)) == lines
+    assert list(rt.score(path, FakeStudent(), columns=COLUMNS, shape="alpaca", format="jsonl", **QUIET)) == lines
+    assert [line["metrics"] for line in rt.score(rows(5), FakeStudent(), **QUIET)] == [one["metrics"] for one in lines]
+
+
+@pytest.mark.parametrize(
+    ("reading", "kind", "line"),
+    [
+        ({}, DataError, "the columns fit no shape: found q, a, input"),
+        ({"columns": {"instructions": "q"}}, ConfigError, "instructions"),
+        ({"columns": COLUMNS, "shape": "messages"}, (ConfigError, DataError), "messages"),
+        ({"columns": COLUMNS, "format": "csv"}, ConfigError, "data.format: rows in memory have no format"),
+        ({"columns": COLUMNS, "split": "train"}, ConfigError, "data.split is for data sets of the hub"),
+        ({"columns": "q"}, ConfigError, "data.columns: expected a mapping, not 'q'"),
+        ({"colums": COLUMNS}, TypeError, "score() got an unexpected keyword argument 'colums'"),
+        ({"path": "x"}, TypeError, "score() got an unexpected keyword argument 'path'"),
+    ],
+)
+def test_what_does_not_fit_the_rows_is_one_line(reading, kind, line):
+    """With the way out, before anything is scored."""
+    student = FakeStudent()
+    with pytest.raises(kind) as caught:
+        rt.score(QUESTIONS, student, **reading, **QUIET)
+    assert line in str(caught.value) and "\n" not in str(caught.value)
+    assert student.forward_passes == 0
+
+
+@pytest.mark.parametrize("form", ["mapping", "file", "Config"])
+def test_a_shard_has_its_share_of_the_budget(form, tmp_path):
+    """However the config is given: all shards together never spend more than the budget."""
+    data = rows(40)
+    whole = rt.run(config(teacher=Priced()), data, tmp_path / "whole", **QUIET)
+    budget, spent = whole.cost.dollars / 2, 0
+    for number in (1, 2, 3, 4):
+        folder, plain = tmp_path / f"{form}-{number}", {"shard": f"{number}/4"}
+        job = config(teacher=Priced(), data=plain, limits={"budget_usd": budget, "concurrency": 1})
+        if form == "Config":
+            job = _job(Host(only=[]), job, data)[0]
+        if form == "file":
+            named = {
+                **job,
+                "teacher": "held:teacher",
+                "student": "held:student",
+                "data": {"path": "none.json", **plain},
+            }
+            fakes_plugin.HELD.update(teacher=job["teacher"], student=job["student"])
+            job = write_json(tmp_path / "job.yaml", named)
+        host = Host(modules=["tests.fakes_plugin"], only=[])
+        with pytest.raises(BudgetReached, match="left of the budget"):
+            rt.run(job, data, folder, host=host, **QUIET)
+        with Ledger.reading(folder / "ledger.sqlite") as ledger:
+            spent += (here := ledger.costs.spent())
+        assert 0 < here <= budget * 1e9 / 4
+    assert spent <= budget * 1e9
+
+
+def test_shards_of_rows_are_the_whole(tmp_path):
+    """Each row is in one shard."""
+    parts = [
+        rt.run(config(data={"shard": f"{number}/3"}), rows(20), tmp_path / str(number), **QUIET) for number in (1, 2, 3)
+    ]
+    whole = rt.run(config(), rows(20), tmp_path / "whole", **QUIET)
+    kept = [row for part in parts for row in part.rows()]
+    assert sorted(row["id"] for row in kept) == sorted(row["id"] for row in whole.rows())
+    assert all(0 < part.summary.total < 20 for part in parts)
 
 
 def test_a_finished_run_may_be_read_and_dropped_in_another_thread(tmp_path):

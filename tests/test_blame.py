@@ -113,6 +113,7 @@ class Maker:
         fail()
 
 class Template:
+    reverse = header = None
     def prompt(self, pair):
         fail()
 

@@ -14,8 +14,8 @@ from rt_framework.builtin.students import head
 from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
-from rt_framework.builtin.students.tokens import Encoder
 from rt_framework.config.builder import Builder
+from rt_framework.kit.encoding import Encoder
 from rt_framework.model import Pair, Range
 from rt_framework.plugin.host import Host
 from rt_framework.scoring.losses import Losses
@@ -184,7 +184,7 @@ class Telling:
     fingerprint = "telling"
 
     def __init__(self, tokenizer):
-        self._encoder = Encoder(tokenizer, 512)
+        self._encoder = Encoder.of(tokenizer, 512)
 
     def encode(self, spans):
         return self._encoder.encode(spans)

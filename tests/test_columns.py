@@ -68,16 +68,6 @@ def go_over(tmp_path, pipeline, data=DATA, name="run"):
     return go(job(tmp_path, data, pipeline, teacher=None, student=None), tmp_path / name)
 
 
-def test_a_quota_by_a_column(tmp_path):
-    """Twenty lines of a selector; two of each topic are kept, and a repeated run keeps the same."""
-    go_over(tmp_path, [{"select": "first-half"}])
-    kept = [row["topic"] for row in json.loads((tmp_path / "run/kept.json").read_text())]
-    assert Counter(kept) == {"t0": 2, "t1": 2, "t2": 2}
-    before = side(tmp_path / "run")
-    go_over(tmp_path, [{"select": "first-half"}])
-    assert side(tmp_path / "run") == before
-
-
 def test_a_stage_after_a_barrier_still_has_the_columns(tmp_path):
     """Samples wait in the ledger, and their columns on disk; both come back together."""
     go_over(tmp_path, [{"select": "first-half"}, {"odd": "x"}])

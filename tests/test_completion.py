@@ -63,7 +63,7 @@ def plain(*names: str) -> list[str]:
         ("rt --deb", ["--debug"]),
         ("rt farther ", []),
         ("rt score --metric ", BUILT_IN("metrics")),
-        ("rt score data.json --metric r", ["r-ifd", "r-ifd-loss"]),
+        ("rt score data.json --metric r", ["r-ifd", "r-ifd-loss", "r-ifd-novel"]),
         ("rt -p no:far-plugin score --preset ", PRESETS),
         ("rt score --template ", BUILT_IN("templates")),
         ("rt score --executor ", BUILT_IN("executors")),
@@ -124,7 +124,7 @@ def test_bash_completes(cli, tmp_path):
     )
     shell = ["bash", "--norc", "-c", f'PATH="{tmp_path}:$PATH"; {script} echo "${{COMPREPLY[@]}}"']
     done = subprocess.run(shell, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["r-ifd", "r-ifd-loss"]
+    assert done.stdout.split() == ["r-ifd", "r-ifd-loss", "r-ifd-novel"]
 
 
 def test_nothing_heavy_is_loaded_for_a_completion(tmp_path):

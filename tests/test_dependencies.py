@@ -2,7 +2,6 @@
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 
@@ -58,20 +57,20 @@ def test_an_extra_is_what_its_room_imports(extra):
     assert packages == names(PROJECT["optional-dependencies"][extra])
 
 
-def test_transformers_loads_no_gguf_file_without_accelerate(tmp_path):
+def test_transformers_loads_no_gguf_file_without_accelerate(tmp_path, monkeypatch):
     """So it is a dependency, though no module imports it. The day this fails it can be left out."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import import_utils
+
     (tmp_path / "model.gguf").write_bytes(b"never read")
-    code = """
-import sys
-sys.modules["accelerate"] = None
-from transformers import LlamaConfig, LlamaForCausalLM
-try:
-    LlamaForCausalLM.from_pretrained(".", gguf_file="model.gguf", config=LlamaConfig())
-except ValueError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "accelerate is required when loading a GGUF file" in done.stdout
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    import_utils.is_accelerate_available.cache_clear()
+    try:
+        with pytest.raises(ValueError, match="accelerate is required when loading a GGUF file"):
+            LlamaForCausalLM.from_pretrained(str(tmp_path), gguf_file="model.gguf", config=LlamaConfig())
+    finally:
+        monkeypatch.undo()
+        import_utils.is_accelerate_available.cache_clear()
 
 
 def test_a_command_of_a_package_names_it_where_it_is_missing(monkeypatch, capfd):

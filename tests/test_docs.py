@@ -49,6 +49,7 @@ from rt_framework.scoring.presets import PRESETS
 from rt_framework.testing import contracts
 from rt_framework.testing.checking import check
 from tests import signatures
+from tests.test_packages import PLUGINS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -87,6 +88,11 @@ def blocks(language: str) -> Iterator[Block]:
 def name_of(value: Any) -> str:
     """Name of a page or block in test ids."""
     return value.page.stem if isinstance(value, Block) else value.stem if isinstance(value, Path) else str(value)
+
+
+@pytest.fixture(autouse=True)
+def core_alone() -> None:
+    """The pages show commands of the packages that ``make install`` brings, so these are not hidden here."""
 
 
 @pytest.fixture
@@ -226,12 +232,17 @@ def test_commands_in_the_pages_exist(path: Path, words: list[str], examples: Non
 
 @pytest.mark.parametrize("block", list(blocks("yaml")), ids=name_of)
 def test_configs_in_the_pages_are_valid(block: Block, examples: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every YAML block is a config, or a part of one; every stage that it names can be built, beside the examples."""
+    """Every YAML block is a config, or a part of one; every stage that it names can be built, beside the examples
+    and the packages of the repository.
+    """
     monkeypatch.chdir(EXAMPLES)
     raw = parse_yaml(block.text, block.page.name)
     whole = {"data": {"path": "data.json"}, "pipeline": "selective-rt", **raw}
     read = structure(whole, Config)
     plugins = [name for name in MODULES if "rt_register_" in (EXAMPLES / f"{name}.py").read_text()]
+    for package, module in PLUGINS:
+        monkeypatch.syspath_prepend(str(package))
+        plugins.append(module)
     make = Builder(Host(only=(), modules=plugins, strict=True))
     for stage in read.pipeline.specs:
         make.spec("stages", stage)

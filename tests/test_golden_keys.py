@@ -63,6 +63,7 @@ REQUESTS = {
     "lone surrogate": Request("response", "0" * 32, 0, (Turn("user", "half \ud83d"),), Sampling()),
     "another reflection": Request("judge", "f" * 32, 0, ASKED, Sampling()),
     "conversation": Request("response", "0" * 32, 0, (*HISTORY, *ASKED), Sampling()),
+    "second step": Request("response", "0" * 32, 0, ASKED, Sampling(), step=1),
 }
 
 TEACHERS = {
@@ -90,6 +91,7 @@ SPANS = {
     "Chinese and emoji": Span("写一首诗。", "春眠不觉晓 🌸"),
     "lone surrogate": Span("half \ud83d", "whole \ude00"),
     "nothing to score": Span("Name three rivers.", ""),
+    "parts": Span("Name three rivers. ", "Rhine, Rhône, Po.", scored=((0, 5), (7, 12))),
 }
 
 PAIR_HASHES = {
@@ -121,6 +123,7 @@ CALL_KEYS = {
     "lone surrogate": "b036913e71719070ee2122678ae8e94d",
     "another reflection": "3d5f95007bfee09edfb54b8aa08df60d",
     "conversation": "db5c79968cab33395b7d712a8dfe9967",
+    "second step": "60607de0396ea9604c0356a58ea3ee07",
 }
 TEACHER_KEYS = {
     "scripted": "bb1dcdd759b000bb47521456bb81b065",
@@ -168,6 +171,7 @@ LOSS_KEYS = {
     "Chinese and emoji": "2d778f26b49fa128f4ed89916ecb3e46",
     "lone surrogate": "0b25835936596e618b12662d64a4baa8",
     "nothing to score": "d6c0f391412d43efd6a69630441daa70",
+    "parts": "669f50f155d96f3a7c62c5c1093f58e9",
 }
 
 

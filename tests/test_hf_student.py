@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from benchmarks.published import mean_loss
 from rt_framework import EncodedSpan, OutOfMemory, Span, SpanLoss, Turn
-from rt_framework.builtin import models
 from rt_framework.builtin.students import forward
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.probe import choose
 from rt_framework.builtin.students.settings import HFSettings
+from rt_framework.kit.tokenizing import render
 from tests import tiny_models as tiny
 
 ORACLE = Path(__file__).parents[2] / "shared" / "oracle"
@@ -210,7 +210,7 @@ def test_a_template_that_refuses_is_a_status(tmp_path):
 def test_a_template_with_a_date_renders_the_same_every_day(tmp_path):
     """A score must not depend on the day on which it is computed."""
     tokens = tiny.tokenizer(chat="{{ strftime_now('%d %b %Y') }}")
-    assert models.render(tokens, ASK) == "26 Jul 2024"
+    assert render(tokens, ASK) == "26 Jul 2024"
 
 
 def test_counted_spans_need_no_forward_pass(tmp_path):

@@ -94,7 +94,7 @@ WHO_MAY_IMPORT = {
         "jobs.install_checks",
     },
     "transformers": {"builtin.models", "builtin.adapters", "builtin.students", "builtin.generation"},
-    "numpy": {"kit.packing", "builtin.students", "builtin.decoding"},
+    "numpy": {"kit.packing", "builtin.models", "builtin.students", "builtin.decoding"},
     "pyarrow": {"builtin.formats"},
     "datasets": {"data.hub", "data.tables"},
     "huggingface_hub": {"builtin.models", "data.downloads"},
@@ -212,8 +212,8 @@ def test_a_builtin_plugin_imports_public_names_only(module):
         assert _is_public(imported) or _inside(imported, {"builtin"}), imported
 
 
-@pytest.mark.parametrize("place", ["plugins", "tests/third_party"])
-def test_a_plugin_package_imports_public_names_only(place):
+@pytest.mark.parametrize("place", ["plugins", "tests/third_party", "tests/parts"])
+def test_a_plugin_of_others_imports_public_names_only(place):
     """And nothing of the built-in plugins but what it names by text."""
     for path in (REPO / place).rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
@@ -232,10 +232,16 @@ def test_the_pages_name_what_is_public():
         ] == []
 
 
+@cache
+def _libraries() -> dict[str, set[str]]:
+    """The packages that each module imports, at its top or in a function."""
+    return {name: {_top(one) for one in _imports(tree)} for name, tree in TREES.items()}
+
+
 @pytest.mark.parametrize("library", WHO_MAY_IMPORT)
 def test_a_library_is_imported_where_it_belongs(library):
     """One place for each, so that it can be left unloaded, or changed."""
-    users = {name for name, tree in TREES.items() if any(one.split(".")[0] == library for one in _imports(tree))}
+    users = {name for name, libraries in _libraries().items() if library in libraries}
     assert users, "nobody imports it any more"
     assert {user for user in users if not _inside(user, WHO_MAY_IMPORT[library])} == set()
 

@@ -17,7 +17,7 @@ from rt_framework.builtin.students.probe import choose
 from rt_framework.spans import EncodedSpan
 from tests.tiny_models import family
 
-model = family("Gemma3Text", vocab_size=262144, hidden_size=256, intermediate_size=1024, num_hidden_layers=4,
+model = family("Gemma3Text", vocab_size=262144, hidden_size=64, intermediate_size=256, num_hidden_layers=4,
     num_attention_heads=4, num_key_value_heads=1, head_dim=64, sliding_window=512, max_position_embeddings=4096)
 way = choose(model, None)
 span = EncodedSpan(tuple(at * 97 % 262144 for at in range(2048)), 1)

@@ -129,7 +129,7 @@ def test_refusals_now_and_then_slow_nobody():
 
 
 def test_errors_and_refusals_together_slow_nobody():
-    """Six calls in a hundred break and two are refused, at random: for ten minutes the rate stays what it was."""
+    """Six calls in a hundred break and two are refused, at random: for five minutes the rate stays what it was."""
     done = []
 
     async def use_it():
@@ -148,12 +148,12 @@ def test_errors_and_refusals_together_slow_nobody():
                         done.append(sent)
 
         workers = [asyncio.create_task(worker()) for _ in range(64)]
-        await asyncio.sleep(600)
+        await asyncio.sleep(300)
         for one in workers:
             one.cancel()
 
     simulated(use_it())
-    assert sum(sent > 300 for sent in done) >= 0.8 * 300 * 16 / 0.1 * 0.92
+    assert sum(sent > 150 for sent in done) >= 0.8 * 150 * 16 / 0.1 * 0.92
 
 
 async def test_calls_under_way_double_up_to_the_limit_and_halve_under_errors():

@@ -20,8 +20,8 @@ from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.probe import choose
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.builtin.students.tokens import Encoder
 from rt_framework.errors import PluginError
+from rt_framework.kit.encoding import Encoder
 from rt_framework.scoring.store import key_of
 from rt_framework.spans import total
 from rt_framework.testing import FakeStudent
@@ -87,7 +87,7 @@ def test_ranges_may_touch_and_may_come_as_lists():
 def test_a_token_counts_where_its_text_starts(join, scored, counted):
     """White space belongs to the word behind it, as in most tokenizers, and at the end to the last character."""
     tokens = tiny.tokenizer(bos=True)
-    (encoded,) = Encoder(tokens, 512).encode([Span("Name it: ", TEXT, join, scored=scored)])
+    (encoded,) = Encoder.of(tokens, 512).encode([Span("Name it: ", TEXT, join, scored=scored)])
     assert tokens.decode([encoded.ids[position] for position in encoded.positions]) == counted
 
 
@@ -99,7 +99,7 @@ def test_what_a_tokenizer_says_of_white_space_makes_no_difference(trims):
     tokens = tiny.tokenizer()
     tokens.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=trims)
     spans = [Span("Say: ", "It is an and of it.", scored=((6, 12),)), Span("Say: ", TEXT, scored=((15, 24),))]
-    found = Encoder(tokens, 512).encode(spans)
+    found = Encoder.of(tokens, 512).encode(spans)
     assert [tokens.decode([one.ids[at] for at in one.positions]) for one in found] == [" an and", " \n\nBlue é 🌸"]
 
 
@@ -113,7 +113,7 @@ def test_what_a_tokenizer_says_of_white_space_makes_no_difference(trims):
 @settings(max_examples=150, deadline=None)
 def test_each_token_is_in_one_of_the_parts_that_cover_a_target(text, cuts, join, paired, limit):
     """Of both passes, whatever is cut off: the parts have the positions and the cut of the whole between them."""
-    encoder = Encoder(TOKENS, 64)
+    encoder = Encoder.of(TOKENS, 64)
     span = Span("Say: ", text, join, paired, limit)
     whole, *found = encoder.encode([span, *parts(span, *sorted(cut for cut in cuts if cut < len(text)))])
     if isinstance(whole, SpanLoss):
@@ -127,7 +127,7 @@ def test_each_token_is_in_one_of_the_parts_that_cover_a_target(text, cuts, join,
 
 def test_a_scored_part_without_a_token_has_a_status():
     """The one of an empty target; where the part is cut off or has no prediction, the one of such a target."""
-    encoder = Encoder(TOKENS, 64)
+    encoder = Encoder.of(TOKENS, 64)
 
     def status(span):
         (found,) = encoder.encode([span])
@@ -155,8 +155,8 @@ def test_a_slow_tokenizer_scores_no_parts():
         def __call__(self, *args, **options):
             return self.tokens(*args, **options)
 
-    part, whole = Encoder(Slow(TOKENS), 64).encode([Span("Say:", "yes", scored=((0, 1),)), Span("Say:", "yes")])
-    assert (part.status, whole) == ("no_parts", Encoder(TOKENS, 64).encode([Span("Say:", "yes")])[0])
+    part, whole = Encoder.of(Slow(TOKENS), 64).encode([Span("Say:", "yes", scored=((0, 1),)), Span("Say:", "yes")])
+    assert (part.status, whole) == ("no_parts", Encoder.of(TOKENS, 64).encode([Span("Say:", "yes")])[0])
 
 
 # --- the forward pass ---------------------------------------------------------------------------

@@ -12,14 +12,11 @@ import pytest
 
 from rt_framework.builtin.executors.processes import ProcessesExecutor
 from rt_framework.builtin.executors.settings import ProcessesSettings
-from rt_framework.builtin.students.hf import HFStudent
-from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.errors import ConfigError, OutOfMemory, PluginError, RtError
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.scoring.losses import Losses
 from rt_framework.spans import Span
 from rt_framework.testing import FakeStudent
-from tests import tiny_models as tiny
 from tests.run_helpers import as_it_is, pair
 
 pytestmark = pytest.mark.timeout(120)
@@ -68,6 +65,11 @@ async def test_two_processes_give_what_one_gives(tmp_path, two):
 
 async def test_a_real_student_crosses_to_its_processes(tmp_path):
     """As it is configured; each loads its model there."""
+    # Here, because the processes of the other tests import this module: torch would cost each of them seconds.
+    from rt_framework.builtin.students.hf import HFStudent
+    from rt_framework.builtin.students.settings import HFSettings
+    from tests import tiny_models as tiny
+
     student = HFStudent(HFSettings(tiny.save(tmp_path / "model", tiny.llama(), tiny.tokenizer()), device="cpu"))
     executor = ProcessesExecutor(ProcessesSettings(workers=2))
     executor.start(student_again := partial(as_it_is, student))

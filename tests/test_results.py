@@ -17,7 +17,7 @@ from rt_framework.errors import DataError
 from rt_framework.events import Summary
 from rt_framework.ledger import SampleHistory
 from rt_framework.plugin import Host
-from rt_framework.results import open_run
+from rt_framework.results import holds_run, open_run
 from rt_framework.rundir import open_outlet
 from tests.run_helpers import GATES, SELECTIVE, go, job, json_lines, rows, side
 
@@ -169,3 +169,10 @@ def test_kept_is_rewritten_or_original():
     outcomes = ("rewritten", "original", "dropped", "failed", "waiting")
     kept = [SampleHistory(SimpleNamespace(), outcome, None).is_kept for outcome in outcomes]
     assert kept == [True, True, False, False, False]
+
+
+def test_a_run_directory_is_told_from_other_paths(tmp_path):
+    """By its ledger, which is there from the beginning of a run."""
+    (tmp_path / "ledger.sqlite").touch()
+    assert holds_run(tmp_path)
+    assert not holds_run(tmp_path / "none") and not holds_run(tmp_path / "ledger.sqlite")

@@ -155,7 +155,7 @@ def test_the_job_is_worth_killing(uncrashed):
     assert all(files.values())
 
 
-@pytest.mark.parametrize("answers", [1, 7, 14, 22, 30])
+@pytest.mark.parametrize("answers", [1, 14, 30, *(pytest.param(more, marks=pytest.mark.slow) for more in (7, 22))])
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(answers, uncrashed, tmp_path):
     """Killed with so many answers committed and calls under way: the data set and the side file are the same bytes,
     no committed answer is asked for again, every call in doubt is listed, and every row is accounted for.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 
 import pytest
 
 from rt_framework import TeacherError
 from rt_framework.testing import FailingTeacher, SlowTeacher
-from rt_framework.testing.processes import environment, python
+from rt_framework.testing.processes import environment, forked, python
 from tests.run_helpers import go, job, request, rows, side
 
 REFLECT = [{"reflect": "response"}]
@@ -112,3 +113,38 @@ def test_pytest_pays_little_for_the_fixture():
     look = "import json, sys, rt_framework.testing.pytest_plugin\nprint(json.dumps([*{*sys.argv} & {*sys.modules}]))"
     done = python(look, *heavy, env=environment())
     assert json.loads(done.stdout) == [], done.stderr
+
+
+LOOK = """
+import json, os, sys
+own = sorted(name for name in sys.modules if name.partition(".")[0] == "tests" or name == "torch")
+print(json.dumps([hash("a text"), os.environ["ACME"], os.getcwd(), sys.argv[1:], own]))
+sys.modules["tests"] = None
+"""
+
+
+def test_a_fork_is_a_process_that_has_loaded_the_framework_alone(tmp_path, monkeypatch):
+    """With the environment, folder and arguments of its call, and other hashes; it knows nothing of an earlier one."""
+    monkeypatch.chdir(tmp_path)
+    for word in ("one", "two"):
+        done = forked(LOOK, word, ACME=f"its {word}")
+        hashed, *told = json.loads(done.stdout)
+        assert told == [f"its {word}", str(tmp_path), [word], []]
+        assert (done.returncode, done.stderr) == (0, "")
+        assert hashed != hash("a text")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "told"),
+    [
+        ("raise ValueError('wrong')", 1, "ValueError: wrong"),
+        ("import sys; print('bye', file=sys.stderr); sys.exit(3)", 3, "bye"),
+        ("import os; os.kill(os.getpid(), 9)", -signal.SIGKILL, ""),
+    ],
+)
+def test_how_a_fork_ends_is_told(code, status, told):
+    """As of any process; the next one is served."""
+    done = forked(code)
+    assert done.returncode == status
+    assert told in done.stderr
+    assert forked("print('still here')").stdout == "still here\n"

@@ -10,11 +10,11 @@ import pytest
 
 from rt_framework.export.packs import export_pack
 from rt_framework.plugin.host import Host
+from tests import tiny_models as tiny
 from tests.run_helpers import SELECTIVE, go, job
 from tests.test_demo_data import DEMO
 
 pytestmark = [
-    pytest.mark.model,
     # The trainers' own: what they import and will rename is not what is tested.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
@@ -29,8 +29,14 @@ def run_dir(tmp_path_factory) -> Path:
     return folder / "run"
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A small model with a chat template: what a trainer asks of a pack does not depend on the weights."""
+    return tiny.save(tmp_path_factory.mktemp("model"), tiny.llama(512), tiny.tokenizer(eos=True, chat=tiny.CHAT))
+
+
 @pytest.fixture
-def trained(run_dir, tmp_path, smollm2_saved):
+def trained(run_dir, tmp_path, model):
     """Takes one step on a pack; returns the loss and whether a weight has changed."""
     trl = pytest.importorskip("trl")
     import torch
@@ -43,7 +49,7 @@ def trained(run_dir, tmp_path, smollm2_saved):
         here = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
         loading = {"model_init_kwargs": {"dtype": "float32"}}
         config = getattr(trl, f"{name}Config")(output_dir=str(tmp_path / "out"), **step, **here, **loading)
-        trainer = getattr(trl, f"{name}Trainer")(model=smollm2_saved, args=config, train_dataset=data)
+        trainer = getattr(trl, f"{name}Trainer")(model=model, args=config, train_dataset=data)
         weight = trainer.model.model.norm.weight
         before = weight.detach().clone()
         loss = trainer.train().training_loss

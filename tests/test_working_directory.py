@@ -137,7 +137,7 @@ def test_no_module_of_the_working_directory_runs_by_any_command(folder, model):
             ["run", "job.yaml", "--run-dir", "run"],
             ["retry", "job.yaml", "--run-dir", "run", "--kind", "format"],
             ["reparse", "job.yaml", "--run-dir", "run"],
-            [*score, "--out", "scores.jsonl", "--executor", "processes:2"],
+            [*score, "--out", "scores.jsonl", "--executor", "processes:1"],
             ["reflect", "data.json", *asking, "--reflection", "response", "--out", "reflected.parquet"],
             ["answer", "data.json", *student, "--max-tokens", "2", "--out", "answered.json"],
             ["select", "data.json", "--scores", "scores.jsonl", "--by", "top", "--by-metric", "ifd", "--by-count", "2",

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rt_framework.builtin import models
 from rt_framework.errors import TeacherError, Unscorable
+from rt_framework.kit.tokenizing import leading_ids, render
 from rt_framework.model import Reply, Request, Usage
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ class Generation:
         """Return the ids of the rendered messages; without a chat template, of their texts with blank lines between."""
         if not self._tokenizer.chat_template:
             text = "\n\n".join(turn.content for turn in request.messages)
-            return [*models.leading_ids(self._tokenizer), *self._ids(text)]
+            return [*leading_ids(self._tokenizer), *self._ids(text)]
         try:
-            return self._ids(models.render(self._tokenizer, request.messages))
+            return self._ids(render(self._tokenizer, request.messages))
         except Unscorable as error:
             raise TeacherError("bad_request", error.reason) from error
 

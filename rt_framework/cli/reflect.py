@@ -74,13 +74,13 @@ def command(
     from rt_framework.cli.reporter_options import watching
     from rt_framework.config import Builder, Limits
     from rt_framework.data import open_source
-    from rt_framework.jobs.rewriting import preview, rewrite, rewriting_job
+    from rt_framework.jobs.rewriting import most_further, preview, rewrite, rewriting_job
     from rt_framework.terminal import show_preview
 
     question, named = _question(reflection, prompt), None if teacher is None else chosen("teacher", teacher)
     if show:
-        source = open_source(host, data, limit).drawing(rows, seed)
-        show_preview(preview(Builder(host), source, question, named), named)
+        source, make = open_source(host, data, limit).drawing(rows, seed), Builder(host)
+        show_preview(preview(make, source, question, named), named, most_further(make, question))
         return 0
     if named is None or out is None:
         raise _usage(f"Missing option '{'--teacher' if named is None else '--out'}'.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rt_framework.config.members import check_members
 from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.hookspecs import singular
 from rt_framework.kit.parts import Given, Spec
@@ -30,10 +31,11 @@ class Builder:
         """Build a plugin by name.
 
         Raises:
-            PluginError: the plugin is unknown, ambiguous or broken.
+            PluginError: the plugin is unknown, ambiguous or broken, or lacks a member of its kind.
             ConfigError: the options do not fit its settings.
         """
         if isinstance(options, Given):
+            check_members(kind, name, options.part)
             if not self._looking:
                 self.host.use_given(kind, name, options.part)
             return options.part
@@ -41,6 +43,7 @@ class Builder:
         with others_to_stderr():
             given = settings(entry, options)
             built = self._built(entry, given)
+        check_members(kind, name, built)
         if not self._looking:
             self.host.use(entry, given)
         return built

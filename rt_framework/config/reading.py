@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fractions import Fraction
-from math import floor
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve
-
 from rt_framework.config.schema import Config
-from rt_framework.config.shards import Shard
 from rt_framework.errors import ConfigError
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.user_files import parse_yaml, read_user_file
@@ -29,22 +24,9 @@ def read_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     for override in overrides:
         _override(raw, override)
     try:
-        return _with_its_share(structure(raw, Config))
+        return structure(raw, Config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-
-
-def _with_its_share(config: Config) -> Config:
-    """Return the config with a shard's share of each budget; all shards together never exceed one."""
-    if config.data.shard is None:
-        return config
-    shard = Shard.parse(config.data.shard)
-
-    def share(dollars: float | None) -> float | None:
-        return None if dollars is None else shard.share(floor(Fraction(str(dollars)) * 10**9)) / 1e9
-
-    teachers = {name: evolve(one, budget_usd=share(one.budget_usd)) for name, one in config.teachers.items()}
-    return evolve(config, teachers=teachers, limits=evolve(config.limits, budget_usd=share(config.limits.budget_usd)))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from math import floor
 from typing import Any, Literal
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, evolve, field, frozen
 
 from rt_framework.config.pipelines import pipeline as named_pipeline
 from rt_framework.config.shards import Shard
@@ -211,12 +213,24 @@ class Config:
     def asked(self, names: Iterable[str]) -> dict[str, NamedTeacher]:
         """Return the main teacher, if there is one, and those of the named ones that stages ask, by name.
 
+        Each has its budget, or this config's shard's share of it.
+
         Raises:
             ConfigError: there is no teacher of such a name.
         """
         teachers = {} if self.teacher is None else {MAIN: NamedTeacher(self.teacher)}
         wanted = [name for name in dict.fromkeys(names) if name != MAIN]
-        return teachers | {name: named("teacher", name, self.teachers) for name in wanted}
+        teachers |= {name: named("teacher", name, self.teachers) for name in wanted}
+        return {name: evolve(one, budget_usd=self.share_of(one.budget_usd)) for name, one in teachers.items()}
+
+    def share_of(self, dollars: float | None) -> float | None:
+        """Return what a shard may spend of a budget, in dollars: all shards together never exceed it.
+
+        Without a shard it is the whole budget. ``None`` is no budget.
+        """
+        if dollars is None or self.data.shard is None:
+            return dollars
+        return Shard.parse(self.data.shard).share(floor(Fraction(str(dollars)) * 10**9)) / 1e9
 
     def scored(self, names: Iterable[str]) -> dict[str, Spec]:
         """Return the main student, if there is one, and those of the named ones whose losses are read, by name.

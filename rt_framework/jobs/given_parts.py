@@ -33,13 +33,19 @@ def metrics_in(metrics: Any) -> tuple[tuple[str, ...], dict[str, Spec]]:
 
 
 def with_parts(host: Host, value: object) -> Any:
-    """Return plain values in which every object stands as a part that is named by its class."""
+    """Return plain values in which every object stands as a part that is named by its class.
+
+    Raises:
+        ConfigError: a class is given in place of an object of it.
+    """
     if value is None or isinstance(value, str | int | float | Spec):
         return value
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
         return {key: with_parts(host, inner) for key, inner in value.items()}
+    if isinstance(value, type):
+        raise ConfigError(f"{value.__name__} is a class: give an object of it, {value.__name__}(…)")
     if isinstance(value, tuple) and len(value) == 2 and hasattr(value[0], "state_dict"):
         return Spec.of(host.find("students", "hf").load().holding(*value))
     if isinstance(value, list | tuple):

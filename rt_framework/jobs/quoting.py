@@ -88,7 +88,8 @@ class Quote:
     broken: int
     """Samples for which a reflection or another plugin raises an exception."""
     sends: Bounds
-    """Calls without an answer: low if each is asked once, high if as often as ``limits.answers`` allows."""
+    """Calls without an answer: low if each is asked once, high if as often as ``limits.answers`` allows, each with all
+    the further requests that a question in steps may send."""
     prompt_tokens: Bounds
     answer_tokens: Bounds
     cost: Bounds | None
@@ -259,7 +260,7 @@ class _Counting:
         for key, answered in chain.keys:
             fresh = self._tally.count(key, answered, guessed=not text.written)
         if chain.rest and fresh:
-            request = chain.rest[0]
+            request = chain.rest[0].request
             sent = sum(tokens(turn.content) for turn in request.messages)
             received = min(told_tokens(asking.question, text.pair), request.sampling.max_tokens)
             cost = self._questions.price(asking.teacher, sent, received)

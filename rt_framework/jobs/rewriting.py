@@ -18,7 +18,7 @@ from rt_framework.kit.parts import Spec
 from rt_framework.model import Request
 from rt_framework.plugin import Host
 from rt_framework.results import open_run
-from rt_framework.teacher import rendered
+from rt_framework.teacher import rendered, steps_of
 
 
 def rewriting_job(
@@ -96,6 +96,15 @@ async def rewrite(
     return summary, export_file(host, run_dir, out, overwrite=overwrite, record=run_dir)
 
 
+def most_further(make: Builder, reflection: Spec) -> int:
+    """Return how many further requests a reflection may send after the first one about a sample.
+
+    Raises:
+        RtError: the reflection cannot be built, or does not say how many.
+    """
+    return steps_of(make.spec("reflections", reflection), str(reflection)) - 1
+
+
 def answered(host: Host, summary: Summary, out: Path) -> str:
     """Return a line on the answers of a job of :func:`answering_job`: their number, and what became of the others."""
     with open_run(beside(out), host) as run:
@@ -108,6 +117,8 @@ def answered(host: Host, summary: Summary, out: Path) -> str:
 
 def preview(make: Builder, source: Source, reflection: Spec, teacher: Spec | None) -> Iterator[tuple[int, Request]]:
     """Yield the row number of each sample of *source* with the first request about it. Nothing is sent.
+
+    The further requests of a question in steps depend on answers; see :func:`most_further`.
 
     Args:
         make: builds the plugins.

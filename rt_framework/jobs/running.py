@@ -206,7 +206,8 @@ def _teachers(
     stack: AsyncExitStack,
 ) -> TeacherSides:
     # While losses are computed, samples will go on and may ask more questions, which one batch should hold too.
-    sides = teacher_sides(job.make, job.teachers, config.limits, session, ask, scoring.busy, elsewhere, scoring.by_name)
+    limits = evolve(config.limits, budget_usd=config.share_of(config.limits.budget_usd))
+    sides = teacher_sides(job.make, job.teachers, limits, session, ask, scoring.busy, elsewhere, scoring.by_name)
     stack.push_async_callback(sides.close)
     return sides
 

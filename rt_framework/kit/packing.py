@@ -67,10 +67,13 @@ class PrefixRow:
         All three follow the order of *batch*.
         """
         by_place = dict(zip(self.order, self.paths, strict=True))
-        targets = [target_positions(span) for span in batch]
-        nodes = [by_place[place].nodes[positions - 1] for place, positions in enumerate(targets)]
+        nodes = [
+            by_place[position].nodes[start - 1 : end - 1]
+            for position, span in enumerate(batch)
+            for start, end in span.ranges
+        ]
         wanted = [token for span in batch for start, end in span.ranges for token in span.ids[start:end]]
-        return np.concatenate(nodes), np.array(wanted, dtype=np.int64), [len(part) for part in nodes]
+        return np.concatenate(nodes), np.array(wanted, dtype=np.int64), [len(span.positions) for span in batch]
 
 
 def target_positions(span: EncodedSpan) -> Nodes:

@@ -10,10 +10,12 @@ from rt_framework.ledger.database import Database
 from rt_framework.ledger.statements import Statement
 from rt_framework.model import Reply, Request
 
-# Requests of an older release have no draw, and all of them were the first one.
+# Requests of an older release have no draw and no step, and all of them were the first one.
 _DRAW = "IFNULL(json_extract(request, '$.draw'), 0)"
+_STEP = "IFNULL(json_extract(request, '$.step'), 0)"
 _FAILED = f"""
-SELECT reflection, calls.pair, teacher, {_DRAW} FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?
+SELECT reflection, calls.pair, teacher, {_DRAW}, answer IS NOT NULL
+FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?
 """  # noqa: S608 - fixed text
 _SAME = f"reflection = ? AND pair = ? AND teacher = ? AND {_DRAW} = ?"
 _WITHDRAW = f"UPDATE calls SET answer = NULL WHERE {_SAME}"  # noqa: S608 - fixed text
@@ -62,10 +64,14 @@ class CallTable:
         return calls
 
     def keys_about(self, pairs: Iterable[str]) -> list[str]:
-        """Return the keys of the calls about *pairs*, given by hash: pair by pair, then by reflection and index."""
+        """Return the keys of the calls about *pairs*, given by hash: pair by pair, then question by question.
+
+        The calls of a question are ordered by draw, index and step.
+        """
         keys = []
         for pair in pairs:
-            rows = self._db.rows("SELECT key FROM calls WHERE pair = ? ORDER BY reflection, idx", (pair,))
+            sql = f"SELECT key FROM calls WHERE pair = ? ORDER BY reflection, {_DRAW}, idx, {_STEP}"  # noqa: S608 - fixed text
+            rows = self._db.rows(sql, (pair,))
             keys += [row[0] for row in rows]
         return keys
 
@@ -96,14 +102,17 @@ class CallTable:
     async def withdraw(self, kinds: Sequence[str]) -> int:
         """Let rewrites that failed with one of *kinds* be asked again, and return their number.
 
-        Their answers stay in the ledger, but are no longer used.
+        Where an answer could not be used, the question is asked from its first request on, whichever step of a
+        conversation failed; the answers stay in the ledger, but are no longer used. Where no answer arrived, only that
+        call is asked again.
 
         Args:
             kinds: kinds of failure, as recorded for the samples of the last run.
         """
         questions = {question for kind in kinds for question in self._db.rows(_FAILED, (kind,))}
         statements: list[Statement] = []
-        for question in sorted(questions):
-            statements += [Statement(_WITHDRAW, question), Statement(_RELEASE, question)]
+        for *question, answered in sorted(questions):
+            statements += [Statement(_WITHDRAW, question)] if answered else []
+            statements.append(Statement(_RELEASE, question))
         await self._db.write(statements)
         return len(questions)

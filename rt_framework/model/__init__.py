@@ -1,6 +1,17 @@
 """The data that flows through a run: frozen, plain, and free of any machine-learning import."""
 
-from rt_framework.model.calls import MOST_TEMPERATURE, MOST_TOKENS, Pending, Reply, Request, Sampling, Unparsed, Usage
+from rt_framework.model.calls import (
+    MOST_TEMPERATURE,
+    MOST_TOKENS,
+    TOKENS_A_MESSAGE,
+    Pending,
+    Reply,
+    Request,
+    Sampling,
+    Unparsed,
+    Usage,
+    most_tokens,
+)
 from rt_framework.model.digests import ADDED, digest, keyed
 from rt_framework.model.pairs import Pair, Record, Rewrite, Turn
 from rt_framework.model.samples import ORIGINAL, Decision, Dropped, Failure, Range, Sample, Score, Version
@@ -11,6 +22,7 @@ __all__ = [
     "MOST_TEMPERATURE",
     "MOST_TOKENS",
     "ORIGINAL",
+    "TOKENS_A_MESSAGE",
     "Choice",
     "Decision",
     "Dropped",
@@ -33,4 +45,5 @@ __all__ = [
     "Version",
     "digest",
     "keyed",
+    "most_tokens",
 ]

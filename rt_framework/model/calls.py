@@ -6,13 +6,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from rt_framework.model.digests import ADDED
 from rt_framework.model.pairs import Turn
 
-_TOKENS_A_MESSAGE = 16
+TOKENS_A_MESSAGE = 16
 """Upper bound of the tokens that a provider adds around one message: role, separators, start of the answer."""
+
+
+def most_tokens(text: str) -> int:
+    """Return an upper bound of the tokens of a message: no tokenizer makes more of a text than it has UTF-8 bytes."""
+    return len(text.encode("utf-8", "replace")) + TOKENS_A_MESSAGE
 
 
 MOST_TOKENS = 10_000_000
@@ -55,13 +60,26 @@ class Request:
     """JSON schema of the answer, where the teacher can enforce a schema."""
     draw: int = field(default=0, metadata=ADDED)
     """Number of the draw, from 0: each draw is another answer to the same question, in place of the first one."""
+    step: int = field(default=0, metadata=ADDED)
+    """Number of answers of this conversation that the prompt holds: 0 for the first request. Core sets it."""
+
+    def then(self, reply: Reply, text: str) -> Request:
+        """Return the request that goes on with this conversation: its *reply*, then *text* as the user's next turn."""
+        going_on = (*self.messages, Turn("assistant", reply.text), Turn("user", text))
+        return evolve(self, messages=going_on, step=self.step + 1)
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The teacher's earlier answers in this conversation, oldest first; none in the first request."""
+        answers = [turn.content for turn in self.messages if turn.role == "assistant"]
+        return tuple(answers[max(len(answers) - self.step, 0) :])
 
     @property
     def most_prompt_tokens(self) -> int:
-        """Upper bound of the prompt's tokens: no tokenizer makes more tokens of a text than it has UTF-8 bytes."""
+        """Upper bound of the prompt's tokens."""
         texts = [turn.content for turn in self.messages]
         texts += [json.dumps(self.schema)] if self.schema is not None else []
-        return sum(len(text.encode("utf-8", "replace")) + _TOKENS_A_MESSAGE for text in texts)
+        return sum(map(most_tokens, texts))
 
 
 @frozen

@@ -11,9 +11,10 @@ from attrs import asdict, evolve
 
 from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.model import Pair, Request, Turn, digest, keyed
+from rt_framework.pipeline.probe_answers import probe_answer
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question
-from rt_framework.teacher import rendered
+from rt_framework.teacher import followed, rendered
 
 PROBE = Pair("Name the colours of the flag.", "The flag of France.", "Blue, white and red.")
 """Fixed plain pair for checks. A changed prompt shows in the request that a reflection renders for this pair, and a
@@ -85,17 +86,37 @@ def _asked(step: Step, name: str, question: Question[Any]) -> str:
         raise
     except Exception as error:
         raise PluginError(f"reflection '{name}' cannot ask about a plain pair: {described(error)}") from error
+    try:
+        further = list(_further(question, PROBE))
+    except RtError:
+        raise
+    except Exception as error:
+        raise PluginError(f"reflection '{name}' cannot go on after a plain answer: {described(error)}") from error
     if any(asking.draw for asking in step.asks) and not requests[0].sampling.temperature:
         raise ConfigError(
             f"stage '{step.name}' draws several answers at temperature 0, which would all be alike: "
             f"give the reflection a temperature, such as {{{name}: {{temperature: 0.8}}}}"
         )
-    return digest(keyed(requests))
+    return digest(keyed([*requests, *further]))
+
+
+def _further(question: Question[Any], pair: Pair) -> Iterator[Request]:
+    """Yield the requests with which conversations about a pair go on, after answers that are made up.
+
+    A question may want other answers before it goes on; then its further requests are no part of the facts.
+    """
+    for index, structured in _WAYS:
+        first: Request = rendered(question, pair, index, structured)
+        schema = first.schema or rendered(question, pair, index, True).schema
+        further = followed(question, pair, first, first, probe_answer(pair, first, schema))
+        while further is not None:
+            yield further
+            further = followed(question, pair, first, further, probe_answer(pair, further, further.schema or schema))
 
 
 def _request_text(question: Question[Any]) -> str:
     """Return the lines of all requests about a pair with every text, each different line once."""
-    requests = [rendered(question, _PROBE_WITH_ALL, *way) for way in _WAYS]
+    requests = [*(rendered(question, _PROBE_WITH_ALL, *way) for way in _WAYS), *_further(question, _PROBE_WITH_ALL)]
     return "\n".join(dict.fromkeys(line for request in requests for line in _request_lines(request)))
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from rt_framework.data import HashSet64
 from rt_framework.errors import KINDS, Retry, RtError
-from rt_framework.model import Pair, Request, Rewrite, Sample, Unparsed, digest
+from rt_framework.model import TOKENS_A_MESSAGE, Pair, Reply, Request, Rewrite, Sample, Unparsed, digest
 from rt_framework.pipeline.foresight import Known
 from rt_framework.pipeline.steps import Asking
 from rt_framework.protocols import Question
-from rt_framework.teacher import lineage, rendered
+from rt_framework.teacher import followed, lineage, most_own_tokens, rendered, steps_of
 
 _BYTES_A_TOKEN = 4
 """UTF-8 bytes per token of English text, by OpenAI's rule of thumb; other scripts give more tokens per byte."""
@@ -38,14 +38,33 @@ class Text:
 
 
 @frozen
+class Ahead:
+    """A request that a run may send, as far as it is known: itself, or the first one of its conversation."""
+
+    request: Request
+    step: int = 0
+    """Number of answers after *request* that will stand before it; 0 for *request* itself."""
+
+    @property
+    def longest(self) -> int:
+        """Most tokens of its answer."""
+        return self.request.sampling.max_tokens
+
+    def most_prompt_tokens(self, grown: int) -> int:
+        """Return the most tokens of its prompt, if the text that it is about is longer by *grown* tokens."""
+        answers = self.step * (self.longest + TOKENS_A_MESSAGE)
+        return most_own_tokens(self.request, self.step) + (self.step + 1) * grown + answers
+
+
+@frozen
 class Chain:
     """A question about a text, with every answer that the ledger has."""
 
     keys: tuple[tuple[str, bool], ...]
     """Key of each request in the order of a run, and whether it is answered. The chain ends at
     the first request that has no answer, or whose answer is usable or rules out another try, or at the last try."""
-    rest: tuple[Request, ...] = ()
-    """Requests that a run would send, one after the other until an answer is usable."""
+    rest: tuple[Ahead, ...] = ()
+    """Requests that a run may send, one after the other until an answer is usable."""
     said: Pair | None = None
     """The rewrite, if the answers give one."""
     rewrites: bool = False
@@ -80,7 +99,7 @@ class Texts:
             if len(self.current) == 1:  # only then is it certain that the question is about this text
                 text.asked.add(name)
         elif chain.rewrites:
-            longest = max(request.sampling.max_tokens for request in chain.rest)
+            longest = max(ahead.longest for ahead in chain.rest)
             self.all = [*self.all, Text(text.pair, called, False, text.grown + longest)]
 
     def gather(self) -> None:
@@ -116,15 +135,14 @@ class Questions:
         question = asking.question
         keys: list[tuple[str, bool]] = []
         for index in range(self._answers):
-            request = self._request(asking, text, index)
-            key = self._known.key(request, asking.teacher)
-            reply = self._known.reply(key) if text.written else None
-            key = key if text.written else digest([key, text.name])
-            keys.append((key, reply is not None))
+            first = self._request(asking, text, index)
+            asked = list(self._conversation(asking, text, first))
+            keys += [(key, reply is not None) for _, key, reply in asked]
+            request, key, reply = asked[-1]
             if reply is None and key in self._known.on_hold:
                 break
             if reply is None:
-                return Chain(tuple(keys), self._rest(asking, text, request), rewrites=bool(question.rewrites))
+                return Chain(tuple(keys), self._rest(asking, text, first, request), rewrites=bool(question.rewrites))
             parsed = question.parse(text.pair, request, reply)
             if not isinstance(parsed, Unparsed):
                 pair = parsed.pair if isinstance(parsed, Rewrite) else parsed
@@ -139,22 +157,38 @@ class Questions:
         That is the sum over every request that may be sent, each at the price that is reserved for it.
         """
         total: Counter[str] = Counter()
-        for request in chain.rest:
-            longest, prompt = request.sampling.max_tokens, request.most_prompt_tokens + text.grown
-            cost = self.price(asking.teacher, prompt, longest)
-            total.update(sends=1, prompt_tokens=prompt, answer_tokens=longest, cost=cost)
+        for ahead in chain.rest:
+            prompt = ahead.most_prompt_tokens(text.grown)
+            cost = self.price(asking.teacher, prompt, ahead.longest)
+            total.update(sends=1, prompt_tokens=prompt, answer_tokens=ahead.longest, cost=cost)
         return total
 
-    def _rest(self, asking: Asking, text: Text, first: Request) -> tuple[Request, ...]:
-        requests = [first]
+    def _conversation(self, asking: Asking, text: Text, first: Request) -> Iterator[tuple[Request, str, Reply | None]]:
+        """Yield the requests of a conversation, each with its key and its answer, up to the first without an answer."""
+        further: Request | None = first
+        while further is not None:
+            request = further
+            key = self._known.key(request, asking.teacher)
+            reply = self._known.reply(key) if text.written else None
+            yield request, key if text.written else digest([key, text.name]), reply
+            further = None if reply is None else followed(asking.question, text.pair, first, request, reply)
+
+    def _rest(self, asking: Asking, text: Text, first: Request, request: Request) -> tuple[Ahead, ...]:
+        """Return what may be sent from *request* on: the rest of its conversation, begun by *first*, and others.
+
+        Each conversation may take all its steps.
+        """
+        steps = steps_of(asking.question, asking.name)
+        ahead = [Ahead(request), *(Ahead(first, step) for step in range(request.step + 1, steps))]
         for index in range(first.index + 1, self._answers):
             try:
-                requests.append(self._request(asking, text, index))
+                later = self._request(asking, text, index)
             except RtError:
                 raise
             except Exception:  # a run that gets here fails the sample
                 break
-        return tuple(requests)
+            ahead += [Ahead(later, step) for step in range(steps)]
+        return tuple(ahead)
 
     def _request(self, asking: Asking, text: Text, index: int) -> Request:
         structured = self._known.teachers[asking.teacher].structured

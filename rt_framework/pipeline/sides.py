@@ -12,7 +12,7 @@ from attrs import evolve, fields, frozen
 from rt_framework.config import MAIN, Builder, Limits, NamedTeacher, ScoringConfig
 from rt_framework.errors import ConfigError
 from rt_framework.events import StudentCounts
-from rt_framework.kit.parts import Spec
+from rt_framework.kit.parts import Given, Spec
 from rt_framework.kit.places import PlacedTeacher, cleaned
 from rt_framework.ledger import Ledger
 from rt_framework.pipeline.student_teachers import use
@@ -108,10 +108,13 @@ def scoring_side(
 
     Raises:
         PluginError: a plugin is unknown or broken.
-        ConfigError: options do not fit, or two names are one student.
+        ConfigError: options do not fit, two names are one student, or several students have one executor.
         ModelError: a model cannot be found.
     """
     rules = ScoringRules.of(config)
+    if len(named) > 1 and isinstance(config.executor.options, Given):
+        # It would run the work of all students on the student that it was started with last.
+        raise ConfigError("scoring.executor: an object runs the work of one student; with several, name an executor")
     sides: dict[str, StudentSide] = {}
     for name, student in students_of(make, named).items():
         executor: Executor = make.spec("executors", config.executor)

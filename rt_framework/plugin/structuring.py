@@ -108,6 +108,8 @@ def _shown(value: object) -> str:
     """Return a value as text for a message, without what is in a mapping or list: that may be long, or an API key."""
     if isinstance(value, Mapping):
         return "a mapping"
+    if isinstance(value, Spec):
+        return f"an object ({value}): here only plain values can stand"
     return "a list" if isinstance(value, (list, tuple)) else repr(value)
 
 

@@ -6,7 +6,7 @@ a further argument, :class:`Make`, to build the plugins that it uses.
 
 from rt_framework.protocols.formats import Format, PreparingFormat, StreamedFormat, TypedFormat, Write
 from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSpans, TextMetric
-from rt_framework.protocols.reflections import Providing, Question, Reflection
+from rt_framework.protocols.reflections import Providing, Question, QuestionInSteps, Reflection
 from rt_framework.protocols.selectors import ColumnReader, DatasetSelector, Selector, VectorReader
 from rt_framework.protocols.stages import AskingStage, DatasetStage, Make, Stage, StageContext, draw_names
 from rt_framework.protocols.students import (
@@ -46,6 +46,7 @@ __all__ = [
     "PricedTeacher",
     "Providing",
     "Question",
+    "QuestionInSteps",
     "Reflection",
     "RereadingTeacher",
     "Selector",

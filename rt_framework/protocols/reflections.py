@@ -28,6 +28,28 @@ class Reflection(Question[Pair | Rewrite], Protocol):
 
 
 @runtime_checkable
+class QuestionInSteps(Question[T_co], Protocol[T_co]):
+    """A question whose answer may lead to a further request of the same conversation. The extension is optional.
+
+    Each request is reserved, paid for and committed by itself, so a run that is stopped in between asks only for what
+    is missing. ``Question.parse`` is given the last request and its answer; ``Request.said`` has the answers before it.
+    """
+
+    @property
+    def steps(self) -> int:
+        """Most requests of one conversation, the first one included. A quote counts them all."""
+
+    def follow(self, pair: Pair, request: Request, reply: Reply) -> Request | None:
+        """Return the request that goes on with the conversation, or ``None`` if *reply* is its last answer.
+
+        Pure, as ``render`` and ``parse`` are. ``request.then(reply, text)`` makes such a request: its messages are
+        those of *request*, the answer, and then one or more turns of the user. Name, pair, index and draw stay what
+        they were. With the answers left out, step n may hold at most n + 1 times what the first request holds, and no
+        answer may be longer than the first one, because these bounds make the quote.
+        """
+
+
+@runtime_checkable
 class Providing(Protocol):
     """A reflection or a stage that gives versions scores of its own. The extension is optional.
 

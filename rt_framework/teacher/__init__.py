@@ -2,7 +2,7 @@
 
 from rt_framework.teacher.accounts import MAIN_ACCOUNT, Accounts
 from rt_framework.teacher.answers import Answers, call_key, found_elsewhere
-from rt_framework.teacher.asking import rendered
+from rt_framework.teacher.asking import followed, most_own_tokens, rendered, steps_of
 from rt_framework.teacher.attempts import budget_of
 from rt_framework.teacher.budget import check_priced, is_priced
 from rt_framework.teacher.client import TeacherClient, lineage
@@ -20,8 +20,11 @@ __all__ = [
     "budget_of",
     "call_key",
     "check_priced",
+    "followed",
     "found_elsewhere",
     "is_priced",
     "lineage",
+    "most_own_tokens",
     "rendered",
+    "steps_of",
 ]

@@ -53,7 +53,7 @@ class Answers:
 
         Args:
             request: the question.
-            first: True if it is the first request for its pair and reflection.
+            first: True if it is of the first conversation about its pair and reflection, and so repeats nothing.
             stage: name of the stage that asks.
 
         Raises:

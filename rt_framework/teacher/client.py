@@ -6,14 +6,14 @@ An answer is parsed only after it is committed to the ledger, so a better parser
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from attrs import frozen
 
 from rt_framework.errors import KINDS, Retry
 from rt_framework.model import Failure, Pair, Request, Rewrite, Unparsed, Version
 from rt_framework.protocols import Question, Reflection
-from rt_framework.teacher.asking import rendered
+from rt_framework.teacher.asking import followed, rendered
 from rt_framework.teacher.sending import Answer
 
 T = TypeVar("T")
@@ -83,8 +83,7 @@ class TeacherClient:
         key = None
         # The index is part of the key of a call, so the ledger does not give an unusable answer a second time.
         for index in range(self._answers):
-            request = rendered(question, pair, index, self._structured, draw)
-            answer = await self._source.answer(request, index == 0, stage)
+            request, answer = await self._conversation(question, pair, index, stage, draw)
             parsed, key = _read(question, pair, request, answer), answer.key
             if not isinstance(parsed, Unparsed):
                 break
@@ -93,6 +92,22 @@ class TeacherClient:
             if KINDS[parsed.kind].retry is not Retry.CHANGE:
                 break
         return parsed, key
+
+    async def _conversation(
+        self, question: Question[Any], pair: Pair, index: int, stage: str, draw: int
+    ) -> tuple[Request, Answer]:
+        """Return the last request of a conversation with its answer: the first request, unless the question goes on.
+
+        The further requests follow from the answers alone. So a run that was stopped finds the answers of the steps
+        that were paid for in the ledger, and asks for the next one.
+        """
+        first = request = rendered(question, pair, index, self._structured, draw)
+        while True:
+            answer = await self._source.answer(request, index == 0, stage)
+            further = None if answer.reply is None else followed(question, pair, first, request, answer.reply)
+            if further is None:
+                return request, answer
+            request = further
 
 
 def _read(question: Question[T], pair: Pair, request: Request, answer: Answer) -> T | Unparsed:

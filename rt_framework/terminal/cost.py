@@ -43,9 +43,17 @@ def show_prompts(prompts: Iterable[tuple[int, Request]]) -> None:
             console.print(safe(text))
 
 
-def show_preview(prompts: Iterable[tuple[int, Request]], teacher: object) -> None:
-    """Print what would be asked, and in which teacher's form; without a teacher in the form of a JSON schema."""
+def show_preview(prompts: Iterable[tuple[int, Request]], teacher: object, further: int = 0) -> None:
+    """Print what would be asked, and in which teacher's form; without a teacher in the form of a JSON schema.
+
+    Args:
+        prompts: requests, each with the number of its row.
+        teacher: the teacher, if one is named.
+        further: most requests that may follow each of them in its conversation.
+    """
     show_prompts(prompts)
+    if further:
+        stdout().print(line(f"up to {further} further requests may follow each of them, depending on the answers"))
     form = teacher or "a teacher that follows a JSON schema; --teacher shows the form for another"
     stdout().print(line(f"shown as for {form}"))
     stdout().print(line("nothing was sent or written"))
@@ -73,7 +81,8 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
     yield (
         "low: one answer a call, as long as the text that it replaces, at 4 bytes a token; "
         "high: the most expensive outcome of the choices between versions, with "
-        f"{config.limits.answers} answers a call (limits.answers), each at the price that is reserved for it. "
+        f"{config.limits.answers} answers a call (limits.answers) and every further request that a question in steps "
+        "may send, each at the price that is reserved for it. "
         "Where the run directory has the scores, choices are made as in a run. "
         "Failed attempts that may have been billed are not included"
     )
@@ -88,8 +97,8 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
         unpriced = [teacher.name for teacher in quote.teachers if teacher.cost is None] or [str(config.teacher)]
         names = " and ".join(f"'{name}'" for name in unpriced)
         yield f"the price of teacher {names} is not known: give input_price and output_price in its settings"
-    elif config.limits.budget_usd is not None:
-        yield _covered(quote.cost, quote.spent, config.limits.budget_usd)
+    elif (budget := config.share_of(config.limits.budget_usd)) is not None:
+        yield _covered(quote.cost, quote.spent, budget)
     elif quote.spent:
         yield f"spent in this run directory so far: {dollars(quote.spent)}"
 

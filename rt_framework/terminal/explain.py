@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.rule import Rule
 
-from rt_framework.model import Pair, Sample, Version
+from rt_framework.model import Pair, Sample, Turn, Version
 from rt_framework.results import Call, FinishedRun, SampleHistory, StageFacts
 from rt_framework.rundir import label_of
 from rt_framework.terminal.console import line, safe, stdout, table
@@ -24,9 +24,8 @@ def tell(run: FinishedRun, history: SampleHistory) -> None:
     for version in sample.versions:
         _version(console, version)
     calls = run.calls(history)
-    again = {_question(call, call.request.index - 1) for call in calls}
     for call in calls:
-        _call(console, call, sample, _question(call, call.request.index) in again)
+        _call(console, call, sample, _after(call, calls))
     _judgement(console, history, run.stages)
 
 
@@ -50,14 +49,27 @@ def _pair(console: Console, pair: Pair) -> None:
             console.print(safe(f"{name}: {text}"))
 
 
-def _question(call: Call, index: int) -> tuple[str, str, int]:
-    """Return a key of the question that a call asks about its pair, as the request with number *index*."""
-    return call.request.reflection, call.request.pair_hash, index
+def _after(call: Call, calls: Sequence[Call]) -> str:
+    """Return what came after the answer to a call about the same pair; empty if nothing was asked after it."""
+    asked = call.request
+    same = [one.request for one in calls if (one.teacher, _topic(one)) == (call.teacher, _topic(call))]
+    said = (*asked.messages, Turn("assistant", call.reply.text)) if call.reply else ()
+    if said and any(one.messages[: len(said)] == said for one in same if one.step == asked.step + 1):
+        return "the conversation went on with a further request"
+    if any(one.index == asked.index + 1 for one in same):
+        return "not used: the answer was unusable, and another one was asked for"
+    return ""
 
 
-def _call(console: Console, call: Call, sample: Sample, again: bool) -> None:
+def _topic(call: Call) -> tuple[str, str, int]:
+    return call.request.reflection, call.request.pair_hash, call.request.draw
+
+
+def _call(console: Console, call: Call, sample: Sample, after: str) -> None:
     request = call.request
-    console.print(Rule(line(f"call {call.key}: reflection {request.reflection}, answer {request.index}"), align="left"))
+    step = f", step {request.step}" if request.step else ""
+    called = f"call {call.key}: reflection {request.reflection}, answer {request.index}{step}"
+    console.print(Rule(line(called), align="left"))
     for turn in request.messages:
         console.print(safe(f"{turn.role}: {turn.content}"))
     for state, kind, message in call.attempts:
@@ -73,8 +85,8 @@ def _call(console: Console, call: Call, sample: Sample, again: bool) -> None:
         console.print(line(f"parsed: version {read}"))
     elif fault:
         console.print(line(f"not used: {fault.kind}: {fault.reason}"))
-    elif again:
-        console.print(line("not used: the answer was unusable, and another one was asked for"))
+    elif after:
+        console.print(line(after))
     elif call.reply is not None:
         console.print(line("read by the stage, which made no version from it"))
 

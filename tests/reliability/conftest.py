@@ -30,7 +30,7 @@ def kills(tmp_path_factory, size) -> list[Killed]:
     """Runs killed at so many points, every other one by the clock, and taken to their end."""
     folder = tmp_path_factory.mktemp("kills")
     with ThreadPoolExecutor(2) as two:  # each run is a process of its own, with a server of its own
-        return list(two.map(lambda seed: killed(folder / str(seed), Point.draw(seed)), range(size(50, 1000))))
+        return list(two.map(lambda seed: killed(folder / str(seed), Point.draw(seed)), range(size(30, 1000))))
 
 
 @pytest.fixture(scope="session")

@@ -134,12 +134,15 @@ class Killed:
     outputs: dict[str, bytes]
 
 
-def killed(folder: Path, *points: Point, teacher: str = "http") -> Killed:
-    """Run, kill at each point in turn, run to the end. What is told of a kill is told of the last one."""
+def killed(folder: Path, *points: Point, teacher: str = "http", **more: Any) -> Killed:
+    """Run, kill at each point in turn, run to the end. What is told of a kill is told of the last one.
+
+    Keys of *more* beat those of the job.
+    """
     folder.mkdir()
     run_dir = folder / "run"
     with FaultServer(_slowly) as server:
-        config = http_job(folder, server, rows(SAMPLES), **_teacher(teacher, server))
+        config = http_job(folder, server, rows(SAMPLES), **_teacher(teacher, server), **more)
         for point in points:
             died = _until(forked(work, config, run_dir, point), point, server)
         asked = questions(server)

@@ -42,7 +42,8 @@ def moody(seed: int):
     """A teacher that mostly answers well, else of no use or in no form at all, as a hash of the request decides."""
 
     def answer(request: Request) -> str:
-        luck = int(digest([seed, request.reflection, request.pair_hash, request.index, request.draw])[:4], 16) % 8
+        asked = [seed, request.reflection, request.pair_hash, request.index, request.draw, request.step]
+        luck = int(digest(asked)[:4], 16) % 8
         return rewriting(request) if luck > 1 else ("I would rather not." if luck else "x" * 4000)
 
     return answer
@@ -69,7 +70,7 @@ def test_a_run_pays_and_sends_no_more_than_high(seed, tmp_path):
     """After runs of other selectors and pipelines in the same directory, also ones that were cut short."""
     luck = random.Random(seed)
     data = [*rows(2), *rows(luck.randint(0, 1))]
-    answer, asks = moody(seed), luck.choices(["instruction", "response"], k=luck.randint(2, 3))
+    answer, asks = moody(seed), luck.choices(["instruction", "response", "rounds"], k=luck.randint(2, 3))
 
     wild = seed % 2  # else only selectors change, so that most answers are there and little else can hide a fault
 

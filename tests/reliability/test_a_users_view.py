@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from tests.reliability.view import COUNT, day
+from tests.reliability.view import day
 from tests.run_helpers import attempts, side
+
+COUNT = 24
 
 
 def test_the_same_command_takes_a_run_to_its_end(tmp_path):
     """Killed twice, rate-limited, out of budget: `rt run` again is all there is to know, and each time it says what
     happened; at most what was under way at a kill is paid twice.
     """
-    (first, second, broke, end, again), bucket = day(tmp_path, "fake", 6)
+    (first, second, broke, end, again), bucket = day(tmp_path, "fake", 6, COUNT)
     assert [step.code for step in (first, second, broke, end, again)] == [137, 137, 6, 0, 0]
     assert bucket.rejected
     for step in (second, broke):

@@ -23,7 +23,6 @@ from tests.helpers import REPO
 from tests.reliability.jobs import http_job, priced_at
 from tests.run_helpers import attempts, http_answer, rows
 
-COUNT = 40
 CODE = "from rt_framework.cli import main; main()"
 
 
@@ -75,13 +74,13 @@ class Slow:
         return time.monotonic() - self._began < 0.04
 
 
-def day(folder: Path, student: str, rate: float) -> tuple[list[Step], Bucket]:
-    """Live through it, with so many calls a second allowed."""
+def day(folder: Path, student: str, rate: float, count: int) -> tuple[list[Step], Bucket]:
+    """Live through it with so many samples, and so many calls a second allowed."""
     bucket, slow = Bucket(rate), Slow()
     with FaultServer(slow, bucket) as server:
         limits = {"concurrency": 3}
         teacher = priced_at(server, output_price=1.0)
-        job = http_job(folder, server, rows(COUNT), teacher=teacher, student=student, limits=limits)
+        job = http_job(folder, server, rows(count), teacher=teacher, student=student, limits=limits)
         job.rename(folder / "rt.yaml")
 
         def rt_run(budget: float, until: int | None = None) -> Step:
@@ -126,7 +125,7 @@ def _wait(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None
 def main() -> None:
     """Print the day in Markdown."""
     with tempfile.TemporaryDirectory() as folder:
-        steps, bucket = day(Path(folder), sys.argv[1], 4)
+        steps, bucket = day(Path(folder), sys.argv[1], 4, 40)
     for step in steps:
         told = re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8000", step.out)
         told = re.sub(r"\S*/(\S+\.gguf|data\.json)", r"\1", told).rstrip()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+from types import MappingProxyType
 from typing import Any
 
 from attrs import evolve
 
-from rt_framework import Pair, Request, Sampling, Turn, Unparsed
+from rt_framework import Pair, Range, Request, Rewrite, Sampling, Turn, Unparsed
 from rt_framework.testing.contracts import ReflectionContract
 from tests.testing_kit.making import good, mutant
 
@@ -34,6 +35,85 @@ class Better:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return _UNREAD
         return evolve(pair, response=text) if text else _UNREAD
+
+
+@good(ReflectionContract)
+class BetterTwice(Better):
+    """Asks for a better answer once more; the last one counts."""
+
+    steps = 2
+
+    def follow(self, pair, request, reply):
+        if request.step or isinstance(self.parse(pair, request, reply), Unparsed):
+            return None
+        return request.then(reply, "Improve it once more.")
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Endless(BetterTwice):
+    def follow(self, pair, request, reply):
+        return super().follow(pair, evolve(request, step=0), reply)
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Boundless(BetterTwice):
+    steps: Any = None
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Forgetful(BetterTwice):
+    """Begins a conversation of its own."""
+
+    def follow(self, pair, request, reply):
+        further = super().follow(pair, request, reply)
+        return further and evolve(further, messages=further.messages[-1:])
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Wordy(BetterTwice):
+    """Says more than the quote has room for."""
+
+    def follow(self, pair, request, reply):
+        further = super().follow(pair, request, reply)
+        return further and evolve(further, messages=(*further.messages, Turn("user", "Do it well. " * 1000)))
+
+
+@mutant(ReflectionContract, "test_a_conversation_keeps_its_bounds")
+class Longer(BetterTwice):
+    def follow(self, pair, request, reply):
+        further = super().follow(pair, request, reply)
+        return further and evolve(further, sampling=evolve(further.sampling, max_tokens=10**5))
+
+
+@mutant(ReflectionContract, "test_following_is_pure")
+class Counting(BetterTwice):
+    calls = itertools.count()
+
+    def follow(self, pair, request, reply):
+        further = super().follow(pair, request, reply)
+        return further and request.then(reply, f"Improve it, as I asked {next(self.calls)} times.")
+
+
+@mutant(ReflectionContract, "test_no_request_follows_an_empty_answer")
+class Insisting(BetterTwice):
+    def follow(self, pair, request, reply):
+        return None if request.step else request.then(reply, "Improve it once more.")
+
+
+@good(ReflectionContract)
+class Marked(Better):
+    """Gives each new response a score of its own."""
+
+    provides: Any = MappingProxyType({"words": Range(at_least=1)})
+
+    def parse(self, pair, request, reply):
+        new = super().parse(pair, request, reply)
+        return Rewrite(new, {"words": float(len(new.response.split()))}) if isinstance(new, Pair) else new
+
+
+@mutant(ReflectionContract, "test_scores_of_an_answer_are_declared")
+class Undeclared(Marked):
+    provides = MappingProxyType({})
 
 
 @mutant(ReflectionContract, "test_rewrites_name_parts")

@@ -39,6 +39,16 @@ class Last:
         return Choice(candidates[-1].version.name, "the newest")
 
 
+@good(SelectorContract, columns={"margin": [0.0]})
+class ByMargin(Best):
+    """Reads from a column how much higher a rewrite must be."""
+
+    columns = ("margin",)
+
+    def value(self, row):
+        return super().value(row) + (row.extra["margin"] if row.version.parent is None else 0)
+
+
 @mutant(SelectorContract, "test_needs_are_names")
 class OneText(Best):
     needs = "ifd"
@@ -122,6 +132,20 @@ class Half:
     def verdict(self, row):
         score = row.scores["ifd"]
         return Verdict(score.eligible and score.value > 0.5, "above 0.5 or not")
+
+
+@good(DatasetSelectorContract, columns={"weight": [0.5, 2]})
+class Weighted(Half):
+    columns: Any = ("weight", "topic")
+
+    def verdict(self, row):
+        heavy = row.extra["weight"] > 1 and row.extra["topic"] != "topic 1"
+        return Verdict(super().verdict(row).keep and heavy, "heavy, and not that topic")
+
+
+@mutant(DatasetSelectorContract, "test_columns_are_names")
+class OneColumn(Half):
+    columns = "topic"
 
 
 @mutant(DatasetSelectorContract, "test_needs_are_names")

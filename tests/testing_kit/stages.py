@@ -41,6 +41,16 @@ class Every:
         return (sample if sample.row % 3 else Dropped(sample, "third row") for sample in samples)
 
 
+@good(StageContract)
+class Topical(Short):
+    """Drops a topic that stands in a column of the data."""
+
+    columns = ("topic",)
+
+    async def run(self, sample, ctx):
+        return Dropped(sample, "topic 1") if sample.extra["topic"] == "topic 1" else await super().run(sample, ctx)
+
+
 @mutant(StageContract, "test_it_says_what_it_needs")
 class OneText(Short):
     needs = ""

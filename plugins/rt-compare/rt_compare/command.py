@@ -54,6 +54,14 @@ if TYPE_CHECKING:
 @click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
 @click.option("--budget-usd", type=Number(0), help="Budget in dollars; no call that could exceed it is sent.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Directory for the judge's answers; default: FILE.rt.")
+@click.option(
+    "--answers",
+    "elsewhere",
+    multiple=True,
+    type=click.Path(),
+    metavar="RUN_DIR",
+    help="Run directory whose answers are used too, such as that of a comparison before the data changed.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what the judge would cost; send and write nothing.")
 @overwrite_option
 @moved_option
@@ -113,6 +121,8 @@ class _Judging:
     sample: int | None
     seed: int
     limits: Limits
+    elsewhere: tuple[str, ...]
+    """Other run directories, whose answers are used too."""
     dry_run: bool
     moved: bool
 
@@ -125,7 +135,7 @@ class _Judging:
         from rt_framework.jobs.quoting import quote
         from rt_framework.jobs.running import RunMode
 
-        job = judging_job(drawn, self.teacher, self.limits)
+        job = judging_job(drawn, self.teacher, self.limits, self.elsewhere)
         if self.dry_run:
             source = drawn.source if self.sample is None else drawn.source.drawing(self.sample, self.seed)
             show_quote(console, quote(host, job, self.run_dir, self.moved, source))
@@ -145,6 +155,7 @@ def _judging(
     concurrency: int,
     budget_usd: float | None,
     run_dir: Path | None,
+    elsewhere: tuple[str, ...],
     dry_run: bool,
     moved: bool,
 ) -> _Judging | None:
@@ -154,14 +165,15 @@ def _judging(
         click.UsageError: the options do not fit each other.
     """
     if judge is None:
-        if (sample, budget_usd, run_dir, dry_run) != (None, None, None, False):
-            raise click.UsageError("--sample, --budget-usd, --run-dir and --dry-run can only be used with --judge")
+        if (sample, budget_usd, run_dir, elsewhere, dry_run) != (None, None, None, (), False):
+            options = "--sample, --budget-usd, --run-dir, --answers and --dry-run"
+            raise click.UsageError(f"{options} can only be used with --judge")
         return None
     if run_dir is None and out is None:
         raise click.UsageError("--judge: name a place for its answers, by --run-dir DIR or --json FILE")
     where = beside(out, "--json") if run_dir is None and out is not None else run_dir
     limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
-    return _Judging(chosen("judge", judge), where or Path(), sample, seed, limits, dry_run, moved)
+    return _Judging(chosen("judge", judge), where or Path(), sample, seed, limits, elsewhere, dry_run, moved)
 
 
 def _claim(

@@ -106,12 +106,20 @@ def _judged(sample: Sample) -> Judged:
     )
 
 
-def judging_job(contests: Contests, teacher: Spec, limits: Limits) -> Config:
-    """Return the job that judges pairs of answers. What it keeps, the better answers, is written as ``messages``."""
+def judging_job(contests: Contests, teacher: Spec, limits: Limits, elsewhere: tuple[str, ...] = ()) -> Config:
+    """Return the job that judges pairs of answers. What it keeps, the better answers, is written as ``messages``.
+
+    Args:
+        contests: the pairs of answers.
+        teacher: the judge.
+        limits: limits of its calls.
+        elsewhere: other run directories, whose answers are used too.
+    """
     return Config(
         data=Data(contests.source.name),
         pipeline=Pipeline(stages=(Spec(NAME, Given(Judge())),)),
         teacher=teacher,
+        answers=elsewhere,
         limits=limits,
         output=Output(format="jsonl", shape="messages"),
     )

@@ -204,6 +204,7 @@ def test_recorded_answers_judge_too(rt, tmp_path):
     done = rt("compare", "a.json", "b.json", "--judge", "replay:answers.jsonl", "--json", "out.json")
     assert (done.code, done.err) == (0, "")
     assert "teacher: replay answers.jsonl (recorded answers)" in done.words
+    assert "rt report" not in done.out  # the summary of a run would say the same again
     assert found(tmp_path)["verdicts"]["wins"] == 2
 
 
@@ -290,3 +291,18 @@ def test_an_interrupted_judge_goes_on(judge, tmp_path):
     assert judge(again, "--json", "out.json").code == 0
     assert len(again.requests) == 12 - 5
     assert found(tmp_path)["verdicts"]["wins"] == 6
+
+
+def test_changed_data_need_another_directory_and_no_answer_twice(judge, rt_project, tmp_path):
+    """The answers of the earlier comparison are used, those about the new pair are asked for."""
+    data(tmp_path, ["win"] * 4)
+    assert judge(ScriptedTeacher(Scripted(["win"] * 4)), "--run-dir", "first").code == 0
+    for side in "ab":
+        rows = json.loads((tmp_path / f"{side}.json").read_text())
+        added = {"instruction": "Question 4?", "input": "", "output": f"{side.upper()} answers 4"}
+        rt_project.write(f"{side}.json", [*rows, added])
+    again = ScriptedTeacher(Scripted(["win"] * 5))
+    assert "first was started with other settings" in judge(again, "--run-dir", "first").error()
+    assert judge(again, "--run-dir", "second", "--answers", "first", "--json", "out.json").code == 0
+    assert len(again.requests) == 2
+    assert found(tmp_path)["verdicts"]["wins"] == 5

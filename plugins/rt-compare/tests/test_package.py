@@ -1,33 +1,16 @@
-"""The package as it is installed: its contract, its command, and what starting costs."""
+"""The package as it is installed: its checks by the command line, its command, and what starting costs."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
-from rt_framework.testing import contracts
+OTHER = Path(__file__).with_name("held_out.jsonl")
 
 HEAVY = ("torch", "transformers", "numpy", "scipy", "datasketch", "py3langid")
-
-
-OTHER = str(Path(__file__).with_name("held_out.jsonl"))
-"""A data set with the prompt of one of the ten rows with which the kit checks a stage."""
-
-
-class TestDecontaminate(contracts.StageContract):
-    plugin = "rt_compare"
-    name = "decontaminate"
-    options: ClassVar = {"against": [OTHER]}
-    before = ()
-
-    def test_some_rows_are_dropped_and_some_go_on(self, tmp_path):
-        """So the other checks see both."""
-        outcomes = [line["outcome"] for line in self._finished(tmp_path)]
-        assert (outcomes.count("dropped"), outcomes.count("original")) == (1, 9)
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ class _ByVectors:
 
 @frozen
 class Picked:
-    """Picks among vectors, told as picks among rows."""
+    """The selected vectors, and the rows that each of them stands for."""
 
     rows: Sequence[Scored]
     places: Sequence[int]

@@ -6,6 +6,8 @@ from rt_framework import hookimpl
 from rt_framework.hookspecs import Register
 from rt_mlflow.settings import MlflowSettings
 
+RT_PLUGIN_API = (2, 0)
+
 
 @hookimpl
 def rt_register_reporters(register: Register) -> None:

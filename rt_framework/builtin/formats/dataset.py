@@ -102,7 +102,7 @@ class DatasetFormat:
 
 
 def _batches(path: Path) -> Iterator[Any]:
-    """Yield the record batches of a saved data set, file by file, none with more rows than are held at a time."""
+    """Yield the record batches of a saved data set, file by file, each of at most a fixed number of rows."""
     from rt_framework.builtin.formats.arrow import BATCH_ROWS
 
     first = None

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rt_framework.builtin import models
 from rt_framework.builtin.generation import Generation
-from rt_framework.builtin.students.encoding import ENCODING
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.builtin.students.tokens import Encoder
 from rt_framework.builtin.weights import without_embedding
 from rt_framework.errors import ModelError, OutOfMemory
+from rt_framework.kit.encoding import ENCODING, Encoder
 from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
@@ -147,7 +146,7 @@ class HFStudent:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return Encoder(self._tokenizer, self._window, self._foreign)
+        return Encoder.of(self._tokenizer, self._window, self._foreign)
 
     @cached_property
     def _generation(self) -> Generation:

@@ -19,6 +19,7 @@ from rt_framework.model import Reply, Request, Usage
 _KEYS = {"reflection": str, "pair": str, "index": int, "text": str}
 _OPTIONAL = {
     "draw": int,
+    "step": int,
     "teacher": str,
     "finish_reason": str,
     "prompt_tokens": int,
@@ -26,7 +27,7 @@ _OPTIONAL = {
     "model": str,
 }
 
-_Key = tuple[str, str, int, int]
+_Key = tuple[str, str, int, int, int]
 
 
 class _Offsets:
@@ -84,7 +85,7 @@ class _Index:
 
 
 class ReplayTeacher:
-    """Teacher that looks answers up by reflection, pair hash, index and draw. The file is read at the first use."""
+    """Teacher that looks answers up by reflection, pair hash, index, draw and step, in a file read at the first use."""
 
     def __init__(self, settings: ReplaySettings) -> None:
         self._path = Path(settings.path)
@@ -116,10 +117,11 @@ class ReplayTeacher:
             TeacherError: ``no_answer``: the file has none for this request.
             DataError: the file cannot be used.
         """
-        key = (request.reflection, request.pair_hash, request.index, request.draw)
+        key = (request.reflection, request.pair_hash, request.index, request.draw, request.step)
         row = self._find(self._index.offsets, key)
         if row is None:
-            question = f"reflection {key[0]}, pair {key[1]}, index {key[2]}{f', draw {key[3]}' if key[3] else ''}"
+            named = zip(("reflection", "pair", "index", "draw", "step"), key, strict=True)
+            question = ", ".join(f"{name} {value}" for name, value in named if value or name == "index")
             raise TeacherError("no_answer", f"{self._path} has no answer for {question}")
         return _reply(row)
 
@@ -155,7 +157,7 @@ class ReplayTeacher:
         elif first["text"] != row["text"]:
             raise DataError(
                 f"{self._path}, line {number}: a second, different answer for reflection {key[0]}, pair {key[1]}, "
-                f"index {key[2]}; keep one of them, or give the later one the next index, draw or teacher"
+                f"index {key[2]}; keep one of them, or give the later one the next index, draw, step or teacher"
             )
 
     def _find(self, offsets: _Offsets, key: _Key) -> dict[str, Any] | None:
@@ -184,7 +186,7 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
 
 
 def _key(row: dict[str, Any]) -> _Key:
-    return row["reflection"], row["pair"], row["index"], row.get("draw", 0)
+    return row["reflection"], row["pair"], row["index"], row.get("draw", 0), row.get("step", 0)
 
 
 def _article(kind: type) -> str:

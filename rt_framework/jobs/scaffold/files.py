@@ -88,7 +88,7 @@ def _without_hooks(code: str) -> str:
     """Return the code of a part without what only the module with the hooks needs."""
     code = code.replace(f"RT_PLUGIN_API = {API}\n\n", "")
     if "@hookimpl" not in code:
-        code = re.sub(r"from rt_framework import hookimpl\n|, hookimpl$", "", code, flags=re.MULTILINE)
+        code = re.sub(r"from rt_framework import hookimpl\n|, hookimpl(?=,|$)", "", code, flags=re.MULTILINE)
     return re.sub(r"\n{4,}", "\n\n\n", code)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 from unittest import SkipTest
 
@@ -18,7 +18,7 @@ from rt_framework.config import Builder
 from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host, field_names, with_defaults
-from rt_framework.testing.processes import environment, python
+from rt_framework.testing.processes import forked
 
 HEAVY = ("torch", "transformers", "litellm", "datasets", "numpy", "sentence_transformers", "ray")
 """Libraries that a plugin must import only where it uses them, never when the plugin is loaded."""
@@ -91,6 +91,10 @@ class PluginContract:
         except RtError as error:
             raise SkipTest(f"it cannot be built: {error}") from None
 
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of this contract, for another process."""
+        return {"plugin": self.plugin, "name": self.name, "options": self.options}
+
     def elsewhere(self, method: str) -> Any:
         """Return a contract method's result in a fresh process, where texts have other hashes and sets other orders.
 
@@ -98,9 +102,7 @@ class PluginContract:
             SkipTest: the method fails there.
         """
         contract = next(base.__name__ for base in type(self).__mro__ if base.__module__.startswith(__package__ or ""))
-        attributes = {"plugin": self.plugin, "name": self.name, "options": self.options}
-        seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, attributes]), PYTHONHASHSEED=seed))
+        return json.loads(fresh(_ELSEWHERE, json.dumps([contract, method, self.attributes()])))
 
     # --- checks -----------------------------------------------------------------------------
 
@@ -181,6 +183,30 @@ class PluginContract:
         )
 
 
+class ColumnContract(PluginContract):
+    """Checks of a part that may read columns of the data."""
+
+    columns: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    """Values of the columns that need others than the texts of the kit, taken in turn; values as JSON has them."""
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of this contract, for another process."""
+        return {**super().attributes(), "columns": dict(self.columns)}
+
+    def extra_of(self, row: int) -> dict[str, Any]:
+        """Return the values of the columns that the part declares, in a row; texts repeat after three rows."""
+        declared = getattr(self.make(), "columns", ())
+        names = [declared] if isinstance(declared, str) else declared
+        turns = {name: self.columns.get(name) or [f"{name} {number}" for number in range(3)] for name in names}
+        return {name: values[row % len(values)] for name, values in turns.items()}
+
+    def test_columns_are_names(self) -> None:
+        """``columns``, if it is there, lists names of columns."""
+        columns = getattr(self.make(), "columns", ())
+        good = not isinstance(columns, str) and all(isinstance(name, str) and name for name in columns)
+        assert good, f"expected columns to list names of columns, found {columns!r}; a text alone is no list"
+
+
 # --- loading ------------------------------------------------------------------------------------
 
 
@@ -224,13 +250,13 @@ def _defaults(plugin: str) -> Iterator[tuple[str, list[str]]]:
             yield hook, arguments
 
 
-def fresh(code: str, *arguments: str, **variables: str) -> str:
-    """Return the last line that *code* prints in a new process with this import path and the environment *variables*.
+def fresh(code: str, *arguments: str) -> str:
+    """Return the last line that *code* prints in another process, which has loaded no plugin.
 
     Raises:
         SkipTest: the code fails there.
     """
-    done = python(code, *arguments, env=environment(**variables))
+    done = forked(code, *arguments)
     if done.returncode:
         raise SkipTest(f"it fails in a fresh process: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout.splitlines()[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -18,7 +18,7 @@ from rt_framework.model import ORIGINAL, Choice, Pair, Score, Scored, Verdict, V
 from rt_framework.spans import Span
 from rt_framework.testing.awkward import awkward_pairs
 from rt_framework.testing.chain import frame
-from rt_framework.testing.contracts.base import PluginContract, outcome
+from rt_framework.testing.contracts.base import ColumnContract, outcome
 
 _ROUNDS = 12
 _MANY = 200
@@ -31,7 +31,7 @@ _NOTHING = (
 """Scores with which a version must never win."""
 
 
-class _ByScores(PluginContract):
+class _ByScores(ColumnContract):
     """Checks that both kinds of selector share."""
 
     kind = "selectors"
@@ -71,27 +71,28 @@ class SelectorContract(_ByScores):
 
     def test_kept_is_a_candidate(self) -> None:
         """The kept version is the name of one of the candidates."""
-        for rows in _rounds(self.needs()):
+        for rows in self._rounds():
             choice = self._choose(rows)
             names = [row.version.name for row in rows]
             assert choice.kept in names, f"expected one of {', '.join(names)} to be kept, found {choice.kept!r}"
 
     def test_the_choice_has_a_reason(self) -> None:
         """Every choice has a reason."""
-        for rows in _rounds(self.needs()):
+        for rows in self._rounds():
             reason = self._choose(rows).reason
             assert isinstance(reason, str) and reason.strip(), f"expected a reason in words, found {reason!r}"
 
     def test_choosing_is_pure(self) -> None:
         """The same candidates give the same choice when asked again."""
-        selector, rounds = self.make(), list(_rounds(self.needs()))
+        selector, rounds = self.make(), list(self._rounds())
         first = [outcome(selector.choose, rows) for rows in rounds]
         again = [outcome(selector.choose, rows) for rows in reversed(rounds)]
         assert first == again[::-1], "the same candidates gave another choice when asked again; keep nothing"
 
     def test_the_order_of_rewrites_does_not_matter(self) -> None:
         """With different scores the same version is kept for every order of the rewrites."""
-        for held, *rivals in _rounds(self._scored()):
+        self._scored()
+        for held, *rivals in self._rounds():
             kept = {self._choose([held, *order]).kept for order in permutations(rivals)}
             assert len(kept) == 1, (
                 f"{' or '.join(sorted(kept))} is kept, by the order of the rewrites; compare all of them"
@@ -102,7 +103,7 @@ class SelectorContract(_ByScores):
         needs = self._scored()
         for value in (0.25, 0.5, 0.75, 0.99):
             for count in (2, 3, 4):
-                rows = _rows(count, _Alike(Score(value), Score(value)), needs)
+                rows = self._rows(count, _Alike(Score(value), Score(value)), needs)
                 kept = self._choose(rows).kept
                 assert kept == ORIGINAL, f"with equal scores '{kept}' is kept; only a better version may win"
 
@@ -111,7 +112,7 @@ class SelectorContract(_ByScores):
         needs = self._scored()
         for score in _NOTHING:
             for held in (Score(0.5), score):
-                rows = _rows(3, _Alike(held, score), needs)
+                rows = self._rows(3, _Alike(held, score), needs)
                 kept = self._choose(rows).kept
                 assert kept == ORIGINAL, (
                     f"'{kept}' wins with {score}; a score counts only where score.eligible is true, and the "
@@ -120,13 +121,33 @@ class SelectorContract(_ByScores):
 
     def decided(self) -> list[str]:
         """Return the names of the versions that are kept."""
-        return [str(self._choose(rows).kept) for rows in _rounds(self.needs())]
+        return [str(self._choose(rows).kept) for rows in self._rounds()]
 
     def _choose(self, rows: Sequence[Scored]) -> Choice:
         """Return the choice of a newly made selector, which cannot remember earlier choices."""
         choice = self.make().choose(rows)
         assert isinstance(choice, Choice), f"expected a Choice, found {choice!r}"
         return choice
+
+    def _rounds(self) -> Iterator[list[Scored]]:
+        """Yield lists of candidates whose scores all differ."""
+        needs = self.needs()
+        for number in range(_ROUNDS):
+            values = random.Random(number).sample(range(2, 98), 4 * max(1, len(needs)))  # noqa: S311 - repeatable
+            yield self._rows(4, _Drawn(values, {name: place for place, name in enumerate(needs)}), needs)
+
+    def _rows(self, count: int, score: Callable[[int, str], Score], needs: Sequence[str]) -> list[Scored]:
+        """Return versions of one sample, the held one first."""
+        versions = [Version(ORIGINAL, Pair("Name a river.", "", "The Rhine."))]
+        versions += [
+            Version(
+                f"rewrite-{number}", Pair("Name a river.", "", f"The Rhine is river {number}."), ORIGINAL, "response"
+            )
+            for number in range(1, count)
+        ]
+        scores = [{name: score(position, name) for name in needs} for position in range(count)]
+        extra = self.extra_of(0)
+        return [Scored("sample", 0, version, scored, extra) for version, scored in zip(versions, scores, strict=True)]
 
     def _scored(self) -> Sequence[str]:
         needs = self.needs()
@@ -143,7 +164,7 @@ class DatasetSelectorContract(_ByScores):
 
     def test_one_verdict_a_row(self) -> None:
         """Each row gets one verdict, which keeps it or not, in the order given."""
-        verdicts = list(self.make().select(_set(25, self.needs())))
+        verdicts = list(self.make().select(self._set(25)))
         assert len(verdicts) == 25, f"expected 25 verdicts for 25 rows, found {len(verdicts)}"
         odd = next(
             (verdict for verdict in verdicts if not isinstance(verdict, Verdict) or not isinstance(verdict.keep, bool)),
@@ -159,18 +180,18 @@ class DatasetSelectorContract(_ByScores):
 
     def test_every_verdict_has_a_reason(self) -> None:
         """Every verdict has a reason."""
-        for verdict in self.make().select(_set(25, self.needs())):
+        for verdict in self.make().select(self._set(25)):
             assert isinstance(verdict.reason, str) and verdict.reason.strip(), f"a verdict has no reason: {verdict!r}"
 
     def test_selecting_is_pure(self) -> None:
         """The same rows give the same verdicts when asked again."""
-        selector, needs = self.make(), self.needs()
-        once, twice = (outcome(lambda: list(selector.select(_set(25, needs)))) for _ in range(2))
+        selector = self.make()
+        once, twice = (outcome(lambda: list(selector.select(self._set(25)))) for _ in range(2))
         assert once == twice, "the same rows gave other verdicts when asked again; keep nothing between calls"
 
     def test_the_order_of_rows_does_not_matter(self) -> None:
         """Each sample gets the same verdict for every order of the rows."""
-        rows = list(_set(25, self.needs()))
+        rows = list(self._set(25))
         kept = self._kept(rows)
         for seed in range(3):
             order = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - repeatable, not secret
@@ -183,8 +204,8 @@ class DatasetSelectorContract(_ByScores):
         """The selector holds ids and scores, not rows, because all texts may not fit into memory."""
         if self.holds_rows:
             raise SkipTest("holds_rows is set: it needs the memory for all texts at once")
-        needs, held = self.needs(), _Held()
-        outcome(lambda: list(self.make().select(LazySequence(_MANY, lambda position: held.row(position, needs)))))
+        rows, held = self._set(_MANY), _Held()
+        outcome(lambda: list(self.make().select(LazySequence(_MANY, lambda position: held.noted(rows[position])))))
         assert held.most <= _MANY // 2, (
             f"{held.most} of {_MANY} rows were in memory at once; keep only what you need of each row, "
             "or set holds_rows = True"
@@ -196,7 +217,7 @@ class DatasetSelectorContract(_ByScores):
         if not needs:
             raise SkipTest("it reads no score")
         rows = [
-            _row(position, {name: _NOTHING[position % 5] if position < 10 else _value(position) for name in needs})
+            self._row(position, {name: _NOTHING[position % 5] if position < 10 else _value(position) for name in needs})
             for position in range(25)
         ]
         wrong = [
@@ -207,7 +228,7 @@ class DatasetSelectorContract(_ByScores):
     def test_embeds_gives_spans(self) -> None:
         """``embeds``, if it is there, gives the same spans of a pair each time, or raises ``Unscorable``."""
         embeds = self._embeds()
-        for pair in [_row(0, {}).version.pair, *awkward_pairs()]:
+        for pair in [self._row(0, {}).version.pair, *awkward_pairs()]:
             try:
                 spans, again = list(embeds(pair, frame())), list(embeds(pair, frame()))
             except Unscorable:
@@ -222,7 +243,7 @@ class DatasetSelectorContract(_ByScores):
     def test_rows_without_a_vector_are_decided_on(self) -> None:
         """A selector that reads vectors decides on rows without one too, because a text may have none."""
         self._embeds()
-        rows = [evolve(row, vector=None) if row.row % 3 else row for row in _set(25, self.needs())]
+        rows = [evolve(row, vector=None) if row.row % 3 else row for row in self._set(25)]
         verdicts = outcome(lambda: list(self.make().select(rows)))
         assert isinstance(verdicts, list) and len(verdicts) == 25, (
             f"with rows whose vector is None the selector gave {verdicts!r:.200}; give such rows a verdict as well"
@@ -230,7 +251,7 @@ class DatasetSelectorContract(_ByScores):
 
     def decided(self) -> list[str]:
         """Return the ids of the samples that are kept."""
-        return sorted(self._kept(_set(_MANY, self.needs())))
+        return sorted(self._kept(self._set(_MANY)))
 
     def _embeds(self) -> Any:
         embeds = getattr(self.make(), "embeds", None)
@@ -238,8 +259,18 @@ class DatasetSelectorContract(_ByScores):
             raise SkipTest("it reads no vectors")
         return embeds
 
+    def _set(self, count: int) -> Sequence[Scored]:
+        """Return rows of a data set, made only when they are taken, as in a run."""
+        needs = self.needs()
+        return LazySequence(count, lambda position: self._row(position, {name: _value(position) for name in needs}))
+
+    def _row(self, position: int, scores: Mapping[str, Score]) -> Scored:
+        version = Version(ORIGINAL, Pair(f"Name river {position}.", "", "The Rhine flows. " * (position + 1)))
+        extra, vector = partial(self.extra_of, position), partial(_vector, position)
+        return Scored(f"sample-{position}", position, version, scores, extra, vector)
+
     def _count(self, count: int) -> int:
-        return len(list(self.make().select(_set(count, self.needs()))))
+        return len(list(self.make().select(self._set(count))))
 
     def _kept(self, rows: Sequence[Scored]) -> set[str]:
         judged = zip(rows, self.make().select(rows), strict=False)
@@ -269,14 +300,13 @@ class _Drawn:
 
 
 class _Held:
-    """A maker of rows that counts the rows whose texts are still referenced."""
+    """A counter of the rows whose texts are still referenced."""
 
     def __init__(self) -> None:
         self.most = 0
         self._pairs: list[weakref.ref[Pair]] = []
 
-    def row(self, position: int, needs: Sequence[str]) -> Scored:
-        row = _row(position, {name: _value(position) for name in needs})
+    def noted(self, row: Scored) -> Scored:
         self._pairs = [
             reference for reference in (*self._pairs, weakref.ref(row.version.pair)) if reference() is not None
         ]
@@ -288,35 +318,6 @@ def _value(position: int) -> Score:
     return Score(round(0.02 + 0.96 * random.Random(position).random(), 6))  # noqa: S311 - repeatable, not secret
 
 
-def _rows(count: int, score: Callable[[int, str], Score], needs: Sequence[str]) -> list[Scored]:
-    """Return versions of one sample, the held one first."""
-    versions = [Version(ORIGINAL, Pair("Name a river.", "", "The Rhine."))]
-    versions += [
-        Version(f"rewrite-{number}", Pair("Name a river.", "", f"The Rhine is river {number}."), ORIGINAL, "response")
-        for number in range(1, count)
-    ]
-    scores: list[Mapping[str, Score]] = [{name: score(position, name) for name in needs} for position in range(count)]
-    return [Scored("sample", 0, version, scored) for version, scored in zip(versions, scores, strict=True)]
-
-
-def _rounds(needs: Sequence[str]) -> Any:
-    """Yield lists of candidates whose scores all differ."""
-    for number in range(_ROUNDS):
-        values = random.Random(number).sample(range(2, 98), 4 * max(1, len(needs)))  # noqa: S311 - repeatable
-        place = {name: number for number, name in enumerate(needs)}
-        yield _rows(4, _Drawn(values, place), needs)
-
-
-def _row(position: int, scores: Mapping[str, Score]) -> Scored:
-    version = Version(ORIGINAL, Pair(f"Name river {position}.", "", "The Rhine flows. " * (position + 1)))
-    return Scored(f"sample-{position}", position, version, scores, vector=partial(_vector, position))
-
-
 def _vector(position: int) -> Sequence[float]:
     draw = random.Random(position)  # noqa: S311 - repeatable, not secret
     return tuple(draw.uniform(-1, 1) for _ in range(4))
-
-
-def _set(count: int, needs: Sequence[str]) -> Sequence[Scored]:
-    """Return rows of a data set, made only when they are taken, as in a run."""
-    return LazySequence(count, lambda position: _row(position, {name: _value(position) for name in needs}))

@@ -18,9 +18,9 @@ from rt_framework.plugin import structure
 from rt_framework.results import Call, open_run
 from rt_framework.teacher import rendered
 from rt_framework.testing.blocking import blocking_calls
-from rt_framework.testing.contracts.base import PluginContract, load
+from rt_framework.testing.contracts.base import ColumnContract, load
 from rt_framework.testing.parts import KILL_AT_CALL, KILL_AT_END, Deadly
-from rt_framework.testing.processes import environment, python
+from rt_framework.testing.processes import forked
 
 _PARTS = "rt_framework.testing.parts"
 _WORDS = (
@@ -47,7 +47,7 @@ _KILLS = ((KILL_AT_CALL, "5"), (KILL_AT_END, "3"))
 """Points at which two runs in the same directory are killed, one after the other."""
 
 
-class StageContract(PluginContract):
+class StageContract(ColumnContract):
     """Contract of a stage, checked in a run of ten rows with a teacher and a student that need no model."""
 
     kind = "stages"
@@ -133,6 +133,7 @@ class StageContract(PluginContract):
                 "instruction": f"Name {number} things that float.",
                 "input": "",
                 "output": f"{words}, and no. {number}" * (words != ""),
+                **self.extra_of(number),
             }
             for number, words in enumerate(_WORDS)
         ]
@@ -185,7 +186,7 @@ class StageContract(PluginContract):
 
     def _killed(self, config: Path, folder: Path, variable: str, value: str) -> bool:
         """Run in a process that is killed at a chosen point; return whether it was killed."""
-        done = python(_RUN, self.plugin, config, folder / "run", env=environment(**{variable: value}))
+        done = forked(_RUN, self.plugin, config, folder / "run", **{variable: value})
         return done.returncode == -signal.SIGKILL
 
 
@@ -193,7 +194,8 @@ def _answers(question: Any, pair: Pair, call: Call) -> bool:
     """Return whether a call was made for a question, and its answer can be read."""
     request = call.request
     own = rendered(question, pair, request.index, request.schema is not None, request.draw)
-    return own == request and not isinstance(question.parse(pair, request, call.reply), Unparsed)
+    asked = own == request if not request.step else own.messages == request.messages[: len(own.messages)]
+    return asked and not isinstance(question.parse(pair, request, call.reply), Unparsed)
 
 
 def go(plugin: str, config: Path, run_dir: Path) -> None:

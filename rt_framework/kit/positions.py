@@ -6,9 +6,6 @@ from collections.abc import Sequence
 
 from rt_framework.spans import EncodedSpan, SpanLoss
 
-ENCODING = 1
-"""Version of the rules below; a part of the student's fingerprint."""
-
 _TOO_SHORT = "one token with nothing before it: no prediction to score"
 
 

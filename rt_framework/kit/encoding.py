@@ -1,17 +1,31 @@
-"""Encoding of spans as token ids; each text of a call is rendered and tokenised only once."""
+"""Encoding of spans as token ids, by the same rules for every student; each text of a call is tokenised only once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from attrs import evolve, frozen
 
-from rt_framework.builtin.models import leading_ids, render
-from rt_framework.builtin.students.encoding import empty, encode_ids, encode_text
 from rt_framework.errors import Unscorable
+from rt_framework.kit.positions import empty, encode_ids, encode_text
+from rt_framework.kit.tokenizing import leading_ids, render
+from rt_framework.model import Turn
 from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss, only_scored
+
+ENCODING = 1
+"""Version of these rules: a part of the fingerprint of every student that uses them."""
+
+Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+"""Function that returns the token ids of each text, in order, with nothing put before or after it."""
+
+Starts = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+"""Function that returns of each text the character at which each of its tokens starts, in the order of their ids."""
+
+Render = Callable[[Sequence[Turn]], str]
+"""Function that returns messages as text, up to where the assistant's answer begins; it may raise ``Unscorable``."""
 
 
 @frozen
@@ -20,7 +34,7 @@ class Piece:
 
     text: str
     led: bool
-    """True if the tokenizer's leading ids (BOS) come before the text."""
+    """True if the leading ids (BOS) come before the text."""
     placed: bool = False
     """True if it is needed where in the text each token starts."""
 
@@ -40,28 +54,61 @@ class Pieces:
 
 
 class Encoder:
-    """Encoder of spans with one tokenizer.
+    """Encoder of spans: what :meth:`rt_framework.protocols.Student.encode` has to do, for any tokenizer.
 
     Args:
-        tokenizer: a transformers tokenizer.
+        tokenize: returns the token ids of texts, without special tokens around them.
+        render: returns messages as text, by the chat template of the model.
         window: the model's longest sequence in tokens.
+        leading: ids that come before every text that begins a sequence: BOS, or nothing.
+        leading_text: text of these ids, if *render* writes it before the messages.
         foreign: tokens by id that the model does not know; a text with such a token has no loss.
+        starts: returns where the tokens of texts start; without it a span with ``scored`` has the status ``no_parts``.
     """
 
-    def __init__(self, tokenizer: Any, window: int, foreign: Mapping[int, str] = MappingProxyType({})) -> None:
-        self._tokenizer = tokenizer
+    def __init__(
+        self,
+        tokenize: Tokenize,
+        render: Render,
+        window: int,
+        leading: Sequence[int] = (),
+        leading_text: str = "",
+        foreign: Mapping[int, str] = MappingProxyType({}),
+        starts: Starts | None = None,
+    ) -> None:
+        self._tokenize = tokenize
+        self._token_starts = starts
+        self._render = render
         self._window = window
+        self._leading = tuple(leading)
+        self._leading_text = leading_text
         self._foreign = foreign
-        self._leading = leading_ids(tokenizer)
-        self._leading_text = tokenizer.bos_token if tokenizer.bos_token_id in self._leading else ""
+
+    @classmethod
+    def of(cls, tokenizer: Any, window: int, foreign: Mapping[int, str] = MappingProxyType({})) -> Self:
+        """Return the encoder for a tokenizer of transformers, with its leading ids and its chat template."""
+
+        def tokenize(texts: Sequence[str]) -> Sequence[Sequence[int]]:
+            encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+            ids: Sequence[Sequence[int]] = encoded["input_ids"]
+            return ids
+
+        def starts(texts: Sequence[str]) -> Sequence[Sequence[int]]:
+            encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            return [[start for start, _ in offsets] for offsets in encoded["offset_mapping"]]
+
+        leading = leading_ids(tokenizer)
+        leading_text = tokenizer.bos_token if tokenizer.bos_token_id in leading else ""
+        known = starts if tokenizer.is_fast else None
+        return cls(tokenize, partial(render, tokenizer), window, leading, leading_text, foreign, known)
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
         """Return the token ids of each span, or a result that says why there are none."""
         pieces = [self._pieces(span) for span in spans]
-        ids = self._tokenise(text for piece in pieces if isinstance(piece, Pieces) for text in piece.texts())
-        starts = self._starts(
-            piece.target.text for piece in pieces if isinstance(piece, Pieces) and piece.target.placed
-        )
+        found = [piece for piece in pieces if isinstance(piece, Pieces)]
+        ids = _each(self._tokenize, (text for piece in found for text in piece.texts()))
+        placed = (piece.target.text for piece in found if piece.target.placed)
+        starts = _each(self._token_starts, placed) if self._token_starts is not None else {}
         return [
             self._join(span, piece, ids, starts) if isinstance(piece, Pieces) else piece
             for span, piece in zip(spans, pieces, strict=True)
@@ -70,7 +117,7 @@ class Encoder:
     def _pieces(self, span: Span) -> Pieces | SpanLoss:
         if not span.target.strip():
             return empty()
-        if span.scored is not None and not self._tokenizer.is_fast:
+        if span.scored is not None and self._token_starts is None:
             return SpanLoss(None, 0, "no_parts", "the tokenizer does not say where in the text its tokens start")
         try:
             context = self._context(span.context, span.join)
@@ -87,25 +134,9 @@ class Encoder:
     def _context(self, context: Context, join: str) -> Piece:
         if isinstance(context, str):
             return Piece(context, led=True)
-        text = render(self._tokenizer, context)
-        # The template has written the leading token already, and the tokenizer would put a second one before it.
+        text = self._render(context)
+        # The template has written the leading token already, and the leading ids would put a second one before it.
         return Piece(text.removeprefix(self._leading_text), led=True) if join == "text" else Piece(text, led=False)
-
-    def _tokenise(self, texts: Iterable[str]) -> Mapping[str, Sequence[int]]:
-        unique = list(dict.fromkeys(texts))
-        if not unique:
-            return {}
-        encoded = self._tokenizer(unique, add_special_tokens=False, return_attention_mask=False, verbose=False)
-        return dict(zip(unique, encoded["input_ids"], strict=True))
-
-    def _starts(self, texts: Iterable[str]) -> Mapping[str, Sequence[int]]:
-        """Return the character at which each token of a text starts."""
-        unique = list(dict.fromkeys(texts))
-        if not unique:
-            return {}
-        encoded = self._tokenizer(unique, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        offsets = encoded["offset_mapping"]
-        return {text: [start for start, _ in own] for text, own in zip(unique, offsets, strict=True)}
 
     def _tokens(self, piece: Piece, ids: Mapping[str, Sequence[int]]) -> Sequence[int]:
         return (*self._leading, *ids[piece.text]) if piece.led else ids[piece.text]
@@ -143,3 +174,11 @@ class Encoder:
             # Context and target are one text here.
             places = [start - len(pieces.context.text) for start in places[first - len(self._leading) :]]
         return only_scored(span, encoded, places, first)
+
+
+def _each(
+    function: Callable[[Sequence[str]], Sequence[Sequence[int]]], texts: Iterable[str]
+) -> Mapping[str, Sequence[int]]:
+    """Return what a function gives for each text, by the text; it is called once, with each text once."""
+    unique = list(dict.fromkeys(texts))
+    return dict(zip(unique, function(unique), strict=True)) if unique else {}
