@@ -202,8 +202,8 @@ def _rehearsed(plan: Plan, tokens: Mapping[str, Tokens], units: Sequence[Unit], 
     left = [unit for unit in units if plan.found(unit) is None]
     pace = rehearse(plan, tokens)
     console.print(
-        f"{len(units)} units: {len(plan.arms)} arms × {len(plan.seeds)} seeds × {len(plan.rates)} learning rates, and "
-        f"the model without training; {len(units) - len(left)} are finished\n"
+        f"{len(units)} units, of which {len(units) - len(left)} are finished: the model without training, and arms × "
+        f"seeds × learning rates: {len(plan.arms)} × {len(plan.seeds)} × {len(plan.rates)}\n"
         f"measured here: {pace.start:.1f} s until a training begins, {1000 * pace.token:.2f} ms a token of training, "
         f"{pace.prompt:.2f} s a held-out prompt\n"
         f"about {duration(pace.seconds(plan, tokens, left))} for the others, one after the other"

@@ -51,7 +51,7 @@ def show_arms(console: Console, arms: Arms, tokens: Mapping[str, Tokens], sets: 
     for name, why in arms.left_out.items():
         console.print(line(f"{name} is left out: {why}"))
     for one in sets:
-        gone = f"; {one.removed} were removed, because they also stand in an arm" if one.removed else ""
+        gone = f"; removed, because they also stand in an arm: {one.removed}" if one.removed else ""
         console.print(line(f"held out: {one.name}: {len(one.pairs)} prompts{gone}"))
 
 

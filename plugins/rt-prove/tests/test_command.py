@@ -31,7 +31,7 @@ def test_a_proof_is_written_and_shown(prove, finished, fake, rt_project):
     training = fake()
     done = prove(*SMALL)
     assert done.code == 0, done.err
-    assert "held out: plain: 6 prompts; 1 were removed, because they also stand in an arm" in done.out
+    assert "held out: plain: 6 prompts; removed, because they also stand in an arm: 1" in done.out
     assert "[1/13] model without training: plain 0." in done.out and "[13/13] random, seed 1, lr 0.002" in done.out
     assert training.count == 12
     proof = json.loads((rt_project.folder / "runs/rt/proof.json").read_text())
@@ -105,7 +105,10 @@ def test_a_dry_run_measures_and_keeps_nothing(finished, prove, rt_project):
     finished()
     done = prove(*SMALL, "--dry-run")
     assert done.code == 0, done.err
-    assert "13 units: 3 arms × 2 seeds × 2 learning rates, and the model without training; 0 are finished" in done.out
+    assert (
+        "13 units, of which 0 are finished: the model without training, and arms × seeds × learning rates: 3 × 2 × 2"
+        in done.out
+    )
     assert "ms a token of training" in done.out and "one after the other" in done.out
     assert not (rt_project.folder / "runs/rt/proof").exists()
 
