@@ -68,7 +68,7 @@ def show_proof(console: Console, proof: Proof) -> None:
         found = _distinct(one for one in proof.comparisons if one.outcome == outcome.name)
         title = f"{outcome.name}: {outcome.unit}, {outcome.prompts} prompts, {len(proof.seeds)} seeds"
         head = ("arm", "against", "learning rates", "difference", "95 % from", "to", "")
-        console.print(_table(title, head, map(_row, found), (2, 3, 4, 5)))
+        console.print(_table(title, head, (_row(one, len(proof.learning_rates)) for one in found), (2, 3, 4, 5)))
         if outcome.unscored:
             console.print(line(f"{outcome.unscored} prompts are left out: some model has no number of them"))
     console.print(Text(LIMITS))
@@ -97,11 +97,18 @@ def _distinct(comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
         seen.add(place)
 
 
-def _row(one: Comparison) -> Sequence[object]:
+def _row(one: Comparison, rates_tried: int) -> Sequence[object]:
     first, second = one.learning_rates
     rates = f"{first:g}" if first == second else f"{first:g} and {second:g}"
     ends = ("", "") if one.low is None else (f"{one.low:+.4f}", f"{one.high:+.4f}")
-    return one.arm, one.control, f"{rates}{' best' if one.best else ''}", f"{one.value:+.4f}", *ends, verdict(one)
+    return (
+        one.arm,
+        one.control,
+        f"{rates}{' best' if one.best and rates_tried > 1 else ''}",
+        f"{one.value:+.4f}",
+        *ends,
+        verdict(one),
+    )
 
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int]) -> Table:
