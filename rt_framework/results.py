@@ -5,6 +5,7 @@ Everything is read when it is asked for, one sample at a time, so that a run of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,8 +19,9 @@ from rt_framework.config import Config
 from rt_framework.data import IN_MEMORY, Source, find_shape, open_source, rows_of, to_dataset, to_pandas
 from rt_framework.errors import DataError
 from rt_framework.events import Summary
+from rt_framework.kit.proofs import Proof, read_proof
 from rt_framework.ledger import Bill, Call, Ledger, SampleHistory, is_row
-from rt_framework.model import Record, Reply, Version
+from rt_framework.model import Record, Reply, Version, digest
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
     LEDGER,
@@ -140,6 +142,17 @@ class FinishedRun:
         return self._ledger.meta("frozen") or {}
 
     @cached_property
+    def identity(self) -> str:
+        """Hash of what the last run was and of what became of each sample: its facts, outcomes and kept versions.
+
+        A file about the run, such as a proof, holds it, so that it is not taken for one about another run.
+        """
+        ends = hashlib.sha256()
+        for sample_id, outcome, kept, _ in self.outcomes():
+            ends.update(f"{sample_id} {outcome} {kept}\n".encode())
+        return digest([dict(self.facts), ends.hexdigest()])
+
+    @cached_property
     def stages(self) -> Mapping[str, StageFacts]:
         """The stages of the last run by id, in the order of the pipeline; decisions and failures name these ids."""
         return stages_of(self._ledger)
@@ -155,6 +168,15 @@ class FinishedRun:
         costs = self._ledger.costs
         priced = not self._ledger.meta("unpriced")
         return Cost(costs.spent(), priced, tuple(costs.bills()), len(self._ledger.calls.doubtful()))
+
+    @cached_property
+    def proof(self) -> Proof | None:
+        """The proof that ``rt prove`` made of the run, ``proof.json``; ``None`` if there is none.
+
+        Raises:
+            DataError: it cannot be read, or is about another run: ``rt prove`` makes it anew.
+        """
+        return read_proof(self.path, self.identity)
 
     # --- samples ----------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import yaml
 from attrs import frozen
 
 from rt_framework.kit.places import in_words
+from rt_framework.kit.proofs import Proof, verdict
 from rt_framework.rundir import origins_in_words
 from rt_framework.text import shown, without_secrets
 
@@ -20,7 +21,13 @@ _LARGEST = "n>10M"
 _LIMITS = """\
 - Scores are those of the one student named above. Another model may prefer other versions.
 - A better score is no proof of a better answer: nobody has checked the texts for truth, safety or personal data.
+"""
+_UNPROVED = """\
 - Whether training on this data helps is not measured by these numbers. Train on the controls too, and compare.
+"""
+_PROVED = """\
+- The trainings above are of one model on samples of this data. Losses favour their own style, and the intervals are not
+  corrected for the number of comparisons.
 """
 _TERMS = """\
 The responses and instructions that were rewritten are text of the teacher. The terms of its provider may bind anyone
@@ -38,7 +45,9 @@ class Part:
     samples: int
 
 
-def card(manifest: Mapping[str, Any], license_id: str, shape: str, parts: Sequence[Part]) -> str:
+def card(
+    manifest: Mapping[str, Any], license_id: str, shape: str, parts: Sequence[Part], proof: Proof | None = None
+) -> str:
     """Return the text of ``README.md``: the hub's own fields as YAML, then the card.
 
     Args:
@@ -46,9 +55,10 @@ def card(manifest: Mapping[str, Any], license_id: str, shape: str, parts: Sequen
         license_id: the licence as the hub writes it.
         shape: name of the shape of the columns.
         parts: the files; a loader takes the first by default.
+        proof: the proof of the run, if there is one.
     """
     front = yaml.safe_dump(_front(license_id, parts), sort_keys=False)
-    return f"---\n{front}---\n\n" + "\n".join(_text(manifest, shape, parts))
+    return f"---\n{front}---\n\n" + "\n".join(_text(manifest, shape, parts, proof))
 
 
 def _front(license_id: str, parts: Sequence[Part]) -> dict[str, Any]:
@@ -68,7 +78,7 @@ def _front(license_id: str, parts: Sequence[Part]) -> dict[str, Any]:
     }
 
 
-def _text(manifest: Mapping[str, Any], shape: str, parts: Sequence[Part]) -> Iterator[str]:
+def _text(manifest: Mapping[str, Any], shape: str, parts: Sequence[Part], proof: Proof | None) -> Iterator[str]:
     summary = manifest["summary"]
     yield "# Instruction data, improved by Selective Reflection-Tuning\n"
     yield "A teacher rewrote samples; a student's own losses decided which version of each was kept."
@@ -89,8 +99,36 @@ def _text(manifest: Mapping[str, Any], shape: str, parts: Sequence[Part]) -> Ite
         ("metric", "before (mean)", "after (mean)", "samples"),
         [(s["metric"], f"{s['before']:.4g}", f"{s['after']:.4g}", s["samples"]) for s in summary["shifts"]],
     )
-    yield f"\n## Limits\n\n{_LIMITS}"
+    yield from () if proof is None else _trained(proof)
+    yield f"\n## Limits\n\n{_LIMITS}{_UNPROVED if proof is None else _PROVED}"
     yield f"## Terms of the teacher\n\n{_TERMS}"
+
+
+def _trained(proof: Proof) -> Iterator[str]:
+    """Yield what small trainings on the kept samples and on controls have shown."""
+    yield "\n## Trained and compared\n"
+    yield (
+        f"One model ({_cell(proof.model)}) was trained on each arm with {len(proof.seeds)} seeds by `rt prove`. "
+        "Differences are arm minus control, paired by prompt, at the best learning rate of each; the intervals of 95 % "
+        "count prompts and seeds as random.\n"
+    )
+    yield from _table(
+        ("arm", "samples", "rewrites", "tokens", "holds"),
+        [(arm.name, arm.samples, arm.rewritten, arm.tokens, arm.holds) for arm in proof.arms],
+    )
+    yield ""
+    yield from _table(
+        ("arm", "against", "measured on", "difference", "95 % interval", "what it says"),
+        [
+            (
+                *(one.arm, one.control, one.outcome, f"{one.value:+.4f}"),
+                "–" if one.low is None else f"{one.low:+.4f} to {one.high:+.4f}",
+                verdict(one),
+            )
+            for one in proof.comparisons
+            if one.best
+        ],
+    )
 
 
 def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from rt_framework.config import Builder
 from rt_framework.data import rows_of, whole
-from rt_framework.errors import ConfigError
+from rt_framework.errors import ConfigError, DataError
 from rt_framework.export.card import Part, card
 from rt_framework.export.packs import Readable, export_folder, replacements
+from rt_framework.kit.proofs import Proof
 from rt_framework.kit.score_table import ScoreTable
 from rt_framework.ledger import KEPT
 from rt_framework.model import Record, Score, Scored, Version
@@ -53,10 +54,19 @@ def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None, ove
         (folder / "data").mkdir(parents=True)
         parts, notes = _write_parts(make, form, folder, run)
         write_side_file(folder / SCORES, run)
-        (folder / "README.md").write_text(card(run.manifest, license_, run.source.shape, parts), "utf-8")
+        proof, ignored = _proof(run)
+        (folder / "README.md").write_text(card(run.manifest, license_, run.source.shape, parts, proof), "utf-8")
     names = ", ".join(f"{part.name} {part.samples}" for part in parts)
     upload = f"hf upload NAME/DATASET {quote(str(out))} . --repo-type dataset"
-    return f"wrote {out}: {names}{notes}\nnext: read its README.md, then: {upload}"
+    return f"wrote {out}: {names}{notes}{ignored}\nnext: read its README.md, then: {upload}"
+
+
+def _proof(run: FinishedRun) -> tuple[Proof | None, str]:
+    """Return the proof of the run, if it has one, and a note if one was ignored."""
+    try:
+        return run.proof, ""
+    except DataError as error:
+        return None, f"; the proof is ignored: {error}"
 
 
 def _licensed(license_id: str | None) -> str:

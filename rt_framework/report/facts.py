@@ -15,6 +15,7 @@ from rt_framework.kit.places import in_words
 from rt_framework.kit.spread import Spread, auc
 from rt_framework.ledger import KEPT
 from rt_framework.report.controls import matched, random_like
+from rt_framework.report.proved import Proved, proved
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 from rt_framework.results import Bill, Cost, FinishedRun
@@ -48,6 +49,7 @@ class Facts:
     money: str
     close: Rows
     noise: float
+    proved: Proved
 
 
 @frozen
@@ -68,13 +70,13 @@ class Explained:
 
 def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
     """Return everything that the page says about a run, except its samples."""
-    cost, manifest = run.cost, run.manifest
+    cost, manifest, about = run.cost, run.manifest, proved(run)
     spent = money(cost.nano_dollars, cost.priced)
     explained = tuple(_explained(survey))
     return Facts(
         title=fit(title),
         sentence=_sentence(survey, spent, cost.bills),
-        cautions=tuple(_cautions(cost.doubtful, survey, explained)),
+        cautions=(*about.cautions, *_cautions(cost.doubtful, survey, explained)),
         ran=tuple(_ran(manifest)),
         pipeline=_yaml(manifest["config"].get("pipeline", {})),
         outcomes=tuple(_outcomes(survey)),
@@ -88,6 +90,7 @@ def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
         money=_money(manifest, spent, run.efforts),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
         noise=survey.noise,
+        proved=about,
     )
 
 
@@ -110,7 +113,6 @@ def _sentence(survey: Survey, spent: str, paid: Sequence[Bill]) -> str:
 
 def _cautions(doubtful: int, survey: Survey, explained: Sequence[Explained]) -> Iterator[str]:
     """Yield the warnings that a reader should not overlook."""
-    yield "Nobody has trained on this yet: a better score is a reason to try, not a proof that the data is better."
     for entry in explained:
         for what, found in (("length", entry.auc), ("echo", entry.echo)):
             if found is not None and not 1 - _TELLS < found < _TELLS:

@@ -1,0 +1,121 @@
+"""A proof on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from statistics import fmean
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rt_framework.kit.proofs import Comparison, Proof, verdict
+from rt_framework.kit.stdout import own
+from rt_framework.text import shown
+from rt_prove.arms import ARMS, Arms
+from rt_prove.held_out import HeldOutSet
+from rt_prove.training import Tokens
+
+LIMITS = """\
+- differences are arm minus control, paired by prompt; the intervals of 95 % count prompts and seeds as random, and are
+  not corrected for the number of comparisons; the best learning rate of an arm was found on the same prompts
+- a loss favours its own style: read a set in the style of the originals beside one of strong answers
+- this is what one student learned from one data set"""
+
+
+def stdout() -> Console:
+    """Return the console of standard output."""
+    file = own()
+    terminal = file.isatty()
+    return Console(file=file, soft_wrap=not terminal, width=None if terminal else 120, highlight=False)
+
+
+def line(text: object) -> Text:
+    """Return *text* on one line, without control characters and markup."""
+    return Text(shown(str(text).replace("\n", " ")))
+
+
+def show_arms(console: Console, arms: Arms, tokens: Mapping[str, Tokens], sets: Sequence[HeldOutSet]) -> None:
+    """Print what will be trained on, and what it is measured on."""
+    rows = (
+        (arm.name, len(arm.pairs), arm.rewritten, tokens[arm.name].all, tokens[arm.name].target, ARMS[arm.name])
+        for arm in arms.made
+    )
+    console.print(_table("Arms", ("arm", "samples", "rewrites", "tokens", "of responses", "holds"), rows, (1, 2, 3, 4)))
+    for arm in arms.made:
+        cut = tokens[arm.name].cut
+        for note in filter(None, (arm.note, f"{cut} samples are longer than --max-length, and cut off" if cut else "")):
+            console.print(line(f"{arm.name}: {note}"))
+    for name, why in arms.left_out.items():
+        console.print(line(f"{name} is left out: {why}"))
+    for one in sets:
+        gone = f"; removed, because they also stand in an arm: {one.removed}" if one.removed else ""
+        console.print(line(f"held out: {one.name}: {len(one.pairs)} prompts{gone}"))
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def show_proof(console: Console, proof: Proof) -> None:
+    """Print the means of every cell, the comparisons and their limits."""
+    names = [outcome.name for outcome in proof.outcomes]
+    console.print(_table("Means over prompts", ("arm", "learning rate", "seed", *names), _cells(proof), range(1, 9)))
+    for outcome in proof.outcomes:
+        found = _distinct(one for one in proof.comparisons if one.outcome == outcome.name)
+        title = f"{outcome.name}: {outcome.unit}, {outcome.prompts} prompts, {len(proof.seeds)} seeds"
+        head = ("arm", "against", "learning rates", "difference", "95 % from", "to", "")
+        console.print(_table(title, head, (_row(one, len(proof.learning_rates)) for one in found), (2, 3, 4, 5)))
+        if outcome.unscored:
+            console.print(line(f"{outcome.unscored} prompts are left out: some model has no number of them"))
+    console.print(Text(LIMITS))
+
+
+def _cells(proof: Proof) -> Iterator[Sequence[object]]:
+    names = [outcome.name for outcome in proof.outcomes]
+    yield "not trained", "", "", *(f"{proof.base[name]:.4f}" for name in names)
+    for arm in proof.arms:
+        for rate in proof.learning_rates:
+            cells = [cell for cell in proof.cells if (cell.arm, cell.learning_rate) == (arm.name, rate)]
+            best = " best" if len(proof.learning_rates) > 1 and proof.best[arm.name] == rate else ""
+            means = (f"{fmean(cell.means[name] for cell in cells):.4f}" for name in names)
+            yield arm.name, f"{rate:g}{best}", "all", *means
+            for cell in cells if len(cells) > 1 else ():
+                yield "", "", cell.seed, *(f"{cell.means[name]:.4f}" for name in names)
+
+
+def _distinct(comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
+    """Yield comparisons without those at one learning rate that is the best of both arms, which were there before."""
+    seen = set()
+    for one in comparisons:
+        place = (one.arm, one.control, one.learning_rates)
+        if place not in seen:
+            yield one
+        seen.add(place)
+
+
+def _row(one: Comparison, rates_tried: int) -> Sequence[object]:
+    first, second = one.learning_rates
+    rates = f"{first:g}" if first == second else f"{first:g} and {second:g}"
+    ends = ("", "") if one.low is None else (f"{one.low:+.4f}", f"{one.high:+.4f}")
+    return (
+        one.arm,
+        one.control,
+        f"{rates}{' best' if one.best and rates_tried > 1 else ''}",
+        f"{one.value:+.4f}",
+        *ends,
+        verdict(one),
+    )
+
+
+def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int]) -> Table:
+    numbers = set(right)
+    made = Table(title=line(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(head):
+        made.add_column(name, justify="right" if place in numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(line, row))
+    return made
