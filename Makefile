@@ -39,7 +39,8 @@ demo-live:
 test: export PYTHONDONTWRITEBYTECODE =
 test: install
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow" \
-		$(LONGEST) $(filter-out $(LONGEST) $(ALONE),$(sort $(wildcard tests/test_*.py tests/*/test_*.py)))
+		$(LONGEST) $(filter-out $(LONGEST) $(ALONE),$(sort $(wildcard tests/test_*.py tests/*/test_*.py))) \
+		plugins/rt-compare/tests
 	@$(BIN)/python -m pytest -m "not slow" $(ALONE)
 
 # The plugin packages, each by its own settings, with what they need beside ours. None may bring another torch.

@@ -14,7 +14,7 @@ import pytest
 from demo.model import save
 from rt_framework.ledger.ledger import Ledger
 
-BROUGHT = {"rt-compare"}
+BROUGHT = {"rt-compare", "rt-prove"}
 """Packages of this repository that `make install` brings, each with tests of its own."""
 
 
