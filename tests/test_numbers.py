@@ -192,7 +192,7 @@ def test_every_numeric_option_of_every_command_is_bounded(name, option):
     """Infinity, NaN, numbers beyond 64 bits and, but for a seed, negative ones."""
     assert isinstance(option.type, Whole | Number), name
     for text in ("nan", "inf", "-inf", "1e400", "1" * 400, "-1"):
-        if text == "-1" and option.name == "seed":
+        if text == "-1" and option.name.endswith("seed"):
             continue
         if text == "1" * 400 and isinstance(option.type, Number):
             text = "1" * 4000
