@@ -23,7 +23,7 @@ def test_with_the_real_litellm(tmp_path, unhurt, size):
     """The same, and the same bytes, over litellm's own connections: at every place, early and late, or by the clock."""
     points = [Point(place, count) for count in (3, 5) for place in PLACES if "output" not in place]
     points += [Point(seconds=0.05 * tenths) for tenths in range(4)]
-    taken = points[: size(4, len(points))]
+    taken = points[: size(6, len(points))]
     runs = [killed(tmp_path / str(number), point, teacher="litellm") for number, point in enumerate(taken)]
     assert any(one.committed and one.open for one in runs)
     for one in runs:
