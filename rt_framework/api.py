@@ -33,7 +33,7 @@ ORDINARY = RunMode()
 
 
 class Reading(TypedDict, total=False):
-    """How data are read: the keys of ``data`` in a config, without its path. Rows in memory have the first two only."""
+    """Keys of ``data`` in a config, without the path. Rows in memory have the first two only."""
 
     columns: Mapping[str, str]
     shape: str

@@ -13,7 +13,8 @@ from rt_framework.builtin.reflections.guards import Proposal, objection
 from rt_framework.builtin.selectors.dataset import EchoMatched, Top
 from rt_framework.builtin.selectors.settings import LengthMatchedSettings, TopSettings
 from rt_framework.errors import Unscorable
-from rt_framework.kit.echo import echo, novel, words
+from rt_framework.kit.echo import echo, novel
+from rt_framework.kit.words import words
 from rt_framework.model import ORIGINAL, Pair, Score, Scored, Version
 from tests.helpers import Cli, json_lines, write_json
 

@@ -65,7 +65,7 @@ LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 
 PUBLIC = {
     *(name for name in LEVEL if (PACKAGE / f"{name}.py").is_file()),
-    *("", "model", "protocols", "kit", "jobs", "testing", "cli.options"),
+    *("", "model", "protocols", "kit", "jobs", "testing", "cli.options", "terminal.printing"),
 }
 """What plugins and other programs may import: the package itself, its top modules, ``model`` by its names, rooms of
 which each module is public, and the options of commands. Every other room speaks through its ``__init__`` to the rooms

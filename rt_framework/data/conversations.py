@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework.data.values import Names, RawRow, kind_of, like, list_of, one_text, text_of
+from rt_framework.data.values import Names, RawRow, kind_of, like, list_of, text_of
 from rt_framework.errors import DataError
 from rt_framework.model import Pair, Turn
 
@@ -83,7 +83,7 @@ def write_turns(dialect: Dialect, pair: Pair, row: RawRow, names: Names) -> dict
     apart = "system" in names and bool(text_of(row, names["system"]))
     if apart and pair.system != text_of(row, names["system"]):
         changed[names["system"]] = pair.system or ""
-    turns = [*pair.history, Turn("user", one_text(pair)), Turn("assistant", pair.response)]
+    turns = [*pair.history, Turn("user", pair.user_turn), Turn("assistant", pair.response)]
     if pair.system is not None and not apart:
         turns.insert(0, Turn("system", pair.system))
     column = names[dialect.field]

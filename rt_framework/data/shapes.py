@@ -14,7 +14,7 @@ from typing import Any
 from attrs import field, frozen
 
 from rt_framework.data.conversations import MESSAGES, SHAREGPT, Dialect, read_turns, write_turns
-from rt_framework.data.values import Names, RawRow, like, list_of, one_text, text_of
+from rt_framework.data.values import Names, RawRow, like, list_of, text_of
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.model import Pair, Record, Turn
 
@@ -69,7 +69,7 @@ def _read_flat(ask: str, answer: str, row: RawRow, names: Names) -> Pair:
 
 
 def _write_flat(ask: str, answer: str, pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
-    instruction = pair.instruction if "input" in names else one_text(pair)
+    instruction = pair.instruction if "input" in names else pair.user_turn
     texts = {ask: instruction, "input": pair.input, answer: pair.response, "system": pair.system or ""}
     changed: dict[str, Any] = {
         names[field]: text

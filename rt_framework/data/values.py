@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rt_framework.errors import DataError
-from rt_framework.model import Pair
 
 RawRow = Mapping[str, Any]
 """A row as a format reads and writes it."""
@@ -55,8 +54,3 @@ def list_of(row: RawRow, column: str) -> list[Any]:
 def like(old: object, value: list[Any]) -> object:
     """Return the list in the form of its column's old value: JSON text stays JSON text."""
     return json.dumps(value, ensure_ascii=False) if isinstance(old, str) else value
-
-
-def one_text(pair: Pair) -> str:
-    """Return instruction and input as one text, for a shape that has one text for both."""
-    return f"{pair.instruction}\n{pair.input}" if pair.input else pair.instruction

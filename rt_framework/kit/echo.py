@@ -6,24 +6,13 @@ of r-IFD, as length explains a part of IFD.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
+from rt_framework.kit.words import WORD, words
 from rt_framework.model import Pair
-
-_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-"""Thai, Lao, Burmese, Khmer, Japanese and Chinese characters: these scripts put no spaces between words."""
-
-# A word is a run of letters and digits; in a script without spaces, one character.
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 TRIGRAM = 3
 """Number of words in the n-grams by which echo is measured."""
-
-
-def words(text: str) -> list[str]:
-    """Return the words of a text in small letters, without punctuation."""
-    return [match.group().casefold() for match in _WORD.finditer(text)]
 
 
 def echo(asked: str, answer: str) -> float | None:
@@ -44,7 +33,7 @@ def echo_of(pair: Pair) -> float | None:
     Returns:
         the share; ``None`` where the question has no trigram, or there is no response.
     """
-    return echo(f"{pair.instruction}\n{pair.input}", pair.answer) if pair.answer.strip() else None
+    return echo(pair.user_turn, pair.answer) if pair.answer.strip() else None
 
 
 def novel(text: str, other: str, size: int) -> list[tuple[int, int]]:
@@ -57,7 +46,7 @@ def novel(text: str, other: str, size: int) -> list[tuple[int, int]]:
         other: the text that may repeat it.
         size: number of words of an n-gram.
     """
-    found = list(_WORD.finditer(text))
+    found = list(WORD.finditer(text))
     own, others = [match.group().casefold() for match in found], set(_ngrams(words(other), size))
     repeated = {
         place + within for place, ngram in enumerate(_ngrams(own, size)) if ngram in others for within in range(size)

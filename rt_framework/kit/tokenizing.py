@@ -1,4 +1,4 @@
-"""What a tokenizer of transformers puts before every text, and how its chat template renders messages."""
+"""Use of a tokenizer of transformers: the ids that it puts before every text, and its chat template."""
 
 from __future__ import annotations
 

@@ -45,6 +45,11 @@ class Pair:
         return self.instruction + self.input
 
     @property
+    def user_turn(self) -> str:
+        """The instruction, with its input on the next line: the user's last message in a chat."""
+        return f"{self.instruction}\n{self.input}" if self.input else self.instruction
+
+    @property
     def answer(self) -> str:
         """The response without reasoning traces in ``<think>`` tags, which restate the question."""
         return _THINKING.sub("", self.response)

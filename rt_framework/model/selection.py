@@ -1,4 +1,4 @@
-"""What selectors are given, and what they decide."""
+"""Input and decisions of selectors: scored versions, choices and verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page says of the proof of a run: small trainings on what it kept and on its controls."""
+"""The part of the page on the proof of a run: small trainings on the kept samples and on controls."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Everything that is drawn on a terminal. Only this package imports rich."""
 
-from rt_framework.terminal.console import VERSION_WORDS, dollars, line, money, stdout, summary_tables, table
+from rt_framework.terminal.console import VERSION_WORDS, summary_tables
 from rt_framework.terminal.cost import show_forecast, show_preview, show_quote
 from rt_framework.terminal.explain import tell
 from rt_framework.terminal.live import Display, screen
+from rt_framework.terminal.printing import dollars, line, money, stdout, table
 
 __all__ = [
     "VERSION_WORDS",

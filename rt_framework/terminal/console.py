@@ -1,18 +1,15 @@
-"""Display of results to people: text made harmless, tables, the summary of a run."""
+"""The summary of a run on the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from rt_framework.errors import KINDS
 from rt_framework.events import Summary
-from rt_framework.kit.stdout import own
-from rt_framework.text import shown
+from rt_framework.terminal.printing import line, money, table
 
 VERSION_WORDS = {
     "original": "original",
@@ -20,57 +17,6 @@ VERSION_WORDS = {
     "response": "original instruction, better answer",
     "instruction.response": "new instruction, better answer",
 }
-
-
-def safe(text: object) -> Text:
-    """Return *text* from any source, made harmless on a terminal: no control characters, no markup."""
-    return Text(shown(text))
-
-
-def line(text: object) -> Text:
-    """Return *text* on one line, made harmless as by :func:`safe`."""
-    return safe(str(text).replace("\n", " "))
-
-
-def stdout() -> Console:
-    """Return the console of standard output; in a pipe, long lines are not broken."""
-    file = own()
-    terminal = file.isatty()
-    return Console(file=file, soft_wrap=not terminal, width=None if terminal else 120, highlight=False)
-
-
-def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> Table:
-    """Return a table of plain values.
-
-    Args:
-        title: shown above.
-        head: column titles.
-        rows: one sequence a row.
-        right: positions of the columns whose values are numbers, which are aligned to the right.
-    """
-    made = Table(title=safe(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, name in enumerate(head):
-        made.add_column(name, justify="right" if number in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(line(value) for value in row))
-    return made
-
-
-def dollars(nano: int) -> str:
-    """Return nano-dollars as dollars, for people to read."""
-    return f"${nano / 1e9:.4f}"
-
-
-def money(nano: int, priced: bool) -> str:
-    """Return an amount in words that do not present an unknown price as zero.
-
-    Args:
-        nano: nano-dollars of the calls that had a price.
-        priced: whether all calls had a price.
-    """
-    if priced:
-        return dollars(nano)
-    return f"{dollars(nano)} and calls without a known price" if nano else "unknown cost (no price for this teacher)"
 
 
 def show_summary(console: Console, summary: Summary) -> None:

@@ -12,7 +12,7 @@ from rt_framework.jobs.piloting import Forecast
 from rt_framework.jobs.quoting import Bounds, Quote, TeacherQuote
 from rt_framework.kit.estimates import Estimate
 from rt_framework.model import Request
-from rt_framework.terminal.console import dollars, line, safe, stdout, table
+from rt_framework.terminal.printing import dollars, line, safe, stdout, table
 
 
 def show_quote(quote: Quote, config: Config) -> None:

@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rt_framework.model import Pair, Sample, Turn, Version
 from rt_framework.results import Call, FinishedRun, SampleHistory, StageFacts
 from rt_framework.rundir import label_of
-from rt_framework.terminal.console import line, safe, stdout, table
+from rt_framework.terminal.printing import line, safe, stdout, table
 
 
 def tell(run: FinishedRun, history: SampleHistory) -> None:

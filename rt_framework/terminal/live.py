@@ -25,7 +25,8 @@ from rt_framework.events import (
     Stalled,
 )
 from rt_framework.hookspecs import hookimpl
-from rt_framework.terminal.console import dollars, line, money, show_summary, stdout
+from rt_framework.terminal.console import show_summary
+from rt_framework.terminal.printing import dollars, line, money, stdout
 
 _EVERY = 5.0
 """Seconds between two plain progress lines."""

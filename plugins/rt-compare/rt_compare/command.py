@@ -93,7 +93,7 @@ def command(
     from rt_compare.samples import compare
     from rt_compare.side_by_side import show_comparison
     from rt_compare.sides import lent, open_side
-    from rt_compare.tables import line, stdout
+    from rt_framework.terminal.printing import line, stdout
 
     judging = _judging(judge, out, **asked)
     written = _claim((a, b), (scores_a, scores_b), judging, out, overwrite)
@@ -113,7 +113,7 @@ def command(
 
 @frozen
 class _Judging:
-    """What the user asked of a judge."""
+    """The judge that the user has named, with the options of its work."""
 
     teacher: Spec
     run_dir: Path

@@ -32,8 +32,7 @@ class Contests:
 
 def contest(a: Pair, b: Pair) -> Pair:
     """Return two answers to one question as one pair."""
-    asked = f"{b.instruction}\n{b.input}" if b.input else b.instruction
-    return evolve(a, history=(*a.history, Turn("user", asked), Turn("assistant", b.response)))
+    return evolve(a, history=(*a.history, Turn("user", b.user_turn), Turn("assistant", b.response)))
 
 
 def answers(pair: Pair) -> tuple[Pair, Pair]:

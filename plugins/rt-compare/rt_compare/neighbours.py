@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
+
+from rt_framework.kit.words import words
 
 PERMUTATIONS = 128
 """Hashes in one sketch. The estimate of a similarity s has a standard error of √(s (1 − s) / 128): 0.035 at 0.8."""
@@ -18,19 +19,11 @@ _BANDS = (10, 7)
 """10 bands of 7 hashes: texts of similarity s are compared with probability 1 − (1 − s⁷)¹⁰, which is 0.91 at 0.8 and
 0.999 at 0.9. More bands would find more, but each takes half a kilobyte a text."""
 
-# Scripts without spaces between words are split into single characters.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|\w+")
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words of a text, without case and punctuation; Chinese and Japanese character by character."""
-    return _WORD.findall(text.casefold())
-
 
 def pieces(text: str) -> list[bytes]:
     """Return every three consecutive words, each once; all of a shorter text. Case and punctuation are ignored."""
-    words = words_of(text)
-    found = {" ".join(words[at : at + WORDS]) for at in range(max(len(words) - WORDS + 1, 1))}
+    own = words(text)
+    found = {" ".join(own[at : at + WORDS]) for at in range(max(len(own) - WORDS + 1, 1))}
     return [piece.encode("utf-8", "surrogatepass") for piece in found]
 
 

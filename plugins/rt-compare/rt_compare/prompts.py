@@ -14,8 +14,8 @@ from hashlib import blake2b
 
 from attrs import frozen
 
-from rt_compare.neighbours import words_of
 from rt_framework import Pair
+from rt_framework.kit.words import words
 
 WORDS = 13
 """Number of consecutive words that two longer prompts share."""
@@ -87,10 +87,10 @@ class PromptIndex:
 def _pieces(pair: Pair) -> Iterator[str]:
     """Yield the texts of a pair that are looked for: 13 words at a time, or all words of a shorter prompt."""
     earlier = (turn.content for turn in pair.history if turn.role == "user")
-    for prompt in (*earlier, f"{pair.instruction}\n{pair.input}"):
-        words = words_of(unicodedata.normalize("NFKC", prompt))
-        for first in range(max(len(words) - WORDS + 1, 1)) if words else ():
-            yield " ".join(words[first : first + WORDS])
+    for prompt in (*earlier, pair.user_turn):
+        own = words(unicodedata.normalize("NFKC", prompt))
+        for first in range(max(len(own) - WORDS + 1, 1)) if own else ():
+            yield " ".join(own[first : first + WORDS])
 
 
 def _hash(piece: str) -> int:

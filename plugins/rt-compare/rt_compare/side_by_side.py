@@ -15,12 +15,12 @@ from rt_compare import languages, neighbours
 from rt_compare.judging import Judgements
 from rt_compare.samples import Comparison
 from rt_compare.sides import Side
-from rt_compare.tables import line, money, table
 from rt_framework import RtError
 from rt_framework.jobs.quoting import Quote
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.spread import Spread
 from rt_framework.results import open_run
+from rt_framework.terminal.printing import line, money, table
 
 _LANGUAGES = 5
 """Number of languages that are shown one by one."""

@@ -23,7 +23,7 @@ _BLANK = Verdict(False, "the student gives no vector of it")
 
 @frozen
 class _ByVectors:
-    """What the selectors share: the vectors that they ask the student for, if they do."""
+    """The common part of the selectors: with ``embedder: student`` they ask the student for vectors."""
 
     settings: FacilitySettings | KCenterSettings | ClusterSettings
 

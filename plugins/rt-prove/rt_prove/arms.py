@@ -65,7 +65,7 @@ class Arms:
 
 @frozen
 class _Line:
-    """What the arms need to know of one sample, without its texts."""
+    """One sample without its texts, as far as the arms have to know it."""
 
     id: str
     is_kept: bool

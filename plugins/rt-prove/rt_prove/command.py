@@ -85,8 +85,8 @@ def command(
     """
     from rt_framework.errors import Interrupted
     from rt_framework.results import open_run
+    from rt_framework.terminal.printing import stdout
     from rt_prove.settings import Learner
-    from rt_prove.tables import stdout
 
     learner = Learner.named(model, dtype)
     files = pairs(held_out, "--held-out")
@@ -214,7 +214,7 @@ def _do(plan: Plan, units: Sequence[Unit], part: str | None, console: Console) -
     """Do the units that are not finished, with a line for each."""
     from statistics import fmean
 
-    from rt_prove.tables import line
+    from rt_framework.terminal.printing import line
     from rt_prove.units import share
 
     for unit in share(units, part):
@@ -238,8 +238,9 @@ def _concluded(
     console: Console,
 ) -> int:
     """Write the proof and print it."""
+    from rt_framework.terminal.printing import line
     from rt_prove.results import proof_of
-    from rt_prove.tables import line, show_proof
+    from rt_prove.tables import show_proof
 
     proof = proof_of(identity, plan, arms, tokens, done)
     with whole(_proof(run_dir)) as written:

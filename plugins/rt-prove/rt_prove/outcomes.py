@@ -1,4 +1,4 @@
-"""What a trained model is measured by: held-out losses, and what other packages measure."""
+"""Measurements of a trained model: losses on held-out samples, and outcomes of other packages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Numbers = list[float | None]
 
 
 class Measure(Protocol):
-    """What the entry point of an outcome is: a function that measures a model."""
+    """The function behind the entry point of an outcome, which measures a model."""
 
     def __call__(self, model: str, adapter: Path | None) -> Sequence[float]:
         """Return one number for each prompt, always in the same order.

@@ -1,4 +1,4 @@
-"""How long a proof takes, from a few real steps of training and a few real losses."""
+"""The time that a proof takes, estimated from a few real steps of training and a few real losses."""
 
 from __future__ import annotations
 

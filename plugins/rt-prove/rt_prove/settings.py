@@ -1,4 +1,4 @@
-"""What decides the result of a training, besides its samples, its seed and its learning rate."""
+"""The settings that decide the result of a training besides its samples, its seed and its learning rate."""
 
 from __future__ import annotations
 

@@ -6,14 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from rt_framework.kit.proofs import Comparison, Proof, verdict
-from rt_framework.kit.stdout import own
-from rt_framework.text import shown
+from rt_framework.terminal.printing import line, table
 from rt_prove.arms import ARMS, Arms
 from rt_prove.held_out import HeldOutSet
 from rt_prove.training import Tokens
@@ -25,25 +22,13 @@ LIMITS = """\
 - this is what one student learned from one data set"""
 
 
-def stdout() -> Console:
-    """Return the console of standard output."""
-    file = own()
-    terminal = file.isatty()
-    return Console(file=file, soft_wrap=not terminal, width=None if terminal else 120, highlight=False)
-
-
-def line(text: object) -> Text:
-    """Return *text* on one line, without control characters and markup."""
-    return Text(shown(str(text).replace("\n", " ")))
-
-
 def show_arms(console: Console, arms: Arms, tokens: Mapping[str, Tokens], sets: Sequence[HeldOutSet]) -> None:
     """Print what will be trained on, and what it is measured on."""
     rows = (
         (arm.name, len(arm.pairs), arm.rewritten, tokens[arm.name].all, tokens[arm.name].target, ARMS[arm.name])
         for arm in arms.made
     )
-    console.print(_table("Arms", ("arm", "samples", "rewrites", "tokens", "of responses", "holds"), rows, (1, 2, 3, 4)))
+    console.print(table("Arms", ("arm", "samples", "rewrites", "tokens", "of responses", "holds"), rows, (1, 2, 3, 4)))
     for arm in arms.made:
         cut = tokens[arm.name].cut
         for note in filter(None, (arm.note, f"{cut} samples are longer than --max-length, and cut off" if cut else "")):
@@ -63,12 +48,13 @@ def duration(seconds: float) -> str:
 def show_proof(console: Console, proof: Proof) -> None:
     """Print the means of every cell, the comparisons and their limits."""
     names = [outcome.name for outcome in proof.outcomes]
-    console.print(_table("Means over prompts", ("arm", "learning rate", "seed", *names), _cells(proof), range(1, 9)))
+    head = ("arm", "learning rate", "seed", *names)
+    console.print(table("Means over prompts", head, _cells(proof), range(1, len(head))))
     for outcome in proof.outcomes:
         found = _distinct(one for one in proof.comparisons if one.outcome == outcome.name)
         title = f"{outcome.name}: {outcome.unit}, {outcome.prompts} prompts, {len(proof.seeds)} seeds"
-        head = ("arm", "against", "learning rates", "difference", "95 % from", "to", "")
-        console.print(_table(title, head, (_row(one, len(proof.learning_rates)) for one in found), (2, 3, 4, 5)))
+        columns = ("arm", "against", "learning rates", "difference", "95 % from", "to", "")
+        console.print(table(title, columns, (_row(one, len(proof.learning_rates)) for one in found), (2, 3, 4, 5)))
         if outcome.unscored:
             console.print(line(f"{outcome.unscored} prompts are left out: some model has no number of them"))
     console.print(Text(LIMITS))
@@ -109,13 +95,3 @@ def _row(one: Comparison, rates_tried: int) -> Sequence[object]:
         *ends,
         verdict(one),
     )
-
-
-def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int]) -> Table:
-    numbers = set(right)
-    made = Table(title=line(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, name in enumerate(head):
-        made.add_column(name, justify="right" if place in numbers else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*map(line, row))
-    return made

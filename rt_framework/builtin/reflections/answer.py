@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from rt_framework.builtin.reflections.settings import AnswerSettings
+from rt_framework.builtin.templates.chat import Chat
 from rt_framework.kit.form import incomplete, sampling
-from rt_framework.model import Pair, Reply, Request, Turn, Unparsed
+from rt_framework.model import Pair, Reply, Request, Unparsed
 
 
 class AnswerReflection:
@@ -28,11 +29,8 @@ class AnswerReflection:
     def render(self, pair: Pair, index: int, structured: bool) -> Request:  # noqa: ARG002 - an answer has no form
         """Return the system prompt, the earlier turns, and the instruction followed by its input."""
         own = self._settings
-        system = () if pair.system is None else (Turn("system", pair.system),)
-        question = f"{pair.instruction}\n{pair.input}" if pair.input else pair.instruction
-        messages = (*system, *pair.history, Turn("user", question))
         drawn = sampling(index, own.max_tokens, own.temperature, own.retry_temperature)
-        return Request("answer", pair.hash, index, messages, drawn)
+        return Request("answer", pair.hash, index, Chat().prompt(pair), drawn)
 
     def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:  # noqa: ARG002
         """Return the pair with the answer as its response, or why there is none."""

@@ -13,9 +13,9 @@ from functools import lru_cache
 from attrs import frozen
 
 from rt_framework.builtin.reflections.scripts import drift
-from rt_framework.kit.echo import words
 from rt_framework.kit.fences import FENCE
 from rt_framework.kit.refusals import refuses
+from rt_framework.kit.words import words
 from rt_framework.model import Pair, Unparsed
 
 _SENTENCE_END = re.compile(r"(?<=[.:?;])\s+|\n")

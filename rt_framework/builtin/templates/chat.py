@@ -12,8 +12,7 @@ class Chat:
     def prompt(self, pair: Pair) -> tuple[Turn, ...]:
         """Return the record's system prompt and earlier turns, then its instruction and input."""
         system = (Turn("system", pair.system),) if pair.system is not None else ()
-        question = f"{pair.instruction}\n{pair.input}" if pair.input else pair.instruction
-        return (*system, *pair.history, Turn("user", question))
+        return (*system, *pair.history, Turn("user", pair.user_turn))
 
     def reverse(self, pair: Pair) -> tuple[Turn, ...]:
         """Return g(y) as a user turn."""

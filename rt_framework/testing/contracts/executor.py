@@ -45,7 +45,7 @@ class ExecutorContract(PluginContract):
                 assert result == expected, f"the work gives {expected!r:.200} here and {result!r:.200} there"
 
     def test_many_pieces_each_have_their_own_result(self) -> None:
-        """When many pieces of work run at the same time, each gets its own result."""
+        """Each piece of work gets its own result, also if many run at the same time."""
         works = [_First(number) for number in range(12)]
         with self._started() as executor:
             results = asyncio.run(_all(executor, *works))

@@ -1,4 +1,4 @@
-"""Tables and lines for the terminal. Text from data is made harmless, and in a pipe long lines are not broken."""
+"""Printing for people: text made harmless, tables, amounts of money. Public, for the commands of packages."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from rt_framework.kit.stdout import own
 from rt_framework.text import shown
 
 
-def stdout() -> Console:
-    """Return the console of standard output."""
-    file = own()
-    terminal = file.isatty()
-    return Console(file=file, soft_wrap=not terminal, width=None if terminal else 120, highlight=False)
+def safe(text: object) -> Text:
+    """Return *text* from any source, made harmless on a terminal: no control characters, no markup."""
+    return Text(shown(text))
 
 
 def line(text: object) -> Text:
-    """Return *text* on one line, without control characters and markup."""
-    return Text(shown(str(text).replace("\n", " ")))
+    """Return *text* on one line, made harmless as by :func:`safe`."""
+    return safe(str(text).replace("\n", " "))
+
+
+def stdout() -> Console:
+    """Return the console of standard output; in a pipe, long lines are not broken."""
+    file = own()
+    terminal = file.isatty()
+    return Console(file=file, soft_wrap=not terminal, width=None if terminal else 120, highlight=False)
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> Table:
@@ -34,12 +39,17 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], rig
         rows: one sequence a row.
         right: positions of the columns whose values are numbers, which are aligned to the right.
     """
-    made = Table(title=line(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(title=safe(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(head):
         made.add_column(name, justify="right" if number in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*map(line, row))
+        made.add_row(*(line(value) for value in row))
     return made
+
+
+def dollars(nano: int) -> str:
+    """Return nano-dollars as dollars, for people to read."""
+    return f"${nano / 1e9:.4f}"
 
 
 def money(nano: int, priced: bool) -> str:
@@ -49,7 +59,6 @@ def money(nano: int, priced: bool) -> str:
         nano: nano-dollars of the calls that had a price.
         priced: whether all calls had a price.
     """
-    dollars = f"${nano / 1e9:.4f}"
     if priced:
-        return dollars
-    return f"{dollars} and calls without a known price" if nano else "unknown cost (no price for this teacher)"
+        return dollars(nano)
+    return f"{dollars(nano)} and calls without a known price" if nano else "unknown cost (no price for this teacher)"
