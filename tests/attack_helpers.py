@@ -139,10 +139,10 @@ def spent(run_dir: Path) -> int:
 
 
 def honest_cost(question: str, share: float = 1.0) -> float:
-    """What an honest answer to a question costs, in nano-dollars."""
+    """Return the cost of an honest answer to a question, in nano-dollars; *share* is the part of the full price."""
     return share * (PROMPT * -(-len(question.encode("utf-8", "replace")) // 4) + COMPLETION * MOST)
 
 
 def billed(server: FaultServer, share: float = 1.0) -> float:
-    """What the server charges for all the answers that it made, in nano-dollars."""
+    """Return the charge of the server for all answers that it billed, in nano-dollars."""
     return sum(honest_cost(asked(one.body), share) for one in server.received if one.billed)

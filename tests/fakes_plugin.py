@@ -35,7 +35,7 @@ _HERE = "tests.fakes_plugin"
 
 @frozen
 class Name:
-    """Which object is meant."""
+    """The name of an object in ``HELD``."""
 
     name: str
 
@@ -72,7 +72,7 @@ class SlowReplay(ReplayTeacher):
 
 @frozen
 class Address:
-    """Where a server listens."""
+    """The address of a server."""
 
     url: str
 
@@ -119,7 +119,7 @@ class Plain:
         return Request("plain", pair.hash, index, (turn,), Sampling(temperature=index / 2))
 
     def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:
-        """What follows the first colon."""
+        """Without ``RT_TEST_LENIENT`` refuse every answer; with it, take the text after the first colon."""
         if "RT_TEST_LENIENT" not in os.environ:
             return Unparsed("format", "not JSON")
         return evolve(pair, response=reply.text.partition(": ")[2])

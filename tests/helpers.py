@@ -1,4 +1,4 @@
-"""What several test modules share: the command line in this process, small data, installed packages, and fakes.
+"""Helpers of several test modules: the command line in this process, small data, installed packages, and fakes.
 
 This module is a plugin too: ``rt -p tests.helpers`` offers a student, teachers and a reporter that need no model.
 """

@@ -61,7 +61,7 @@ def _parts(request: Request, luck: int, shown: str) -> dict[str, str]:
 
 
 def _part(name: str, shown: str) -> str:
-    """What stands in the fence of that name."""
+    """Return the text inside the fence of that name; an empty text if there is no such fence."""
     found = re.search(rf"<<<{name} \w+>>>\n(.*?)\n<<<end", shown, re.DOTALL)
     return found[1] if found else ""
 

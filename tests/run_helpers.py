@@ -91,7 +91,7 @@ def nobody() -> Reporters:
 
 
 def as_it_is(student: Any) -> Any:
-    """What exists already; ``partial(as_it_is, student)`` is a factory that can be sent to another process."""
+    """Return *student*; ``partial(as_it_is, student)`` is a factory that can be sent to another process."""
     return student
 
 
@@ -151,13 +151,13 @@ def side(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def attempts(run_dir: Path) -> dict[tuple[str, str], int]:
-    """How many attempts ended how."""
+    """Return the number of attempts by state and kind."""
     with Ledger.reading(run_dir / "ledger.sqlite") as ledger:
         return ledger.attempts.counts()
 
 
 def outputs(run_dir: Path) -> dict[str, bytes]:
-    """What a run leaves for others, byte by byte."""
+    """Return the bytes of the kept samples, the dropped samples and the side file, by the name of the file."""
     return {name: (run_dir / name).read_bytes() for name in ("kept.json", "dropped.json", "scores.jsonl")}
 
 
@@ -185,7 +185,7 @@ class Rewriting:
 
 
 def http_answer(body: Mapping[str, Any]) -> str:
-    """What ``rewriting`` gives, for a request as it arrives over HTTP."""
+    """Return the answer of ``rewriting`` to a request as it arrives over HTTP."""
     asked = body["response_format"]["json_schema"]
     return rewriting(Request(asked["name"], digest(body["messages"]), 0, (), Sampling(), asked["schema"]))
 
@@ -209,5 +209,5 @@ class Priced(ScriptedTeacher):
 
     @property
     def paid(self) -> int:
-        """What the answers given so far cost."""
+        """Cost of the answers given so far, in nano-dollars."""
         return sum(self._counted(request).nano_dollars for request in self.requests)

@@ -249,7 +249,7 @@ def test_a_directory_that_is_no_adapter_is_one_line(spoil, line, base, adapter):
     ],
 )
 def test_an_adapter_that_does_not_fit_is_one_line(spoil, line, base, adapter):
-    """What is missing would be left at its initial value, and what is unexpected be left out."""
+    """Without the error, missing tensors would keep their initial values, and unexpected ones would be left out."""
     spoil(Path(adapter))
     with pytest.raises(ModelError) as caught:
         losses(student(base, adapter))
@@ -289,7 +289,7 @@ def test_an_adapter_that_cannot_be_merged_is_one_line(base, tmp_path):
     ],
 )
 def test_an_adapter_of_another_base_model_is_refused(stated, model, good, base, adapter, tmp_path):
-    """Where names or files show it: two names on the hub, or two directories with other weights."""
+    """It shows in two names on the hub, or in two directories with other weights; else the adapter is accepted."""
     copy = shutil.copytree(base, tmp_path / "copy")
     (copy / "README.md").write_text("As from the hub.")
     elsewhere = tiny.save(tmp_path / "else", tiny.family("Llama", num_hidden_layers=1), tiny.tokenizer())

@@ -110,7 +110,7 @@ def test_an_answer_that_was_withdrawn_is_not_found_again(tmp_path):
 
 
 def test_answers_of_another_place_are_refused(first, tmp_path):
-    """What a server on this machine said is no answer of the provider; ``--moved`` says that the server has moved."""
+    """Answers of a server at another address count only with ``--moved``, which says that the server has moved."""
     run_dir, _ = first
     teacher = Priced()
     teacher.place = "http://127.0.0.1:9"

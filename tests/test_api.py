@@ -53,7 +53,7 @@ def config(**more):
 
 
 def test_rows_in_memory_are_run_and_read(tmp_path):
-    """What was kept is in the files too, and a second call asks nothing."""
+    """The kept rows are also written to files, and a second call asks the teacher nothing."""
     job = config()
     finished = rt.run(job, rows(5), tmp_path / "run", **QUIET)
     table = list(finished.rows())

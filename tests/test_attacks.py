@@ -65,7 +65,7 @@ def _environment(monkeypatch):
 
 
 def wrong_of(attack: Attack, one: Attempt, body: bytes) -> list[str]:
-    """What is wrong about an attempt that was answered so."""
+    """Return the faults in the ledger's record of an attempt that this attack has answered."""
     wrong = {"answered": _wrong_answer, "failed": _wrong_failure}.get(one.state, lambda *_: {"left open": True})
     found = [name for name, so in wrong(attack, one, body).items() if so]
     return [
@@ -97,7 +97,7 @@ def _wrong_failure(attack: Attack, one: Attempt, body: bytes) -> dict[str, bool]
 
 
 def judged(attacks, run_dir: Path, form=completion) -> list[str]:
-    """What the ledger has wrong about a run."""
+    """Return the faults in the ledger of a run: those of every attack, and those of the three honest questions."""
     found = attempts(run_dir)
     wrong = []
     for attack in attacks:
@@ -214,7 +214,7 @@ def test_an_answer_a_byte_at_a_time_meets_the_deadline(tmp_path):
 
 @pytest.mark.parametrize("route", ["openai", "hosted_vllm"])
 def test_an_answer_behind_the_answer_takes_nobody_elses_place(route, tmp_path):
-    """What came too much on a connection is never the answer to the next question on it."""
+    """A second answer that follows the first on a connection is never taken for the answer to the next question."""
     questions, run_dir = among([ATTACKS[STRAY]] * 4), tmp_path / "run"
     questions = [f"{question} #{number}" for number, question in enumerate(questions)]
     with server_of([ATTACKS[STRAY]]) as server:

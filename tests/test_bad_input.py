@@ -110,7 +110,7 @@ def test_data_that_cannot_be_read(cli, tmp_path, fault, command):
     ],
 )
 def test_a_config_that_cannot_work(cli, tmp_path, monkeypatch, changes, message):
-    """What is wrong and what would be right, before the first call and the first forward pass."""
+    """The message says what is wrong and what would be right, before the first call and the first forward pass."""
     monkeypatch.setenv("RT_TEST_LOG", str(tmp_path / "log"))
     sets = [part for change in changes for part in ("--set", change)]
     assert the_error(cli("run", "rt.yaml", *sets)).startswith(message)

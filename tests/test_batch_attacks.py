@@ -53,7 +53,7 @@ def poisoned(attacks, **more) -> BatchDesk:
 
 
 def wrong_of(attack, one):
-    """What is wrong about an attempt whose line was poisoned so."""
+    """Return the faults in the ledger's record of an attempt whose line this attack has poisoned."""
     told_usage = attack.name.startswith("body: usage")
     if one.state == "answered":
         wrong = {
@@ -221,7 +221,7 @@ def test_a_directory_has_a_way_out_when_the_provider_has_lost_a_batch(name, way_
 
 
 def _is_of(truth, forgotten) -> bool:
-    """Whether an answer is about a batch of before; the content of a file is not."""
+    """Return whether an answer describes one of the forgotten batches; the content of a file does not."""
     with suppress(ValueError):
         return json.loads(truth.body).get("id") in forgotten
     return False

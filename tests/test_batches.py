@@ -91,7 +91,7 @@ def rt_run(tmp_path, monkeypatch, capfd):
 
 
 def asked(server: FaultServer) -> Counter[str]:
-    """How often the server answered each question, and billed it."""
+    """Return how often the server answered and billed each question."""
     billed = [request.body for request in server.received if request.billed]
     return Counter(json.dumps(body["messages"], sort_keys=True) for body in billed)
 
@@ -109,7 +109,7 @@ def no_key(folder: Path, out: str) -> None:
 
 @frozen
 class Known:
-    """What a run gives and costs when nothing happens."""
+    """The outputs, the questions and the cost of a run without faults."""
 
     outputs: dict[str, bytes]
     asked: Counter[str]
@@ -318,7 +318,7 @@ def test_lines_that_fail_are_what_they_are_live(tmp_path, rt_run):
 
 
 def test_the_budget_holds_batches_back(tmp_path, rt_run):
-    """What a batch could cost is taken before it goes: small batches one after the other, and never too much."""
+    """The highest cost of a batch is reserved before it is sent, so batches are small and the budget is kept."""
     with FaultServer(http_answer) as server:
         code, out = rt_run(job(tmp_path, server, limits={"budget_usd": 0.008}))
         assert (code, "to continue, run again with a larger limits.budget_usd" in out) == (0, False) or code == 6, out

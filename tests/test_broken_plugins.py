@@ -119,7 +119,7 @@ def test_every_command_that_does_not_use_them_works(cli):
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_one_that_is_used_is_named(cli, name):
-    """Where it is shown, where something of it is missed, and by the doctor."""
+    """The plugin is named by ``rt plugins show``, by the error about an unknown metric, and by ``rt doctor``."""
     message = BROKEN[name][1]
     assert message in the_error(cli("plugins", "show", name))
     error = the_error(cli("score", "data.json", "--student", "fake", "--metric", "odd", "--out", "o.jsonl"))

@@ -128,7 +128,7 @@ def test_a_default_that_is_made_of_other_options(select, tmp_path):
 
 
 def test_settings_that_cannot_be_read_name_the_plugin(select, tmp_path):
-    """Where they are shown and where they are options; no other plugin is harmed."""
+    """The errors of ``rt plugins show`` and ``rt select`` name it; another plugin's selector still works."""
     install(tmp_path / "site", "rt-odd", {"odd_settings": ODD}, {"odd": "odd_settings"})
     said = "selector 'unclear' of plugin 'odd' has settings that cannot be read: NameError: name 'NoSuchType'"
     assert the_error(select.rt("plugins", "show", "unclear")).startswith(said)
@@ -149,7 +149,7 @@ def test_a_strangers_settings_are_options_too(select):
 
 
 def test_text_is_taken_word_for_word(select):
-    """What YAML would read as a number or nothing stays text."""
+    """Values such as ``null`` and ``007`` stay text, although YAML would read them as nothing and as a number."""
     select("--by", "first:1", "--by-note", "null", "--dropped", "d.jsonl")
     assert select("--by", "first", "--by-rows", "1", "--by-note", "007") == ["physics 1"]
 

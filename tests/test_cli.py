@@ -96,7 +96,7 @@ def test_doctor_says_what_is_wrong_and_goes_on(cli, tmp_path):
 
 
 def test_a_run_says_what_it_does_and_accounts_for_every_sample(cli, log, tmp_path):
-    """What answers, what scores, which format; how many were kept as what; scores before and after; files."""
+    """The output names teacher, student and format, counts samples by outcome, and lists mean scores and files."""
     done = cli("run", "rt.yaml")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[:4] == [

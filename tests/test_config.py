@@ -178,7 +178,7 @@ def test_a_misspelt_key_is_named_before_the_one_that_is_missing_for_it(refusal):
     ],
 )
 def test_a_value_of_the_wrong_type(refusal, override, message):
-    """What was expected, and what stands there."""
+    """The message says what was expected, and what the config has instead."""
     assert refusal(SMALL, override).startswith(message)
 
 

@@ -85,7 +85,7 @@ async def test_an_honest_provider_is_asked_at_once(ledger):
 
 
 async def test_near_the_budget_dear_answers_go_one_by_one():
-    """Where each answer may be a surprise, no two may be under way when there is room for few."""
+    """An answer may cost more than was reserved for it, so with room for few there is only one call under way."""
     budget = Budget(Purse(40 * PRICE / 1e9, 0))
     assert await budget.reserve(PRICE) == PRICE
     assert budget.answered(PRICE, 2 * PRICE)

@@ -126,7 +126,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _fill(place: Path) -> None:
-    """What is there before any command."""
+    """Make the files that are there before any command: data, a config, and things of others in many forms."""
     write_json(place / "data.json", rows(6))
     write_json(place / "other.json", [row | {"output": f"{row['output']} Indeed."} for row in rows(6)])
     (place / "rt.yaml").write_text(CONFIG)
@@ -477,7 +477,7 @@ def test_events_go_to_a_new_file_or_after_other_events(cli):
 
 
 def test_a_folder_of_ours_is_replaced_and_nothing_else_in_it(cli):
-    """What somebody put into it, or changed in it, is told of and stays; the mark hinders no reader."""
+    """A changed file is replaced only with ``--overwrite``, an added one never; ``datasets`` reads the folder."""
     ok(cli, "run", "rt.yaml", "--run-dir", "run")
     command = ("export", "run", "--out", "set", "--format", "dataset")
     Path("set").mkdir()  # an empty one may be taken
@@ -510,7 +510,7 @@ def write(place: Destination, text: str = "new") -> None:
 
 
 def test_a_file_that_came_while_the_work_went_on_stays(tmp_path):
-    """What is there is looked at again before it is replaced."""
+    """The destination is looked at again just before it is replaced."""
     out = tmp_path / "out.jsonl"
 
     def late() -> None:

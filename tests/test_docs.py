@@ -252,7 +252,7 @@ def test_configs_in_the_pages_are_valid(block: Block, examples: None, monkeypatc
 
 
 def test_starter_config_is_the_tutorials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `rt init` writes is valid, and the README's config has its pipeline."""
+    """The config that `rt init` writes is valid, and its pipeline is that of the config in the README."""
     assert _call(f"rt init --out {tmp_path / 'rt.yaml'}", monkeypatch) == 0
     starter = config.read_config(tmp_path / "rt.yaml")
     shown = next(b for b in blocks("yaml") if b.page.name == "README.md")

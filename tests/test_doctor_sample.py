@@ -209,7 +209,7 @@ def test_targets_that_do_not_fit_are_counted(doctor, tmp_path):
 
 
 def looked(**changes):
-    """What was seen of 64 good samples, or of others."""
+    """Return the findings about 64 good samples, by subject; *changes* replace what was measured."""
     config = ScoringConfig()
     whole = Looked(
         framing=ScoringRules.of(config),

@@ -1,4 +1,4 @@
-"""What an observer of a run is told beyond counts: who the run is, what was asked for, what it cost, why it ended."""
+"""Events of a run beyond its counts: the identity of the run, its config, its cost, and the reason of its end."""
 
 from __future__ import annotations
 

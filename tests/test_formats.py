@@ -178,7 +178,7 @@ def test_arrow_formats_refuse_mixed_types(tmp_path, name, rows):
 
 
 def test_parquet_refuses_objects_without_keys(tmp_path):
-    """What Parquet cannot hold is an error that names the way out."""
+    """Parquet cannot hold an object without keys, and the error names the way out."""
     with pytest.raises(DataError, match=r"does not fit Parquet: .*; remove it, or write jsonl"):
         written(tmp_path, "parquet", [{"x": {}}])
 

@@ -48,7 +48,7 @@ def job(**more):
 
 
 def ran(folder, **more):
-    """What became of twelve rows, with plugins of the documentation."""
+    """Run a job over twelve rows, with the example plugins of the documentation; return its table of rows."""
     host = Host(modules=EXAMPLES, only=[])
     return list(rt.run(job(**more), rows(12), folder, host=host, **QUIET).rows())
 

@@ -186,7 +186,7 @@ def test_what_is_deprecated_is_told_once_and_still_works(package, monkeypatch, c
 
 
 def test_nothing_remains_of_a_plugin_that_fails_late(package):
-    """What it had registered before it failed is gone, in every kind, and its name is free again."""
+    """All that the plugin had registered before it failed is removed, of every kind, and its name is free again."""
     late = metric() + "\n@hookimpl\ndef rt_register_reporters(register):\n    raise RuntimeError('late')\n"
     module = package(late, "late")
     host = Host()
@@ -238,7 +238,7 @@ def test_an_older_minor_api_is_fine(package, monkeypatch):
 
 
 def test_a_package_whose_metadata_is_gone_is_listed_without_it(package, site, cli):
-    """What an interrupted uninstall leaves stops no command."""
+    """The files that an interrupted uninstall leaves behind stop no command."""
     package(metric(), "left")
     (site / "rt_left-1.0.dist-info/METADATA").unlink()
     package(metric("other-metric"), "other")
@@ -406,7 +406,7 @@ def test_showing_a_broken_plugin_says_why(package, cli):
 
 
 def test_doctor_names_broken_plugins_and_clashes(package, cli):
-    """What a run would only meet when it uses them."""
+    """A run would meet a broken plugin or a clash only when it uses them, so the doctor looks for both."""
     package("raise RuntimeError('gone')", "bad")
     package(metric("same"), "taker")
     package(metric("same"), "other")

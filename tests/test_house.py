@@ -367,7 +367,7 @@ def test_modules_import_few_others():
 
 
 def _project_files() -> list[Path]:
-    """What belongs to the project: tracked, or new and not ignored."""
+    """Return the files of the project: those that git tracks, and new ones that it does not ignore."""
     try:
         command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
         listed = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True).stdout
@@ -421,7 +421,7 @@ def _private_used_once() -> float:
 
 
 def _attributes() -> Iterator[tuple[int, str]]:
-    """How many attributes each class that is no frozen data sets on itself."""
+    """Yield each class without a decorator: the number of attributes that it sets on itself, and its name."""
     for module, tree in TREES.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and not node.decorator_list:
@@ -444,7 +444,7 @@ def _comments(paths: list[Path]) -> tuple[int, int]:
 
 
 def numbers() -> Iterator[tuple[str, object]]:
-    """What there is to see of the house in numbers. A number is a place to look, not a verdict."""
+    """Yield names and figures that describe the code. A number is a place to look, not a verdict."""
     kernel = [path for path in PACKAGE.rglob("*.py") if _in_kernel(path.relative_to(PACKAGE))]
     core = [path for path in PACKAGE.rglob("*.py") if not _inside(_name(path), {"builtin", "testing"})]
     sizes = sorted(len(path.read_text("utf-8").splitlines()) for path in core)

@@ -163,7 +163,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_configurations_and_splits_are_those_of_the_library(hub, layout):
-    """Whether the repository describes them or only names its files well."""
+    """Splits come from the description in the repository or, if it has none, from the names of its files."""
     files, chosen, count = LAYOUTS[layout]
     hub.commit({name: as_bytes(content) for name, content in files.items()})
     assert source(**chosen).count() == count

@@ -30,7 +30,7 @@ def ledger(path):
 
 
 def seen(path, sql):
-    """What another process would find in the file at this moment."""
+    """Return the rows that another process would read from the file at this moment."""
     with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as db:
         found = db.execute(sql).fetchall()
     db.close()
@@ -110,7 +110,7 @@ async def test_a_failed_write_stops_all_writing(ledger, path):
 
 
 async def test_a_write_is_whole_or_not_there(ledger, path):
-    """When the second statement fails, the first is not kept either."""
+    """If the second statement fails, the first is not kept either."""
     break_table(path, "attempts")
     with pytest.raises(DiskError):
         await ledger.attempts.intend("key", "teacher", request(), 0)
@@ -192,7 +192,7 @@ def test_a_file_that_is_no_ledger(path, content, error):
 
 
 async def test_a_ledger_from_before_batches_is_brought_up_to_date(path):
-    """What it left open is in doubt, as it was."""
+    """An attempt that the old ledger left open is settled as interrupted, and its reserved cost counts as spent."""
     with closing(sqlite3.connect(path)) as db:
         for statement in ";".join(STEPS[:2]).split(";"):
             db.execute(statement)
@@ -223,7 +223,7 @@ async def test_the_calls_of_a_batch_are_not_in_doubt(ledger):
 
 
 async def test_each_question_of_a_batch_gets_the_number_of_its_own_attempt(ledger, path):
-    """Whether its call is new, was asked before, or is in the batch twice: an answer is paid to the right attempt."""
+    """A question may be new, asked before, or in the batch twice: each answer has to be paid to its own attempt."""
     await answer(ledger, 1)
     keys = ["a", "key-1", "b", "b", "c"]
     batch = await ledger.batches.begin("token", 1.0, "teacher", [(key, request(n), n) for n, key in enumerate(keys)])

@@ -70,7 +70,7 @@ def test_the_budget_ends_the_command_and_a_larger_one_goes_on(tmp_path, rt_run):
     """Exit code 6; what the server billed at the list price stays within the budget, and is not billed again."""
 
     def billed(server: FaultServer) -> float:
-        """What the server would charge, by its own counts of four bytes a token."""
+        """Return the charge of the server in dollars, by its own count of four bytes a token."""
         total = 0.0
         for request in server.received:
             asked = sum(-(-len(message["content"].encode()) // 4) for message in request.body["messages"])

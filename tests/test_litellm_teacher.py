@@ -232,7 +232,7 @@ async def test_cost_of_an_unpriced_model_is_zero():
 
 
 async def test_price_bounds_the_cost():
-    """What is reserved before a call is never less than what the call costs."""
+    """The amount reserved before a call is never less than the cost of the call."""
     prices = {"input_price": 3.0, "output_price": 15.0}
     request = make_request("Grüße 🎈 " * 50, schema={"type": "object"}, max_tokens=2)
     with serve() as server:

@@ -50,7 +50,7 @@ def test_a_ratio_of_perplexities_survives_huge_losses(metric):
     ],
 )
 def test_directions_and_ranges(name, direction, inside, outside):
-    """Which side is better, and where a value means that the pair is misaligned."""
+    """Each metric says which side is better, and from which value on a pair counts as misaligned."""
     metric = Builder(Host())("metrics", name)
     assert metric.direction == direction
     assert inside in metric.valid
@@ -66,7 +66,7 @@ def test_measures_have_no_better_side(name):
 
 
 def test_both_kinds_of_ratio_fall_on_the_same_side_of_one_and_rank_differently():
-    """Why the names must differ: the same two pairs in two orders."""
+    """The two kinds put the same two pairs in opposite orders, so their names must differ."""
     easy = {"y|x": Loss(1.0, 1), "y": Loss(1.5, 1)}
     hard = {"y|x": Loss(6.0, 1), "y": Loss(7.0, 1)}
     assert IFD().reduce(easy) > IFD().reduce(hard)

@@ -1,4 +1,4 @@
-"""Which model it is, and what is loaded: files by content, the hub by commit, safetensors and GGUF only."""
+"""The identity of models, by the content of files or the commit on the hub, and loading two of them at once."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Exiting:
 
 
 def entry(cls):
-    """What a plugin registers with that settings class."""
+    """Return the entry of a selector that is registered with that settings class."""
     return Entry("selectors", "odd", "odd:make", "", cls, "odd")
 
 

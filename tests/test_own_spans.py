@@ -91,7 +91,7 @@ async def test_a_pair_that_a_metric_has_changed_has_losses_of_its_own(ledger):
 
 
 async def test_a_status_that_may_pass_is_not_kept(ledger):
-    """What a student could not do this time it is asked again; what follows from the text it is not."""
+    """A student whose server was down is asked for the same losses again, because that cause may pass."""
     down = Wrong(lambda loss: evolve(loss, nll=None, status="unreachable", reason="the server is down"))
     (row,) = await scores(ledger, PAIRS[:1], student=down)
     assert row["ifd"].status == "unreachable"

@@ -1,4 +1,4 @@
-"""How fast a provider is asked: by simulation, on a clock that runs ahead whenever everybody waits."""
+"""The rate at which a provider is asked, simulated on a clock that runs ahead whenever every task waits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Clock(asyncio.SelectorEventLoop):
 
 
 def simulated(work):
-    """What *work* returns, in no time."""
+    """Return the result of *work*, run on the clock that runs ahead."""
     with asyncio.Runner(loop_factory=Clock) as runner:
         return runner.run(work)
 
@@ -105,7 +105,7 @@ def test_the_allowed_rate_is_found_and_kept(rate, size, latency, tells):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_burst_that_is_let_through_misleads_for_seconds_only(seed):
-    """What a provider has saved up makes the first rates far too high; from the sixth second on they are right."""
+    """The burst makes the first measured rates far too high; from the sixth second on they are right."""
     bucket = Bucket(20, 20, 0.2, True)
     simulated(use(bucket, 18.0, 64, seed))
     taken = sum(6 <= at <= 17 for at in bucket.taken)

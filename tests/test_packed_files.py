@@ -20,7 +20,7 @@ ALPACA = REPO.parent / "shared" / "data" / "alpaca_52k.json.gz"
 
 
 def text_of(name, rows):
-    """What a format writes, unpacked."""
+    """Return the rows as the text of a file in that format, before it is packed."""
     lines = [json.dumps(row) for row in rows]
     if name == "json":
         return "[" + ",\n".join(lines) + "]\n"

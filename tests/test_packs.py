@@ -53,7 +53,7 @@ def exported(run_dir: Path, out: Path, pack: str) -> list[dict[str, Any]]:
 
 
 def kept(run_dir: Path) -> list[dict[str, str]]:
-    """What the run itself wrote."""
+    """Return the samples that the run itself wrote as kept."""
     return json.loads((run_dir / "kept.json").read_text("utf-8"))
 
 

@@ -57,7 +57,7 @@ def scored(cli: Cli, oracle: dict[str, Any], metrics: list[str], student: str) -
 
 
 def faults(name: str, ours: float | None, theirs: float | None) -> list[str]:
-    """What is wrong with a number, if anything is."""
+    """Return a message if a number differs from the one of the reference, and none otherwise."""
     if ours is None or theirs is None:
         return [] if ours is theirs else [f"{name}: {ours} instead of {theirs}"]
     return [] if abs(ours - theirs) <= CLOSE * abs(theirs) else [f"{name}: {ours} instead of {theirs}"]

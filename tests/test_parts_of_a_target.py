@@ -324,7 +324,7 @@ def test_tokens_of_two_passes_over_a_part_are_matched():
 
 
 def test_a_student_of_ones_own_takes_the_parts_of_its_tokens():
-    """What it knows is at which character each token starts, also of those that are cut off."""
+    """The student tells the character at which each token starts, including tokens that are cut off."""
     span = Span("ab", "cd ef", scored=((3, 5),))
     encoded = EncodedSpan((1, 2, 3, 4, 5, 6), 2)
     assert only_scored(span, encoded, [0, 1, 2, 3, 4], 2) == EncodedSpan(encoded.ids, 4, cut=1, scored=((4, 6),))

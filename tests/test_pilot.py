@@ -103,7 +103,7 @@ def test_the_whole_run_reuses_all_that_a_pilot_paid_for(tmp_path):
 
 
 def test_a_pilot_leaves_the_outputs_of_the_whole_job_alone(tmp_path):
-    """What it writes about its own rows is in a folder of its own."""
+    """The outputs about the pilot's own rows are in a folder of their own."""
     config = job(tmp_path, rows(12), SELECTIVE)
     summary, _ = try_out(config, tmp_path / "run", 4)
     run_dir = tmp_path / "run"
@@ -264,7 +264,7 @@ def test_the_whole_is_never_less_than_what_was_paid(synthetic):
 
 
 def hash_of(seed: int, history: SampleHistory) -> str:
-    """Where the source's draw puts a sample, from what it takes in."""
+    """Return a sample's place in the random order of the source, and check that a draw up to it includes the sample."""
     from rt_framework.data.source import _place
 
     assert history.sample in Draw(seed, _place(seed, history.sample))

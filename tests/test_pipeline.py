@@ -54,7 +54,7 @@ def scripted(seed: int):
 
 
 def decided(run_dir: Path):
-    """What became of each row, without what only one of the two ways computes."""
+    """Return the outcome, version, reason and decisions of each row, without fields that depend on the way."""
     keep = ("row", "outcome", "kept", "reason", "decisions")
     return [{key: line[key] for key in keep} for line in side(run_dir)]
 
@@ -301,7 +301,7 @@ def test_two_barriers_in_a_row(tmp_path):
 
 
 def test_a_barrier_after_another_and_after_rewrites_keeps_the_whole_story(tmp_path):
-    """What was put down and read again is as it was: versions, scores, decisions and failures, in their order."""
+    """Samples come back from a barrier with the same versions, scores, decisions and failures, in their order."""
 
     def answer(request):
         if request.pair_hash == pair_of(rows(6)[1]).hash:

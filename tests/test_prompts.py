@@ -104,7 +104,7 @@ def prompt(path: Path, text: str = FILE, **options: object) -> PromptReflection:
 
 
 def answered(reflection: PromptReflection, pair: Pair, parts: dict[str, object], structured: bool = True):
-    """What the reflection makes of an answer with these parts, as JSON or between markers."""
+    """Return the reflection's result for an answer with these parts, as JSON or between markers."""
     token = token_of(pair)
     marked = "".join(f"[[{name} {token}]]\n{text}\n" for name, text in parts.items()) + f"[[end {token}]]"
     text = json.dumps(parts) if structured else marked

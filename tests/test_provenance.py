@@ -42,7 +42,7 @@ def rt_register_metrics(register):
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git says in a folder."""
+    """Run a git command in a folder and return its output."""
     who = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
     done = subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()

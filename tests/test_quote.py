@@ -1,4 +1,4 @@
-"""What a dry run quotes is what a run then does; and a dry run does nothing."""
+"""A dry run quotes the calls and the cost of the run that follows, and does nothing itself."""
 
 from __future__ import annotations
 

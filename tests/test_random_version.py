@@ -19,7 +19,7 @@ def candidates(names, sample_id="s"):
 
 
 def taken(count, *names, **options):
-    """How often each version of so many samples is kept."""
+    """Return how often each version is kept, over *count* samples."""
     selector = RandomVersion(RandomVersionSettings(**options))
     return Counter(selector.choose(candidates(names, f"sample-{number}")).kept for number in range(count))
 

@@ -205,7 +205,7 @@ def test_an_unknown_column_does_not_become_part_of_the_pair():
 
 
 def test_extra_holds_unknown_columns_only():
-    """What a plugin adds to or takes from the unknown columns is what is written."""
+    """A plugin may add or remove unknown columns, and the row is written with its changes."""
     record = record_of("alpaca", {"id": 7, "instruction": "q", "output": "a", "note": "n"})
     assert record.extra == {"id": 7, "note": "n"}
     changed = evolve(record, extra={"id": 8, "score": 1.0})
@@ -455,7 +455,7 @@ def test_write_replaces_and_makes_folders(tmp_path):
 
 
 def test_write_maps_columns_back(tmp_path):
-    """What is written has the user's column names."""
+    """The written file has the user's column names, and not those of the shape."""
     path = tmp_path / "out.jsonl"
     write_records(path, JsonlFormat(), "alpaca", {"output": "answer"}, records("q"))
     assert json.loads(path.read_text()) == {"instruction": "q", "answer": "a"}

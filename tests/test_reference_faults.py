@@ -225,7 +225,7 @@ def complete(parts: dict[str, str], structured: bool, token: str) -> str:
 
 
 def parsed(parts: dict[str, str], structured: bool = True, finish: str = "stop", before: str = "") -> Any:
-    """What the reflection makes of an answer with these parts."""
+    """Return the reflection's result for an answer with these parts."""
     kind = InstructionReflection if "instruction" in parts else ResponseReflection
     reflection = kind(ReflectionSettings())
     text = before + complete(parts, structured, token_of(OLD))

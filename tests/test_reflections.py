@@ -45,14 +45,14 @@ def written(pair, name, structured, values):
 
 
 def parsed(pair, name, structured, text, finish_reason="stop"):
-    """What the reflection makes of a raw text."""
+    """Return the reflection's result for a raw text."""
     reflection = REFLECTIONS[name](ReflectionSettings())
     request = reflection.render(pair, 0, structured)
     return reflection.parse(pair, request, Reply(text, finish_reason))
 
 
 def answered(structured, name="response", pair=PAIR, **changes):
-    """What the reflection makes of a well-formed answer with some values changed."""
+    """Return the reflection's result for a well-formed answer with some values changed."""
     return parsed(pair, name, structured, written(pair, name, structured, NEW | changes))
 
 

@@ -131,7 +131,7 @@ async def test_a_long_file_is_held_as_places_only(tmp_path):
 
 
 def test_places_of_keys_with_one_hash_are_all_told():
-    """Whoever asks reads each and takes its own; growing loses none."""
+    """Two keys share a hash, so both places are returned and a reader picks its own; a growing table loses none."""
     assert hash(-1) == hash(-2)
     places = _Offsets(4)
     for number, key in enumerate([-1, -2, *range(1, 200)]):

@@ -47,7 +47,7 @@ def finished(tmp_path: Path, data: object, teacher: Any = None, pipeline: Any = 
 
 
 class Page(HTMLParser):
-    """What a page holds: its elements with their attributes, and the text of its scripts."""
+    """A parsed page: its elements with their attributes, and the text of its scripts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

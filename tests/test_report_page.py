@@ -124,7 +124,7 @@ def listed(page: Page) -> list[int]:
 
 
 def counted(page: Page) -> int:
-    """How many samples the page says are listed."""
+    """Return the number of listed samples that the page shows."""
     return int(page.locator("#count").inner_text().split()[0].replace(",", ""))
 
 

@@ -93,7 +93,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def look(run_dir: Path, sql: str) -> list[tuple[object, ...]]:
-    """What the ledger of a running process says, or nothing when there is none yet."""
+    """Return the rows of a query to the ledger of a running process, or nothing when there is no ledger yet."""
     path = run_dir / "ledger.sqlite"
     if not path.is_file():
         return []
@@ -141,7 +141,7 @@ def uncrashed(tmp_path_factory) -> tuple[Path, dict[str, bytes], Counter[str]]:
 
 
 def asked(log: Path) -> Counter[str]:
-    """How often each question was put to the teacher."""
+    """Return how often each question was put to the teacher."""
     return Counter(log.read_text().splitlines())
 
 
@@ -197,7 +197,7 @@ def test_killed_again_and_again(uncrashed, tmp_path):
 
 
 def received(server: FaultServer) -> Counter[str]:
-    """How often each question reached the server."""
+    """Return how often each question reached the server."""
     return Counter(json.dumps(request.body["messages"], sort_keys=True) for request in server.received)
 
 

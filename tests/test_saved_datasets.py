@@ -108,7 +108,7 @@ def test_features_survive_from_a_data_set_to_a_data_set(tmp_path):
 
 
 def test_features_of_the_info_file_are_those_that_hold(tmp_path):
-    """Whoever renames a class there sees the new name in the library, and in what is written from it."""
+    """A class that is renamed in this file has its new name in the library, and in data that is written from there."""
     data = datasets.Dataset.from_dict({"a": [0]}, datasets.Features({"a": datasets.ClassLabel(names=["old"])}))
     data.save_to_disk(tmp_path / "data")
     info = tmp_path / "data" / "dataset_info.json"
@@ -198,7 +198,7 @@ KINDS = [
 
 
 def accepted(table, path):
-    """Whether the library saves such a table and loads it again."""
+    """Return whether the library saves such a table and loads it again."""
     try:
         for number, part in enumerate((table, table.slice(0, 0))):
             datasets.Dataset(part, fingerprint="x").save_to_disk(path / str(number), num_shards=1)

@@ -154,7 +154,7 @@ class Watcher:
 
 
 def test_stages_add_up_to_the_outcomes(tmp_path):
-    """Who did not pass a stage was dropped by it; a second run takes its answers from the ledger."""
+    """Each stage passes, drops or fails every sample that reached it; a second run reuses all answers."""
     first, again = Watcher(), Watcher()
     config = job(tmp_path, rows(30), [*SELECTIVE, *GATES])
     for watcher in (first, again):
@@ -207,7 +207,7 @@ def test_unusable_answers_are_counted_where_they_were_asked_for(tmp_path):
 
 
 def test_money_and_calls_are_told_while_they_are_under_way(tmp_path):
-    """What is reserved, how many calls are under way, and of how many; at the end all is spent and projected."""
+    """Progress tells the reserved money and the calls under way, with their limit; at the end nothing is reserved."""
 
     class Slow(SlowTeacher):
         cost = Priced.cost
@@ -436,7 +436,7 @@ def shell(tmp_path):
 
 
 def test_a_run_is_watched_from_another_shell(shell):
-    """Who owns the directory, where it stands, and the tables when it has ended; the run knows nothing of it."""
+    """The other shell shows the owner of the directory, its progress, and the tables when the run has ended."""
     run = shell.run()
     watch = shell.start("status", "--watch", "run")
     assert watch.stdout.readline() == f"run: in use by process {run.pid} on {os.uname().nodename}\n"

@@ -1,4 +1,4 @@
-"""What is refused so that no code of strangers runs, no key is kept and nothing goes to where it should not."""
+"""Refusals that protect the user: no code of strangers runs, no key is kept, and nothing goes where it should not."""
 
 from __future__ import annotations
 
@@ -394,7 +394,7 @@ def test_no_text_becomes_the_name_of_a_file(cli, tmp_path):
 
 @pytest.mark.parametrize("name", ["kept.json", "dropped.json", "scores.jsonl", "manifest.json"])
 def test_a_link_in_the_place_of_an_output_is_refused(name, cli, tmp_path):
-    """What it points to stays as it is."""
+    """The file that the link points to stays as it is."""
     outside = tmp_path / "outside"
     outside.write_text("mine")
     (tmp_path / "runs/rt").mkdir(parents=True)

@@ -76,7 +76,7 @@ lowest = Lowest(BestSettings("ifd"))
 
 
 def test_the_better_version_wins_and_the_reason_has_both_numbers():
-    """What a user reads in the decision."""
+    """A user reads this reason in the decision about a sample."""
     assert highest.choose(versions(0.733, 0.812)).reason == "ifd 0.812 > 0.733 of original"
     assert highest.choose(versions(0.733, 0.812)).kept == "b"
     assert lowest.choose(versions(0.733, 0.412)).reason == "ifd 0.412 < 0.733 of original"

@@ -20,7 +20,7 @@ PICTURES = sorted((REPO / "docs" / "pictures").glob("*.dot"))
 
 
 class _Page(HTMLParser):
-    """What a page loads, and its pictures without a description."""
+    """The addresses that a page loads, and its pictures without a description."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def pages(site: Path) -> dict[str, str]:
 
 
 def test_every_page_of_docs_is_in_the_navigation(site: Path) -> None:
-    """Whoever opens the front page finds it at the side."""
+    """The sidebar of the front page has a link to every page."""
     (tree,) = re.findall(r'<div class="sidebar-tree">(.*?)</div>', pages(site)["docs/index.html"], re.DOTALL)
     found = {(site / "docs" / link).resolve() for link in re.findall(r'href="([^"#]+)"', tree)}
     sources = [
@@ -64,7 +64,7 @@ def test_every_page_of_docs_is_in_the_navigation(site: Path) -> None:
 
 
 def test_the_first_address_leads_to_the_front_page(site: Path) -> None:
-    """Who opens the folder is sent on."""
+    """The page at the root of the site redirects to the front page."""
     (there,) = re.findall(r"url=([^\"]+)", pages(site)["index.html"])
     assert (site / there).exists()
 
@@ -79,7 +79,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
 
 
 def test_every_picture_is_described(site: Path) -> None:
-    """Who cannot see it is told what it shows."""
+    """Every picture has a description of 20 characters or more, for readers who cannot see it."""
     assert {name: bare for name, text in pages(site).items() if (bare := _Page(text).undescribed)} == {}
 
 

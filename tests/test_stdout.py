@@ -93,7 +93,7 @@ def test_no_command_mixes_it_into_what_it_says(arguments, folder, monkeypatch, c
 
 
 def test_a_command_of_a_plugin_keeps_its_own_output(folder):
-    """What it prints when it is imported is noise, what it prints when it is called is what it says."""
+    """Text printed on import goes to standard error, and the text of the command itself to standard output."""
     code = "import click\nprint('noise import')\n\n@click.command()\ndef hello():\n    print('hello')\n"
     install(folder / "site", "rt-hello", {"hello": code}, {"hello": "hello:hello"}, group="rt_framework.commands")
     done = rt("hello", cwd=folder, path=[folder / "site"])

@@ -541,7 +541,7 @@ def rt(monkeypatch, capfd):
 
 
 def test_commands_tell_of_steps(tmp_path, rt):
-    """What is shown before says how many may follow, and what is explained has every request in order."""
+    """Previews say that further requests may follow, and ``rt explain`` shows every request in order."""
     data = write_json(tmp_path / "rows.json", rows(1))
     shown = rt("reflect", data, "--reflection", "rounds", "--show")
     assert shown.code == 0, shown

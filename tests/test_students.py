@@ -32,7 +32,7 @@ class Other(FakeStudent):
 
 
 class Compression:
-    """How well the response packs: a metric that needs no student."""
+    """A metric that needs no student: the packed length of the response as a share of its length."""
 
     direction = "higher"
     valid = Range(above=0)
@@ -141,7 +141,7 @@ def test_two_names_of_one_student_are_refused(tmp_path):
 
 
 def test_another_student_of_a_name_is_refused(tmp_path):
-    """What a name meant is a fact of the run directory."""
+    """A run directory keeps to the student that a name stood for in its first run."""
     go(two(tmp_path, DELTA), tmp_path / "run")
     third = Other()
     third.fingerprint = "third-student"

@@ -123,7 +123,7 @@ def test_best_of_four_asks_four_times_and_keeps_the_best(tmp_path):
 
 
 def test_one_draw_is_asked_as_it_always_was(tmp_path):
-    """What was paid for before there were draws is found again when the same stage gets a name or further draws."""
+    """The answer of the first draw is found again when the stage gets a name or asks for further draws."""
     first = Named("main", fails=10**9)
     go(job(tmp_path, rows(3), [{"reflect": WARM}]), tmp_path / "run", first)
     assert len(first.requests) == 3
@@ -315,7 +315,7 @@ def test_a_share_of_the_budget_binds_its_teacher_alone(tmp_path):
 
 
 def test_the_joint_budget_binds_all_teachers_together(tmp_path):
-    """What both have spent is at most the budget, also when each alone would stay below it."""
+    """Both teachers spend from one budget, so the sum of their costs stays within it."""
     teachers = two(strong=1000, cheap=1000)
     config = job(tmp_path, rows(20), TWO_TEACHERS, **named(limits={"budget_usd": 0.02}))
     with pytest.raises(BudgetReached, match=r"limits\.budget_usd"):
@@ -354,7 +354,7 @@ def test_two_names_of_one_teacher_are_refused(tmp_path):
 
 
 def test_a_changed_teacher_of_a_name_is_refused(tmp_path):
-    """What was asked under a name is a fact of the run directory."""
+    """A run directory keeps to the teacher that a name stood for in its first run."""
     two()
     go(job(tmp_path, rows(1), TWO_TEACHERS, **named()), tmp_path / "run")
     fakes_plugin.HELD["strong"] = Named("other")

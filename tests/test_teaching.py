@@ -445,7 +445,7 @@ async def test_what_is_under_way_never_exceeds_the_budget(ledger):
 
 
 async def test_a_larger_budget_goes_on(ledger):
-    """What was paid for is not paid again; the old spending counts against the new budget."""
+    """Paid answers are not paid for again, and their cost counts against the larger budget."""
     for budget, asked in ((250e-9, 2), (250e-9, 0), (450e-9, 2)):
         teacher = costing(100)
         async with asking(teacher, ledger, concurrency=1, budget_usd=budget) as chain:
@@ -524,7 +524,7 @@ class Batches:
 
 
 async def test_a_local_model_gets_full_batches(ledger):
-    """What many samples ask for is gathered, whatever the concurrency, and each gets its own answer."""
+    """Questions of many samples are gathered into batches at any concurrency, and each gets its own answer."""
     teacher = Batches()
     async with asking(teacher, ledger, concurrency=1) as chain:
         versions = await asyncio.gather(*(ask(chain, number) for number in range(12)))

@@ -1,4 +1,4 @@
-"""What the testing kit gives besides contracts: teachers that fail or are slow, and a folder to run ``rt`` in."""
+"""Parts of the testing kit besides contracts: teachers that fail or are slow, and a folder to run ``rt`` in."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_an_error_is_one_line(rt_project, fresh):
 
 
 def test_a_project_that_goes_wrong_says_how(rt_project):
-    """What the run wrote is in the message of the assertion."""
+    """The message of the failed assertion holds the output of the run."""
     with pytest.raises(AssertionError, match=r"unknown stage 'reflct'\. Did you mean 'reflect'"):
         rt_project.run([{"reflct": "response"}])
 

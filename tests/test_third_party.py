@@ -43,7 +43,7 @@ def run(site, tmp_path):
 
 
 def noted(tmp_path: Path) -> list[str]:
-    """What the fakes did in the last process."""
+    """Return the actions that the fakes noted in the last process."""
     log = tmp_path / "log"
     return log.read_text().split() if log.exists() else []
 

@@ -1,4 +1,4 @@
-"""What is charged for an answer, over all that a provider can say of its tokens."""
+"""The charge for an answer, over all that a provider can say of its tokens."""
 
 from __future__ import annotations
 

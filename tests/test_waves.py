@@ -1,4 +1,4 @@
-"""What the student is fed in a run, and what the run says of it."""
+"""The batches that the student computes in a run, and the words of the manifest about that computation."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def folder(tmp_path):
 
 
 def marks(folder: Path) -> set[str]:
-    """Which of them ran."""
+    """Return the names of the folder's modules that ran, by the marks that they left."""
     path = folder.parent / "marks"
     return set(path.read_text().split()) if path.exists() else set()
 

@@ -1,4 +1,4 @@
-"""What only a GPU can show. Skipped without one: `pytest tests/gpu` on a machine that has one."""
+"""Checks that need a GPU, skipped on a machine without one: `pytest tests/gpu` runs them."""
 
 from __future__ import annotations
 

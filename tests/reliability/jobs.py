@@ -63,10 +63,10 @@ class Commands:
         self._cli = Cli(monkeypatch, capfd)
 
     def __call__(self, *arguments: object) -> Done:
-        """How ``rt ARGUMENTS`` ended."""
+        """Run ``rt ARGUMENTS``; return its exit code and its output."""
         return self._cli("-p", PLUGIN, *arguments, plugin=False)
 
 
 def questions(server: FaultServer) -> Counter[str]:
-    """How often each question reached the server."""
+    """Return how often each question reached the server."""
     return Counter(json.dumps(request.body["messages"], sort_keys=True) for request in server.received)

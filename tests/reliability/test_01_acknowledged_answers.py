@@ -14,7 +14,7 @@ def test_the_points_are_worth_it(kills):
 
 
 def test_no_acknowledged_answer_is_lost_or_paid_again(kills):
-    """What was committed is not asked for again, by the server's count."""
+    """A committed answer is not asked for again, by the server's count."""
     for one in kills:
         assert not one.committed & set(one.asked_again), one.point
 

@@ -24,7 +24,7 @@ def test_an_attempt_has_a_deadline_in_all(tmp_path, rt):
 
 
 def test_one_is_told_when_nothing_happens(tmp_path, rt, monkeypatch):
-    """How long, and what is being waited for; not too often."""
+    """The line says for how long nothing has happened and which calls are awaited; it is not repeated often."""
     monkeypatch.setattr(progress, "_PATIENCE", 0.3)
     with FaultServer(lambda body: time.sleep(2.0) or http_answer(body)) as server:
         done = rt("run", http_job(tmp_path, server, rows(1)), "--run-dir", tmp_path / "run")

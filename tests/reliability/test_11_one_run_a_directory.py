@@ -70,7 +70,7 @@ def test_one_of_many_wins_and_is_named_and_its_death_frees(folder, size):
 
 
 def test_a_killed_owner_is_not_named(tmp_path):
-    """What it left behind is no owner: the next one is, once it has said so."""
+    """The owner's file of a killed process does not count, and the present owner has not written its own yet."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     (tmp_path / "run.owner").write_text(json.dumps({"pid": gone.pid, "host": platform.node()}))

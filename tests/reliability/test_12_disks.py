@@ -238,7 +238,7 @@ def test_an_output_that_does_not_fit_leaves_the_old_one(name, mount):
 
 
 def mounts(path: Path, *places: tuple[str, str]) -> Path:
-    """What Linux would tell of these mounts: place and kind."""
+    """Write mounts, each a place and a kind, to a file in the form that Linux lists them in; return its path."""
     lines = [f"{n} 1 0:{n} / {place} rw shared:{n} - {kind} source rw" for n, (place, kind) in enumerate(places)]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -115,7 +115,7 @@ RUN_TIME = [
 
 @pytest.mark.parametrize("change", RUN_TIME, ids=lambda change: "-".join(map(str, change)))
 def test_run_time_keys_may_change(change, tmp_path):
-    """How much at once, where the result goes and what decides: the run goes on with what it has."""
+    """Limits, outputs, the executor and the stages may change: the run goes on with the answers that it has."""
     go(job(tmp_path, DATA, SELECTIVE), tmp_path / "run")
     teacher = ScriptedTeacher(rewriting)
     summary = go(job(tmp_path, DATA, **({"pipeline": SELECTIVE} | change)), tmp_path / "run", teacher)

@@ -12,7 +12,7 @@ from tests.run_helpers import SELECTIVE, go, http_answer, job, row, side
 
 
 def calls(run_dir) -> int:
-    """How many different questions the ledger knows."""
+    """Return the number of different questions in the ledger."""
     import sqlite3
 
     db = sqlite3.connect(f"{(run_dir / 'ledger.sqlite').resolve().as_uri()}?mode=ro", uri=True)

@@ -30,7 +30,7 @@ PROVIDERS = ("openai", "hosted_vllm")
 
 
 def forms(secret: str) -> Iterable[bytes]:
-    """How a secret may be written: as it is, quoted, in base64 at each offset, its characters alone."""
+    """Yield the forms in which a secret may be written: as it is, without its beginning, URL-quoted, or in base64."""
     yield secret.encode()
     yield secret[3:].encode()
     yield quote(secret, safe="").encode()
@@ -41,7 +41,7 @@ def forms(secret: str) -> Iterable[bytes]:
 
 
 def hits(folder: Path, *shown: str) -> list[str]:
-    """Where a secret can be found: files by name, output by its beginning."""
+    """Return the places where a secret was found: paths of files below *folder*, and beginnings of *shown* texts."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 3
     texts = {str(path): path.read_bytes() for path in files} | {text[:60]: text.encode() for text in shown}
@@ -99,7 +99,7 @@ def test_no_failure_of_a_provider_writes_the_key(fault, provider, tmp_path, rt, 
 
 
 def quoting() -> Exception:
-    """What a careless library raises."""
+    """Return an error that quotes both secrets, as a careless library may raise it."""
     return RuntimeError(f"401 for {KEY} and {OTHER}, header Basic {base64.b64encode(OTHER.encode()).decode()}")
 
 

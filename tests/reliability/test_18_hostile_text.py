@@ -45,7 +45,7 @@ UNCODED = os.fsdecode(b"bad\xffname")
 
 
 def harmless(text: str) -> bool:
-    """Whether a terminal obeys nothing in *text*: no control or formatting character but ends of lines and tabs."""
+    """Return whether *text* holds no control or formatting character, except ends of lines and tabs."""
     return not [char for char in text if unicodedata.category(char)[0] == "C" and char not in "\n\t"]
 
 

@@ -59,7 +59,7 @@ def over(data, pipeline, **more):
 
 
 def alive(kind):
-    """How many objects of a class there are."""
+    """Return the number of objects of a class that are in memory."""
     return sum(type(one) is kind for one in gc.get_objects())
 
 
@@ -84,7 +84,7 @@ def test_many_samples_take_no_more_than_few(size):
 
 @pytest.mark.parametrize("by", ["top", "random", "length-matched", "threshold"])
 def test_a_barrier_holds_no_sample(by, tmp_path, monkeypatch):
-    """When a selector decides all have arrived and none is in memory, nor are they when its word is recorded."""
+    """Fewer than 150 of the 500 samples are in memory while the verdicts of a selector are recorded."""
     found = []
     options = {
         "top": {"metric": "ifd", "fraction": 0.5},

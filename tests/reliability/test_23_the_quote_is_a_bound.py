@@ -106,7 +106,7 @@ def test_a_change_of_selector_is_quoted(selector, tmp_path):
 
 
 def test_a_choice_by_recorded_scores_is_quoted_exactly(tmp_path):
-    """Where the new selector reads what the old one has read, nothing is guessed: sends and calls are what they are."""
+    """The new selector reads scores that are recorded already, so the quote of sends is one number and no range."""
     go(job(tmp_path, rows(4), SELECTIVE, limits={"answers": 1}), tmp_path / "run", Priced())
     stages = [SELECTIVE[0], {"choose": {"lowest": "ifd"}}, *SELECTIVE[2:]]
     changed = job(tmp_path, rows(4), stages, limits={"answers": 1})

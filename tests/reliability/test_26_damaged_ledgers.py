@@ -346,7 +346,7 @@ def _no_json(run_dir: Path, *_: object) -> None:
     ids=["block", "bytes", "cut", "no JSON", "block after a kill", "log"],
 )
 def test_the_way_out_that_the_message_tells_leads_out(tmp_path, bases, rt, base, damage, most):
-    """What can be read is used, what is lost is asked for again, and the directory of before is kept."""
+    """The commands in it keep the damaged directory and salvage answers; the next run asks for the lost ones."""
     run_dir = shutil.copytree(getattr(bases, base), tmp_path / "a run")
     damage(run_dir, random.Random(2), bases)
     before, teacher = _files(run_dir), ScriptedTeacher(rewriting)
@@ -512,7 +512,7 @@ def test_a_directory_that_vanishes_after_the_last_answer_gets_no_outputs(tmp_pat
 
 @pytest.mark.parametrize("harm", [_remove_ledger, lambda run_dir: cut(LEDGER, 0.5)(run_dir, random.Random(), None)])
 def test_outputs_are_written_from_a_ledger_that_is_whole(tmp_path, bases, harm):
-    """What happens to it while a run is at work is found before the first output is replaced."""
+    """A ledger that was removed or cut short during a run is noticed before the first output is replaced."""
     run_dir = shutil.copytree(bases.clean, tmp_path / "run")
     before = _files(run_dir)
     opened = open_job(Host(modules=["tests.fakes_plugin"], only=[], strict=True), bases.config)

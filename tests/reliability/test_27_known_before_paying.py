@@ -1,4 +1,4 @@
-"""What can be known before paying is known before paying: odd input comes out whole, or nothing is asked."""
+"""Odd input is noticed before anything is paid for: it comes out whole, or it is refused with nothing asked."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def job(data: Path, form: str | None = None, **more) -> Config:
 
 
 def kept(run_dir: Path) -> Path:
-    """What a run kept."""
+    """Return the path of the file with the samples that a run kept."""
     (path,) = run_dir.glob("kept*")
     return path
 
@@ -126,7 +126,7 @@ def in_parquet(folder: Path, values: pa.Array) -> Path:
 
 
 def refusal(data: Path, form: str, run_dir: Path) -> str | None:
-    """How the run of a file is refused, with nothing asked and nothing made; ``None`` if it comes to its end."""
+    """Run a job over a file; return the message of its refusal, with nothing asked or made, or else ``None``."""
     teacher, told = ScriptedTeacher(rewriting), None
     try:
         assert go(job(data, form), run_dir, teacher).total > 0
@@ -138,7 +138,7 @@ def refusal(data: Path, form: str, run_dir: Path) -> str | None:
 
 
 def alike(value: object, back: object) -> bool:
-    """Whether a value came back: NaN is itself, a key without a value is no key, and true is no number."""
+    """Return whether a value came back the same: NaN equals NaN, a missing key equals null, and true is no number."""
     if isinstance(value, dict) and isinstance(back, dict):
         return all(alike(value.get(key), back.get(key)) for key in {*value, *back})
     if isinstance(value, list | tuple):
@@ -149,7 +149,7 @@ def alike(value: object, back: object) -> bool:
 
 
 def in_format(value: object, form: str) -> object:
-    """How a format is documented to hold a value: as text in CSV, and with ``?`` for half a character."""
+    """Return a value as a format is documented to hold it: as text in CSV, and with ``?`` for half a character."""
     if isinstance(value, str) and form not in ("json", "jsonl"):
         value = value.encode("utf-8", "replace").decode()
     if form != "csv" or isinstance(value, str):
@@ -236,7 +236,7 @@ def test_a_shape_that_cannot_hold_a_record_is_refused_with_nothing_asked(tmp_pat
 
 
 def test_texts_of_few_values_may_become_any_text(tmp_path):
-    """Where all texts were null, or categories, a rewrite needs a column of texts; what it does not touch stays."""
+    """A column of categories or nulls becomes one of texts if a rewrite may change it; others keep their type."""
     table = pa.table(
         {
             "instruction": pa.array(["a", "a"]).dictionary_encode(),

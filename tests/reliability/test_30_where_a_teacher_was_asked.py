@@ -148,7 +148,7 @@ def dry(config: Any, run_dir: Path, teacher: Any, moved: bool = False) -> Any:
 
 
 def meta(run_dir: Path, key: str) -> Any:
-    """What the ledger notes."""
+    """Return a value that the ledger notes about the whole run."""
     with Ledger.reading(run_dir / "ledger.sqlite") as ledger:
         return ledger.meta(key)
 

@@ -1,4 +1,4 @@
-"""How the deliberately broken plugins are made: each differs from a good one in one thing."""
+"""Decorators for good plugins and deliberately broken ones, each of which differs from a good one in one thing."""
 
 from __future__ import annotations
 

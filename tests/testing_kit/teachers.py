@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 @frozen
 class Address:
-    """Where it asks."""
+    """The server that the teacher asks, and the variable with its key."""
 
     url: str = "http://127.0.0.1:9/v1"
     """Base address."""
@@ -30,7 +30,7 @@ class Address:
 
 
 def asking(_contract, url):
-    """How the contract makes it ask a server."""
+    """Return the options with which the contract makes the teacher ask a server."""
     return {"url": url}
 
 
@@ -72,7 +72,7 @@ class Asking:
             raise TeacherError("connection", type(error).__name__) from None
 
     def told(self, error):
-        """What is said of a refusal."""
+        """Return the message about a refusal by the server."""
         return f"status {error.code}"
 
 

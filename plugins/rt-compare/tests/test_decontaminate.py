@@ -156,7 +156,7 @@ def test_every_data_file_that_a_run_reads_is_read(rt_project):
 
 
 def test_a_rewrite_is_looked_for_and_not_the_original(rt_project):
-    """What would be trained on counts."""
+    """The rewritten prompt counts, because the student would be trained on it."""
     rt_project.write("eval.json", [{"instruction": "Name a lake.", "input": "In Africa.", "output": ""}])
     before = [{"reflect": "instruction"}, {"choose": "newest"}]
     assert {line["outcome"] for line in decontaminated(rt_project, "eval.json", before=before)} == {"rewritten"}

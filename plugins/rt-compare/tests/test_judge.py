@@ -30,7 +30,7 @@ def data(folder, verdicts, longer="B"):
 
 
 def found(folder, name="out.json"):
-    """What stands in the JSON file about the judge."""
+    """Return the judge's part of the JSON file."""
     return json.loads((folder / name).read_text())["judge"]
 
 

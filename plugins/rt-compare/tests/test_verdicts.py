@@ -76,7 +76,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     [(1, 1, 1), (1, 0, 1), (0, 1, 1), (0, 0, 0), (1, -1, 0), (-1, 1, 0), (-1, 0, -1), (0, -1, -1), (-1, -1, -1)],
 )
 def test_a_verdict_is_the_sign_of_both_orders(first, second, verdict):
-    """What the orders contradict each other in is a tie, and a conflict."""
+    """If the two orders contradict each other, the verdict is a tie, and a conflict is counted."""
     judged = Judged(first, second, (10, 20))
     assert judged.verdict == verdict
     found = Verdicts.of([judged])
@@ -99,7 +99,7 @@ SECOND = Pair("Name a river.", "In Europe.", "The Nile.", "Be brief.", (Turn("us
 
 
 def said(text, structured=True, index=0, **more):
-    """What is read from an answer."""
+    """Return the result of parsing the answer *text*, in which ``CODE`` stands for the code of the request."""
     question = Pairwise(SECOND)
     request = question.render(FIRST, index, structured)
     code = re.search(r"<<<first (\w+)>>>", request.messages[1].content)[1]

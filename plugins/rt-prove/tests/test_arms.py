@@ -90,7 +90,7 @@ def test_matched_samples_are_nearer_than_random_ones(arms, name, trait):
 
 
 def test_scarce_matches_are_noted(arms):
-    """Where more samples were kept than dropped."""
+    """The run kept more samples than it dropped, so some of the matches have to be kept samples."""
     found, _ = arms("kept", "length-matched", stages=({"select": {"random": {"count": 12}}},))
     scarce = 12 - 8
     assert found["length-matched"].note == f"{scarce} of them are kept samples, because too few others are left"

@@ -43,7 +43,7 @@ def test_a_table_worked_by_hand():
 
 
 def test_seeds_alone_are_a_plain_t_interval():
-    """Where prompts do not differ, each seed is one observation: -1, 0, 4, t of two degrees of freedom 4.3027."""
+    """Prompts do not differ, so each seed is one observation: -1, 0, 4; t of two degrees of freedom is 4.3027."""
     table = np.tile([-1.0, 0.0, 4.0], (500, 1))
     found = mean_difference(table)
     half = 4.302653 * math.sqrt(7) / math.sqrt(3)
@@ -54,7 +54,7 @@ def test_seeds_alone_are_a_plain_t_interval():
 
 
 def test_prompts_alone_are_a_plain_t_interval():
-    """Where seeds do not differ, each prompt is one observation, however many seeds repeat it."""
+    """Seeds do not differ, so each prompt is one observation, however many seeds repeat it."""
     table = np.repeat(np.array([[1.0], [2.0], [3.0], [6.0]]), 5, axis=1)
     found = mean_difference(table)
     half = 3.182446 * math.sqrt(14 / 3 / 4)
@@ -85,7 +85,7 @@ def test_intervals_cover_the_truth(seeds, between, rest, effect):
 
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_the_interval_of_a_bootstrap_over_seeds_would_not(seeds):
-    """What is compared with: the percentiles of means over seeds drawn with replacement."""
+    """The percentiles of means over seeds drawn with replacement cover the truth in less than 90 % of the proofs."""
     random = np.random.default_rng(8)
     by_seed = proofs(seeds, 0.05, 0.02)[:500].mean(1)
     drawn = random.integers(0, seeds, (500, 400, seeds))

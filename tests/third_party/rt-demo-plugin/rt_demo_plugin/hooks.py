@@ -1,4 +1,4 @@
-"""What this package offers."""
+"""The hooks of this package, which offers one metric and one selector."""
 
 from attrs import frozen
 
