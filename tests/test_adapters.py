@@ -129,7 +129,7 @@ def test_a_head_that_is_tied_to_the_embeddings(layer, tmp_path):
 
 
 def test_a_merge_that_changes_the_losses_is_refused(base, adapter, monkeypatch):
-    """Whatever its reason: the merged model is compared with peft's own on a probe."""
+    """The merged model is compared with peft's own on a probe, so the reason does not matter."""
     from peft.tuners.lora import LoraModel
 
     def wrong(self, **options):

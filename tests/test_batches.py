@@ -231,7 +231,7 @@ async def test_an_old_batch_is_found_among_many():
     ],
 )
 def test_trouble_at_an_endpoint_costs_nothing(endpoint, name, tmp_path, rt_run, uncrashed):
-    """Whatever fails at every second request: each question is billed once, the data set is the same."""
+    """Every second request fails; each question is billed once, and the data set is the same."""
     failing = {endpoint: name}
     if endpoint == "list":
         failing["create"] = LOST  # Else nobody lists.

@@ -147,7 +147,7 @@ def test_what_fails_when_it_is_used_is_named(cli, site):
 
 
 def test_strict_refuses_the_first(cli):
-    """Whatever is asked for that looks something up."""
+    """Each look-up of a part ends with the error of the first broken plugin."""
     assert the_error(cli("--strict-plugins", "run", "rt.yaml")).startswith("plugin '")
 
 

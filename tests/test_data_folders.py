@@ -145,7 +145,7 @@ def test_a_folder_that_cannot_be_read_says_so(tmp_path, monkeypatch):
 
 
 def test_a_named_format_reads_every_visible_file(tmp_path):
-    """Whatever their endings."""
+    """The endings of the files do not matter."""
     for number in range(2):
         FORMATS["jsonl"].write(tmp_path / f"part-0000{number}", rows(2))
     assert source(tmp_path, format="jsonl").count() == 4

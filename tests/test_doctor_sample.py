@@ -114,7 +114,7 @@ def test_what_hints_at_a_wrong_template_is_marked_and_is_no_error(doctor, tmp_pa
 
 
 def test_the_draw_is_that_of_the_seed(doctor, tmp_path):
-    """Whatever the order of the rows."""
+    """The order of the rows does not matter."""
     data = rows(100)
 
     def told(*arguments):

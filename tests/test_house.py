@@ -321,6 +321,22 @@ def _functions() -> Iterator[tuple[str, int]]:
                 yield f"{module}.{node.name}", int(node.end_lineno or 0) - node.lineno + 1
 
 
+QUESTIONS = {"What", "Who", "Whose", "Which", "Where", "When", "How", "Why", "Whether", "Whoever", "Whatever"}
+
+
+def test_docstrings_begin_with_the_thing_and_not_with_a_question():
+    """A stranger learns more from 'Number of rows.' than from 'How many there are.'."""
+    found = []
+    for path in _project_files():
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node) or "-"
+                found += [f"{path}: {text}"] if text.split()[0] in QUESTIONS else []
+    assert found == []
+
+
 def test_functions_are_small():
     """None over 45 lines but those that declare a command or open a job; half of them at most 8, docstrings counted."""
     long = {name for name, size in _functions() if size > 45}

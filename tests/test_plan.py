@@ -78,7 +78,7 @@ def test_the_order_of_arrival_shapes_no_batch(asked, budget, packed, shuffler: r
 
 @given(many, packings)
 def test_batches_are_filled(asked, packed):
-    """Whatever fits in one batch is one batch."""
+    """Sequences that fit into one batch are one batch."""
     assert len(planned(asked, 10**6, packed)) == bool(asked)
 
 

@@ -433,7 +433,7 @@ def broken():
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path):
-    """Whatever stops a write, the file is the old one, whole, and nothing lies beside it."""
+    """After any interruption the file is the old one, whole, and no other file lies beside it."""
     path = tmp_path / "out.jsonl"
     write_records(path, JsonlFormat(), "alpaca", None, records("old"))
     before = path.read_bytes()

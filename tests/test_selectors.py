@@ -112,7 +112,7 @@ def test_an_ineligible_rewrite_never_wins(selector, bad):
 @pytest.mark.parametrize("selector", [highest, lowest])
 @pytest.mark.parametrize("bad", [EMPTY, OUT])
 def test_an_eligible_rewrite_beats_an_ineligible_original(selector, bad):
-    """Whatever its value."""
+    """The value of the rewrite does not matter."""
     choice = selector.choose(versions(bad, 0.5))
     assert choice.kept == "b"
     assert "original cannot win" in choice.reason

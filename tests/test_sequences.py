@@ -79,7 +79,7 @@ def test_rows_of_a_score_table_read_a_text_when_it_is_asked_for():
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=4), unique=True, max_size=9), st.integers(0, 10))
 def test_a_sample_is_found_in_a_score_table_wherever_it_is(ids, guess):
-    """Whatever place is tried first; a sample that is not there is not found."""
+    """Any place may be tried first; a sample that is not in the table is not found."""
     made = ScoreTable([])
     for sample_id in ids:
         made.append(sample_id, {})

@@ -65,7 +65,7 @@ async def post(port: int, **more: object):
 
 
 async def test_status_and_body_are_noted_and_no_compression_is_asked_for():
-    """Whatever becomes of an answer later, the exchange has it as it was."""
+    """The exchange keeps an answer as it arrived, also if it cannot be used later."""
     with saying(answer(b'{"a": 1}')) as (port, heard):
         exchange, error = await post(port)
     assert (exchange.status, exchange.body, error) == (200, b'{"a": 1}', None)
