@@ -223,3 +223,19 @@ def test_errors_end_the_command_with_1_and_what_comes_of_answers_does_not(tmp_pa
         assert rt("run", config, "--run-dir", tmp_path / "run", "--set", "limits.fail_on_error=4").code == 0
         broken = False
         assert rt("run", config, "--run-dir", tmp_path / "run").code == 0
+
+
+# --- rewrites that nobody takes -----------------------------------------------------------------
+
+
+def test_a_pipeline_that_takes_no_rewrite_is_told_before_it_is_paid_for(tmp_path, rt):
+    """By the dry run and by the run; with a stage that chooses, by neither."""
+    said = "no stage after the last 'reflect' chooses between the versions"
+    with FaultServer(http_answer) as server:
+        config = http_job(tmp_path, server, rows(2), pipeline=REWRITE[:1])
+        assert said in rt("run", config, "--dry-run").out
+        assert server.received == []
+        assert said in rt("run", config, "--run-dir", tmp_path / "run").out
+        assert outcomes(tmp_path / "run") == {"original"}
+        config = http_job(tmp_path, server, rows(2), pipeline=REWRITE)
+        assert said not in rt("run", config, "--run-dir", tmp_path / "chosen").out

@@ -429,3 +429,19 @@ def test_a_pipeline_has_a_name_or_stages(pipeline):
     """Neither and both are errors."""
     with pytest.raises(ConfigError, match="pipeline: give either the name of a pipeline, or a list of stages"):
         _ = pipeline.specs
+
+
+@pytest.mark.parametrize(
+    ("stages", "told"),
+    [
+        (["reflect"], True),
+        (["reflect", "gate"], True),
+        (["reflect", "choose", "reflect", "select"], True),
+        (["reflect", "gate", "choose"], False),
+        (["reflect", "of-another-package"], False),  # it may choose
+        (["gate", "select"], False),
+    ],
+)
+def test_rewrites_that_no_stage_chooses_are_told(stages, told):
+    """They would be paid for, and no sample would take one."""
+    assert bool(Pipeline(stages=tuple(map(Spec, stages))).unchosen) == told

@@ -101,6 +101,21 @@ class Pipeline:
             raise ConfigError("pipeline: give either the name of a pipeline, or a list of stages")
         return tuple(Spec.parse(stage) for stage in named_pipeline(self.use)) if self.use else self.stages
 
+    @property
+    def unchosen(self) -> str | None:
+        """A sentence for the user if rewrites are paid for which no stage takes; ``None`` otherwise.
+
+        Only built-in stages, whose names are reserved, are known not to choose. A stage of another package may.
+        """
+        names = [spec.name for spec in self.specs]
+        after = names[len(names) - names[::-1].index("reflect") :] if "reflect" in names else ["choose"]
+        if not set(after) <= {"gate", "select"}:
+            return None
+        return (
+            "no stage after the last 'reflect' chooses between the versions: every sample keeps the one it has. "
+            "Add 'choose: newest' to take each rewrite, or another selector"
+        )
+
 
 @frozen
 class Output:

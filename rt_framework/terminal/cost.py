@@ -78,6 +78,8 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
     if config.teacher is None and not config.teachers:
         yield "no teacher: nothing is paid for"
         return
+    if config.pipeline.unchosen:
+        yield config.pipeline.unchosen
     yield (
         "low: one answer a call, as long as the text that it replaces, at 4 bytes a token; "
         "high: the most expensive outcome of the choices between versions, with "
