@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.evidence.statistics import auc, correlation, preference, share
+from benchmarks.evidence.training import Material, drawn, folded, recorded
+from rt_framework import Pair
 
 
 def test_a_share_counts_ties_as_half_and_has_wilsons_interval():
@@ -60,3 +62,42 @@ def test_a_constant_has_no_correlation():
     """It is said to have none, without a warning."""
     assert math.isnan(correlation(np.ones(5), np.arange(5.0)))
     assert correlation(np.arange(5.0), -np.arange(5.0)) == pytest.approx(-1)
+
+
+RAW = Pair("Name a bird.\n\nin Europe", "", "Robin")
+
+
+@pytest.mark.parametrize(
+    ("revised", "stronger", "answers"),
+    [
+        (Pair("Name two birds.", "", "Robin, wren"), None, {"instruction": "Robin, wren"}),
+        (Pair(RAW.instruction, "", "The robin."), None, {"response": "The robin."}),
+        (Pair(RAW.instruction, "", "The robin."), "A robin is one.", {"response": "A robin is one."}),
+        (
+            Pair("Name two birds.", "", "Robin, wren"),
+            "A robin.",
+            {"instruction": "Robin, wren", "response": "A robin."},
+        ),
+        (None, "A robin.", {"response": "A robin."}),
+    ],
+)
+def test_the_recorded_teacher_answers_the_question_that_was_asked(revised, stronger, answers):
+    """An answer to an expert's new instruction is never given for the old one."""
+    answer = stronger and Pair(RAW.instruction, "", stronger)
+    found = list(recorded(Material(7, RAW, revised, answer)))
+    assert {reflection: rewrite.response for reflection, _, rewrite in found} == answers
+    assert all(asked == RAW for _, asked, _ in found)
+
+
+def test_an_input_stands_below_its_instruction():
+    """And a row without one keeps its instruction."""
+    row = {"instruction": "Name a bird. ", "input": "in Europe", "output": "Robin"}
+    assert folded(row) == RAW
+    assert folded({**row, "input": " "}, "Wren") == Pair("Name a bird.", "", "Wren")
+
+
+def test_a_draw_is_the_same_again_and_keeps_the_order():
+    """Another key draws others."""
+    first = drawn(range(1000), 50, "a")
+    assert first == sorted(first) == drawn(range(1000), 50, "a")
+    assert len(set(first) & set(drawn(range(1000), 50, "b"))) < 15
