@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from itertools import pairwise
 
 import pytest
@@ -33,8 +32,8 @@ TEXT = "Red, orange. \n\nBlue é 🌸 and  violet. "
 
 
 @pytest.fixture(scope="module")
-def smol(smollm2):
-    return HFStudent(HFSettings(smollm2, device="cpu"))
+def smol(smollm2_saved):
+    return HFStudent(HFSettings(smollm2_saved, device="cpu"))
 
 
 def parts(span, *bounds):
@@ -203,10 +202,9 @@ def test_the_vector_of_a_part_is_the_mean_over_its_tokens():
 
 @pytest.mark.model
 @pytest.mark.parametrize("join", ["text", "ids"])
-def test_parts_of_the_real_model_add_up_to_the_whole(smol, smollm2, join):
+def test_parts_of_the_real_model_add_up_to_the_whole(smol, smollm2_saved, join):
     """SmolLM2, packed: disjoint ranges over a target have its loss in sum, each that of a plain computation."""
-    folder, name = os.path.split(smollm2)
-    tokens = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    tokens = AutoTokenizer.from_pretrained(smollm2_saved)
     span = Span("Name the colours of the rainbow.\n", "Red, orange, yellow.\n\nBlue 🌸 and violet, of course.", join)
     cut = parts(span, 3, 21, 22, 28, 40)
     encoded = smol.encode([span, *cut])

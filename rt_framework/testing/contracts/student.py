@@ -243,7 +243,7 @@ class StudentContract(PluginContract):
         student = self._answering()
         if not student.structured:
             raise SkipTest("it is not structured, so prompts ask for markers")
-        (reply,) = student.generate([evolve(_request("Does a cork float?"), schema=_SCHEMA)])
+        (reply,) = student.generate([evolve(_request("Does a cork float?", 16), schema=_SCHEMA)])
         try:
             answer = json.loads(reply.text)
         except ValueError:
@@ -357,5 +357,5 @@ def _with_parts(span: Span) -> list[Span]:
     return [evolve(span, scored=(part,)) for part in ((0, bounds[-1]), *pairwise(bounds))]
 
 
-def _request(text: str) -> Request:
-    return Request("question", digest(text), 0, (Turn("user", text),), Sampling(max_tokens=16))
+def _request(text: str, tokens: int = 8) -> Request:
+    return Request("question", digest(text), 0, (Turn("user", text),), Sampling(max_tokens=tokens))
