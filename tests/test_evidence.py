@@ -30,10 +30,10 @@ def test_the_auc_is_the_share_of_signed_ranks():
 
 
 def test_the_auc_of_a_normal_difference_is_in_its_interval():
-    """P(d + d' > 0) = Φ(√2 μ/σ); over 200 simulations the interval covers it about as often as it says."""
+    """P(d + d' > 0) = Φ(√2 μ/σ); over 100 simulations the interval covers it about as often as it says."""
     true = 0.5 * (1 + math.erf(0.3))  # mean 0.3, deviation 1: √2·0.3 standard deviations
     generator = np.random.default_rng(2)
-    found = [auc(generator.normal(0.3, 1, 150), draws=200, seed=seed) for seed in range(200)]
+    found = [auc(generator.normal(0.3, 1, 150), draws=200, seed=seed) for seed in range(100)]
     assert np.mean([one.low <= true <= one.high for one in found]) >= 0.88
 
 
