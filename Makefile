@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-# These count objects, kill processes and measure rates: nothing may run beside them.
-PROMISES := 01_acknowledged_answers 02_calls_in_doubt 03_the_same_data_set 06_the_allowed_rate 10_nothing_hangs 13_ctrl_c \
-	19_memory_is_flat a_users_view
-ALONE := $(PROMISES:%=tests/reliability/test_%.py) tests/test_memory.py tests/test_quote.py
-# These go first, so that none of them begins when the others have ended.
-LONGEST := $(patsubst %,tests/test_%.py,contracts working_directory testing_kit shards report_page batches resume site screen)
+# These measure rates and act at moments of a run: nothing may run beside them.
+ALONE := $(patsubst %,tests/reliability/test_%.py,06_the_allowed_rate 10_nothing_hangs 13_ctrl_c a_users_view)
+# The first four count objects, so each has a worker that has done nothing before. The others are the longest: none of
+# them may begin when all else has ended.
+FIRST := $(patsubst %,tests/%.py,reliability/test_19_memory_is_flat test_memory test_quote test_contracts) \
+	$(patsubst %,tests/%.py,reliability/test_01_acknowledged_answers test_batches test_working_directory test_testing_kit) \
+	$(patsubst %,tests/test_%.py,shards report_page attacks resume site screen)
 
 .PHONY: install demo demo-live test test-plugins test-reliability lint bench docs pictures vendor clean
 
@@ -39,7 +40,7 @@ demo-live:
 test: export PYTHONDONTWRITEBYTECODE =
 test: install
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow" \
-		$(LONGEST) $(filter-out $(LONGEST) $(ALONE),$(sort $(wildcard tests/test_*.py tests/*/test_*.py))) \
+		$(FIRST) $(filter-out $(FIRST) $(ALONE),$(sort $(wildcard tests/test_*.py tests/*/test_*.py))) \
 		plugins/rt-compare/tests
 	@$(BIN)/python -m pytest -m "not slow" $(ALONE)
 
