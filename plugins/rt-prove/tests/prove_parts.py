@@ -135,13 +135,22 @@ def quality_of(answer):
 
 def answers_of(request):
     """Both answers in a question to the judge, in the order shown."""
-    asked = request.messages[1].content
+    return answers_in(request.messages[1].content)
+
+
+def answers_in(asked):
+    """Both answers in the text of a question to the judge."""
     return tuple(re.search(rf"<<<{name} \w+>>>\n(.*?)\n<<<end", asked, re.DOTALL)[1] for name in ("first", "second"))
 
 
 def honest(request):
     """A judge's answer: the marks of both answers are their qualities."""
-    first, second = (1 + quality_of(answer) for answer in answers_of(request))
+    return marked(answers_of(request))
+
+
+def marked(answers):
+    """The text of an honest judge's answer about two answers."""
+    first, second = (1 + quality_of(answer) for answer in answers)
     return json.dumps({"reasons": "seen", "first": first, "second": second})
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations
 
 import numpy as np
 import pytest
-from prove_parts import SMALL, Priced, answers_of, honest, quality_of
+from prove_parts import SMALL, Priced, answers_in, answers_of, honest, marked, quality_of
 
 from rt_framework import TeacherError
 from rt_framework.kit.proofs import read_proof
 from rt_framework.results import open_run
 from rt_framework.testing import ScriptedTeacher
+from rt_framework.testing.server import FaultServer, scattered
 from rt_prove.statistics import mean_difference
 
 PAIRS = [("kept", "original"), ("kept", "random")]
@@ -238,6 +240,30 @@ def test_what_met_errors_is_left_out_and_asked_again(trained, judge, folder):
     assert judge(again, generate=6).code == 0
     assert all("more" in first for first, _ in asked(again)) and again.requests
     assert {one["answers"]["left_out"] for one in judged(folder).values()} == {0}
+
+
+def test_a_provider_that_refuses_half_is_paid_once(trained, prove, judge, folder, monkeypatch):
+    """Counted by its server: the same command again asks only for what was refused."""
+    whole = ScriptedTeacher(honest)
+    assert judge(whole, "--run-dir", "elsewhere").code == 0
+    verdicts = [one["answers"] for one in judged(folder).values()]
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-a-test")
+    refusing = [scattered(2, 0.5, ["bad_request"])]
+
+    def answer(body):
+        return marked(answers_in(body["messages"][1]["content"]))
+
+    with FaultServer(answer, lambda number, body: refusing[0](number, body) if refusing else None) as server:
+        options = ("--judge", "litellm:openai/judge", "--judge-api-base", server.url, "--judge-structured", "true")
+        options = (*SMALL, "--generate", 4, *options, "--judge-input-price", 1, "--judge-output-price", 2)
+        assert prove(*options, "--budget-usd", 1).code == 1
+        some = server.billed
+        assert 0 < some < len(whole.requests)
+        refusing.clear()
+        done = prove(*options, "--budget-usd", 1)
+        assert (done.code, done.err) == (0, "")
+        assert server.billed == len(whole.requests) == some + int(re.search(r"(\d+) teacher calls sent", done.words)[1])
+    assert [one["answers"] for one in judged(folder).values()] == verdicts
 
 
 def test_a_judge_without_marks_leaves_no_comparison(trained, judge, folder):

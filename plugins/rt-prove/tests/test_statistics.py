@@ -133,8 +133,8 @@ def test_intervals_of_verdicts_cover_the_truth(seeds, between, effect):
 
 
 def test_intervals_of_one_sided_verdicts_are_a_little_narrow():
-    """With 80 points more wins than losses and twenty prompts they cover 90 to 94 %, as the page says."""
+    """With 82 points more wins than losses, twenty prompts and five seeds they cover 91 %, as the page says."""
     tables, truth = verdicts(5, 0.0, 1.5, prompts=20)
     found = mean_difference(tables)
     assert truth == pytest.approx(0.82, abs=0.01)
-    assert 0.89 <= ((found.low <= truth) & (truth <= found.high)).mean() <= 0.94
+    assert 0.895 <= ((found.low <= truth) & (truth <= found.high)).mean() <= 0.925
