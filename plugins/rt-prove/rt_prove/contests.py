@@ -42,7 +42,7 @@ class Meeting:
         """Arm, control, and the name of the outcome that a judge makes of these answers."""
         return self.arm, self.control, judged_name(self.held_out)
 
-    def compared(self, proof: Proof, found: Mapping[int, Judged]) -> Comparison | None:
+    def comparison(self, proof: Proof, found: Mapping[int, Judged]) -> Comparison | None:
         """Return the comparison over the prompts that have a verdict for every seed; ``None`` if no prompt has.
 
         Args:
@@ -75,7 +75,7 @@ class Meetings:
 
     meetings: tuple[Meeting, ...]
     contests: Contests | None
-    """``None`` where all answers are the same, so that there is nothing to ask."""
+    """``None`` where no two answers differ, so that there is nothing to ask."""
 
     @classmethod
     def of(cls, plan: Plan, best: Mapping[str, float], done: Sequence[tuple[Unit, Measured]]) -> Meetings:
@@ -132,7 +132,7 @@ def with_verdicts(proof: Proof, plan: Plan, meetings: Meetings, found: Mapping[i
     """
     unit = f"verdicts of the judge {judge} on two answers: 1 where the arm's is better, 0 a tie, -1 the control's"
     outcomes = (HeldOut(judged_name(name), unit, True, len(prompts)) for name, prompts in plan.prompts.items())
-    comparisons = (one.compared(proof, found) for one in meetings.meetings)
+    comparisons = (one.comparison(proof, found) for one in meetings.meetings)
     return evolve(
         proof,
         outcomes=(*proof.outcomes, *outcomes),

@@ -92,7 +92,7 @@ def show_calls(
         return
     contests = Meetings.of(plan, best, done).contests
     if contests is None:
-        console.print("all models gave the same answers: there is nothing to ask the judge")
+        console.print("no two answers differ: there is nothing to ask the judge")
     else:
         show_quote(console, quote(host, judging.job(contests), judging.run_dir, judging.moved, contests.source))
 
@@ -125,7 +125,7 @@ def judged(
     contests = meetings.contests
     console.print(line(f"judge: {judging.judge}"))
     if contests is None:
-        console.print("all models gave the same answers: the judge was not asked")
+        console.print("no two answers differ: the judge was not asked")
         return with_verdicts(proof, plan, meetings, {}, judging.judge), 0
     mode = RunMode(moved=judging.moved, job="judge")
     with watching(host, ["console"]) as watchers:
