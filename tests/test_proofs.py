@@ -13,7 +13,18 @@ from attrs import evolve
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.export import export_hub
 from rt_framework.jobs.packing import packed
-from rt_framework.kit.proofs import PROOF, Cell, Comparison, HeldOut, Proof, ProvedArm, read_proof, verdict
+from rt_framework.kit.proofs import (
+    PROOF,
+    AnswerCounts,
+    Cell,
+    Comparison,
+    HeldOut,
+    Proof,
+    ProvedArm,
+    described,
+    read_proof,
+    verdict,
+)
 from rt_framework.model import Pair
 from rt_framework.plugin.host import Host
 from rt_framework.report import write_report
@@ -41,7 +52,7 @@ def made(run: str, **parts: object) -> Proof:
         devices=("cpu",),
         arms=(ProvedArm("kept", "what the run kept", 4, 3, 100, 50), ProvedArm("original", EVIL, 4, 0, 90, 40)),
         left_out={"random": "too few"},
-        outcomes=(HeldOut("plain", "mean token loss", 8, 1),),
+        outcomes=(HeldOut("plain", "mean token loss", False, 8, 1),),
         seeds=(0, 1),
         learning_rates=(1e-4, 3e-4),
         base={"plain": 2.0},
@@ -98,10 +109,11 @@ def test_what_is_written_is_read(tmp_path):
     ("change", "why"),
     [
         (lambda raw: raw.update(run="other"), "is about another run, or the run was changed since"),
-        (lambda raw: raw.update(schema=2), "its layout is 2, not 1"),
+        (lambda raw: raw.update(schema=1), "its layout is 1, not 2"),
         (lambda raw: raw.pop("cells"), "cells"),
         (lambda raw: raw["cells"][0].update(means={"plain": float("nan")}), "means is not a finite number"),
         (lambda raw: raw["comparisons"][0].update(value=float("inf")), "value is not a finite number"),
+        (lambda raw: raw["comparisons"][0].update(outcome="no"), "name outcomes that it does not have: no"),
         (lambda raw: raw.update(arms=3), "is no proof"),
         (lambda raw: raw.pop("schema"), "it has no key 'schema'"),
     ],
@@ -123,10 +135,28 @@ def test_text_that_is_none_is_one_line(text, tmp_path):
 
 
 def test_a_verdict_is_a_direction_or_a_size():
-    assert verdict(comparison()) == "lower than original"
-    assert verdict(comparison(0.1, 0.4, value=0.2)) == "higher than original"
-    assert verdict(comparison(-0.4, 0.1)) == "no difference was seen; this could have seen one of 0.21"
-    assert verdict(comparison(None, None)).startswith("no interval")
+    proof = made("run")
+    assert verdict(proof, comparison()) == "better than original"
+    assert verdict(proof, comparison(0.1, 0.4, value=0.2)) == "worse than original"
+    assert verdict(proof, comparison(-0.4, 0.1)) == "no difference was seen; this could have seen one of 0.21"
+    assert verdict(proof, comparison(None, None)).startswith("no interval")
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "down", "up", "words"),
+    [
+        (True, "worse", "better", "marks; higher is better"),
+        (False, "better", "worse", "marks; lower is better"),
+        (None, "lower", "higher", "marks"),
+    ],
+)
+def test_the_direction_is_the_outcomes(higher_is_better, down, up, words):
+    """The words say which number is higher where nobody knows which one is better."""
+    outcome = HeldOut("plain", "marks", higher_is_better, 8)
+    proof = made("run", outcomes=(outcome,))
+    assert verdict(proof, comparison()) == f"{down} than original"
+    assert verdict(proof, comparison(0.1, 0.4, value=0.2)) == f"{up} than original"
+    assert described(outcome) == words
 
 
 def test_the_identity_is_of_facts_and_outcomes(run_dir, identity, tmp_path):
@@ -154,7 +184,7 @@ def test_a_proof_takes_the_place_of_the_caution(run_dir, identity, tmp_path):
     words = page(run_dir)
     assert UNPROVED not in words
     assert "1 of 1 comparisons with a control show a difference" in words
-    assert "kept against original plain -0.2500 -0.4000 to -0.1000 lower than original" in words
+    assert "kept against original plain -0.2500 -0.4000 to -0.1000 better than original" in words
     assert "+9.0000" not in words
     assert "not trained 2.0000 kept 0.0001 (best) all 2.0000 kept 0.0001 (best) 0 1.5000" in words
     assert "random was left out: too few" in words
@@ -162,6 +192,29 @@ def test_a_proof_takes_the_place_of_the_caution(run_dir, identity, tmp_path):
     assert "## Trained and compared" in text and "| kept | original | plain | -0.2500 | -0.4000 to -0.1000 |" in text
     assert "Whether training on this data helps" not in text and "<script>" not in text
     assert "ignored" not in said
+
+
+def test_judged_answers_have_a_table_of_their_own(run_dir, identity, tmp_path):
+    """On the page and on the card, beside the difference; they have no means, so no column among these."""
+    base = made(identity)
+    judged = comparison(0.05, 0.45, outcome="answers to plain", value=0.25)
+    judged = evolve(judged, answers=AnswerCounts(4, 1, wins=4, ties=2, losses=2, equal=1, longer=3, unequal=5))
+    outcome = HeldOut("answers to plain", f"verdicts of {EVIL}", True, 5)
+    proof = evolve(base, outcomes=(*base.outcomes, outcome), comparisons=(*base.comparisons, judged))
+    assert "judged in both orders" not in page_of(base, run_dir)
+    words = page_of(proof, run_dir)
+    assert "kept against original answers to plain +0.2500 +0.0500 to +0.4500 better than original" in words
+    assert "kept against original answers to plain +0.2500 50.0 % 25.0 % 25.0 % 3 of 5 1" in words
+    assert "2 of 2 comparisons with a control show a difference" in words
+    assert "; higher is better, 5 prompts" in words and "learning rate seed plain not trained" in words
+    text, _ = card(run_dir, tmp_path / "hub")
+    assert "| kept | original | answers to plain | +0.2500 | 50.0 % | 25.0 % | 25.0 % | 3 of 5 | 1 |" in text
+
+
+def page_of(proof: Proof, run_dir: Path) -> str:
+    """The words of the report with a proof."""
+    (run_dir / PROOF).write_text(proof.text())
+    return page(run_dir)
 
 
 @pytest.mark.parametrize("text", ["{", None])

@@ -123,12 +123,22 @@ def _trained(proof: Proof) -> Iterator[str]:
             (
                 *(one.arm, one.control, one.outcome, f"{one.value:+.4f}"),
                 "–" if one.low is None else f"{one.low:+.4f} to {one.high:+.4f}",
-                verdict(one),
+                verdict(proof, one),
             )
             for one in proof.comparisons
             if one.best
         ],
     )
+    judged = [(one, one.answers) for one in proof.comparisons if one.best and one.answers is not None]
+    if judged:
+        yield "\nA teacher judged the answers of two models to one prompt, in both orders. Judges may like length.\n"
+        yield from _table(
+            ("arm", "against", "judged on", "difference", "won", "tied", "lost", "longer answer won", "left out"),
+            [
+                (one.arm, one.control, one.outcome, f"{one.value:+.4f}", *answers.shares, answers.left_out)
+                for one, answers in judged
+            ],
+        )
 
 
 def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:

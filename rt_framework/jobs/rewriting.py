@@ -33,6 +33,23 @@ def rewriting_job(
     return _claimed(host, Config(data, Pipeline(stages=stages), teacher=teacher, limits=limits), out, overwrite)
 
 
+def answering(data: Data, settings: Mapping[str, Any], student: Spec, scoring: ScoringConfig, limits: Limits) -> Config:
+    """Return the job that lets a student answer every sample.
+
+    A sample without an answer is dropped: its old response must not be taken for the student's.
+
+    Args:
+        data: the samples.
+        settings: options of the reflection ``answer``.
+        student: the student that answers.
+        scoring: its executor.
+        limits: number of samples to read.
+    """
+    question = Spec("reflect", {"reflection": {"answer": settings}, "failed": "drop"})
+    pipeline = Pipeline(stages=(question, Spec("choose", "newest")))
+    return Config(data, pipeline, teacher=Spec("student"), student=student, scoring=scoring, limits=limits)
+
+
 def answering_job(
     host: Host,
     data: Data,
@@ -43,27 +60,18 @@ def answering_job(
     out: Path,
     overwrite: bool = False,
 ) -> Config:
-    """Return the job that lets a student answer every sample, after a check that *out* may be written.
-
-    A sample without an answer is left out of *out*: its old response must not be taken for the student's.
+    """Return the job of :func:`answering`, after a check that *out* may be written.
 
     Args:
         host: finds the plugins.
-        data: the samples.
-        settings: options of the reflection ``answer``.
-        student: the student that answers.
-        scoring: its executor.
-        limits: number of samples to read.
+        data: as for :func:`answering`, and so are *settings*, *student*, *scoring* and *limits*.
         out: file of the answered samples.
         overwrite: whether an existing file that this program did not write may be replaced.
 
     Raises:
         ConfigError: *out* must not be written.
     """
-    question = Spec("reflect", {"reflection": {"answer": settings}, "failed": "drop"})
-    pipeline = Pipeline(stages=(question, Spec("choose", "newest")))
-    job = Config(data, pipeline, teacher=Spec("student"), student=student, scoring=scoring, limits=limits)
-    return _claimed(host, job, out, overwrite)
+    return _claimed(host, answering(data, settings, student, scoring, limits), out, overwrite)
 
 
 def _claimed(host: Host, job: Config, out: Path, overwrite: bool) -> Config:

@@ -19,7 +19,7 @@ from rt_framework.errors import DataError
 PROOF = "proof.json"
 """Name of the file in the run directory."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the file's layout."""
 
 
@@ -53,13 +53,15 @@ class ProvedArm:
 
 @frozen
 class HeldOut:
-    """An outcome: a set of held-out prompts with responses, or what a plugin measured."""
+    """An outcome: losses on a set of held-out prompts, what a plugin measured, or how a judge found the answers."""
 
     name: str
     unit: str
     """What its numbers are, in words."""
+    higher_is_better: bool | None
+    """Whether a higher number is better, or a lower one; ``None`` where only its maker knows."""
     prompts: int
-    """Number of prompts that all trainings were measured on."""
+    """Number of prompts that all trainings were measured on, or that they answered for a judge."""
     removed: int = 0
     """Number of prompts that were removed, because they also stand in an arm."""
     unscored: int = 0
@@ -78,8 +80,39 @@ class Cell:
 
 
 @frozen
+class AnswerCounts:
+    """Counts of a judge's verdicts on the answers of an arm and of a control: one verdict a prompt and seed."""
+
+    prompts: int
+    """Number of prompts that have a verdict for every seed."""
+    left_out: int
+    """Number of prompts without: for some seed a model did not answer, or the judge did not mark in both orders."""
+    wins: int
+    """Number of verdicts for the arm."""
+    ties: int
+    losses: int
+    equal: int
+    """Number of the ties between answers in the same words, about which the judge is not asked."""
+    longer: int
+    """Number of decisions that the longer answer wins."""
+    unequal: int
+    """Number of decisions between answers of different length."""
+
+    @property
+    def shares(self) -> tuple[str, str, str, str]:
+        """Shares of wins, ties and losses among the verdicts, and of :attr:`longer` in :attr:`unequal`, in words."""
+        verdicts = self.wins + self.ties + self.losses
+        won, tied, lost = (_share(count, verdicts) for count in (self.wins, self.ties, self.losses))
+        return won, tied, lost, f"{self.longer} of {self.unequal}"
+
+
+def _share(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f} %" if total else "–"
+
+
+@frozen
 class Comparison:
-    """The mean difference of two arms, arm minus control, over prompts and seeds."""
+    """The mean difference of two arms over prompts and seeds: arm minus control, or of a judge's verdicts."""
 
     arm: str
     control: str
@@ -94,6 +127,8 @@ class Comparison:
     high: float | None = field(validator=_finite)
     smallest: float | None = field(validator=_finite)
     """Smallest effect that this proof would have seen with a probability of 80 %."""
+    answers: AnswerCounts | None = None
+    """Counts of the verdicts, where a judge gave them: 1 the arm's answer wins, 0 a tie, -1 the control's wins."""
 
     @property
     def is_seen(self) -> bool:
@@ -126,6 +161,20 @@ class Proof:
     """The learning rate with the lowest mean loss over the held-out sets, by arm."""
     comparisons: tuple[Comparison, ...]
     schema: int = SCHEMA
+
+    def __attrs_post_init__(self) -> None:
+        unknown = {one.outcome for one in self.comparisons} - {one.name for one in self.outcomes}
+        if unknown:
+            raise ValueError(f"its comparisons name outcomes that it does not have: {', '.join(sorted(unknown))}")
+
+    def outcome(self, name: str) -> HeldOut:
+        """Return the outcome of a name that a comparison has."""
+        return next(one for one in self.outcomes if one.name == name)
+
+    @property
+    def measured(self) -> tuple[HeldOut, ...]:
+        """The outcomes that give each trained model numbers of its own; a judge's verdicts are about two models."""
+        return tuple(one for one in self.outcomes if one.name in self.base)
 
     def text(self) -> str:
         """Return the content of the file."""
@@ -167,11 +216,22 @@ def _first(error: BaseException) -> str:
     return next(iter(text.splitlines()), type(error).__name__)
 
 
-def verdict(comparison: Comparison) -> str:
-    """Return what a comparison says, in words: a difference with its direction, or how large a one was not seen."""
+def verdict(proof: Proof, comparison: Comparison) -> str:
+    """Return what a comparison of a proof says, in words: which arm is better, or how large a difference was not seen.
+
+    Where the outcome does not know which direction is better, the words say which arm has the higher number.
+    """
     if comparison.low is None:
-        return "no interval: one seed or one prompt does not show how much trainings differ"
+        return "no interval: one seed, one prompt or equal verdicts do not show how much trainings differ"
     if comparison.is_seen:
-        direction = "lower" if comparison.value < 0 else "higher"
-        return f"{direction} than {comparison.control}"
+        higher_is_better = proof.outcome(comparison.outcome).higher_is_better
+        is_higher = comparison.value > 0
+        up, down = ("higher", "lower") if higher_is_better is None else ("better", "worse")
+        return f"{up if is_higher == (higher_is_better is not False) else down} than {comparison.control}"
     return f"no difference was seen; this could have seen one of {comparison.smallest:.2g}"
+
+
+def described(outcome: HeldOut) -> str:
+    """Return what the numbers of an outcome are, in words, with the direction that is better if it is known."""
+    better = {True: "; higher is better", False: "; lower is better", None: ""}[outcome.higher_is_better]
+    return f"{outcome.unit}{better}"

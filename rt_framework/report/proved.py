@@ -8,7 +8,7 @@ from statistics import fmean
 from attrs import frozen
 
 from rt_framework.errors import DataError
-from rt_framework.kit.proofs import Comparison, Proof, verdict
+from rt_framework.kit.proofs import AnswerCounts, Comparison, Proof, described, verdict
 from rt_framework.report.texts import fit
 from rt_framework.results import FinishedRun
 
@@ -24,10 +24,12 @@ class Proved:
     note: str = ""
     """How it was made; empty where there is no proof."""
     outcomes: tuple[str, ...] = ()
-    """Names of the held-out sets and of what plugins measured."""
+    """Names of the held-out sets and of what plugins measured, which are columns of the means."""
     arms: tuple[tuple[str, ...], ...] = ()
     means: tuple[tuple[str, ...], ...] = ()
     comparisons: tuple[tuple[str, ...], ...] = ()
+    judged: tuple[tuple[str, ...], ...] = ()
+    """Comparisons of answers by a judge; empty where there was none."""
     left_out: tuple[str, ...] = ()
 
 
@@ -39,13 +41,15 @@ def proved(run: FinishedRun) -> Proved:
         return Proved((_UNPROVED, f"The proof is ignored: {fit(str(error))}"))
     if proof is None:
         return Proved((_UNPROVED,))
+    best = [one for one in proof.comparisons if one.best]
     return Proved(
         cautions=(_sentence(proof),),
         note=_note(proof),
-        outcomes=tuple(fit(outcome.name) for outcome in proof.outcomes),
+        outcomes=tuple(fit(outcome.name) for outcome in proof.measured),
         arms=tuple(_arms(proof)),
         means=tuple(_means(proof)),
-        comparisons=tuple(_row(one) for one in proof.comparisons if one.best),
+        comparisons=tuple(_row(proof, one) for one in best),
+        judged=tuple(_judged(one, one.answers) for one in best if one.answers is not None),
         left_out=tuple(fit(f"{name} was left out: {why}") for name, why in proof.left_out.items()),
     )
 
@@ -61,12 +65,12 @@ def _sentence(proof: Proof) -> str:
 
 def _note(proof: Proof) -> str:
     rates = ", ".join(f"{rate:g}" for rate in proof.learning_rates)
-    measured = "; ".join(f"{one.name}: {one.unit}, {one.prompts} prompts" for one in proof.outcomes)
+    measured = "; ".join(f"{one.name}: {described(one)}, {one.prompts} prompts" for one in proof.outcomes)
     return fit(
         f"{len(proof.arms)} arms, {len(proof.seeds)} seeds, learning rates {rates}; model: {proof.model}. {measured}. "
         "Differences are arm minus control at the best learning rate of each, which was found on the same prompts. The "
         "intervals of 95 % count prompts and seeds as random, and are not corrected for the number of comparisons. "
-        "A loss favours its own style."
+        "A loss favours its own style, and a judge may prefer longer answers."
     )
 
 
@@ -79,7 +83,7 @@ def _arms(proof: Proof) -> Iterator[tuple[str, ...]]:
 
 def _means(proof: Proof) -> Iterator[tuple[str, ...]]:
     """Yield the means of the model without training, and of each arm at each learning rate, with those by seed."""
-    names = [outcome.name for outcome in proof.outcomes]
+    names = [outcome.name for outcome in proof.measured]
     yield "not trained", "", "", *(_number(proof.base.get(name)) for name in names)
     for arm in proof.arms:
         for rate in proof.learning_rates:
@@ -95,6 +99,14 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _row(one: Comparison) -> tuple[str, ...]:
+def _row(proof: Proof, one: Comparison) -> tuple[str, ...]:
     interval = "–" if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}"
-    return fit(f"{one.arm} against {one.control}"), fit(one.outcome), f"{one.value:+.4f}", interval, fit(verdict(one))
+    return _arms_of(one), fit(one.outcome), f"{one.value:+.4f}", interval, fit(verdict(proof, one))
+
+
+def _judged(one: Comparison, answers: AnswerCounts) -> tuple[str, ...]:
+    return _arms_of(one), fit(one.outcome), f"{one.value:+.4f}", *answers.shares, str(answers.left_out)
+
+
+def _arms_of(one: Comparison) -> str:
+    return fit(f"{one.arm} against {one.control}")

@@ -138,10 +138,16 @@ class Judgements:
     """Number of pairs of answers that were put before the judge."""
     shared: int
     same: int
-    verdicts: Verdicts
+    judged: Mapping[int, Judged]
+    """The pairs of answers that have marks in both orders, by their rows in the source."""
     excluded: dict[str, int]
     """Pairs without a usable answer in both orders, by kind of failure: they count for no side, and not as ties."""
     progress: Progress
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """Counts of all judgements together."""
+        return Verdicts.of(self.judged.values())
 
     @property
     def errors(self) -> int:
@@ -172,10 +178,10 @@ async def judge(
 
 def _judgements(finished: FinishedRun, contests: Contests, progress: Progress) -> Judgements:
     excluded: Counter[str] = Counter()
-    judged: list[Judged] = []
+    judged: dict[int, Judged] = {}
     for history in finished:
         if history.is_kept:
-            judged.append(_judged(history.sample))
+            judged[history.sample.row] = _judged(history.sample)
         else:
             excluded[history.sample.failures[0].kind] += 1
     return Judgements(
@@ -183,7 +189,7 @@ def _judgements(finished: FinishedRun, contests: Contests, progress: Progress) -
         drawn=len(judged) + excluded.total(),
         shared=contests.shared,
         same=contests.same,
-        verdicts=Verdicts.of(judged),
+        judged=judged,
         excluded=dict(excluded.most_common()),
         progress=progress,
     )
@@ -193,7 +199,7 @@ def as_json(found: Comparison, judged: Judgements | None) -> dict[str, Any]:
     """Return a comparison as plain values; under ``judge`` the judgements, with the win score from their counts."""
     if judged is None:
         return asdict(found)
-    verdicts = asdict(judged)
-    del verdicts["progress"]
-    score = judged.verdicts.score
-    return {**asdict(found), "judge": {**verdicts, "win_score": None if score is None else asdict(score)}}
+    verdicts = judged.verdicts
+    told = {name: getattr(judged, name) for name in ("judge", "drawn", "shared", "same", "excluded")}
+    score = None if verdicts.score is None else asdict(verdicts.score)
+    return {**asdict(found), "judge": {**told, "verdicts": asdict(verdicts), "win_score": score}}

@@ -16,6 +16,7 @@ from rt_compare.judging import Judgements
 from rt_compare.samples import Comparison
 from rt_compare.sides import Side
 from rt_framework import RtError
+from rt_framework.events import Progress
 from rt_framework.jobs.quoting import Quote
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.spread import Spread
@@ -186,14 +187,26 @@ def show_judgements(console: Console, found: Judgements) -> None:
     console.print(table(title, ("", "pairs", "share"), rows, (1, 2)))
     for told in _judged(found):
         console.print(line(told))
-    teacher, amounts = found.progress.teacher, found.progress.money
+    console.print(line(effort(found.progress)))
+
+
+def effort(progress: Progress) -> str:
+    """Return a line on the calls of a judge, what they cost and how long they took."""
+    teacher, amounts = progress.teacher, progress.money
     cost = money(amounts.paid, amounts.priced or not teacher.calls)
-    console.print(
-        line(
-            f"{teacher.calls} teacher calls sent, {teacher.retries} of them retries, {teacher.reused} answers from the "
-            f"ledger, {cost}; {found.progress.seconds:.1f} s"
-        )
+    return (
+        f"{teacher.calls} teacher calls sent, {teacher.retries} of them retries, {teacher.reused} answers from the "
+        f"ledger, {cost}; {progress.seconds:.1f} s"
     )
+
+
+def unjudged(found: Judgements) -> Iterator[str]:
+    """Yield lines on the pairs of answers without marks in both orders."""
+    if found.excluded:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in found.excluded.items())
+        yield f"excluded, because an order has no usable answer: {sum(found.excluded.values())} pairs ({kinds})"
+    if found.errors:
+        yield f"{found.errors} of them met errors; run again to ask again for the missing answers"
 
 
 def _judged(found: Judgements) -> Iterator[str]:
@@ -212,11 +225,7 @@ def _judged(found: Judgements) -> Iterator[str]:
             f"length: the longer answer won {verdicts.longer} of {verdicts.unequal} decisions ({share}). These "
             "numbers cannot tell a judge that prefers length from longer answers that are better"
         )
-    if found.excluded:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in found.excluded.items())
-        yield f"excluded, because an order has no usable answer: {sum(found.excluded.values())} pairs ({kinds})"
-    if found.errors:
-        yield f"{found.errors} of them met errors; run again to ask again for the missing answers"
+    yield from unjudged(found)
     left = found.shared - found.same - found.drawn
     yield f"questions in both: {found.shared}, of which {found.same} have equal answers and {left} were not drawn"
 

@@ -32,6 +32,13 @@ ARMS: Mapping[str, str] = {
 MADE = ("kept", "all-rewrites")
 """Arms that are compared with every other; the others are their controls."""
 
+
+def compared(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return which arms are compared, each pair once: those of :data:`MADE` with every other, as arm and control."""
+    pairs = [(arm, other) for arm in names if arm in MADE for other in names if other != arm]
+    return [pair for pair in pairs if pair[::-1] not in pairs[: pairs.index(pair)]]
+
+
 Member = tuple[str, str]
 """Id of a sample, and name of one of its versions."""
 

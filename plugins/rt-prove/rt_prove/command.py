@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,22 +11,39 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rt_framework import RtError
-from rt_framework.cli.options import Destination, Host, Whole, claim, pairs, whole
+from rt_framework.cli.options import (
+    ChoosingCommand,
+    Destination,
+    Host,
+    Limits,
+    Number,
+    Whole,
+    chosen,
+    claim,
+    moved_option,
+    name_option,
+    pairs,
+    parts,
+    paths_in,
+    whole,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rt_framework.kit.proofs import Proof
     from rt_framework.results import FinishedRun
     from rt_prove.arms import Arms
+    from rt_prove.judging import Judging
     from rt_prove.outcomes import Outcome
-    from rt_prove.settings import Learner
+    from rt_prove.settings import Generation, Learner
     from rt_prove.training import Tokens
-    from rt_prove.units import Measured, Plan, Unit
+    from rt_prove.units import Plan, Unit
 
 ALL_ARMS = "kept,original,all-rewrites,random-version,random,length-matched"
 
 
-@click.command()
+@click.command(cls=ChoosingCommand, choices={"judge": "teachers"})
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--model", required=True, metavar="MODEL", help="Model to train: a hub id, or a folder with safetensors.")
 @click.option(
@@ -64,8 +82,32 @@ ALL_ARMS = "kept,original,all-rewrites,random-version,random,length-matched"
 @click.option(
     "--outcome", "outcome_names", multiple=True, metavar="NAME", help="Outcome of another package to measure too."
 )
+@click.option(
+    "--generate", "prompts", type=Whole(1), metavar="N", help="Let every trained model answer N prompts of each set."
+)
+@click.option("--max-tokens", type=Whole(1), help="Longest answer in tokens; default: 256.")
+@name_option(
+    "--judge", names=parts("teachers"), metavar="NAME:MODEL", help="Teacher that judges the answers, for money."
+)
+@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
+@click.option("--budget-usd", type=Number(0), help="Budget in dollars; no call that could exceed it is sent.")
+@click.option(
+    "--run-dir",
+    "judge_dir",
+    type=click.Path(path_type=Path),
+    help="Directory for the judge's answers; default: RUN_DIR/proof/judge.",
+)
+@click.option(
+    "--answers",
+    "elsewhere",
+    multiple=True,
+    type=click.Path(),
+    metavar="RUN_DIR",
+    help="Directory whose answers of the judge are used too, such as that before there were more seeds.",
+)
 @click.option("--unit", "part", metavar="I/N", help="Do only every N-th training, from the I-th on.")
 @click.option("--dry-run", is_flag=True, help="Show arms and sizes, and measure how long it takes; keep nothing.")
+@moved_option
 @click.pass_obj
 def command(
     host: Host,
@@ -74,6 +116,14 @@ def command(
     model: str,
     held_out: tuple[str, ...],
     dtype: str,
+    prompts: int | None,
+    max_tokens: int | None,
+    judge: str | None,
+    judge_dir: Path | None,
+    concurrency: int,
+    budget_usd: float | None,
+    elsewhere: tuple[str, ...],
+    moved: bool,
     part: str | None,
     dry_run: bool,
     **asked: Any,
@@ -82,34 +132,52 @@ def command(
 
     RUN_DIR is a finished run. Each training is a unit of work that is stored in RUN_DIR/proof when it is done: the same
     command goes on after a stop. The result is RUN_DIR/proof.json, which 'rt report' and the data card show too.
+
+    With --generate and --judge a teacher marks the answers of 'kept' and 'all-rewrites' against those of each control,
+    in both orders. The options of the judge are options too: 'rt prove RUN_DIR --judge litellm:MODEL --help' lists
+    --judge-api-base and others.
     """
     from rt_framework.errors import Interrupted
     from rt_framework.results import open_run
     from rt_framework.terminal.printing import stdout
+    from rt_prove.judging import judged, show_calls
+    from rt_prove.rehearsal import show_rehearsal
+    from rt_prove.results import proof_of
     from rt_prove.settings import Learner
 
     learner = Learner.named(model, dtype)
     files = pairs(held_out, "--held-out")
     if len(files) < len(held_out):
         raise click.UsageError("--held-out: two sets have one name")
-    claim([_proof(run_dir)], [Path(file) for file in files.values()])
+    generation = _generation(prompts, max_tokens)
+    judging = _judging(host, run_dir, judge, generation, judge_dir, concurrency, budget_usd, elsewhere, moved)
+    _claim(run_dir, files, judging)
     console = stdout()
     try:
         with open_run(run_dir, host) as run:
-            plan, arms, tokens = _planned(host, run, learner, files, console, **asked)
-            identity = run.identity
+            plan, arms, tokens = _planned(host, run, learner, files, console, generation, **asked)
+            conclude = partial(proof_of, run.identity, plan, arms, tokens)
         units = list(plan.units())
         if dry_run:
-            _rehearsed(plan, tokens, units, console)
-            return 0
-        _do(plan, units, part, console)
+            show_rehearsal(plan, tokens, units, console)
+        else:
+            _do(plan, units, part, console)
         done = [(unit, measured) for unit in units if (measured := plan.found(unit)) is not None]
+        is_whole = len(done) == len(units)
+        if dry_run:
+            if judging is not None:
+                show_calls(host, judging, plan, conclude(done).best if is_whole else None, done, console)
+            return 0
+        if part is not None or not is_whole:
+            console.print(f"{len(done)} of {len(units)} units are finished; the command without --unit collects them")
+            return 0
+        proof, errors = conclude(done), 0
+        if judging is not None:
+            proof, errors = judged(host, judging, plan, proof, done, console)
     except KeyboardInterrupt:
         raise Interrupted("stopped; what is finished stays, and the same command goes on") from None
-    if part is not None or len(done) < len(units):
-        console.print(f"{len(done)} of {len(units)} units are finished; the command without --unit collects them")
-        return 0
-    return _concluded(run_dir, identity, plan, arms, tokens, done, console)
+    _write(run_dir, proof, console)
+    return int(errors > 0)
 
 
 def _proof(run_dir: Path) -> Destination:
@@ -118,12 +186,70 @@ def _proof(run_dir: Path) -> Destination:
     return Destination(run_dir / PROOF, record=run_dir)
 
 
+def _claim(run_dir: Path, files: Mapping[str, str], judging: Judging | None) -> None:
+    """Claim the proof, and the directory of the judge's answers.
+
+    Raises:
+        ConfigError: a destination must not be written.
+        DiskError: a destination cannot be written.
+    """
+    own = [] if judging is None else [Destination(judging.run_dir, "--run-dir", "run")]
+    claim([_proof(run_dir), *own], map(Path, files.values()), paths_in(judging and judging.teacher))
+
+
+def _generation(prompts: int | None, max_tokens: int | None) -> Generation | None:
+    """Return what the trained models are to answer; ``None`` for nothing.
+
+    Raises:
+        click.UsageError: the options do not fit each other.
+    """
+    from rt_prove.settings import Generation
+
+    if prompts is None:
+        if max_tokens is not None:
+            raise click.UsageError("--max-tokens can only be used with --generate")
+        return None
+    return Generation(prompts, 256 if max_tokens is None else max_tokens)
+
+
+def _judging(
+    host: Host,
+    run_dir: Path,
+    judge: str | None,
+    generation: Generation | None,
+    judge_dir: Path | None,
+    concurrency: int,
+    budget_usd: float | None,
+    elsewhere: tuple[str, ...],
+    moved: bool,
+) -> Judging | None:
+    """Return what the options ask of a judge; ``None`` if there is none.
+
+    Raises:
+        click.UsageError: the options do not fit each other.
+        RtError: there is no such judge. This is found out before hours of training.
+    """
+    from rt_prove.judging import FOLDER, Judging
+    from rt_prove.units import FOLDER as UNITS
+
+    if judge is None:
+        if (budget_usd, judge_dir, elsewhere, moved) != (None, None, (), False):
+            raise click.UsageError("--budget-usd, --run-dir, --answers and --moved can only be used with --judge")
+        return None
+    if generation is None:
+        raise click.UsageError("--judge compares answers: let the trained models answer with --generate N")
+    limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
+    where = run_dir / UNITS / FOLDER if judge_dir is None else judge_dir
+    return Judging.of(host, chosen("judge", judge), where, limits, elsewhere, moved)
+
+
 def _planned(
     host: Host,
     run: FinishedRun,
     learner: Learner,
     files: Mapping[str, str],
     console: Console,
+    generation: Generation | None,
     arm_names: str,
     samples: int | None,
     seeds: int,
@@ -152,17 +278,20 @@ def _planned(
     arms = arms_of(run, host, names, samples, draw_seed)
     sets = held_out_sets(host, files, arms.made)
     tokens = {arm.name: count_tokens(learner, arm.pairs, settings) for arm in arms.made}
-    show_arms(console, arms, tokens, sets)
-    _check_lost(tokens, settings.max_length)
     decided = {"settings": settings, "arms": arms.made, "sets": sets, "outcomes": outcomes, "rates": grid}
-    return Plan.of(host, run.path, learner, seeds=tuple(range(seeds)), **decided), arms, tokens
+    plan = Plan.of(host, run.path, learner, seeds=tuple(range(seeds)), generation=generation, **decided)
+    show_arms(console, arms, tokens, sets, plan.prompts)
+    _check_lost(tokens, settings.max_length)
+    return plan, arms, tokens
 
 
 def _outcomes(names: Sequence[str], files: Mapping[str, str]) -> tuple[Outcome, ...]:
+    from rt_prove.contests import judged_name
     from rt_prove.outcomes import find_outcome
 
     outcomes = tuple(map(find_outcome, dict.fromkeys(names)))
-    twice = next((one.name for one in outcomes if one.name in files), None)
+    taken = {*(one.name for one in outcomes), *map(judged_name, files)}
+    twice = next((name for name in files if name in taken), None)
     if twice is not None:
         raise click.UsageError(f"--held-out {twice}: an outcome has this name; give another one")
     return outcomes
@@ -195,21 +324,6 @@ def _rates(text: str) -> tuple[float, ...]:
     return rates
 
 
-def _rehearsed(plan: Plan, tokens: Mapping[str, Tokens], units: Sequence[Unit], console: Console) -> None:
-    from rt_prove.rehearsal import rehearse
-    from rt_prove.tables import duration
-
-    left = [unit for unit in units if plan.found(unit) is None]
-    pace = rehearse(plan, tokens)
-    console.print(
-        f"{len(units)} units, of which {len(units) - len(left)} are finished: the model without training, and arms × "
-        f"seeds × learning rates: {len(plan.arms)} × {len(plan.seeds)} × {len(plan.rates)}\n"
-        f"measured here: {pace.start:.1f} s until a training begins, {1000 * pace.token:.2f} ms a token of training, "
-        f"{pace.prompt:.2f} s a held-out prompt\n"
-        f"about {duration(pace.seconds(plan, tokens, left))} for the others, one after the other"
-    )
-
-
 def _do(plan: Plan, units: Sequence[Unit], part: str | None, console: Console) -> None:
     """Do the units that are not finished, with a line for each."""
     from statistics import fmean
@@ -228,23 +342,12 @@ def _do(plan: Plan, units: Sequence[Unit], part: str | None, console: Console) -
         console.print(line(f"{place}: {means} ({perf_counter() - begun:.0f} s)"))
 
 
-def _concluded(
-    run_dir: Path,
-    identity: str,
-    plan: Plan,
-    arms: Arms,
-    tokens: Mapping[str, Tokens],
-    done: Sequence[tuple[Unit, Measured]],
-    console: Console,
-) -> int:
+def _write(run_dir: Path, proof: Proof, console: Console) -> None:
     """Write the proof and print it."""
     from rt_framework.terminal.printing import line
-    from rt_prove.results import proof_of
     from rt_prove.tables import show_proof
 
-    proof = proof_of(identity, plan, arms, tokens, done)
     with whole(_proof(run_dir)) as written:
         written.write_text(proof.text(), "utf-8")
     show_proof(console, proof)
     console.print(line(f"wrote {_proof(run_dir)}; 'rt report {run_dir}' shows it"))
-    return 0

@@ -8,6 +8,7 @@ from functools import cached_property
 from attrs import field, frozen
 
 from rt_compare.prompts import PromptIndex
+from rt_compare.sides import prompt_key
 from rt_framework import Pair
 from rt_framework.cli.options import Data, Host, open_source
 from rt_framework.errors import ConfigError, DataError
@@ -28,6 +29,11 @@ class HeldOutSet:
     def content(self) -> str:
         """Hash of its samples in their order."""
         return digest([pair.hash for pair in self.pairs])
+
+    def drawn(self, count: int) -> tuple[Pair, ...]:
+        """Return one sample for each of the *count* different prompts with the smallest hashes, or for all prompts."""
+        by_prompt = {prompt_key(pair): pair for pair in self.pairs}
+        return tuple(by_prompt[key] for key in sorted(by_prompt)[:count])
 
 
 def held_out_sets(host: Host, files: Mapping[str, str], arms: Sequence[Arm]) -> tuple[HeldOutSet, ...]:

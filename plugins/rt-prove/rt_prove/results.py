@@ -9,7 +9,7 @@ import numpy as np
 from attrs import asdict, frozen
 
 from rt_framework.kit.proofs import Cell, Comparison, HeldOut, Proof, ProvedArm
-from rt_prove.arms import ARMS, MADE, Arms
+from rt_prove.arms import ARMS, Arms, compared
 from rt_prove.outcomes import LOSS, common
 from rt_prove.settings import versions
 from rt_prove.statistics import Array, mean_difference
@@ -64,8 +64,8 @@ def _outcomes(
     removed = {one.name: one.removed for one in plan.sets}
     units = {one.name: f"as measured by {one.package}" for one in plan.outcomes}
     for name, found in places.items():
-        unscored = len(numbers[name]) - len(found)
-        yield HeldOut(name, units.get(name, LOSS), len(found), removed.get(name, 0), unscored)
+        unscored, better = len(numbers[name]) - len(found), None if name in units else False
+        yield HeldOut(name, units.get(name, LOSS), better, len(found), removed.get(name, 0), unscored)
 
 
 def proof_of(
@@ -123,11 +123,8 @@ def _best(plan: Plan, results: Results, arm: str) -> float:
 
 def _comparisons(plan: Plan, results: Results, best: Mapping[str, float]) -> Iterator[Comparison]:
     """Yield each comparison at the best learning rates, then at each of the grid."""
-    names = [arm.name for arm in plan.arms]
-    pairs = [(arm, other) for arm in names if arm in MADE for other in names if other != arm]
-    pairs = [pair for pair in pairs if pair[::-1] not in pairs[: pairs.index(pair)]]
     for outcome in results.outcomes:
-        for arm, control in pairs:
+        for arm, control in compared([arm.name for arm in plan.arms]):
             yield _compared(results, (arm, best[arm]), (control, best[control]), outcome, is_best=True)
             if len(plan.rates) > 1:
                 for rate in plan.rates:
@@ -137,8 +134,17 @@ def _comparisons(plan: Plan, results: Results, best: Mapping[str, float]) -> Ite
 def _compared(results: Results, arm: Place, control: Place, outcome: HeldOut, is_best: bool) -> Comparison:
     table = results.tables[arm][outcome.name] - results.tables[control][outcome.name]
     names, rates = (arm[0], control[0], outcome.name), (arm[1], control[1])
+    value, low, high, smallest = difference(table)
+    return Comparison(*names, rates, is_best, value, low, high, smallest)
+
+
+def difference(table: Array) -> tuple[float, float | None, float | None, float | None]:
+    """Return the mean of a table of differences, both ends of its interval, and the smallest effect it would show.
+
+    Args:
+        table: one row a prompt, one column a seed. With one of either there is no interval.
+    """
     if min(table.shape) < 2:
-        return Comparison(*names, rates, is_best, float(table.mean()), None, None, None)
+        return float(table.mean()), None, None, None
     found = mean_difference(table)
-    ends = (float(found.low), float(found.high), float(found.smallest))
-    return Comparison(*names, rates, is_best, float(found.value), *ends)
+    return float(found.value), float(found.low), float(found.high), float(found.smallest)

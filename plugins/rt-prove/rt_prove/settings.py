@@ -36,6 +36,16 @@ class Training:
 
 
 @frozen
+class Generation:
+    """Prompts that every trained model answers."""
+
+    prompts: int
+    """Number of prompts of each held-out set, those with the smallest hashes."""
+    max_tokens: int
+    """Longest answer in tokens; a longer one is cut off, and used."""
+
+
+@frozen
 class Learner:
     """The model that is trained."""
 
@@ -65,7 +75,7 @@ class Learner:
         return cls(name, _device_dtype() if dtype == "auto" else dtype)
 
     def student(self, adapter: Path | None = None) -> Spec:
-        """Return the student that scores with the model and an adapter over it."""
+        """Return the student that scores and answers with the model and an adapter over it."""
         options: dict[str, Any] = {"model": self.model, "dtype": self.dtype}
         return Spec("hf", options if adapter is None else {**options, "adapter": str(adapter)})
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from rich.console import Console
 from rich.text import Text
 
-from rt_framework.kit.proofs import Comparison, Proof, verdict
+from rt_framework.kit.proofs import AnswerCounts, Comparison, HeldOut, Proof, described, verdict
 from rt_framework.terminal.printing import line, table
 from rt_prove.arms import ARMS, Arms
 from rt_prove.held_out import HeldOutSet
@@ -22,8 +22,18 @@ LIMITS = """\
 - this is what one student learned from one data set"""
 
 
-def show_arms(console: Console, arms: Arms, tokens: Mapping[str, Tokens], sets: Sequence[HeldOutSet]) -> None:
-    """Print what will be trained on, and what it is measured on."""
+JUDGED = "- a judge may prefer longer answers: look at how often these won"
+"""A further limit where answers were judged."""
+
+
+def show_arms(
+    console: Console,
+    arms: Arms,
+    tokens: Mapping[str, Tokens],
+    sets: Sequence[HeldOutSet],
+    prompts: Mapping[str, Sequence[object]],
+) -> None:
+    """Print what will be trained on, what it is measured on, and how many prompts of each set are answered."""
     rows = (
         (arm.name, len(arm.pairs), arm.rewritten, tokens[arm.name].all, tokens[arm.name].target, ARMS[arm.name])
         for arm in arms.made
@@ -37,7 +47,8 @@ def show_arms(console: Console, arms: Arms, tokens: Mapping[str, Tokens], sets: 
         console.print(line(f"{name} is left out: {why}"))
     for one in sets:
         gone = f"; removed, because they also stand in an arm: {one.removed}" if one.removed else ""
-        console.print(line(f"held out: {one.name}: {len(one.pairs)} prompts{gone}"))
+        answered = f"; {len(prompts[one.name])} different ones are answered" if prompts else ""
+        console.print(line(f"held out: {one.name}: {len(one.pairs)} prompts{answered}{gone}"))
 
 
 def duration(seconds: float) -> str:
@@ -47,21 +58,33 @@ def duration(seconds: float) -> str:
 
 def show_proof(console: Console, proof: Proof) -> None:
     """Print the means of every cell, the comparisons and their limits."""
-    names = [outcome.name for outcome in proof.outcomes]
+    names = [outcome.name for outcome in proof.measured]
     head = ("arm", "learning rate", "seed", *names)
     console.print(table("Means over prompts", head, _cells(proof), range(1, len(head))))
     for outcome in proof.outcomes:
-        found = _distinct(one for one in proof.comparisons if one.outcome == outcome.name)
-        title = f"{outcome.name}: {outcome.unit}, {outcome.prompts} prompts, {len(proof.seeds)} seeds"
-        columns = ("arm", "against", "learning rates", "difference", "95 % from", "to", "")
-        console.print(table(title, columns, (_row(one, len(proof.learning_rates)) for one in found), (2, 3, 4, 5)))
-        if outcome.unscored:
-            console.print(line(f"{outcome.unscored} prompts are left out: some model has no number of them"))
-    console.print(Text(LIMITS))
+        _show_outcome(console, proof, outcome)
+    console.print(Text(LIMITS if proof.measured == proof.outcomes else f"{LIMITS}\n{JUDGED}"))
+
+
+def _show_outcome(console: Console, proof: Proof, outcome: HeldOut) -> None:
+    found = list(_distinct(one for one in proof.comparisons if one.outcome == outcome.name))
+    title = f"{outcome.name}: {described(outcome)}, {outcome.prompts} prompts, {len(proof.seeds)} seeds"
+    columns = ("arm", "against", "learning rates", "difference", "95 % from", "to", "")
+    console.print(table(title, columns, (_row(proof, one) for one in found), (2, 3, 4, 5)))
+    if outcome.unscored:
+        console.print(line(f"{outcome.unscored} prompts are left out: some model has no number of them"))
+    judged = [_counts(one, one.answers) for one in found if one.answers is not None]
+    if judged:
+        columns = ("arm", "against", "won", "tied", "lost", "the longer answer won", "prompts left out")
+        console.print(table(f"{outcome.name}: verdicts", columns, judged, (2, 3, 4, 5, 6)))
+
+
+def _counts(one: Comparison, answers: AnswerCounts) -> Sequence[object]:
+    return one.arm, one.control, *answers.shares, answers.left_out
 
 
 def _cells(proof: Proof) -> Iterator[Sequence[object]]:
-    names = [outcome.name for outcome in proof.outcomes]
+    names = [outcome.name for outcome in proof.measured]
     yield "not trained", "", "", *(f"{proof.base[name]:.4f}" for name in names)
     for arm in proof.arms:
         for rate in proof.learning_rates:
@@ -83,15 +106,15 @@ def _distinct(comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
         seen.add(place)
 
 
-def _row(one: Comparison, rates_tried: int) -> Sequence[object]:
+def _row(proof: Proof, one: Comparison) -> Sequence[object]:
     first, second = one.learning_rates
     rates = f"{first:g}" if first == second else f"{first:g} and {second:g}"
     ends = ("", "") if one.low is None else (f"{one.low:+.4f}", f"{one.high:+.4f}")
     return (
         one.arm,
         one.control,
-        f"{rates}{' best' if one.best and rates_tried > 1 else ''}",
+        f"{rates}{' best' if one.best and len(proof.learning_rates) > 1 else ''}",
         f"{one.value:+.4f}",
         *ends,
-        verdict(one),
+        verdict(proof, one),
     )

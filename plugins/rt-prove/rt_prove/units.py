@@ -9,13 +9,15 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
+from rt_framework import Pair
 from rt_framework.cli.options import Builder, Destination, Host, whole
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.model import digest
+from rt_prove.answers import Answers, held_out_answers
 from rt_prove.arms import Arm
 from rt_prove.held_out import HeldOutSet
 from rt_prove.outcomes import Numbers, Outcome, held_out_losses
-from rt_prove.settings import Learner, Training, versions
+from rt_prove.settings import Generation, Learner, Training, versions
 from rt_prove.training import device, train
 
 FOLDER = "proof"
@@ -54,6 +56,15 @@ class Measured:
     """Name of the device that it was trained on."""
     numbers: Mapping[str, Numbers]
     """A number for each prompt, by outcome."""
+    answers: Mapping[str, Answers] = field(factory=dict)
+    """Answers to the drawn prompts, by held-out set; empty where none were asked for."""
+
+    def text(self) -> str:
+        """Return the content of its file, which names answers only if there are any."""
+        raw = asdict(self)
+        if not self.answers:
+            del raw["answers"]
+        return json.dumps(raw, sort_keys=True, allow_nan=False) + "\n"
 
 
 @frozen
@@ -71,6 +82,8 @@ class Plan:
     rates: tuple[float, ...]
     fingerprint: str
     """Fingerprint of the model."""
+    generation: Generation | None = None
+    """The prompts that every model answers, if any."""
 
     @classmethod
     def of(cls, host: Host, run_dir: Path, learner: Learner, **parts: Any) -> Plan:
@@ -81,6 +94,12 @@ class Plan:
         """
         fingerprint = Builder(host).spec("students", learner.student()).fingerprint
         return cls(host, run_dir, learner, fingerprint=fingerprint, **parts)
+
+    @property
+    def prompts(self) -> dict[str, tuple[Pair, ...]]:
+        """The prompts that every model answers, by held-out set; empty where none are asked for."""
+        asked = self.generation
+        return {} if asked is None else {one.name: one.drawn(asked.prompts) for one in self.sets}
 
     def units(self) -> Iterator[Unit]:
         """Yield all units: seed by seed, so that what is there after a stop can be compared."""
@@ -96,6 +115,8 @@ class Plan:
             "outcomes": {one.name: one.package for one in self.outcomes},
             "versions": versions(),
         }
+        if self.generation is not None:  # without answers the keys are those of a proof that knows of none
+            measured["answers"] = asdict(self.generation)
         if arm is None:
             return Unit(None, seed, rate, digest(measured))
         made = {"arm": arm.content, "seed": seed, "rate": rate, "settings": asdict(self.settings)}
@@ -110,7 +131,9 @@ class Plan:
         path = self.run_dir / FOLDER / unit.file
         try:
             raw = json.loads(path.read_text("utf-8"))
-            measured = Measured(raw["key"], str(raw["device"]), {k: list(v) for k, v in raw["numbers"].items()})
+            parts = raw["numbers"], raw.get("answers", {})
+            numbers, answers = ({name: list(found) for name, found in part.items()} for part in parts)
+            measured = Measured(raw["key"], str(raw["device"]), numbers, answers)
             if measured.key != unit.key:
                 raise ValueError("it has the key of another training")
         except FileNotFoundError:
@@ -120,10 +143,10 @@ class Plan:
         return measured
 
     def work(self, unit: Unit) -> Measured:
-        """Train and measure, and write the result; nothing else stays.
+        """Train and measure, let the model answer if asked for, and write the result; nothing else stays.
 
         Raises:
-            RtError: the model cannot be trained or measured.
+            RtError: the model cannot be trained or measured, or cannot answer.
         """
         file = Destination(self.run_dir / FOLDER / unit.file, record=self.run_dir)
         with whole(file) as part:
@@ -137,10 +160,14 @@ class Plan:
                 learner, adapter = (
                     (Learner(str(result), learner.dtype), None) if self.settings.full else (learner, result)
                 )
-            numbers = held_out_losses(self.host, learner.student(adapter), self.sets, room / "losses")
+            student, answers = learner.student(adapter), {}
+            numbers = held_out_losses(self.host, student, self.sets, room / "losses")
             numbers |= {one.name: one.measure(learner.model, adapter) for one in self.outcomes}
-            measured = Measured(unit.key, device(), numbers)
-            part.write_text(json.dumps(asdict(measured), sort_keys=True, allow_nan=False) + "\n", "utf-8")
+            if self.generation is not None:
+                most = self.generation.max_tokens
+                answers = held_out_answers(self.host, student, self.prompts, most, room / "answers")
+            measured = Measured(unit.key, device(), numbers, answers)
+            part.write_text(measured.text(), "utf-8")
         return measured
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import prove_parts
 import pytest
-from prove_parts import BEST, SELECTIVE, FakeTraining, held_out, rows, save_model
+from prove_parts import BEST, SELECTIVE, SMALL, FakeTraining, held_out, rows, save_model
 
 from rt_framework.cli.options import Host
 from rt_framework.results import open_run
@@ -24,7 +25,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def host():
     """The plugins: built-in ones and the fakes."""
-    return Host(only=(), modules=["rt_framework.testing.parts"])
+    return Host(only=(), modules=["rt_framework.testing.parts", "prove_parts"])
 
 
 @pytest.fixture
@@ -45,12 +46,13 @@ def finished(rt_project, host):
 
 @pytest.fixture
 def fake(monkeypatch):
-    """Puts a fake in the place of training and scoring."""
+    """Puts a fake in the place of training, scoring and answering."""
 
-    def put(*arguments):
-        training = FakeTraining(*arguments)
+    def put(*arguments, **options):
+        training = FakeTraining(*arguments, **options)
         monkeypatch.setattr("rt_prove.units.train", training.train)
         monkeypatch.setattr("rt_prove.units.held_out_losses", training.losses)
+        monkeypatch.setattr("rt_prove.units.held_out_answers", training.answers)
         return training
 
     return put
@@ -61,6 +63,18 @@ def prove(rt_project, model):
     """Calls ``rt prove runs/rt`` with the small model and the held-out set."""
 
     def call(*arguments, held="plain=held.json"):
-        return rt_project.rt("prove", "runs/rt", "--model", model, "--held-out", held, *arguments)
+        command = ("prove", "runs/rt", "--model", model, "--held-out", held, *arguments)
+        return rt_project.rt(*command, plugins=("prove_parts",))
+
+    return call
+
+
+@pytest.fixture
+def judge(prove, monkeypatch):
+    """Calls ``rt prove`` with a judge: two seeds of three arms, two learning rates, and four prompts to answer."""
+
+    def call(teacher, *arguments, generate=4):
+        monkeypatch.setattr(prove_parts, "HELD", [teacher])
+        return prove(*SMALL, "--generate", generate, "--judge", "held", *arguments)
 
     return call

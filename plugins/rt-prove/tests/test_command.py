@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from prove_parts import BEST, SELECTIVE, held_out, rows
-
-SMALL = ("--seeds", 2, "--arms", "kept,original,random", "--lr", "1e-3,2e-3")
-"""12 trainings."""
+from prove_parts import BEST, SELECTIVE, SMALL, held_out, rows
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ class Killed:
 
 
 def test_a_killed_proof_is_the_same_in_the_end(smollm2, tmp_path):
-    """Killed before the first unit, in the first training and in the second: the file is the same, byte by byte."""
+    """Killed before the first unit, in the first training and in the second: the files are the same, byte by byte."""
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     (one / "held.json").write_text(json.dumps(held_out(4)))
@@ -80,10 +80,15 @@ def test_a_killed_proof_is_the_same_in_the_end(smollm2, tmp_path):
     shutil.copytree(one, two)
     prove = ("prove", "run", "--model", smollm2, "--held-out", "plain=held.json", "--arms", "kept,original")
     prove = (*prove, "--seeds", 1, "--lr", "3e-4", "--samples", 6, "--batch-size", 3, "--max-length", 256)
+    prove = (*prove, "--generate", 2, "--max-tokens", 8)
     killed = Killed(one, *prove)
     assert [killed.after(0, 4), killed.after(1, 6), killed.after(2, 6)] == [0, 1, 2]
     assert "[2/3] kept, seed 0, lr 0.0003: found" in killed.whole()
     Killed(two, *prove).whole()
-    assert (one / "run/proof.json").read_bytes() == (two / "run/proof.json").read_bytes()
+    names = ["proof.json", *(f"proof/{path.name}" for path in (two / "run/proof").iterdir())]
+    assert len(names) == 4
+    assert [(one / "run" / name).read_bytes() for name in names] == [
+        (two / "run" / name).read_bytes() for name in names
+    ]
     proof = json.loads((one / "run/proof.json").read_text())
     assert len({cell["means"]["plain"] for cell in proof["cells"]} | {proof["base"]["plain"]}) == 3

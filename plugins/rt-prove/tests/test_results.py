@@ -91,23 +91,26 @@ def test_arms_are_compared_at_their_best_rates_and_at_each(proof):
     # At one rate: -0.5 -0.5 / -0.3 -0.3: prompts do not differ, seeds do: t of one degree of freedom, 12.7062.
     one = compared(found, "kept", "original", (0.1, 0.1))
     assert (one.value, one.high - one.value) == pytest.approx((-0.4, 12.7062 * 0.1), rel=1e-4)
-    assert verdict(one) == f"no difference was seen; this could have seen one of {one.smallest:.2g}"
+    assert verdict(found, one) == f"no difference was seen; this could have seen one of {one.smallest:.2g}"
 
 
 def test_a_difference_that_is_seen_has_a_direction(proof):
     """Kept has the lower loss for every seed and every prompt, so the difference is seen."""
     low = {place: ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) for place in LOSSES}
     low["original", 0.1] = low["original", 0.2] = ([1.5, 2.5, 3.5], [1.5, 2.5, 3.51])
-    found = compared(proof(losses=low), "kept", "original", (0.1, 0.1))
-    assert found.is_seen and verdict(found) == "lower than original"
-    assert verdict(evolve(found, value=-found.value, low=-found.high, high=-found.low)) == "higher than original"
+    made = proof(losses=low)
+    found = compared(made, "kept", "original", (0.1, 0.1))
+    assert made.outcomes[0].higher_is_better is False
+    assert found.is_seen and verdict(made, found) == "better than original"
+    turned = evolve(found, value=-found.value, low=-found.high, high=-found.low)
+    assert verdict(made, turned) == "worse than original"
 
 
 def test_one_seed_gives_no_interval(proof):
     found = proof(seeds=1)
     one = compared(found, "kept", "original", (0.1, 0.1))
     assert (one.value, one.low, one.high, one.smallest) == (pytest.approx(-0.5), None, None, None)
-    assert "no interval" in verdict(one)
+    assert "no interval" in verdict(found, one)
 
 
 def test_a_set_without_any_loss_is_an_error(proof):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from attrs import evolve
 from rt_framework import Pair, RtError
 from rt_prove.arms import Arm
 from rt_prove.held_out import HeldOutSet
-from rt_prove.settings import Learner, Training
+from rt_prove.settings import Generation, Learner, Training
 from rt_prove.units import FOLDER, Plan, share
 
 
@@ -65,6 +66,32 @@ def test_the_key_is_of_what_decides_the_result(plan, changed, stays):
     before, after = keys(plan), keys(evolve(plan, **changed))
     same = set(before) & set(after)
     assert same == {"": set(), "the base": {before[0]}, "all": set(before)}[stays]
+
+
+GOLDEN = ["13cea7bd54ea7e0ceb96e31b9adff8f0", "27a9290125158b70521e99efb5bf042e", "7b83eb37e997c848ec6e637b01312fab"]
+"""The keys as they were before models could answer."""
+
+
+def test_a_proof_without_answers_keeps_its_keys(plan, monkeypatch):
+    """So that units from before are found; every unit has another key where models answer, or answer otherwise."""
+    monkeypatch.setattr("rt_prove.units.versions", lambda: {"trl": "1"})
+    plan = evolve(plan, fingerprint="fp", seeds=(0,), rates=(1e-4,))
+    assert keys(plan) == GOLDEN
+    asked = [Generation(2, 256), Generation(3, 256), Generation(2, 64)]
+    made = [key for one in asked for key in keys(evolve(plan, generation=one))]
+    assert len({*GOLDEN, *made}) == 12
+
+
+def test_answers_are_in_the_file_where_they_are_asked_for(plan, fake):
+    """And otherwise the file is as it was before models could answer."""
+    fake()
+    answering = evolve(plan, generation=Generation(2, 256))
+    with_, without = (list(one.units())[1] for one in (answering, plan))
+    measured = answering.work(with_)
+    assert answering.found(with_) == measured and len(measured.answers["plain"]) == 2
+    plan.work(without)
+    raw = json.loads((plan.run_dir / FOLDER / without.file).read_text())
+    assert set(raw) == {"key", "device", "numbers"}
 
 
 def test_an_arm_of_other_samples_has_other_keys(plan):
