@@ -263,12 +263,10 @@ table = rt.score(rows, student=f"hf:{model}", metrics=["ifd"])
 
 @pytest.mark.model
 @pytest.mark.parametrize("count", [6, pytest.param(500, marks=pytest.mark.slow)])
-def test_real_rows_are_scored_in_four_lines_as_by_the_command(count, rt_project, smollm2_saved, monkeypatch):
+def test_real_rows_are_scored_in_four_lines_as_by_the_command(count, rt_project, smollm2_saved):
     """By the real model, to the last digit: 500 rows of Alpaca take minutes, six short ones of the demo seconds."""
     if count == 500 and not ALPACA.exists():
         pytest.skip("needs the real rows")
-    # Each load of a model times two libraries for its products, whose losses differ in the last digits.
-    monkeypatch.setattr("rt_framework.builtin.students.probe.worthwhile", lambda model: False)
     data = json.loads((ALPACA if count == 500 else REPO / "demo/samples.json").read_text("utf-8"))
     by_length = sorted(data, key=lambda row: len(str(row)))
     rt_project.write("data.json", data if count == 500 else by_length[4 : count + 4])  # the shortest have no score

@@ -132,6 +132,13 @@ def test_other_matrix_products_change_nothing(kind):
     assert torch.nn.functional.linear(torch.eye(2), torch.eye(2)).equal(torch.eye(2))
 
 
-def test_small_layers_are_left_alone():
-    """A difference could not be told from noise."""
-    assert not worthwhile(model_of("llama")[0])
+@pytest.mark.parametrize(
+    ("maker", "width", "taken"),
+    [("GenuineIntel", 256, False), ("AuthenticAMD", 256, True), ("AuthenticAMD", 32, False), ("", 256, True)],
+)
+def test_processor_and_model_decide_who_multiplies(maker, width, taken, monkeypatch):
+    """Each load of a model decides alike, however busy the machine is, so that its losses are the same."""
+    monkeypatch.setattr("rt_framework.builtin.students.products._processor", lambda: maker)
+    model = tiny.family("Llama", hidden_size=width, intermediate_size=256, num_attention_heads=4)
+    assert worthwhile(model) == (taken and torch.backends.mkl.is_available())
+    assert not worthwhile(model.to(torch.bfloat16))
