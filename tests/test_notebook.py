@@ -1,4 +1,4 @@
-"""Runs in the cells of a real Jupyter kernel: progress, interruption and resumption. Needs ipykernel and nbclient."""
+"""Runs in the cells of a real Jupyter kernel: progress, interruption and resumption."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbclient
+import nbformat
 import pytest
 
 from tests.helpers import REPO
 
-nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 JOB = """\
