@@ -127,7 +127,7 @@ def _cautions(doubtful: int, survey: Survey, explained: Sequence[Explained]) -> 
         yield f"{sum(survey.doubts.values()):,} decisions lie within the numeric noise of the student's losses."
     if survey.unscored:
         yield (
-            f"{survey.unscored:,} samples lack a score that a stage asked for; "
+            f"Samples without a score that a stage asked for: {survey.unscored:,}; "
             "a missing score wins no choice and passes no gate."
         )
     if doubtful:
