@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks.evidence.pairs import drawn
 from benchmarks.evidence.statistics import auc, correlation, preference, share
-from benchmarks.evidence.training import Material, drawn, folded, recorded
+from benchmarks.evidence.training import Material, folded, recorded
 from rt_framework import Pair
 
 

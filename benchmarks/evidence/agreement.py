@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from attrs import frozen
 
-from benchmarks.evidence.pairs import SETS
+from benchmarks.evidence.pairs import SETS, drawn
 from benchmarks.evidence.statistics import Estimate, Numbers, auc, correlation, preference, share
 from rt_framework.config import Data, ScoringConfig
 from rt_framework.data import open_source
@@ -53,7 +53,7 @@ class Scored:
 
 def scored(folder: Path, data: Path, name: str, preset: str, model: str) -> list[Scored]:
     """Return the comparisons of a set with their scores by one preset; what was scored before is read."""
-    comparisons = list(SETS[name](data))
+    comparisons = drawn(list(SETS[name](data)), PLAN["sets"][name], name)
     rows = folder / f"{name}.jsonl"
     texts = (pair for comparison in comparisons for pair in (comparison.worse, comparison.better))
     lines = [json.dumps({"instruction": p.instruction, "input": p.input, "output": p.response}) for p in texts]

@@ -7,12 +7,16 @@ The data may not be redistributed. Their sources: the revisions of CoachLM (gith
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import frozen
 
 from rt_framework import Pair
+
+T = TypeVar("T")
 
 
 @frozen
@@ -46,6 +50,12 @@ def gpt4(folder: Path) -> Iterator[Comparison]:
             answers = {name: Pair(row["instruction"], "", row["outputs"][name]) for name in names}
             other = names[0] if preferred == names[1] else names[1]
             yield Comparison(answers[other], answers[preferred])
+
+
+def drawn(pairs: Sequence[T], count: int, key: str) -> list[T]:
+    """Return *count* of the given things, drawn by a hash of the key and their places."""
+    order = sorted(range(len(pairs)), key=lambda place: blake2b(f"{key} {place}".encode(), digest_size=8).digest())
+    return [pairs[place] for place in sorted(order[:count])]
 
 
 SETS = {"experts": experts, "gpt4": gpt4}

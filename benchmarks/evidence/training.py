@@ -10,8 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import click
 import yaml
 from attrs import frozen
 
+from benchmarks.evidence.pairs import drawn
 from rt_framework import Pair
 from rt_framework.cli import main as rt_main
 
@@ -71,12 +71,6 @@ def alpaca(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-def drawn(pairs: Sequence[Any], count: int, key: str) -> list[Any]:
-    """Return *count* of the given things, drawn by a hash of the key and their places."""
-    order = sorted(range(len(pairs)), key=lambda place: blake2b(f"{key} {place}".encode(), digest_size=8).digest())
-    return [pairs[place] for place in sorted(order[:count])]
-
-
 def recorded(material: Material) -> Iterator[tuple[str, Pair, Pair]]:
     """Yield what the teacher answers about a row: reflection, version that was asked about, rewrite.
 
@@ -102,10 +96,10 @@ def prepare(data: Path, out: Path) -> dict[str, Path]:
     plain = [folded(row) for number, row in enumerate(alpaca(data)) if number not in numbers and row["output"].strip()]
     prompts = json.loads((data / "eval" / "alpaca_eval_805.json").read_text("utf-8"))
     strong = [Pair(row["instruction"], "", row["outputs"]["gpt4"]) for row in prompts]
-    sets = {
+    sets: dict[str, list[Pair]] = {
         "samples": [one.raw for one in samples],
         "strong": drawn(strong, counts["strong"], "held out"),
-        "experts": [one.revised for one in experts],
+        "experts": [one.revised for one in experts if one.revised],
         "original": drawn(plain, counts["original"], "held out"),
     }
     paths = {name: out / f"{name}.jsonl" for name in (*sets, "answers")}
