@@ -139,11 +139,12 @@ def command(
     """
     from rt_framework.errors import Interrupted
     from rt_framework.results import open_run
-    from rt_framework.terminal.printing import stdout
+    from rt_framework.terminal.printing import line, stdout
     from rt_prove.judging import judged, show_calls
     from rt_prove.rehearsal import show_rehearsal
     from rt_prove.results import proof_of
     from rt_prove.settings import Learner
+    from rt_prove.tables import show_proof
 
     learner = Learner.named(model, dtype)
     files = pairs(held_out, "--held-out")
@@ -172,11 +173,14 @@ def command(
             console.print(f"{len(done)} of {len(units)} units are finished; the command without --unit collects them")
             return 0
         proof, errors = conclude(done), 0
+        _write(run_dir, proof)  # before the judge, which may end early: what hours of training have shown is not lost
         if judging is not None:
             proof, errors = judged(host, judging, plan, proof, done, console)
+            _write(run_dir, proof)
     except KeyboardInterrupt:
         raise Interrupted("stopped; what is finished stays, and the same command goes on") from None
-    _write(run_dir, proof, console)
+    show_proof(console, proof)
+    console.print(line(f"wrote {_proof(run_dir)}; 'rt report {run_dir}' shows it"))
     return int(errors > 0)
 
 
@@ -342,12 +346,6 @@ def _do(plan: Plan, units: Sequence[Unit], part: str | None, console: Console) -
         console.print(line(f"{place}: {means} ({perf_counter() - begun:.0f} s)"))
 
 
-def _write(run_dir: Path, proof: Proof, console: Console) -> None:
-    """Write the proof and print it."""
-    from rt_framework.terminal.printing import line
-    from rt_prove.tables import show_proof
-
+def _write(run_dir: Path, proof: Proof) -> None:
     with whole(_proof(run_dir)) as written:
         written.write_text(proof.text(), "utf-8")
-    show_proof(console, proof)
-    console.print(line(f"wrote {_proof(run_dir)}; 'rt report {run_dir}' shows it"))

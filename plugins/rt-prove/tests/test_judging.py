@@ -194,7 +194,7 @@ def test_a_budget_is_kept_and_a_larger_one_goes_on(trained, judge, folder):
     assert judge(whole, "--run-dir", "elsewhere").code == 0
     (folder / "proof.json").unlink()
     assert "budget" in judge(teacher, "--budget-usd", "0.000008").error(6)
-    assert not (folder / "proof.json").exists()
+    assert not judged(folder), "the proof has the losses alone"
     asked_before = len(teacher.requests)
     assert 0 < asked_before < len(whole.requests)
     assert judge(teacher, "--budget-usd", "1").code == 0
@@ -217,7 +217,7 @@ def test_a_judge_that_is_stopped_goes_on(trained, judge, folder):
 
     broken, again = ScriptedTeacher(breaking), ScriptedTeacher(honest)
     assert "no credit" in judge(broken, "--concurrency", 1).error(3)
-    assert not (folder / "proof.json").exists()
+    assert not judged(folder), "the proof has the losses alone"
     assert judge(again).code == 0
     assert len(again.requests) == len(whole.requests) - 3
     assert (folder / "proof.json").read_bytes() == proof
