@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
+from rt_compare.judge_options import judge_options
 from rt_framework.cli.options import (
     ChoosingCommand,
     Data,
     Destination,
     Host,
     Limits,
-    Number,
     Whole,
     beside,
     chosen,
@@ -51,17 +51,8 @@ if TYPE_CHECKING:
 )
 @click.option("-n", "--sample", type=Whole(1), help="Number of pairs to judge, drawn at random; default: all.")
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
-@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
-@click.option("--budget-usd", type=Number(0), help="Budget in dollars; no call that could exceed it is sent.")
+@judge_options
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Directory for the judge's answers; default: FILE.rt.")
-@click.option(
-    "--answers",
-    "elsewhere",
-    multiple=True,
-    type=click.Path(),
-    metavar="RUN_DIR",
-    help="Run directory whose answers are used too, such as that of a comparison before the data changed.",
-)
 @click.option("--dry-run", is_flag=True, help="Show what the judge would cost; send and write nothing.")
 @overwrite_option
 @moved_option

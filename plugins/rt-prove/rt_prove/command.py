@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rt_compare.judge_options import judge_options
 from rt_framework import RtError
 from rt_framework.cli.options import (
     ChoosingCommand,
     Destination,
     Host,
     Limits,
-    Number,
     Whole,
     chosen,
     claim,
@@ -89,21 +89,12 @@ ALL_ARMS = "kept,original,all-rewrites,random-version,random,length-matched"
 @name_option(
     "--judge", names=parts("teachers"), metavar="NAME:MODEL", help="Teacher that judges the answers, for money."
 )
-@click.option("--concurrency", type=Whole(1), default=32, show_default=True, help="Largest number of calls under way.")
-@click.option("--budget-usd", type=Number(0), help="Budget in dollars; no call that could exceed it is sent.")
+@judge_options
 @click.option(
     "--run-dir",
     "judge_dir",
     type=click.Path(path_type=Path),
     help="Directory for the judge's answers; default: RUN_DIR/proof/judge.",
-)
-@click.option(
-    "--answers",
-    "elsewhere",
-    multiple=True,
-    type=click.Path(),
-    metavar="RUN_DIR",
-    help="Directory whose answers of the judge are used too, such as that before there were more seeds.",
 )
 @click.option("--unit", "part", metavar="I/N", help="Do only every N-th training, from the I-th on.")
 @click.option("--dry-run", is_flag=True, help="Show arms and sizes, and measure how long it takes; keep nothing.")
