@@ -81,7 +81,7 @@ class Plain:
 
 
 NAMES = ("s-ifd-50", "s-ifd-75", "grape", "rsr", "ifd-length-residual", "deita-complexity", "deita-quality", "deita")
-SMOLLM2 = pytest.param("smollm2", marks=[pytest.mark.model, pytest.mark.slow])
+SMOLLM2 = pytest.param("smollm2", marks=[pytest.mark.model, pytest.mark.slow, pytest.mark.timeout(900)])
 
 
 @pytest.mark.parametrize("which", ["tiny", SMOLLM2])
