@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from demo.model import save
 from rt_framework.ledger.ledger import Ledger
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # a test must not fail because other work slows the machine
 
 BROUGHT = {"rt-compare", "rt-prove"}
 """Packages of this repository that `make install` brings, each with tests of its own."""

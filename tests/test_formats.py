@@ -121,7 +121,7 @@ def test_no_rows(tmp_path, name):
     assert read(name, written(tmp_path, name, [])) == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("name", ["json", "jsonl", "csv", "parquet"])
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
 def test_any_text_survives(tmp_path, name, texts):

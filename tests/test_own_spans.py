@@ -50,7 +50,7 @@ METRICS = st.builds(Sums, st.dictionaries(NAMES, SPANS, min_size=1, max_size=3),
 
 
 @given(metrics=st.lists(METRICS, min_size=2, max_size=3))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_metric_has_the_same_value_alone_and_beside_others(metrics, tmp_path_factory):
     """In any order, and with the same names for different spans: nobody reads the losses of another."""
     named = {f"metric-{number}": metric for number, metric in enumerate(metrics)}

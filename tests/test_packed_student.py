@@ -77,7 +77,7 @@ def test_what_cannot_be_packed_is_padded_and_says_why(kind):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10**6), budget=st.integers(1, 120), shuffler=st.randoms(use_true_random=False))
 def test_losses_depend_on_the_sequence_alone(kind, seed, budget, shuffler):
     """Not on order, batch mates or budget."""

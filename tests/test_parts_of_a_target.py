@@ -109,7 +109,7 @@ def test_what_a_tokenizer_says_of_white_space_makes_no_difference(trims):
     paired=st.sampled_from([None, "", "Say it: "]),
     limit=st.sampled_from([None, 12, 20]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_each_token_is_in_one_of_the_parts_that_cover_a_target(text, cuts, join, paired, limit):
     """Of both passes, whatever is cut off: the parts have the positions and the cut of the whole between them."""
     encoder = Encoder.of(TOKENS, 64)

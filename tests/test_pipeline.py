@@ -76,7 +76,7 @@ def accounted(summary, run_dir: Path, count: int):
 # --- the method -------------------------------------------------------------------------------
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 10**9), st.sampled_from(["selective-rt", "chat"]), st.integers(1, 3))
 def test_the_lazy_and_the_exhaustive_way_decide_alike(seed, preset, answers):
     """On the same answers, usable or not: the same versions kept, the same outcomes and reasons, the same data set.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt_framework.kit.packing import PrefixRow
@@ -30,7 +30,6 @@ def planned(asked, budget, packed):
     return list(plan(asked, lambda: budget, packed))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # of a machine that does other work beside
 @given(many, budgets, packings)
 def test_every_span_is_answered_by_its_own_sequence(asked, budget, packed):
     """Positions are covered exactly once, each by an equal sequence."""

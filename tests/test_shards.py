@@ -42,7 +42,7 @@ def samples(numbers):
     return [Sample(ids(pair), at, (Version("original", pair),)) for at, pair in enumerate(pairs)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(numbers=st.lists(st.integers(0, 40), max_size=60), of=st.integers(1, 7), new=st.integers(50, 60))
 def test_each_sample_is_in_one_part_and_stays_there(numbers, of, new):
     """Equal rows together, and a row that is inserted in front moves none."""

@@ -146,7 +146,7 @@ def charge():
         runner.run(teacher.aclose())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(usage=USAGES)
 def test_an_answer_costs_what_was_sent_or_what_was_told_whichever_is_dearer(charge, usage):
     """For any JSON value in any place of a usage; one that makes the answer unreadable is charged by core, in full."""
@@ -180,7 +180,7 @@ class Many(tuple[str, ...]):
 
 
 # To make an example smaller takes a run each time: the message names the usage that is wrong.
-@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(usages=st.lists(USAGES, min_size=40, max_size=40, unique=True).map(Many))
 def test_no_usage_spoils_the_row_of_another(tmp_path_factory, usages):
     """Forty rows with a usage of their own and some honest ones in one run: each is accounted for, none is credited."""

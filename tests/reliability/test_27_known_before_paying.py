@@ -281,7 +281,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 @given(values=st.lists(VALUES, min_size=1, max_size=5))
 @example(values=[0.5, True])
