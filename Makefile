@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # These measure rates and act at moments of a run: nothing may run beside them.
 ALONE := $(patsubst %,tests/reliability/test_%.py,06_the_allowed_rate 10_nothing_hangs 13_ctrl_c a_users_view)
-# The first four count objects, so each has a worker that has done nothing before. The others are the longest: none of
+# The first three count objects, so each has a worker that has done nothing before. The others are the longest: none of
 # them may begin when all else has ended.
 FIRST := $(patsubst %,tests/%.py,reliability/test_19_memory_is_flat test_memory test_quote test_contracts) \
 	$(patsubst %,tests/%.py,reliability/test_01_acknowledged_answers test_batches test_working_directory test_testing_kit) \

@@ -9,7 +9,7 @@ from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.config.builder import Builder, settings
 from rt_framework.config.pipelines import PIPELINES
 from rt_framework.config.reading import read_config, spec_of
-from rt_framework.config.schema import Config, Data, Limits, Pipeline
+from rt_framework.config.schema import KEEPING, Config, Data, Limits, Pipeline
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.user_files import parse_yaml
@@ -435,7 +435,7 @@ def test_a_pipeline_has_a_name_or_stages(pipeline):
     ("stages", "told"),
     [
         (["reflect"], True),
-        (["reflect", "gate"], True),
+        (["reflect", "gate", "measure"], True),
         (["reflect", "choose", "reflect", "select"], True),
         (["reflect", "gate", "choose"], False),
         (["reflect", "of-another-package"], False),  # it may choose
@@ -443,5 +443,6 @@ def test_a_pipeline_has_a_name_or_stages(pipeline):
     ],
 )
 def test_rewrites_that_no_stage_chooses_are_told(stages, told):
-    """They would be paid for, and no sample would take one."""
+    """They would be paid for, and no sample would take one. A new built-in stage has to say whether it chooses."""
+    assert {*KEEPING, "reflect", "choose"} == set(Builder(Host(only=[])).names("stages"))
     assert bool(Pipeline(stages=tuple(map(Spec, stages))).unchosen) == told

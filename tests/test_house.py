@@ -321,7 +321,7 @@ def _functions() -> Iterator[tuple[str, int]]:
                 yield f"{module}.{node.name}", int(node.end_lineno or 0) - node.lineno + 1
 
 
-QUESTIONS = {"What", "Who", "Whose", "Which", "Where", "When", "How", "Why", "Whether", "Whoever", "Whatever"}
+QUESTIONS = {"What", "Who", "Whose", "Which", "Where", "When", "How", "Why", "Whether", "Whoever", "Whatever", "Those"}
 
 
 def test_docstrings_begin_with_the_thing_and_not_with_a_question():

@@ -1,12 +1,11 @@
 """Does the student agree with people? `python -m benchmarks.evidence.agreement --data DIR --model M --out DIR`.
 
-The versions of every comparison are scored by `rt score`'s own job, which goes on where it was stopped; the tables are
-computed from its files, so that a second call prints the same without a model. Needs PYTHONPATH=plugins/rt-metrics.
+The versions of every comparison are scored by `rt score`, which goes on where it was stopped; the tables are computed
+from its files, so that a second call prints the same without a model. Needs PYTHONPATH=plugins/rt-metrics.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +18,9 @@ import numpy as np
 import yaml
 from attrs import frozen
 
+from benchmarks.evidence.commands import rt
 from benchmarks.evidence.pairs import SETS, drawn
 from benchmarks.evidence.statistics import Estimate, Numbers, auc, correlation, preference, share
-from rt_framework.config import Data, ScoringConfig
-from rt_framework.data import open_source
-from rt_framework.jobs.scoring import Scorers, score_file
-from rt_framework.kit.parts import Spec
-from rt_framework.plugin import Host
 
 PLAN = yaml.safe_load(Path(__file__).with_name("plan.yaml").read_text("utf-8"))["agreement"]
 
@@ -59,11 +54,13 @@ def scored(folder: Path, data: Path, name: str, preset: str, model: str) -> list
     lines = [json.dumps({"instruction": p.instruction, "input": p.input, "output": p.response}) for p in texts]
     rows.write_text("\n".join(lines) + "\n", "utf-8")
     out = folder / f"{name}.{preset}.scores.jsonl"
-    host = Host(modules=["rt_metrics"], only=["rt_metrics"])
     template = PLAN["presets"][preset]
-    config = ScoringConfig(preset, None if template == "chat" else Spec(template))
-    scorers = Scorers(tuple(PLAN["metrics"]), Spec("hf", model), config)
-    asyncio.run(score_file(host, open_source(host, Data(str(rows))), scorers, out))
+    framing = () if template == "chat" else ("--template", template)
+    metrics = (word for metric in PLAN["metrics"] for word in ("--metric", metric))
+    rt(
+        *("-p", "rt_metrics", "score", rows, "--student", f"hf:{model}", "--preset", preset, *framing),
+        *(*metrics, "--out", out),
+    )
     values = [_values(json.loads(line)["metrics"]) for line in out.read_text("utf-8").splitlines()]
     sides = zip(values[::2], values[1::2], strict=True)
     return [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ import click
 import yaml
 from attrs import frozen
 
+from benchmarks.evidence.commands import rt
 from benchmarks.evidence.pairs import drawn
 from rt_framework import Pair
-from rt_framework.cli import main as rt_main
 
 PLAN = yaml.safe_load(Path(__file__).with_name("plan.yaml").read_text("utf-8"))["training"]
 
@@ -110,9 +109,8 @@ def prepare(data: Path, out: Path) -> dict[str, Path]:
 
 
 def _answer(reflection: str, asked: Pair, rewrite: Pair) -> dict[str, Any]:
-    parts = {"critique": "as recorded", "response": rewrite.response}
-    if reflection == "instruction":
-        parts = {"critique": "as recorded", "instruction": rewrite.instruction, "response": rewrite.response}
+    new = {"instruction": rewrite.instruction} if reflection == "instruction" else {}
+    parts = {"critique": "as recorded", **new, "response": rewrite.response}
     return {"reflection": reflection, "pair": asked.hash, "index": 0, "text": json.dumps(parts)}
 
 
@@ -129,16 +127,6 @@ def config(paths: Mapping[str, Path], model: str) -> dict[str, Any]:
         "scoring": {"preset": "chat"},
         "pipeline": {"use": "selective-rt", "exhaustive": True},
     }
-
-
-def rt(*words: object) -> None:
-    """Call `rt`; an error or an interruption ends the study, which goes on when it is called again."""
-    sys.argv = ["rt", *map(str, words)]
-    try:
-        rt_main()
-    except SystemExit as end:
-        if end.code:
-            raise
 
 
 @click.command()

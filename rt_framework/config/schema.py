@@ -74,6 +74,10 @@ class ScoringConfig:
     executor: Spec = Spec("local")
 
 
+KEEPING = frozenset({"gate", "measure", "select"})
+"""Built-in stages that never change a sample's version. A stage of another package may; built-in names are reserved."""
+
+
 @frozen
 class Pipeline:
     """The stages of a run, by the name of a pipeline or one by one."""
@@ -103,18 +107,16 @@ class Pipeline:
 
     @property
     def unchosen(self) -> str | None:
-        """A sentence for the user if rewrites are paid for which no stage takes; ``None`` otherwise.
-
-        Only built-in stages, whose names are reserved, are known not to choose. A stage of another package may.
-        """
-        names = [spec.name for spec in self.specs]
-        after = names[len(names) - names[::-1].index("reflect") :] if "reflect" in names else ["choose"]
-        if not set(after) <= {"gate", "select"}:
-            return None
-        return (
-            "no stage after the last 'reflect' chooses between the versions: every sample keeps the one it has. "
-            "Add 'choose: newest' to take each rewrite, or another selector"
-        )
+        """A sentence for the user if rewrites are paid for that no sample takes; ``None`` otherwise."""
+        for name in reversed([spec.name for spec in self.specs]):
+            if name == "reflect":
+                return (
+                    "no stage after the last 'reflect' chooses between the versions: every sample keeps the one it "
+                    "has. Add 'choose: newest' to take each rewrite, or another selector"
+                )
+            if name not in KEEPING:
+                return None
+        return None
 
 
 @frozen

@@ -16,9 +16,7 @@ from rt_framework.cli.options import (
     ChoosingCommand,
     Destination,
     Host,
-    Limits,
     Whole,
-    chosen,
     claim,
     moved_option,
     name_option,
@@ -35,12 +33,14 @@ if TYPE_CHECKING:
     from rt_framework.results import FinishedRun
     from rt_prove.arms import Arms
     from rt_prove.judging import Judging
-    from rt_prove.outcomes import Outcome
     from rt_prove.settings import Generation, Learner
     from rt_prove.training import Tokens
     from rt_prove.units import Plan, Unit
 
 ALL_ARMS = "kept,original,all-rewrites,random-version,random,length-matched"
+
+OF_THE_JUDGE = ("judge", "judge_dir", "concurrency", "budget_usd", "elsewhere", "moved")
+"""Arguments of the command that are about the judge."""
 
 
 @click.command(cls=ChoosingCommand, choices={"judge": "teachers"})
@@ -107,14 +107,6 @@ def command(
     model: str,
     held_out: tuple[str, ...],
     dtype: str,
-    prompts: int | None,
-    max_tokens: int | None,
-    judge: str | None,
-    judge_dir: Path | None,
-    concurrency: int,
-    budget_usd: float | None,
-    elsewhere: tuple[str, ...],
-    moved: bool,
     part: str | None,
     dry_run: bool,
     **asked: Any,
@@ -129,47 +121,70 @@ def command(
     --judge-api-base and others.
     """
     from rt_framework.errors import Interrupted
-    from rt_framework.results import open_run
-    from rt_framework.terminal.printing import line, stdout
-    from rt_prove.judging import judged, show_calls
-    from rt_prove.rehearsal import show_rehearsal
-    from rt_prove.results import proof_of
+    from rt_framework.terminal.printing import stdout
+    from rt_prove.options import generation_of, judging_of
     from rt_prove.settings import Learner
-    from rt_prove.tables import show_proof
 
     learner = Learner.named(model, dtype)
     files = pairs(held_out, "--held-out")
     if len(files) < len(held_out):
         raise click.UsageError("--held-out: two sets have one name")
-    generation = _generation(prompts, max_tokens)
-    judging = _judging(host, run_dir, judge, generation, judge_dir, concurrency, budget_usd, elsewhere, moved)
+    generation = generation_of(asked.pop("prompts"), asked.pop("max_tokens"))
+    judging = judging_of(host, run_dir, generation, **{name: asked.pop(name) for name in OF_THE_JUDGE})
     _claim(run_dir, files, judging)
-    console = stdout()
     try:
-        with open_run(run_dir, host) as run:
-            plan, arms, tokens = _planned(host, run, learner, files, console, generation, **asked)
-            conclude = partial(proof_of, run.identity, plan, arms, tokens)
-        units = list(plan.units())
-        if dry_run:
-            show_rehearsal(plan, tokens, units, console)
-        else:
-            _do(plan, units, part, console)
-        done = [(unit, measured) for unit in units if (measured := plan.found(unit)) is not None]
-        is_whole = len(done) == len(units)
-        if dry_run:
-            if judging is not None:
-                show_calls(host, judging, plan, conclude(done).best if is_whole else None, done, console)
-            return 0
-        if part is not None or not is_whole:
-            console.print(f"{len(done)} of {len(units)} units are finished; the command without --unit collects them")
-            return 0
-        proof, errors = conclude(done), 0
-        _write(run_dir, proof)  # before the judge, which may end early: what hours of training have shown is not lost
-        if judging is not None:
-            proof, errors = judged(host, judging, plan, proof, done, console)
-            _write(run_dir, proof)
+        return _prove(host, run_dir, learner, files, judging, part, dry_run, stdout(), generation=generation, **asked)
     except KeyboardInterrupt:
         raise Interrupted("stopped; what is finished stays, and the same command goes on") from None
+
+
+def _prove(
+    host: Host,
+    run_dir: Path,
+    learner: Learner,
+    files: Mapping[str, str],
+    judging: Judging | None,
+    part: str | None,
+    dry_run: bool,
+    console: Console,
+    **asked: Any,
+) -> int:
+    """Train, measure and judge what is not there yet, and write and print the proof; on a dry run only tell.
+
+    Returns:
+        1 if the judge met errors, so that the same command has questions left; otherwise 0.
+
+    Raises:
+        RtError: something cannot be read, trained or judged; what is finished stays.
+    """
+    from rt_framework.results import open_run
+    from rt_framework.terminal.printing import line
+    from rt_prove.judging import judged, show_calls
+    from rt_prove.rehearsal import show_rehearsal
+    from rt_prove.results import proof_of
+    from rt_prove.tables import show_proof
+
+    with open_run(run_dir, host) as run:
+        plan, arms, tokens = _planned(host, run, learner, files, console, **asked)
+        conclude = partial(proof_of, run.identity, plan, arms, tokens)
+    units = list(plan.units())
+    if not dry_run:
+        _do(plan, units, part, console)
+    done = [(unit, measured) for unit in units if (measured := plan.found(unit)) is not None]
+    is_whole = len(done) == len(units)
+    if dry_run:
+        show_rehearsal(plan, tokens, units, console)
+        if judging is not None:
+            show_calls(host, judging, plan, conclude(done).best if is_whole else None, done, console)
+        return 0
+    if part is not None or not is_whole:
+        console.print(f"{len(done)} of {len(units)} units are finished; the command without --unit collects them")
+        return 0
+    proof, errors = conclude(done), 0
+    _write(run_dir, proof)  # before the judge, which may end early: what hours of training have shown is not lost
+    if judging is not None:
+        proof, errors = judged(host, judging, plan, proof, done, console)
+        _write(run_dir, proof)
     show_proof(console, proof)
     console.print(line(f"wrote {_proof(run_dir)}; 'rt report {run_dir}' shows it"))
     return int(errors > 0)
@@ -190,52 +205,6 @@ def _claim(run_dir: Path, files: Mapping[str, str], judging: Judging | None) -> 
     """
     own = [] if judging is None else [Destination(judging.run_dir, "--run-dir", "run")]
     claim([_proof(run_dir), *own], map(Path, files.values()), paths_in(judging and judging.teacher))
-
-
-def _generation(prompts: int | None, max_tokens: int | None) -> Generation | None:
-    """Return what the trained models are to answer; ``None`` for nothing.
-
-    Raises:
-        click.UsageError: the options do not fit each other.
-    """
-    from rt_prove.settings import Generation
-
-    if prompts is None:
-        if max_tokens is not None:
-            raise click.UsageError("--max-tokens can only be used with --generate")
-        return None
-    return Generation(prompts, 256 if max_tokens is None else max_tokens)
-
-
-def _judging(
-    host: Host,
-    run_dir: Path,
-    judge: str | None,
-    generation: Generation | None,
-    judge_dir: Path | None,
-    concurrency: int,
-    budget_usd: float | None,
-    elsewhere: tuple[str, ...],
-    moved: bool,
-) -> Judging | None:
-    """Return what the options ask of a judge; ``None`` if there is none.
-
-    Raises:
-        click.UsageError: the options do not fit each other.
-        RtError: there is no such judge. This is found out before hours of training.
-    """
-    from rt_prove.judging import FOLDER, Judging
-    from rt_prove.units import FOLDER as UNITS
-
-    if judge is None:
-        if (budget_usd, judge_dir, elsewhere, moved) != (None, None, (), False):
-            raise click.UsageError("--budget-usd, --run-dir, --answers and --moved can only be used with --judge")
-        return None
-    if generation is None:
-        raise click.UsageError("--judge compares answers: let the trained models answer with --generate N")
-    limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
-    where = run_dir / UNITS / FOLDER if judge_dir is None else judge_dir
-    return Judging.of(host, chosen("judge", judge), where, limits, elsewhere, moved)
 
 
 def _planned(
@@ -260,6 +229,7 @@ def _planned(
     """
     from rt_prove.arms import arms_of
     from rt_prove.held_out import held_out_sets
+    from rt_prove.options import arm_names_of, outcomes_of, rates_of
     from rt_prove.settings import Training
     from rt_prove.tables import show_arms
     from rt_prove.training import count_tokens
@@ -268,7 +238,7 @@ def _planned(
     settings = Training(**training)
     if settings.batch_size % settings.accumulate:
         raise click.UsageError("--accumulate must divide --batch-size")
-    grid, names, outcomes = _rates(rates), _names(arm_names), _outcomes(outcome_names, files)
+    grid, names, outcomes = rates_of(rates), arm_names_of(arm_names), outcomes_of(outcome_names, files)
     run.manifest  # noqa: B018 - a run that is not finished is refused
     arms = arms_of(run, host, names, samples, draw_seed)
     sets = held_out_sets(host, files, arms.made)
@@ -280,43 +250,11 @@ def _planned(
     return plan, arms, tokens
 
 
-def _outcomes(names: Sequence[str], files: Mapping[str, str]) -> tuple[Outcome, ...]:
-    from rt_prove.contests import judged_name
-    from rt_prove.outcomes import find_outcome
-
-    outcomes = tuple(map(find_outcome, dict.fromkeys(names)))
-    taken = {*(one.name for one in outcomes), *map(judged_name, files)}
-    twice = next((name for name in files if name in taken), None)
-    if twice is not None:
-        raise click.UsageError(f"--held-out {twice}: an outcome has this name; give another one")
-    return outcomes
-
-
 def _check_lost(tokens: Mapping[str, Tokens], max_length: int) -> None:
     """Refuse samples whose prompts fill the longest sequence: a training on nothing has no loss."""
     lost = ", ".join(f"{count.lost} of {name}" for name, count in tokens.items() if count.lost)
     if lost:
         raise RtError(f"--max-length {max_length}: nothing is left of the responses of some samples: {lost}")
-
-
-def _names(text: str) -> list[str]:
-    from rt_prove.arms import ARMS
-
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    unknown = next((name for name in names if name not in ARMS), None)
-    if unknown is not None:
-        raise click.UsageError(f"--arms: no arm is called '{unknown}'; there are {', '.join(ARMS)}")
-    return [name for name in ARMS if name in names]
-
-
-def _rates(text: str) -> tuple[float, ...]:
-    try:
-        rates = tuple(dict.fromkeys(float(rate) for rate in text.split(",")))
-    except ValueError:
-        raise click.UsageError(f"--lr {text}: expected numbers with commas between them") from None
-    if not all(0 < rate < 1 for rate in rates):
-        raise click.UsageError(f"--lr {text}: a learning rate lies between 0 and 1")
-    return rates
 
 
 def _do(plan: Plan, units: Sequence[Unit], part: str | None, console: Console) -> None:

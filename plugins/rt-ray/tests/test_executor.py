@@ -104,7 +104,7 @@ async def test_a_worker_without_a_place_ends_the_run(two):
 
 
 async def test_one_worker_without_a_place_stops_nobody(cluster):
-    """Those that have one do all the work."""
+    """The other worker does all the work."""
     first = RayExecutor(RaySettings(workers=1))
     first.start(FakeStudent)
     assert await first.run(ray_parts.fingerprint)
