@@ -74,7 +74,7 @@ class ScoringConfig:
     executor: Spec = Spec("local")
 
 
-KEEPING = frozenset({"gate", "measure", "select"})
+KEEPING = frozenset({"gate", "measure", "select", "unimproved"})
 """Built-in stages that never change a sample's version. A stage of another package may; built-in names are reserved."""
 
 
