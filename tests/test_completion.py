@@ -85,7 +85,7 @@ def plain(*names: str) -> list[str]:
     ],
 )
 def test_a_name_is_completed(complete, line, names):
-    """Those of the built-in parts, and of installed plugins and commands by their metadata."""
+    """The names of built-in parts are offered, and those of installed plugins and commands by their metadata."""
     assert sorted(complete(line)) == sorted(plain(*names))
 
 

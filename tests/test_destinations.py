@@ -557,7 +557,7 @@ def test_an_error_of_the_student_is_none_of_the_file(cli, monkeypatch):
 
 
 def test_temporary_names_are_new_and_go_with_their_writer(tmp_path):
-    """Those of a writer that was killed are removed; those of one that lives, and whatever is a user's, stay."""
+    """A killed writer's part files are removed; a living writer's, and every file of the user's, stay."""
     old = time.time() - 3600
     for name, mark in (("killed", True), ("alive", True), ("mine", False), ("torn", True)):
         room = tmp_path / f"{ROOM}{name}"

@@ -190,7 +190,7 @@ def test_a_missing_bos_is_told_with_what_it_means(bos, rules, words, doctor, tmp
 
 
 def test_targets_that_do_not_fit_are_counted(doctor, tmp_path):
-    """Those that are cut, and those that have no room at all; with the limit that does it."""
+    """The doctor counts answers that are cut and answers that have no room at all, and names the limit."""
     tokens = tiny_models.tokenizer(chat=tiny_models.CHAT)
     model = tiny_models.save(tmp_path / "model", tiny_models.llama(2048), tokens)
     fits = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}!"} for n in range(6)]

@@ -118,7 +118,7 @@ def test_without_the_package_its_name_is_unknown(run):
 
 
 def test_the_manifest_names_the_plugins_that_were_used(run, tmp_path):
-    """Those that were used and no others, with package, version and target; of a module that -p names there is none."""
+    """Entry points that were used, and no others, with package, version and target; a module of ``-p`` has none."""
     pipeline = "pipeline=[{select: {middle: {metric: loss-gap, fraction: 0.25}}}]"
     done = run("run", "rt.yaml", "--set", pipeline)
     assert done.code == 0, done.err

@@ -273,7 +273,7 @@ def rt_source(tmp_path):
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2", "phi3-longrope"])
 def test_the_vector_is_the_mean_of_the_models_own_states(kind, tmp_path, monkeypatch):
-    """Those of the last layer, after its norm, of each sequence as if it were alone."""
+    """A vector comes from the last layer, after its norm, of each sequence as if it were alone."""
     import torch
 
     from rt_framework.builtin.students.hf import HFStudent

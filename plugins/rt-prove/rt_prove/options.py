@@ -1,4 +1,4 @@
-"""What the options of ``rt prove`` ask for, read and checked before anything is trained."""
+"""The options of ``rt prove``, read and checked before anything is trained."""
 
 from __future__ import annotations
 
