@@ -204,7 +204,8 @@ def _rows(data: object, part: DataConfig, limit: int | None) -> Source:
     if part.format is not None:
         raise ConfigError(f"data.format: {IN_MEMORY} have no format; leave '{part.format}' out")
     source = rows_source(data, part.columns, part.shape, limit)  # type: ignore[arg-type]
-    return source if part.shard is None else evolve(source, shard=Shard.parse(part.shard))
+    shard = None if part.shard is None else Shard.parse(part.shard)
+    return evolve(source, turns=part.turns, shard=shard)
 
 
 # --- scores -----------------------------------------------------------------------------------

@@ -29,6 +29,10 @@ overwrite_option = click.option(
 """Flag ``--overwrite`` of every command that writes to a path that the user gives."""
 
 
+FURTHER = ("revision", "config", "split", "trained", "unroll")
+"""Names of the arguments of :func:`hub_options` and :func:`turn_options`, which are keys of ``data`` in a config."""
+
+
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--format``, ``--shape`` and ``--column``; the command gets ``format_``, ``shape`` and ``columns``."""
     for decorate in (
@@ -57,8 +61,25 @@ def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def turn_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--trained`` and ``--unroll``, which say which turns of a conversation are trained."""
+    for decorate in (
+        click.option("--unroll", is_flag=True, help="Make a sample of each trained turn, with the turns before it."),
+        click.option(
+            "--trained",
+            type=click.Choice(["last", "all", "marked"]),
+            default="last",
+            show_default=True,
+            help="Assistant turns of a conversation that are trained, and so scored.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument DATA with ``--format``, ``--shape``, ``--column``, ``--limit``, and :func:`hub_options`.
+    """Add the argument DATA with ``--format``, ``--shape``, ``--column``, ``--limit``, and the options of
+    :func:`hub_options` and :func:`turn_options`.
 
     The command gets two arguments: ``data``, a :class:`rt_framework.cli.options.Data`, and ``limit``, the largest
     number of samples to read, or ``None``. :func:`rt_framework.cli.options.open_source` takes both.
@@ -75,11 +96,11 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         from rt_framework.config import Data
 
-        on_hub = {key: options.pop(key) for key in ("revision", "config", "split")}
-        return command(*args, data=Data(data, format_, shape, pairs(columns, "--column"), **on_hub), **options)
+        further = {key: options.pop(key) for key in FURTHER}
+        return command(*args, data=Data(data, format_, shape, pairs(columns, "--column"), **further), **options)
 
     argument = click.argument("data", type=click.Path())
-    return limit_option(reading_options(hub_options(argument(gathered))))
+    return limit_option(reading_options(turn_options(hub_options(argument(gathered)))))
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:

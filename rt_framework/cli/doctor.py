@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rt_framework.cli.data_options import hub_options, pairs, reading_options
+from rt_framework.cli.data_options import hub_options, pairs, reading_options, turn_options
 from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
 @reading_options
 @hub_options
+@turn_options
 @click.pass_obj
 def command(
     host: Host,
@@ -50,7 +51,7 @@ def command(
     format_: str | None,
     shape: str | None,
     columns: tuple[str, ...],
-    **on_hub: str | None,
+    **further: Any,
 ) -> int:
     """Check this installation: versions, device and plugins, and CONFIG or DATA if one is given.
 
@@ -71,7 +72,7 @@ def command(
     if subject is not None and is_config:
         looks.append(lambda: checks.check_config(host, Path(subject)))
     elif subject is not None:
-        data = Data(subject, format_, shape, pairs(columns, "--column"), **on_hub)
+        data = Data(subject, format_, shape, pairs(columns, "--column"), **further)
         rules = ScoringConfig(preset, chosen("template", template) if template else None, max_tokens)
         looks.append(lambda: check_sample(host, data, who, rules, sample, seed))
     if who is not None and (subject is None or is_config):

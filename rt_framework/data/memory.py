@@ -54,7 +54,7 @@ def rows_source(
     reader = RowReader(rows)
     first = reader.first_row()
     detected = "alpaca" if isinstance(first, Record) else shape_of(reader.name, first, columns)
-    return Source(reader, reader.format_name, shape or detected, dict(columns or {}), limit)
+    return Source(reader, reader.format_name, shape or detected, dict(columns or {}), limit=limit)
 
 
 class RowReader:

@@ -39,7 +39,7 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
     reader = FileReader(files, Builder(host)("formats", name))
     shape = data.shape or shape_of(reader.name, reader.first_row(), data.columns)
     part = None if data.shard is None else Shard.parse(data.shard)
-    return Source(reader, name, shape, data.columns, limit, shard=part)
+    return Source(reader, name, shape, data.columns, data.turns, limit, shard=part)
 
 
 def output_format(host: Host, path: Path, default: str) -> str:

@@ -11,11 +11,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from rt_framework.config import Shard
+from rt_framework.config import Shard, TurnRules
 from rt_framework.data.destinations import Destination
 from rt_framework.data.replacing import whole
-from rt_framework.data.shapes import column_names, detect_shape, find_shape, to_record, to_row
-from rt_framework.data.values import RawRow
+from rt_framework.data.shapes import ColumnShape, column_names, detect_shape, find_shape, to_record, to_row
+from rt_framework.data.values import Names, RawRow
 from rt_framework.errors import DataError, described
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
 from rt_framework.protocols import Format
@@ -24,6 +24,8 @@ from rt_framework.text import shown, without_secrets
 T = TypeVar("T")
 
 _log = logging.getLogger("rt_framework")
+
+_LAST_TURN = TurnRules()
 
 # --- ids --------------------------------------------------------------------------------------
 
@@ -153,6 +155,7 @@ def read_records(
     shape: str,
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
+    turns: TurnRules = _LAST_TURN,
     place: Callable[[int], str] = "row {} (from 0)".format,
 ) -> Iterator[Record]:
     """Yield the records of rows, one at a time. A row that is a record already is yielded as it is.
@@ -162,6 +165,7 @@ def read_records(
         shape: name of their shape.
         columns: the user's name of each column that is not named as its field.
         limit: most records to read.
+        turns: the turns of a conversation that are trained, and whether each makes a record of its own.
         place: says where the row with a number is, for a message about it.
 
     Raises:
@@ -175,10 +179,18 @@ def read_records(
             yield row
             continue
         try:
-            record = to_record(meaning, row, names)
+            records = [*_records_of(meaning, row, names, turns)]
         except DataError as error:
             raise DataError(f"{place(number)}: {error}") from error
-        yield record
+        yield from records
+
+
+def _records_of(shape: ColumnShape, row: RawRow, names: Names, turns: TurnRules) -> Iterator[Record]:
+    if not turns.unroll:
+        yield to_record(shape, row, names, turns.trained)
+        return
+    for one in shape.unroll(row, names, turns.trained):
+        yield to_record(shape, one, names)
 
 
 def with_ids(records: Iterable[Record], shard: Shard | None = None) -> Iterator[tuple[Sample, Record]]:

@@ -7,13 +7,14 @@ extra keys of a message and order of the columns. In another shape the row is bu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from attrs import field, frozen
 
-from rt_framework.data.conversations import MESSAGES, SHAREGPT, Dialect, read_turns, write_turns
+from rt_framework.data.conversations import read_turns, trained_by, unroll_turns, write_turns
+from rt_framework.data.messages import MESSAGES, SHAREGPT, Dialect
 from rt_framework.data.values import Names, RawRow, like, list_of, text_of
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.model import Pair, Record, Turn
@@ -27,10 +28,13 @@ class ColumnShape:
     required: tuple[str, ...]
     """Fields that every row has."""
     optional: tuple[str, ...]
-    read: Callable[[RawRow, Names], Pair]
-    """Function that returns the pair of a row. Its DataError does not name the row, which the caller adds."""
+    read: Callable[[RawRow, Names, str], Pair]
+    """Function that returns the pair of a row, given which turns are trained: ``last``, ``all`` or ``marked``. Its
+    DataError does not name the row, which the caller adds."""
     write: Callable[[Pair, RawRow, Names], dict[str, Any]]
     """Function that returns the columns of a row that must change so that the row holds the pair."""
+    unroll: Callable[[RawRow, Names, str], Iterator[RawRow]]
+    """Function that yields a row for each answer of a row's conversation that is trained."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -57,15 +61,16 @@ def _rounds(history: Sequence[Turn]) -> list[list[str]]:
     return [[user.content, assistant.content] for user, assistant in zip(history[::2], history[1::2], strict=True)]
 
 
-def _read_flat(ask: str, answer: str, row: RawRow, names: Names) -> Pair:
+def _read_flat(ask: str, answer: str, row: RawRow, names: Names, trained: str) -> Pair:
     texts = {field: text_of(row, column) for field, column in names.items() if field != "history"}
-    return Pair(
+    pair = Pair(
         texts[ask],
         texts.get("input", ""),
         texts[answer],
         texts.get("system") or None,
         _history(row, names.get("history")),
     )
+    return trained_by(pair, trained)
 
 
 def _write_flat(ask: str, answer: str, pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
@@ -83,14 +88,24 @@ def _write_flat(ask: str, answer: str, pair: Pair, row: RawRow, names: Names) ->
     return changed
 
 
+def _unroll_flat(ask: str, answer: str, row: RawRow, names: Names, _: str) -> Iterator[RawRow]:
+    column = names.get("history")
+    rounds = list_of(row, column) if column else []
+    for end, (user, assistant) in enumerate(_rounds(_history(row, column))):
+        texts = {names[ask]: user, names[answer]: assistant} | ({names["input"]: ""} if "input" in names else {})
+        yield {**row, **texts, str(column): like(row.get(str(column)), rounds[:end])}
+    yield row
+
+
 def _flat(name: str, ask: str, answer: str, *optional: str) -> ColumnShape:
-    return ColumnShape(
-        name, (ask, answer), optional, partial(_read_flat, ask, answer), partial(_write_flat, ask, answer)
-    )
+    columns = ask, answer
+    read, write, unroll = partial(_read_flat, *columns), partial(_write_flat, *columns), partial(_unroll_flat, *columns)
+    return ColumnShape(name, columns, optional, read, write, unroll)
 
 
 def _chat(name: str, dialect: Dialect, *optional: str) -> ColumnShape:
-    return ColumnShape(name, (dialect.field,), optional, partial(read_turns, dialect), partial(write_turns, dialect))
+    read, write, unroll = partial(read_turns, dialect), partial(write_turns, dialect), partial(unroll_turns, dialect)
+    return ColumnShape(name, (dialect.field,), optional, read, write, unroll)
 
 
 SHAPES: dict[str, ColumnShape] = {
@@ -98,8 +113,8 @@ SHAPES: dict[str, ColumnShape] = {
     for shape in (
         _flat("alpaca", "instruction", "output", "input", "system", "history"),
         _flat("prompt-completion", "prompt", "completion", "system", "history"),
-        _chat("messages", MESSAGES),
-        _chat("sharegpt", SHAREGPT, "system"),
+        _chat("messages", MESSAGES, "tools"),
+        _chat("sharegpt", SHAREGPT, "system", "tools"),
     )
 }
 """Every shape, by name."""
@@ -194,8 +209,8 @@ class ReadRecord(Record):
     names: Names = field(factory=dict, repr=False)
 
 
-def to_record(shape: ColumnShape, row: RawRow, names: Names) -> Record:
-    """Return the record of a row.
+def to_record(shape: ColumnShape, row: RawRow, names: Names, trained: str = "last") -> Record:
+    """Return the record of a row, in whose pair those turns are trained that *trained* says.
 
     Raises:
         DataError: a column is missing or has an unusable value; the message does not name the row.
@@ -207,7 +222,7 @@ def to_record(shape: ColumnShape, row: RawRow, names: Names) -> Record:
         raise DataError(f"no column '{missing[0]}' (found: {found}); add it, or name the column with data.columns")
     own = set(names.values())
     extra = {column: value for column, value in row.items() if column not in own}
-    return ReadRecord(shape.read(row, names), extra, row, shape.name, names)
+    return ReadRecord(shape.read(row, names, trained), extra, row, shape.name, names)
 
 
 def to_row(shape: ColumnShape, record: Record, names: Names) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
-from rt_framework.config import Shard
+from rt_framework.config import Shard, TurnRules
 from rt_framework.data.reading import Reader
 from rt_framework.data.rows import read_records, with_ids
 from rt_framework.errors import DataError, RtError
@@ -50,6 +50,8 @@ class Source:
     """Format of the files; of rows in memory, the format in which outputs are written by default."""
     shape: str
     columns: dict[str, str]
+    turns: TurnRules = TurnRules()
+    """Turns of a conversation that are trained, and whether each makes a sample of its own."""
     limit: int | None = None
     draw: Draw | None = None
     """Random subset of the samples to take; all when left out."""
@@ -166,7 +168,8 @@ class Source:
         """Return the facts that must not change in a run directory, the shard included, limit and draw excluded."""
         shard = {"shard": str(self.shard)} if self.shard else {}
         content = self.known.content if self.known else self.reader.content()
-        return {"content": content, "shape": self.shape, "columns": self.columns, **self.reader.facts, **shard}
+        columns = {"shape": self.shape, "columns": self.columns, **self.turns.facts()}
+        return {"content": content, **columns, **self.reader.facts, **shard}
 
     def size(self) -> int:
         """Return the bytes of the data set; for a shard, its share of them."""
@@ -175,7 +178,7 @@ class Source:
 
     def _records(self) -> Iterator[Record]:
         rows = self.reader.rows()  # in a generator, so that the file is opened only when its rows are taken
-        yield from read_records(rows, self.shape, self.columns, self.limit, self.reader.place)
+        yield from read_records(rows, self.shape, self.columns, self.limit, self.turns, self.reader.place)
 
     def __str__(self) -> str:
         shard = f", shard {self.shard}" if self.shard else ""

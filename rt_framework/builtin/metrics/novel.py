@@ -62,5 +62,5 @@ class NovelRIFD:
 
 def _unrepeated(spans: Sequence[Span], answers: Sequence[str]) -> list[Span]:
     """Return the spans, one for each turn, with the ranges of unrepeated words; a turn without any is left out."""
-    ranges = [novel(span.target, answer, BIGRAM) for span, answer in zip(spans, answers, strict=True)]
+    ranges = [novel(str(span.target), answer, BIGRAM) for span, answer in zip(spans, answers, strict=True)]
     return [evolve(span, scored=scored) for span, scored in zip(spans, ranges, strict=True) if scored]

@@ -31,6 +31,8 @@ class Reflect:
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Add the rewrites to the sample, or note the failures; after failures alone, drop it if that is the policy."""
+        if sample.original.pair.tool_calls:
+            return sample  # a turn that calls tools passes through whole, and nothing is asked
         versions = sample.versions if ctx.exhaustive else (sample.current,)
         outcomes = await asyncio.gather(
             *(

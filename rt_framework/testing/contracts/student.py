@@ -353,7 +353,7 @@ class StudentContract(PluginContract):
 
 def _with_parts(span: Span) -> list[Span]:
     """Return spans with all of a target and with a third of it each, which may begin or end inside of a word."""
-    bounds = [len(span.target) * third // 3 for third in range(4)]
+    bounds = [len(str(span.target)) * third // 3 for third in range(4)]
     return [evolve(span, scored=(part,)) for part in ((0, bounds[-1]), *pairwise(bounds))]
 
 
