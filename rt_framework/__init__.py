@@ -35,7 +35,7 @@ from rt_framework.model import (
     Verdict,
     Version,
 )
-from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, aligned, by_token, only_scored, turns
+from rt_framework.spans import EncodedSpan, Loss, Messages, Span, SpanLoss, aligned, by_token, only_scored, turns
 
 if TYPE_CHECKING:
     from rt_framework.api import arun, ascore, run, score
@@ -49,6 +49,7 @@ __all__ = [
     "EncodedSpan",
     "Failure",
     "Loss",
+    "Messages",
     "OutOfMemory",
     "Pair",
     "Range",

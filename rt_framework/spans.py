@@ -19,6 +19,7 @@ class Messages:
     """Messages with the tools that they may call."""
 
     turns: tuple[Turn, ...]
+    """The messages, oldest first."""
     tools: tuple[str, ...]
     """JSON schema of each tool, as text."""
 
@@ -76,7 +77,8 @@ class Span:
             if isinstance(self.context, str) or isinstance(self.paired_context, str):
                 raise ValueError("a turn is a target after messages only, since a chat template has to render it")
             if self.scored is not None:
-                raise ValueError("a turn has no ranges of characters before it is rendered; name a part of it")
+                # A metric of ranges has no number for such a row, and goes on with the others.
+                raise Unscorable("no_parts", "a turn with reasoning or calls of tools has parts, and no ranges of text")
         elif self.part != "whole":
             raise ValueError(f"a text has no part '{self.part}'; give the ranges of its characters in 'scored'")
         elif self.scored is not None:

@@ -101,6 +101,7 @@ ODD = {
     "white space": Odd([ASKED, says("assistant", " \n\u200b ")], status="empty"),
     "40 turns": Odd([ASKED, ANSWERED] * 20),
     "longer than the window": Odd([says("user", "word " * 600), ANSWERED], status="no_room"),
+    "prompt and completion of messages": Odd([ANSWERED], column="completion", more={"prompt": [ASKED]}),
     "two answers in a row": Odd([ASKED, says("assistant", "The Po."), ANSWERED]),
 }
 

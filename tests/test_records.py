@@ -293,7 +293,7 @@ BAD_ROWS = [
     ("alpaca", {"instruction": "q", "output": 3}, "column 'output' holds a value of type int, not text"),
     ("alpaca", {"instruction": "q", "output": "a", "history": "no"}, "column 'history' is text, and not the JSON"),
     ("alpaca", {"instruction": "q", "output": "a", "history": [["q"]]}, "no list of .user, assistant. texts"),
-    ("prompt-completion", {"prompt": chat("q"), "completion": "a"}, "'prompt' holds a value of type list"),
+    ("prompt-completion", {"prompt": chat("q"), "completion": "a"}, "'completion' is text, and not the JSON of a list"),
     ("messages", {"messages": {"role": "user"}}, "holds a value of type dict, not a list"),
     ("messages", {"messages": []}, "no assistant turn"),
     ("messages", {"messages": chat("q")}, "no assistant turn"),

@@ -39,6 +39,12 @@ class TurnRules:
     unroll: bool = False
     """True for a sample of each trained turn, with the turns before it."""
 
+    def __str__(self) -> str:
+        counts = {"last": "the last assistant turn counts", "all": "every assistant turn counts"}
+        which = counts.get(self.trained, "every assistant turn counts that is not marked as untrained")
+        samples = "; each of them is a sample, with the turns before it" if self.unroll else ""
+        return f"of a conversation {which} (trained: {self.trained}){samples}"
+
     def facts(self) -> dict[str, Any]:
         """Return the rules that are not the default: with these a run directory is what it always was."""
         return {} if self == TurnRules() else {"trained": self.trained, "unroll": self.unroll}

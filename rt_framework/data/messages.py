@@ -218,17 +218,10 @@ def _sharegpt(dialect: Dialect, turn: Turn) -> dict[str, Any]:
         raise DataError(f"shape sharegpt has no place for {lost}; use shape messages")
     if not turn.tool_calls:
         return {dialect.role: dialect.roles[turn.role], dialect.content: turn.content}
-    calls = [{"name": call.name, "arguments": _parsed(call.arguments)} for call in turn.tool_calls]
+    calls = [{"name": call.name, "arguments": call.values} for call in turn.tool_calls]
     value = json.dumps(calls[0] if len(calls) == 1 else calls, ensure_ascii=False)
     return {dialect.role: _CALLS, dialect.content: value}
 
 
 def _has_both(turn: Turn) -> bool:
     return bool(turn.tool_calls and turn.content)
-
-
-def _parsed(arguments: str) -> Any:
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):
-        return arguments

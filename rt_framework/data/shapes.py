@@ -42,6 +42,9 @@ class ColumnShape:
         return self.required + self.optional
 
 
+_JOINED = "prompt and completion"
+"""Column of the conversation that a prompt and a completion of messages make together."""
+
 # --- alpaca and prompt-completion: one column a part ------------------------------------------
 
 
@@ -62,7 +65,7 @@ def _rounds(history: Sequence[Turn]) -> list[list[str]]:
 
 
 def _read_flat(ask: str, answer: str, row: RawRow, names: Names, trained: str) -> Pair:
-    texts = {field: text_of(row, column) for field, column in names.items() if field != "history"}
+    texts = {field: text_of(row, column) for field, column in names.items() if field not in ("history", "tools")}
     pair = Pair(
         texts[ask],
         texts.get("input", ""),
@@ -74,6 +77,14 @@ def _read_flat(ask: str, answer: str, row: RawRow, names: Names, trained: str) -
 
 
 def _write_flat(ask: str, answer: str, pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
+    typed = {
+        "reasoning": pair.reasoning,
+        "calls of tools": pair.tools or pair.tool_calls or pair.since,
+        "turns after the response": pair.after,
+    }
+    lost = next((part for part, value in typed.items() if value), None)
+    if lost is not None:
+        raise DataError(f"the shape has no place for {lost}; use shape messages")
     instruction = pair.instruction if "input" in names else pair.user_turn
     texts = {ask: instruction, "input": pair.input, answer: pair.response, "system": pair.system or ""}
     changed: dict[str, Any] = {
@@ -103,6 +114,49 @@ def _flat(name: str, ask: str, answer: str, *optional: str) -> ColumnShape:
     return ColumnShape(name, columns, optional, read, write, unroll)
 
 
+def _split(names: Names) -> tuple[dict[str, str], str, str]:
+    """Return the names of a row whose prompt and completion are one conversation, and these two columns."""
+    joined = {field: column for field, column in names.items() if field in ("system", "tools")}
+    return {**joined, MESSAGES.field: _JOINED}, names["prompt"], names["completion"]
+
+
+def _joined(row: RawRow, names: Names) -> RawRow:
+    _, prompt, completion = _split(names)
+    return {**row, _JOINED: [*list_of(row, prompt), *list_of(row, completion)]}
+
+
+def _is_split(row: RawRow, names: Names) -> bool:
+    return isinstance(row.get(names["prompt"]), list)
+
+
+def _read_prompt(row: RawRow, names: Names, trained: str) -> Pair:
+    if not _is_split(row, names):
+        return _read_flat("prompt", "completion", row, names, trained)
+    return read_turns(MESSAGES, _joined(row, names), _split(names)[0], trained)
+
+
+def _write_prompt(pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
+    if not _is_split(row, names):
+        return _write_flat("prompt", "completion", pair, row, names)
+    inner, prompt, completion = _split(names)
+    changed = write_turns(MESSAGES, pair, _joined(row, names), inner)
+    turns = changed.pop(_JOINED, None)
+    if turns is None:
+        return changed
+    prompted = len(list_of(row, prompt))
+    return {**changed, prompt: turns[:prompted], completion: turns[prompted:]}
+
+
+def _unroll_prompt(row: RawRow, names: Names, trained: str) -> Iterator[RawRow]:
+    if not _is_split(row, names):
+        yield from _unroll_flat("prompt", "completion", row, names, trained)
+        return
+    inner, prompt, completion = _split(names)
+    for one in unroll_turns(MESSAGES, _joined(row, names), inner, trained):
+        *before, last = one[_JOINED]
+        yield {**row, prompt: before, completion: [last]}
+
+
 def _chat(name: str, dialect: Dialect, *optional: str) -> ColumnShape:
     read, write, unroll = partial(read_turns, dialect), partial(write_turns, dialect), partial(unroll_turns, dialect)
     return ColumnShape(name, (dialect.field,), optional, read, write, unroll)
@@ -112,12 +166,22 @@ SHAPES: dict[str, ColumnShape] = {
     shape.name: shape
     for shape in (
         _flat("alpaca", "instruction", "output", "input", "system", "history"),
-        _flat("prompt-completion", "prompt", "completion", "system", "history"),
+        ColumnShape(
+            "prompt-completion",
+            ("prompt", "completion"),
+            ("system", "history", "tools"),
+            _read_prompt,
+            _write_prompt,
+            _unroll_prompt,
+        ),
         _chat("messages", MESSAGES, "tools"),
         _chat("sharegpt", SHAREGPT, "system", "tools"),
     )
 }
 """Every shape, by name."""
+
+CONVERSATIONS = frozenset({"messages", "sharegpt"})
+"""Shapes whose rows may hold several turns as a matter of course."""
 
 
 # --- columns ----------------------------------------------------------------------------------

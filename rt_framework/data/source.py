@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from rt_framework.config import Shard, TurnRules
 from rt_framework.data.reading import Reader
 from rt_framework.data.rows import read_records, with_ids
+from rt_framework.data.shapes import CONVERSATIONS
 from rt_framework.errors import DataError, RtError
 from rt_framework.model import Record, Sample, digest
 
@@ -64,6 +65,12 @@ class Source:
     def name(self) -> str:
         """Name of the data set in messages: the path of a file."""
         return self.reader.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the data set that a user should read first."""
+        conversations = self.shape in CONVERSATIONS or self.turns != TurnRules()
+        return (f"data: {self}", *((f"turns: {self.turns}",) if conversations else ()))
 
     @property
     def inputs(self) -> tuple[Path, ...]:

@@ -223,7 +223,7 @@ def _notes(config: Config, job: Opened, facts: Mapping[str, Any]) -> tuple[str, 
     for name, student in job.students.items():
         called = f"student {name}".rstrip()
         notes.append(f"{called}: {student}, preset {framing.preset.name}, template {framing.template}")
-    return (*notes, f"data: {job.source}", *filter(None, (config.pipeline.unchosen,)))
+    return (*notes, *job.source.notes, *filter(None, (config.pipeline.unchosen,)))
 
 
 def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, mode: RunMode) -> Iterator[str]:

@@ -194,7 +194,7 @@ async def _score(
             f"{f'student {name}'.rstrip()}: {student}, preset {rules.preset.name}, template {rules.template}"
             for name, student in students.items()
         )
-        await session.begin(writes, (*notes, f"data: {source}"), settings)
+        await session.begin(writes, (*notes, *source.notes), settings)
         await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
         # Losses from a damaged ledger, or of input that has changed meanwhile, must not replace an older file.
         checks = (ledger.check, source.check_unchanged)

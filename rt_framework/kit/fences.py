@@ -6,7 +6,6 @@ occur in the pair, so that no sample can close its own fence or fake an answer.
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import count
 
@@ -49,8 +48,8 @@ def fenced_turn(turn: Turn, token: str) -> str:
 
 def turn_text(turn: Turn) -> str:
     """Return what a reader is shown of a turn: its text, and its calls of tools as JSON."""
-    calls = (json.dumps({"name": call.name, "arguments": call.arguments}) for call in turn.tool_calls)
-    return "\n".join((turn.content, *calls)) if turn.content else "\n".join(calls)
+    texts = [call.text for call in turn.tool_calls]
+    return "\n".join([turn.content, *texts] if turn.content or not texts else texts)
 
 
 def fenced_question(pair: Pair, token: str) -> list[str]:

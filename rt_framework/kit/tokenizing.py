@@ -37,20 +37,12 @@ def message_of(turn: Turn) -> dict[str, Any]:
             {
                 "type": "function",
                 **({} if call.id is None else {"id": call.id}),
-                "function": {"name": call.name, "arguments": _parsed(call.arguments)},
+                "function": {"name": call.name, "arguments": call.values},
             }
             for call in turn.tool_calls
         ]
     named = {"tool_call_id": turn.tool_call_id, "name": turn.name}
     return message | {key: value for key, value in named.items() if value is not None}
-
-
-def _parsed(arguments: str) -> Any:
-    """Return the arguments of a call as an object, as templates write them; text that is no JSON stays text."""
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):
-        return arguments
 
 
 def render(tokenizer: Any, turns: Sequence[Turn], tools: Sequence[str] = (), answering: bool = True) -> str:

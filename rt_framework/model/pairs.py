@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -24,6 +25,19 @@ class ToolCall:
     """Arguments as JSON text."""
     id: str | None = None
     """Id by which the turn with the result refers to the call, if the data has one."""
+
+    @property
+    def values(self) -> Any:
+        """The arguments as chat templates write them: an object, or the text itself if it is no JSON."""
+        try:
+            return json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            return self.arguments
+
+    @property
+    def text(self) -> str:
+        """The call as JSON, for a reader."""
+        return json.dumps({"name": self.name, "arguments": self.values}, ensure_ascii=False)
 
 
 @frozen

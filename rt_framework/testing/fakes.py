@@ -179,8 +179,7 @@ def _rendered(turns: Sequence[Turn], tools: Sequence[str], answering: bool) -> s
 
 def _written(turn: Turn) -> str:
     thoughts = [] if turn.reasoning is None else [f"<think> {turn.reasoning} </think>"]
-    calls = (json.dumps({"name": call.name, "arguments": call.arguments}) for call in turn.tool_calls)
-    return " ".join(filter(None, (*thoughts, turn.content, *calls)))
+    return " ".join(filter(None, (*thoughts, turn.content, *(call.text for call in turn.tool_calls))))
 
 
 def _words(text: str) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from rt_framework.builtin.metrics.parts import part_of
+from rt_framework.builtin.metrics.settings import DEFAULT, ResponseSettings
 from rt_framework.errors import Unscorable
 from rt_framework.kit.echo import echo_of
 from rt_framework.model import Pair, Range
@@ -19,9 +21,16 @@ class MeanLoss:
     direction = "none"
     valid = Range()
 
+    def __init__(self, settings: ResponseSettings = DEFAULT) -> None:
+        self._of = settings.of
+
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
-        """Return the spans of the response after the instruction, as ``y|x``."""
-        return {"y|x": frame.response_given_instruction(pair)}
+        """Return the spans of the response after the instruction, as ``y|x``.
+
+        Raises:
+            Unscorable: the reasoning is asked for, and there is none.
+        """
+        return {"y|x": part_of(frame.response_given_instruction(pair), self._of)}
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
         """Return the mean token loss."""
