@@ -69,6 +69,8 @@ def rt_register_selectors(register: Register) -> None:
     best, matched = selectors.BestSettings, selectors.LengthMatchedSettings
     register("highest", f"{versions}:Highest", help="the version with the highest score", settings=best)
     register("lowest", f"{versions}:Lowest", help="the version with the lowest score", settings=best)
+    help_ = "the newest version, unless its score is higher than the current one's"
+    register("not-higher", f"{versions}:NotHigher", help=help_, settings=selectors.NotHigherSettings)
     register("newest", f"{versions}:Newest", help="the newest version, without a comparison")
     help_ = "control: a random version, at a rate or at that of a run"
     target = f"{package}.control:RandomVersion"
