@@ -11,7 +11,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from rt_framework.errors import Unscorable
-from rt_framework.model import Pair, Turn
+from rt_framework.model import Turn
 
 
 @frozen
@@ -299,35 +299,6 @@ def aligned(loss: Loss, other: Loss) -> Iterator[tuple[float, float]]:
 
 def _until(losses: tuple[float, ...], left_out: int) -> tuple[float, ...]:
     return losses[: max(len(losses) - left_out, 0)]
-
-
-def turns(pair: Pair) -> Iterator[Pair]:
-    """Yield each trained assistant turn as a pair, with the turns before it; the last pair is *pair* itself.
-
-    Raises:
-        Unscorable: no turn of the pair is trained, or a trained turn has no user turn before it.
-    """
-    earlier = (*pair.history, Turn("user", pair.user_turn), *pair.since)
-    trained = [place for place, turn in enumerate(earlier) if turn.role == "assistant" and turn.trained]
-    if not trained and not pair.trained:
-        raise Unscorable("untrained", "no turn of the conversation is trained")
-    for place in trained:
-        asked = max((at for at in range(place) if earlier[at].role == "user"), default=None)
-        if asked is None:
-            raise Unscorable("empty", "a trained turn has no user turn before it")
-        turn = earlier[place]
-        yield Pair(
-            earlier[asked].content,
-            response=turn.content,
-            system=pair.system,
-            history=earlier[:asked],
-            since=earlier[asked + 1 : place],
-            reasoning=turn.reasoning,
-            tool_calls=turn.tool_calls,
-            tools=pair.tools,
-        )
-    if pair.trained:
-        yield pair
 
 
 def shared(span: EncodedSpan, other: EncodedSpan) -> int:

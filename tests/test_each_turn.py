@@ -111,7 +111,7 @@ def test_a_call_of_a_tool_is_skipped_and_its_later_answer_is_not(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_quote_is_a_bound_for_each_turn(count, tmp_path):
-    """What a run sends and pays lies within what was quoted before it."""
+    """Calls and cost of a run lie within the quote that was made before it."""
     other = {"messages": [says("user", "Another question?"), says("assistant", "Another answer.")]}
     config = each(tmp_path, [rounds(count), other])
     teacher = Priced()

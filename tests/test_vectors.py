@@ -12,8 +12,9 @@ from rt_framework import OutOfMemory, Verdict
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.jobs.quoting import quote
 from rt_framework.jobs.selecting import select_file
+from rt_framework.kit.turns import turns
 from rt_framework.plugin.host import Host
-from rt_framework.spans import Span, turns
+from rt_framework.spans import Span
 from rt_framework.testing import FakeStudent
 from rt_framework.testing.fakes import _direction, _words
 from tests import fakes_plugin

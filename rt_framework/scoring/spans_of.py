@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import evolve, frozen
 
 from rt_framework.errors import Unscorable
+from rt_framework.kit.turns import turns
 from rt_framework.model import Pair, Turn
 from rt_framework.protocols import Template
 from rt_framework.scoring.presets import Preset
-from rt_framework.spans import Context, Messages, Span, turns
+from rt_framework.spans import Context, Messages, Span
 from rt_framework.text import visible
 
 
@@ -88,7 +89,7 @@ def _within(pair: Pair, turn: Pair, span: Span) -> Span:
 
 
 def _scorable(pair: Pair) -> Iterator[Pair]:
-    """Yield each trained turn of the pair, as :func:`rt_framework.spans.turns` gives it.
+    """Yield each trained turn of the pair, as :func:`rt_framework.kit.turns.turns` gives it.
 
     Raises:
         Unscorable: a turn has no question, or neither an answer besides its reasoning nor a call of a tool.

@@ -9,9 +9,10 @@ from attrs import evolve
 
 from rt_framework.errors import Unscorable
 from rt_framework.kit.echo import novel
+from rt_framework.kit.turns import turns
 from rt_framework.model import Pair, Range
 from rt_framework.protocols import Frame
-from rt_framework.spans import Loss, Span, turns
+from rt_framework.spans import Loss, Span
 
 BIGRAM = 2
 """Number of words in the n-grams by which words of the instruction count as repeated."""

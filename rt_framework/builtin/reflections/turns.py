@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve
 
 from rt_framework.errors import ConfigError
-from rt_framework.model import Pair, Range, Reply, Request, Rewrite, Turn, Unparsed
+from rt_framework.kit.turns import conversation, trained_places, turns
+from rt_framework.model import Pair, Range, Reply, Request, Rewrite, Unparsed
 from rt_framework.protocols import Providing, Reflection
-from rt_framework.spans import turns
 
 MOST_EARLIER_TURNS = 32
 """Number of earlier turns of a conversation that are rewritten at most, from the first one on."""
@@ -70,21 +70,3 @@ class TurnReflection:
         moved = evolve(pair, history=tuple(earlier[:before]), since=tuple(earlier[before + 1 :]))
         question = earlier[before].content
         return moved if question == pair.user_turn else evolve(moved, instruction=question, input="")
-
-
-def conversation(pair: Pair) -> tuple[Turn, ...]:
-    """Return the turns before the response, without the system prompt."""
-    return (*pair.history, Turn("user", pair.user_turn), *pair.since)
-
-
-def trained_places(pair: Pair) -> list[int]:
-    """Return the places of the trained turns in :func:`conversation`."""
-    return [place for place, turn in enumerate(conversation(pair)) if turn.role == "assistant" and turn.trained]
-
-
-def later_turns_only(pair: Pair, number: int) -> Pair:
-    """Return the pair with only those turns trained that follow the trained turn with a number, from 0."""
-    last = trained_places(pair)[number]
-    marked = [evolve(turn, trained=turn.trained and place > last) for place, turn in enumerate(conversation(pair))]
-    before = len(pair.history)
-    return evolve(pair, history=tuple(marked[:before]), since=tuple(marked[before + 1 :]))
