@@ -232,7 +232,7 @@ def test_a_run_tells_what_it_leaves_out(cli, tmp_path):
     assert (summary["total"], summary["unreadable"], summary["outcomes"]["dropped"]) == (5, 3, 3)
     assert cli("report", "runs/rt").code == 0
     page = (tmp_path / "runs/rt/report.html").read_text("utf-8")
-    assert "3 rows of the data were left out and are in no other number here: 1 cannot be read: " in page
+    assert "Rows of the data that were left out, and are in no other number here: 3; 1 cannot be read: " in page
     assert "2 cannot be read: turn 2 of" in page
     assert cli("explain", "runs/rt", "4").out.startswith("sample ")
     assert "row 4: rewritten" in cli("explain", "runs/rt", "4").out
@@ -267,7 +267,7 @@ def test_another_shape_or_format_of_the_output_cannot_hold_the_row(cli, tmp_path
     assert "scores.jsonl alone" not in done.out + done.err
     assert json_lines(tmp_path / "same/dropped.jsonl") == [NARRATED, GOOD, GOOD]
     done = cli("export", "same", "--dropped", "--out", "o.json")
-    assert "wrote o.json without 1 rows that cannot be read" in done.out
+    assert "wrote o.json; unreadable rows left out, which only the input's format and shape hold: 1" in done.out
     assert json.loads((tmp_path / "o.json").read_text()) == [GOOD, GOOD]
 
 

@@ -10,7 +10,7 @@ from rt_framework.plugin import Host
 from rt_framework.results import open_run
 from rt_framework.rundir import open_outlet, write_parts
 
-_UNHELD = "only the input's format and shape hold them"
+_UNHELD = "which only the input's format and shape hold"
 
 
 def export_file(
@@ -49,5 +49,5 @@ def export_file(
         records = ((True, record) for record in run.ended(kept=not dropped))
         write_parts(source, records, {True: (destination, outlet)})
     lost = dropped and source.faults.count and not outlet.holds_all
-    unread = f" without {source.faults.count:,} rows that cannot be read: {_UNHELD}" if lost else ""
+    unread = f"; unreadable rows left out, {_UNHELD}: {source.faults.count:,}" if lost else ""
     return f"wrote {out}{unread}"

@@ -114,9 +114,8 @@ def _sentence(survey: Survey, spent: str, paid: Sequence[Bill]) -> str:
 def _left_out(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield a warning on rows that are no samples, with the reasons."""
     if summary.get("unreadable"):
-        reasons = unread_in_words(summary["drops"])
-        count = f"{summary['unreadable']:,} rows of the data"
-        yield fit(f"{count} were left out and are in no other number here: {reasons}.")
+        count, reasons = summary["unreadable"], unread_in_words(summary["drops"])
+        yield fit(f"Rows of the data that were left out, and are in no other number here: {count:,}; {reasons}.")
 
 
 def _cautions(doubtful: int, survey: Survey, explained: Sequence[Explained]) -> Iterator[str]:

@@ -48,7 +48,7 @@ class Outlet:
         Raises:
             DataError: a record cannot be written after all: a plugin has changed more than texts.
         """
-        self._write(part, rows_of(self.shape, self.columns, records if self.holds_all else readable(records)))
+        self._write(part, rows_of(self.shape, self.columns, records))
 
 
 def open_outlet(
@@ -130,6 +130,8 @@ def write_parts(
 
     def records() -> Iterator[Record | Unread]:
         for mark, record in marked:
+            if isinstance(record, Unread) and not (mark in parts and parts[mark][1].holds_all):
+                continue
             if mark is first:
                 yield record
             elif aside is not None:
