@@ -10,6 +10,7 @@ import click
 
 from rt_framework.cli.names import name_option, parts, shapes
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.sample_options import turn_options, unreadable_option
 
 limit_option = click.option("--limit", type=Whole(1), metavar="N", help="Read only the first N samples.")
 """Option ``--limit N``; the command gets ``limit``, a whole number of at least 1, or ``None``."""
@@ -28,9 +29,8 @@ overwrite_option = click.option(
 )
 """Flag ``--overwrite`` of every command that writes to a path that the user gives."""
 
-
-FURTHER = ("revision", "config", "split", "trained", "unroll")
-"""Names of the arguments of :func:`hub_options` and :func:`turn_options`, which are keys of ``data`` in a config."""
+FURTHER = ("revision", "config", "split", "trained", "unroll", "unreadable")
+"""Names of the arguments of :func:`hub_options` and of the options about samples: keys of ``data`` in a config."""
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,25 +61,9 @@ def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def turn_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--trained`` and ``--unroll``, which say which turns of a conversation are trained."""
-    for decorate in (
-        click.option("--unroll", is_flag=True, help="Make a sample of each trained turn, with the turns before it."),
-        click.option(
-            "--trained",
-            type=click.Choice(["last", "all", "marked"]),
-            default="last",
-            show_default=True,
-            help="Assistant turns of a conversation that are trained, and so scored.",
-        ),
-    ):
-        command = decorate(command)
-    return command
-
-
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument DATA with ``--format``, ``--shape``, ``--column``, ``--limit``, and the options of
-    :func:`hub_options` and :func:`turn_options`.
+    """Add the argument DATA with ``--format``, ``--shape``, ``--column``, ``--limit``, ``--unreadable``, and the
+    options of :func:`hub_options` and :func:`turn_options`.
 
     The command gets two arguments: ``data``, a :class:`rt_framework.cli.options.Data`, and ``limit``, the largest
     number of samples to read, or ``None``. :func:`rt_framework.cli.options.open_source` takes both.
@@ -100,7 +84,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, data=Data(data, format_, shape, pairs(columns, "--column"), **further), **options)
 
     argument = click.argument("data", type=click.Path())
-    return limit_option(reading_options(turn_options(hub_options(argument(gathered)))))
+    return limit_option(reading_options(unreadable_option(turn_options(hub_options(argument(gathered))))))
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:

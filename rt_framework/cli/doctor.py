@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rt_framework.cli.data_options import hub_options, pairs, reading_options, turn_options
+from rt_framework.cli.data_options import hub_options, pairs, reading_options
 from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
+from rt_framework.cli.sample_options import turn_options, unreadable_option
 from rt_framework.cli.scoring_options import max_tokens_option, preset_option, template_option
 from rt_framework.plugin import Host
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @reading_options
 @hub_options
 @turn_options
+@unreadable_option
 @click.pass_obj
 def command(
     host: Host,

@@ -74,6 +74,9 @@ class Data:
     """Turns of a conversation that are trained, and so scored: see :class:`TurnRules`."""
     unroll: bool = False
     """Make a sample of each trained turn of a conversation, with the turns before it."""
+    unreadable: Literal["refuse", "drop"] = "refuse"
+    """``refuse``: stop with a list of all faults if a row cannot be read. ``drop``: leave such rows out of the samples,
+    and put them into ``dropped``."""
 
     def __attrs_post_init__(self) -> None:
         given = next((key for key in ("revision", "config", "split") if getattr(self, key) is not None), None)

@@ -236,16 +236,21 @@ def detect_shape(row: RawRow, columns: Mapping[str, str] | None = None) -> str:
     unknown = [field for field in columns if field not in known]
     if unknown:
         raise ConfigError(f"data.columns: no shape has a field '{unknown[0]}'; known: {', '.join(known)}")
-    fitting = [
-        shape.name
-        for shape in SHAPES.values()
-        if set(columns) <= set(shape.fields) and _has_required(shape, row, _names(shape, columns))
-    ]
+    fitting = fitting_shapes(row, columns)
     if len(fitting) > 1:
         raise DataError(f"the columns fit the shapes {' and '.join(fitting)}; choose one with data.shape")
     if not fitting:
         raise DataError(_no_shape(row, columns))
     return fitting[0]
+
+
+def fitting_shapes(row: RawRow, columns: Mapping[str, str]) -> list[str]:
+    """Return the names of the shapes that the columns of *row* fit, with the user's map applied."""
+    return [
+        shape.name
+        for shape in SHAPES.values()
+        if set(columns) <= set(shape.fields) and _has_required(shape, row, _names(shape, columns))
+    ]
 
 
 def _has_required(shape: ColumnShape, row: RawRow, names: Names) -> bool:

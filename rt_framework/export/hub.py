@@ -53,7 +53,7 @@ def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None, ove
     with open_run(run_dir, host) as run, whole(export_folder(run, out, overwrite)) as folder:
         (folder / "data").mkdir(parents=True)
         parts, notes = _write_parts(make, form, folder, run)
-        write_side_file(folder / SCORES, run)
+        write_side_file(folder / SCORES, run, run.source.unread())
         proof, ignored = _proof(run)
         (folder / "README.md").write_text(card(run.manifest, license_, run.source.shape, parts, proof), "utf-8")
     names = ", ".join(f"{part.name} {part.samples}" for part in parts)

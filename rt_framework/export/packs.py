@@ -235,7 +235,7 @@ def export_data_pack(host: Host, source: Source, out: Path, name: str, overwrite
         yield from (record for _, record in source)
         source.check_unchanged()
 
-    return _written(host, pack, destination, _samples(pack, records()))
+    return _written(host, pack, destination, _samples(pack, records()), note=source.left_out)
 
 
 def _samples(pack: Pack, records: Iterable[Record]) -> Readable:
@@ -243,8 +243,15 @@ def _samples(pack: Pack, records: Iterable[Record]) -> Readable:
     return Readable(map(pack.row, (record.pair for record in records)))
 
 
-def _written(host: Host, pack: Pack, destination: Destination, rows: Readable, pairs: Preferences | None = None) -> str:
-    """Write the folder of a pack, and return what was done and what to do next."""
+def _written(
+    host: Host,
+    pack: Pack,
+    destination: Destination,
+    rows: Readable,
+    pairs: Preferences | None = None,
+    note: str = "",
+) -> str:
+    """Write the folder of a pack, and return what was done, with a note on the data, and what to do next."""
     out = destination.path
     form: Format = Builder(host)("formats", "jsonl")
     with whole(destination) as part:
@@ -254,7 +261,7 @@ def _written(host: Host, pack: Pack, destination: Destination, rows: Readable, p
         for file, text in {**pack.files, "README.md": _readme(pack, next_)}.items():
             (part / file).write_text(text, "utf-8", "replace")
     unit = "samples" if pairs is None else "preference pairs"
-    notes = replacements(rows.counts["replaced"]) + _left_out(pairs)
+    notes = replacements(rows.counts["replaced"]) + _left_out(pairs) + (f"; {note}" if note else "")
     then = f"next: {next_}" if rows.counts["rows"] else "the pack has no samples to train on"
     return f"wrote {out}: {rows.counts['rows']} {unit}{notes}\n{then}"
 

@@ -64,6 +64,7 @@ class Echo:
     """Share of the question's word trigrams that stand in the answer, from 0 to 1; reads texts alone.
 
     The question is the instruction and its input, the target of r-IFD; the answer is the response without reasoning.
+    A turn that only calls tools repeats nothing.
     """
 
     direction = "none"
@@ -75,9 +76,10 @@ class Echo:
         Raises:
             Unscorable: the question has fewer than three words, or there is no answer.
         """
-        for part, text in (("instruction", pair.question), ("response", pair.answer)):
-            if not visible(text):
-                raise Unscorable("empty", f"the {part} is empty")
+        if not visible(pair.question):
+            raise Unscorable("empty", "the instruction is empty")
+        if not visible(pair.answer) and not pair.tool_calls:
+            raise Unscorable("empty", "the response is empty")
         share = echo_of(pair)
         if share is None:
             raise Unscorable("too_short", "the question has fewer than three words")
