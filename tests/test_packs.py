@@ -57,7 +57,7 @@ def kept(run_dir: Path) -> list[dict[str, str]]:
     return json.loads((run_dir / "kept.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("pack", [name for name, one in PACKS.items() if one.row])
+@pytest.mark.parametrize("pack", [name for name, one in PACKS.items() if one.rows])
 def test_a_pack_holds_what_was_kept_and_no_other_column(pack, run_dir, tmp_path):
     """As conversations, in input order; instruction and input in one turn."""
     got = exported(run_dir, tmp_path / "out", pack)
@@ -156,7 +156,8 @@ def test_a_system_prompt_and_earlier_turns_are_in_the_prompt(tmp_path):
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello."}]
     chat += [{"role": "assistant", "content": "Hi."}, {"role": "user", "content": "Name a boat."}]
     data = [{"messages": [*chat, {"role": "assistant", "content": "The Argo."}]}]
-    go(job(tmp_path, data, [SELECTIVE[2], {"choose": {"highest": "length"}}]), tmp_path / "run")
+    stages = [SELECTIVE[2], {"choose": {"highest": "length"}}]
+    go(job(tmp_path, data, stages, scoring={"preset": "chat"}), tmp_path / "run")
     assert exported(tmp_path / "run", tmp_path / "sft", "trl")[0]["prompt"] == chat
     assert exported(tmp_path / "run", tmp_path / "dpo", "trl-preference")[0]["prompt"] == chat
 
@@ -253,7 +254,10 @@ def test_a_pack_of_any_data_file(cli, tmp_path):
         (["runs/rt/kept.json", "--pack", "trl-preference"], "pack 'trl-preference' holds the preferences of a run"),
         (["runs/no", "--pack", "trl"], "runs/no"),
         (["runs/rt", "--pack", "trl", "--column", "output=x"], "is a run directory, which says itself how its data"),
-        (["runs/rt", "--column", "output=x"], "--column can only be used with --pack and a data file"),
+        (
+            ["runs/rt", "--column", "output=x"],
+            "--column, --trained and --unroll can only be used with --pack",
+        ),
     ],
 )
 def test_what_is_no_data_file_and_no_run_is_one_line(words, part, cli, tmp_path):
