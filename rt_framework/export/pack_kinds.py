@@ -1,4 +1,4 @@
-"""The packs: what each trainer gets to read, what else stands in the folder, and the next command."""
+"""The packs by name: rows for a trainer, the files beside them, and the next command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Pack:
     usage: str
     """Instructions with the next command; ``{folder}`` stands for the folder of the pack."""
     note: str
-    """What a row is, and what of it is trained."""
+    """Sentence on what a row is and what of it is trained."""
     files: Callable[[bool], Mapping[str, str]] = lambda _: {}
     """Function that returns the text of the files beside the data, by name; for data with tools or without."""
     masked: Pack | None = None

@@ -54,7 +54,7 @@ def load(folder: Path, base: Path, out: Path) -> tuple[object, object]:
 
 
 def check_masks(rule: str, template: str, base: Path, out: Path) -> None:
-    """What has labels is, on the content, exactly what a score counts."""
+    """Labels fall, on the content, exactly on what a score counts."""
     pack = export(out / "data", "axolotl", rule)
     tokenizer, rows = load(pack.folder, base, out)
     assert len(rows) == len(pack.rows), (len(rows), len(pack.rows))

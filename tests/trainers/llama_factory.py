@@ -55,7 +55,7 @@ def load(folder: Path, stage: str, template: str = "chatml", masked: bool = Fals
 
 
 def check_masks(rule: str, template: str, out: Path) -> None:
-    """What has labels is the content of exactly the trained turns."""
+    """Labels fall on the contents of exactly the trained turns."""
     pack = export(out, "llama-factory", rule)
     masked = "--mask_history true" in pack.told
     tokenizer, rows = load(pack.folder, "sft", template, masked)
