@@ -185,6 +185,7 @@ def test_a_loader_gives_the_messages_as_they_were_written(pack, rule, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("trainer", ["llama_factory", "axolotl_loads"])
 def test_other_trainers_train_what_is_scored(trainer, run_dir, tmp_path):
     """By their own code, with the Python of an environment that has them: ``RT_PYTHON_OF_AXOLOTL_LOADS=…``."""
