@@ -6,6 +6,13 @@ PLAIN = (
 )
 """Every message as it is; neither reasoning nor tools."""
 
+MARKING = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}"
+    "{% generation %}{{ m['content'] }}<|im_end|>{% endgeneration %}{% else %}{{ m['content'] }}<|im_end|>{% endif %}"
+    "\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""As ``PLAIN``, with the marks by which TRL finds the assistant's texts."""
+
 REASONING = (
     "{% set ns = namespace(last=-1) %}"
     "{% for m in messages %}{% if m['role'] == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"

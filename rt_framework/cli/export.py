@@ -10,7 +10,7 @@ import click
 
 from rt_framework.cli.data_options import column_option, overwrite_option, pairs
 from rt_framework.cli.names import name_option, parts, shapes
-from rt_framework.cli.sample_options import unreadable_option
+from rt_framework.cli.sample_options import turn_options, unreadable_option
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def _packs() -> Iterable[str]:
 @click.option("--hub-folder", is_flag=True, help="Write OUT as a folder for the Hugging Face hub, with a data card.")
 @click.option("--license", "license_", metavar="ID", help="Licence of the data, for the card: cc-by-4.0, other, …")
 @column_option
+@turn_options
 @unreadable_option
 @overwrite_option
 @click.pass_obj
@@ -53,6 +54,8 @@ def command(
     hub_folder: bool,
     license_: str | None,
     columns: tuple[str, ...],
+    trained: Literal["last", "all", "marked"],
+    unroll: bool,
     unreadable: Literal["refuse", "drop"],
     overwrite: bool,
 ) -> None:
@@ -65,12 +68,12 @@ def command(
     from rt_framework.text import shown
 
     _check(format_ or shape or dropped, pack, hub_folder, license_)
-    if columns and pack is None:
-        raise click.UsageError("--column can only be used with --pack and a data file")
-    if unreadable == "drop" and pack is None:
-        raise click.UsageError("--unreadable can only be used with --pack and a data file")
+    data = Data(place, columns=pairs(columns, "--column"), trained=trained, unroll=unroll, unreadable=unreadable)
+    if data != Data(place) and pack is None:
+        raise click.UsageError(
+            "--column, --trained, --unroll and --unreadable can only be used with --pack and a data file"
+        )
     if pack is not None:
-        data = Data(place, columns=pairs(columns, "--column"), unreadable=unreadable)
         done = _export_pack(host, data, out, pack, overwrite)
     elif hub_folder:
         done = export_hub(host, Path(place), out, license_, overwrite)
@@ -80,7 +83,7 @@ def command(
 
 
 def _export_pack(host: Host, data: Data, out: Path, pack: str, overwrite: bool) -> str:
-    """Write a pack of a run or of a data set, whichever is there."""
+    """Write a pack of a run or of a data set, whichever is at the place of *data*."""
     from rt_framework.cli.run_or_data import run_directory
     from rt_framework.data import open_source
     from rt_framework.export import export_data_pack, export_pack

@@ -12,7 +12,8 @@ from rt_framework.config import Builder
 from rt_framework.data import rows_of, whole
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.export.card import Part, card
-from rt_framework.export.packs import Readable, export_folder, replacements
+from rt_framework.export.pack_data import Readable, replacements
+from rt_framework.export.packs import export_folder
 from rt_framework.kit.proofs import Proof
 from rt_framework.kit.score_table import ScoreTable
 from rt_framework.ledger import KEPT
