@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from rt_framework.config import Config
 from rt_framework.data.shapes import column_names, find_shape, to_record, to_row
 from rt_framework.errors import DataError
-from rt_framework.model import Pair, Turn
+from rt_framework.model import Pair, Reply, Request, Turn
+from rt_framework.teacher.client import consistent
 from rt_framework.testing import ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
-from tests.run_helpers import go, job, side
+from tests.run_helpers import Rewriting, go, job, side
 
 NEW = "The answer to response"
 """Beginning of every text that the scripted teacher writes."""
@@ -291,3 +292,41 @@ def test_turns_know_their_answer_and_their_thoughts():
     apart = Turn("assistant", "Two.", "One.")
     assert (within.answer, within.thoughts) == ("Two.", "One.")
     assert (apart.answer, apart.thoughts) == ("Two.", "One.")
+
+
+# --- rewrites ---------------------------------------------------------------------------------
+
+
+@given(_CONVERSATIONS, st.booleans())
+def test_no_rewrite_keeps_old_reasoning_or_touches_a_tool(messages, keeps):
+    """Core sees to it, whatever a reflection returns."""
+    old = read({"messages": messages, "tools": [TOOL]})
+    if not old.tool_calls:
+        new = consistent(old, evolve(old, response="NEW"))
+        assert (new.response, new.reasoning) == ("NEW", None)
+        assert consistent(old, evolve(old, response="NEW", reasoning="A new way.")).reasoning == "A new way."
+        assert consistent(old, old) == old
+    tools = [place for place, turn in enumerate(old.history) if turn.role == "tool" or turn.tool_calls]
+    if tools:
+        turns = list(old.history)
+        turns[tools[0]] = evolve(turns[tools[0]], content=f"{turns[tools[0]].content}!")
+        with pytest.raises(ValueError, match="a call of a tool or its result"):
+            consistent(old, evolve(old, history=tuple(turns) if keeps else tuple(old.history[: tools[0]])))
+
+
+class Meddling(Rewriting):
+    """A reflection that invents what a tool has said."""
+
+    def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair:
+        """The pair with another result of its tool."""
+        return evolve(pair, response="It is sunny.", since=(*pair.since[:-1], evolve(pair.since[-1], content="sun")))
+
+
+def test_a_reflection_that_invents_a_result_of_a_tool_fails_its_sample(tmp_path, monkeypatch):
+    """The reason names the fault, and the sample is not kept."""
+    monkeypatch.setattr("rt_framework.builtin.reflections.response.ResponseReflection.parse", Meddling.parse)
+    row = {"messages": [ASKED, CALLING, says("tool", "rain", tool_call_id="c1"), ANSWERED]}
+    summary = go(job(tmp_path, [row], PIPELINE, scoring={"preset": "chat"}), tmp_path / "run")
+    assert summary.outcomes["failed"] == 1
+    (line,) = side(tmp_path / "run")
+    assert "a rewrite changes a call of a tool or its result, which have to stay as they are" in line["reason"]
