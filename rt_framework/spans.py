@@ -72,6 +72,13 @@ class Span:
     render it with the context and the target at its beginning, else the status is ``rendered_otherwise``: training
     would see another text than the one that is scored."""
 
+    @property
+    def is_typed(self) -> bool:
+        """True if the target or a context has more than texts: tools, calls and results of tools, or reasoning."""
+        if isinstance(self.target, Turn):
+            return True
+        return any(_is_typed(context) for context in (self.context, self.paired_context, self.within))
+
     def __attrs_post_init__(self) -> None:
         if isinstance(self.target, Turn):
             if isinstance(self.context, str) or isinstance(self.paired_context, str):
@@ -83,6 +90,14 @@ class Span:
             raise ValueError(f"a text has no part '{self.part}'; give the ranges of its characters in 'scored'")
         elif self.scored is not None:
             _check_ranges(self.scored, len(self.target))
+
+
+def _is_typed(context: Context | None) -> bool:
+    if context is None or isinstance(context, str):
+        return False
+    if isinstance(context, Messages):
+        return True
+    return any(turn.reasoning or turn.tool_calls or turn.role == "tool" for turn in context)
 
 
 def _check_ranges(ranges: Ranges, length: int) -> None:

@@ -9,6 +9,7 @@ from rt_framework.builtin.templates.chat import Chat
 from rt_framework.data.conversations import trained_by
 from rt_framework.kit.encoding import Encoder
 from rt_framework.model import Pair, ToolCall, Turn
+from rt_framework.scoring.forward import encoded as encode_by
 from rt_framework.scoring.presets import preset
 from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
@@ -125,3 +126,41 @@ def test_a_part_of_a_text_is_refused(part):
         Span("", "x", part=part)
     with pytest.raises(ValueError, match="a turn is a target after messages only"):
         Span("", Turn("assistant", "x"), part=part)
+
+
+def test_what_a_template_writes_before_an_answer_is_read_as_in_training():
+    """Some templates begin the last answer with an empty thought; the answer after it counts, in both passes."""
+    pair = Pair("Name a river.", response="The Rhine.")
+    (given,), (alone,) = FRAME.response_given_instruction(pair), FRAME.response_alone(pair)
+    assert scored("REASONING", given, alone) == ["The Rhine."] * 2
+    tokenizer = tiny_models.tokenizer(chat=chat_templates.REASONING)
+    for span in (given, alone):
+        one = encoded("REASONING", span)
+        before = tokenizer.decode(one.ids[: one.start]).rstrip()
+        assert before.endswith("<|im_start|>assistant\n<think>\n\n</think>")
+    (earlier, _) = FRAME.response_given_instruction(trained_by(CONVERSATION_OF_TWO, "all"))
+    assert scored("REASONING", earlier) == ["Blue."]
+
+
+CONVERSATION_OF_TWO = Pair("Another.", response="Red.", history=(Turn("user", "Name one."), Turn("assistant", "Blue.")))
+
+
+class Plain:
+    """A student that knows texts alone, and fails on anything else."""
+
+    fingerprint = "plain"
+
+    def encode(self, spans):
+        """One token a letter."""
+        contexts = ["".join(turn.content for turn in span.context) for span in spans]
+        texts = [(context, span.target) for context, span in zip(contexts, spans, strict=True)]
+        return [EncodedSpan(tuple(map(ord, f"?{before}{text}")), len(before) + 1) for before, text in texts]
+
+
+def test_a_student_that_shows_no_turns_is_given_none():
+    """One odd row has a status, and all others their scores."""
+    spans = [*FRAME.response_given_instruction(CONVERSATION_OF_TWO), *FRAME.response_given_instruction(CALLING)]
+    plain, typed = encode_by(spans, Plain())
+    assert isinstance(plain, EncodedSpan)
+    assert (typed.status, typed.nll) == ("no_turns", None)
+    assert encode_by(spans[1:], Plain())[0].status == "no_turns"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from attrs import evolve
 
@@ -56,8 +56,25 @@ class TurnTexts:
                 )
             scored = None if span.part == "whole" else (self._range(span.context, turn, text, span.part),)
             span = evolve(span, target=text, part="whole", scored=scored)
+        elif span.within is None and not isinstance(span.context, str) and self._leads:
+            span = self._led(span, span.target)
         self._check_within(span)
         return span
+
+    @cached_property
+    def _leads(self) -> bool:
+        """True if the template writes something before an answer without reasoning, such as an empty thought."""
+        try:
+            return bool(self._around((Turn("user", ""),), Turn("assistant", ""))[0])
+        except Unscorable:
+            return False
+
+    def _led(self, span: Span, target: str) -> Span:
+        """Return the span with what the template writes before an answer read before its target, as training has it."""
+        lead, _ = self._around(span.context, Turn("assistant", target))
+        ranges = span.scored or ((0, len(target)),)
+        shifted = tuple((start + len(lead), end + len(lead)) for start, end in ranges)
+        return evolve(span, target=lead + target, scored=shifted) if lead and target else span
 
     def _written(self, context: Context, turn: Turn) -> str:
         """Return the text of a turn after its context, without what the template writes behind a turn's text."""

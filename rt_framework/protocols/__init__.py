@@ -30,6 +30,7 @@ from rt_framework.protocols.students import (
     GeneratingStudent,
     SelfDescribingStudent,
     Student,
+    TurnStudent,
 )
 from rt_framework.protocols.teachers import (
     BatchApiTeacher,
@@ -76,6 +77,7 @@ __all__ = [
     "Teacher",
     "Template",
     "TextMetric",
+    "TurnStudent",
     "TypedFormat",
     "VectorReader",
     "Write",

@@ -29,6 +29,7 @@ class FakeStudent:
 
     fingerprint = "fake-student-1"
     structured = True
+    reads_turns = True
 
     def __init__(self) -> None:
         self.forward_passes = 0

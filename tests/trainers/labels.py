@@ -30,8 +30,6 @@ from rt_framework.spans import EncodedSpan
 from tests.trainers.conversations import rows
 
 _FRAME = PresetSpans(preset("chat"), Chat(), None)
-EMPTY_THOUGHT = "<think>\n\n</think>\n\n"
-"""Text that some templates write before an answer without reasoning, where a score has nothing."""
 
 
 @frozen
@@ -131,9 +129,7 @@ def compare(ids: Sequence[int], labels: Sequence[int], tokenizer: Any, expected:
     text, beside = tokenizer.decode(ids), Counter[str]()
     for (start, end), target in zip(runs(ids, labels, tokenizer), expected, strict=True):
         first = len(target.before)
-        if not text.startswith(target.before + target.text):
-            assert text.startswith(target.before + EMPTY_THOUGHT + target.text), (text, target)
-            first += len(EMPTY_THOUGHT)
+        assert text.startswith(target.before + target.text), (text, target)
         last = first + len(target.text)
         assert start <= first and last <= end, (text[start:end], target.text)
         thoughts = target.turn.last.thoughts.strip()
