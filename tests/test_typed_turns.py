@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from attrs import evolve
 
@@ -13,6 +15,7 @@ from rt_framework.scoring.forward import encoded as encode_by
 from rt_framework.scoring.presets import preset
 from rt_framework.scoring.spans_of import PresetSpans
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
+from rt_framework.testing import FakeStudent
 from tests import chat_templates, tiny_models
 
 TOOL = '{"type": "function", "function": {"name": "weather", "parameters": {}}}'
@@ -164,3 +167,11 @@ def test_a_student_that_shows_no_turns_is_given_none():
     assert isinstance(plain, EncodedSpan)
     assert (typed.status, typed.nll) == ("no_turns", None)
     assert encode_by(spans[1:], Plain())[0].status == "no_turns"
+
+
+def test_what_renders_turns_goes_to_other_processes():
+    """A student may hold one, and is sent there; the other process renders the same."""
+    texts = FakeStudent()._turns
+    span = FRAME.response_given_instruction(CALLING)[0]
+    before = texts.as_text(span)
+    assert pickle.loads(pickle.dumps(texts)).as_text(span) == before

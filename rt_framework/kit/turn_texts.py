@@ -30,7 +30,12 @@ class TurnTexts:
     """
 
     def __init__(self, render: Render) -> None:
+        self._own_render = render
         self._render = lru_cache(_RENDERINGS)(render)
+
+    def __reduce__(self) -> tuple[type[TurnTexts], tuple[Render]]:
+        """Return what makes the same renderer in another process, to which what it remembers need not go."""
+        return TurnTexts, (self._own_render,)
 
     def context(self, context: Context) -> str:
         """Return a context as text, up to where the assistant's answer begins.
