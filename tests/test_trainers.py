@@ -87,8 +87,9 @@ THOUGHT = "<think>\\nTHOUGHTS\\n</think>"
 LEADS = {
     # The first template shows no reasoning that is apart from the text; inline reasoning is a part of the text.
     "SMOLLM2": {"", THOUGHT},
-    # It begins every answer behind the last question with a thought, if need be with an empty one.
-    "REASONING": {THOUGHT, "<think>\\n\\n</think>\\n\\n"},
+    # It begins every answer behind the last question with a thought, if need be with an empty one. White space counts
+    # with what follows it.
+    "REASONING": {THOUGHT, "<think>\\n\\n</think>"},
     # One token of the tokenizer holds the last character of the thought and the first one of a call.
     "TOOLS": {"", THOUGHT, "<think>THOUGHTS</think>", "<think>THOUGHTS</think><"},
 }
