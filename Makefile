@@ -10,7 +10,7 @@ FIRST := $(patsubst %,tests/%.py,reliability/test_19_memory_is_flat test_memory 
 	$(patsubst %,tests/%.py,reliability/test_01_acknowledged_answers test_batches test_working_directory test_testing_kit) \
 	$(patsubst %,tests/test_%.py,shards report_page attacks resume site screen)
 
-.PHONY: install demo demo-live test test-plugins test-reliability lint bench docs pictures vendor clean
+.PHONY: install demo demo-conversations demo-live test test-plugins test-reliability lint bench docs pictures vendor clean
 
 install: $(STAMP)
 
@@ -29,6 +29,13 @@ demo:
 	@$(BIN)/rt run demo/config.yaml --run-dir runs/demo --set student=hf:$$($(BIN)/python demo/model.py)
 	@$(BIN)/rt report runs/demo
 	@echo "Next: open runs/demo/report.html in a browser; $(BIN)/rt explain runs/demo 0"
+
+demo-conversations:
+	@echo "Ten conversations with turns, tools and reasoning. The teacher's answers are recorded; the student is live."
+	@$(MAKE) --no-print-directory -s install
+	@$(BIN)/rt run demo/conversations.yaml --run-dir runs/demo-conversations \
+		--set student=hf:$$($(BIN)/python demo/model.py)
+	@$(BIN)/rt report runs/demo-conversations
 
 demo-live:
 	@echo "Everything is live: a 135M model is teacher and student. Expect bad teaching, honestly reported."

@@ -99,7 +99,7 @@ class Published:
         assert isinstance(span.context, str)
         assert span.paired_context is None or isinstance(span.paired_context, str)
         limit = span.max_tokens or self.tokenizer.model_max_length
-        return mean_loss(self.model, self.tokenizer, span.context, span.target, limit, span.paired_context)
+        return mean_loss(self.model, self.tokenizer, span.context, str(span.target), limit, span.paired_context)
 
 
 def pair_of(row: Row) -> Pair:

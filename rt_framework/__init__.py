@@ -13,6 +13,7 @@ from rt_framework.errors import OutOfMemory, RtError, TeacherError, Unscorable
 from rt_framework.hookspecs import API as PLUGIN_API
 from rt_framework.hookspecs import hookimpl
 from rt_framework.kit.field_texts import FieldTexts
+from rt_framework.kit.turns import turns
 from rt_framework.model import (
     Choice,
     Decision,
@@ -28,13 +29,14 @@ from rt_framework.model import (
     Sampling,
     Score,
     Scored,
+    ToolCall,
     Turn,
     Unparsed,
     Usage,
     Verdict,
     Version,
 )
-from rt_framework.spans import EncodedSpan, Loss, Span, SpanLoss, aligned, by_token, only_scored, turns
+from rt_framework.spans import EncodedSpan, Loss, Messages, Span, SpanLoss, aligned, by_token, only_scored
 
 if TYPE_CHECKING:
     from rt_framework.api import arun, ascore, run, score
@@ -48,6 +50,7 @@ __all__ = [
     "EncodedSpan",
     "Failure",
     "Loss",
+    "Messages",
     "OutOfMemory",
     "Pair",
     "Range",
@@ -63,6 +66,7 @@ __all__ = [
     "Span",
     "SpanLoss",
     "TeacherError",
+    "ToolCall",
     "Turn",
     "Unparsed",
     "Unscorable",

@@ -33,10 +33,11 @@ ORDINARY = RunMode()
 
 
 class Reading(TypedDict, total=False):
-    """Keys of ``data`` in a config, without the path. Rows in memory have the first two only."""
+    """Keys of ``data`` in a config, without the path. Rows in memory have the first three only."""
 
     columns: Mapping[str, str]
     shape: str
+    unreadable: str
     format: str
     revision: str
     config: str
@@ -203,8 +204,9 @@ def _rows(data: object, part: DataConfig, limit: int | None) -> Source:
     """
     if part.format is not None:
         raise ConfigError(f"data.format: {IN_MEMORY} have no format; leave '{part.format}' out")
-    source = rows_source(data, part.columns, part.shape, limit)  # type: ignore[arg-type]
-    return source if part.shard is None else evolve(source, shard=Shard.parse(part.shard))
+    source = rows_source(data, part.columns, part.shape, limit, part.unreadable)  # type: ignore[arg-type]
+    shard = None if part.shard is None else Shard.parse(part.shard)
+    return evolve(source, turns=part.turns, shard=shard)
 
 
 # --- scores -----------------------------------------------------------------------------------

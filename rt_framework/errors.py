@@ -6,7 +6,7 @@ import enum
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -92,6 +92,23 @@ class ConfigError(RtError):
 
 class DataError(RtError):
     """Input data that cannot be read."""
+
+
+class UnreadableRows(DataError):
+    """Rows of a data set that cannot be read. The message has a line for each kind of fault, if there are several rows.
+
+    Args:
+        head: line that says how many rows cannot be read, and the way out.
+        kinds: a line for each kind of fault.
+    """
+
+    def __init__(self, head: str, kinds: Sequence[str] = ()) -> None:
+        super().__init__(head, kinds)
+        self.head = head
+        self.kinds = tuple(kinds)
+
+    def __str__(self) -> str:
+        return "\n  ".join((self.head, *self.kinds))
 
 
 class PluginError(RtError):

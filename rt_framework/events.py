@@ -248,6 +248,9 @@ class Summary:
     files: tuple[str, ...] = field(factory=tuple)
     waiting: int = 0
     """Samples that wait for a stage over the whole data set during the run; not included in *total*."""
+    unreadable: int = 0
+    """Rows that were left out because they cannot be read. A run counts them as dropped samples; ``rt score`` counts
+    them here alone."""
 
 
 @frozen

@@ -16,7 +16,17 @@ import cattrs
 from attrs import evolve, field, frozen
 
 from rt_framework.config import Config
-from rt_framework.data import IN_MEMORY, Source, find_shape, open_source, rows_of, to_dataset, to_pandas
+from rt_framework.data import (
+    IN_MEMORY,
+    Source,
+    Unread,
+    find_shape,
+    open_source,
+    readable,
+    rows_of,
+    to_dataset,
+    to_pandas,
+)
 from rt_framework.errors import DataError
 from rt_framework.events import Summary
 from rt_framework.kit.proofs import Proof, read_proof
@@ -27,6 +37,7 @@ from rt_framework.rundir import (
     LEDGER,
     MANIFEST,
     PILOT,
+    SCORES,
     StageFacts,
     endings,
     look,
@@ -201,7 +212,9 @@ class FinishedRun:
         text = str(which).encode("utf-8", "replace").decode()
         ids = self._ledger.samples.find(text)
         if not ids and is_row(text):
-            raise DataError(f"{self.path}: row {text} (from 0) is not among the samples of the last run")
+            drops = self.facts.get("data", {}).get("unreadable")
+            other = f"; {self.path / SCORES} has the reason of each row that cannot be read" if drops else ""
+            raise DataError(f"{self.path}: row {text} (from 0) is not among the samples of the last run{other}")
         history = self._ledger.samples.history(ids[0]) if len(ids) == 1 else None
         if history is None:
             matches = f"{len(ids)} samples match" if ids else "no sample matches"
@@ -259,6 +272,14 @@ class FinishedRun:
         Raises:
             DataError: a sample is not in the ledger, or not finished; or as :attr:`source`.
         """
+        return readable(self.ended(kept))
+
+    def ended(self, kept: bool = True) -> Iterator[Record | Unread]:
+        """Yield :meth:`records`, and with those that were not kept the rows that were left out as unreadable.
+
+        Raises:
+            DataError: as :meth:`records`.
+        """
         return (record for was_kept, record in endings(self.source, self._ledger) if was_kept is kept)
 
     # --- tables -----------------------------------------------------------------------------
@@ -299,7 +320,7 @@ class FinishedRun:
     def _as_written(self, kept: bool) -> Iterator[dict[str, Any]]:
         shape = find_shape(self.config.output.shape or self.source.shape).name
         columns = self.source.columns if shape == self.source.shape else {}
-        return rows_of(shape, columns, self.records(kept))
+        return rows_of(shape, columns, self.ended(kept) if shape == self.source.shape else self.records(kept))
 
     def to_pandas(self) -> Any:
         """Return :meth:`rows` as a pandas ``DataFrame``.

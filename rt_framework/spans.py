@@ -6,14 +6,27 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby, pairwise
 from operator import index
+from typing import Literal
 
 from attrs import evolve, field, frozen
 
 from rt_framework.errors import Unscorable
-from rt_framework.model import Pair, Turn
+from rt_framework.model import Turn
 
-Context = str | tuple[Turn, ...]
-"""Text before a target: a string, or messages that the student's chat template renders."""
+
+@frozen
+class Messages:
+    """Messages with the tools that they may call."""
+
+    turns: tuple[Turn, ...]
+    """The messages, oldest first."""
+    tools: tuple[str, ...]
+    """JSON schema of each tool, as text."""
+
+
+Context = str | tuple[Turn, ...] | Messages
+"""Text before a target: a string, or messages that the student's chat template renders. Messages without tools are a
+tuple of turns."""
 
 Ranges = tuple[tuple[int, int], ...]
 """Ranges in order, each from its first place up to the place behind its last: ``((0, 5), (9, 12))``."""
@@ -29,8 +42,10 @@ class Span:
 
     context: Context
     """Text before the target, or messages; an empty text where the target is scored alone."""
-    target: str
-    """Text whose loss is wanted."""
+    target: str | Turn
+    """Text whose loss is wanted; or an assistant turn with reasoning or calls of tools, which follows messages. The
+    chat template renders such a turn, and the target is the text from where the answer begins up to the end of the
+    turn's own text, without the tokens that end a turn."""
     join: str = "text"
     """Encoding of context and target. ``text``: both are encoded as one string, and the target starts after as many
     tokens as the context has when it is encoded alone. ``ids``: both are encoded separately and their token ids are
@@ -49,10 +64,40 @@ class Span:
     the whole target. The tokens that lie in them are the target tokens of the loss, in both passes: the rest of the
     target is read and not scored. A token counts where its first character that is no white space lies; white space at
     the end of the target belongs to the last character. Without a token in the ranges the status is ``empty``."""
+    part: Literal["whole", "answer", "reasoning"] = "whole"
+    """Part of a target turn that counts: all of it, its text (``content``), or its reasoning. The rest of the target is
+    read and not scored, in both passes. For a text it is always ``whole``."""
+    within: tuple[Turn, ...] | Messages | None = None
+    """Whole conversation in which a model is trained on the target, where turns follow it. The chat template has to
+    render it with the context and the target at its beginning, else the status is ``rendered_otherwise``: training
+    would see another text than the one that is scored."""
+
+    @property
+    def is_typed(self) -> bool:
+        """True if the target or a context has more than texts: tools, calls and results of tools, or reasoning."""
+        if isinstance(self.target, Turn):
+            return True
+        return any(_is_typed(context) for context in (self.context, self.paired_context, self.within))
 
     def __attrs_post_init__(self) -> None:
-        if self.scored is not None:
+        if isinstance(self.target, Turn):
+            if isinstance(self.context, str) or isinstance(self.paired_context, str):
+                raise ValueError("a turn is a target after messages only, since a chat template has to render it")
+            if self.scored is not None:
+                # A metric of ranges has no number for such a row, and goes on with the others.
+                raise Unscorable("no_parts", "a turn with reasoning or calls of tools has parts, and no ranges of text")
+        elif self.part != "whole":
+            raise ValueError(f"a text has no part '{self.part}'; give the ranges of its characters in 'scored'")
+        elif self.scored is not None:
             _check_ranges(self.scored, len(self.target))
+
+
+def _is_typed(context: Context | None) -> bool:
+    if context is None or isinstance(context, str):
+        return False
+    if isinstance(context, Messages):
+        return True
+    return any(turn.reasoning or turn.tool_calls or turn.role == "tool" for turn in context)
 
 
 def _check_ranges(ranges: Ranges, length: int) -> None:
@@ -119,7 +164,7 @@ def only_scored(span: Span, encoded: EncodedSpan, places: Sequence[int], first: 
         places: character of the target at which each of its tokens starts, also of those that were cut off.
         first: position in ``encoded.ids`` of the first target token, whether or not it has a prediction.
     """
-    if span.scored is None:
+    if span.scored is None or isinstance(span.target, Turn):
         return encoded
     inside = [at for at, counts in enumerate(_inside(span.target, span.scored, places), first) if counts]
     fitting = [at for at in inside if at < len(encoded.ids)]
@@ -152,7 +197,19 @@ def _inside(target: str, ranges: Ranges, places: Sequence[int]) -> list[bool]:
     return [counts[min(max(place, 0), len(target) - 1)] for place in places]
 
 
-LASTING = frozenset({"ok", "empty", "too_short", "no_room", "bad_text", "no_template", "template_error", "nonfinite"})
+LASTING = frozenset(
+    {
+        "ok",
+        "empty",
+        "too_short",
+        "no_room",
+        "bad_text",
+        "no_template",
+        "template_error",
+        "rendered_otherwise",
+        "nonfinite",
+    }
+)
 """Statuses of a loss that follow from the span and the student alone, so that the same student would give them again.
 
 Only losses with these statuses are stored. With any other status, such as ``oom`` or ``unreachable``, the student may
@@ -257,22 +314,6 @@ def aligned(loss: Loss, other: Loss) -> Iterator[tuple[float, float]]:
 
 def _until(losses: tuple[float, ...], left_out: int) -> tuple[float, ...]:
     return losses[: max(len(losses) - left_out, 0)]
-
-
-def turns(pair: Pair) -> Iterator[Pair]:
-    """Yield each assistant turn as a pair, with the turns before it as history; the last pair is *pair* itself.
-
-    Raises:
-        Unscorable: an assistant turn does not follow a user turn.
-    """
-    for position, turn in enumerate(pair.history):
-        if turn.role != "assistant":
-            continue
-        if position == 0 or pair.history[position - 1].role != "user":
-            raise Unscorable("conversation", "an assistant turn does not follow a user turn")
-        question = pair.history[position - 1].content
-        yield evolve(pair, instruction=question, input="", response=turn.content, history=pair.history[: position - 1])
-    yield pair
 
 
 def shared(span: EncodedSpan, other: EncodedSpan) -> int:

@@ -15,6 +15,7 @@ from rt_framework.config.schema import Config, Limits
 from rt_framework.data.files import LocalFiles
 from rt_framework.data.reading import FileReader
 from rt_framework.data.rows import read_records, shape_of
+from rt_framework.data.unread import readable, settled
 from rt_framework.events import Summary
 from rt_framework.jobs.running import RunMode, run
 from rt_framework.ledger.ledger import Ledger
@@ -113,7 +114,8 @@ def records_in(path: Path, form: Any, shape: str | None = None, limit: int | Non
     """The records of a file, as a source reads them."""
     reader = FileReader(LocalFiles(path), form)
     shape = shape or shape_of(path, reader.first_row())
-    return read_records(reader.rows(), shape, limit=limit, place=reader.place)
+    rows = read_records(reader.rows(), shape, limit=limit, place=lambda number: f"row {number} (from 0)")
+    return readable(settled(reader.name, rows, drop=False))
 
 
 def job(tmp_path: Path, data: object, pipeline: object, **more: Any) -> Config:

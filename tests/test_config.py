@@ -338,7 +338,8 @@ def test_a_mapping_is_the_first_option_where_there_is_no_other(make):
         ("selectors", {"top": {"metric": "ifd", "count": "2"}}, "selector 'top'.count: "),
         ("stages", {"measure": "ifd"}, "stage 'measure'.metrics: expected a list, not 'ifd'"),
         ("stages", {"measure": [3]}, "stage 'measure'.metrics.0: expected text, not 3"),
-        ("metrics", {"ifd": {"a": 1}}, "metric 'ifd' takes no options, but got {'a': 1}"),
+        ("metrics", {"r-ifd": {"a": 1}}, "metric 'r-ifd' takes no options, but got {'a': 1}"),
+        ("metrics", {"ifd": {"of": "all"}}, "metric 'ifd'.of: expected answer or reasoning or whole, not 'all'"),
         (
             "teachers",
             {"litellm": {"model": "m", "extra": {"api_key": "sk-1"}}},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from rt_framework import turns
 from rt_framework.config.builder import Builder
 from rt_framework.config.pipelines import pipeline
 from rt_framework.config.schema import ScoringConfig
+from rt_framework.data.conversations import trained_by
 from rt_framework.errors import ConfigError, Unscorable
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Turn
@@ -149,13 +151,17 @@ def test_a_record_s_own_system_prompt_belongs_to_x():
 
 @pytest.mark.parametrize("template", [*PROMPTS, "chat"])
 def test_the_reverse_prompt_shows_no_reasoning_trace(template):
-    """A trace restates the question and would make every instruction easy to guess; the target keeps it."""
+    """A trace restates the question and would make every instruction easy to guess.
+
+    The target of IFD keeps it in a text template; in messages it is read, and the answer alone is scored.
+    """
     pair = Pair("Name a colour.", "", "<think>They want\na colour.</think>\nBlue.")
     found = spans(frame("chat" if template == "chat" else "selective-rt", template), pair)
     shown = found["x|y"].context if template != "chat" else found["x|y"].context[0].content
     assert GUESS in shown
     assert "They want" not in str(found["x|y"].context)
-    assert found["y|x"].target == pair.response
+    assert found["y|x"].target == (pair.last if template == "chat" else pair.response)
+    assert found["y|x"].part == ("answer" if template == "chat" else "whole")
 
 
 CONVERSATION = Pair(
@@ -166,23 +172,42 @@ CONVERSATION = Pair(
     (Turn("user", "Name a colour."), Turn("assistant", "Blue."), Turn("user", "Another."), Turn("assistant", "Red.")),
 )
 
+ALL_TRAINED = trained_by(CONVERSATION, "all")
 
-def test_every_turn_of_a_conversation_is_scored_on_what_came_before_it():
+
+def test_the_last_turn_alone_is_scored_by_default():
+    """So a score is about what is rewritten and trained."""
+    made = frame("chat")
+    (given,), (guessed,) = (
+        made.response_given_instruction(CONVERSATION),
+        made.instruction_given_response(CONVERSATION),
+    )
+    system = Turn("system", "Be brief.")
+    assert (given.target, given.context) == ("Plum.", (system, *CONVERSATION.history, Turn("user", "And a fruit.")))
+    assert given.within is None
+    assert guessed.target == "And a fruit."
+    assert guessed.context[:-1] == (system, *CONVERSATION.history)
+    assert "Plum." in guessed.context[-1].content
+
+
+def test_every_trained_turn_of_a_conversation_is_scored_on_what_came_before_it():
     """Turn t: its context is all before it, its target its own content."""
     made = frame("chat")
-    given = made.response_given_instruction(CONVERSATION)
+    given = made.response_given_instruction(ALL_TRAINED)
     assert [span.target for span in given] == ["Blue.", "Red.", "Plum."]
-    system, history = Turn("system", "Be brief."), CONVERSATION.history
+    system, history = Turn("system", "Be brief."), ALL_TRAINED.history
+    whole = (*ALL_TRAINED.before, ALL_TRAINED.last)
+    assert [span.within for span in given] == [whole, whole, None]
     assert [span.context for span in given] == [
         (system, history[0]),
         (system, *history[:3]),
         (system, *history, Turn("user", "And a fruit.")),
     ]
-    alone = made.response_alone(CONVERSATION)
+    alone = made.response_alone(ALL_TRAINED)
     assert [span.target for span in alone] == ["Blue.", "Red.", "Plum."]
     assert {span.context for span in alone} == {(Turn("user", ""),)}
     assert [span.paired_context for span in alone] == [span.context for span in given]
-    assert [span.target for span in made.instruction_alone(CONVERSATION)] == [
+    assert [span.target for span in made.instruction_alone(ALL_TRAINED)] == [
         "Name a colour.",
         "Another.",
         "And a fruit.",
@@ -192,6 +217,7 @@ def test_every_turn_of_a_conversation_is_scored_on_what_came_before_it():
 def test_two_questions_in_a_row_are_one_turn():
     """A user message without an answer is context of the next one."""
     pair = Pair("B?", "", "b", None, (Turn("user", "A?"), Turn("user", "A, please?"), Turn("assistant", "a")))
+    pair = trained_by(pair, "all")
     first, last = turns(pair)
     assert (first.instruction, first.history) == ("A, please?", (Turn("user", "A?"),))
     assert last == pair
@@ -199,10 +225,19 @@ def test_two_questions_in_a_row_are_one_turn():
 
 @pytest.mark.parametrize("before", [(), (Turn("system", "x"),)])
 def test_an_answer_to_nobody_has_no_form(before):
-    """It is a status, never a number."""
+    """It is a status, never a number, where it is trained; else it is a part of the context."""
+    pair = Pair("B?", "", "b", None, (*before, Turn("assistant", "Hello.")))
+    assert len(frame("chat").response_given_instruction(pair)) == 1
     with pytest.raises(Unscorable) as caught:
-        frame("chat").response_given_instruction(Pair("B?", "", "b", None, (*before, Turn("assistant", "Hello."))))
-    assert caught.value.status == "conversation"
+        frame("chat").response_given_instruction(trained_by(pair, "all"))
+    assert caught.value.status == "empty"
+
+
+def test_a_conversation_without_a_trained_turn_has_a_status():
+    """A row whose turns are all marked as untrained is no sample to choose by."""
+    with pytest.raises(Unscorable) as caught:
+        frame("chat").response_given_instruction(evolve(CONVERSATION, trained=False))
+    assert caught.value.status == "untrained"
 
 
 @pytest.mark.parametrize("template", PROMPTS)
@@ -215,5 +250,5 @@ def test_text_templates_have_no_form_for_a_conversation(template):
 def test_lengths_are_of_the_response_alone():
     """Counted without a forward pass, at the run's limit."""
     assert list(frame("superfiltering").response_length(WITH)) == [
-        Span("", "Blue.", "ids", None, 1024, count_only=True)
+        Span("", "Blue.", join="ids", max_tokens=1024, count_only=True)
     ]

@@ -135,12 +135,12 @@ RENDERED_KEYS = {
     "instruction, with an input, structured": ("3c6e476397fc34318389189ed2a2bcc9", "5322d20840bd90b42afebc2204fd348f"),
     "instruction, with an input, marked": ("439ab71021d204038e8fc8128b11a3ce", "a5f8b985670ce42f6408d017b8c0762e"),
     "instruction, history and system prompt, structured": (
-        "0ad55fac7df2484e71ec3d04581c5b2c",
-        "8cc6798fbc8ddec1dae4062409f6ac6a",
+        "12d292c81ee56a7c08f65551ab1b6c87",
+        "2d0b83e2af87a85028af90292cebc6e4",
     ),
     "instruction, history and system prompt, marked": (
-        "f939ed83f437439792f857a3be9eef3f",
-        "6216b90cbf9b7e594f5815ba1d93b7f5",
+        "1c32f10663a81d112aa3d71d963be288",
+        "04c153c125805adca0a12413ca63dd2b",
     ),
     "instruction, lone surrogate, structured": ("5de13b11e0d23b5ffcbc0d9c3e42bbdb", "e37cf5d6f9b8b4ecb9cef37b7f6d6fcd"),
     "instruction, lone surrogate, marked": ("cb5f33b859f23498bb42069d44ecf187", "c92eb43a074ceae146a584def8ce96b1"),

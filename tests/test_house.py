@@ -371,6 +371,7 @@ def test_modules_import_few_others():
         "api",
         "pipeline.job",
         "cli.reflect",
+        "data",
         "export.hub",
         "jobs.sample_checks",
         "teacher.sending",

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from attrs import evolve
 
+from rt_framework.config import Data
+from rt_framework.data import open_source
 from rt_framework.errors import ConfigError
 from rt_framework.export.hub import export_hub
-from rt_framework.export.packs import PACKS, export_pack
+from rt_framework.export.packs import PACKS, export_data_pack, export_pack
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.plugin.host import Host
 from tests.helpers import CONFIG, Cli, write_json
@@ -57,7 +60,7 @@ def kept(run_dir: Path) -> list[dict[str, str]]:
     return json.loads((run_dir / "kept.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("pack", [name for name, one in PACKS.items() if one.row])
+@pytest.mark.parametrize("pack", [name for name, one in PACKS.items() if one.rows])
 def test_a_pack_holds_what_was_kept_and_no_other_column(pack, run_dir, tmp_path):
     """As conversations, in input order; instruction and input in one turn."""
     got = exported(run_dir, tmp_path / "out", pack)
@@ -156,9 +159,126 @@ def test_a_system_prompt_and_earlier_turns_are_in_the_prompt(tmp_path):
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello."}]
     chat += [{"role": "assistant", "content": "Hi."}, {"role": "user", "content": "Name a boat."}]
     data = [{"messages": [*chat, {"role": "assistant", "content": "The Argo."}]}]
-    go(job(tmp_path, data, [SELECTIVE[2], {"choose": {"highest": "length"}}]), tmp_path / "run")
+    stages = [SELECTIVE[2], {"choose": {"highest": "length"}}]
+    go(job(tmp_path, data, stages, scoring={"preset": "chat"}), tmp_path / "run")
     assert exported(tmp_path / "run", tmp_path / "sft", "trl")[0]["prompt"] == chat
     assert exported(tmp_path / "run", tmp_path / "dpo", "trl-preference")[0]["prompt"] == chat
+
+
+# --- which turns are trained ------------------------------------------------------------------
+
+ASK, ANSWER, MORE, LAST = (
+    {"role": role, "content": text}
+    for role, text in (("user", "Hi."), ("assistant", "Hello."), ("user", "A boat?"), ("assistant", "The Argo."))
+)
+CALL = {"function": {"name": "look", "arguments": '{"at": null}'}, "type": "function"}
+CALLING = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+
+
+@pytest.fixture
+def pack_of(tmp_path):
+    """Writes a pack of conversations by a rule; returns the first line that is printed, the next command, the rows."""
+
+    def write(pack: str, trained: str, *conversations: Any, **more: Any) -> tuple[str, str, list[dict[str, Any]]]:
+        data, out = tmp_path / "chats.jsonl", tmp_path / f"{pack}-{trained}"
+        data.write_text("".join(json.dumps({"messages": one, **more}) + "\n" for one in conversations), "utf-8")
+        source = open_source(Host(only=[]), Data(str(data), trained=trained))
+        first, next_ = export_data_pack(Host(only=[]), source, out, pack, overwrite=True).splitlines()
+        return first.removeprefix(f"wrote {out}: "), next_, json_lines(out / "train.jsonl")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("trained", "conversations", "masked", "count"),
+    [
+        ("last", [[ASK, ANSWER]], False, "1 samples"),
+        ("last", [[ASK, ANSWER], [ASK, ANSWER, MORE, LAST]], True, "2 samples"),
+        ("all", [[ASK, ANSWER], [ASK, ANSWER, MORE, LAST]], False, "2 samples"),
+        ("marked", [[ASK, ANSWER, MORE, LAST, MORE, {**LAST, "train": False}]], False, None),
+        ("marked", [[ASK, ANSWER, MORE, {**LAST, "train": False}, MORE, LAST]], True, "1 samples in 2 rows"),
+    ],
+)
+def test_llama_factory_masks_history_where_a_turn_is_not_trained(trained, conversations, masked, count, pack_of):
+    """Else its rows are whole conversations, of which it trains every answer."""
+    first, next_, got = pack_of("llama-factory", trained, *conversations)
+    assert ("--mask_history true" in next_) is masked
+    assert count is None or first == count
+    if not masked:
+        assert len(got) == len(conversations)
+
+
+def test_what_a_pack_leaves_out_is_counted(pack_of):
+    """Turns behind the last trained answer, samples without a trained turn, and those that a trainer cannot read."""
+    untrained = [ASK, {**ANSWER, "train": False}]
+    greeting = [ANSWER, MORE, LAST]
+    first, _, got = pack_of("trl", "marked", [ASK, ANSWER, MORE], untrained, [ASK, ANSWER, MORE, LAST])
+    assert first == (
+        "2 samples in 3 rows; samples left out: 1 without a trained turn; "
+        "turns after the last trained answer left out of 1 samples"
+    )
+    assert [row["completion"] for row in got] == [[ANSWER], [ANSWER], [LAST]]
+    first, _, got = pack_of("llama-factory", "last", greeting, [ASK, ANSWER])
+    assert (first, len(got)) == ("1 samples; samples left out: 1 whose questions and answers do not alternate", 1)
+    first, *_ = pack_of("axolotl", "all", greeting, [ASK, ANSWER])
+    assert first == "1 samples; samples left out: 1 with a trained turn before any user turn"
+    broken = {**CALLING, "tool_calls": [{**CALL, "function": {"name": "look", "arguments": "at: 1"}}]}
+    first, *_ = pack_of("axolotl", "last", [ASK, broken], [ASK, CALLING])
+    assert first == "1 samples; samples left out: 1 with arguments of a call that are no JSON"
+    first, *_ = pack_of("trl", "last", [ASK, CALLING], tools=["look"])
+    assert first == "0 samples; samples left out: 1 with tools that are no JSON"
+
+
+def test_calls_are_what_each_trainer_reads(pack_of):
+    """With TRL objects, with axolotl text, since it would remove a null, with LLaMA-Factory turns of their own."""
+    result = {"role": "tool", "content": "1", "tool_call_id": "c"}
+    chat = [ASK, {**CALLING, "content": "I look."}, result, result, {**ANSWER, "reasoning_content": "One."}]
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
+    _, _, (row,) = pack_of("trl", "last", chat, tools=tools)
+    assert row["prompt"][1]["tool_calls"][0]["function"] == {"name": "look", "arguments": {"at": None}}
+    assert row["completion"] == [{**ANSWER, "reasoning_content": "One.", "thinking": "One."}]
+    assert json.loads(row["tools"]) == tools
+    _, _, (row,) = pack_of("axolotl", "last", chat, tools=tools)
+    assert row["messages"][1]["tool_calls"] == [CALL]
+    assert [message["train"] for message in row["messages"]] == [False, False, False, False, True]
+    _, _, (row,) = pack_of("llama-factory", "last", chat, tools=tools)
+    assert [list(message.values()) for message in row["messages"]] == [
+        ["user", "Hi."],
+        ["function_call", 'I look.<tool_call>[{"name": "look", "arguments": {"at": null}}]</tool_call>'],
+        ["observation", "1\n</tool_response>\n<tool_response>\n1"],
+        ["assistant", "<think>\nOne.\n</think>\n\nHello."],
+    ]
+    assert json.loads(row["tools"]) == tools
+
+
+def test_a_run_says_which_turns_its_packs_train(tmp_path):
+    """As its scores: the rule is a part of what is frozen."""
+    chat = [ASK, ANSWER, MORE, LAST]
+    config = job(tmp_path, [{"messages": chat}], [{"measure": ["length"]}], scoring={"preset": "chat"})
+    go(evolve(config, data=evolve(config.data, trained="all")), tmp_path / "run")
+    got = exported(tmp_path / "run", tmp_path / "out", "trl")
+    assert got == [{"prompt": [ASK], "completion": [ANSWER]}, {"prompt": chat[:3], "completion": [LAST]}]
+
+
+def test_a_rewrite_and_the_answer_with_reasoning_are_a_preference(tmp_path):
+    """The reasoning stands with its answer; a pack that cannot hold it leaves the pair out and counts it."""
+    chat = [ASK, ANSWER, MORE, {**LAST, "reasoning_content": "A ship of legend."}]
+    stages = [SELECTIVE[2], {"choose": {"highest": "length"}}]
+    go(job(tmp_path, [{"messages": chat}], stages, scoring={"preset": "chat"}), tmp_path / "run")
+    (row,) = exported(tmp_path / "run", tmp_path / "trl", "trl-preference")
+    assert row["prompt"] == chat[:3]
+    both = [row["chosen"][0], row["rejected"][0]]
+    assert [message.get("reasoning_content") for message in both] in ([None, "A ship of legend."], both[::-1])
+    done = export_pack(Host(only=[]), tmp_path / "run", tmp_path / "axolotl", "axolotl-preference")
+    assert "0 preference pairs; comparisons left out: 1 with tools, reasoning apart or a developer turn" in done
+
+
+def test_the_folder_says_what_is_trained(pack_of, tmp_path):
+    """And which flag and template TRL needs for whole conversations."""
+    _, next_, _ = pack_of("trl-messages", "all", [ASK, ANSWER, MORE, LAST])
+    assert "--assistant_only_loss true" in next_
+    text = (tmp_path / "trl-messages-all" / "README.md").read_text("utf-8")
+    assert "{% generation %}" in text and next_.removeprefix("next: ") in text
 
 
 # --- the folder for the hub -------------------------------------------------------------------
@@ -253,7 +373,10 @@ def test_a_pack_of_any_data_file(cli, tmp_path):
         (["runs/rt/kept.json", "--pack", "trl-preference"], "pack 'trl-preference' holds the preferences of a run"),
         (["runs/no", "--pack", "trl"], "runs/no"),
         (["runs/rt", "--pack", "trl", "--column", "output=x"], "is a run directory, which says itself how its data"),
-        (["runs/rt", "--column", "output=x"], "--column can only be used with --pack and a data file"),
+        (
+            ["runs/rt", "--column", "output=x"],
+            "--column, --trained, --unroll and --unreadable can only be used",
+        ),
     ],
 )
 def test_what_is_no_data_file_and_no_run_is_one_line(words, part, cli, tmp_path):

@@ -145,7 +145,7 @@ EMPTY = {
         "the instruction is empty",
     ),
     "an earlier turn without an answer": (
-        pair(history=(Turn("user", "One?"), Turn("assistant", "<think>Hm.</think>"))),
+        pair(history=(Turn("user", "One?"), Turn("assistant", "<think>Hm.</think>", trained=True))),
         "the response of an earlier turn is empty, reasoning aside",
     ),
 }
@@ -202,8 +202,8 @@ async def test_a_conversation_under_a_text_template_is_a_status(ledger):
 
 
 async def test_a_conversation_is_the_weighted_sum_of_its_turns(ledger):
-    """Exp of the token-weighted difference over all turns, with the per-turn losses beside it."""
-    talk = pair(history=(Turn("user", "one two"), Turn("assistant", "three four five six")))
+    """Exp of the token-weighted difference over all trained turns, with the per-turn losses beside it."""
+    talk = pair(history=(Turn("user", "one two"), Turn("assistant", "three four five six", trained=True)))
     async with scoring(ledger, preset_name="chat") as chain:
         (measured,) = await chain.measure([talk], ["ifd"])
     given, alone = measured.losses["y|x"], measured.losses["y"]

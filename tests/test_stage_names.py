@@ -39,6 +39,10 @@ FORMS = {
         {"choose": {"lowest": {"metric": "r-ifd", "gates": {"ifd": {"below": 1}}}}},
         {"choose": {"selector": {"lowest": {"gates": {"ifd": {"below": 1.0}}, "metric": "r-ifd"}}}},
     ],
+    "choose not-higher loss": [
+        {"choose": {"not-higher": "loss"}},
+        {"choose": {"selector": {"not-higher": {"metric": "loss"}}}},
+    ],
     "choose newest": [
         {"choose": "newest"},
         {"choose": {"newest": None}},
@@ -116,7 +120,7 @@ def test_a_run_leaves_the_same_however_its_stage_is_written(label, tmp_path):
     assert {decision["stage"] for line in side(tmp_path / "0" / "run") for decision in line["decisions"]} == {stage}
     if label.startswith(("choose highest", "choose lowest")):
         assert pairs
-    if label.startswith(("choose highest", "choose lowest", "gate", "select threshold")):
+    if label.startswith(("choose highest", "choose lowest", "choose not-higher", "gate", "select threshold")):
         assert set(close) == {stage}
     else:
         assert not close

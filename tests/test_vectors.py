@@ -7,13 +7,15 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from attrs import evolve
 
 from rt_framework import OutOfMemory, Verdict
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.jobs.quoting import quote
 from rt_framework.jobs.selecting import select_file
+from rt_framework.kit.turns import turns
 from rt_framework.plugin.host import Host
-from rt_framework.spans import Span, turns
+from rt_framework.spans import Span
 from rt_framework.testing import FakeStudent
 from rt_framework.testing.fakes import _direction, _words
 from tests import fakes_plugin
@@ -169,15 +171,20 @@ def test_another_student_has_other_vectors(tmp_path):
 
 
 def test_a_conversation_has_the_mean_over_all_its_turns(tmp_path):
-    """Each token weighs the same, whichever turn it is in."""
+    """Each token weighs the same, whichever trained turn it is in; the last turn alone is trained by default."""
     talk = [("Hello there.", "Hello."), ("What floats on water?", "A cork and a boat, among others.")]
     messages = [
         {"role": role, "content": text} for turn in talk for role, text in zip(("user", "assistant"), turn, strict=True)
     ]
     data = [{"messages": messages}]
-    go(job(tmp_path, data, [{"select": "answers"}], teacher=None), tmp_path / "run")
+    config = job(tmp_path, data, [{"select": "answers"}], teacher=None)
+    go(evolve(config, data=evolve(config.data, trained="all")), tmp_path / "run")
     (vector,) = READ
     assert list(vector) == pytest.approx(mean(*(answer for _, answer in talk)), abs=1e-6)
+    READ.clear()
+    go(config, tmp_path / "last")
+    (vector,) = READ
+    assert list(vector) == pytest.approx(mean(talk[-1][1]), abs=1e-6)
 
 
 def test_a_text_without_a_vector_has_none(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rt_framework import hookimpl
 from rt_framework.builtin.executors.settings import ProcessesSettings
+from rt_framework.builtin.metrics.settings import ResponseSettings
 from rt_framework.builtin.reflections.settings import AnswerSettings, PromptSettings, ReflectionSettings
 from rt_framework.builtin.reporters.settings import JsonlSettings
 from rt_framework.builtin.selectors import settings as selectors
@@ -43,9 +44,9 @@ def rt_register_students(register: Register) -> None:
 @hookimpl
 def rt_register_metrics(register: Register) -> None:
     """Offer the papers' scores, each under the name of its formula."""
-    package = f"{_HERE}.metrics"
-    register("ifd", f"{package}.ratios:IFD", help="ppl(y|x) / ppl(y); higher means more to learn")
-    register("ifd-loss", f"{package}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it")
+    package, of = f"{_HERE}.metrics", ResponseSettings
+    register("ifd", f"{package}.ratios:IFD", help="ppl(y|x) / ppl(y); higher means more to learn", settings=of)
+    register("ifd-loss", f"{package}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it", settings=of)
     register(
         "r-ifd",
         f"{package}.ratios:RIFD",
@@ -54,8 +55,8 @@ def rt_register_metrics(register: Register) -> None:
     register("r-ifd-loss", f"{package}.ratios:RIFDLoss", help="L(x|g(y)) / L(x)")
     help_ = "r-ifd over the words of x that y does not repeat; free of echo"
     register("r-ifd-novel", f"{package}.novel:NovelRIFD", help=help_)
-    register("ppl", f"{package}.plain:Perplexity", help="exp L(y|x)")
-    register("loss", f"{package}.plain:MeanLoss", help="L(y|x) in nats a token")
+    register("ppl", f"{package}.plain:Perplexity", help="exp L(y|x)", settings=of)
+    register("loss", f"{package}.plain:MeanLoss", help="L(y|x) in nats a token", settings=of)
     register("length", f"{package}.plain:Length", help="number of response tokens; needs no forward pass")
     register("echo", f"{package}.plain:Echo", help="share of the question's word trigrams in the response; no student")
 
@@ -68,6 +69,8 @@ def rt_register_selectors(register: Register) -> None:
     best, matched = selectors.BestSettings, selectors.LengthMatchedSettings
     register("highest", f"{versions}:Highest", help="the version with the highest score", settings=best)
     register("lowest", f"{versions}:Lowest", help="the version with the lowest score", settings=best)
+    help_ = "the newest version, unless its score is higher than the current one's"
+    register("not-higher", f"{versions}:NotHigher", help=help_, settings=selectors.NotHigherSettings)
     register("newest", f"{versions}:Newest", help="the newest version, without a comparison")
     help_ = "control: a random version, at a rate or at that of a run"
     target = f"{package}.control:RandomVersion"

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from rt_framework.cli.package_commands import installed_commands, load, package_of
-from rt_framework.errors import ConfigError, PluginError, RtError, described
+from rt_framework.errors import ConfigError, PluginError, RtError, UnreadableRows, described
 from rt_framework.text import shown, suggestion, without_secrets
 
 __all__ = ["main", "rt"]
@@ -152,8 +152,11 @@ def _complain(error: Exception) -> int:
     if message is None:
         _show_traceback()
         return FAULT
+    # Only a list of faults has more lines than one; what a plugin or a file says is brought into one.
+    lines = message.split("\n") if isinstance(error, UnreadableRows) else [message]
+    told = "\n  ".join(" ".join(line.split()) for line in lines)
     # Names from data and plugins in the message may carry terminal escapes.
-    click.echo(f"Error: {shown(without_secrets(' '.join(message.split())))}", err=True)
+    click.echo(f"Error: {shown(without_secrets(told))}", err=True)
     return error.exit_code if isinstance(error, RtError | click.ClickException) else 2
 
 

@@ -10,6 +10,7 @@ import click
 
 from rt_framework.cli.names import name_option, parts, shapes
 from rt_framework.cli.numbers import Whole
+from rt_framework.cli.sample_options import turn_options, unreadable_option
 
 limit_option = click.option("--limit", type=Whole(1), metavar="N", help="Read only the first N samples.")
 """Option ``--limit N``; the command gets ``limit``, a whole number of at least 1, or ``None``."""
@@ -27,6 +28,9 @@ overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace an existing file that this command did not write."
 )
 """Flag ``--overwrite`` of every command that writes to a path that the user gives."""
+
+FURTHER = ("revision", "config", "split", "trained", "unroll", "unreadable")
+"""Names of the arguments of :func:`hub_options` and of the options about samples: keys of ``data`` in a config."""
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +62,8 @@ def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument DATA with ``--format``, ``--shape``, ``--column``, ``--limit``, and :func:`hub_options`.
+    """Add the argument DATA with ``--format``, ``--shape``, ``--column``, ``--limit``, ``--unreadable``, and the
+    options of :func:`hub_options` and :func:`turn_options`.
 
     The command gets two arguments: ``data``, a :class:`rt_framework.cli.options.Data`, and ``limit``, the largest
     number of samples to read, or ``None``. :func:`rt_framework.cli.options.open_source` takes both.
@@ -75,11 +80,11 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         from rt_framework.config import Data
 
-        on_hub = {key: options.pop(key) for key in ("revision", "config", "split")}
-        return command(*args, data=Data(data, format_, shape, pairs(columns, "--column"), **on_hub), **options)
+        further = {key: options.pop(key) for key in FURTHER}
+        return command(*args, data=Data(data, format_, shape, pairs(columns, "--column"), **further), **options)
 
     argument = click.argument("data", type=click.Path())
-    return limit_option(reading_options(hub_options(argument(gathered))))
+    return limit_option(reading_options(unreadable_option(turn_options(hub_options(argument(gathered))))))
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:

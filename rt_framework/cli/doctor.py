@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from rt_framework.cli.data_options import hub_options, pairs, reading_options
 from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
+from rt_framework.cli.sample_options import turn_options, unreadable_option
 from rt_framework.cli.scoring_options import max_tokens_option, preset_option, template_option
 from rt_framework.plugin import Host
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
 @reading_options
 @hub_options
+@turn_options
+@unreadable_option
 @click.pass_obj
 def command(
     host: Host,
@@ -50,7 +53,7 @@ def command(
     format_: str | None,
     shape: str | None,
     columns: tuple[str, ...],
-    **on_hub: str | None,
+    **further: Any,
 ) -> int:
     """Check this installation: versions, device and plugins, and CONFIG or DATA if one is given.
 
@@ -71,7 +74,7 @@ def command(
     if subject is not None and is_config:
         looks.append(lambda: checks.check_config(host, Path(subject)))
     elif subject is not None:
-        data = Data(subject, format_, shape, pairs(columns, "--column"), **on_hub)
+        data = Data(subject, format_, shape, pairs(columns, "--column"), **further)
         rules = ScoringConfig(preset, chosen("template", template) if template else None, max_tokens)
         looks.append(lambda: check_sample(host, data, who, rules, sample, seed))
     if who is not None and (subject is None or is_config):

@@ -49,4 +49,6 @@ def command(host: Host, data: Data, limit: int | None, scorers: Scorers, out: Pa
         f"{counts.tokens} student tokens computed, {counts.tokens / seconds:.0f}/s, "
         f"{counts.reused} losses from the ledger; {seconds:.1f} s"
     )
-    click.echo(shown(f"{out}: " + ", ".join(f"{count} {status}" for status, count in summary.outcomes.items())))
+    found = [f"{count} {status}" for status, count in summary.outcomes.items()]
+    found += [f"{summary.unreadable} unreadable and left out"] if summary.unreadable else []
+    click.echo(shown(f"{out}: {', '.join(found)}"))

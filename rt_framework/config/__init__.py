@@ -2,7 +2,17 @@
 
 from rt_framework.config.builder import Builder
 from rt_framework.config.reading import read_config, spec_of
-from rt_framework.config.schema import MAIN, Config, Data, Limits, NamedTeacher, Output, Pipeline, ScoringConfig
+from rt_framework.config.schema import (
+    MAIN,
+    Config,
+    Data,
+    Limits,
+    NamedTeacher,
+    Output,
+    Pipeline,
+    ScoringConfig,
+    TurnRules,
+)
 from rt_framework.config.shards import Shard
 
 __all__ = [
@@ -16,6 +26,7 @@ __all__ = [
     "Pipeline",
     "ScoringConfig",
     "Shard",
+    "TurnRules",
     "read_config",
     "spec_of",
 ]

@@ -30,6 +30,27 @@ def _check_shard(_: object, __: object, value: str | None) -> None:
 
 
 @frozen
+class TurnRules:
+    """The turns of a conversation that are trained, and so scored, rewritten and packed as targets."""
+
+    trained: Literal["last", "all", "marked"] = "last"
+    """``last``: the last assistant turn. ``all``: every assistant turn. ``marked``: every assistant turn whose message
+    has none of ``train``, ``weight``, ``loss_weight``, ``loss_mask``, ``trainable`` and ``training`` at 0 or false."""
+    unroll: bool = False
+    """True for a sample of each trained turn, with the turns before it."""
+
+    def __str__(self) -> str:
+        counts = {"last": "the last assistant turn counts", "all": "every assistant turn counts"}
+        which = counts.get(self.trained, "every assistant turn counts that is not marked as untrained")
+        samples = "; each of them is a sample, with the turns before it" if self.unroll else ""
+        return f"of a conversation {which} (trained: {self.trained}){samples}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return the rules that are not the default: with these a run directory is what it always was."""
+        return {} if self == TurnRules() else {"trained": self.trained, "unroll": self.unroll}
+
+
+@frozen
 class Data:
     """The data set to read."""
 
@@ -49,11 +70,23 @@ class Data:
     """Of a data set of the hub: its configuration; the default or only one when left out."""
     split: str | None = None
     """Of a data set of the hub: its split; the only one when left out."""
+    trained: Literal["last", "all", "marked"] = "last"
+    """Turns of a conversation that are trained, and so scored: see :class:`TurnRules`."""
+    unroll: bool = False
+    """Make a sample of each trained turn of a conversation, with the turns before it."""
+    unreadable: Literal["refuse", "drop"] = "refuse"
+    """``refuse``: stop with a list of all faults if a row cannot be read. ``drop``: leave such rows out of the samples,
+    and put them into ``dropped``."""
 
     def __attrs_post_init__(self) -> None:
         given = next((key for key in ("revision", "config", "split") if getattr(self, key) is not None), None)
         if given is not None and not self.is_on_hub:
             raise ConfigError(f"data.{given} is for data sets of the hub, and '{self.path}' is none; take it out")
+
+    @property
+    def turns(self) -> TurnRules:
+        """The rules about the turns of a conversation."""
+        return TurnRules(self.trained, self.unroll)
 
     @property
     def is_on_hub(self) -> bool:

@@ -36,6 +36,10 @@ class Shard:
         """Return whether the shard has the samples that hold *pair*: equal ones are in one shard, and paid for once."""
         return int(pair.hash[:16], 16) % self.of == self.number - 1
 
+    def holds_row(self, number: int) -> bool:
+        """Return whether the shard has the row with a number, if nothing is known of the row's content."""
+        return number % self.of == self.number - 1
+
     def share(self, nano_dollars: int) -> int:
         """Return the shard's share of a budget, rounded down: all shards together never exceed the budget."""
         return nano_dollars // self.of

@@ -10,17 +10,22 @@ from rt_framework.data.shapes import SHAPES, column_names, find_shape
 from rt_framework.data.source import Source
 from rt_framework.data.spool import Spool, check_spoolable
 from rt_framework.data.tables import to_dataset, to_pandas
+from rt_framework.data.unread import REASON, Faults, Tally, Unread, readable
 from rt_framework.data.values import RawRow
 
 __all__ = [
     "IN_MEMORY",
     "MARK",
+    "REASON",
     "SHAPES",
     "Destination",
+    "Faults",
     "HashSet64",
     "RawRow",
     "Source",
     "Spool",
+    "Tally",
+    "Unread",
     "beside",
     "blamed",
     "check",
@@ -33,6 +38,7 @@ __all__ = [
     "open_source",
     "output_format",
     "paths_in",
+    "readable",
     "rows_of",
     "rows_source",
     "to_dataset",

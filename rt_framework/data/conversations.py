@@ -2,79 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve
 
-from rt_framework.data.values import Names, RawRow, kind_of, like, list_of, text_of
+from rt_framework.data.messages import Dialect, mark_of, read_message, updated, written
+from rt_framework.data.values import Names, RawRow, like, list_of, text_of
 from rt_framework.errors import DataError
 from rt_framework.model import Pair, Turn
 
 
-@frozen
-class Dialect:
-    """Spelling of a conversation in one shape: its column, keys and names of roles."""
+def read_turns(dialect: Dialect, row: RawRow, names: Names, trained: str) -> Pair:
+    """Return the pair of a row that holds a conversation: its last answer, with the turns around it.
 
-    field: str
-    role: str
-    content: str
-    roles: Mapping[str, str]
-    """The shape's word for each role of :class:`Turn`."""
-
-
-MESSAGES = Dialect("messages", "role", "content", {"system": "system", "user": "user", "assistant": "assistant"})
-SHAREGPT = Dialect("conversations", "from", "value", {"system": "system", "user": "human", "assistant": "gpt"})
-
-
-def _turn(dialect: Dialect, message: object, number: int) -> Turn:
-    place = f"turn {number} of '{dialect.field}'"
-    if not isinstance(message, Mapping):
-        form = f"{{{dialect.role}: …, {dialect.content}: …}}"
-        raise DataError(f"{place} is {kind_of(message)}, not an object; each turn is {form}")
-    role = next((ours for ours, theirs in dialect.roles.items() if theirs == message.get(dialect.role)), None)
-    if role is None:
-        known = ", ".join(dialect.roles.values())
-        raise DataError(
-            f"{place} has {dialect.role} {message.get(dialect.role)!r}; known: {known}; convert or remove the record"
-        )
-    content = message.get(dialect.content)
-    if content is not None and not isinstance(content, str):
-        raise DataError(f"{place} has {kind_of(content)} as {dialect.content}, not text; convert or remove the record")
-    return Turn(role, content or "")
-
-
-def _conversation(dialect: Dialect, turns: Sequence[Turn]) -> Pair:
-    """Return the pair of a conversation: its last two turns, with the earlier turns as history."""
-    system = turns[0].content if turns and turns[0].role == "system" else None
-    rest = tuple(turns) if system is None else tuple(turns[1:])
-    roles = [turn.role for turn in rest]
-    problem = ""
-    if "system" in roles:
-        problem = "a system turn that is not the first turn"
-    elif "assistant" not in roles:
-        problem = "no assistant turn"
-    elif roles[-1] != "assistant":
-        problem = "user turns after the last assistant turn"
-    elif roles[-2:] != ["user", "assistant"]:
-        problem = "no user turn right before the last assistant turn"
-    if problem:
-        raise DataError(f"'{dialect.field}' has {problem}; a record ends with user, assistant: correct or remove it")
-    return Pair(rest[-2].content, "", rest[-1].content, system, rest[:-2])
-
-
-def read_turns(dialect: Dialect, row: RawRow, names: Names) -> Pair:
-    """Return the pair of a row that holds a conversation.
+    Args:
+        dialect: the shape's spelling.
+        row: the row.
+        names: the column of each field.
+        trained: ``last``, ``all`` or ``marked``: the assistant turns that a student is trained on.
 
     Raises:
-        DataError: the conversation does not end with a user turn and an assistant turn, or holds other values.
+        DataError: there is no answer, or none after a user turn; or a message holds other values.
     """
     messages = list_of(row, names[dialect.field])
+    turns = _turns(dialect, messages)
+    if trained == "marked":
+        marks = [mark_of(message, _place(dialect, number)) for number, message in enumerate(messages, 1)]
+        turns = [
+            evolve(turn, trained=turn.role == "assistant" and mark is not False)
+            for turn, mark in zip(turns, marks, strict=True)
+        ]
     apart = text_of(row, names["system"]) if "system" in names else ""
-    turns = [_turn(dialect, message, number) for number, message in enumerate(messages, 1)]
     if apart and turns and turns[0].role == "system":
         raise DataError(f"both column '{names['system']}' and the first turn are a system prompt; remove one")
-    return _conversation(dialect, [Turn("system", apart), *turns] if apart else turns)
+    pair = _pair([Turn("system", apart), *turns] if apart else turns, dialect)
+    if trained == "marked":
+        pair = evolve(pair, trained=any(turn.trained for turn in turns))
+    return evolve(trained_by(pair, trained), tools=read_tools(row, names))
+
+
+def trained_by(pair: Pair, trained: str) -> Pair:
+    """Return the pair with the turns that a rule says are trained; with ``marked`` those are marked already."""
+    if trained != "all":
+        return pair
+    return evolve(pair, history=_all_trained(pair.history), since=_all_trained(pair.since))
+
+
+def _all_trained(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    return tuple(evolve(turn, trained=turn.role == "assistant") for turn in turns)
+
+
+def _turns(dialect: Dialect, messages: Sequence[Any]) -> list[Turn]:
+    return [read_message(message, _place(dialect, number)) for number, message in enumerate(messages, 1)]
+
+
+def _place(dialect: Dialect, number: int) -> str:
+    return f"turn {number} of '{dialect.field}'"
+
+
+def _pair(turns: Sequence[Turn], dialect: Dialect) -> Pair:
+    """Return the pair of the last trained answer, or of the last answer where no turn is marked as trained."""
+    answers = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
+    marked = [place for place in answers if turns[place].trained]
+    if not answers:
+        raise DataError(f"'{dialect.field}' has no assistant turn; correct or remove the record")
+    last = (marked or answers)[-1]
+    asked = max((place for place in range(last) if turns[place].role == "user"), default=None)
+    if asked is None:
+        raise DataError(f"'{dialect.field}' has no user turn before its last assistant turn; correct or remove it")
+    system = turns[0].content if turns[0].role == "system" else None
+    answer = turns[last]
+    return Pair(
+        turns[asked].content,
+        response=answer.content,
+        system=system,
+        history=tuple(turns[0 if system is None else 1 : asked]),
+        since=tuple(turns[asked + 1 : last]),
+        reasoning=answer.reasoning,
+        tool_calls=answer.tool_calls,
+        after=tuple(turns[last + 1 :]),
+    )
+
+
+# --- tools ------------------------------------------------------------------------------------
+
+
+def read_tools(row: RawRow, names: Names) -> tuple[str, ...]:
+    """Return the JSON schema of each tool of a row, as text.
+
+    Raises:
+        DataError: the column holds other values.
+    """
+    column = names.get("tools")
+    return () if column is None else tuple(map(_tool, list_of(row, column)))
+
+
+def _tool(tool: object) -> str:
+    return tool if isinstance(tool, str) else json.dumps(tool, ensure_ascii=False)
+
+
+# --- writing ----------------------------------------------------------------------------------
 
 
 def write_turns(dialect: Dialect, pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
@@ -83,21 +112,41 @@ def write_turns(dialect: Dialect, pair: Pair, row: RawRow, names: Names) -> dict
     apart = "system" in names and bool(text_of(row, names["system"]))
     if apart and pair.system != text_of(row, names["system"]):
         changed[names["system"]] = pair.system or ""
-    turns = [*pair.history, Turn("user", pair.user_turn), Turn("assistant", pair.response)]
-    if pair.system is not None and not apart:
-        turns.insert(0, Turn("system", pair.system))
-    column = names[dialect.field]
+    before = evolve(pair, system=None).before if apart else pair.before
+    column, tools = names[dialect.field], names.get("tools")
     old = list_of(row, column)
-    new = _merged(dialect, old, turns)
-    return changed if new == old else {**changed, column: like(row.get(column), new)}
+    new = _merged(dialect, old, (*before, pair.last, *pair.after))
+    if new != old:
+        changed[column] = like(row.get(column), new)
+    if tools is not None and pair.tools != read_tools(row, names):
+        value = [json.loads(tool) for tool in pair.tools]
+        changed[tools] = value if dialect.typed else json.dumps(value, ensure_ascii=False)
+    return changed
 
 
 def _merged(dialect: Dialect, old: Sequence[Any], turns: Sequence[Turn]) -> list[Any]:
     """Return the turns as messages. If the roles agree, the old messages are updated, as they may hold other keys."""
-    before = [_turn(dialect, message, number) for number, message in enumerate(old, 1)]
-    if [turn.role for turn in before] != [turn.role for turn in turns]:
-        return [{dialect.role: dialect.roles[turn.role], dialect.content: turn.content} for turn in turns]
-    return [
-        message if turn == was else {**message, dialect.content: turn.content}
-        for message, was, turn in zip(old, before, turns, strict=True)
-    ]
+    if [turn.role for turn in _turns(dialect, old)] != [turn.role for turn in turns]:
+        return [written(dialect, turn) for turn in turns]
+    numbered = enumerate(zip(old, turns, strict=True), 1)
+    return [updated(message, turn, _place(dialect, number)) for number, (message, turn) in numbered]
+
+
+# --- a sample of each turn --------------------------------------------------------------------
+
+
+def unroll_turns(dialect: Dialect, row: RawRow, names: Names, trained: str) -> Iterator[RawRow]:
+    """Yield a row for each answer of a conversation, which ends with it: each trained answer, if turns are marked.
+
+    Raises:
+        DataError: as :func:`read_turns`, or no answer is trained.
+    """
+    column, trained_answers = names[dialect.field], 0
+    messages = list_of(row, column)
+    for end, (message, turn) in enumerate(zip(messages, _turns(dialect, messages), strict=True), 1):
+        marked = trained != "marked" or mark_of(message, _place(dialect, end)) is not False
+        if turn.role == "assistant" and marked:
+            trained_answers += 1
+            yield {**row, column: like(row.get(column), list(messages[:end]))}
+    if not trained_answers:
+        raise DataError(f"'{dialect.field}' has no assistant turn that is trained; correct or remove the record")

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from weakref import finalize
 
 from cattrs import unstructure
 
+from rt_framework.data.reading import telling_row
 from rt_framework.data.rows import begin_rows, shape_of
 from rt_framework.data.source import Source
 from rt_framework.data.spool import Spool, check_spoolable
@@ -36,6 +37,7 @@ def rows_source(
     columns: Mapping[str, str] | None = None,
     shape: str | None = None,
     limit: int | None = None,
+    unreadable: Literal["refuse", "drop"] = "refuse",
 ) -> Source:
     """Return the source of rows in memory, which are copied to a temporary file: later changes of them are not seen.
 
@@ -45,6 +47,7 @@ def rows_source(
         columns: the name of each column that is not named as its field.
         shape: shape of the columns; found from the first row when left out, and ``alpaca`` for pairs and records.
         limit: most rows to take.
+        unreadable: ``drop`` leaves mappings that cannot be read as samples out; any other object is refused.
 
     Raises:
         DataError: a row cannot be understood, or there are none; the message names the row.
@@ -52,9 +55,10 @@ def rows_source(
         DiskError: the temporary file cannot be written.
     """
     reader = RowReader(rows)
-    first = reader.first_row()
-    detected = "alpaca" if isinstance(first, Record) else shape_of(reader.name, first, columns)
-    return Source(reader, reader.format_name, shape or detected, dict(columns or {}), limit)
+    detected = shape_of(reader.name, telling_row(reader, columns or {}, unreadable == "drop"), columns)
+    return Source(
+        reader, reader.format_name, shape or detected, dict(columns or {}), unreadable=unreadable, limit=limit
+    )
 
 
 class RowReader:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rt_framework.config import Builder, Data, Shard
 from rt_framework.data.files import Files, LocalFiles, visible
 from rt_framework.data.hub import open_hub
-from rt_framework.data.reading import FileReader
+from rt_framework.data.reading import FileReader, telling_row
 from rt_framework.data.rows import blamed, detect_format, matching_formats, shape_of
 from rt_framework.data.source import Source
 from rt_framework.errors import DataError, RtError
@@ -37,9 +37,10 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
     else:
         name, files = _local(host, Path(data.path), data.format)
     reader = FileReader(files, Builder(host)("formats", name))
-    shape = data.shape or shape_of(reader.name, reader.first_row(), data.columns)
+    drop = data.unreadable == "drop"
+    shape = data.shape or shape_of(reader.name, telling_row(reader, data.columns, drop), data.columns)
     part = None if data.shard is None else Shard.parse(data.shard)
-    return Source(reader, name, shape, data.columns, limit, shard=part)
+    return Source(reader, name, shape, data.columns, data.turns, data.unreadable, limit, shard=part)
 
 
 def output_format(host: Host, path: Path, default: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol
 
 from rt_framework.data.files import Files
 from rt_framework.data.rows import begin_rows
+from rt_framework.data.shapes import fitting_shapes
 from rt_framework.data.values import RawRow
 from rt_framework.errors import DataError, RtError, described
 from rt_framework.model import Record
@@ -38,6 +39,13 @@ class Reader(Protocol):
     @property
     def hashes(self) -> bool:
         """True if a reading to the end also computes the hash of the content."""
+
+    def first_row(self) -> RawRow | Record:
+        """Return the first row.
+
+        Raises:
+            DataError: the rows cannot be read, or there are none.
+        """
 
     def rows(self) -> Iterator[RawRow | Record]:
         """Return an iterator over all rows.
@@ -68,6 +76,23 @@ class Reader(Protocol):
 
     def size(self) -> int:
         """Return the bytes of the data set."""
+
+
+def telling_row(reader: Reader, columns: Mapping[str, str], drop: bool) -> RawRow | Record:
+    """Return the row by which the shape of a data set is found: the first one, or the first that fits a shape.
+
+    Args:
+        reader: reads the rows.
+        columns: the user's name of each column that is not named as its field.
+        drop: whether rows that cannot be read are left out, so that the first row need not be one that can be read.
+
+    Raises:
+        DataError: the rows cannot be read, or there are none.
+    """
+    first = reader.first_row()
+    if not drop or isinstance(first, Record) or fitting_shapes(first, columns):
+        return first
+    return next((row for row in reader.rows() if isinstance(row, Record) or fitting_shapes(row, columns)), first)
 
 
 class FileReader:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from rt_framework.config import Shard
+from attrs import evolve
+
+from rt_framework.config import Shard, TurnRules
 from rt_framework.data.destinations import Destination
 from rt_framework.data.replacing import whole
-from rt_framework.data.shapes import column_names, detect_shape, find_shape, to_record, to_row
-from rt_framework.data.values import RawRow
+from rt_framework.data.shapes import ColumnShape, column_names, detect_shape, find_shape, to_record, to_row
+from rt_framework.data.unread import Unread
+from rt_framework.data.values import Names, RawRow
 from rt_framework.errors import DataError, described
 from rt_framework.model import ORIGINAL, Pair, Record, Sample, Version
 from rt_framework.protocols import Format
@@ -24,6 +27,8 @@ from rt_framework.text import shown, without_secrets
 T = TypeVar("T")
 
 _log = logging.getLogger("rt_framework")
+
+_LAST_TURN = TurnRules()
 
 # --- ids --------------------------------------------------------------------------------------
 
@@ -138,12 +143,14 @@ def begin_rows(name: object, rows: Iterator[T]) -> tuple[T, Iterator[T]]:
     return first, chain([first], rows)
 
 
-def shape_of(name: object, first: RawRow, columns: Mapping[str, str] | None = None) -> str:
-    """Return the name of the shape that the first row of a data set fits.
+def shape_of(name: object, first: RawRow | Record, columns: Mapping[str, str] | None = None) -> str:
+    """Return the name of the shape that the first row of a data set fits; ``alpaca`` if it is a record already.
 
     Raises:
         DataError: the row fits no shape or several.
     """
+    if isinstance(first, Record):
+        return "alpaca"
     with blamed(name):
         return detect_shape(first, columns)
 
@@ -153,36 +160,46 @@ def read_records(
     shape: str,
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
+    turns: TurnRules = _LAST_TURN,
     place: Callable[[int], str] = "row {} (from 0)".format,
-) -> Iterator[Record]:
-    """Yield the records of rows, one at a time. A row that is a record already is yielded as it is.
+) -> Iterator[Sequence[Record] | Unread]:
+    """Yield the records of each row, or the row if it cannot be read. A row that is a record already is its own.
 
     Args:
         rows: the rows.
         shape: name of their shape.
         columns: the user's name of each column that is not named as its field.
         limit: most records to read.
+        turns: the turns of a conversation that are trained, and whether each makes a record of its own.
         place: says where the row with a number is, for a message about it.
 
     Raises:
-        DataError: at the first row that cannot be read, naming its place. Raised while iterating.
         ConfigError: the shape is unknown, or the columns do not fit it.
     """
     meaning = find_shape(shape)
     names = column_names(meaning, columns or {})
     for number, row in enumerate(islice(rows, limit)):
         if isinstance(row, Record):
-            yield row
+            yield (row,)
             continue
         try:
-            record = to_record(meaning, row, names)
+            yield [*_records_of(meaning, row, names, turns)]
         except DataError as error:
-            raise DataError(f"{place(number)}: {error}") from error
-        yield record
+            yield Unread(number, place(number), row, str(error))
 
 
-def with_ids(records: Iterable[Record], shard: Shard | None = None) -> Iterator[tuple[Sample, Record]]:
-    """Yield the sample of each record of a file, with the record.
+def _records_of(shape: ColumnShape, row: RawRow, names: Names, turns: TurnRules) -> Iterator[Record]:
+    if not turns.unroll:
+        yield to_record(shape, row, names, turns.trained)
+        return
+    for one in shape.unroll(row, names, turns.trained):
+        yield to_record(shape, one, names)
+
+
+def with_ids(
+    records: Iterable[Record | Unread], shard: Shard | None = None
+) -> Iterator[tuple[Sample, Record] | Unread]:
+    """Yield the sample of each record of a file, with the record; a row that cannot be read takes a number, but no id.
 
     Args:
         records: all records of the file, in order, since an id counts the equal records before.
@@ -190,6 +207,10 @@ def with_ids(records: Iterable[Record], shard: Shard | None = None) -> Iterator[
     """
     ids = SampleIds()
     for number, record in enumerate(records):
+        if isinstance(record, Unread):
+            if shard is None or shard.holds_row(number):
+                yield evolve(record, number=number)
+            continue
         if shard is not None and not shard.holds(record.pair):
             continue
         yield Sample(ids(record.pair), number, (Version(ORIGINAL, record.pair),)), record
@@ -224,8 +245,10 @@ def kind_of(format_object: Format) -> Literal["file", "folder"]:
     return "file" if format_object.suffixes else "folder"
 
 
-def rows_of(shape: str, columns: Mapping[str, str] | None, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
-    """Return an iterator over the rows of records.
+def rows_of(
+    shape: str, columns: Mapping[str, str] | None, records: Iterable[Record | Unread]
+) -> Iterator[dict[str, Any]]:
+    """Return an iterator over the rows of records. A row that could not be read is given back as it was.
 
     Raises:
         DataError: a record cannot be held by this shape; the message names its row.
@@ -234,7 +257,9 @@ def rows_of(shape: str, columns: Mapping[str, str] | None, records: Iterable[Rec
     meaning = find_shape(shape)
     names = column_names(meaning, columns or {})
 
-    def row(number: int, record: Record) -> dict[str, Any]:
+    def row(number: int, record: Record | Unread) -> dict[str, Any]:
+        if isinstance(record, Unread):
+            return dict(record.row)
         with blamed(f"row {number} (from 0)"):
             return to_row(meaning, record, names)
 

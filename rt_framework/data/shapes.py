@@ -7,13 +7,14 @@ extra keys of a message and order of the columns. In another shape the row is bu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from attrs import field, frozen
 
-from rt_framework.data.conversations import MESSAGES, SHAREGPT, Dialect, read_turns, write_turns
+from rt_framework.data.conversations import read_turns, trained_by, unroll_turns, write_turns
+from rt_framework.data.messages import MESSAGES, SHAREGPT, Dialect
 from rt_framework.data.values import Names, RawRow, like, list_of, text_of
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.model import Pair, Record, Turn
@@ -27,16 +28,22 @@ class ColumnShape:
     required: tuple[str, ...]
     """Fields that every row has."""
     optional: tuple[str, ...]
-    read: Callable[[RawRow, Names], Pair]
-    """Function that returns the pair of a row. Its DataError does not name the row, which the caller adds."""
+    read: Callable[[RawRow, Names, str], Pair]
+    """Function that returns the pair of a row, given which turns are trained: ``last``, ``all`` or ``marked``. Its
+    DataError does not name the row, which the caller adds."""
     write: Callable[[Pair, RawRow, Names], dict[str, Any]]
     """Function that returns the columns of a row that must change so that the row holds the pair."""
+    unroll: Callable[[RawRow, Names, str], Iterator[RawRow]]
+    """Function that yields a row for each answer of a row's conversation that is trained."""
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Every field, the required ones first."""
         return self.required + self.optional
 
+
+_JOINED = "prompt and completion"
+"""Column of the conversation that a prompt and a completion of messages make together."""
 
 # --- alpaca and prompt-completion: one column a part ------------------------------------------
 
@@ -57,18 +64,27 @@ def _rounds(history: Sequence[Turn]) -> list[list[str]]:
     return [[user.content, assistant.content] for user, assistant in zip(history[::2], history[1::2], strict=True)]
 
 
-def _read_flat(ask: str, answer: str, row: RawRow, names: Names) -> Pair:
-    texts = {field: text_of(row, column) for field, column in names.items() if field != "history"}
-    return Pair(
+def _read_flat(ask: str, answer: str, row: RawRow, names: Names, trained: str) -> Pair:
+    texts = {field: text_of(row, column) for field, column in names.items() if field not in ("history", "tools")}
+    pair = Pair(
         texts[ask],
         texts.get("input", ""),
         texts[answer],
         texts.get("system") or None,
         _history(row, names.get("history")),
     )
+    return trained_by(pair, trained)
 
 
 def _write_flat(ask: str, answer: str, pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
+    typed = {
+        "reasoning": pair.reasoning,
+        "calls of tools": pair.tools or pair.tool_calls or pair.since,
+        "turns after the response": pair.after,
+    }
+    lost = next((part for part, value in typed.items() if value), None)
+    if lost is not None:
+        raise DataError(f"the shape has no place for {lost}; use shape messages")
     instruction = pair.instruction if "input" in names else pair.user_turn
     texts = {ask: instruction, "input": pair.input, answer: pair.response, "system": pair.system or ""}
     changed: dict[str, Any] = {
@@ -83,26 +99,89 @@ def _write_flat(ask: str, answer: str, pair: Pair, row: RawRow, names: Names) ->
     return changed
 
 
+def _unroll_flat(ask: str, answer: str, row: RawRow, names: Names, _: str) -> Iterator[RawRow]:
+    column = names.get("history")
+    rounds = list_of(row, column) if column else []
+    for end, (user, assistant) in enumerate(_rounds(_history(row, column))):
+        texts = {names[ask]: user, names[answer]: assistant} | ({names["input"]: ""} if "input" in names else {})
+        yield {**row, **texts, str(column): like(row.get(str(column)), rounds[:end])}
+    yield row
+
+
 def _flat(name: str, ask: str, answer: str, *optional: str) -> ColumnShape:
-    return ColumnShape(
-        name, (ask, answer), optional, partial(_read_flat, ask, answer), partial(_write_flat, ask, answer)
-    )
+    columns = ask, answer
+    read, write, unroll = partial(_read_flat, *columns), partial(_write_flat, *columns), partial(_unroll_flat, *columns)
+    return ColumnShape(name, columns, optional, read, write, unroll)
+
+
+def _split(names: Names) -> tuple[dict[str, str], str, str]:
+    """Return the names of a row whose prompt and completion are one conversation, and these two columns."""
+    joined = {field: column for field, column in names.items() if field in ("system", "tools")}
+    return {**joined, MESSAGES.field: _JOINED}, names["prompt"], names["completion"]
+
+
+def _joined(row: RawRow, names: Names) -> RawRow:
+    _, prompt, completion = _split(names)
+    return {**row, _JOINED: [*list_of(row, prompt), *list_of(row, completion)]}
+
+
+def _is_split(row: RawRow, names: Names) -> bool:
+    return isinstance(row.get(names["prompt"]), list)
+
+
+def _read_prompt(row: RawRow, names: Names, trained: str) -> Pair:
+    if not _is_split(row, names):
+        return _read_flat("prompt", "completion", row, names, trained)
+    return read_turns(MESSAGES, _joined(row, names), _split(names)[0], trained)
+
+
+def _write_prompt(pair: Pair, row: RawRow, names: Names) -> dict[str, Any]:
+    if not _is_split(row, names):
+        return _write_flat("prompt", "completion", pair, row, names)
+    inner, prompt, completion = _split(names)
+    changed = write_turns(MESSAGES, pair, _joined(row, names), inner)
+    turns = changed.pop(_JOINED, None)
+    if turns is None:
+        return changed
+    prompted = len(list_of(row, prompt))
+    return {**changed, prompt: turns[:prompted], completion: turns[prompted:]}
+
+
+def _unroll_prompt(row: RawRow, names: Names, trained: str) -> Iterator[RawRow]:
+    if not _is_split(row, names):
+        yield from _unroll_flat("prompt", "completion", row, names, trained)
+        return
+    inner, prompt, completion = _split(names)
+    for one in unroll_turns(MESSAGES, _joined(row, names), inner, trained):
+        *before, last = one[_JOINED]
+        yield {**row, prompt: before, completion: [last]}
 
 
 def _chat(name: str, dialect: Dialect, *optional: str) -> ColumnShape:
-    return ColumnShape(name, (dialect.field,), optional, partial(read_turns, dialect), partial(write_turns, dialect))
+    read, write, unroll = partial(read_turns, dialect), partial(write_turns, dialect), partial(unroll_turns, dialect)
+    return ColumnShape(name, (dialect.field,), optional, read, write, unroll)
 
 
 SHAPES: dict[str, ColumnShape] = {
     shape.name: shape
     for shape in (
         _flat("alpaca", "instruction", "output", "input", "system", "history"),
-        _flat("prompt-completion", "prompt", "completion", "system", "history"),
-        _chat("messages", MESSAGES),
-        _chat("sharegpt", SHAREGPT, "system"),
+        ColumnShape(
+            "prompt-completion",
+            ("prompt", "completion"),
+            ("system", "history", "tools"),
+            _read_prompt,
+            _write_prompt,
+            _unroll_prompt,
+        ),
+        _chat("messages", MESSAGES, "tools"),
+        _chat("sharegpt", SHAREGPT, "system", "tools"),
     )
 }
 """Every shape, by name."""
+
+CONVERSATIONS = frozenset({"messages", "sharegpt"})
+"""Shapes whose rows may hold several turns as a matter of course."""
 
 
 # --- columns ----------------------------------------------------------------------------------
@@ -157,16 +236,21 @@ def detect_shape(row: RawRow, columns: Mapping[str, str] | None = None) -> str:
     unknown = [field for field in columns if field not in known]
     if unknown:
         raise ConfigError(f"data.columns: no shape has a field '{unknown[0]}'; known: {', '.join(known)}")
-    fitting = [
-        shape.name
-        for shape in SHAPES.values()
-        if set(columns) <= set(shape.fields) and _has_required(shape, row, _names(shape, columns))
-    ]
+    fitting = fitting_shapes(row, columns)
     if len(fitting) > 1:
         raise DataError(f"the columns fit the shapes {' and '.join(fitting)}; choose one with data.shape")
     if not fitting:
         raise DataError(_no_shape(row, columns))
     return fitting[0]
+
+
+def fitting_shapes(row: RawRow, columns: Mapping[str, str]) -> list[str]:
+    """Return the names of the shapes that the columns of *row* fit, with the user's map applied."""
+    return [
+        shape.name
+        for shape in SHAPES.values()
+        if set(columns) <= set(shape.fields) and _has_required(shape, row, _names(shape, columns))
+    ]
 
 
 def _has_required(shape: ColumnShape, row: RawRow, names: Names) -> bool:
@@ -194,8 +278,8 @@ class ReadRecord(Record):
     names: Names = field(factory=dict, repr=False)
 
 
-def to_record(shape: ColumnShape, row: RawRow, names: Names) -> Record:
-    """Return the record of a row.
+def to_record(shape: ColumnShape, row: RawRow, names: Names, trained: str = "last") -> Record:
+    """Return the record of a row, in whose pair those turns are trained that *trained* says.
 
     Raises:
         DataError: a column is missing or has an unusable value; the message does not name the row.
@@ -207,7 +291,7 @@ def to_record(shape: ColumnShape, row: RawRow, names: Names) -> Record:
         raise DataError(f"no column '{missing[0]}' (found: {found}); add it, or name the column with data.columns")
     own = set(names.values())
     extra = {column: value for column, value in row.items() if column not in own}
-    return ReadRecord(shape.read(row, names), extra, row, shape.name, names)
+    return ReadRecord(shape.read(row, names, trained), extra, row, shape.name, names)
 
 
 def to_row(shape: ColumnShape, record: Record, names: Names) -> dict[str, Any]:

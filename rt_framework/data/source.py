@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from attrs import evolve, field, frozen
 
-from rt_framework.config import Shard
+from rt_framework.config import Shard, TurnRules
 from rt_framework.data.reading import Reader
 from rt_framework.data.rows import read_records, with_ids
+from rt_framework.data.shapes import CONVERSATIONS
+from rt_framework.data.unread import Faults, Tally, Unread, readable, settled
 from rt_framework.errors import DataError, RtError
 from rt_framework.model import Record, Sample, digest
 
@@ -39,6 +41,8 @@ class Known:
     samples: int
     content: str
     """Hash of the bytes that were read, or else taken before the file was read: every later change is noticed."""
+    faults: Faults = Faults()
+    """Rows of all shards that cannot be read, and are left out of the samples."""
 
 
 @frozen
@@ -50,6 +54,10 @@ class Source:
     """Format of the files; of rows in memory, the format in which outputs are written by default."""
     shape: str
     columns: dict[str, str]
+    turns: TurnRules = TurnRules()
+    """Turns of a conversation that are trained, and whether each makes a sample of its own."""
+    unreadable: Literal["refuse", "drop"] = "refuse"
+    """What becomes of a data set with rows that cannot be read: it is refused, or these rows are left out."""
     limit: int | None = None
     draw: Draw | None = None
     """Random subset of the samples to take; all when left out."""
@@ -62,6 +70,12 @@ class Source:
     def name(self) -> str:
         """Name of the data set in messages: the path of a file."""
         return self.reader.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the data set that a user should read first."""
+        conversations = self.shape in CONVERSATIONS or self.turns != TurnRules()
+        return (f"data: {self}", *((f"turns: {self.turns}",) if conversations else ()))
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -77,37 +91,57 @@ class Source:
         return self.reader.schema()
 
     def __iter__(self) -> Iterator[tuple[Sample, Record]]:
-        rows, draw = with_ids(self._records(), self.shard), self.draw
-        return rows if draw is None else (row for row in rows if row[0] in draw)
+        return (entry for entry in self.entries() if not isinstance(entry, Unread))
+
+    def entries(self) -> Iterator[tuple[Sample, Record] | Unread]:
+        """Return an iterator over the samples with their records, and over the rows that are left out, in input order.
+
+        A draw has no such rows.
+        """
+        entries, draw = with_ids(self._records(), self.shard), self.draw
+        if draw is None:
+            return entries
+        return (entry for entry in entries if not isinstance(entry, Unread) and entry[0] in draw)
+
+    def unread(self) -> Iterator[Unread]:
+        """Return an iterator over the rows that are left out of the samples, in input order.
+
+        The data is read for it only if there may be such rows.
+        """
+        none = self.unreadable == "refuse" or (self.known is not None and not self.known.faults.count)
+        return (entry for entry in (() if none else self.entries()) if isinstance(entry, Unread))
 
     def samples(self) -> Iterator[Sample]:
         """Return an iterator over the samples alone, in input order."""
         return (sample for sample, _ in self)
 
-    def read_through(self, use: Callable[[Iterator[Record]], T]) -> tuple[Source, T]:
+    def read_through(self, use: Callable[[Iterator[Record | Unread]], T]) -> tuple[Source, T]:
         """Read every record once; return the source with the facts found, and what *use* makes of the records.
 
-        A bad row is found here, before the first paid call. The records are those of all shards.
+        Bad rows are found here, before the first paid call. The records are those of all shards, and with them come
+        the rows that are left out of the samples.
 
         Raises:
-            DataError: a row is bad; the message names file, row and a way out.
+            UnreadableRows: rows are bad and not to be left out; the message names every kind of fault and a way out.
+            DataError: the data set cannot be read.
         """
         content = self.known and self.known.content
         if content is None and not (self.reader.hashes and self.limit is None):
             content = self.reader.content()
-        samples = 0
+        samples, tally = 0, Tally()
 
-        def records() -> Iterator[Record]:
+        def records() -> Iterator[Record | Unread]:
             nonlocal samples
-            for record in self._records():
-                samples += self.shard is None or self.shard.holds(record.pair)
+            for record in self._records(tally):
+                if not isinstance(record, Unread):
+                    samples += self.shard is None or self.shard.holds(record.pair)
                 yield record
 
         reading = records()
         made = use(reading)
         deque(reading, maxlen=0)
         content = content or self.reader.content_read() or self.reader.content()
-        return evolve(self, known=Known(samples, content)), made
+        return evolve(self, known=Known(samples, content, tally.faults())), made
 
     def check_unchanged(self) -> None:
         """Check that the file is still what it was when first read; done before anything is written from it.
@@ -146,11 +180,11 @@ class Source:
         """Return the number of samples. All of them are read if that was not done.
 
         Raises:
-            DataError: a row is bad; the message names file, row and a way out.
+            DataError: the data set cannot be read, or rows are bad and not to be left out.
         """
         if self.known is not None:
             return self.known.samples
-        return sum(1 for _ in (self if self.draw or self.shard else self._records()))
+        return sum(1 for _ in (self if self.draw or self.shard else readable(self._records())))
 
     def drawing(self, count: int, seed: int) -> Source:
         """Return the same source with only *count* of its samples, drawn at random, or with all if there are fewer.
@@ -162,20 +196,37 @@ class Source:
         known = self.known and evolve(self.known, samples=min(count, self.known.samples))
         return evolve(self, draw=Draw(seed, most), known=known)
 
+    @property
+    def faults(self) -> Faults:
+        """The rows of all shards that are left out because they cannot be read, once the source was read."""
+        return self.known.faults if self.known else Faults()
+
+    @property
+    def left_out(self) -> str:
+        """A line for the user on the rows that are left out because they cannot be read; empty if there are none."""
+        faults = self.faults
+        return f"{faults.share} and are left out: {'; '.join(faults.lines)}" if faults.count else ""
+
     def facts(self) -> dict[str, Any]:
         """Return the facts that must not change in a run directory, the shard included, limit and draw excluded."""
         shard = {"shard": str(self.shard)} if self.shard else {}
         content = self.known.content if self.known else self.reader.content()
-        return {"content": content, "shape": self.shape, "columns": self.columns, **self.reader.facts, **shard}
+        columns = {"shape": self.shape, "columns": self.columns, **self.turns.facts()}
+        rows = {} if self.unreadable == "refuse" else {"unreadable": self.unreadable}
+        return {"content": content, **columns, **rows, **self.reader.facts, **shard}
 
     def size(self) -> int:
         """Return the bytes of the data set; for a shard, its share of them."""
         whole = self.reader.size()
         return whole // self.shard.of if self.shard else whole
 
-    def _records(self) -> Iterator[Record]:
+    def _records(self, tally: Tally | None = None) -> Iterator[Record | Unread]:
         rows = self.reader.rows()  # in a generator, so that the file is opened only when its rows are taken
-        yield from read_records(rows, self.shape, self.columns, self.limit, self.reader.place)
+        read = read_records(rows, self.shape, self.columns, self.limit, self.turns, self._place_of)
+        yield from settled(self.name, read, self.unreadable == "drop", tally)
+
+    def _place_of(self, number: int) -> str:
+        return self.reader.place(number).removeprefix(f"{self.name}: ")
 
     def __str__(self) -> str:
         shard = f", shard {self.shard}" if self.shard else ""

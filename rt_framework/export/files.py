@@ -10,6 +10,8 @@ from rt_framework.plugin import Host
 from rt_framework.results import open_run
 from rt_framework.rundir import open_outlet, write_parts
 
+_UNHELD = "which only the input's format and shape hold"
+
 
 def export_file(
     host: Host,
@@ -44,6 +46,8 @@ def export_file(
         destination = Destination(out, "--out", kind_of(make("formats", name)), record, overwrite)
         claim([destination], run.source.inputs, paths_in(run.config))
         source, outlet = open_outlet(make, run.source, name, shape)
-        records = ((True, record) for record in run.records(kept=not dropped))
+        records = ((True, record) for record in run.ended(kept=not dropped))
         write_parts(source, records, {True: (destination, outlet)})
-    return f"wrote {out}"
+    lost = dropped and source.faults.count and not outlet.holds_all
+    unread = f"; unreadable rows left out, {_UNHELD}: {source.faults.count:,}" if lost else ""
+    return f"wrote {out}{unread}"

@@ -12,7 +12,8 @@ from rt_framework.config import Builder
 from rt_framework.data import rows_of, whole
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.export.card import Part, card
-from rt_framework.export.packs import Readable, export_folder, replacements
+from rt_framework.export.pack_data import Readable, replacements
+from rt_framework.export.packs import export_folder
 from rt_framework.kit.proofs import Proof
 from rt_framework.kit.score_table import ScoreTable
 from rt_framework.ledger import KEPT
@@ -53,7 +54,7 @@ def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None, ove
     with open_run(run_dir, host) as run, whole(export_folder(run, out, overwrite)) as folder:
         (folder / "data").mkdir(parents=True)
         parts, notes = _write_parts(make, form, folder, run)
-        write_side_file(folder / SCORES, run)
+        write_side_file(folder / SCORES, run, run.source.unread())
         proof, ignored = _proof(run)
         (folder / "README.md").write_text(card(run.manifest, license_, run.source.shape, parts, proof), "utf-8")
     names = ", ".join(f"{part.name} {part.samples}" for part in parts)

@@ -39,9 +39,10 @@ class Preferences:
 
     run: FinishedRun
     left_out: Counter[str] = field(factory=Counter)
-    """Number of comparisons that give no preference, by reason; complete when all preferences were read."""
+    """Number of comparisons that give no preference, by reason; complete when all preferences were read once more."""
 
     def __iter__(self) -> Iterator[Preference]:
+        self.left_out.clear()
         for history in self.run:
             if history.is_kept:
                 yield from self._of(history.sample)
@@ -60,9 +61,10 @@ class Preferences:
     def _compared(self, sample: Sample, decision: Decision, loser: Version) -> Preference | str:
         """Return the preference, or the reason why there is none."""
         chosen, rejected = sample.current.pair, loser.pair
-        if evolve(rejected, response=chosen.response) != chosen:
+        last = chosen.last
+        if evolve(rejected, response=last.content, reasoning=last.reasoning, tool_calls=last.tool_calls) != chosen:
             return OTHER_PROMPT
-        if rejected.response == chosen.response:
+        if rejected == chosen:
             return EQUAL
         scores = self._scores(sample, decision, loser)
         metric = next(iter(scores), None)

@@ -26,6 +26,8 @@ class Candidates(Protocol):
     """Place of their scores, for messages."""
     note: str
     """Remark for the user on how the scores were read; empty if there is none."""
+    whole: bool
+    """True if the samples are all of the data, so that the others of a selection include rows that cannot be read."""
 
     def table(self, metrics: Mapping[str, Metric]) -> ScoreTable:
         """Return the scores of all samples by these metrics.
@@ -45,6 +47,8 @@ class Rows:
     Args:
         source: the samples.
     """
+
+    whole = True
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -120,6 +124,7 @@ class KeptSamples:
     """
 
     note = ""
+    whole = False
 
     def __init__(self, run: FinishedRun) -> None:
         self._run = run

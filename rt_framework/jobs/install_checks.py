@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from attrs import frozen
 
 from rt_framework.config import Builder, read_config
-from rt_framework.data import open_source
-from rt_framework.errors import RtError
+from rt_framework.data import Source, open_source
+from rt_framework.errors import RtError, UnreadableRows
 from rt_framework.hookspecs import singular
 from rt_framework.kit.parts import Spec
 from rt_framework.pipeline import check_parts, steps_of
@@ -18,6 +18,8 @@ from rt_framework.protocols import Student
 from rt_framework.rundir import versions
 from rt_framework.scoring import BatchLimits
 from rt_framework.spans import EncodedSpan, Span
+
+_UNREAD = "unreadable rows"
 
 
 @frozen
@@ -82,10 +84,32 @@ def check_config(host: Host, path: Path) -> Iterator[Finding]:
         steps = steps_of(make, config.pipeline.specs)
         check_parts(make, steps, config)
         yield Finding(str(path), f"{len(steps)} stages")
-        source = open_source(host, config.data, config.limits.samples)
-        yield Finding(str(source), f"{source.count()} samples")
+        source = yield from check_rows(open_source(host, config.data, config.limits.samples))
+        if source is not None:
+            yield Finding(str(source), f"{source.count()} samples")
     except RtError as error:
         yield Finding(str(path), str(error), good=False)
+
+
+def check_rows(source: Source) -> Generator[Finding, None, Source | None]:
+    """Check that every row of a data set can be read; find each kind of fault, with its count and its first row.
+
+    Returns:
+        the source with what the reading found out; ``None`` if it is refused.
+
+    Raises:
+        RtError: the data set cannot be read.
+    """
+    try:
+        source, _ = source.read_through(lambda _: None)
+    except UnreadableRows as error:
+        yield Finding(source.name, error.head.removeprefix(f"{source.name}: "), good=False)
+        yield from (Finding(_UNREAD, kind, good=False) for kind in error.kinds)
+        return None
+    if source.faults.count:
+        yield Finding(source.name, f"{source.faults.share} and are left out (unreadable: drop)", sure=False)
+        yield from (Finding(_UNREAD, kind, sure=False) for kind in source.faults.lines)
+    return source
 
 
 def check_student(host: Host, spec: Spec) -> Iterator[Finding]:

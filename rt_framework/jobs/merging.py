@@ -36,6 +36,7 @@ from rt_framework.rundir import (
     open_run,
     read_config_of,
     summarise,
+    with_unread,
     write_manifest,
     write_outputs,
 )
@@ -96,8 +97,8 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         with alone(out):
             _join(out, parts)
     with open_run(out) as ledger:
-        files = write_outputs(job.outlet, job.source, out, ledger)
-        summary = summarise(ledger, Progress(), files)
+        files, faults = write_outputs(job.outlet, job.source, out, ledger)
+        summary = with_unread(summarise(ledger, Progress(), files), faults)
         write_manifest(out, host, ledger, config, summary)
     return summary
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rt_framework.errors import ConfigError
-from rt_framework.export import PACKS, Readable
+from rt_framework.export import Readable, samples
 from rt_framework.model import Pair
-from rt_framework.plugin import named
 
 
-def packed(name: str, pairs: Iterable[Pair]) -> Iterator[Mapping[str, Any]]:
-    """Yield the row of a pack for each pair; a lone surrogate becomes ``?``, as in the pack's file.
+def packed(name: str, pairs: Sequence[Pair]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a pack, which train exactly the trained turns; a lone surrogate becomes ``?``, as in its file.
+
+    All rows have the same columns. A sample that the pack cannot hold, such as one without a trained turn, has no rows.
 
     Args:
         name: name of the pack, such as ``trl``.
@@ -20,8 +20,6 @@ def packed(name: str, pairs: Iterable[Pair]) -> Iterator[Mapping[str, Any]]:
 
     Raises:
         ConfigError: the pack is unknown, or one of preferences, which are no pairs.
+        DataError: the pack cannot train the turns of a sample.
     """
-    pack = named("pack", name, PACKS)
-    if pack.row is None:
-        raise ConfigError(f"pack '{name}' holds the preferences of a run, not samples")
-    yield from Readable(map(pack.row, pairs))
+    yield from Readable(samples(name, lambda: pairs)[1])

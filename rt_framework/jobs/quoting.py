@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
+from itertools import chain as joined
 from itertools import groupby
 from pathlib import Path
 
@@ -36,12 +37,12 @@ from rt_framework.pipeline import (
     told_tokens,
 )
 from rt_framework.plugin import Host
-from rt_framework.protocols import PricedTeacher, Teacher
+from rt_framework.protocols import DecidingStage, PricedTeacher, Teacher
 from rt_framework.rundir import LEDGER, check_elsewhere, check_frozen, check_run, look, looking_elsewhere
 from rt_framework.teacher import MAIN_ACCOUNT, check_priced, is_priced, rendered
 
 _Asks = tuple[Asking, ...]
-"""The questions of one stage."""
+"""Questions of one stage."""
 
 _SHOWN = 3
 """Number of prompts that a quote shows."""
@@ -167,7 +168,7 @@ class _Counting:
     def __init__(self, known: Known, steps: Sequence[Step], limits: Limits, exhaustive: bool) -> None:
         self._known = known
         self._foresight = Foresight(known, steps, limits.answers, exhaustive)
-        self._asks = [step.asks for step in steps]
+        self._asks = [_one_after_the_other(step) for step in steps]
         self._questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(known.teachers)))
         self._exhaustive = exhaustive
         self._tally = _Tally()
@@ -217,19 +218,20 @@ class _Counting:
         try:
             self._show(sample)
             if way.sample is not None:
-                self._likely(Texts(way.sample), self._asks[way.steps :])
+                self._likely(Texts(way.sample), list(joined(*self._asks[way.steps :])))
         except RtError:
             raise
         except Exception:  # a run fails this sample and goes on
             self._tally.counts["broken"] += 1
         if way.sample is not None:
-            self._worst(Texts(way.sample), self._asks[way.steps :])
+            self._worst(Texts(way.sample), list(joined(*self._asks[way.steps :])))
 
     def _show(self, sample: Sample) -> None:
-        first = next((asking for asks in self._asks for asking in asks), None)
+        pair = sample.original.pair
+        first = next((asking for asks in joined(*self._asks) for asking in asks if asking.about(pair)), None)
         if first is not None and len(self._tally.prompts) < _SHOWN:
             structured = self._known.teachers[first.teacher].structured
-            request = rendered(first.question, sample.original.pair, 0, structured, first.draw)
+            request = rendered(first.question, pair, 0, structured, first.draw)
             self._tally.prompts.append((sample.row, request))
 
     # --- low --------------------------------------------------------------------------------
@@ -243,7 +245,7 @@ class _Counting:
                 about = [texts.all if self._exhaustive else self._likeliest(texts, asking) for asking in group]
                 for asking, some in zip(group, about, strict=True):
                     for text in some:
-                        if asking.name not in text.asked:
+                        if asking.name not in text.asked and asking.about(text.pair):
                             self._likely_ask(texts, text, asking)
 
     def _likeliest(self, texts: Texts, asking: Asking) -> Sequence[Text]:
@@ -287,7 +289,7 @@ class _Counting:
 
     def _option(self, texts: Texts, text: Text, asking: Asking) -> Iterator[Option]:
         """Yield the most that a question about a text can still cost; nothing if the question cannot be asked."""
-        if asking.name in text.asked:
+        if asking.name in text.asked or not asking.about(text.pair):
             return
         try:
             chain = self._questions.chain(asking, text)
@@ -313,6 +315,12 @@ class _Tally:
         fresh = self._seen.add(int(key[:16], 16))
         self.counts.update(calls=1, unique=fresh, answered=fresh and answered, guessed=fresh and guessed)
         return fresh
+
+
+def _one_after_the_other(step: Step) -> list[_Asks]:
+    """Return the questions of a stage; if it decides between them, those of each question as if it were a stage."""
+    apart = isinstance(step.stage, DecidingStage)
+    return [part for group in _by_question(step.asks) for part in (group, ())] if apart else [step.asks]
 
 
 def _by_question(asks: _Asks) -> list[_Asks]:

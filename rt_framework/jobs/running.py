@@ -50,6 +50,7 @@ from rt_framework.rundir import (
     pilot_dir,
     room,
     summarise,
+    with_unread,
     write_manifest,
     write_outputs,
 )
@@ -115,7 +116,8 @@ async def run(
                 f"{opening.total} samples were read but {summary.total} are accounted for; "
                 "this is a bug in rt-framework"
             )
-        summary = evolve(summary, files=write_outputs(job.outlet, job.source, out, session.ledger))
+        files, faults = write_outputs(job.outlet, job.source, out, session.ledger)
+        summary = with_unread(evolve(summary, files=files), faults)
         write_manifest(out, host, session.ledger, config, summary)
         return summary
 
@@ -223,7 +225,10 @@ def _notes(config: Config, job: Opened, facts: Mapping[str, Any]) -> tuple[str, 
     for name, student in job.students.items():
         called = f"student {name}".rstrip()
         notes.append(f"{called}: {student}, preset {framing.preset.name}, template {framing.template}")
-    return (*notes, f"data: {job.source}", *filter(None, (config.pipeline.unchosen,)))
+    left_out = job.source.left_out
+    if left_out and not job.outlet.holds_all:
+        left_out += ". The output has another shape or format, so they stand in scores.jsonl alone, with the reason"
+    return (*notes, *job.source.notes, *filter(None, (left_out, config.pipeline.unchosen)))
 
 
 def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, mode: RunMode) -> Iterator[str]:

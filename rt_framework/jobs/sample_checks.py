@@ -12,7 +12,7 @@ from pathlib import Path
 from rt_framework.config import MAIN, Builder, Data, ScoringConfig
 from rt_framework.data import Source, open_source
 from rt_framework.errors import RtError, Unscorable
-from rt_framework.jobs.install_checks import Finding
+from rt_framework.jobs.install_checks import Finding, check_rows
 from rt_framework.jobs.sample_findings import METRICS, Looked, findings
 from rt_framework.kit.parts import Spec
 from rt_framework.ledger import Ledger
@@ -115,7 +115,9 @@ def check_sample(
 ) -> Iterator[Finding]:
     """Check that data can be read and, if there is a student, that a few samples of it can be scored."""
     try:
-        source = open_source(host, data)
+        source = yield from check_rows(open_source(host, data))
+        if source is None:
+            return
         if student is None:
             yield Finding(str(source), f"{source.count()} samples; give --student to score a few of them")
             return

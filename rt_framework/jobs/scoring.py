@@ -164,7 +164,8 @@ async def score(
     def end(session: Session, _: None) -> Summary:
         progress = session.meter.progress()
         outcomes = dict(sorted(progress.samples.outcomes.items()))
-        summary = Summary(total, outcomes, {}, {}, {}, 0, (), progress, tuple(map(str, files)))
+        drops, unreadable, written = source.faults.reasons(), source.faults.count, tuple(map(str, files))
+        summary = Summary(total, outcomes, {}, drops, {}, 0, (), progress, written, unreadable=unreadable)
         write_manifest(run_dir, host, session.ledger, settings, summary)
         return summary
 
@@ -194,7 +195,7 @@ async def _score(
             f"{f'student {name}'.rstrip()}: {student}, preset {rules.preset.name}, template {rules.template}"
             for name, student in students.items()
         )
-        await session.begin(writes, (*notes, f"data: {source}"), settings)
+        await session.begin(writes, (*notes, *source.notes, *filter(None, (source.left_out,))), settings)
         await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
         # Losses from a damaged ledger, or of input that has changed meanwhile, must not replace an older file.
         checks = (ledger.check, source.check_unchanged)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from rt_framework.config import Builder
-from rt_framework.data import Destination, Source, Spool, claim, kind_of, output_format, paths_in
+from rt_framework.data import Destination, Source, Spool, Unread, claim, kind_of, output_format, paths_in
 from rt_framework.errors import ConfigError, DataError, PluginError, RtError, described
 from rt_framework.jobs.candidates import Candidates, KeptSamples, Rows, ScoredRows
 from rt_framework.kit.parts import Spec
@@ -87,9 +89,21 @@ def _select(host: Host, candidates: Candidates, by: Spec, out: Path, dropped: Pa
     with source.steady(), Spool[Pair]() as texts, Spool[dict[str, Any]]() as extras:
         rows = _rows(records, table, candidates, texts, columns, extras)
         kept = _decided(by.name, selector, rows)
-    marked = ((bool(keep), record) for keep, (_, _, record) in zip(kept, records(), strict=True))
+    unread = source.unread() if candidates.whole and dropped is not None else iter(())
+    marked = _marked(kept, records(), unread)
     write_parts(source, marked, {wanted: (to, outlets[formats[wanted]]) for wanted, to in destinations.items()})
-    return f"{out}: {sum(kept)} of {len(kept)} samples{candidates.note}"
+    left_out = f"; {source.left_out}" if candidates.whole and source.left_out else ""
+    return f"{out}: {sum(kept)} of {len(kept)} samples{candidates.note}{left_out}"
+
+
+def _marked(
+    kept: Iterable[int], records: Iterable[tuple[str, int, Record]], unread: Iterable[Unread]
+) -> Iterator[tuple[bool, Record | Unread]]:
+    """Yield each record with whether it is kept, and each row that cannot be read as one that is not, by row number."""
+    chosen = ((number, bool(keep), record) for keep, (_, number, record) in zip(kept, records, strict=True))
+    left_out = ((row.number, False, row) for row in unread)
+    marked: Iterator[tuple[int, bool, Record | Unread]] = merge(chosen, left_out, key=itemgetter(0))
+    return ((keep, row) for _, keep, row in marked)
 
 
 def _selector(make: Builder, by: Spec) -> DatasetSelector:

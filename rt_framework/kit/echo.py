@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from rt_framework.kit.words import WORD, words
 from rt_framework.model import Pair
+from rt_framework.text import visible
 
 TRIGRAM = 3
 """Number of words in the n-grams by which echo is measured."""
@@ -31,9 +32,9 @@ def echo_of(pair: Pair) -> float | None:
     """Return the echo of a pair: of its instruction and input in its response without reasoning.
 
     Returns:
-        the share; ``None`` where the question has no trigram, or there is no response.
+        the share; ``None`` where the question has no trigram, or there is neither a response nor a call of a tool.
     """
-    return echo(pair.user_turn, pair.answer) if pair.answer.strip() else None
+    return echo(pair.user_turn, pair.answer) if visible(pair.answer) or pair.tool_calls else None
 
 
 def novel(text: str, other: str, size: int) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from rt_framework.errors import Unscorable
 from rt_framework.kit.positions import empty, encode_ids, encode_text
 from rt_framework.kit.tokenizing import leading_ids, render
-from rt_framework.model import Turn
+from rt_framework.kit.turn_texts import Render, TurnTexts
 from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss, only_scored
 
 ENCODING = 1
@@ -23,9 +23,6 @@ Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 
 Starts = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 """Function that returns of each text the character at which each of its tokens starts, in the order of their ids."""
-
-Render = Callable[[Sequence[Turn]], str]
-"""Function that returns messages as text, up to where the assistant's answer begins; it may raise ``Unscorable``."""
 
 
 @frozen
@@ -43,6 +40,8 @@ class Piece:
 class Pieces:
     """The texts that make up one span."""
 
+    span: Span
+    """The span, with a text as its target."""
     context: Piece
     target: Piece
     """Target text; with ``join="text"`` context and target as one text."""
@@ -58,7 +57,7 @@ class Encoder:
 
     Args:
         tokenize: returns the token ids of texts, without special tokens around them.
-        render: returns messages as text, by the chat template of the model.
+        render: returns messages as text, by the chat template of the model; see :mod:`rt_framework.kit.turn_texts`.
         window: the model's longest sequence in tokens.
         leading: ids that come before every text that begins a sequence: BOS, or nothing.
         leading_text: text of these ids, if *render* writes it before the messages.
@@ -78,7 +77,7 @@ class Encoder:
     ) -> None:
         self._tokenize = tokenize
         self._token_starts = starts
-        self._render = render
+        self._turns = TurnTexts(render)
         self._window = window
         self._leading = tuple(leading)
         self._leading_text = leading_text
@@ -109,32 +108,31 @@ class Encoder:
         ids = _each(self._tokenize, (text for piece in found for text in piece.texts()))
         placed = (piece.target.text for piece in found if piece.target.placed)
         starts = _each(self._token_starts, placed) if self._token_starts is not None else {}
-        return [
-            self._join(span, piece, ids, starts) if isinstance(piece, Pieces) else piece
-            for span, piece in zip(spans, pieces, strict=True)
-        ]
+        return [self._join(piece, ids, starts) if isinstance(piece, Pieces) else piece for piece in pieces]
 
     def _pieces(self, span: Span) -> Pieces | SpanLoss:
-        if not span.target.strip():
-            return empty()
-        if span.scored is not None and self._token_starts is None:
-            return SpanLoss(None, 0, "no_parts", "the tokenizer does not say where in the text its tokens start")
         try:
+            span = self._turns.as_text(span)
+            target = str(span.target)
+            if not target.strip():
+                return empty()
+            if span.scored is not None and self._token_starts is None:
+                return SpanLoss(None, 0, "no_parts", "the tokenizer does not say where in the text its tokens start")
             context = self._context(span.context, span.join)
             paired_context = None if span.paired_context is None else self._context(span.paired_context, span.join)
-            (context.text + span.target + (paired_context.text if paired_context else "")).encode()
+            (context.text + target + (paired_context.text if paired_context else "")).encode()
         except Unscorable as error:
             return SpanLoss(None, 0, error.status, error.reason)
         except UnicodeEncodeError:
             return SpanLoss(None, 0, "bad_text", "the text holds a lone surrogate, which no tokenizer can read")
         joined, placed = span.join == "text", span.scored is not None
-        text = context.text + span.target if joined else span.target
-        return Pieces(context, Piece(text, joined, placed), paired_context)
+        text = context.text + target if joined else target
+        return Pieces(span, context, Piece(text, joined, placed), paired_context)
 
     def _context(self, context: Context, join: str) -> Piece:
         if isinstance(context, str):
             return Piece(context, led=True)
-        text = self._render(context)
+        text = self._turns.context(context)
         # The template has written the leading token already, and the leading ids would put a second one before it.
         return Piece(text.removeprefix(self._leading_text), led=True) if join == "text" else Piece(text, led=False)
 
@@ -142,8 +140,9 @@ class Encoder:
         return (*self._leading, *ids[piece.text]) if piece.led else ids[piece.text]
 
     def _join(
-        self, span: Span, pieces: Pieces, ids: Mapping[str, Sequence[int]], starts: Mapping[str, Sequence[int]]
+        self, pieces: Pieces, ids: Mapping[str, Sequence[int]], starts: Mapping[str, Sequence[int]]
     ) -> EncodedSpan | SpanLoss:
+        span = pieces.span
         limit = min(span.max_tokens or self._window, self._window)
         paired_context = None if pieces.paired_context is None else len(self._tokens(pieces.paired_context, ids))
         context, target = self._tokens(pieces.context, ids), self._tokens(pieces.target, ids)
@@ -163,13 +162,13 @@ class Encoder:
         if isinstance(encoded, SpanLoss):
             return encoded
         encoded = evolve(encoded, by_token=True) if span.by_token else encoded
-        return self._scored(span, encoded, pieces, starts, len(context)) if span.scored is not None else encoded
+        return self._scored(encoded, pieces, starts, len(context)) if span.scored is not None else encoded
 
     def _scored(
-        self, span: Span, encoded: EncodedSpan, pieces: Pieces, starts: Mapping[str, Sequence[int]], first: int
+        self, encoded: EncodedSpan, pieces: Pieces, starts: Mapping[str, Sequence[int]], first: int
     ) -> EncodedSpan | SpanLoss:
         """Return the encoding with the scored parts of the target only; *first* is the context's length in tokens."""
-        places = starts[pieces.target.text]
+        span, places = pieces.span, starts[pieces.target.text]
         if span.join == "text":
             # Context and target are one text here.
             places = [start - len(pieces.context.text) for start in places[first - len(self._leading) :]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import count
 
-from rt_framework.model import Pair, digest
+from rt_framework.model import Pair, Turn, digest
 
 FENCE = re.compile(r"(?:<<<|\[\[)[a-z]+ [0-9a-f]{8}(?:>>>|\]\])")
 """Pattern of any fence or marker, with any token."""
@@ -18,7 +18,7 @@ END = "end"
 
 def token_of(pair: Pair) -> str:
     """Return eight hexadecimal digits that do not occur in the pair's text."""
-    turns = (text for turn in pair.history for text in (turn.role, turn.content))
+    turns = (text for turn in (*pair.history, *pair.since) for text in (turn.role, turn_text(turn)))
     text = "\n".join((pair.instruction, pair.input, pair.response, pair.system or "", *turns))
     content = pair.hash
     return next(token for n in count() if (token := digest([content, n])[:8]) not in text)
@@ -37,8 +37,19 @@ def marker(part: str, token: str) -> str:
 def earlier(pair: Pair, token: str) -> list[str]:
     """Return the texts before the pair's instruction, each between fences: system prompt first, then the turns."""
     turns = [("system", pair.system)] if pair.system is not None else []
-    turns += [(turn.role, turn.content) for turn in pair.history]
+    turns += [(turn.role, turn_text(turn)) for turn in pair.history]
     return [fenced(role, token, content) for role, content in turns]
+
+
+def fenced_turn(turn: Turn, token: str) -> str:
+    """Return a turn between fences that bear its role."""
+    return fenced(turn.role, token, turn_text(turn))
+
+
+def turn_text(turn: Turn) -> str:
+    """Return what a reader is shown of a turn: its text, and its calls of tools as JSON."""
+    texts = [call.text for call in turn.tool_calls]
+    return "\n".join([turn.content, *texts] if turn.content or not texts else texts)
 
 
 def fenced_question(pair: Pair, token: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,21 +26,47 @@ def leading_ids(tokenizer: Any) -> tuple[int, ...]:
     return tuple(full[: next(starts, 0)])
 
 
-def render(tokenizer: Any, turns: Sequence[Turn]) -> str:
-    """Return messages as text, by the chat template, up to the place where the assistant's answer begins.
+def message_of(turn: Turn) -> dict[str, Any]:
+    """Return a turn as chat templates read it, in the keys of the OpenAI API and of transformers."""
+    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    if turn.reasoning:
+        # Templates of different models know the reasoning of an answer by different names.
+        message |= {"reasoning_content": turn.reasoning, "thinking": turn.reasoning}
+    if turn.tool_calls:
+        message["tool_calls"] = [
+            {
+                "type": "function",
+                **({} if call.id is None else {"id": call.id}),
+                "function": {"name": call.name, "arguments": call.values},
+            }
+            for call in turn.tool_calls
+        ]
+    named = {"tool_call_id": turn.tool_call_id, "name": turn.name}
+    return message | {key: value for key, value in named.items() if value is not None}
+
+
+def render(tokenizer: Any, turns: Sequence[Turn], tools: Sequence[str] = (), answering: bool = True) -> str:
+    """Return messages as text, by the chat template.
+
+    Args:
+        tokenizer: the tokenizer with the template.
+        turns: the messages.
+        tools: JSON schema of each tool that the messages may call.
+        answering: True for a text that ends where the assistant's answer begins.
 
     Raises:
         Unscorable: ``no_template``: there is no chat template; ``template_error``: it refuses these messages.
     """
     if not tokenizer.chat_template:
         raise Unscorable("no_template", "the tokenizer has no chat template")
-    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    messages = [message_of(turn) for turn in turns]
     try:
         # As a batch of one conversation, since an empty conversation by itself is not read as a conversation.
         texts = tokenizer.apply_chat_template(
             [messages],
-            chat_template=_FIXED_DATE + tokenizer.get_chat_template(),
-            add_generation_prompt=True,
+            tools=[json.loads(tool) for tool in tools] or None,
+            chat_template=_FIXED_DATE + tokenizer.get_chat_template(tools=list(tools) or None),
+            add_generation_prompt=answering,
             tokenize=False,
         )
     except Exception as error:

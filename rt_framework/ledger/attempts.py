@@ -7,7 +7,7 @@ from attrs import asdict, evolve, frozen
 from rt_framework.errors import TeacherError
 from rt_framework.ledger.database import Database
 from rt_framework.ledger.statements import Statement, as_json
-from rt_framework.model import Reply, Request
+from rt_framework.model import Reply, Request, stored
 
 _CALL = "INSERT OR IGNORE INTO calls (key, reflection, pair, idx, teacher, request) VALUES (?, ?, ?, ?, ?, ?)"
 _ATTEMPT = "INSERT INTO attempts (call, state, reserved, batch) VALUES (?, 'intent', ?, ?)"
@@ -34,7 +34,7 @@ class Intent:
     @classmethod
     def of(cls, key: str, teacher: str, request: Request, reserved: int, batch: str | None = None) -> Intent:
         """Return the statements for a request; *batch* is the token of its batch, if it is sent in one."""
-        call = (key, request.reflection, request.pair_hash, request.index, teacher, as_json(asdict(request)))
+        call = (key, request.reflection, request.pair_hash, request.index, teacher, as_json(stored(request)))
         return cls(Statement(_CALL, call), Statement(_ATTEMPT, (key, reserved, batch)))
 
     @property

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from rt_framework.kit.compact import CompactStrings, LazySequence
 from rt_framework.ledger.database import Database
 from rt_framework.ledger.statements import Statement, as_json
-from rt_framework.model import ORIGINAL, Decision, Failure, Pair, Sample, Score, Version
+from rt_framework.model import ORIGINAL, Decision, Failure, Pair, Sample, Score, Version, stored
 
 WAITING = "waiting"
 """The temporary outcome of a sample that has reached a stage over the whole data set and waits for it."""
@@ -182,7 +182,7 @@ def _statements(history: SampleHistory) -> Iterator[Statement]:
         (sample.id, sample.row, sample.kept, history.outcome, history.reason),
     )
     for seq, version in enumerate(sample.versions):
-        pair = as_json(asdict(version.pair))
+        pair = as_json(stored(version.pair))
         values = (sample.id, seq, version.name, version.parent, version.reflection, version.call, pair)
         yield Statement("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)", values)
     for name, scores in sample.scores.items():

@@ -12,13 +12,14 @@ from rt_framework.model.calls import (
     Usage,
     most_tokens,
 )
-from rt_framework.model.digests import ADDED, digest, keyed
-from rt_framework.model.pairs import Pair, Record, Rewrite, Turn
+from rt_framework.model.digests import ADDED, ASIDE, digest, keyed, stored
+from rt_framework.model.pairs import Pair, Record, Rewrite, ToolCall, Turn
 from rt_framework.model.samples import ORIGINAL, Decision, Dropped, Failure, Range, Sample, Score, Version
 from rt_framework.model.selection import Choice, Scored, Verdict
 
 __all__ = [
     "ADDED",
+    "ASIDE",
     "MOST_TEMPERATURE",
     "MOST_TOKENS",
     "ORIGINAL",
@@ -38,6 +39,7 @@ __all__ = [
     "Sampling",
     "Score",
     "Scored",
+    "ToolCall",
     "Turn",
     "Unparsed",
     "Usage",
@@ -46,4 +48,5 @@ __all__ = [
     "digest",
     "keyed",
     "most_tokens",
+    "stored",
 ]

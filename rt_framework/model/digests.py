@@ -24,14 +24,26 @@ def digest(value: Any) -> str:
 ADDED = {"added": True}
 """Metadata of a field that arrived after the first digests. At its default it stays out of them: see :func:`keyed`."""
 
+ASIDE = {"aside": True}
+"""Metadata of a field that is no part of what a digest identifies, and stays out of all of them."""
 
-def _in_digests(cls: type) -> Callable[[Any], Any]:
-    added = {one.name: override(omit_if_default=True) for one in fields(cls) if one.metadata == ADDED}
-    return make_dict_unstructure_fn(cls, _KEYED, **added)  # type: ignore[arg-type]
+_STORED, _KEYED = Converter(), Converter()
 
 
-_KEYED = Converter()
-_KEYED.register_unstructure_hook_factory(has, _in_digests)
+def _plain(converter: Converter, aside: bool) -> Callable[[type], Callable[[Any], Any]]:
+    """Return a factory of functions that make plain values of frozen objects, with or without the fields aside."""
+
+    def factory(cls: type) -> Callable[[Any], Any]:
+        changed = {one.name: override(omit_if_default=True) for one in fields(cls) if one.metadata in (ADDED, ASIDE)}
+        if not aside:
+            changed |= {one.name: override(omit=True) for one in fields(cls) if one.metadata == ASIDE}
+        return make_dict_unstructure_fn(cls, converter, **changed)  # type: ignore[arg-type]
+
+    return factory
+
+
+_STORED.register_unstructure_hook_factory(has, _plain(_STORED, aside=True))
+_KEYED.register_unstructure_hook_factory(has, _plain(_KEYED, aside=False))
 
 
 def keyed(value: Any) -> Any:
@@ -41,3 +53,8 @@ def keyed(value: Any) -> Any:
     with :data:`ADDED` and left out where it has its default.
     """
     return _KEYED.unstructure(value)
+
+
+def stored(value: Any) -> Any:
+    """Return frozen objects as plain values to be kept; later fields are left out where they have their default."""
+    return _STORED.unstructure(value)

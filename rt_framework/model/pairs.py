@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -9,9 +10,34 @@ from typing import Any
 
 from attrs import field, frozen
 
-from rt_framework.model.digests import digest, keyed
+from rt_framework.model.digests import ADDED, ASIDE, digest, keyed
 
-_THINKING = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
+_THINKING = re.compile(r"<think>(.*?)</think>\s*", re.DOTALL)
+
+
+@frozen
+class ToolCall:
+    """A call of a tool in an assistant turn."""
+
+    name: str
+    """Name of the tool."""
+    arguments: str
+    """Arguments as JSON text."""
+    id: str | None = None
+    """Id by which the turn with the result refers to the call, if the data has one."""
+
+    @property
+    def values(self) -> Any:
+        """The arguments as chat templates write them: an object, or the text itself if it is no JSON."""
+        try:
+            return json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            return self.arguments
+
+    @property
+    def text(self) -> str:
+        """The call as JSON, for a reader."""
+        return json.dumps({"name": self.name, "arguments": self.values}, ensure_ascii=False)
 
 
 @frozen
@@ -19,14 +45,34 @@ class Turn:
     """A message of a conversation."""
 
     role: str
-    """``system``, ``user`` or ``assistant``."""
+    """``system``, ``developer``, ``user``, ``assistant`` or ``tool``."""
     content: str
     """Text of the message."""
+    reasoning: str | None = field(default=None, metadata=ADDED)
+    """Reasoning before an assistant's text, where the data has it apart from the text."""
+    tool_calls: tuple[ToolCall, ...] = field(default=(), metadata=ADDED)
+    """Calls of tools by an assistant, in order."""
+    tool_call_id: str | None = field(default=None, metadata=ADDED)
+    """Id of the call whose result a ``tool`` turn is."""
+    name: str | None = field(default=None, metadata=ADDED)
+    """Name of the tool whose result a ``tool`` turn is."""
+    trained: bool = field(default=False, metadata=ASIDE)
+    """True if a student is trained on this assistant turn of a pair's ``history`` too, so that scores count it."""
+
+    @property
+    def answer(self) -> str:
+        """The text without reasoning in ``<think>`` tags."""
+        return _THINKING.sub("", self.content)
+
+    @property
+    def thoughts(self) -> str:
+        """The reasoning, whether the data has it apart from the text or within it, in ``<think>`` tags."""
+        return self.reasoning or "\n".join(_THINKING.findall(self.content))
 
 
 @frozen
 class Pair:
-    """An instruction and its response, the papers' x and y, with the conversation before them."""
+    """An instruction and its response, the papers' x and y, with the conversation around them."""
 
     instruction: str
     """The question or task."""
@@ -37,7 +83,30 @@ class Pair:
     system: str | None = None
     """The record's own system prompt, if it has one."""
     history: tuple[Turn, ...] = ()
-    """Earlier user and assistant turns, oldest first."""
+    """Turns before the instruction, oldest first."""
+    since: tuple[Turn, ...] = field(default=(), metadata=ADDED)
+    """Turns between the instruction and the response: calls of tools with their results."""
+    reasoning: str | None = field(default=None, metadata=ADDED)
+    """Reasoning before the response, where the data has it apart from the response."""
+    tool_calls: tuple[ToolCall, ...] = field(default=(), metadata=ADDED)
+    """Calls of tools in the turn of the response. Such a turn may have no text, and is never rewritten."""
+    after: tuple[Turn, ...] = field(default=(), metadata=ADDED)
+    """Turns after the response, which are neither shown nor scored."""
+    tools: tuple[str, ...] = field(default=(), metadata=ADDED)
+    """JSON schema of each tool that the conversation may call, as text."""
+    trained: bool = field(default=True, metadata=ASIDE)
+    """True if a student is trained on the response, so that scores count it."""
+
+    @property
+    def before(self) -> tuple[Turn, ...]:
+        """Every turn before the response, the system prompt first."""
+        system = (Turn("system", self.system),) if self.system is not None else ()
+        return (*system, *self.history, Turn("user", self.user_turn), *self.since)
+
+    @property
+    def last(self) -> Turn:
+        """The turn of the response."""
+        return Turn("assistant", self.response, self.reasoning, self.tool_calls, trained=self.trained)
 
     @property
     def question(self) -> str:
@@ -52,11 +121,11 @@ class Pair:
     @property
     def answer(self) -> str:
         """The response without reasoning traces in ``<think>`` tags, which restate the question."""
-        return _THINKING.sub("", self.response)
+        return self.last.answer
 
     @cached_property
     def hash(self) -> str:
-        """Content hash of the whole pair."""
+        """Content hash of the whole pair. It does not depend on which turns are trained."""
         return digest(keyed(self))
 
 

@@ -13,7 +13,7 @@ from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.model import Pair, Request, Turn, digest, keyed
 from rt_framework.pipeline.probe_answers import probe_answer
 from rt_framework.pipeline.steps import Step
-from rt_framework.protocols import Question
+from rt_framework.protocols import Question, is_asked
 from rt_framework.teacher import followed, rendered
 
 PROBE = Pair("Name the colours of the flag.", "The flag of France.", "Blue, white and red.")
@@ -68,7 +68,8 @@ def reflection_facts(steps: Iterable[Step]) -> dict[str, str]:
     """
     facts: dict[str, str] = {}
     for step in steps:
-        for name, question in step.stage.reflections.items():
+        asked = {name: one for name, one in step.stage.reflections.items() if is_asked(one, PROBE)}
+        for name, question in asked.items():
             called = name if f"reflection {name}" not in facts else f"{name} of {step.id}"
             digest_of_all = _asked(step, name, question)
             # The text comes first, since a refusal lists differences in this order, and its diff says more.

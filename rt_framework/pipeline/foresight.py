@@ -11,7 +11,7 @@ from attrs import frozen
 from rt_framework.config import MAIN
 from rt_framework.errors import TeacherError
 from rt_framework.ledger import Ledger
-from rt_framework.model import Dropped, Failure, Reply, Request, Sample, Score, Version
+from rt_framework.model import Dropped, Failure, Pair, Reply, Request, Sample, Score, Version
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection, Teacher
 from rt_framework.teacher import Answer, TeacherClient, call_key, found_elsewhere
@@ -75,7 +75,9 @@ class _Uncertain(BaseException):
 class _FromLedger:
     """A :class:`rt_framework.protocols.StageContext` that only reads the ledger: it sends and computes nothing."""
 
-    def __init__(self, known: Known, answers: int, scores: Mapping[str, Mapping[str, Score]], exhaustive: bool) -> None:
+    def __init__(
+        self, known: Known, answers: int, scores: Mapping[Pair, Mapping[str, Score]], exhaustive: bool
+    ) -> None:
         self.asked: list[Asked] = []
         self.certain = True
         self.exhaustive = exhaustive
@@ -108,7 +110,7 @@ class _FromLedger:
     async def score(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Return the recorded scores of each version, by metric; give up if one is missing."""
         try:
-            return [{metric: self._scores[version.pair.hash][metric] for metric in metrics} for version in versions]
+            return [{metric: self._scores[version.pair][metric] for metric in metrics} for version in versions]
         except KeyError:
             self._give_up()
 
@@ -162,10 +164,10 @@ class Foresight:
         history = None if self._known.ledger is None else self._known.ledger.samples.history(sample.id)
         if history is None or _in_a_loop():
             return Way(sample, 0, ())
-        scores = {version.pair.hash: history.sample.scores.get(version.name, {}) for version in history.sample.versions}
+        scores = {version.pair: history.sample.scores.get(version.name, {}) for version in history.sample.versions}
         return self._loop.run_until_complete(self._go(sample, scores))
 
-    async def _go(self, sample: Sample, scores: Mapping[str, Mapping[str, Score]]) -> Way:
+    async def _go(self, sample: Sample, scores: Mapping[Pair, Mapping[str, Score]]) -> Way:
         questions: tuple[Asked, ...] = ()
         for number, step in enumerate(self._steps):
             so_far = Way(sample, number, questions)

@@ -28,6 +28,7 @@ from rt_framework.protocols import (
     Stage,
     VectorReader,
     draw_names,
+    is_asked,
 )
 from rt_framework.spans import Span
 
@@ -41,6 +42,10 @@ class Asking:
     question: Question[Any]
     teacher: str = MAIN
     draw: int = 0
+
+    def about(self, pair: Pair) -> bool:
+        """Return whether the question is asked about a pair."""
+        return is_asked(self.question, pair)
 
 
 @frozen

@@ -6,15 +6,31 @@ a further argument, :class:`Make`, to build the plugins that it uses.
 
 from rt_framework.protocols.formats import Format, PreparingFormat, StreamedFormat, TypedFormat, Write
 from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSpans, TextMetric
-from rt_framework.protocols.reflections import Providing, Question, QuestionInSteps, Reflection
+from rt_framework.protocols.reflections import (
+    Providing,
+    Question,
+    QuestionInSteps,
+    Reflection,
+    SelectiveQuestion,
+    is_asked,
+)
 from rt_framework.protocols.selectors import ColumnReader, DatasetSelector, Selector, VectorReader
-from rt_framework.protocols.stages import AskingStage, DatasetStage, Make, Stage, StageContext, draw_names
+from rt_framework.protocols.stages import (
+    AskingStage,
+    DatasetStage,
+    DecidingStage,
+    Make,
+    Stage,
+    StageContext,
+    draw_names,
+)
 from rt_framework.protocols.students import (
     EmbeddingStudent,
     Executor,
     GeneratingStudent,
     SelfDescribingStudent,
     Student,
+    TurnStudent,
 )
 from rt_framework.protocols.teachers import (
     BatchApiTeacher,
@@ -32,6 +48,7 @@ __all__ = [
     "ColumnReader",
     "DatasetSelector",
     "DatasetStage",
+    "DecidingStage",
     "EmbeddingStudent",
     "Executor",
     "FittedMetric",
@@ -49,6 +66,7 @@ __all__ = [
     "QuestionInSteps",
     "Reflection",
     "RereadingTeacher",
+    "SelectiveQuestion",
     "Selector",
     "SelfDescribingStudent",
     "Stage",
@@ -59,8 +77,10 @@ __all__ = [
     "Teacher",
     "Template",
     "TextMetric",
+    "TurnStudent",
     "TypedFormat",
     "VectorReader",
     "Write",
     "draw_names",
+    "is_asked",
 ]

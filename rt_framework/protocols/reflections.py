@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from rt_framework.model import Pair, Range, Reply, Request, Rewrite, Unparsed
 
@@ -47,6 +47,24 @@ class QuestionInSteps(Question[T_co], Protocol[T_co]):
         they were. With the answers left out, step n may hold at most n + 1 times what the first request holds, and no
         answer may be longer than the first one, because these bounds make the quote.
         """
+
+
+@runtime_checkable
+class SelectiveQuestion(Protocol):
+    """A question that is not asked about every pair. The extension is optional; stages and quotes obey it."""
+
+    def asks_about(self, pair: Pair) -> bool:
+        """Return whether the question is asked about *pair*. Pure; it may look at the conversation, not at scores."""
+
+
+def is_asked(question: Question[Any], pair: Pair) -> bool:
+    """Return whether a question is asked about a pair.
+
+    No rewrite is asked of a turn that calls tools: the calls are facts, which stay as they are.
+    """
+    if question.rewrites and pair.tool_calls and not isinstance(question, SelectiveQuestion):
+        return False
+    return question.asks_about(pair) if isinstance(question, SelectiveQuestion) else True
 
 
 @runtime_checkable

@@ -84,6 +84,18 @@ class AskingStage(Protocol):
         """Most answers that one teacher is asked to one question about a version."""
 
 
+@runtime_checkable
+class DecidingStage(Protocol):
+    """A stage that asks its questions one after the other and decides in between. The extension is optional.
+
+    Each question is about the version that the sample holds by then. Without it a quote takes all questions of a stage
+    to be about the version with which the sample reaches it.
+    """
+
+    decides_between: bool
+    """True."""
+
+
 def draw_names(name: str, draws: int) -> list[str]:
     """Return the name of the rewrite of each draw: *name* alone for one draw, else *name*.1, *name*.2 and so on."""
     return [f"{name}.{draw + 1}" for draw in range(draws)] if draws > 1 else [name]

@@ -47,6 +47,17 @@ class SelfDescribingStudent(Protocol):
 
 
 @runtime_checkable
+class TurnStudent(Student, Protocol):
+    """A student that shows tools, calls of tools and reasoning. The extension is optional.
+
+    Without it a span of a conversation with these has the status ``no_turns`` and is not given to the student.
+    """
+
+    reads_turns: bool
+    """True."""
+
+
+@runtime_checkable
 class GeneratingStudent(Student, Protocol):
     """A student that also answers questions, so that a teacher can ask it. The extension is optional."""
 

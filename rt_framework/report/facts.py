@@ -19,7 +19,7 @@ from rt_framework.report.proved import Proved, proved
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 from rt_framework.results import Bill, Cost, FinishedRun
-from rt_framework.rundir import origins_in_words
+from rt_framework.rundir import origins_in_words, unread_in_words
 from rt_framework.terminal import VERSION_WORDS, dollars, money
 
 _TELLS = 0.75
@@ -76,7 +76,7 @@ def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
     return Facts(
         title=fit(title),
         sentence=_sentence(survey, spent, cost.bills),
-        cautions=(*about.cautions, *_cautions(cost.doubtful, survey, explained)),
+        cautions=(*about.cautions, *_left_out(manifest["summary"]), *_cautions(cost.doubtful, survey, explained)),
         ran=tuple(_ran(manifest)),
         pipeline=_yaml(manifest["config"].get("pipeline", {})),
         outcomes=tuple(_outcomes(survey)),
@@ -109,6 +109,13 @@ def _sentence(survey: Survey, spent: str, paid: Sequence[Bill]) -> str:
     calls = sum(bill.calls for bill in paid)
     cost = f" {calls:,} questions to the teacher, {spent}." if calls else ""
     return f"{', '.join(parts)}.{cost}"
+
+
+def _left_out(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a warning on rows that are no samples, with the reasons."""
+    if summary.get("unreadable"):
+        count, reasons = summary["unreadable"], unread_in_words(summary["drops"])
+        yield fit(f"Rows of the data that were left out, and are in no other number here: {count:,}; {reasons}.")
 
 
 def _cautions(doubtful: int, survey: Survey, explained: Sequence[Explained]) -> Iterator[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework.model import Score, Version
+from rt_framework.kit.fences import turn_text
+from rt_framework.model import Score, Turn, Version
 from rt_framework.report.texts import clipped, fit, remarks
 from rt_framework.results import FinishedRun, SampleHistory
 from rt_framework.rundir import label_of
@@ -78,12 +79,20 @@ def _version(run: FinishedRun, version: Version, clip: int | None) -> dict[str, 
         "name": version.name,
         "parent": version.parent or "",
         "system": clipped(pair.system or "", clip),
-        "earlier": [[turn.role, clipped(turn.content, clip)] for turn in pair.history],
+        "tools": [clipped(tool, clip) for tool in pair.tools],
+        "earlier": [_turn(turn, clip) for turn in pair.history],
         "instruction": clipped(pair.instruction, clip),
         "input": clipped(pair.input, clip),
-        "response": clipped(pair.response, clip),
+        "since": [_turn(turn, clip) for turn in pair.since],
+        "reasoning": clipped(pair.reasoning or "", clip),
+        "response": clipped(turn_text(pair.last), clip),
+        "after": [_turn(turn, clip) for turn in pair.after],
         "said": [[fit(name), clipped(text, clip)] for name, text in said],
     }
+
+
+def _turn(turn: Turn, clip: int | None) -> list[str]:
+    return [f"{turn.role}{', trained' if turn.trained else ''}", clipped(turn_text(turn), clip)]
 
 
 def _score(score: Score) -> Any:

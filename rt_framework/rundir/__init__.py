@@ -36,7 +36,7 @@ from rt_framework.rundir.progress import Meter, MeteredStage, SampleCounter
 from rt_framework.rundir.provenance import origins_in_words
 from rt_framework.rundir.session import Opening, Session, in_session
 from rt_framework.rundir.stages import StageFacts, label_of, stages_of
-from rt_framework.rundir.summary import summarise
+from rt_framework.rundir.summary import summarise, unread_in_words, with_unread
 
 __all__ = [
     "LEDGER",
@@ -79,7 +79,9 @@ __all__ = [
     "room",
     "stages_of",
     "summarise",
+    "unread_in_words",
     "versions",
+    "with_unread",
     "write_manifest",
     "write_outputs",
     "write_parts",

@@ -17,16 +17,18 @@ from rt_framework.data import (
     RawRow,
     Source,
     Spool,
+    Unread,
     blamed,
     check_spoolable,
     column_names,
     find_shape,
+    readable,
     rows_of,
     whole,
 )
 from rt_framework.errors import DiskError, PluginError, RtError, described
 from rt_framework.model import Record
-from rt_framework.protocols import Format, PreparingFormat, Write
+from rt_framework.protocols import Format, PreparingFormat, TypedFormat, Write
 
 
 @frozen
@@ -37,8 +39,10 @@ class Outlet:
     shape: str
     columns: dict[str, str]
     _write: Write
+    holds_all: bool = True
+    """True if rows that cannot be read are written as they are; else they are left out, as they may not fit."""
 
-    def write(self, part: Path, records: Iterable[Record]) -> None:
+    def write(self, part: Path, records: Iterable[Record | Unread]) -> None:
         """Write records of the source, whose texts may have been changed.
 
         Raises:
@@ -70,20 +74,23 @@ def open_outlet(
     columns = source.columns if meaning.name == source.shape else {}
     texts = column_names(meaning, columns).values()
     schema = source.schema()
+    # The types of columns are found from all rows where no schema has them, and an odd row can have odd values.
+    typed = isinstance(target, TypedFormat) and schema is None
+    holds_all = (meaning.name, name) == (source.shape, source.format_name) and not typed
 
-    def tried(records: Iterator[Record]) -> Write:
-        rows = rows_of(meaning.name, columns, _spoolable(records))
+    def tried(records: Iterator[Record | Unread]) -> Write:
+        rows = rows_of(meaning.name, columns, _spoolable(records if holds_all else readable(records)))
         return _tried(name, target, rows, frozenset(texts), schema)
 
     with blamed(source.name):
         source, write = source.read_through(tried)
-    return source, Outlet(target, meaning.name, columns, write)
+    return source, Outlet(target, meaning.name, columns, write, holds_all)
 
 
-def _spoolable(records: Iterable[Record]) -> Iterator[Record]:
+def _spoolable(records: Iterable[Record | Unread]) -> Iterator[Record | Unread]:
     """Yield the records, each of which can wait on disk while another output is written."""
     for number, record in enumerate(records):
-        check_spoolable(number, record)
+        check_spoolable(number, record.row if isinstance(record, Unread) else record)
         yield record
 
 
@@ -103,13 +110,13 @@ def _tried(name: str, form: Format, rows: Iterator[RawRow], texts: Collection[st
 
 
 def write_parts(
-    source: Source, marked: Iterator[tuple[bool, Record]], parts: Mapping[bool, tuple[Destination, Outlet]]
+    source: Source, marked: Iterator[tuple[bool, Record | Unread]], parts: Mapping[bool, tuple[Destination, Outlet]]
 ) -> None:
     """Write the records of a source to one or two outputs in one reading: all, or none if the source has changed.
 
     Args:
         source: the source of the records.
-        marked: every record, with the mark of the output that it belongs to.
+        marked: every record, and every row that cannot be read, with the mark of the output that it belongs to.
         parts: destination and outlet of the records with that mark; the first is written while *marked* is read, and
             the records of the second wait on disk, because a format takes the rows of one output at a time.
 
@@ -119,10 +126,12 @@ def write_parts(
         ConfigError: a file has appeared at a destination that must not be replaced.
     """
     first, *second = parts
-    aside: Spool[Record] | None = None
+    aside: Spool[Record | Unread] | None = None
 
-    def records() -> Iterator[Record]:
+    def records() -> Iterator[Record | Unread]:
         for mark, record in marked:
+            if isinstance(record, Unread) and not (mark in parts and parts[mark][1].holds_all):
+                continue
             if mark is first:
                 yield record
             elif aside is not None:
@@ -141,6 +150,6 @@ def write_parts(
         source.check_unchanged()
 
 
-def _write_part(destination: Destination, outlet: Outlet, part: Path, records: Iterable[Record]) -> None:
+def _write_part(destination: Destination, outlet: Outlet, part: Path, records: Iterable[Record | Unread]) -> None:
     with blamed(destination):
         outlet.write(part, records)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
 
 from rt_framework.config import Builder, Config
-from rt_framework.data import Destination, Source, claim, kind_of, paths_in, whole
+from rt_framework.data import Destination, Faults, Source, Tally, Unread, claim, kind_of, paths_in, whole
 from rt_framework.errors import DataError, PluginError
 from rt_framework.ledger import KEPT, WAITING, Ledger, SampleHistory
 from rt_framework.model import Record
@@ -67,8 +68,11 @@ def _scores(folder: Path) -> Destination:
     return Destination(folder / SCORES, "--run-dir", record=folder)
 
 
-def write_outputs(outlet: Outlet, source: Source, run_dir: Path, ledger: Ledger) -> tuple[str, ...]:
-    """Write the kept samples, the dropped samples and the side file; return their paths.
+def write_outputs(outlet: Outlet, source: Source, run_dir: Path, ledger: Ledger) -> tuple[tuple[str, ...], Faults]:
+    """Write the kept samples, the dropped samples and the side file.
+
+    Returns:
+        the paths of the files, and the faults of the rows that were left out because they cannot be read.
 
     Raises:
         DataError: the input has changed, or a plugin has changed a sample so that the output format cannot hold it.
@@ -77,20 +81,26 @@ def write_outputs(outlet: Outlet, source: Source, run_dir: Path, ledger: Ledger)
     ledger.check()  # a damaged ledger must not replace complete outputs by incomplete ones
     (kept, dropped), scores = _parts(outlet.form, run_dir), _scores(run_dir)
     write_parts(source, endings(source, ledger), {True: (kept, outlet), False: (dropped, outlet)})
-    with whole(scores) as part:
-        write_side_file(part, ledger.samples.histories())
-    return tuple(str(destination) for destination in (kept, dropped, scores))
+    tally = Tally()
+    with source.steady(), whole(scores) as part:
+        write_side_file(part, ledger.samples.histories(), tally.counting(source.unread()))
+    return tuple(str(destination) for destination in (kept, dropped, scores)), tally.faults()
 
 
-def write_side_file(path: Path, histories: Iterable[SampleHistory]) -> None:
+def write_side_file(path: Path, histories: Iterable[SampleHistory], unread: Iterable[Unread]) -> None:
     """Write one JSON line per sample, in row order and with its id: outcome, scores, decisions and failures.
+
+    Args:
+        path: the file.
+        histories: the samples, in row order.
+        unread: the rows that cannot be read, in order. Each has a line too, with its reason and without an id.
 
     Raises:
         OSError: the file cannot be written.
     """
     with path.open("w", encoding="utf-8") as file:
-        for history in histories:
-            file.write(json.dumps(side_line(history), allow_nan=False) + "\n")
+        for line in merge(map(side_line, histories), map(_unread_line, unread), key=lambda line: int(line["row"])):
+            file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def side_line(history: SampleHistory) -> dict[str, Any]:
@@ -113,18 +123,31 @@ def side_line(history: SampleHistory) -> dict[str, Any]:
     }
 
 
+def _unread_line(unread: Unread) -> dict[str, Any]:
+    """Return the line of a row that cannot be read, in the side file."""
+    none: dict[str, Any] = {"scores": {}, "decisions": [], "failures": []}
+    ending = {"outcome": "dropped", "kept": None, "reason": unread.reason}
+    return {"id": None, "row": unread.number, **ending, **none}
+
+
 def _score(score: Any) -> Any:
     """Return the number of a score, or its status and reason if it has no number."""
     return score.value if score.value is not None else {"status": score.status, "reason": score.reason}
 
 
-def endings(source: Source, ledger: Ledger) -> Iterator[tuple[bool, Record]]:
+def endings(source: Source, ledger: Ledger) -> Iterator[tuple[bool, Record | Unread]]:
     """Yield the final record of each sample, in input order, with whether the sample was kept.
+
+    The rows that are left out because they cannot be read come as rows that were not kept.
 
     Raises:
         DataError: a sample is not in the ledger, or not finished.
     """
-    for sample, record in source:
+    for entry in source.entries():
+        if isinstance(entry, Unread):
+            yield False, entry
+            continue
+        sample, record = entry
         ending = ledger.samples.ending(sample.id)
         if ending is None:
             raise DataError(

@@ -6,6 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from math import fsum
 
+from attrs import evolve
+
+from rt_framework.data import REASON, Faults
 from rt_framework.errors import ERRORS
 from rt_framework.events import Progress, Shift, Summary
 from rt_framework.ledger import KEPT, WAITING, Ledger
@@ -52,6 +55,24 @@ def summarise(ledger: Ledger, progress: Progress, files: Sequence[str] = ()) -> 
         files=tuple(files),
         waiting=outcomes[WAITING],
     )
+
+
+def with_unread(summary: Summary, faults: Faults) -> Summary:
+    """Return a summary that also counts the rows that were left out because they cannot be read, as dropped."""
+    if not faults.count:
+        return summary
+    return evolve(
+        summary,
+        total=summary.total + faults.count,
+        outcomes={**summary.outcomes, "dropped": summary.outcomes["dropped"] + faults.count},
+        drops={**faults.reasons(), **summary.drops},
+        unreadable=faults.count,
+    )
+
+
+def unread_in_words(drops: Mapping[str, int]) -> str:
+    """Return the reasons of rows that were left out because they cannot be read, with their counts, in one line."""
+    return "; ".join(f"{count:,} {reason}" for reason, count in drops.items() if reason.startswith(REASON))
 
 
 def _failures(ledger: Ledger) -> tuple[Counter[str], int]:

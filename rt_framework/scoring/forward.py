@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from rt_framework.concurrency import Batcher
 from rt_framework.errors import OutOfMemory, PluginError, place_kept
-from rt_framework.protocols import Executor, SelfDescribingStudent, Student
+from rt_framework.protocols import Executor, SelfDescribingStudent, Student, TurnStudent
 from rt_framework.scoring.counts import StudentCounter
 from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.scoring.request import LossRequest, distinct
@@ -183,11 +183,19 @@ class ForwardQueue:
 
 def encoded(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:
     """Return a student's encoding of each span: the work for an executor, which other processes find by its name."""
+    reads_turns = isinstance(student, TurnStudent)
+    given = [span for span in spans if reads_turns or not span.is_typed]
     with place_kept():
-        found = student.encode(spans)
-    if all(span.scored is None for span in spans):
+        found = student.encode(given)
+    if len(given) < len(spans) and len(found) == len(given):
+        answers = iter(found)
+        found = [_NO_TURNS if span.is_typed else next(answers) for span in spans]
+    if all(span.scored is None and span.part == "whole" for span in spans):
         return found
     return [_of_parts(*both) for both in zip(spans, found, strict=True)]
+
+
+_NO_TURNS = SpanLoss(None, 0, "no_turns", "this student shows neither tools nor reasoning apart from the text")
 
 
 def _of_parts(span: Span, encoded: EncodedSpan | SpanLoss) -> EncodedSpan | SpanLoss:
@@ -195,7 +203,8 @@ def _of_parts(span: Span, encoded: EncodedSpan | SpanLoss) -> EncodedSpan | Span
 
     It would give the loss of the whole target, which looks like a good number.
     """
-    if span.scored is None or isinstance(encoded, SpanLoss) or encoded.scored is not None:
+    whole = span.scored is None and span.part == "whole"
+    if whole or isinstance(encoded, SpanLoss) or encoded.scored is not None:
         return encoded
     return SpanLoss(None, 0, "no_parts", "this student gives no losses of parts of a target")
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework.errors import Unscorable
-from rt_framework.model import Pair
+from rt_framework.kit.turns import turns
+from rt_framework.model import Pair, Turn
 from rt_framework.protocols import Template
 from rt_framework.scoring.presets import Preset
-from rt_framework.spans import Context, Span, turns
+from rt_framework.spans import Context, Messages, Span
 from rt_framework.text import visible
 
 
@@ -27,12 +28,12 @@ class PresetSpans:
     max_tokens: int | None
 
     def response_given_instruction(self, pair: Pair) -> Sequence[Span]:
-        """Return spans of the response y after the instruction x, one span per assistant turn."""
-        return [self._given(self.template.prompt(turn), turn.response) for turn in _scorable(pair)]
+        """Return spans of the response y after the instruction x, one span per trained assistant turn."""
+        return [_within(pair, turn, self._of_response(turn, self._given)) for turn in _scorable(pair)]
 
     def response_alone(self, pair: Pair) -> Sequence[Span]:
         """Return spans of the response y after nothing or after the header, as the preset says."""
-        return [self._alone(self.template.prompt(turn), turn.response) for turn in _scorable(pair)]
+        return [self._of_response(turn, self._alone) for turn in _scorable(pair)]
 
     def instruction_given_response(self, pair: Pair) -> Sequence[Span]:
         """Return spans of the instruction x after g(y), the template's reverse prompt with the response y."""
@@ -44,37 +45,59 @@ class PresetSpans:
 
     def response_length(self, pair: Pair) -> Sequence[Span]:
         """Return spans of the response y of which only the tokens are counted, without a forward pass."""
-        return [
-            Span("", turn.response, join="ids", max_tokens=self.max_tokens, count_only=True) for turn in _scorable(pair)
-        ]
+        return [self._of_response(turn, self._counted) for turn in _scorable(pair)]
 
-    def _given(self, context: Context, target: str) -> Span:
+    def _of_response(self, turn: Pair, make: Callable[[Context, str | Turn], Span]) -> Span:
+        """Return a span of the response of a turn.
+
+        After messages a turn with reasoning or calls of tools is rendered by the chat template, and of the former the
+        answer alone counts. A text template shows the response as it is.
+        """
+        prompt = self.template.prompt(turn)
+        if isinstance(prompt, str) or not (turn.last.thoughts or turn.tool_calls):
+            return make(prompt, turn.response)
+        return evolve(make(prompt, turn.last), part="answer" if turn.last.thoughts else "whole")
+
+    def _given(self, context: Context, target: str | Turn) -> Span:
         # With `text` the conditional pass is simply truncated at the maximum length, as published.
         paired_context = self._direct() if self.preset.join == "ids" else None
         return self._span(context, target, paired_context)
 
-    def _alone(self, context: Context, target: str) -> Span:
+    def _alone(self, context: Context, target: str | Turn) -> Span:
         # Preset `cherry` truncates both passes to the same length and reserves no room for the other pass's context.
         reserves = self.preset.join == "ids" or self.preset.direct == "bare"
         return self._span(self._direct(), target, context if reserves else None)
 
+    def _counted(self, context: Context, target: str | Turn) -> Span:
+        # A text is counted alone; a turn has no text before a template has rendered it after its messages.
+        before = context if isinstance(target, Turn) else ""
+        return Span(before, target, join="ids", max_tokens=self.max_tokens, count_only=True)
+
     def _direct(self) -> Context:
         return self.template.header() if self.preset.direct == "header" else ""
 
-    def _span(self, context: Context, target: str, paired_context: Context | None) -> Span:
+    def _span(self, context: Context, target: str | Turn, paired_context: Context | None) -> Span:
         return Span(context, target, self.preset.join, paired_context, self.max_tokens)
 
 
+def _within(pair: Pair, turn: Pair, span: Span) -> Span:
+    """Return the span of a turn with the conversation in which it is trained, if messages follow it there."""
+    if turn is pair or isinstance(span.context, str):
+        return span
+    whole = (*pair.before, pair.last)
+    return evolve(span, within=Messages(whole, pair.tools) if pair.tools else whole)
+
+
 def _scorable(pair: Pair) -> Iterator[Pair]:
-    """Yield each assistant turn of the pair, as :func:`rt_framework.spans.turns` gives it.
+    """Yield each trained turn of the pair, as :func:`rt_framework.kit.turns.turns` gives it.
 
     Raises:
-        Unscorable: a turn has no question, or no answer besides its reasoning trace.
+        Unscorable: a turn has no question, or neither an answer besides its reasoning nor a call of a tool.
     """
     for turn in turns(pair):
         for part, text in (("instruction", turn.question), ("response", turn.answer)):
-            if not visible(text):
+            if not visible(text) and not (part == "response" and turn.tool_calls):
                 which = "" if turn is pair else " of an earlier turn"
-                aside = ", reasoning aside" if part == "response" and visible(turn.response) else ""
+                aside = ", reasoning aside" if part == "response" and visible(turn.last.thoughts) else ""
                 raise Unscorable("empty", f"the {part}{which} is empty{aside}")
         yield turn

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from attrs import asdict
-
 from rt_framework.ledger import Ledger
-from rt_framework.model import digest
-from rt_framework.spans import LASTING, Context, Span, SpanLoss
+from rt_framework.model import digest, keyed
+from rt_framework.spans import LASTING, Span, SpanLoss
 
 
 class LossStore:
@@ -59,18 +57,16 @@ def key_of(span: Span, *what: str) -> str:
         what: the student's fingerprint, and what it gives if that is no loss.
     """
     # ``by_token`` is no part of the key: a loss with the values of each token serves a span without them too.
-    texts = [_plain(span.context), span.target, _plain(span.paired_context)]
-    # ``scored`` is part of the key only where it is given, so that losses from before there were parts are found.
-    parts = [] if span.scored is None else [span.scored]
+    texts = [keyed(span.context), keyed(span.target), keyed(span.paired_context)]
+    # These are part of the key only where they are given, so that losses from before there were such are found.
+    parts: list[object] = [] if span.scored is None else [span.scored]
+    parts += [] if span.part == "whole" else [span.part]
+    parts += [] if span.within is None else [{"within": keyed(span.within)}]
     return digest([*what, *texts, span.join, span.max_tokens, span.count_only, *parts])
 
 
 def _lasting(losses: Mapping[str, SpanLoss]) -> dict[str, SpanLoss]:
     return {key: loss for key, loss in losses.items() if loss.status in LASTING}
-
-
-def _plain(context: Context | None) -> object:
-    return context if context is None or isinstance(context, str) else [asdict(turn) for turn in context]
 
 
 def _finite(loss: SpanLoss) -> SpanLoss:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework.errors import KINDS, Retry
-from rt_framework.model import Failure, Pair, Request, Rewrite, Unparsed, Version
+from rt_framework.model import Failure, Pair, Request, Rewrite, Turn, Unparsed, Version
 from rt_framework.protocols import Question, Reflection
 from rt_framework.teacher.asking import followed, rendered
 from rt_framework.teacher.sending import Answer
@@ -58,12 +58,14 @@ class TeacherClient:
         Raises:
             FatalTeacherError: no further call can succeed.
             BudgetReached: the budget allows no further call.
+            ValueError: the reflection changes a call of a tool or its result.
         """
         parsed, key = await self._said(reflection, version.pair, stage, draw)
         if isinstance(parsed, Unparsed):
             return Failure(stage, parsed.kind, parsed.reason, key)
         rewrite = parsed if isinstance(parsed, Rewrite) else Rewrite(parsed, {})
-        return Rewritten(Version(lineage(version.name, name), rewrite.pair, version.name, name, key), rewrite.scores)
+        pair = consistent(version.pair, rewrite.pair)
+        return Rewritten(Version(lineage(version.name, name), pair, version.name, name, key), rewrite.scores)
 
     async def ask(self, question: Question[T], version: Version, stage: str, draw: int = 0) -> T | Failure:
         """Return the teacher's parsed answer to *question* about *version*, or the failure if none was usable.
@@ -115,6 +117,26 @@ def _read(question: Question[T], pair: Pair, request: Request, answer: Answer) -
         error = answer.error
         return Unparsed(error.kind.name, error.message) if error else Unparsed("connection", "no answer")
     return question.parse(pair, request, answer.reply)
+
+
+def consistent(old: Pair, new: Pair) -> Pair:
+    """Return a rewrite without the reasoning of the text that it replaces.
+
+    Raises:
+        ValueError: the rewrite changes a turn that calls a tool, or a result of a tool: these are facts, and not style.
+    """
+    if new.tool_calls != old.tool_calls or (old.tool_calls and new.response != old.response):
+        raise ValueError("a rewrite changes a turn that calls tools, which has to stay as it is")
+    for part in ("history", "since", "after"):
+        before, after = ([turn for turn in getattr(pair, part) if _is_tool_turn(turn)] for pair in (old, new))
+        if before != after:
+            raise ValueError("a rewrite changes a call of a tool or its result, which have to stay as they are")
+    stale = new.response != old.response and new.reasoning == old.reasoning
+    return evolve(new, reasoning=None) if stale and new.reasoning is not None else new
+
+
+def _is_tool_turn(turn: Turn) -> bool:
+    return turn.role == "tool" or bool(turn.tool_calls)
 
 
 def lineage(parent: str, reflection: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.rule import Rule
 
+from rt_framework.kit.fences import turn_text
 from rt_framework.model import Pair, Sample, Turn, Version
 from rt_framework.results import Call, FinishedRun, SampleHistory, StageFacts
 from rt_framework.rundir import label_of
@@ -37,16 +38,24 @@ def _version(console: Console, version: Version) -> None:
 
 def _pair(console: Console, pair: Pair) -> None:
     parts = (
+        *(("tool offered", tool) for tool in pair.tools),
         ("system", pair.system),
+        *(_told("earlier ", turn) for turn in pair.history),
         ("instruction", pair.instruction),
         ("input", pair.input),
-        ("response", pair.response),
+        *(_told("", turn) for turn in pair.since),
+        ("reasoning", pair.reasoning),
+        ("response", turn_text(pair.last)),
+        *(_told("later ", turn) for turn in pair.after),
     )
-    for turn in pair.history:
-        console.print(safe(f"earlier {turn.role}: {turn.content}"))
     for name, text in parts:
         if text or name == "response":
             console.print(safe(f"{name}: {text}"))
+
+
+def _told(when: str, turn: Turn) -> tuple[str, str]:
+    """Return the name of a turn around the pair, with a mark if a student is trained on it, and its text."""
+    return f"{when}{turn.role}{', trained' if turn.trained else ''}", turn_text(turn)
 
 
 def _after(call: Call, calls: Sequence[Call]) -> str:

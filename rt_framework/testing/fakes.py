@@ -13,25 +13,29 @@ from typing import Any
 
 from attrs import evolve
 
-from rt_framework.errors import TeacherError
-from rt_framework.model import Reply, Request, Usage
-from rt_framework.spans import Context, EncodedSpan, Span, SpanLoss, only_scored
+from rt_framework.errors import TeacherError, Unscorable
+from rt_framework.kit.turn_texts import TurnTexts
+from rt_framework.model import Reply, Request, Turn, Usage
+from rt_framework.spans import EncodedSpan, Span, SpanLoss, only_scored
 
 
 class FakeStudent:
     """A student whose loss of a token is a hash of the tokens before it: between 0 and 4 nats.
 
-    Tokens are words. ``forward_passes`` counts the calls of :meth:`score`, ``forward_spans`` the spans in them. Its
-    answers are those of :func:`rewriting`, and ``requests`` has every request.
+    Tokens are words. Its chat template writes the texts of messages one after the other, without roles, with reasoning
+    in ``<think>`` tags and calls of tools as JSON. ``forward_passes`` counts the calls of :meth:`score`,
+    ``forward_spans`` the spans in them. Its answers are those of :func:`rewriting`, and ``requests`` has every request.
     """
 
     fingerprint = "fake-student-1"
     structured = True
+    reads_turns = True
 
     def __init__(self) -> None:
         self.forward_passes = 0
         self.forward_spans = 0
         self.requests: list[Request] = []
+        self._turns = TurnTexts(_rendered)
 
     def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
         """Encode each word as one token; an empty target has the status ``empty``. Only spans limit the length."""
@@ -59,11 +63,18 @@ class FakeStudent:
         return evolve(loss, token_nll=tuple(nll), token_ranks=tuple(map(_rank, nll))) if span.by_token else loss
 
     def _encode(self, span: Span) -> EncodedSpan | SpanLoss:
-        before, target = _before(span.context), _words(span.target)
+        try:
+            span = self._turns.as_text(span)
+        except Unscorable as error:
+            return SpanLoss(None, 0, error.status, error.reason)
+        text = str(span.target)
+        before, target = _words(self._turns.context(span.context)), _words(text)
         if not target:
             return SpanLoss(None, 0, "empty", "the target is empty")
         # A sequence's first token has no prediction. With join "ids" the paired pass leaves the same token out.
-        paired_context = before if span.paired_context is None or span.join == "text" else _before(span.paired_context)
+        paired_context = before
+        if span.paired_context is not None and span.join == "ids":
+            paired_context = _words(self._turns.context(span.paired_context))
         room = len(target) if span.max_tokens is None else span.max_tokens - max(len(before), len(paired_context))
         if room < 1:
             return SpanLoss(None, 0, "no_room", f"the context takes all {span.max_tokens} tokens")
@@ -73,7 +84,7 @@ class FakeStudent:
         if skipped == len(target):
             return SpanLoss(None, 0, "too_short", "one token with nothing before it: no prediction to score")
         encoded = EncodedSpan((*before, *target), len(before) + skipped, span.count_only, span.by_token, cut)
-        places = [word.start() for word in re.finditer(r"\S+", span.target)] if span.scored is not None else []
+        places = [word.start() for word in re.finditer(r"\S+", text)] if span.scored is not None else []
         return only_scored(span, encoded, places, len(before))
 
 
@@ -163,8 +174,13 @@ def _value(name: str, subject: str, schema: Mapping[str, Any]) -> Any:
     return f"The {name} of {subject}."
 
 
-def _before(context: Context) -> tuple[int, ...]:
-    return _words(context if isinstance(context, str) else " ".join(turn.content for turn in context))
+def _rendered(turns: Sequence[Turn], tools: Sequence[str], answering: bool) -> str:  # noqa: ARG001 - it has no roles
+    return " ".join([*tools, *map(_written, turns)])
+
+
+def _written(turn: Turn) -> str:
+    thoughts = [] if turn.reasoning is None else [f"<think> {turn.reasoning} </think>"]
+    return " ".join(filter(None, (*thoughts, turn.content, *(call.text for call in turn.tool_calls))))
 
 
 def _words(text: str) -> tuple[int, ...]:

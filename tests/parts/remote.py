@@ -24,6 +24,7 @@ class RemoteSettings:
 @frozen(slots=False)
 class RemoteStudent:
     settings: RemoteSettings
+    reads_turns = True
 
     @cached_property
     def fingerprint(self):

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from rt_framework import Loss, Pair, Range, Span, Unscorable, turns
+from rt_framework.kit.fences import turn_text
 from rt_framework.protocols import Frame
+from rt_framework.text import visible
 
 _LABELS = ("1", "2", "3", "4", "5", "6")
 
@@ -45,8 +47,11 @@ class Grading:
 
     def _asked(self, turn: Pair) -> str:
         shown = {"instruction": "\n".join(filter(None, (turn.instruction, turn.input))), "response": turn.response}
-        for part, text in {**shown, "response": turn.answer}.items():
-            if f"{{{part}}}" in self.prompt and not text.strip():
+        judged = {**shown, "response": turn.answer}
+        if turn.tool_calls:
+            shown["response"] = judged["response"] = turn_text(turn.last)
+        for part, text in judged.items():
+            if f"{{{part}}}" in self.prompt and not visible(text):
                 raise Unscorable("empty", f"the {part} is blank")
         return self.prompt.format(**shown)
 

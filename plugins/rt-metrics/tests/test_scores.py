@@ -165,10 +165,9 @@ def test_a_grade_lies_on_the_scale(nll, more):
 
 
 def test_each_turn_is_asked_about_alone():
-    """Two turns, six labels; the second prompt does not show the first turn."""
-    pair = Pair(
-        "And its source?", "", "The Alps.", history=(Turn("user", "Name a river."), Turn("assistant", "Rhine."))
-    )
+    """Two trained turns, six labels; the second prompt does not show the first turn."""
+    history = (Turn("user", "Name a river."), Turn("assistant", "Rhine.", trained=True))
+    pair = Pair("And its source?", "", "The Alps.", history=history)
     spans = Quality().spans(pair, None)
     assert len(spans) == 6
     for label, (first, second) in enumerate(spans.values(), 1):

@@ -101,7 +101,8 @@ def rehearse(plan: Plan, tokens: Mapping[str, Tokens]) -> Pace:
         answer = _answering(plan, student, Path(folder))
     steps = [after - before for before, after in pairwise(clock.times)]
     # Steps take longer samples and shorter ones as they come; the arm's mean stands for them.
-    a_step = tokens[arm.name].all / len(arm.pairs) * min(plan.settings.batch_size, len(arm.pairs))
+    counted = tokens[arm.name]
+    a_step = counted.all / counted.rows * min(plan.settings.batch_size, counted.rows)
     return Pace(clock.times[0] - begun, fmean(steps[1:] or steps) / a_step, prompt, answer)
 
 

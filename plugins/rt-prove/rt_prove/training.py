@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,11 +25,13 @@ class Tokens:
 
     all: int
     target: int
-    """Tokens of the responses, on which the loss is."""
+    """Tokens of the trained turns, on which the loss is."""
     cut: int
-    """Number of samples that are longer than the training takes."""
+    """Number of rows that are longer than the training takes."""
     lost: int
-    """Number of these of whose responses nothing is left."""
+    """Number of these of whose trained turn nothing is left."""
+    rows: int
+    """Number of rows: one for each trained turn of a sample."""
 
 
 def train(
@@ -99,20 +102,22 @@ def count_tokens(learner: Learner, pairs: Sequence[Pair], settings: Training) ->
         tokenizer = AutoTokenizer.from_pretrained(learner.model)
         if not tokenizer.chat_template:
             raise ModelError(f"model '{learner.model}' has no chat template, and the samples are conversations")
-        total = target = cut = lost = 0
+        total = target = cut = lost = rows = 0
         for row in packed("trl", pairs):
-            prompt = _length(tokenizer, row["prompt"], answers=True)
-            whole = _length(tokenizer, [*row["prompt"], *row["completion"]], answers=False)
+            tools = json.loads(row.get("tools") or "null")
+            prompt = _length(tokenizer, row["prompt"], tools, answers=True)
+            whole = _length(tokenizer, [*row["prompt"], *row["completion"]], tools, answers=False)
+            rows += 1
             cut += whole > settings.max_length
             lost += prompt >= settings.max_length
             total += min(whole, settings.max_length)
             target += max(min(whole, settings.max_length) - prompt, 0)
-        return Tokens(total, target, cut, lost)
+        return Tokens(total, target, cut, lost, rows)
 
 
-def _length(tokenizer: Any, messages: Sequence[Any], answers: bool) -> int:
-    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=answers, tokenize=True, return_dict=True)
-    return len(ids["input_ids"])
+def _length(tokenizer: Any, messages: Sequence[Any], tools: Any, answers: bool) -> int:
+    how = {"tools": tools, "add_generation_prompt": answers, "tokenize": True, "return_dict": True}
+    return len(tokenizer.apply_chat_template(messages, **how)["input_ids"])
 
 
 def device() -> str:
@@ -125,7 +130,8 @@ def device() -> str:
 def _dataset(pairs: Sequence[Pair]) -> Any:
     from datasets import Dataset
 
-    return Dataset.from_list([dict(row) for row in packed("trl", pairs)])
+    # Otherwise messages would get the keys of all others, and calls of tools the arguments of all other calls.
+    return Dataset.from_list([dict(row) for row in packed("trl", pairs)], on_mixed_types="use_json")
 
 
 def _arguments(settings: Training, seed: int, rate: float, folder: Path, steps: int) -> Any:

@@ -48,7 +48,7 @@ def proof(host, model, tmp_path):
         for unit in plan.units():
             numbers = [2.0, 3.0, 8.0] if unit.arm is None else losses[unit.arm.name, unit.rate][unit.seed]
             done.append((unit, Measured(unit.key, "cpu", {"plain": numbers})))
-        tokens = {name: Tokens(10, 5, 2, 0) for name in NAMES}
+        tokens = {name: Tokens(10, 5, 2, 0, 1) for name in NAMES}
         return proof_of("the run", plan, Arms(arms, {"random": "why"}), tokens, done)
 
     return make

@@ -11,6 +11,7 @@ from prove_parts import rows
 from transformers import TrainerCallback
 
 from rt_framework import Pair, RtError
+from rt_framework.model import ToolCall, Turn
 from rt_prove import outcomes
 from rt_prove.held_out import HeldOutSet
 from rt_prove.settings import Learner, Training
@@ -73,6 +74,22 @@ def test_the_loss_is_on_the_responses(learner, tmp_path):
         assert 0 < counted.target < counted.all
     assert 0 < counted.cut < 12 and counted.lost == 0
     assert count_tokens(learner, PAIRS, Training(max_length=30)).lost == 12
+
+
+def test_each_trained_turn_of_a_conversation_is_trained(learner, tmp_path):
+    """Calls of tools with their own arguments, beside samples that have neither calls nor tools."""
+    schema = '{"type": "function", "function": {"name": "look", "parameters": {}}}'
+    called, other = (
+        Turn("assistant", "", tool_calls=(ToolCall("look", text),)) for text in ('{"at": 1}', '{"to": "x"}')
+    )
+    history = (Turn("user", "Look."), called, Turn("tool", "Nothing."), Turn("assistant", "Nothing.", trained=True))
+    turns = Pair("Again.", "", "Still nothing.", history=history, since=(other, Turn("tool", "-")), tools=(schema,))
+    pairs = [*PAIRS[:2], turns]
+    seen = Targets()
+    train(learner, pairs, SETTINGS, 0, 1e-3, tmp_path / "out", 1, [seen])
+    counted = count_tokens(learner, pairs, SETTINGS)
+    assert counted.rows == 4
+    assert (seen.targets, seen.shown) == (counted.target, counted.all)
 
 
 def test_nothing_is_sent(learner, tmp_path, monkeypatch):

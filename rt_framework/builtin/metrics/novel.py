@@ -9,9 +9,10 @@ from attrs import evolve
 
 from rt_framework.errors import Unscorable
 from rt_framework.kit.echo import novel
+from rt_framework.kit.turns import turns
 from rt_framework.model import Pair, Range
 from rt_framework.protocols import Frame
-from rt_framework.spans import Loss, Span, turns
+from rt_framework.spans import Loss, Span
 
 BIGRAM = 2
 """Number of words in the n-grams by which words of the instruction count as repeated."""
@@ -62,5 +63,5 @@ class NovelRIFD:
 
 def _unrepeated(spans: Sequence[Span], answers: Sequence[str]) -> list[Span]:
     """Return the spans, one for each turn, with the ranges of unrepeated words; a turn without any is left out."""
-    ranges = [novel(span.target, answer, BIGRAM) for span, answer in zip(spans, answers, strict=True)]
+    ranges = [novel(str(span.target), answer, BIGRAM) for span, answer in zip(spans, answers, strict=True)]
     return [evolve(span, scored=scored) for span, scored in zip(spans, ranges, strict=True) if scored]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from rt_framework.builtin.metrics.parts import part_of
+from rt_framework.builtin.metrics.settings import DEFAULT, ResponseSettings
 from rt_framework.errors import Unscorable
 from rt_framework.kit.echo import echo_of
 from rt_framework.model import Pair, Range
@@ -19,9 +21,16 @@ class MeanLoss:
     direction = "none"
     valid = Range()
 
+    def __init__(self, settings: ResponseSettings = DEFAULT) -> None:
+        self._of = settings.of
+
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
-        """Return the spans of the response after the instruction, as ``y|x``."""
-        return {"y|x": frame.response_given_instruction(pair)}
+        """Return the spans of the response after the instruction, as ``y|x``.
+
+        Raises:
+            Unscorable: the reasoning is asked for, and there is none.
+        """
+        return {"y|x": part_of(frame.response_given_instruction(pair), self._of)}
 
     def reduce(self, losses: Mapping[str, Loss]) -> float:
         """Return the mean token loss."""
@@ -55,6 +64,7 @@ class Echo:
     """Share of the question's word trigrams that stand in the answer, from 0 to 1; reads texts alone.
 
     The question is the instruction and its input, the target of r-IFD; the answer is the response without reasoning.
+    A turn that only calls tools repeats nothing.
     """
 
     direction = "none"
@@ -66,9 +76,10 @@ class Echo:
         Raises:
             Unscorable: the question has fewer than three words, or there is no answer.
         """
-        for part, text in (("instruction", pair.question), ("response", pair.answer)):
-            if not visible(text):
-                raise Unscorable("empty", f"the {part} is empty")
+        if not visible(pair.question):
+            raise Unscorable("empty", "the instruction is empty")
+        if not visible(pair.answer) and not pair.tool_calls:
+            raise Unscorable("empty", "the response is empty")
         share = echo_of(pair)
         if share is None:
             raise Unscorable("too_short", "the question has fewer than three words")

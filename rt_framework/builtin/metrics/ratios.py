@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from rt_framework.builtin.metrics.parts import part_of
+from rt_framework.builtin.metrics.settings import DEFAULT, ResponseSettings
 from rt_framework.model import Pair, Range
 from rt_framework.protocols import Frame
 from rt_framework.spans import Loss, Span
@@ -18,9 +20,17 @@ class _Response:
 
     direction = "higher"
 
+    def __init__(self, settings: ResponseSettings = DEFAULT) -> None:
+        self._of = settings.of
+
     def spans(self, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]]:
-        """Return the spans ``y|x`` and ``y``."""
-        return {"y|x": frame.response_given_instruction(pair), "y": frame.response_alone(pair)}
+        """Return the spans ``y|x`` and ``y``.
+
+        Raises:
+            Unscorable: the reasoning is asked for, and there is none.
+        """
+        given, alone = frame.response_given_instruction(pair), frame.response_alone(pair)
+        return {"y|x": part_of(given, self._of), "y": part_of(alone, self._of)}
 
 
 class _Instruction:

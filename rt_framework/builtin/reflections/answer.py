@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from rt_framework.builtin.reflections.settings import AnswerSettings
-from rt_framework.builtin.templates.chat import Chat
 from rt_framework.kit.form import incomplete, sampling
 from rt_framework.model import Pair, Reply, Request, Unparsed
 
@@ -30,7 +29,7 @@ class AnswerReflection:
         """Return the system prompt, the earlier turns, and the instruction followed by its input."""
         own = self._settings
         drawn = sampling(index, own.max_tokens, own.temperature, own.retry_temperature)
-        return Request("answer", pair.hash, index, Chat().prompt(pair), drawn)
+        return Request("answer", pair.hash, index, pair.before, drawn)
 
     def parse(self, pair: Pair, request: Request, reply: Reply) -> Pair | Unparsed:  # noqa: ARG002
         """Return the pair with the answer as its response, or why there is none."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from attrs import frozen
 
 from rt_framework.builtin.reflections.settings import ReflectionSettings
-from rt_framework.kit.fences import fenced
+from rt_framework.kit.fences import fenced, fenced_turn
 from rt_framework.kit.form import Form
 from rt_framework.model import Pair
 
@@ -96,10 +96,11 @@ def _fenced_texts(pair: Pair, token: str) -> dict[str, Sequence[str]]:
     """Return the texts that each field shows, between fences. A sample without input, say, has none for that field."""
     return {
         "system": [] if pair.system is None else [fenced("system", token, pair.system)],
-        "history": [fenced(turn.role, token, turn.content) for turn in pair.history],
+        "history": [fenced_turn(turn, token) for turn in pair.history],
         "instruction": [fenced("instruction", token, pair.instruction)],
         "input": [fenced("input", token, pair.input)] if pair.input else [],
-        "response": [fenced("response", token, pair.response)],
+        # A response can only be judged by who sees what the tools have said before it.
+        "response": [*(fenced_turn(turn, token) for turn in pair.since), fenced("response", token, pair.response)],
     }
 
 

@@ -22,11 +22,15 @@ class Reflecting:
         name: name of the reflection in its requests.
         prompt: the question.
         settings: sampling parameters.
+        in_conversation: the question about a pair with earlier turns, if it is another one of the same form.
     """
 
-    def __init__(self, name: str, prompt: Prompt, settings: ReflectionSettings) -> None:
+    def __init__(
+        self, name: str, prompt: Prompt, settings: ReflectionSettings, in_conversation: Prompt | None = None
+    ) -> None:
         self._name = name
         self._prompt = prompt
+        self._in_conversation = in_conversation or prompt
         self._settings = settings
         self.provides: Mapping[str, Range] = {
             name: Range(at_least=min(part.numbers), at_most=max(part.numbers))
@@ -39,8 +43,9 @@ class Reflecting:
     def render(self, pair: Pair, index: int, structured: bool) -> Request:
         """Return the request for the *index*-th answer. Later ones change temperature, seed and prompt."""
         own = self._settings
-        user = self._prompt.question(pair, token_of(pair), index, structured)
-        messages = (Turn("system", self._prompt.system), Turn("user", user))
+        prompt = self._prompt_for(pair)
+        user = prompt.question(pair, token_of(pair), index, structured)
+        messages = (Turn("system", prompt.system), Turn("user", user))
         drawn = sampling(index, own.max_tokens, own.temperature, own.retry_temperature)
         schema = self._prompt.form.schema() if structured else None
         return Request(self._name, pair.hash, index, messages, drawn, schema)
@@ -53,9 +58,12 @@ class Reflecting:
             return answer
         new = self._rewritten(pair, answer)
         texts = tuple(answer.texts[part] for part in self._prompt.rewrites.values())
-        return objection(Proposal(pair, new, texts, token, self._prompt.own_texts)) or (
+        return objection(Proposal(pair, new, texts, token, self._prompt_for(pair).own_texts)) or (
             Rewrite(new, answer.numbers) if answer.numbers else new
         )
+
+    def _prompt_for(self, pair: Pair) -> Prompt:
+        return self._in_conversation if pair.history else self._prompt
 
     def _rewritten(self, pair: Pair, answer: Answer) -> Pair:
         """Return the pair with the texts of an answer."""

@@ -21,6 +21,14 @@ class BestSettings:
 
 
 @frozen
+class NotHigherSettings:
+    """Options of the selector ``not-higher``."""
+
+    metric: str
+    """The metric whose value a rewrite must not raise."""
+
+
+@frozen
 class RandomVersionSettings:
     """Options of the selector ``random-version``. Give either *rate* or *run*."""
 

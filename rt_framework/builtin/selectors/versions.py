@@ -13,7 +13,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from rt_framework.builtin.selectors.scores import lacking, shown, shown_apart, valid
-from rt_framework.builtin.selectors.settings import BestSettings
+from rt_framework.builtin.selectors.settings import BestSettings, NotHigherSettings
 from rt_framework.model import Choice, Scored
 
 
@@ -85,6 +85,36 @@ class Lowest(_Best):
 
     sign = -1
     words = ("<", "lower")
+
+
+@frozen
+class NotHigher:
+    """Selector of the newest version, unless its value of a metric is higher than that of the current version.
+
+    A version without a valid value never wins, and neither does a rewrite of a version without one.
+    """
+
+    settings: NotHigherSettings
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The metric that is compared."""
+        return (self.settings.metric,)
+
+    def choose(self, candidates: Sequence[Scored]) -> Choice:
+        """Keep the last candidate if its value is not higher than that of the first, which is the current version."""
+        metric = self.settings.metric
+        current, newest = candidates[0], candidates[-1]
+        values = valid(current, metric), valid(newest, metric)
+        for row, value in zip((newest, current), reversed(values), strict=True):
+            if value is None:
+                reason = f"{row.version.name} cannot be compared: {lacking(metric, row.scores[metric])}"
+                return Choice(current.version.name, reason)
+        before, after = (float(value or 0.0) for value in values)
+        texts = shown_apart(after, before)
+        if after > before:
+            return Choice(current.version.name, f"{metric} {texts[0]} > {texts[1]} of {current.version.name}")
+        return Choice(newest.version.name, f"{metric} {texts[0]} ≤ {texts[1]} of {current.version.name}")
 
 
 class Newest:

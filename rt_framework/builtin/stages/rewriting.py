@@ -6,10 +6,20 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from rt_framework.builtin.stages.earlier_turns import EarlierTurns
 from rt_framework.builtin.stages.settings import ChooseSettings, ReflectSettings
 from rt_framework.errors import ConfigError
 from rt_framework.model import Decision, Dropped, Failure, Sample, Scored, Version
-from rt_framework.protocols import ColumnReader, Make, Providing, Reflection, Selector, StageContext, draw_names
+from rt_framework.protocols import (
+    ColumnReader,
+    Make,
+    Providing,
+    Reflection,
+    Selector,
+    StageContext,
+    draw_names,
+    is_asked,
+)
 
 
 class Reflect:
@@ -19,31 +29,47 @@ class Reflect:
 
     def __init__(self, settings: ReflectSettings, make: Make) -> None:
         spec = settings.reflection
+        self._settings = settings
         self._reflection: Reflection = make("reflections", spec.name, spec.options)
-        self._teacher = settings.teacher
-        name = settings.as_ or spec.name
+        self._name = name = settings.as_ or spec.name
         self.reflections: Mapping[str, Reflection] = {name: self._reflection}
-        self.teachers = (settings.teacher or "",)
-        self.draws = settings.draws
-        self._drops = settings.failed == "drop"
         self.provides = self._reflection.provides if isinstance(self._reflection, Providing) else {}
-        self._names = draw_names(name, settings.draws)
+        self._earlier: EarlierTurns | None = None
+        if settings.turns == "each":
+            accept: Selector = make("selectors", settings.accept.name, settings.accept.options)
+            self._earlier = EarlierTurns(name, self._reflection, accept, settings.teacher)
+            self.reflections = {**self._earlier.questions, **self.reflections}
+            self.needs, self.decides_between = tuple(accept.needs), True
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The teacher that is asked."""
+        return (self._settings.teacher or "",)
+
+    @property
+    def draws(self) -> int:
+        """Number of rewrites of one version."""
+        return self._settings.draws
 
     async def run(self, sample: Sample, ctx: StageContext) -> Sample | Dropped:
         """Add the rewrites to the sample, or note the failures; after failures alone, drop it if that is the policy."""
+        if self._earlier is not None:
+            sample = await self._earlier.run(sample, ctx)
+        if not is_asked(self._reflection, sample.original.pair):
+            return sample
         versions = sample.versions if ctx.exhaustive else (sample.current,)
         outcomes = await asyncio.gather(
             *(
-                ctx.reflect(name, self._reflection, version, draw, self._teacher)
+                ctx.reflect(name, self._reflection, version, draw, self._settings.teacher)
                 for version in versions
-                for draw, name in enumerate(self._names)
+                for draw, name in enumerate(draw_names(self._name, self.draws))
                 if not _has_rewrite(sample, version, name)
             )
         )
         for outcome in outcomes:
             sample = sample.failing(outcome) if isinstance(outcome, Failure) else sample.adding(outcome)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-        if self._drops and outcomes and len(failures) == len(outcomes):
+        if self._settings.failed == "drop" and outcomes and len(failures) == len(outcomes):
             return Dropped(sample, f"no answer: {failures[0].kind}")
         return sample
 

@@ -16,7 +16,7 @@ from rt_framework.model import ORIGINAL, Range
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-_REFLECT = {"reflection", "teacher", "draws", "as", "failed"}
+_REFLECT = {"reflection", "teacher", "draws", "as", "failed", "turns", "accept"}
 """Keys of the long form of ``reflect``."""
 
 
@@ -39,6 +39,16 @@ class ReflectSettings:
     """Name of the rewrites; that of the reflection when left out. Several draws are NAME.1, NAME.2 and so on."""
     failed: Literal["keep", "drop"] = "keep"
     """``keep``: a sample without a usable answer goes on with the version that it has. ``drop``: it is taken out."""
+    turns: Literal["last", "each"] = "last"
+    """``last``: the response is rewritten. ``each``: before it every earlier trained turn, from the first on; a later
+    turn is asked about with the earlier rewrites that were accepted."""
+    accept: Spec = Spec("not-higher", "loss")
+    """With ``turns: each``: selector that accepts the rewrite of an earlier turn, by scores over the trained turns
+    after it alone. By default they must not get worse: their loss must not rise."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.turns == "each" and self.draws > 1:
+            raise ConfigError("turns: each takes one draw of a turn; leave draws out, or rewrite the last turn alone")
 
     @classmethod
     def shorthand(cls, value: object) -> object:

@@ -38,6 +38,7 @@ class HFStudent:
     """
 
     structured = True
+    reads_turns = True
 
     def __init__(self, settings: HFSettings) -> None:
         self._settings = settings

@@ -18,7 +18,7 @@ from rt_framework.builtin.teachers.places import place, provider_of
 from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
 from rt_framework.builtin.teachers.usage import counted, told_in
 from rt_framework.errors import TeacherError
-from rt_framework.model import Pending, Reply, Request
+from rt_framework.model import Pending, Reply, Request, Turn
 
 if TYPE_CHECKING:
     from rt_framework.builtin.teachers.channel import Channel
@@ -250,7 +250,7 @@ class LiteLLMTeacher:
         return {
             "model": settings.model,
             "api_base": settings.api_base,
-            "messages": [{"role": turn.role, "content": _sendable(turn.content)} for turn in request.messages],
+            "messages": [_message(turn) for turn in request.messages],
             "temperature": sampling.temperature,
             # Claude refuses temperature and top_p together. To leave out a top_p of 1 changes nothing, since it cuts
             # nothing off.
@@ -303,6 +303,18 @@ def _held_to_schema(request: Request) -> dict[str, Any]:
     name = re.sub(r"[^A-Za-z0-9_-]", "_", request.reflection)[:64]
     schema = {"name": name, "schema": request.schema, "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
+def _message(turn: Turn) -> dict[str, Any]:
+    """Return a turn as the OpenAI API has it. Reasoning stays out: providers take none from elsewhere."""
+    message: dict[str, Any] = {"role": turn.role, "content": _sendable(turn.content)}
+    if turn.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _sendable(call.arguments)}}
+            for call in turn.tool_calls
+        ]
+    named = {"tool_call_id": turn.tool_call_id, "name": turn.name}
+    return message | {key: value for key, value in named.items() if value is not None}
 
 
 def _sendable(text: str) -> str:

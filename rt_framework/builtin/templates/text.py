@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework.errors import Unscorable
+from rt_framework.kit.fences import turn_text
 from rt_framework.model import Pair
 
 
 def guess(pair: Pair) -> str:
-    """Return the published instruction that asks for the instruction of the pair's answer (arXiv 2402.10110)."""
+    """Return the published instruction that asks for the instruction of the pair's answer (arXiv 2402.10110).
+
+    The answer is shown without its reasoning, which restates the question, and calls of tools as JSON.
+    """
+    answer = turn_text(evolve(pair.last, content=pair.answer))
     return (
         "Below is the response to an instruction, please guess the corresponding instruction for the given response.\n"
-        f"{pair.answer}\nGenerate the instruction for the above response."
+        f"{answer}\nGenerate the instruction for the above response."
     )
 
 
@@ -35,10 +40,14 @@ class TextTemplate:
         """Return everything before the response.
 
         Raises:
-            Unscorable: the pair has earlier turns, for which these templates have no form.
+            Unscorable: the pair has earlier turns, tools or reasoning apart, for which these templates have no form.
         """
-        if pair.history:
+        if pair.history or pair.since:
             raise Unscorable("conversation", f"template '{self.name}' shows one turn only; use template 'chat'")
+        if pair.tools or pair.tool_calls or pair.reasoning:
+            raise Unscorable(
+                "conversation", f"template '{self.name}' shows neither tools nor reasoning; use template 'chat'"
+            )
         return self._single(pair)
 
     def reverse(self, pair: Pair) -> str:

@@ -19,8 +19,8 @@ async function sampleAt(index, size) {
 function searchable(sample) {
   const texts = [sample.id, sample.reason];
   for (const version of sample.versions) {
-    texts.push(version.instruction, version.input, version.response, version.system);
-    for (const [, text] of [...version.earlier, ...version.said]) texts.push(text);
+    texts.push(version.instruction, version.input, version.reasoning, version.response, version.system, ...version.tools);
+    for (const [, text] of [...version.earlier, ...version.since, ...version.after, ...version.said]) texts.push(text);
   }
   for (const [, , , reason] of sample.decisions) texts.push(reason);
   for (const [, kind, reason] of sample.failures) texts.push(kind, reason);

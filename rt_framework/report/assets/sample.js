@@ -47,9 +47,18 @@ function scores(sample) {
 
 function texts(sample, before, after, way) {
   const [one, other] = [named(sample, before), named(sample, after)];
-  const parts = ["system", "instruction", "input", "response"].filter((part) => one[part] || other[part] || part === "response");
-  const earlier = other.earlier.flatMap(([role, text]) => [make("h4", {}, `earlier ${role}`), make("div", { class: "text" }, text)]);
-  return [...earlier, ...parts.flatMap((part) => [make("h4", {}, part), difference(one[part], other[part], way)])];
+  const turns = (when, list) => list.flatMap(([role, text]) => [make("h4", {}, `${when}${role}`), make("div", { class: "text" }, text)]);
+  const parts = (...names) => names.filter((part) => one[part] || other[part] || part === "response")
+    .flatMap((part) => [make("h4", {}, part), difference(one[part], other[part], way)]);
+  return [
+    ...turns("", other.tools.map((tool) => ["tool offered", tool])),
+    ...parts("system"),
+    ...turns("earlier ", other.earlier),
+    ...parts("instruction", "input"),
+    ...turns("", other.since),
+    ...parts("reasoning", "response"),
+    ...turns("later ", other.after),
+  ];
 }
 
 function tell(sample, words, steps, before = sample.versions[0].name, after = sample.kept, way = WAYS[0]) {

@@ -12,9 +12,9 @@ from unittest import SkipTest
 
 from attrs import evolve
 
-from rt_framework.model import Reply, Request, Sampling, Turn, digest
-from rt_framework.protocols import EmbeddingStudent, GeneratingStudent
-from rt_framework.spans import EncodedSpan, Span, SpanLoss
+from rt_framework.model import Reply, Request, Sampling, ToolCall, Turn, digest
+from rt_framework.protocols import EmbeddingStudent, GeneratingStudent, TurnStudent
+from rt_framework.spans import EncodedSpan, Messages, Span, SpanLoss
 from rt_framework.testing.awkward import awkward_pairs
 from rt_framework.testing.contracts.base import PluginContract, fresh, outcome
 
@@ -339,7 +339,8 @@ class StudentContract(PluginContract):
         texts = [pair.response for pair in awkward_pairs()]
         messages = (Turn("user", "Name a river."),)
         spans = [Span(context, text, join) for text in texts for context in ("", _ASKED) for join in ("text", "ids")]
-        return [*spans, Span(messages, "The Rhine.", "ids"), Span(_ASKED, "Two words", count_only=True)]
+        typed = _typed() if isinstance(self.student(), TurnStudent) else []
+        return [*spans, *typed, Span(messages, "The Rhine.", "ids"), Span(_ASKED, "Two words", count_only=True)]
 
     def _plain(self) -> list[Span]:
         return [Span(context, text, "ids", "") for text in _TEXTS for context in (_ASKED, "Say: ")]
@@ -351,9 +352,25 @@ class StudentContract(PluginContract):
         return list(encoded)
 
 
+def _typed() -> list[Span]:
+    """Return spans with tools, calls of tools and reasoning, for a student that shows these."""
+    asked, call = Turn("user", "How is the weather in Oslo?"), ToolCall("weather", '{"city": "Oslo"}', "1")
+    calling = Turn("assistant", "", "I have to look.", (call,))
+    told = Messages((asked, calling, Turn("tool", "rain", tool_call_id="1")), ('{"name": "weather"}',))
+    answer, header = Turn("assistant", "It rains.", "The tool says rain."), (Turn("user", ""),)
+    before = Messages((asked,), told.tools)
+    return [
+        Span(told, "It rains.", "ids", header),
+        Span(told, answer, "ids", header, part="answer"),
+        Span(header, answer, "ids", told, part="reasoning"),
+        Span(before, calling, "ids", header),
+        Span(before, "It rains.", "ids", header, within=Messages((asked, Turn("assistant", "No.")), told.tools)),
+    ]
+
+
 def _with_parts(span: Span) -> list[Span]:
     """Return spans with all of a target and with a third of it each, which may begin or end inside of a word."""
-    bounds = [len(span.target) * third // 3 for third in range(4)]
+    bounds = [len(str(span.target)) * third // 3 for third in range(4)]
     return [evolve(span, scored=(part,)) for part in ((0, bounds[-1]), *pairwise(bounds))]
 
 
