@@ -24,6 +24,11 @@ class Messages:
     """JSON schema of each tool, as text."""
 
 
+def messages(turns: tuple[Turn, ...], tools: tuple[str, ...]) -> tuple[Turn, ...] | Messages:
+    """Return turns as the context of a span, together with the tools if there are any."""
+    return Messages(turns, tools) if tools else turns
+
+
 Context = str | tuple[Turn, ...] | Messages
 """Text before a target: a string, or messages that the student's chat template renders. Messages without tools are a
 tuple of turns."""

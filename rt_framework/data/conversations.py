@@ -112,7 +112,7 @@ def write_turns(dialect: Dialect, pair: Pair, row: RawRow, names: Names) -> dict
     apart = "system" in names and bool(text_of(row, names["system"]))
     if apart and pair.system != text_of(row, names["system"]):
         changed[names["system"]] = pair.system or ""
-    before = evolve(pair, system=None).before if apart else pair.before
+    before = pair.earlier if apart else pair.before
     column, tools = names[dialect.field], names.get("tools")
     old = list_of(row, column)
     new = _merged(dialect, old, (*before, pair.last, *pair.after))

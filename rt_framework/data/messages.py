@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from rt_framework.data.values import kind_of
 from rt_framework.errors import DataError
+from rt_framework.kit.messages import message_of
 from rt_framework.model import ToolCall, Turn
 
 _ROLES = {
@@ -194,22 +195,7 @@ def written(dialect: Dialect, turn: Turn) -> dict[str, Any]:
     Raises:
         DataError: the dialect has no place for a part of the turn.
     """
-    if not dialect.typed:
-        return _sharegpt(dialect, turn)
-    message: dict[str, Any] = {dialect.role: dialect.roles[turn.role], dialect.content: turn.content}
-    if turn.reasoning is not None:
-        message[_REASONING[0]] = turn.reasoning
-    if turn.tool_calls:
-        message["tool_calls"] = [
-            {
-                **({} if call.id is None else {"id": call.id}),
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in turn.tool_calls
-        ]
-    named = {"tool_call_id": turn.tool_call_id, "name": turn.name}
-    return message | {key: value for key, value in named.items() if value is not None}
+    return message_of(turn) if dialect.typed else _sharegpt(dialect, turn)
 
 
 def _sharegpt(dialect: Dialect, turn: Turn) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from rt_framework.export.pack_rows import Row, Unfit, conversation, trained_turns, why, with_tools
 from rt_framework.export.preferences import Preference
-from rt_framework.kit.tokenizing import message_of
+from rt_framework.kit.tokenizing import template_message
 from rt_framework.model import Pair, Turn
 
 _BETWEEN_RESULTS = "\n</tool_response>\n<tool_response>\n"
@@ -66,7 +66,7 @@ def _text(turn: Turn) -> str:
     text = (f"<think>\n{turn.reasoning}\n</think>\n\n" if turn.reasoning else "") + turn.content
     if not turn.tool_calls:
         return text
-    calls = json.dumps([call["function"] for call in message_of(turn)["tool_calls"]], ensure_ascii=False)
+    calls = json.dumps([call["function"] for call in template_message(turn)["tool_calls"]], ensure_ascii=False)
     return f"{text}<tool_call>{calls}</tool_call>" if turn.content else text + calls
 
 

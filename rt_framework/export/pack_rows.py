@@ -8,7 +8,7 @@ from typing import Any
 
 from rt_framework.errors import DataError, Unscorable
 from rt_framework.export.preferences import Preference
-from rt_framework.kit.tokenizing import message_of
+from rt_framework.kit.tokenizing import template_message
 from rt_framework.kit.turns import turns
 from rt_framework.model import Pair, Turn
 
@@ -75,13 +75,13 @@ def with_tools(row: Row, pair: Pair) -> Row:
 
 
 def _messages(those: Iterable[Turn]) -> list[dict[str, Any]]:
-    return [message_of(turn) for turn in those]
+    return [template_message(turn) for turn in those]
 
 
 def prompt_completions(pair: Pair) -> list[Row]:
     """Return a row for each trained turn: the messages before it, and it alone."""
     return [
-        with_tools({"prompt": _messages(turn.before), "completion": [message_of(turn.last)]}, turn)
+        with_tools({"prompt": _messages(turn.before), "completion": [template_message(turn.last)]}, turn)
         for turn in trained_turns(pair)
     ]
 
@@ -106,7 +106,7 @@ def marked_messages(pair: Pair) -> list[Row]:
 
 
 def _marked(turn: Turn) -> dict[str, Any]:
-    message = message_of(turn)
+    message = template_message(turn)
     for call, own in zip(message.get("tool_calls", ()), turn.tool_calls, strict=True):
         # axolotl removes every null that it reads and parses a text, so that only a text keeps nulls in arguments.
         if call["function"]["arguments"] == own.arguments:
@@ -126,7 +126,7 @@ def why(preference: Preference) -> Row:
 
 def trl_preference(preference: Preference) -> list[Row]:
     """Return the row of a preference, with all of its columns as messages."""
-    chosen, rejected = ([message_of(pair.last)] for pair in (preference.chosen, preference.rejected))
+    chosen, rejected = ([template_message(pair.last)] for pair in (preference.chosen, preference.rejected))
     row = {"prompt": _messages(preference.chosen.before), "chosen": chosen, "rejected": rejected, **why(preference)}
     return [with_tools(row, preference.chosen)]
 
@@ -141,5 +141,5 @@ def axolotl_preference(preference: Preference) -> list[Row]:
     those: Sequence[Turn] = (*chosen.before, chosen.last, rejected.last)
     if chosen.tools or any(turn.reasoning or turn.tool_calls or turn.role == "developer" for turn in those):
         raise Unfit("with tools, reasoning apart or a developer turn, which axolotl does not read in preferences")
-    two = {"chosen": message_of(chosen.last), "rejected": message_of(rejected.last)}
+    two = {"chosen": template_message(chosen.last), "rejected": template_message(rejected.last)}
     return [{"messages": _messages(chosen.before), **two, **why(preference)}]

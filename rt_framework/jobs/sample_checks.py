@@ -70,8 +70,7 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
 
 def _letters(pair: Pair) -> int:
     """Return the number of characters of all texts that are scored or stand before a scored text."""
-    before = sum(len(turn.content) for turn in pair.history)
-    return len(pair.system or "") + before + len(pair.question) + len(pair.response)
+    return sum(len(turn.content) for turn in (*pair.before, pair.last))
 
 
 async def _scored(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rt_framework.errors import Unscorable
+from rt_framework.kit.messages import message_of
 from rt_framework.model import Turn
 
 # Some templates show the current date, and a score must not depend on it. The newline is not rendered, because chat
@@ -26,23 +27,11 @@ def leading_ids(tokenizer: Any) -> tuple[int, ...]:
     return tuple(full[: next(starts, 0)])
 
 
-def message_of(turn: Turn) -> dict[str, Any]:
-    """Return a turn as chat templates read it, in the keys of the OpenAI API and of transformers."""
-    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
-    if turn.reasoning:
-        # Templates of different models know the reasoning of an answer by different names.
-        message |= {"reasoning_content": turn.reasoning, "thinking": turn.reasoning}
-    if turn.tool_calls:
-        message["tool_calls"] = [
-            {
-                "type": "function",
-                **({} if call.id is None else {"id": call.id}),
-                "function": {"name": call.name, "arguments": call.values},
-            }
-            for call in turn.tool_calls
-        ]
-    named = {"tool_call_id": turn.tool_call_id, "name": turn.name}
-    return message | {key: value for key, value in named.items() if value is not None}
+def template_message(turn: Turn) -> dict[str, Any]:
+    """Return a turn as chat templates read it."""
+    message = message_of(turn, parsed=True)
+    # Templates of different models know the reasoning of an answer by different names.
+    return {**message, "thinking": turn.reasoning} if turn.reasoning else message
 
 
 def render(tokenizer: Any, turns: Sequence[Turn], tools: Sequence[str] = (), answering: bool = True) -> str:
@@ -59,7 +48,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], tools: Sequence[str] = (), ans
     """
     if not tokenizer.chat_template:
         raise Unscorable("no_template", "the tokenizer has no chat template")
-    messages = [message_of(turn) for turn in turns]
+    messages = [template_message(turn) for turn in turns]
     try:
         # As a batch of one conversation, since an empty conversation by itself is not read as a conversation.
         texts = tokenizer.apply_chat_template(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from rt_framework.errors import Unscorable
-from rt_framework.model import Pair, Turn
+from rt_framework.model import Pair
 
 
 def turns(pair: Pair) -> Iterator[Pair]:
@@ -16,7 +16,7 @@ def turns(pair: Pair) -> Iterator[Pair]:
     Raises:
         Unscorable: no turn of the pair is trained, or a trained turn has no user turn before it.
     """
-    earlier, trained = conversation(pair), trained_places(pair)
+    earlier, trained = pair.earlier, trained_places(pair)
     if not trained and not pair.trained:
         raise Unscorable("untrained", "no turn of the conversation is trained")
     for place in trained:
@@ -38,19 +38,14 @@ def turns(pair: Pair) -> Iterator[Pair]:
         yield pair
 
 
-def conversation(pair: Pair) -> tuple[Turn, ...]:
-    """Return the turns before the response, without the system prompt."""
-    return (*pair.history, Turn("user", pair.user_turn), *pair.since)
-
-
 def trained_places(pair: Pair) -> list[int]:
-    """Return the places of the trained turns in :func:`conversation`."""
-    return [place for place, turn in enumerate(conversation(pair)) if turn.role == "assistant" and turn.trained]
+    """Return the places of the trained turns in ``Pair.earlier``."""
+    return [place for place, turn in enumerate(pair.earlier) if turn.role == "assistant" and turn.trained]
 
 
 def later_turns_only(pair: Pair, number: int) -> Pair:
     """Return the pair with only those turns trained that follow the trained turn with a number, from 0."""
     last = trained_places(pair)[number]
-    marked = [evolve(turn, trained=turn.trained and place > last) for place, turn in enumerate(conversation(pair))]
+    marked = [evolve(turn, trained=turn.trained and place > last) for place, turn in enumerate(pair.earlier)]
     before = len(pair.history)
     return evolve(pair, history=tuple(marked[:before]), since=tuple(marked[before + 1 :]))

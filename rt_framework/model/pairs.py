@@ -65,6 +65,11 @@ class Turn:
         return _THINKING.sub("", self.content)
 
     @property
+    def lead(self) -> str:
+        """The text up to the answer: reasoning in ``<think>`` tags; empty without such."""
+        return self.content[: max((found.end() for found in _THINKING.finditer(self.content)), default=0)]
+
+    @property
     def thoughts(self) -> str:
         """The reasoning, whether the data has it apart from the text or within it, in ``<think>`` tags."""
         return self.reasoning or "\n".join(_THINKING.findall(self.content))
@@ -98,10 +103,19 @@ class Pair:
     """True if a student is trained on the response, so that scores count it."""
 
     @property
+    def system_turns(self) -> tuple[Turn, ...]:
+        """The record's own system prompt as a turn; empty without one."""
+        return (Turn("system", self.system),) if self.system is not None else ()
+
+    @property
+    def earlier(self) -> tuple[Turn, ...]:
+        """Every turn before the response but the system prompt."""
+        return (*self.history, Turn("user", self.user_turn), *self.since)
+
+    @property
     def before(self) -> tuple[Turn, ...]:
         """Every turn before the response, the system prompt first."""
-        system = (Turn("system", self.system),) if self.system is not None else ()
-        return (*system, *self.history, Turn("user", self.user_turn), *self.since)
+        return (*self.system_turns, *self.earlier)
 
     @property
     def last(self) -> Turn:

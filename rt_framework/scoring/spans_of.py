@@ -11,7 +11,7 @@ from rt_framework.kit.turns import turns
 from rt_framework.model import Pair, Turn
 from rt_framework.protocols import Template
 from rt_framework.scoring.presets import Preset
-from rt_framework.spans import Context, Messages, Span
+from rt_framework.spans import Context, Span, messages
 from rt_framework.text import visible
 
 
@@ -84,8 +84,7 @@ def _within(pair: Pair, turn: Pair, span: Span) -> Span:
     """Return the span of a turn with the conversation in which it is trained, if messages follow it there."""
     if turn is pair or isinstance(span.context, str):
         return span
-    whole = (*pair.before, pair.last)
-    return evolve(span, within=Messages(whole, pair.tools) if pair.tools else whole)
+    return evolve(span, within=messages((*pair.before, pair.last), pair.tools))
 
 
 def _scorable(pair: Pair) -> Iterator[Pair]:

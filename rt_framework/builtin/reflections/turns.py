@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve
 
 from rt_framework.errors import ConfigError
-from rt_framework.kit.turns import conversation, trained_places, turns
+from rt_framework.kit.turns import trained_places, turns
 from rt_framework.model import Pair, Range, Reply, Request, Rewrite, Unparsed
 from rt_framework.protocols import Providing, Reflection
 
@@ -38,7 +38,7 @@ class TurnReflection:
         found = trained_places(pair)
         if len(found) <= self._number:
             return False
-        return not conversation(pair)[found[self._number]].tool_calls
+        return not pair.earlier[found[self._number]].tool_calls
 
     def render(self, pair: Pair, index: int, structured: bool) -> Request:
         """Return the request about the turn, under a name of its own, since the pair may be asked about other turns."""
@@ -60,7 +60,7 @@ class TurnReflection:
 
     def _put_back(self, pair: Pair, old: Pair, new: Pair) -> Pair:
         """Return the pair with the texts of a rewritten turn. Reasoning that led to the old text goes with it."""
-        earlier = list(conversation(pair))
+        earlier = list(pair.earlier)
         place = trained_places(pair)[self._number]
         if new.response != old.response:
             earlier[place] = evolve(earlier[place], content=new.response, reasoning=None)

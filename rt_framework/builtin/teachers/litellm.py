@@ -14,10 +14,13 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from rt_framework.builtin.teachers.places import place, provider_of
 from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
 from rt_framework.builtin.teachers.usage import counted, told_in
 from rt_framework.errors import TeacherError
+from rt_framework.kit.messages import message_of
 from rt_framework.model import Pending, Reply, Request, Turn
 
 if TYPE_CHECKING:
@@ -306,15 +309,9 @@ def _held_to_schema(request: Request) -> dict[str, Any]:
 
 
 def _message(turn: Turn) -> dict[str, Any]:
-    """Return a turn as the OpenAI API has it. Reasoning stays out: providers take none from elsewhere."""
-    message: dict[str, Any] = {"role": turn.role, "content": _sendable(turn.content)}
-    if turn.tool_calls:
-        message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _sendable(call.arguments)}}
-            for call in turn.tool_calls
-        ]
-    named = {"tool_call_id": turn.tool_call_id, "name": turn.name}
-    return message | {key: value for key, value in named.items() if value is not None}
+    """Return a turn as a message to a provider. Reasoning stays out: providers take none from elsewhere."""
+    calls = tuple(evolve(call, arguments=_sendable(call.arguments)) for call in turn.tool_calls)
+    return message_of(evolve(turn, content=_sendable(turn.content), reasoning=None, tool_calls=calls))
 
 
 def _sendable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rt_framework.builtin.templates.text import guess
 from rt_framework.model import Pair, Turn
-from rt_framework.spans import Messages
+from rt_framework.spans import Messages, messages
 
 
 class Chat:
@@ -12,12 +12,11 @@ class Chat:
 
     def prompt(self, pair: Pair) -> tuple[Turn, ...] | Messages:
         """Return every turn before the response, with the tools that the conversation may call."""
-        return _with_tools(pair, pair.before)
+        return messages(pair.before, pair.tools)
 
     def reverse(self, pair: Pair) -> tuple[Turn, ...] | Messages:
         """Return g(y) as a user turn after every turn before the instruction, in whose light it is guessed."""
-        system = (Turn("system", pair.system),) if pair.system is not None else ()
-        return _with_tools(pair, (*system, *pair.history, Turn("user", guess(pair))))
+        return messages((*pair.system_turns, *pair.history, Turn("user", guess(pair))), pair.tools)
 
     def header(self) -> tuple[Turn, ...]:
         """Return an empty user turn, so that only the constants of the chat template are rendered.
@@ -25,7 +24,3 @@ class Chat:
         They include its default system prompt, and the assistant header follows.
         """
         return (Turn("user", ""),)
-
-
-def _with_tools(pair: Pair, turns: tuple[Turn, ...]) -> tuple[Turn, ...] | Messages:
-    return Messages(turns, pair.tools) if pair.tools else turns
