@@ -18,9 +18,9 @@ from rt_framework.builtin.reflections.response import ResponseReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
 from rt_framework.errors import KINDS
 from rt_framework.kit import fences
-from rt_framework.kit.fences import token_of
+from rt_framework.kit.fences import fenced, fenced_question, fenced_response, token_of
 from rt_framework.kit.form import Answer
-from rt_framework.model import Pair, Reply, Turn, Unparsed
+from rt_framework.model import Pair, Reply, ToolCall, Turn, Unparsed
 
 PAIR = Pair("Name a gas.", "noble ones only", "Helium is a noble gas.")
 NEW = {
@@ -91,6 +91,21 @@ def test_every_text_of_the_pair_is_shown_between_fences(name, structured):
         ("input", "noble ones only"),
         ("response", "Helium is a noble gas."),
     ]
+
+
+@EACH
+def test_what_tools_said_is_shown_before_the_response(name):
+    """An answer can only be judged after the result that it is made of, and a call is shown as JSON."""
+    call = ToolCall("weather", '{"city": "Oslo"}', "1")
+    pair = evolve(PAIR, since=(Turn("assistant", "", tool_calls=(call,)), Turn("tool", "rain", tool_call_id="1")))
+    user = REFLECTIONS[name](ReflectionSettings()).render(pair, 0, True).messages[1].content
+    token = token_of(pair)
+    shown = re.findall(rf"<<<(\w+) {token}>>>\n(.*?)\n<<<end {token}>>>", user, re.DOTALL)
+    told = [("assistant", call.text), ("tool", "rain"), ("response", "Helium is a noble gas.")]
+    assert shown[-3:] == told
+    judged = [*fenced_question(pair, token), fenced_response(pair, token)]
+    assert judged[-3:] == [fenced(label, token, text) for label, text in told]
+    assert call.text in fenced_response(evolve(pair, response="", tool_calls=(call,)), token)
 
 
 @EACH

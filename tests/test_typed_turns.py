@@ -175,3 +175,21 @@ def test_what_renders_turns_goes_to_other_processes():
     span = FRAME.response_given_instruction(CALLING)[0]
     before = texts.as_text(span)
     assert pickle.loads(pickle.dumps(texts)).as_text(span) == before
+
+
+@pytest.mark.parametrize("template", ["REASONING", "TOOLS"])
+@pytest.mark.parametrize("apart", [True, False])
+def test_an_answer_that_stands_in_its_reasoning_is_found(template, apart):
+    """Short answers often do: the answer is what follows the reasoning, and not its first occurrence."""
+    reasoning = "6 times 7 is 42, so 42."
+    within = f"<think>{reasoning}</think>\n\n42"
+    pair = Pair("6 times 7?", response="42" if apart else within, reasoning=reasoning if apart else None)
+    (given,), (alone,) = FRAME.response_given_instruction(pair), FRAME.response_alone(pair)
+    assert scored(template, given, alone) == ["42", "42"]
+    assert scored(template, evolve(given, part="reasoning")) == [reasoning]
+
+
+def test_a_question_with_a_thought_in_it_is_scored_whole():
+    """The target of r-IFD is a text, whatever tags a user writes into it."""
+    pair = Pair("What does <think>x</think> mean?", response="A thought.")
+    assert scored("REASONING", *FRAME.instruction_given_response(pair)) == [pair.question]

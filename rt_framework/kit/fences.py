@@ -19,7 +19,7 @@ END = "end"
 def token_of(pair: Pair) -> str:
     """Return eight hexadecimal digits that do not occur in the pair's text."""
     turns = (text for turn in (*pair.history, *pair.since) for text in (turn.role, turn_text(turn)))
-    text = "\n".join((pair.instruction, pair.input, pair.response, pair.system or "", *turns))
+    text = "\n".join((pair.instruction, pair.input, turn_text(pair.last), pair.system or "", *turns))
     content = pair.hash
     return next(token for n in count() if (token := digest([content, n])[:8]) not in text)
 
@@ -53,6 +53,15 @@ def turn_text(turn: Turn) -> str:
 
 
 def fenced_question(pair: Pair, token: str) -> list[str]:
-    """Return the pair's instruction, and its input if it has one, each between fences."""
+    """Return the pair's instruction, its input if it has one, and the turns up to its response, each between fences.
+
+    An answer can only be judged by a reader who sees what the tools have said before it.
+    """
     given = [fenced("input", token, pair.input)] if pair.input else []
-    return [fenced("instruction", token, pair.instruction), *given]
+    since = (fenced_turn(turn, token) for turn in pair.since)
+    return [fenced("instruction", token, pair.instruction), *given, *since]
+
+
+def fenced_response(pair: Pair, token: str, label: str = "response") -> str:
+    """Return the pair's response between fences, with its calls of tools."""
+    return fenced(label, token, turn_text(pair.last))

@@ -76,7 +76,7 @@ class TurnTexts:
 
     def _led(self, span: Span, target: str) -> Span:
         """Return the span with what the template writes before an answer read before its target, as training has it."""
-        lead, _ = self._around(span.context, Turn("assistant", target))
+        lead, _ = self._around(span.context, Turn("assistant", ""))
         ranges = span.scored or ((0, len(target)),)
         shifted = tuple((start + len(lead), end + len(lead)) for start, end in ranges)
         return evolve(span, target=lead + target, scored=shifted) if lead and target else span
@@ -91,8 +91,8 @@ class TurnTexts:
 
     def _around(self, context: Context, turn: Turn) -> tuple[str, str]:
         """Return what the template writes before the answer of a turn, its reasoning included, and behind the turn."""
-        content = turn.content.replace(turn.answer, _ANSWER) if turn.answer else turn.content + _ANSWER
-        lead, found, ending = self._following(context, Turn("assistant", content, turn.reasoning)).rpartition(_ANSWER)
+        other = Turn("assistant", turn.lead + _ANSWER, turn.reasoning)
+        lead, found, ending = self._following(context, other).rpartition(_ANSWER)
         if not found:
             raise Unscorable("template_error", "the chat template does not show the text of an answer")
         return lead, ending

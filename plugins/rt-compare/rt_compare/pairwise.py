@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from rt_framework import Pair, Reply, Request, Turn, Unparsed
-from rt_framework.kit.fences import earlier, fenced, fenced_question, token_of
+from rt_framework.kit.fences import earlier, fenced_question, fenced_response, token_of, turn_text
 from rt_framework.kit.form import Form, Part, sampling
 from rt_framework.model import digest
 
@@ -65,12 +65,12 @@ class Pairwise:
 
     def _token(self, pair: Pair) -> str:
         """Return the token of the fences, which occurs in neither answer."""
-        return token_of(evolve(pair, response=f"{pair.response}\n{self._second.response}"))
+        return token_of(evolve(pair, response=f"{pair.response}\n{turn_text(self._second.last)}"))
 
     def _paragraphs(self, pair: Pair, index: int, structured: bool) -> list[str]:
         token = self._token(pair)
         before = earlier(pair, token)
         context = ["Said before, for context:", *before] if before else []
-        answers = [fenced("first", token, pair.response), fenced("second", token, self._second.response)]
+        answers = [fenced_response(one, token, label) for label, one in (("first", pair), ("second", self._second))]
         shown = ["The instruction:", *fenced_question(pair, token), "The two answers:", *answers]
         return [*context, *shown, _SCALE, *_FORM.ask(token, index, structured)]

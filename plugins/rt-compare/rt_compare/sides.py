@@ -13,7 +13,6 @@ from rt_framework import Pair
 from rt_framework.cli.options import Data, Host, open_source
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.jobs.score_file import read_scores
-from rt_framework.model import digest
 from rt_framework.results import holds_run, open_run
 
 
@@ -123,4 +122,4 @@ def _number(value: object) -> float | None:
 
 def prompt_key(pair: Pair) -> str:
     """Return a hash of everything that the response answers."""
-    return digest([pair.instruction, pair.input, pair.system, [[turn.role, turn.content] for turn in pair.history]])
+    return evolve(pair, response="", reasoning=None, tool_calls=(), after=()).hash

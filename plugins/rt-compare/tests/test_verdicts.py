@@ -9,12 +9,13 @@ from itertools import product
 from statistics import NormalDist
 
 import pytest
+from attrs import evolve
 
 from rt_compare.contests import answers, contest
 from rt_compare.judging import InOrder
 from rt_compare.pairwise import NAME, Pairwise
 from rt_compare.verdicts import Judged, Verdicts, win_score
-from rt_framework import Pair, Reply, Turn, Unparsed
+from rt_framework import Pair, Reply, ToolCall, Turn, Unparsed
 from rt_framework.model import digest
 
 # --- arithmetic -------------------------------------------------------------------------------
@@ -104,6 +105,17 @@ def said(text, structured=True, index=0, **more):
     request = question.render(FIRST, index, structured)
     code = re.search(r"<<<first (\w+)>>>", request.messages[1].content)[1]
     return question.parse(FIRST, request, Reply(text.replace("CODE", code), **more))
+
+
+def test_the_judge_sees_what_tools_have_said_and_what_is_called():
+    """The calls and results before the answers, and calls that stand in an answer's place."""
+    call = ToolCall("atlas", '{"what": "rivers"}')
+    since = (Turn("assistant", "", tool_calls=(call,)), Turn("tool", "Rhine, Nile"))
+    first, second = evolve(FIRST, since=since), evolve(SECOND, response="", since=since, tool_calls=(call,))
+    asked = Pairwise(second).render(first, 0, structured=True).messages[1].content
+    places = [asked.index(text) for text in ("In Europe.", call.text, "Rhine, Nile", "The Rhine.")]
+    assert places == sorted(places)
+    assert asked.count(call.text) == 2
 
 
 def test_the_question_holds_all_of_both_answers():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rt_framework import Pair, Reply, Request, Turn, Unparsed
-from rt_framework.kit.fences import earlier, fenced, fenced_question, token_of
+from rt_framework.kit.fences import earlier, fenced_question, fenced_response, token_of
 from rt_framework.kit.form import Form, Part, sampling
 
 _SYSTEM = """\
@@ -61,5 +61,5 @@ class Judgement:
         token = token_of(pair)
         before = earlier(pair, token)
         context = ["Said before, for context:", *before] if before else []
-        graded = ["To be graded:", *fenced_question(pair, token), fenced("response", token, pair.response)]
+        graded = ["To be graded:", *fenced_question(pair, token), fenced_response(pair, token)]
         return [*context, *graded, self._criterion, _SCALE, *_FORM.ask(token, index, structured)]

@@ -9,7 +9,7 @@ from functools import cached_property
 from attrs import frozen
 
 from rt_framework.builtin.reflections.settings import ReflectionSettings
-from rt_framework.kit.fences import fenced, fenced_turn
+from rt_framework.kit.fences import fenced, fenced_response, fenced_turn
 from rt_framework.kit.form import Form
 from rt_framework.model import Pair
 
@@ -99,8 +99,8 @@ def _fenced_texts(pair: Pair, token: str) -> dict[str, Sequence[str]]:
         "history": [fenced_turn(turn, token) for turn in pair.history],
         "instruction": [fenced("instruction", token, pair.instruction)],
         "input": [fenced("input", token, pair.input)] if pair.input else [],
-        # A response can only be judged by who sees what the tools have said before it.
-        "response": [*(fenced_turn(turn, token) for turn in pair.since), fenced("response", token, pair.response)],
+        # A reader can only judge a response after what the tools have said before it.
+        "response": [*(fenced_turn(turn, token) for turn in pair.since), fenced_response(pair, token)],
     }
 
 

@@ -12,10 +12,10 @@ from unittest import SkipTest
 
 from attrs import evolve
 
-from rt_framework.model import Reply, Request, Sampling, ToolCall, Turn, digest
+from rt_framework.model import Reply, Request, Sampling, Turn, digest
 from rt_framework.protocols import EmbeddingStudent, GeneratingStudent, TurnStudent
-from rt_framework.spans import EncodedSpan, Messages, Span, SpanLoss
-from rt_framework.testing.awkward import awkward_pairs
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
+from rt_framework.testing.awkward import awkward_pairs, typed_spans
 from rt_framework.testing.contracts.base import PluginContract, fresh, outcome
 
 _LOADED: dict[tuple[str, str, str], Any] = {}
@@ -339,7 +339,7 @@ class StudentContract(PluginContract):
         texts = [pair.response for pair in awkward_pairs()]
         messages = (Turn("user", "Name a river."),)
         spans = [Span(context, text, join) for text in texts for context in ("", _ASKED) for join in ("text", "ids")]
-        typed = _typed() if isinstance(self.student(), TurnStudent) else []
+        typed = typed_spans() if isinstance(self.student(), TurnStudent) else []
         return [*spans, *typed, Span(messages, "The Rhine.", "ids"), Span(_ASKED, "Two words", count_only=True)]
 
     def _plain(self) -> list[Span]:
@@ -350,22 +350,6 @@ class StudentContract(PluginContract):
         if not isinstance(encoded, list | tuple) or not all(isinstance(encoding, EncodedSpan) for encoding in encoded):
             raise SkipTest(f"plain texts are not encoded: {encoded!r:.200}")
         return list(encoded)
-
-
-def _typed() -> list[Span]:
-    """Return spans with tools, calls of tools and reasoning, for a student that shows these."""
-    asked, call = Turn("user", "How is the weather in Oslo?"), ToolCall("weather", '{"city": "Oslo"}', "1")
-    calling = Turn("assistant", "", "I have to look.", (call,))
-    told = Messages((asked, calling, Turn("tool", "rain", tool_call_id="1")), ('{"name": "weather"}',))
-    answer, header = Turn("assistant", "It rains.", "The tool says rain."), (Turn("user", ""),)
-    before = Messages((asked,), told.tools)
-    return [
-        Span(told, "It rains.", "ids", header),
-        Span(told, answer, "ids", header, part="answer"),
-        Span(header, answer, "ids", told, part="reasoning"),
-        Span(before, calling, "ids", header),
-        Span(before, "It rains.", "ids", header, within=Messages((asked, Turn("assistant", "No.")), told.tools)),
-    ]
 
 
 def _with_parts(span: Span) -> list[Span]:
