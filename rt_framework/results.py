@@ -37,13 +37,13 @@ from rt_framework.rundir import (
     LEDGER,
     MANIFEST,
     PILOT,
-    SCORES,
     StageFacts,
     endings,
     look,
     read_config_of,
     read_manifest,
     stages_of,
+    unread_reason,
 )
 
 __all__ = ["Bill", "Call", "Cost", "FinishedRun", "SampleHistory", "StageFacts", "holds_run", "open_run"]
@@ -212,8 +212,8 @@ class FinishedRun:
         text = str(which).encode("utf-8", "replace").decode()
         ids = self._ledger.samples.find(text)
         if not ids and is_row(text):
-            drops = self.facts.get("data", {}).get("unreadable")
-            other = f"; {self.path / SCORES} has the reason of each row that cannot be read" if drops else ""
+            unread = unread_reason(self.path, int(text))
+            other = f": it was left out, since it {unread}" if unread else ""
             raise DataError(f"{self.path}: row {text} (from 0) is not among the samples of the last run{other}")
         history = self._ledger.samples.history(ids[0]) if len(ids) == 1 else None
         if history is None:

@@ -15,12 +15,13 @@ from attrs import evolve
 from rt_framework import hookimpl
 from rt_framework.config.schema import ScoringConfig
 from rt_framework.jobs.sample_findings import METRICS, Looked, findings
+from rt_framework.jobs.shown_parts import PARTS
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Turn
 from rt_framework.scoring import ScoringRules
 from rt_framework.spans import SpanLoss
 from rt_framework.testing.fakes import FakeStudent
-from tests import tiny_models
+from tests import chat_templates, tiny_models
 from tests.helpers import REPO, Cli, rows, write_json
 from tests.reliability.test_18_hostile_text import NAMES, harmless, hostile_rows
 
@@ -205,6 +206,44 @@ def test_targets_that_do_not_fit_are_counted(doctor, tmp_path):
     assert "(max_tokens 400)" in told
 
 
+def conversation(number):
+    """A row with everything that a chat template may leave out."""
+    call = {"type": "function", "function": {"name": "weather", "arguments": json.dumps({"city": f"Oslo {number}"})}}
+    return {
+        "messages": [
+            {"role": "user", "content": f"Who lives at number {number}?"},
+            {"role": "assistant", "content": "The miller.", "reasoning_content": "Houses have people in them."},
+            {"role": "user", "content": "And the weather there?"},
+            {"role": "assistant", "content": "", "tool_calls": [{"id": "1", **call}]},
+            {"role": "tool", "tool_call_id": "1", "content": "rain"},
+            {"role": "assistant", "content": "It rains.", "reasoning_content": "The tool says so."},
+        ],
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("template", "unseen"),
+    [
+        ("PLAIN", {"schemas of tools", "earlier calls", "reasoning", "earlier reasoning"}),
+        ("REASONING", {"schemas of tools", "earlier calls", "earlier reasoning"}),
+        ("TOOLS", set()),
+    ],
+)
+def test_what_the_chat_template_leaves_out_is_told(template, unseen, doctor, tmp_path):
+    """Of the parts that the data has; earlier reasoning is no reason to worry."""
+    tokens = tiny_models.tokenizer(chat=getattr(chat_templates, template))
+    model = tiny_models.save(tmp_path / "model", tiny_models.llama(2048), tokens)
+    write_json(tmp_path / "data.json", [conversation(number) for number in range(5)])
+    done = doctor("data.json", "--student", f"hf:{model}")
+    for part in PARTS:
+        mark, told = said(done, part)
+        assert ("leaves this part out in 5 of the 5 samples with it: " in told) is (part in unseen), told
+        assert mark == ("CHECK" if part in unseen - {"earlier reasoning"} else "ok")
+    write_json(tmp_path / "plain.json", rows(5))
+    assert not any(part in doctor("plain.json", "--student", f"hf:{model}").out for part in PARTS)
+
+
 # --- what it means ----------------------------------------------------------------------------
 
 
@@ -219,6 +258,7 @@ def looked(**changes):
         headed=True,
         cut=0,
         longest=300,
+        shown={},
         values={name: tuple(0.5 for _ in range(64)) for name in METRICS},
         without={},
         tokens=6400,

@@ -236,8 +236,30 @@ def test_a_run_tells_what_it_leaves_out(cli, tmp_path):
     assert "2 cannot be read: turn 2 of" in page
     assert cli("explain", "runs/rt", "4").out.startswith("sample ")
     assert "row 4: rewritten" in cli("explain", "runs/rt", "4").out
-    assert "runs/rt/scores.jsonl has the reason" in cli("explain", "runs/rt", "3").error()
+    assert cli("explain", "runs/rt", "3").error() == (
+        "runs/rt: row 3 (from 0) is not among the samples of the last run: it was left out, since it cannot be "
+        "read: 'messages' has no assistant turn; correct or remove the record"
+    )
+    assert cli("explain", "runs/rt", "9").error().endswith("is not among the samples of the last run")
     assert cli("run", "rt.yaml").code == 0
+
+
+def test_merged_shards_leave_out_what_one_run_does(cli, tmp_path):
+    """Every shard reads every row, and a row that cannot be read is none of its samples; the merge counts it once."""
+    talks = [talk(("user", f"Name river {number}."), ("assistant", f"River {number}.")) for number in range(9)]
+    write_lines(tmp_path / "d.jsonl", [NARRATED, *talks[:4], SILENT, *talks[4:], LATER])
+    (tmp_path / "rt.yaml").write_text(
+        "data: {path: d.jsonl, unreadable: drop}\nteacher: scripted\nstudent: fake\npipeline:\n- reflect: response\n"
+        "- choose: newest\n"
+    )
+    assert cli("run", "rt.yaml", "--run-dir", "whole").code == 0
+    for number in (1, 2):
+        assert cli("run", "rt.yaml", "--shard", f"{number}/2", "--run-dir", f"part{number}").code == 0
+    assert cli("merge", "rt.yaml", "merged", "part1", "part2").code == 0
+    for name in ("kept.jsonl", "dropped.jsonl", "scores.jsonl"):
+        assert (tmp_path / "merged" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    summaries = [json.loads((tmp_path / name / "manifest.json").read_text())["summary"] for name in ("merged", "whole")]
+    assert [(one["total"], one["unreadable"]) for one in summaries] == [(12, 3)] * 2
 
 
 def test_the_setting_is_a_frozen_fact(tmp_path):

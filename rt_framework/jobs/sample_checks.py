@@ -14,6 +14,7 @@ from rt_framework.data import Source, open_source
 from rt_framework.errors import RtError, Unscorable
 from rt_framework.jobs.install_checks import Finding, check_rows
 from rt_framework.jobs.sample_findings import METRICS, Looked, findings
+from rt_framework.jobs.shown_parts import shown_parts
 from rt_framework.kit.parts import Spec
 from rt_framework.ledger import Ledger
 from rt_framework.model import Pair
@@ -45,6 +46,7 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
             await chain.scoring.check(PROBE, METRICS)
             frame = PresetSpans(framing.preset, make.spec("templates", framing.template), framing.max_tokens)
             fits = [_fit(side.student, frame, pair) for pair in pairs]
+            shown = shown_parts(side.student, frame, pairs)
             # The first forward pass loads the model, so it is not timed.
             await chain.scoring.score([PROBE], METRICS)
             values, without, tokens, seconds = await _scored(chain, pairs)
@@ -59,6 +61,7 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
         headed=framing.preset.direct == "header" and bool(frame.template.header()),
         cut=sum(cut for cut, _ in fits),
         longest=max(longest for _, longest in fits),
+        shown=shown,
         values=values,
         without=without,
         tokens=tokens,

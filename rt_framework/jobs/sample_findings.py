@@ -8,6 +8,7 @@ from datetime import timedelta
 from attrs import frozen
 
 from rt_framework.jobs.install_checks import Finding
+from rt_framework.jobs.shown_parts import Shown, part_findings
 from rt_framework.kit.estimates import share
 from rt_framework.kit.spread import Spread
 from rt_framework.scoring import ScoringRules
@@ -57,6 +58,8 @@ class Looked:
     """Number of samples with a target that is cut at its end, because it does not fit behind its prompt."""
     longest: int
     """Length of the longest sequence in tokens."""
+    shown: dict[str, Shown]
+    """Parts of conversations that the samples have, and how often the student sees them."""
     values: dict[str, tuple[float, ...]]
     """Scores of the drawn samples, by metric."""
     without: dict[str, tuple[int, str]]
@@ -78,6 +81,7 @@ def findings(looked: Looked) -> Iterator[Finding]:
     yield Finding("scored by", f"preset {framing.preset.name}, template {framing.template}")
     yield Finding("BOS", _bos(looked))
     yield _fits(looked)
+    yield from part_findings(looked.shown)
     yield _numbers(looked)
     yield from (_above(looked, name) for name in METRICS)
     yield Finding("forward path", looked.path)

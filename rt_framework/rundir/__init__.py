@@ -31,7 +31,7 @@ from rt_framework.rundir.manifest import (
     write_manifest,
 )
 from rt_framework.rundir.outlet import Outlet, open_outlet, write_parts
-from rt_framework.rundir.outputs import claim_outputs, endings, write_outputs, write_side_file
+from rt_framework.rundir.outputs import claim_outputs, endings, unread_reason, write_outputs, write_side_file
 from rt_framework.rundir.progress import Meter, MeteredStage, SampleCounter
 from rt_framework.rundir.provenance import origins_in_words
 from rt_framework.rundir.session import Opening, Session, in_session
@@ -80,6 +80,7 @@ __all__ = [
     "stages_of",
     "summarise",
     "unread_in_words",
+    "unread_reason",
     "versions",
     "with_unread",
     "write_manifest",

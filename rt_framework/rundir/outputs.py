@@ -130,6 +130,20 @@ def _unread_line(unread: Unread) -> dict[str, Any]:
     return {"id": None, "row": unread.number, **ending, **none}
 
 
+def unread_reason(run_dir: Path, row: int) -> str | None:
+    """Return why a row of the last run was left out as unreadable, from the side file.
+
+    ``None`` if it was not, or if the run has not ended yet.
+    """
+    scores = run_dir / SCORES
+    if not scores.is_file():
+        return None
+    with scores.open(encoding="utf-8") as file:
+        # Only the lines of such rows are parsed, since all others hold scores.
+        lines = (json.loads(line) for line in file if line.startswith('{"id": null'))
+        return next((str(line["reason"]) for line in lines if line["row"] == row), None)
+
+
 def _score(score: Any) -> Any:
     """Return the number of a score, or its status and reason if it has no number."""
     return score.value if score.value is not None else {"status": score.status, "reason": score.reason}
