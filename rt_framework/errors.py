@@ -75,6 +75,18 @@ _ALL = (
 KINDS: dict[str, ErrorKind] = {kind.name: kind for kind in _ALL}
 """Every kind of failure of a teacher call or a sample, by name."""
 
+STUDENT_KINDS: dict[str, ErrorKind] = {
+    **{
+        name: KINDS[name]
+        for name in (
+            *("rate_limited", "overloaded", "timeout", "connection"),
+            *("auth", "model_missing", "redirected", "bad_request"),
+        )
+    },
+    "unreadable": ErrorKind("unreadable", "no", Retry.RESEND, False, "an answer arrived and could not be read"),
+}
+"""Every kind of failure of a student behind a server, by name."""
+
 ERRORS = frozenset(kind.name for kind in _ALL if kind.retry is Retry.RESEND) | {"bad_request", "plugin_bug"}
 """Kinds that say nothing about the sample or the teacher's answer: something technical did not work."""
 
@@ -121,6 +133,12 @@ class ModelError(RtError):
 
 class FatalTeacherError(RtError):
     """A failure after which the provider will refuse every further call."""
+
+    exit_code = 3
+
+
+class FatalStudentError(RtError):
+    """A failure after which the student's server will give no further loss."""
 
     exit_code = 3
 
@@ -181,8 +199,7 @@ class TeacherError(Exception):
         if kind not in KINDS:
             raise ValueError(f"'{kind}' is no kind of failure; use one of {', '.join(KINDS)}")
         self.kind = KINDS[kind]
-        # Header values are arbitrary: a NaN or a negative number must not become a pause.
-        self.retry_after = None if retry_after is None or math.isnan(retry_after) else max(0.0, retry_after)
+        self.retry_after = _seconds(retry_after)
         self.billed = billed or self.kind.billed
         self.raw = raw
         self.nano_dollars = nano_dollars or 0
@@ -191,6 +208,27 @@ class TeacherError(Exception):
         """Return the parts from which another process makes the same error."""
         made = partial(TeacherError, billed=self.billed, raw=self.raw, nano_dollars=self.nano_dollars)
         return made, (self.kind.name, self.message, self.retry_after)
+
+
+class StudentError(Exception):
+    """A failed attempt of a student behind a server.
+
+    Args:
+        kind: a name in :data:`STUDENT_KINDS`.
+        message: description of the failure, in one line. Secrets of the environment are removed from it.
+        retry_after: seconds that the server asked to wait, if it did.
+
+    Raises:
+        ValueError: *kind* is not a known kind.
+    """
+
+    def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
+        self.message = without_secrets(message)
+        super().__init__(self.message)
+        if kind not in STUDENT_KINDS:
+            raise ValueError(f"'{kind}' is no kind of failure; use one of {', '.join(STUDENT_KINDS)}")
+        self.kind = STUDENT_KINDS[kind]
+        self.retry_after = _seconds(retry_after)
 
 
 class OutOfMemory(Exception):
@@ -202,7 +240,12 @@ LONGEST_PAUSE = 3600.0
 hang."""
 
 
-def too_long_a_pause(error: TeacherError) -> bool:
+def _seconds(retry_after: float | None) -> float | None:
+    """Return the pause of a header, whose value is arbitrary: a NaN or a negative number must not become a pause."""
+    return None if retry_after is None or math.isnan(retry_after) else max(0.0, retry_after)
+
+
+def too_long_a_pause(error: TeacherError | StudentError) -> bool:
     """Return whether the provider asks for a longer pause than a run waits for."""
     return error.retry_after is not None and error.retry_after > LONGEST_PAUSE
 

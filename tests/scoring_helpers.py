@@ -26,7 +26,7 @@ async def scoring(ledger, student=None, preset_name="selective-rt", metrics=None
     chosen = preset(preset_name)
     executor = LocalExecutor()
     executor.start(lambda: student)
-    losses = Losses(student.fingerprint, executor, ledger, batch_tokens)
+    losses = Losses(student, executor, ledger, batch_tokens)
     chain = Scoring(
         metrics=lambda name: (metrics or {}).get(name) or make("metrics", name),
         frame=PresetSpans(chosen, make("templates", chosen.template), chosen.limit(chosen.template)),

@@ -52,13 +52,13 @@ def _environment(monkeypatch):
     for name in ("openai", *ROUTES):
         monkeypatch.setenv(f"{name.upper()}_API_KEY", KEY)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
-    pause = sending._pause
+    pause = sending.backoff
 
     def none(*args):
         pause(*args)  # what it refuses stays refused
         return 0.0
 
-    monkeypatch.setattr(sending, "_pause", none)
+    monkeypatch.setattr(sending, "backoff", none)
 
 
 # --- what becomes of one attack ---------------------------------------------------------------

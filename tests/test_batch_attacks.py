@@ -29,13 +29,13 @@ HALF = 0.5
 def _environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
-    pause = sending._pause
+    pause = sending.backoff
 
     def none(*args):
         pause(*args)
         return 0.0
 
-    monkeypatch.setattr(sending, "_pause", none)
+    monkeypatch.setattr(sending, "backoff", none)
     monkeypatch.setattr(batch_state, "_QUIET", 0.05)
     monkeypatch.setattr(batch_exchange, "_SOONEST", 0.02)
     monkeypatch.setattr(batch_exchange, "_GRACE", 0.1)

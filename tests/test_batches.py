@@ -62,7 +62,7 @@ def sender(teacher, ledger, spent, stop):
 def _environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
-    monkeypatch.setattr(sending, "_pause", lambda attempt, retry_after: 0.0)
+    monkeypatch.setattr(sending, "backoff", lambda attempt, retry_after: 0.0)
     monkeypatch.setattr(batch_state, "_QUIET", 0.1)
     monkeypatch.setattr(batch_exchange, "_SOONEST", 0.05)
     monkeypatch.setattr(batch_exchange, "_GRACE", 0.5)

@@ -198,7 +198,7 @@ async def losses_of(ledger, student):
     """The chain of losses, without a metric."""
     executor = LocalExecutor()
     executor.start(lambda: student)
-    losses = Losses(student.fingerprint, executor, ledger, 2048)
+    losses = Losses(student, executor, ledger, 2048)
     yield losses
     await losses.close()
     executor.close()

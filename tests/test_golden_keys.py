@@ -216,7 +216,7 @@ async def test_the_key_of_a_loss_is_what_it_was(ledger, by_token):
     """A loss is found by it, and computed again where it is not found; whether tokens are kept is no part of it."""
     student, executor = FakeStudent(), LocalExecutor()
     executor.start(lambda: student)
-    losses = Losses(student.fingerprint, executor, ledger, 2048)
+    losses = Losses(student, executor, ledger, 2048)
     made = {}
     for name, span in SPANS.items():
         before = {row[0] for row in ledger.database.rows("SELECT key FROM losses")}

@@ -21,7 +21,7 @@ COUNT = 20
 def _environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("RT_LOAD_PLUGINS", "")
-    monkeypatch.setattr(sending, "_pause", lambda attempt, retry_after: 0.0)
+    monkeypatch.setattr(sending, "backoff", lambda attempt, retry_after: 0.0)
 
 
 def job(folder: Path, server: FaultServer, **more: object) -> Path:

@@ -24,7 +24,7 @@ async def losses_of(ledger, student, batch_tokens=2048):
     """The losses of one student, looked up or computed."""
     executor = LocalExecutor()
     executor.start(lambda: student)
-    losses = Losses(student.fingerprint, executor, ledger, batch_tokens)
+    losses = Losses(student, executor, ledger, batch_tokens)
     yield losses
     await losses.close()
     executor.close()

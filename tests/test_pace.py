@@ -8,9 +8,9 @@ import random
 
 import pytest
 
+from rt_framework.concurrency.rate_limit import AdaptiveLimiter
 from rt_framework.concurrency.stop import StopSignal
 from rt_framework.errors import RtError
-from rt_framework.teacher.rate_limit import AdaptiveLimiter
 
 
 class Clock(asyncio.SelectorEventLoop):

@@ -42,7 +42,7 @@ def two():
 async def losses_of(student, path, executor, **options):
     """The losses of all spans by a student under an executor."""
     ledger = Ledger.writing(path)
-    losses = Losses(student.fingerprint, executor, ledger, options.get("batch_tokens", 64))
+    losses = Losses(student, executor, ledger, options.get("batch_tokens", 64))
     try:
         (by_name,) = await losses.of([{"y|x": SPANS}])
         return by_name["y|x"].parts

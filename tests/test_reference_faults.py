@@ -52,7 +52,7 @@ ASK = (Turn("user", "What is 12 times 7?"),)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tmp_path_factory):
-    monkeypatch.setattr(sending, "_pause", lambda *_: 0.0)
+    monkeypatch.setattr(sending, "backoff", lambda *_: 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 

@@ -26,10 +26,11 @@ from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
-from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
+from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.config.builder import settings
 from rt_framework.config.reading import spec_of
 from rt_framework.errors import ConfigError, ModelError
+from rt_framework.kit.addresses import check_address
 from rt_framework.kit.user_files import parse_yaml
 from rt_framework.plugin.registry import Entry
 from rt_framework.testing.server import FaultServer

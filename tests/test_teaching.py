@@ -36,8 +36,8 @@ def waits(monkeypatch):
         seconds.append(pause(*arguments))
         return 0.0
 
-    pause = sending._pause
-    monkeypatch.setattr(sending, "_pause", note)
+    pause = sending.backoff
+    monkeypatch.setattr(sending, "backoff", note)
     return seconds
 
 
@@ -298,7 +298,7 @@ async def test_retry_after_is_obeyed(ledger, monkeypatch):
 
 async def test_a_pause_holds_up_nobody_else(ledger, monkeypatch):
     """With one slot, a second question is answered while the first one waits for its retry."""
-    monkeypatch.setattr(sending, "_pause", lambda *_: 0.2)
+    monkeypatch.setattr(sending, "backoff", lambda *_: 0.2)
     order = []
 
     def answer(request):

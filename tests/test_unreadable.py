@@ -409,7 +409,7 @@ def statuses(monkeypatch, tmp_path):
     frame = PresetSpans(rules.preset, make.spec("templates", rules.template), None)
 
     async def measured(pairs: list[Pair], names: list[str], ledger: Ledger) -> list[dict[str, str]]:
-        losses = Losses(student.fingerprint, executor, ledger, 4096)
+        losses = Losses(student, executor, ledger, 4096)
         scoring = Scoring(lambda name: make("metrics", name), frame, {"": losses}, True)
         try:
             await scoring.fit(names, lambda: iter([Pair(ASKED, response=ANSWERED)]))

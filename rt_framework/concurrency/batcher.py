@@ -85,12 +85,9 @@ class Batcher(Generic[Item, Result]):
 
     async def _settle(self) -> None:
         seen = 0
-        while seen < len(self._waiting) and not self._is_full():
+        while seen < len(self._waiting) and sum(self._size(item) for item, _ in self._waiting) < self._full:
             seen = len(self._waiting)
             await asyncio.sleep(_PAUSE)
-
-    def _is_full(self) -> bool:
-        return sum(self._size(item) for item, _ in self._waiting) >= self._full
 
     def _taken(self) -> int:
         """Return how many of the waiting items fit one batch; the first always does."""

@@ -12,7 +12,7 @@ from rt_framework.hookspecs import singular
 _PROTOCOLS: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
         "teachers": (protocols.Teacher, protocols.LocalTeacher),
-        "students": (protocols.Student,),
+        "students": (protocols.Student, protocols.AsyncStudent),
         "metrics": (protocols.Metric, protocols.FittedMetric, protocols.TextMetric),
         "selectors": (protocols.Selector, protocols.DatasetSelector),
         "reflections": (protocols.Reflection,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -9,15 +10,15 @@ from attrs import frozen
 
 from rt_framework.config import Builder, read_config
 from rt_framework.data import Source, open_source
-from rt_framework.errors import RtError, UnreadableRows
+from rt_framework.errors import RtError, StudentError, UnreadableRows
 from rt_framework.hookspecs import singular
 from rt_framework.kit.parts import Spec
 from rt_framework.pipeline import check_parts, steps_of
 from rt_framework.plugin import Host
-from rt_framework.protocols import Student
+from rt_framework.protocols import AsyncStudent, Student
 from rt_framework.rundir import versions
 from rt_framework.scoring import BatchLimits
-from rt_framework.spans import EncodedSpan, Span
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 _UNREAD = "unreadable rows"
 
@@ -115,16 +116,25 @@ def check_rows(source: Source) -> Generator[Finding, None, Source | None]:
 def check_student(host: Host, spec: Spec) -> Iterator[Finding]:
     """Check that a student loads and scores."""
     try:
-        student: Student = Builder(host).spec("students", spec)
+        student: Student | AsyncStudent = Builder(host).spec("students", spec)
         (encoded,) = student.encode([Span("Hello", " world")])
         if not isinstance(encoded, EncodedSpan):
             yield Finding(str(spec), f"does not encode: {encoded.reason}", good=False)
             return
-        (loss,) = student.score([encoded])
-    except RtError as error:
+        if isinstance(student, AsyncStudent):
+            loss, many = asyncio.run(_asked(student, encoded)), f"{student.at_once} requests at once"
+        else:
+            (loss,), many = student.score([encoded]), f"{BatchLimits.of(student).batch_tokens} tokens a batch"
+    except (RtError, StudentError) as error:
         yield Finding(str(spec), str(error), good=False)
         return
     good = loss.nll is not None
     yield Finding(str(spec), f"loss {loss.nll:.4f} over {loss.tokens} tokens" if good else str(loss.reason), good)
-    shape = BatchLimits.of(student)
-    yield Finding("forward path", f"{shape.path}; {shape.batch_tokens} tokens a batch")
+    yield Finding("forward path", f"{BatchLimits.of(student).path}; {many}")
+
+
+async def _asked(student: AsyncStudent, span: EncodedSpan) -> SpanLoss:
+    try:
+        return await student.loss(span)
+    finally:
+        await student.aclose()

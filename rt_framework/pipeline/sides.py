@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from types import MappingProxyType
+from typing import Any
 
 from attrs import evolve, fields, frozen
 
@@ -16,7 +17,7 @@ from rt_framework.kit.parts import Given, Spec
 from rt_framework.kit.places import PlacedTeacher, cleaned
 from rt_framework.ledger import Ledger
 from rt_framework.pipeline.student_teachers import use
-from rt_framework.protocols import BatchApiTeacher, Executor, Student, StudentTeacher, Teacher
+from rt_framework.protocols import AsyncStudent, BatchApiTeacher, Executor, Student, StudentTeacher, Teacher
 from rt_framework.rundir import Session
 from rt_framework.scoring import Losses, PresetSpans, Scoring, ScoringRules
 from rt_framework.teacher import Accounts, Answers, Purse, Sending, TeacherClient, budget_of, is_priced
@@ -117,9 +118,11 @@ def scoring_side(
         raise ConfigError("scoring.executor: an object runs the work of one student; with several, name an executor")
     sides: dict[str, StudentSide] = {}
     for name, student in students_of(make, named).items():
-        executor: Executor = make.spec("executors", config.executor)
+        # A student behind a server only encodes texts here, for which there is one worker.
+        where = Spec("local") if isinstance(student, AsyncStudent) else config.executor
+        executor: Executor = make.spec("executors", where)
         executor.start(partial(_given, student))
-        sides[name] = StudentSide(student, executor, Losses(student.fingerprint, executor, ledger, config.batch_tokens))
+        sides[name] = StudentSide(student, executor, Losses(student, executor, ledger, config.batch_tokens))
     scoring = Scoring(
         metrics=cache(lambda name: make.spec("metrics", metrics.get(name, Spec(name)))),
         frame=PresetSpans(rules.preset, make.spec("templates", rules.template), rules.max_tokens),
@@ -205,14 +208,14 @@ def teachers_of(
         ConfigError: options do not fit, two names are one teacher, or a student cannot answer.
         ModelError: the model of a student that is asked cannot be found.
     """
-    teachers: dict[str, Teacher] = {name: make.spec("teachers", one.part) for name, one in named.items()}
+    teachers: dict[str, Any] = {name: make.spec("teachers", one.part) for name, one in named.items()}
     for name, teacher in teachers.items():
         if isinstance(teacher, StudentTeacher):
             asked = students.get(teacher.student)
             if isinstance(asked, StudentSide):
-                use(name, teacher, asked.student, asked.executor)
+                teachers[name] = use(name, teacher, asked.student, asked.executor)
             else:
-                use(name, teacher, None if asked is None else make.spec("students", asked), None)
+                teachers[name] = use(name, teacher, None if asked is None else make.spec("students", asked), None)
     # An answer belongs to the teacher's identity, so two chains for one identity would pay for a question twice.
     _check_apart(
         "teachers", {name: one.identity for name, one in teachers.items()}, ", and 'draws' for several answers"

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from rt_framework.config import Builder, NamedTeacher
 from rt_framework.errors import ConfigError
-from rt_framework.protocols import Executor, GeneratingStudent, Student, StudentTeacher
+from rt_framework.protocols import (
+    AsyncGeneratingStudent,
+    AsyncStudent,
+    Executor,
+    GeneratingStudent,
+    LocalTeacher,
+    Student,
+    StudentTeacher,
+    Teacher,
+)
 
 
 def students_asked(make: Builder, named: Mapping[str, NamedTeacher]) -> list[str]:
@@ -15,8 +24,10 @@ def students_asked(make: Builder, named: Mapping[str, NamedTeacher]) -> list[str
     return [teacher.student for teacher in teachers if isinstance(teacher, StudentTeacher)]
 
 
-def use(name: str, teacher: StudentTeacher, student: Student | None, executor: Executor | None) -> None:
-    """Give a teacher the student that it asks.
+def use(
+    name: str, teacher: StudentTeacher, student: Student | AsyncStudent | None, executor: Executor | None
+) -> Teacher | LocalTeacher:
+    """Give a teacher the student that it asks, and return the teacher that asks it.
 
     Args:
         name: name of the teacher; empty for the main teacher.
@@ -31,8 +42,9 @@ def use(name: str, teacher: StudentTeacher, student: Student | None, executor: E
     asked = f"the student '{teacher.student}'" if teacher.student else "the main student"
     if student is None:
         raise ConfigError(f"{whose} asks {asked}, and there is none here: give the student too, or another teacher")
-    if not isinstance(student, GeneratingStudent):
+    if not isinstance(student, GeneratingStudent | AsyncGeneratingStudent):
         raise ConfigError(
-            f"{whose} asks {asked}, which can score but not answer: its plugin has no 'generate', as that of 'hf' has"
+            f"{whose} asks {asked}, which can score but not answer: its plugin has no 'generate', as that of 'hf' has, "
+            "and no 'answer'"
         )
-    teacher.use(student, executor)
+    return teacher.use(student, executor)

@@ -25,6 +25,8 @@ from rt_framework.protocols.stages import (
     draw_names,
 )
 from rt_framework.protocols.students import (
+    AsyncGeneratingStudent,
+    AsyncStudent,
     EmbeddingStudent,
     Executor,
     GeneratingStudent,
@@ -44,6 +46,8 @@ from rt_framework.protocols.templates import Template
 
 __all__ = [
     "AskingStage",
+    "AsyncGeneratingStudent",
+    "AsyncStudent",
     "BatchApiTeacher",
     "ColumnReader",
     "DatasetSelector",

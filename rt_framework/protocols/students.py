@@ -47,7 +47,7 @@ class SelfDescribingStudent(Protocol):
 
 
 @runtime_checkable
-class TurnStudent(Student, Protocol):
+class TurnStudent(Protocol):
     """A student that shows tools, calls of tools and reasoning. The extension is optional.
 
     Without it a span of a conversation with these has the status ``no_turns`` and is not given to the student.
@@ -84,6 +84,66 @@ class EmbeddingStudent(Student, Protocol):
 
         Raises:
             OutOfMemory: the batch does not fit; core halves it.
+        """
+
+
+@runtime_checkable
+class AsyncStudent(Protocol):
+    """A student behind a server, which computes many losses at once. It has ``loss`` in the place of ``score``.
+
+    Core keeps up to ``at_once`` requests under way, tries again after failures that pass, waits for a server that is
+    started again, and checks that the weights behind the name stay the same.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of server, model, dtype and encoding. It may ask the server, and must not load the model here.
+
+        Raises:
+            RtError: the server cannot be reached, or cannot give losses of a prompt's tokens.
+        """
+
+    @property
+    def at_once(self) -> int:
+        """Most requests under way at once."""
+
+    @property
+    def noise(self) -> float:
+        """Nats per token by which two losses of one sequence may differ with the requests beside it."""
+
+    @property
+    def path(self) -> str:
+        """Description of the way losses are computed, for ``rt doctor`` and the manifest."""
+
+    def encode(self, spans: Sequence[Span]) -> Sequence[EncodedSpan | SpanLoss]:
+        """Return the token ids of each span, or a result without a number that says why there are none."""
+
+    async def loss(self, span: EncodedSpan) -> SpanLoss:
+        """Return the loss of one sequence. One attempt, without retries.
+
+        An answer that arrives whole but has no loss of each target token gives the status ``no_prompt_logprobs``.
+
+        Raises:
+            StudentError: with the kind of failure.
+        """
+
+    async def aclose(self) -> None:
+        """Release connections. The next call of :meth:`loss` may open new ones."""
+
+
+@runtime_checkable
+class AsyncGeneratingStudent(AsyncStudent, Protocol):
+    """A student behind a server that also answers questions, so that a teacher can ask it."""
+
+    @property
+    def structured(self) -> bool:
+        """Return whether answers are held to the request's JSON schema; if not, prompts ask for markers."""
+
+    async def answer(self, request: Request) -> Reply:
+        """Answer one request. One attempt, without retries.
+
+        Raises:
+            TeacherError: with the kind of failure.
         """
 
 

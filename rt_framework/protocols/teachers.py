@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from rt_framework.errors import TeacherError
 from rt_framework.model import Pending, Reply, Request
-from rt_framework.protocols.students import Executor, GeneratingStudent
+from rt_framework.protocols.students import AsyncGeneratingStudent, Executor, GeneratingStudent
 
 
 class Teacher(Protocol):
@@ -60,10 +60,13 @@ class StudentTeacher(Protocol):
     def student(self) -> str:
         """Name of the student in the config; empty for the main student."""
 
-    def use(self, student: GeneratingStudent, executor: Executor | None) -> None:
-        """Take the student, and the executor on which it runs; without an executor nothing will be asked.
+    def use(
+        self, student: GeneratingStudent | AsyncGeneratingStudent, executor: Executor | None
+    ) -> Teacher | LocalTeacher:
+        """Take the student, and return the teacher that asks it, which may be this one.
 
-        Work for the model belongs on the executor, where it waits for the forward passes and they wait for it.
+        Work for a model on this machine belongs on the executor, where it waits for the forward passes and they wait
+        for it. Without an executor nothing will be asked.
         """
 
 

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from rt_framework.concurrency import Batcher
 from rt_framework.errors import OutOfMemory, PluginError, place_kept
-from rt_framework.protocols import Executor, SelfDescribingStudent, Student, TurnStudent
+from rt_framework.protocols import AsyncStudent, Executor, SelfDescribingStudent, Student, TurnStudent
 from rt_framework.scoring.counts import StudentCounter
 from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.scoring.request import LossRequest, distinct
@@ -31,10 +31,12 @@ class BatchLimits:
     path: str
 
     @classmethod
-    def of(cls, student: Student) -> BatchLimits:
+    def of(cls, student: Student | AsyncStudent) -> BatchLimits:
         """Return the limits that the student declares, or else padded batches of a size that suits most devices."""
         if isinstance(student, SelfDescribingStudent):
             return cls(student.batch_tokens, student.packs, student.path)
+        if isinstance(student, AsyncStudent):
+            return cls(0, packs=False, path=student.path)
         return cls(8192, packs=False, path="the student's own")
 
 
@@ -66,6 +68,9 @@ class ForwardQueue:
     async def encode(self, spans: Sequence[Span]) -> Sequence[EncodedSpan | SpanLoss]:
         """Return the student's encoding of each span, or the reason why there is none."""
         return await self._executor.run(partial(encoded, tuple(spans)))
+
+    async def check(self) -> None:
+        """Do nothing: the model is loaded at the first pass, since a resumed run may need none."""
 
     async def close(self) -> None:
         """Stop the computation of losses that nothing waits for any more."""
@@ -154,7 +159,7 @@ class ForwardQueue:
         """Score one batch, and return its committed losses; *keys* are those of all sequences that were planned."""
         losses: dict[str, SpanLoss] = {}
         for positions, span, scored in zip(batch.positions, batch.spans, await self._scored(batch), strict=True):
-            _check_parts(span, scored)
+            check_parts(span, scored)
             loss = evolve(scored, cut=span.cut) if span.by_token else scored
             losses |= {keys[position]: loss for position in positions}
         return await self._store.commit(losses)
@@ -181,7 +186,7 @@ class ForwardQueue:
         return [loss for half in batch.halves() for loss in await self._scored(half)]
 
 
-def encoded(spans: Sequence[Span], student: Student) -> Sequence[EncodedSpan | SpanLoss]:
+def encoded(spans: Sequence[Span], student: Student | AsyncStudent) -> Sequence[EncodedSpan | SpanLoss]:
     """Return a student's encoding of each span: the work for an executor, which other processes find by its name."""
     reads_turns = isinstance(student, TurnStudent)
     given = [span for span in spans if reads_turns or not span.is_typed]
@@ -209,7 +214,7 @@ def _of_parts(span: Span, encoded: EncodedSpan | SpanLoss) -> EncodedSpan | Span
     return SpanLoss(None, 0, "no_parts", "this student gives no losses of parts of a target")
 
 
-def _check_parts(span: EncodedSpan, loss: SpanLoss) -> None:
+def check_parts(span: EncodedSpan, loss: SpanLoss) -> None:
     """Check that the loss of parts of a target is over the tokens of these parts.
 
     Raises:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.events import StudentCounts
 from rt_framework.ledger import Ledger
-from rt_framework.protocols import Executor
+from rt_framework.protocols import AsyncStudent, Executor, Student
 from rt_framework.scoring.counts import StudentCounter
 from rt_framework.scoring.forward import ForwardQueue
+from rt_framework.scoring.remote import RemoteQueue
 from rt_framework.scoring.request import LossRequest, SpansByName
 from rt_framework.scoring.store import LossStore
 from rt_framework.spans import Loss, SpanLoss
@@ -19,16 +20,22 @@ class Losses:
     """The losses of one student, looked up in one ledger or computed.
 
     Args:
-        fingerprint: the student's identity, part of every key.
+        student: the student, whose fingerprint is part of every key.
         executor: where the student runs.
         ledger: where losses are kept.
         batch_tokens: most tokens of a batch; ``None`` for the student's own limit.
     """
 
-    def __init__(self, fingerprint: str, executor: Executor, ledger: Ledger, batch_tokens: int | None) -> None:
-        self._store = LossStore(fingerprint, ledger)
+    def __init__(
+        self, student: Student | AsyncStudent, executor: Executor, ledger: Ledger, batch_tokens: int | None
+    ) -> None:
+        self._store = LossStore(student.fingerprint, ledger)
         self.counter = StudentCounter()
-        self._queue = ForwardQueue(self._store, executor, self.counter, batch_tokens)
+        self._queue: ForwardQueue | RemoteQueue
+        if isinstance(student, AsyncStudent):
+            self._queue = RemoteQueue(student, ledger, self._store, executor, self.counter)
+        else:
+            self._queue = ForwardQueue(self._store, executor, self.counter, batch_tokens)
 
     async def of(self, pairs: Sequence[SpansByName]) -> list[dict[str, Loss]]:
         """Return the losses of each pair, under the names of its spans.
@@ -52,6 +59,7 @@ class Losses:
         Raises:
             ConfigError: it cannot, for example because the preset is ``chat`` and the tokenizer has no chat template.
             PluginError: the student raises another exception.
+            FatalStudentError: its server does not answer.
         """
         try:
             encodings = await self._queue.encode([span for turns in spans.values() for span in turns])
@@ -62,6 +70,7 @@ class Losses:
         for encoded in encodings:
             if isinstance(encoded, SpanLoss):
                 raise ConfigError(f"the student cannot score with this preset and template: {encoded.reason}")
+        await self._queue.check()
 
     async def close(self) -> None:
         """Stop the computation of losses that nothing waits for any more."""

@@ -7,13 +7,12 @@ import inspect
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
-from rt_framework.concurrency import Batcher, StopSignal
+from rt_framework.concurrency import AdaptiveLimiter, Batcher, StopSignal
 from rt_framework.config import Limits
 from rt_framework.errors import RtError, TeacherError, described
 from rt_framework.model import Reply, Request
 from rt_framework.protocols import LocalTeacher, Teacher
 from rt_framework.teacher.attempts import Attempts
-from rt_framework.teacher.rate_limit import AdaptiveLimiter
 
 _TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
 """Kinds of failure that show that the provider has more calls under way than it can handle."""

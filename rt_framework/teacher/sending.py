@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from functools import partial
 
 from attrs import frozen
 
-from rt_framework.concurrency import StopSignal
+from rt_framework.concurrency import StopSignal, backoff
 from rt_framework.config import Limits
 from rt_framework.errors import Retry, RtError, TeacherError, fatal, too_long_a_pause
 from rt_framework.events import Money, RunStopping, TeacherAccount, TeacherCounts
@@ -112,7 +111,7 @@ class Sending:
                     self._stop.check()
                 if error.kind.retry is not Retry.RESEND or attempt >= self._most_attempts:
                     return Answer(key, None, error)
-                await self._stop.sleep(_pause(attempt, error.retry_after))
+                await self._stop.sleep(backoff(attempt, error.retry_after))
             except RtError as error:
                 self._stop.trip(error)
                 raise
@@ -162,12 +161,3 @@ class Sending:
         now = self.counts()
         calls = f"{now.under_way} of {now.at_once} calls under way"
         return f"teacher: {batches or ', '.join(filter(None, (calls, now.throttled)))}"
-
-
-def _pause(attempt: int, retry_after: float | None) -> float:
-    """Return the seconds before the next attempt: the provider's request, else 1, 2, 4, … up to 60.
-
-    Up to a quarter is added at random, so that calls that failed together are not sent again together.
-    """
-    spread = 1 + random.random() / 4  # noqa: S311 - no secret
-    return spread * (retry_after if retry_after is not None else min(2.0 ** (attempt - 1), 60.0))

@@ -2,6 +2,7 @@
 
 from rt_framework.testing.awkward import awkward_pairs, awkward_replies
 from rt_framework.testing.fakes import FailingTeacher, FakeStudent, ScriptedTeacher, SlowTeacher, rewriting
+from rt_framework.testing.loss_server import LossFault, LossServer
 from rt_framework.testing.server import Fault, FaultServer
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "FakeStudent",
     "Fault",
     "FaultServer",
+    "LossFault",
+    "LossServer",
     "ScriptedTeacher",
     "SlowTeacher",
     "awkward_pairs",

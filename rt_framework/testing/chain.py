@@ -46,7 +46,7 @@ async def _measure(where: Path, pairs: Sequence[Pair], metrics: Mapping[str, Any
     executor = Builder(Host(only=()))("executors", "local")
     executor.start(lambda: student)
     ledger = Ledger.writing(where / "ledger.sqlite")
-    losses = Losses(student.fingerprint, executor, ledger, None)
+    losses = Losses(student, executor, ledger, None)
     scoring = Scoring(metrics.__getitem__, frame(), {"": losses}, range_binds=True)
     try:
         await scoring.fit(list(metrics), lambda: pairs)

@@ -58,9 +58,9 @@ class FakeStudent:
         return [[sum(part) / len(ids) for part in zip(*map(_direction, ids), strict=True)] for ids in targets]
 
     def _loss(self, span: EncodedSpan) -> SpanLoss:
-        nll = [_nats(span.ids[: position + 1]) for position in span.positions]
+        nll = [nats(span.ids[: position + 1]) for position in span.positions]
         loss = SpanLoss(sum(nll), len(nll))
-        return evolve(loss, token_nll=tuple(nll), token_ranks=tuple(map(_rank, nll))) if span.by_token else loss
+        return evolve(loss, token_nll=tuple(nll), token_ranks=tuple(map(rank, nll))) if span.by_token else loss
 
     def _encode(self, span: Span) -> EncodedSpan | SpanLoss:
         try:
@@ -192,9 +192,9 @@ def _word(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest())
 
 
-def _rank(nats: float) -> int:
+def rank(loss: float) -> int:
     """Return a rank from 1 to 55: the less likely the token, the higher its rank."""
-    return math.ceil(math.exp(nats))
+    return math.ceil(math.exp(loss))
 
 
 @lru_cache(maxsize=65536)
@@ -203,6 +203,7 @@ def _direction(token: int) -> tuple[float, ...]:
     return tuple(byte / 127.5 - 1 for byte in hashlib.blake2b(str(token).encode(), digest_size=8).digest())
 
 
-def _nats(ids: Sequence[int]) -> float:
-    text = ",".join(map(str, ids))
+def nats(ids: Sequence[int], weights: str = "") -> float:
+    """Return the loss of the last of these tokens, from 0 to 4 nats, by weights that a text stands for."""
+    text = weights + ",".join(map(str, ids))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) / 2**30

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from rt_framework.builtin.teachers.places import place, provider_of
-from rt_framework.builtin.teachers.settings import LiteLLMSettings, check_address
+from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.builtin.teachers.usage import counted, told_in
 from rt_framework.errors import TeacherError
+from rt_framework.kit.addresses import check_address
 from rt_framework.kit.messages import message_of
 from rt_framework.model import Pending, Reply, Request, Turn
 

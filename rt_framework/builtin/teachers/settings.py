@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from rt_framework.builtin.teachers.extra import refusal
 from rt_framework.errors import ConfigError
+from rt_framework.kit.addresses import check_address
 from rt_framework.kit.bounds import within
-from rt_framework.text import secret_in_address, secret_place
+from rt_framework.text import secret_place
 
 _MOST_PRICE = 1e6
 """Highest price in dollars per million tokens: far above that of any model, and low enough that the cost of a request
 still fits into 64 bits."""
 
 _SECRET = re.compile(r"key|secret|passw|credential|auth|token$", re.IGNORECASE)
-
-
-def check_address(address: str | None, name: str) -> None:
-    """Check that an address uses https, or http to this machine only.
-
-    Raises:
-        ConfigError: the address is another one, or holds a password or a key, in which case it is not shown.
-    """
-    if address is None:
-        return
-    content = secret_in_address(address)
-    if content is None and ("@" in address or secret_place(address, name)):
-        content = "a text that looks like a key"
-    if content is not None:
-        raise ConfigError(f"{name} holds {content}; API keys come only from the environment")
-    try:
-        parts = urlsplit(address)
-    except ValueError as error:
-        raise ConfigError(f"{name} is no address: {error}") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and _loopback(parts.hostname or "")):
-        raise ConfigError(f"{name} '{address}' must start with https:// (http:// is only for this machine)")
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_api_base(_: object, __: object, value: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from rt_framework.builtin.teachers.settings import StudentTeacherSettings
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.model import Reply, Request
-from rt_framework.protocols import Executor, GeneratingStudent
+from rt_framework.protocols import AsyncGeneratingStudent, Executor, GeneratingStudent, LocalTeacher, Teacher
 
 
 class StudentAsTeacher:
@@ -30,9 +30,14 @@ class StudentAsTeacher:
         """Name of the student in the config; empty for the main student."""
         return self._settings.student or ""
 
-    def use(self, student: GeneratingStudent, executor: Executor | None) -> None:
-        """Take the student, and the executor on which it runs."""
+    def use(
+        self, student: GeneratingStudent | AsyncGeneratingStudent, executor: Executor | None
+    ) -> Teacher | LocalTeacher:
+        """Take the student, and the executor on which it runs; return the teacher that asks it."""
+        if isinstance(student, AsyncGeneratingStudent):
+            return ServedStudent(student)
         self._used, self._executor = student, executor
+        return self
 
     @property
     def identity(self) -> str:
@@ -71,6 +76,39 @@ class StudentAsTeacher:
         if self._used is None:
             raise ConfigError("teacher 'student' asks a student of the same run, and there is none here; name a model")
         return self._used
+
+
+class ServedStudent:
+    """Teacher that is a student of the run behind a server, which answers single requests, many at once.
+
+    Args:
+        student: the student.
+    """
+
+    def __init__(self, student: AsyncGeneratingStudent) -> None:
+        self._student = student
+
+    @property
+    def identity(self) -> str:
+        """Identity of the student: with another fingerprint it is another teacher."""
+        return f"student {self._student.fingerprint}"
+
+    @property
+    def structured(self) -> bool:
+        """Return whether the server holds answers to a JSON schema."""
+        return self._student.structured
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:  # noqa: ARG002 - as the protocol names them
+        """Return 0, since the student's server costs no money a token."""
+        return 0
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer one request.
+
+        Raises:
+            TeacherError: as the student.
+        """
+        return await self._student.answer(request)
 
 
 def _answered(requests: Sequence[Request], student: Any) -> Sequence[Reply]:

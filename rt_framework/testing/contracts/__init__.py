@@ -7,6 +7,7 @@ from rt_framework.testing.contracts.metric import MetricContract
 from rt_framework.testing.contracts.reflection import ReflectionContract
 from rt_framework.testing.contracts.reporter import ReporterContract
 from rt_framework.testing.contracts.selector import DatasetSelectorContract, SelectorContract
+from rt_framework.testing.contracts.served_student import ServedStudentContract
 from rt_framework.testing.contracts.stage import StageContract
 from rt_framework.testing.contracts.student import StudentContract
 from rt_framework.testing.contracts.teacher import TeacherContract
@@ -23,6 +24,7 @@ __all__ = [
     "ReflectionContract",
     "ReporterContract",
     "SelectorContract",
+    "ServedStudentContract",
     "StageContract",
     "StudentContract",
     "TeacherContract",

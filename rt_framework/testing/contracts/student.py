@@ -13,10 +13,17 @@ from unittest import SkipTest
 from attrs import evolve
 
 from rt_framework.model import Reply, Request, Sampling, Turn, digest
-from rt_framework.protocols import EmbeddingStudent, GeneratingStudent, TurnStudent
+from rt_framework.protocols import (
+    AsyncGeneratingStudent,
+    AsyncStudent,
+    EmbeddingStudent,
+    GeneratingStudent,
+    TurnStudent,
+)
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 from rt_framework.testing.awkward import awkward_pairs, typed_spans
 from rt_framework.testing.contracts.base import PluginContract, fresh, outcome
+from rt_framework.testing.contracts.loop import each, run
 
 _LOADED: dict[tuple[str, str, str], Any] = {}
 """The student that is being checked, by plugin, name and options; never more than one."""
@@ -115,7 +122,7 @@ class StudentContract(PluginContract):
             )
             lost = whole.cut + len(whole.positions) - len(short.positions)
             # Without losses of single tokens nothing is compared token by token.
-            by_token = self.student().score([short])[0].token_nll is not None
+            by_token = self._losses([short])[0].token_nll is not None
             assert short.cut == lost or not by_token, (
                 f"with join '{span.join}' {lost} target tokens were left out, and cut says {short.cut}: "
                 "two passes would be compared at other tokens"
@@ -124,7 +131,7 @@ class StudentContract(PluginContract):
     def test_losses_are_finite(self) -> None:
         """Each sequence gets one loss: a finite, non-negative sum of nats over as many tokens as there are targets."""
         batch = self._encoded(self._plain())
-        losses = self.student().score(batch)
+        losses = self._losses(batch)
         assert len(losses) == len(batch), f"{len(batch)} sequences were given {len(losses)} losses"
         for span, loss in zip(batch, losses, strict=True):
             assert loss.nll is not None and math.isfinite(loss.nll) and loss.nll >= 0, (
@@ -135,11 +142,11 @@ class StudentContract(PluginContract):
 
     def test_batch_mates_do_not_matter(self) -> None:
         """A sequence has the same loss alone, in a batch, and in another order."""
-        batch, student = self._encoded(self._plain()), self.student()
-        together = student.score(batch)
-        turned = student.score(batch[::-1])[::-1]
+        batch = self._encoded(self._plain())
+        together = self._losses(batch)
+        turned = self._losses(batch[::-1])[::-1]
         for position, span in enumerate(batch):
-            (alone,) = student.score([span])
+            (alone,) = self._losses([span])
             for other, how in ((together[position], "in a batch"), (turned[position], "in another order")):
                 gap = abs((alone.nll or 0) - (other.nll or 0)) / max(alone.tokens, 1)
                 assert gap <= self.tolerance, (
@@ -149,7 +156,7 @@ class StudentContract(PluginContract):
     def test_losses_of_tokens_add_up(self) -> None:
         """Losses by token add up to the sum, with one loss and a rank of 1 or more for each target."""
         batch = self._encoded([evolve(span, by_token=True) for span in self._plain()])
-        losses = self.student().score(batch)
+        losses = self._losses(batch)
         if not any(loss.token_nll for loss in losses):
             raise SkipTest("it gives no losses of single tokens; metrics that need them will have no value")
         for loss in losses:
@@ -170,7 +177,7 @@ class StudentContract(PluginContract):
                 f"of a target that is scored as one part {len(encoded[0].positions)} tokens count, and without parts "
                 f"{len(all_of_it.positions)}"
             )
-            loss, *losses = self.student().score(encoded)
+            loss, *losses = self._losses(encoded)
             tokens, nats = sum(part.tokens for part in losses), math.fsum(part.nll or math.nan for part in losses)
             assert tokens == loss.tokens, (
                 f"three parts that cover a target of {loss.tokens} tokens have {tokens}; a token counts where its "
@@ -224,15 +231,15 @@ class StudentContract(PluginContract):
 
     def test_answers_come_in_order(self) -> None:
         """A student that answers gives each request one ``Reply``, in order, which is the same alone and in a batch."""
-        student = self._answering()
+        self._answering()
         requests = [_request(f"{_ASKED}{text}") for text in _TEXTS[:3]]
-        replies = student.generate(requests)
+        replies = self._replies(requests)
         assert len(replies) == len(requests) and all(isinstance(reply, Reply) for reply in replies), (
             f"{len(requests)} requests were given {replies!r:.200}; give one Reply for each"
         )
-        turned = student.generate(requests[::-1])[::-1]
+        turned = self._replies(requests[::-1])[::-1]
         for request, reply, other in zip(requests, replies, turned, strict=True):
-            (alone,) = student.generate([request])
+            (alone,) = self._replies([request])
             assert alone.text == reply.text == other.text, (
                 f"a request is answered {alone.text!r} alone, {reply.text!r} in a batch and {other.text!r} in another "
                 "order; keep replies in order, and let no neighbour or padding be seen"
@@ -243,7 +250,7 @@ class StudentContract(PluginContract):
         student = self._answering()
         if not student.structured:
             raise SkipTest("it is not structured, so prompts ask for markers")
-        (reply,) = student.generate([evolve(_request("Does a cork float?", 16), schema=_SCHEMA)])
+        (reply,) = self._replies([evolve(_request("Does a cork float?", 16), schema=_SCHEMA)])
         try:
             answer = json.loads(reply.text)
         except ValueError:
@@ -254,11 +261,11 @@ class StudentContract(PluginContract):
 
     def test_answering_changes_no_loss(self) -> None:
         """A student has the same losses after it has answered, since both come from one model."""
-        student = self._answering()
+        self._answering()
         (span,) = self._encoded([Span(_ASKED, _TEXTS[0], "ids", "")])
-        (before,) = student.score([span])
-        student.generate([_request(_ASKED)])
-        (after,) = student.score([span])
+        (before,) = self._losses([span])
+        self._replies([_request(_ASKED)])
+        (after,) = self._losses([span])
         assert before.nll == after.nll, (
             f"a sequence has {before.nll} nats before an answer and {after.nll} after it; leave the model as it was"
         )
@@ -305,6 +312,18 @@ class StudentContract(PluginContract):
             "the positions of the encoded span"
         )
 
+    def _losses(self, batch: Sequence[EncodedSpan]) -> Sequence[SpanLoss]:
+        """Return the losses of a batch, as core asks for them: of a student behind a server all at once."""
+        student = self.student()
+        return run(each(student, student.loss, batch)) if isinstance(student, AsyncStudent) else student.score(batch)
+
+    def _replies(self, requests: Sequence[Request]) -> Sequence[Reply]:
+        student = self.student()
+        if isinstance(student, AsyncGeneratingStudent):
+            return run(each(student, student.answer, requests))
+        replies: Sequence[Reply] = student.generate(requests)
+        return replies
+
     def _of_parts(self, spans: Sequence[Span]) -> list[EncodedSpan]:
         """Return the encodings of spans that name parts of their target."""
         encoded: Any = outcome(self.student().encode, list(spans))
@@ -322,7 +341,7 @@ class StudentContract(PluginContract):
 
     def _answering(self) -> Any:
         student = self.student()
-        if not isinstance(student, GeneratingStudent):
+        if not isinstance(student, GeneratingStudent | AsyncGeneratingStudent):
             raise SkipTest("it answers no questions, so the teacher 'student' cannot ask it")
         return student
 

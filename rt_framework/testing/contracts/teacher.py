@@ -58,9 +58,7 @@ class TeacherContract(PluginContract):
         """Return a new teacher, which asks the server at *url* if it asks any server, or else the kit's student."""
         options = self.options_for(url or "http://127.0.0.1:9/v1")
         teacher = self.make() if options is None else self.make(options)
-        if isinstance(teacher, StudentTeacher):
-            teacher.use(FakeStudent(), _Here())
-        return teacher
+        return teacher.use(FakeStudent(), _Here()) if isinstance(teacher, StudentTeacher) else teacher
 
     # --- checks -----------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from rt_framework.concurrency import StopSignal
+from rt_framework.concurrency.stop import StopSignal
 
 _START = 16
 """Number of calls under way at the start."""
@@ -220,6 +221,15 @@ class _Rate:
         if self._resume > now:
             return f"the provider asked to pause for another {self._resume - now:.1f} s"
         return "" if math.isinf(self._per_second) else f"at most {self._per_second:.1f} calls a second after a 429"
+
+
+def backoff(attempt: int, retry_after: float | None) -> float:
+    """Return the seconds before the next attempt: the server's request, else 1, 2, 4, … up to 60.
+
+    Up to a quarter is added at random, so that calls that failed together are not sent again together.
+    """
+    spread = 1 + random.random() / 4  # noqa: S311 - no secret
+    return spread * (retry_after if retry_after is not None else min(2.0 ** (attempt - 1), 60.0))
 
 
 def _latest(times: Sequence[float], since: float) -> int:

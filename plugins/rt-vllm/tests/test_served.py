@@ -1,0 +1,227 @@
+"""`rt score` and `rt run` with a student behind a server: failures, restarts, resumed runs, refusals."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rt_framework.testing.loss_server import LossFault, LossServer
+
+PACKAGE = Path(__file__).parents[1]
+ROWS = [
+    {"instruction": f"Name {number} things that float.", "input": "", "output": f"A cork, a leaf and {number} boats."}
+    for number in range(24)
+]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Pauses of a hundredth: a test waits for no server."""
+    monkeypatch.setattr("rt_framework.scoring.served.backoff", lambda attempt, retry_after: 0.02)
+
+
+@pytest.fixture
+def score(rt, rt_project, tokenizer, tmp_path):
+    """Scores the rows by a server, and gives what the command said and the lines."""
+    rt_project.write("data.json", ROWS)
+
+    def call(server, *words, out="s.jsonl", kind="vllm", **options):
+        student = {kind: {"url": server.url, "tokenizer": tokenizer, "dtype": "float32", **options}}
+        done = rt("score", "data.json", "--student", json.dumps(student), "--out", out, *words)
+        path = tmp_path / out
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return done, lines
+
+    return call
+
+
+def test_a_server_scores(score):
+    """Every row has both scores; each sequence is asked once, and again by nobody."""
+    with LossServer() as server:
+        done, lines = score(server)
+        assert (done.code, done.err) == (0, ""), done
+        assert all(line["metrics"]["ifd"] is not None for line in lines) and len(lines) == len(ROWS)
+        asked = server.asked
+        again, same = score(server, out="s.jsonl")
+        assert again.code == 0 and same == lines
+        assert server.asked == asked  # the losses are in the ledger
+
+
+def test_the_kinds_of_server_agree(score):
+    """Of the same losses both make the same scores."""
+    with LossServer() as server:
+        assert score(server)[1] == score(server, out="other.jsonl", kind="sglang")[1]
+
+
+@pytest.mark.parametrize("fault", ["overloaded", "half_json", "dropped", "rate_limited"])
+def test_failures_that_pass_are_tried_again(score, fault):
+    """One request in five fails, and the scores are those of a server without failures."""
+    with LossServer() as server:
+        _, whole = score(server, out="whole.jsonl")
+    with LossServer(lambda number, _: LossFault(fault) if number > 40 and number % 5 == 0 else None) as server:
+        done, lines = score(server)
+    assert done.code == 0, done
+    assert lines == whole
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "lasts"),
+    [
+        ("short_list", "the answer has 37 entries for a prompt of 38 tokens", False),
+        ("minus_9999", "the server gives a target token the probability 0", True),
+        ("too_long", "the server has no room for 38 tokens: HTTP 400", True),
+        ("bad_request", "HTTP 400: Token id 99999 is out of vocabulary", False),
+    ],
+)
+def test_a_fault_of_one_sequence_is_a_status(score, fault, said, lasts):
+    """The other samples have their scores; a status that may pass is asked again by the next command."""
+    seen = []
+
+    def faults(number, ids):
+        if number > 24 and not seen:
+            seen.append(ids)
+        return LossFault(fault) if seen and ids == seen[0] else None
+
+    with LossServer(faults) as server:
+        done, lines = score(server)
+        lacking = [line for line in lines if None in line["metrics"].values()]
+        assert done.code == 0 and len(lacking) == 1, done
+        assert said in lacking[0]["reason"]
+        server.faults = lambda _n, _i: None
+        _, after = score(server)
+        lacking = [line for line in after if None in line["metrics"].values()]
+        assert len(lacking) == lasts
+
+
+def test_a_server_that_is_killed_and_started_again_loses_nothing(score):
+    """Five times in mid-run: the file is that of a quiet run, and nothing is scored twice but what was under way."""
+    with LossServer() as server:
+        _, whole = score(server, out="whole.jsonl")
+    with LossServer() as server:
+        ended = threading.Event()
+
+        def kill():
+            for count in range(5):
+                while len(server.scored) < 30 + 12 * count and not ended.is_set():
+                    time.sleep(0.002)
+                server.stop()
+                time.sleep(0.1)
+                server.start()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        done, lines = score(server, at_once=4)
+        ended.set()
+        killer.join()
+        assert done.code == 0, done
+        assert lines == whole
+        canary = set(server.scored[:8])
+        twice = [ids for ids in server.scored if ids not in canary and server.scored.count(ids) > 1]
+        assert len(set(twice)) <= 5 * 4
+
+
+def test_other_weights_are_refused(score, rt_project):
+    """On resume, and where a server comes back with others in mid-run; the way out is named."""
+    with LossServer() as server:
+        assert score(server)[0].code == 0
+        rt_project.write("data.json", [*ROWS, {"instruction": "Sink?", "input": "", "output": "A stone sinks."}])
+        server.weights = "others"
+        assert "the student's weights are not those that the run directory was begun with" in score(server)[0].error()
+    dropped = []
+
+    def faults(number, _):
+        if number == 40:
+            dropped.append(number)
+            server.weights = "others"
+            return LossFault("dropped")
+        return None
+
+    with LossServer(faults) as server:
+        done, _ = score(server, out="new.jsonl")
+        assert dropped and "the student's weights are not those" in done.error()
+
+
+def test_losses_that_depend_on_other_requests_are_refused(score):
+    """Before any of them is a score; the flag that mends it is named."""
+    with LossServer(lambda _n, _i: LossFault("order")) as server:
+        done, _ = score(server)
+        assert "--no-enable-prefix-caching" in done.error() and "nats a token" in done.error()
+
+
+def test_a_server_that_stays_away_ends_the_command(score, monkeypatch):
+    """After the patience of a run, with exit code 3; the next command goes on."""
+    monkeypatch.setattr("rt_framework.scoring.served._PATIENCE", 0.3)
+    with LossServer() as server:
+        server.faults = lambda number, _: server_goes(number)
+
+        def server_goes(number):
+            return LossFault("dropped") if number > 50 else None
+
+        done, _ = score(server)
+        assert done.code == 3, done
+        assert "the connection failed or broke" in done.err and "no loss that was computed is lost" in done.err
+        server.faults = lambda _n, _i: None
+        scored = len(server.scored)
+        done, lines = score(server)
+        assert done.code == 0 and len(lines) == len(ROWS)
+        assert scored + len(server.scored[scored:]) <= scored + 4 * len(ROWS) + 24
+
+
+def test_refusals_are_one_line(score, rt, tokenizer, monkeypatch):
+    """No server, another kind of it, a model that is not served, plain http to another machine, a key in the clear."""
+    with LossServer() as server:
+        gone = server
+    assert "the server cannot be reached" in score(gone)[0].error()
+    with LossServer(window=0) as server:
+        assert "llama.cpp, TGI, LMDeploy" in score(server)[0].error()
+    with LossServer() as server:
+        assert "does not serve 'other', only fake" in score(server, model="other")[0].error()
+        assert "the tokenizer of 'fake' cannot be loaded" in score(server, tokenizer=None)[0].error()
+
+    def said(**options):
+        student = json.dumps({"vllm": {"url": "http://gpu-7:8000", "tokenizer": tokenizer, **options}})
+        return rt("score", "data.json", "--student", student, "--out", "x.jsonl").error()
+
+    assert "must start with https://" in said()
+    monkeypatch.setenv("VLLM_API_KEY", "secret-key-of-the-server")
+    assert "would be sent in plain text" in said(allow_http=True)
+
+
+def test_neither_torch_nor_litellm_is_needed(tokenizer, tmp_path):
+    """`rt score` and the whole of `rt run`, with the student as teacher too, where torch cannot be imported."""
+    (tmp_path / "data.json").write_text(json.dumps(ROWS[:6]))
+    lines = ["import sys", f"sys.path.insert(0, {str(PACKAGE)!r})", "from rt_framework.cli import main"]
+    blocked = "\n".join([*lines[:1], "sys.modules.update(dict.fromkeys(('torch', 'litellm')))", *lines[1:]])
+
+    def rt(*words):
+        code = f"{blocked}\nsys.argv = {['rt', '-p', 'rt_vllm', *map(str, words)]!r}\nmain()"
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    answer = json.dumps({"critique": "Too short.", "instruction": "Name what floats.", "response": "A raft floats."})
+    with LossServer(answer=lambda _: answer) as server:
+        options = {"url": server.url, "tokenizer": tokenizer, "dtype": "float32"}
+        rt("score", "data.json", "--student", json.dumps({"vllm": options}), "--out", "s.jsonl")
+        job = {
+            "data": {"path": "data.json"},
+            "student": {"vllm": options},
+            "teacher": "student",
+            "scoring": {"preset": "chat"},
+            "pipeline": "selective-rt",
+        }
+        (tmp_path / "rt.yaml").write_text(json.dumps(job))
+        rt("run", "rt.yaml")
+        assert server.chats >= 6
+        chats = server.chats
+        rt("run", "rt.yaml")
+        assert server.chats == chats
+        rt("report", "runs/rt")
+    manifest = json.loads((tmp_path / "runs/rt/manifest.json").read_text())
+    assert manifest["summary"]["total"] == 6
