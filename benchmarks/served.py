@@ -83,7 +83,7 @@ def sequences_of(spec: Spec, pairs: Sequence[Pair], metrics: Sequence[str]) -> l
 @click.command()
 @click.option("--url", required=True, help="Address of the server.")
 @click.option("--model", required=True, help="The same model, for the student hf.")
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="Rows in the format of Alpaca.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="Rows of Alpaca.")
 @click.option("--rows", default=48, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--at-once", default=16, show_default=True)
