@@ -10,9 +10,11 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import click
 import httpx
@@ -73,7 +75,7 @@ def sequences_of(spec: Spec, pairs: Sequence[Pair], metrics: Sequence[str]) -> l
         span
         for pair in pairs
         for metric in metrics
-        for part in make("metrics", metric).spans(frame, pair).values()
+        for part in make("metrics", metric).spans(pair, frame).values()
         for span in part
     ]
     encoded = make.spec("students", spec).encode(list(dict.fromkeys(spans)))
@@ -96,15 +98,15 @@ def main(url: str, model: str, data: Path, rows: int, rounds: int, at_once: int)
     name = httpx.get(f"{url}/v1/models").json()["data"][0]["id"]
     for label, metrics in METRICS.items():
         sequences = sequences_of(served, pairs, metrics)
-        ways: dict[str, Callable[[], Awaitable[float]]] = {
-            "hf": lambda metrics=metrics: seconds(local, pairs, metrics),
-            "vllm": lambda metrics=metrics: seconds(served, pairs, metrics),
-            "bare requests": lambda sequences=sequences: bare(url, name, sequences, at_once),
+        ways: dict[str, Callable[[], Coroutine[Any, Any, float]]] = {
+            "hf": partial(seconds, local, pairs, metrics),
+            "vllm": partial(seconds, served, pairs, metrics),
+            "bare requests": partial(bare, url, name, sequences, at_once),
         }
         times: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds):
             for way, measure in ways.items():
-                times[way].append(asyncio.run(measure()))  # type: ignore[arg-type]
+                times[way].append(asyncio.run(measure()))
         middle = {way: median(found) for way, found in times.items()}
         told = ", ".join(f"{way} {found:.1f} s" for way, found in middle.items())
         click.echo(f"{label}, {len(sequences)} sequences: {told}")

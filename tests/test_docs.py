@@ -213,9 +213,13 @@ def _command_lines() -> Iterator[tuple[Path, list[str]]]:
 @pytest.mark.parametrize(
     ("path", "words"), list(_command_lines()), ids=lambda one: name_of(one) if isinstance(one, Path) else " ".join(one)
 )
-def test_commands_in_the_pages_exist(path: Path, words: list[str], examples: None) -> None:
+def test_commands_in_the_pages_exist(
+    path: Path, words: list[str], examples: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each with its options, those of the plugins it names among them: it is parsed as it would be typed."""
-    top = click.Context(rt, obj=Host(only=()))
+    for package, _ in PLUGINS:
+        monkeypatch.syspath_prepend(str(package))
+    top = click.Context(rt, obj=Host(only=(), modules=[module for _, module in PLUGINS]))
     _, rest, _ = rt.make_parser(top).parse_args(list(words))
     command: Any = rt.get_command(top, rest[0]) if rest else None
     if isinstance(command, click.Group) and rest[1:]:

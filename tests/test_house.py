@@ -87,6 +87,7 @@ WHO_MAY_IMPORT = {
     "peft": {"builtin.adapters"},
     "torch": {
         "builtin.models",
+        "builtin.placement",
         "builtin.students",
         "builtin.executors.processes",
         "builtin.generation",

@@ -26,7 +26,7 @@ FLASH = [name for name in tiny.FAMILIES if name not in CAPPED]
 def reference(
     query, key, value, queries_end, keys_end, most_queries, most_keys, *, scale=None, window_size=(-1, -1), enable_gqa
 ):
-    """What the kernel computes, sequence by sequence: causal, aligned at the end; [tokens × heads × width]."""
+    """The kernel's result, sequence by sequence: causal, aligned at the end; [tokens × heads × width]."""
     groups = query.shape[1] // key.shape[1]
     assert enable_gqa is (groups > 1)
     assert queries_end.dtype == keys_end.dtype == torch.int32 and queries_end[0] == keys_end[0] == 0

@@ -21,7 +21,8 @@ from attrs import frozen
 
 from rt_framework.builtin.adapters import adapter_identity, check_alone, check_not_adapter, merged
 from rt_framework.builtin.hashes import file_hashes
-from rt_framework.builtin.weights import whole_model, without_embedding
+from rt_framework.builtin.placement import free_memory, placement
+from rt_framework.builtin.weights import check_plain, whole_model, without_embedding
 from rt_framework.errors import ModelError
 
 # By default idle OpenMP threads wait by spinning. If another process needs the core, each barrier then costs a time
@@ -60,6 +61,10 @@ class ModelSettings(Hashable, Protocol):
         """Torch device, or ``None`` for CUDA if there is one and else the CPU."""
 
     @property
+    def devices(self) -> str | None:
+        """``auto`` for all GPUs together, or ``None`` for one device."""
+
+    @property
     def revision(self) -> str | None:
         """Branch, tag or commit on the hub."""
 
@@ -76,6 +81,7 @@ class _Shared:
     adapter: str | None
     dtype: str
     device: str
+    devices: str | None
     revision: str | None
     trust_remote_code: bool
 
@@ -250,6 +256,7 @@ def load(settings: ModelSettings, attention: str | None = None) -> Loaded:
         settings.adapter,
         resolved_dtype(settings),
         resolved_device(settings),
+        settings.devices,
         settings.revision,
         settings.trust_remote_code,
     )
@@ -269,13 +276,31 @@ def _load(settings: _Shared, attention: str | None) -> Loaded:
         options["config"] = load_config(settings)
         options["dtype"] = getattr(torch, resolved_dtype(settings))
         check_alone(settings.model, name, options)
+        check_plain(settings.model, options["config"])
+        if settings.devices is not None:
+            options["device_map"] = _placed(settings, options["config"], options["dtype"])
         load = partial(transformers.AutoModelForCausalLM.from_pretrained, output_loading_info=True)
         model, unused = whole_model(settings.model, partial(load, name, **options))
-        model = model.eval().requires_grad_(False).to(resolved_device(settings))
+        model = model.eval().requires_grad_(False)
+        if settings.devices is None:
+            model = model.to(resolved_device(settings))
         if settings.adapter is not None:
             adapter_identity(settings.adapter, settings.model)  # which checks that it belongs to the model
             model = merged(model, settings.model, settings.adapter)
         return Loaded(model, unused)
+
+
+def _placed(settings: _Shared, config: Any, dtype: Any) -> dict[str, int]:
+    """Return the GPU of each part of the model. Computed without its weights."""
+    import torch
+    import transformers
+
+    with torch.device("meta"):
+        shape = transformers.AutoModelForCausalLM.from_config(
+            config, dtype=dtype, trust_remote_code=settings.trust_remote_code
+        )
+    shape.tie_weights()
+    return placement(settings.model, shape, free_memory())
 
 
 def window(config: Any, tokenizer: Any) -> int:

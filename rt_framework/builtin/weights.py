@@ -12,6 +12,28 @@ from rt_framework.text import shown
 _log = logging.getLogger("rt_framework")
 
 
+def check_plain(name: str, config: Any) -> None:
+    """Check that a checkpoint is not quantised.
+
+    Its losses are those of another student, and how far they may be from the full model's was never measured here.
+
+    Args:
+        name: name of the model, for messages.
+        config: the configuration of the model.
+
+    Raises:
+        ModelError: it is.
+    """
+    quantised = getattr(config, "quantization_config", None)
+    method = quantised.get("quant_method") if isinstance(quantised, dict) else getattr(quantised, "quant_method", None)
+    if quantised is not None and str(method or "").rpartition(".")[2].lower() != "gguf":
+        raise ModelError(
+            f"model '{name}' is quantised ({method or 'by a method that it does not name'}), and models here run with "
+            "full weights or from a GGUF file: take the model that it was made from, or serve it and score with the "
+            "student 'vllm' (package rt-vllm, dtype: other)"
+        )
+
+
 def whole_model(name: str, load: Callable[[], tuple[Any, Any]]) -> tuple[Any, str]:
     """Return the model, and in words the unused weights of its files: further heads, a vision tower; else empty.
 

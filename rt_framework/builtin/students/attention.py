@@ -95,13 +95,26 @@ def _attend(
 AttentionInterface.register(_NAME, _attend)
 
 
+class _Copies:
+    """A tensor with a copy on each device that asks for it, since the layers of a model may be on several."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._by_device = {tensor.device: tensor}
+
+    def on(self, device: torch.device) -> torch.Tensor:
+        """Return the copy on a device."""
+        if device not in self._by_device:
+            self._by_device[device] = next(iter(self._by_device.values())).to(device)
+        return self._by_device[device]
+
+
 @frozen(eq=False)
 class _Run:
     """A run: the consecutive nodes that one path added to the row."""
 
     first: int
     own: int
-    keys: torch.Tensor | None
+    keys: _Copies | None
     """All nodes of the path, [keys]; ``None`` if the path has no other nodes than its own."""
     common: int
     """Number of nodes of the path that come before its own nodes."""
@@ -116,11 +129,11 @@ class RunAttention:
         first = 0
         for path in row.paths:
             common = len(path.nodes) - path.own
-            keys = torch.from_numpy(path.nodes).to(device) if common else None
+            keys = _Copies(torch.from_numpy(path.nodes).to(device)) if common else None
             if path.own:
                 self._runs.append(_Run(first, path.own, keys, common))
             first += path.own
-        self._masks: dict[tuple[int, int, int | None], torch.Tensor | None] = {}
+        self._masks: dict[tuple[int, int, int | None, torch.device], torch.Tensor | None] = {}
 
     def __call__(self, inputs: Asked) -> torch.Tensor:
         """Return the attention output, computed run by run."""
@@ -131,7 +144,8 @@ class RunAttention:
             if run.keys is None:
                 key, value = inputs.key[:, :, nodes], inputs.value[:, :, nodes]
             else:
-                key, value = inputs.key.index_select(2, run.keys), inputs.value.index_select(2, run.keys)
+                keys = run.keys.on(query.device)
+                key, value = inputs.key.index_select(2, keys), inputs.value.index_select(2, keys)
             part = evolve(inputs, query=query[:, :, nodes], key=key, value=value)
             out[:, nodes] = _of_run(part, self._mask(run, inputs.window, query.device)).transpose(1, 2)
         return out
@@ -143,7 +157,7 @@ class RunAttention:
             window = None
         if window is None and not run.common:
             return None
-        shape = (run.common, run.own, window)
+        shape = (run.common, run.own, window, device)
         if shape not in self._masks:
             queries = torch.arange(run.common, length, device=device)[:, None]
             keys = torch.arange(length, device=device)
@@ -178,7 +192,7 @@ class VarlenAttention:
     def __init__(self, row: PrefixRow, device: torch.device) -> None:
         self.windows: set[int | None] = set()
         paths = [path for path in row.paths if path.own]
-        self._keys = torch.from_numpy(np.concatenate([path.nodes for path in paths])).to(device)
+        self._keys = _Copies(torch.from_numpy(np.concatenate([path.nodes for path in paths])).to(device))
         self._queries_end, self._most_queries = _ends([path.own for path in paths], device)
         self._keys_end, self._most_keys = _ends([len(path.nodes) for path in paths], device)
 
@@ -192,12 +206,14 @@ class VarlenAttention:
 
         if inputs.softcap is not None:
             raise NotImplementedError("flash attention has no soft cap")
+        device = inputs.query.device
+        keys = self._keys.on(device)
         out = varlen_attn(
             inputs.query[0].transpose(0, 1),
-            inputs.key[0].transpose(0, 1)[self._keys],
-            inputs.value[0].transpose(0, 1)[self._keys],
-            self._queries_end,
-            self._keys_end,
+            inputs.key[0].transpose(0, 1)[keys],
+            inputs.value[0].transpose(0, 1)[keys],
+            self._queries_end.on(device),
+            self._keys_end.on(device),
             self._most_queries,
             self._most_keys,
             scale=inputs.scale,
@@ -208,7 +224,7 @@ class VarlenAttention:
         return out[None]
 
 
-def _ends(lengths: list[int], device: torch.device) -> tuple[torch.Tensor, int]:
+def _ends(lengths: list[int], device: torch.device) -> tuple[_Copies, int]:
     """Return the cumulative lengths, from 0, in the form that the kernel takes, and the largest length."""
     ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return torch.from_numpy(ends).to(device), max(lengths)
+    return _Copies(torch.from_numpy(ends).to(device)), max(lengths)

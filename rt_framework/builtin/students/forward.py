@@ -87,7 +87,7 @@ class TargetLosses:
         nodes, targets, lengths = row.predicting(batch)
         with with_row_attention(self._model, self._attention(row, self._model.device)):
             states = self._states(self._tensor(row.ids)[None], position_ids=self._tensor(row.positions)[None])
-        return states[0, self._tensor(nodes)], self._tensor(targets), lengths
+        return states[0, _on(states, nodes)], _on(states, targets), lengths
 
     def _padded(self, batch: Sequence[EncodedSpan]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
         """Return the same as :meth:`_packed`, computed from one padded batch."""
@@ -102,16 +102,22 @@ class TargetLosses:
         columns = np.concatenate(positions) - 1
         targets = np.concatenate([span.ids[start:end] for span in batch for start, end in span.ranges])
         states = self._states(self._tensor(ids))
-        return states[self._tensor(rows), self._tensor(columns)], self._tensor(targets), lengths
+        return states[_on(states, rows), _on(states, columns)], _on(states, targets), lengths
 
     def _states(self, ids: torch.Tensor, **options: torch.Tensor) -> torch.Tensor:
         """Return hidden states [sequences × tokens × width], or logits where the head cannot be split off."""
         if self._head is not None:
-            return self._model.base_model(ids, use_cache=False, **options).last_hidden_state
+            states = self._model.base_model(ids, use_cache=False, **options).last_hidden_state
+            # Of a model on several devices the head may be on another one than the last layer.
+            return states.to(self._head.device)
         return self._model(ids, use_cache=False, **options).logits
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values).to(self._model.device)
+
+
+def _on(states: torch.Tensor, values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values).to(states.device)
 
 
 class TargetMeans:

@@ -30,6 +30,11 @@ class TargetHead:
         self._scale /= getattr(config, "logits_scaling", None) or 1.0
         self._cap = getattr(config, "final_logit_softcapping", None)
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the head's weights."""
+        return self._head.weight.device
+
     def nll(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the negative log-likelihood of each target in nats, [targets] in float64, on the device of *hidden*.
 

@@ -28,6 +28,26 @@ def pinned(instance: Any, _attribute: Attribute[bool], value: bool) -> None:
         )
 
 
+def known_device(_instance: object, _attribute: Attribute[Any], value: str | None) -> None:
+    """Check that a model may run on a device, as attrs validator.
+
+    Raises:
+        ConfigError: the device is Apple's GPU, whose losses were never compared with others.
+    """
+    if value is not None and value.startswith("mps"):
+        raise ConfigError("device mps: losses on Apple's GPU were never compared with those of a CPU; use device: cpu")
+
+
+def alone(instance: Any, _attribute: Attribute[Any], value: str | None) -> None:
+    """Check that ``devices`` and ``device`` are not both given, as attrs validator.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if value is not None and instance.device is not None:
+        raise ConfigError(f"device '{instance.device}' and devices '{value}' are given; give one of them")
+
+
 @frozen
 class HFSettings:
     """Options of the student ``hf``: a causal language model that transformers loads."""
@@ -40,8 +60,10 @@ class HFSettings:
     """Number format of the weights."""
     attention: str | None = None
     """Attention implementation, as transformers names it, on padded batches; none: packed rows where possible."""
-    device: str | None = None
+    device: str | None = field(default=None, validator=known_device)
     """Torch device; none: CUDA if there is one, else the CPU."""
+    devices: Literal["auto"] | None = field(default=None, validator=alone)
+    """``auto`` spreads the layers of one model over all GPUs; none: the whole model is on one device."""
     revision: str | None = None
     """Branch, tag or commit on the hub; none: the main branch."""
     trust_remote_code: bool = field(default=False, validator=pinned)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import field, frozen
 
-from rt_framework.builtin.students.settings import Dtype, pinned
+from rt_framework.builtin.students.settings import Dtype, alone, known_device, pinned
 from rt_framework.kit.bounds import within
 
 
@@ -18,8 +20,10 @@ class HFTeacherSettings:
     """Directory of an adapter that peft has trained over the model, which is merged into its weights."""
     dtype: Dtype = "auto"
     """Number format of the weights."""
-    device: str | None = None
+    device: str | None = field(default=None, validator=known_device)
     """Torch device; none: CUDA if there is one, else the CPU."""
+    devices: Literal["auto"] | None = field(default=None, validator=alone)
+    """``auto`` spreads the layers of one model over all GPUs; none: the whole model is on one device."""
     revision: str | None = None
     """Branch, tag or commit on the hub; none: the main branch."""
     trust_remote_code: bool = field(default=False, validator=pinned)
