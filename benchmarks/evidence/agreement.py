@@ -1,7 +1,8 @@
 """Does the student agree with people? `python -m benchmarks.evidence.agreement --data DIR --model M --out DIR`.
 
-The versions of every comparison are scored by `rt score`, which goes on where it was stopped; the tables are computed
-from its files, so that a second call prints the same without a model. Needs PYTHONPATH=plugins/rt-metrics.
+The versions of every comparison are scored by `rt score`, which goes on where it was stopped, and the compared numbers
+are written to DIR/values.json. `--values measured/values.json` prints the tables from the numbers of the study, without
+data or model. Scoring needs PYTHONPATH=plugins/rt-metrics.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import click
 import numpy as np
 import yaml
-from attrs import frozen
+from attrs import astuple, frozen
 
 from benchmarks.evidence.commands import rt
 from benchmarks.evidence.pairs import SETS, drawn
@@ -76,10 +77,12 @@ def _half(name: str, place: int) -> bool:
 def _values(metrics: Mapping[str, Any]) -> Values:
     """Return the values as they are compared: ratios and lengths as logarithms."""
     numbers = {name: None if value is None else float(value) for name, value in metrics.items()}
-    return {
+    logs = {
         name: math.log(value) if value is not None and name in LOGS and value > 0 else value
         for name, value in numbers.items()
     }
+    # Seven digits, as many as float32 has, so that the written numbers give the same tables.
+    return {name: None if value is None else float(f"{value:.7g}") for name, value in logs.items()}
 
 
 def columns(comparisons: Sequence[Scored], *metrics: str) -> Numbers:
@@ -155,21 +158,43 @@ def _cell(value: Any) -> str:
     return f"{value:+.2f}" if isinstance(value, float) else str(value)
 
 
+def written(tables: Mapping[str, Sequence[Scored]]) -> str:
+    """Return the compared numbers of all tables as JSON, a comparison a line."""
+    lines = (
+        f'"{name}": [\n' + ",\n".join(json.dumps(list(astuple(one, recurse=False))) for one in comparisons) + "\n]"
+        for name, comparisons in tables.items()
+    )
+    return "{" + ",\n".join(lines) + "}\n"
+
+
+def measured(path: Path) -> dict[str, list[Scored]]:
+    """Return the compared numbers that :func:`written` has written."""
+    raw = json.loads(path.read_text("utf-8"))
+    return {name: [Scored(*one) for one in comparisons] for name, comparisons in raw.items()}
+
+
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="Folder with the data sets.")
-@click.option("--model", required=True, help="The student: hub id, directory or GGUF file.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for scores and tables.")
-def main(data: Path, model: str, out: Path) -> None:
-    """Score all comparisons and print every table."""
-    out.mkdir(parents=True, exist_ok=True)
-    for preset in PLAN["presets"]:
-        for name in SETS:
-            comparisons = scored(out, data, name, preset, model)
-            click.echo(f"\n### {name}, preset {preset}: {len(comparisons):,} comparisons\n")
-            for text in table([line(comparisons, metric) for metric in PLAN["metrics"]]):
-                click.echo(text)
-            click.echo(f"\nThe pipeline's word has the better side: {word(comparisons)}.")
-            click.echo(f"Rule: {rule(comparisons)}.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Folder with the data sets.")
+@click.option("--model", help="The student: hub id, directory or GGUF file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for scores and numbers.")
+@click.option("--values", type=click.Path(path_type=Path, exists=True), help="Numbers of an earlier call.")
+def main(data: Path | None, model: str | None, out: Path | None, values: Path | None) -> None:
+    """Score all comparisons, or read what was measured, and print every table."""
+    if values is not None:
+        tables = measured(values)
+    elif data is not None and model is not None and out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        keys = [(preset, name) for preset in PLAN["presets"] for name in SETS]
+        tables = {f"{name}, preset {preset}": scored(out, data, name, preset, model) for preset, name in keys}
+        (out / "values.json").write_text(written(tables), "utf-8")
+    else:
+        raise click.UsageError("give --data, --model and --out, or --values")
+    for title, comparisons in tables.items():
+        click.echo(f"\n### {title}: {len(comparisons):,} comparisons\n")
+        for text in table([line(comparisons, metric) for metric in PLAN["metrics"]]):
+            click.echo(text)
+        click.echo(f"\nThe pipeline's word has the better side: {word(comparisons)}.")
+        click.echo(f"Rule: {rule(comparisons)}.")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Does what the student chose train it better? `python -m benchmarks.evidence.training --data DIR --model M --out DIR`.
 
 Prepares the samples and the recorded teacher, runs the pipeline, and calls `rt prove` with the settings of plan.yaml.
-Each part goes on where it was stopped. M is a hub id or a folder with safetensors. On a GPU the same command trains a
-larger student. Needs the package rt-prove.
+Each part goes on where it was stopped; trainings whose numbers stand in `measured/units` are not done again. M is a hub
+id or a folder with safetensors. On a GPU the same command trains a larger student. Needs the package rt-prove.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from attrs import frozen
 from benchmarks.evidence.commands import rt
 from benchmarks.evidence.pairs import drawn
 from rt_framework import Pair
+
+MEASURED = Path(__file__).parent / "measured" / "units"
+"""Numbers of the trainings of the study, a file each."""
 
 PLAN = yaml.safe_load(Path(__file__).with_name("plan.yaml").read_text("utf-8"))["training"]
 
@@ -141,6 +145,9 @@ def main(data: Path, model: str, out: Path, dry_run: bool) -> None:
     job = out / "job.yaml"
     job.write_text(yaml.safe_dump(config(paths, model), sort_keys=False), "utf-8")
     rt("run", job, "--run-dir", out / "run")
+    (out / "run" / "proof").mkdir(exist_ok=True)
+    for unit in MEASURED.glob("*.json"):  # the name of a unit has a hash of everything that decides its numbers
+        shutil.copy(unit, out / "run" / "proof")
     held_out = [word for name in PLAN["held_out"] for word in ("--held-out", f"{name}={paths[name]}")]
     rates = ",".join(map(str, PLAN["learning_rates"]))
     rt(

@@ -50,7 +50,8 @@ def check_device() -> Iterator[Finding]:
     try:
         import torch
     except ImportError as error:
-        yield Finding("torch", f"cannot be imported: {error}", good=False)
+        need = "the student hf and the teacher hf need it; a student behind a server does not"
+        yield Finding("device", f"unknown, since torch cannot be imported: {error}; {need}", sure=False)
         return
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):

@@ -225,3 +225,33 @@ def test_neither_torch_nor_litellm_is_needed(tokenizer, tmp_path):
         rt("report", "runs/rt")
     manifest = json.loads((tmp_path / "runs/rt/manifest.json").read_text())
     assert manifest["summary"]["total"] == 6
+
+
+def test_a_served_student_answers_samples(rt, rt_project, tokenizer):
+    """`rt answer`: one chat a row, and none again; a dry run of a whole job sends no chat."""
+    rt_project.write("data.json", ROWS[:5])
+    with LossServer(answer=lambda body: f"To {body['messages'][-1]['content']}: a raft.") as server:
+        student = json.dumps({"vllm": {"url": server.url, "tokenizer": tokenizer, "dtype": "float32"}})
+        for _ in range(2):
+            done = rt("answer", "data.json", "--student", student, "--out", "a.json")
+            assert (done.code, done.err) == (0, ""), done
+            assert server.chats == 5
+        answers = json.loads((rt_project.folder / "a.json").read_text())
+        assert [row["output"] for row in answers] == [f"To {row['instruction']}: a raft." for row in ROWS[:5]]
+        job = {"data": {"path": "data.json"}, "student": json.loads(student), "teacher": "student"}
+        rt_project.write("rt.yaml", job | {"scoring": {"preset": "chat"}, "pipeline": "selective-rt"})
+        assert rt("run", "rt.yaml", "--dry-run").code == 0
+        assert server.chats == 5
+
+
+def test_doctor_tells_of_the_server(rt, rt_project, tokenizer):
+    """Its version, its window and the noise to expect; and in one line that it is gone."""
+    rt_project.write("data.json", ROWS)
+    with LossServer() as server:
+        student = json.dumps({"vllm": {"url": server.url, "tokenizer": tokenizer, "dtype": "bfloat16"}})
+        done = rt("doctor", "data.json", "--student", student)
+        assert done.code == 0, done
+        assert "vllm 1.0, bfloat16 as configured, up to 4095 tokens" in done.words and "0.05 nats a token" in done.words
+        assert "64 requests at once" in rt("doctor", "--student", student).words
+    gone = rt("doctor", "data.json", "--student", student)
+    assert gone.code == 2 and "the server cannot be reached" in gone.words

@@ -35,7 +35,7 @@ class StudentAsTeacher:
     ) -> Teacher | LocalTeacher:
         """Take the student, and the executor on which it runs; return the teacher that asks it."""
         if isinstance(student, AsyncGeneratingStudent):
-            return ServedStudent(student)
+            return ServedStudentAsTeacher(student)
         self._used, self._executor = student, executor
         return self
 
@@ -78,7 +78,7 @@ class StudentAsTeacher:
         return self._used
 
 
-class ServedStudent:
+class ServedStudentAsTeacher:
     """Teacher that is a student of the run behind a server, which answers single requests, many at once.
 
     Args:
