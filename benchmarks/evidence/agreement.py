@@ -17,7 +17,7 @@ from typing import Any
 import click
 import numpy as np
 import yaml
-from attrs import astuple, frozen
+from attrs import frozen
 
 from benchmarks.evidence.commands import rt
 from benchmarks.evidence.pairs import SETS, drawn
@@ -159,18 +159,27 @@ def _cell(value: Any) -> str:
 
 
 def written(tables: Mapping[str, Sequence[Scored]]) -> str:
-    """Return the compared numbers of all tables as JSON, a comparison a line."""
-    lines = (
-        f'"{name}": [\n' + ",\n".join(json.dumps(list(astuple(one, recurse=False))) for one in comparisons) + "\n]"
-        for name, comparisons in tables.items()
-    )
+    """Return the compared numbers of all tables as JSON, a comparison a line, by the order of the plan's metrics."""
+
+    def row(one: Scored) -> str:
+        sides = ([side.get(metric) for metric in PLAN["metrics"]] for side in (one.worse, one.better))
+        return json.dumps([*sides, one.same_question, one.first_half], separators=(",", ":"))
+
+    lines = (f'"{name}": [\n' + ",\n".join(map(row, comparisons)) + "\n]" for name, comparisons in tables.items())
     return "{" + ",\n".join(lines) + "}\n"
 
 
 def measured(path: Path) -> dict[str, list[Scored]]:
     """Return the compared numbers that :func:`written` has written."""
+
+    def named(side: Sequence[float | None]) -> Values:
+        return dict(zip(PLAN["metrics"], side, strict=True))
+
     raw = json.loads(path.read_text("utf-8"))
-    return {name: [Scored(*one) for one in comparisons] for name, comparisons in raw.items()}
+    return {
+        name: [Scored(named(worse), named(better), *rest) for worse, better, *rest in comparisons]
+        for name, comparisons in raw.items()
+    }
 
 
 @click.command()
