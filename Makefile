@@ -67,7 +67,7 @@ test-vllm: install
 		.venv-vllm/bin/pip uninstall -q -y torchvision torchaudio torchcodec; }
 	@$(BIN)/python demo/model.py runs/smollm2 > /dev/null
 	@cd plugins/rt-vllm && PYTHONPATH=. RT_VLLM_ROWS=$(abspath $(or $(ROWS),demo/samples.json)) \
-		../../$(BIN)/python tests/with_vllm.py ../../.venv-vllm/bin/python ../../runs/smollm2 \
+		../../$(BIN)/python tests/with_vllm.py ../../.venv-vllm/bin/python $(abspath runs/smollm2) \
 		../../$(BIN)/python -m pytest -q -s -m vllm
 
 test-reliability: install
