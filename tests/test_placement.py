@@ -44,7 +44,7 @@ def test_whole_layers_go_to_the_gpus_in_order(shape, shares):
 def test_a_model_that_does_not_fit_is_refused(shape):
     """No layer is ever left on the CPU; the way out is named. So is a machine without GPUs."""
     model, size = shape
-    with pytest.raises(ModelError, match=r"do not fit the .* that 2 GPUs have free .* or a server of several machines"):
+    with pytest.raises(ModelError, match=r"do not fit the .* that 2 visible GPUs have free .* or a server of"):
         placement("any", model, {0: size // 3, 1: size // 3})
     with pytest.raises(ModelError, match="this machine has none"):
         placement("any", model, {})

@@ -10,7 +10,6 @@ import importlib
 import os
 import re
 import sys
-import threading
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -24,15 +23,11 @@ from rt_framework.builtin.hashes import file_hashes
 from rt_framework.builtin.placement import free_memory, placement
 from rt_framework.builtin.weights import check_plain, whole_model, without_embedding
 from rt_framework.errors import ModelError
+from rt_framework.kit.at_work import AT_WORK
 
 # By default idle OpenMP threads wait by spinning. If another process needs the core, each barrier then costs a time
 # slice, and a forward pass takes tens of times longer. The variable is read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-AT_WORK = threading.RLock()
-"""Lock held while a local model is loaded or computes. Two models at work at once only compete for the same cores, and
-transformers can neither be imported nor load a model from two threads, because it changes torch's defaults
-meanwhile."""
 
 _DECISIVE = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.py")
 """Files of a model directory that affect the model's output."""
@@ -296,9 +291,9 @@ def _placed(settings: _Shared, config: Any, dtype: Any) -> dict[str, int]:
     import transformers
 
     with torch.device("meta"):
-        shape = transformers.AutoModelForCausalLM.from_config(
-            config, dtype=dtype, trust_remote_code=settings.trust_remote_code
-        )
+        # Code of the repository runs at the revision that was named, never in its newest one.
+        code = {"trust_remote_code": True, "code_revision": settings.revision} if settings.trust_remote_code else {}
+        shape = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype, **code)
     shape.tie_weights()
     return placement(settings.model, shape, free_memory())
 

@@ -52,6 +52,6 @@ def placement(name: str, shape: Any, memory: Mapping[int | str, int]) -> dict[st
             return found
     raise ModelError(
         f"model '{name}' needs {needed / _GIB:.1f} GiB for its weights, and its layers do not fit the "
-        f"{sum(memory.values()) / _GIB:.1f} GiB that {len(memory)} GPUs have free for them: use more or larger GPUs, "
-        "dtype: bfloat16, or a server of several machines (package rt-vllm)"
+        f"{sum(memory.values()) / _GIB:.1f} GiB that {len(memory)} visible GPUs have free for them: use more or larger "
+        "GPUs, dtype: bfloat16, or a server of several machines (package rt-vllm)"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -15,7 +16,7 @@ from rt_framework.hookspecs import singular
 from rt_framework.kit.parts import Spec
 from rt_framework.pipeline import check_parts, steps_of
 from rt_framework.plugin import Host
-from rt_framework.protocols import AsyncStudent, Student
+from rt_framework.protocols import AsyncStudent, is_served
 from rt_framework.rundir import versions
 from rt_framework.scoring import BatchLimits
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
@@ -117,12 +118,12 @@ def check_rows(source: Source) -> Generator[Finding, None, Source | None]:
 def check_student(host: Host, spec: Spec) -> Iterator[Finding]:
     """Check that a student loads and scores."""
     try:
-        student: Student | AsyncStudent = Builder(host).spec("students", spec)
+        student: Any = Builder(host).spec("students", spec)
         (encoded,) = student.encode([Span("Hello", " world")])
         if not isinstance(encoded, EncodedSpan):
             yield Finding(str(spec), f"does not encode: {encoded.reason}", good=False)
             return
-        if isinstance(student, AsyncStudent):
+        if is_served(student):
             loss, many = asyncio.run(_asked(student, encoded)), f"{student.at_once} requests at once"
         else:
             (loss,), many = student.score([encoded]), f"{BatchLimits.of(student).batch_tokens} tokens a batch"

@@ -40,7 +40,7 @@ from rt_framework.rundir import (
     write_manifest,
     write_outputs,
 )
-from rt_framework.scoring import ScoringRules
+from rt_framework.scoring import ScoringRules, canary_key, same_weights
 
 _PARTS = ("student", "scoring", "teacher")
 
@@ -58,6 +58,8 @@ class _Part:
     """Places (provider or server) at which its teacher was asked."""
     unpriced: bool
     """True if some of its calls had no price."""
+    canaries: Mapping[str, Any]
+    """Notes of the losses of fixed texts, of each student behind a server, by their keys in the ledger."""
 
 
 def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summary:
@@ -135,6 +137,11 @@ def _part(path: Path, ledger: Ledger) -> _Part:
         tuple(ledger.meta("forward_paths") or ()),
         tuple(ledger.meta("places") or ()),
         bool(ledger.meta("unpriced")),
+        {
+            key: note
+            for fact, fingerprint in facts.items()
+            if fact.split(" ")[0] == "student" and (note := ledger.meta(key := canary_key(fingerprint)))
+        },
     )
 
 
@@ -191,6 +198,12 @@ def _checked(parts: Sequence[_Part]) -> list[_Part]:
         changed = sorted(key for key in keys if part.facts.get(key) != first.facts.get(key))
         if changed:
             raise DataError(f"{part.path} and {first.path} are of different jobs: they differ in {', '.join(changed)}")
+        for key in part.canaries.keys() & first.canaries.keys():
+            if not same_weights(part.canaries[key], first.canaries[key]):
+                raise DataError(
+                    f"{part.path} and {first.path} were scored by other weights behind the same name of a student: the "
+                    "losses of fixed texts differ. Score one of them again in a new run directory"
+                )
         found[part.shard.number] = part.path
     missing = [str(Shard(number, first.shard.of)) for number in range(1, first.shard.of + 1) if number not in found]
     if missing:
@@ -214,6 +227,7 @@ def _join(out: Path, parts: Sequence[_Part]) -> None:
     paths = sorted({path for part in parts for path in part.forward_paths})
     places = list(dict.fromkeys(place for part in parts for place in part.places))
     notes = {
+        **{key: note for part in parts for key, note in part.canaries.items()},
         "frozen": parts[0].facts,
         "forward_paths": paths,
         "merged": merged,

@@ -17,7 +17,7 @@ from rt_framework.kit.parts import Given, Spec
 from rt_framework.kit.places import PlacedTeacher, cleaned
 from rt_framework.ledger import Ledger
 from rt_framework.pipeline.student_teachers import use
-from rt_framework.protocols import AsyncStudent, BatchApiTeacher, Executor, Student, StudentTeacher, Teacher
+from rt_framework.protocols import BatchApiTeacher, Executor, Student, StudentTeacher, Teacher, is_served
 from rt_framework.rundir import Session
 from rt_framework.scoring import Losses, PresetSpans, Scoring, ScoringRules
 from rt_framework.teacher import Accounts, Answers, Purse, Sending, TeacherClient, budget_of, is_priced
@@ -119,7 +119,7 @@ def scoring_side(
     sides: dict[str, StudentSide] = {}
     for name, student in students_of(make, named).items():
         # A student behind a server only encodes texts here, for which there is one worker.
-        where = Spec("local") if isinstance(student, AsyncStudent) else config.executor
+        where = Spec("local") if is_served(student) else config.executor
         executor: Executor = make.spec("executors", where)
         executor.start(partial(_given, student))
         sides[name] = StudentSide(student, executor, Losses(student, executor, ledger, config.batch_tokens))
@@ -213,9 +213,9 @@ def teachers_of(
         if isinstance(teacher, StudentTeacher):
             asked = students.get(teacher.student)
             if isinstance(asked, StudentSide):
-                teachers[name] = use(name, teacher, asked.student, asked.executor)
+                teachers[name] = use(name, teacher, asked.student, asked.executor, asked.losses.ready)
             else:
-                teachers[name] = use(name, teacher, None if asked is None else make.spec("students", asked), None)
+                teachers[name] = use(name, teacher, None if asked is None else make.spec("students", asked))
     # An answer belongs to the teacher's identity, so two chains for one identity would pay for a question twice.
     _check_apart(
         "teachers", {name: one.identity for name, one in teachers.items()}, ", and 'draws' for several answers"

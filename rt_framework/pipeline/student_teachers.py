@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from rt_framework.config import Builder, NamedTeacher
 from rt_framework.errors import ConfigError
 from rt_framework.protocols import (
-    AsyncGeneratingStudent,
     AsyncStudent,
     Executor,
     GeneratingStudent,
@@ -15,6 +14,7 @@ from rt_framework.protocols import (
     Student,
     StudentTeacher,
     Teacher,
+    answers_served,
 )
 
 
@@ -24,8 +24,16 @@ def students_asked(make: Builder, named: Mapping[str, NamedTeacher]) -> list[str
     return [teacher.student for teacher in teachers if isinstance(teacher, StudentTeacher)]
 
 
+async def _at_once() -> None:
+    """Return at once, since nothing has to be waited for."""
+
+
 def use(
-    name: str, teacher: StudentTeacher, student: Student | AsyncStudent | None, executor: Executor | None
+    name: str,
+    teacher: StudentTeacher,
+    student: Student | AsyncStudent | None,
+    executor: Executor | None = None,
+    ready: Callable[[], Awaitable[None]] = _at_once,
 ) -> Teacher | LocalTeacher:
     """Give a teacher the student that it asks, and return the teacher that asks it.
 
@@ -34,6 +42,7 @@ def use(
         teacher: the teacher.
         student: the student; ``None`` if the command has no such student.
         executor: where the student runs; ``None`` if nothing will be asked.
+        ready: waits until a student's server is there with the weights of before.
 
     Raises:
         ConfigError: there is no such student, or it cannot answer.
@@ -42,9 +51,9 @@ def use(
     asked = f"the student '{teacher.student}'" if teacher.student else "the main student"
     if student is None:
         raise ConfigError(f"{whose} asks {asked}, and there is none here: give the student too, or another teacher")
-    if not isinstance(student, GeneratingStudent | AsyncGeneratingStudent):
+    if not answers_served(student) and not isinstance(student, GeneratingStudent):
         raise ConfigError(
             f"{whose} asks {asked}, which can score but not answer: its plugin has no 'generate', as that of 'hf' has, "
             "and no 'answer'"
         )
-    return teacher.use(student, executor)
+    return teacher.use(student, executor, ready)

@@ -33,6 +33,8 @@ from rt_framework.protocols.students import (
     SelfDescribingStudent,
     Student,
     TurnStudent,
+    answers_served,
+    is_served,
 )
 from rt_framework.protocols.teachers import (
     BatchApiTeacher,
@@ -85,6 +87,8 @@ __all__ = [
     "TypedFormat",
     "VectorReader",
     "Write",
+    "answers_served",
     "draw_names",
     "is_asked",
+    "is_served",
 ]

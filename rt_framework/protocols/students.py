@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from inspect import iscoroutinefunction
+from typing import Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
@@ -87,7 +88,6 @@ class EmbeddingStudent(Student, Protocol):
         """
 
 
-@runtime_checkable
 class AsyncStudent(Protocol):
     """A student behind a server, which computes many losses at once. It has ``loss`` in the place of ``score``.
 
@@ -131,7 +131,6 @@ class AsyncStudent(Protocol):
         """Release connections. The next call of :meth:`loss` may open new ones."""
 
 
-@runtime_checkable
 class AsyncGeneratingStudent(AsyncStudent, Protocol):
     """A student behind a server that also answers questions, so that a teacher can ask it."""
 
@@ -145,6 +144,16 @@ class AsyncGeneratingStudent(AsyncStudent, Protocol):
         Raises:
             TeacherError: with the kind of failure.
         """
+
+
+def is_served(student: object) -> TypeGuard[AsyncStudent]:
+    """Return whether a student is behind a server. Reads no property, since one may load a model."""
+    return iscoroutinefunction(getattr(student, "loss", None))
+
+
+def answers_served(student: object) -> TypeGuard[AsyncGeneratingStudent]:
+    """Return whether a student behind a server also answers questions. Reads no property."""
+    return is_served(student) and iscoroutinefunction(getattr(student, "answer", None))
 
 
 class Executor(Protocol):

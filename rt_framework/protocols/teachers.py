@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from rt_framework.errors import TeacherError
@@ -61,12 +61,16 @@ class StudentTeacher(Protocol):
         """Name of the student in the config; empty for the main student."""
 
     def use(
-        self, student: GeneratingStudent | AsyncGeneratingStudent, executor: Executor | None
+        self,
+        student: GeneratingStudent | AsyncGeneratingStudent,
+        executor: Executor | None,
+        ready: Callable[[], Awaitable[None]],
     ) -> Teacher | LocalTeacher:
         """Take the student, and return the teacher that asks it, which may be this one.
 
         Work for a model on this machine belongs on the executor, where it waits for the forward passes and they wait
-        for it. Without an executor nothing will be asked.
+        for it. Without an executor nothing will be asked. Before each question to a student behind a server *ready* is
+        awaited, so that no other model than the student answers.
         """
 
 

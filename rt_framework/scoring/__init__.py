@@ -1,5 +1,6 @@
 """Scoring of pairs with the student, each loss computed once: presets, spans, planning, the forward pass, scores."""
 
+from rt_framework.scoring.canary import canary_key, same_weights
 from rt_framework.scoring.forward import BatchLimits
 from rt_framework.scoring.losses import Losses
 from rt_framework.scoring.planning import ForwardBatch, plan
@@ -20,8 +21,10 @@ __all__ = [
     "Scoring",
     "ScoringRules",
     "Vectors",
+    "canary_key",
     "plan",
     "preset",
     "reads_texts_alone",
+    "same_weights",
     "student_of",
 ]

@@ -7,10 +7,12 @@ fixed texts are kept in the ledger, and compared before the first loss of each r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from rt_framework.errors import ConfigError, ModelError
 from rt_framework.ledger import Ledger
+from rt_framework.model import Turn
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 _PREFIX = (
@@ -42,17 +44,19 @@ class Canary:
         fingerprint: the student's identity.
         noise: nats per token by which a loss may differ between two requests.
         ledger: where the losses of the first run are kept.
+        encode: encodes the fixed texts.
     """
 
-    def __init__(self, fingerprint: str, noise: float, ledger: Ledger) -> None:
-        self._key = f"canary {fingerprint}"
+    def __init__(self, fingerprint: str, noise: float, ledger: Ledger, encode: Encode) -> None:
+        self._key = canary_key(fingerprint)
         self._noise = noise
         self._ledger = ledger
+        self._encode = encode
         self._encoded: list[EncodedSpan] = []
         self._whole = False
         """True when all texts have been compared in this run."""
 
-    async def check(self, encode: Encode, ask: Ask) -> None:
+    async def check(self, ask: Ask) -> None:
         """Compare the losses of the fixed texts with those that the ledger holds; the first ones are stored.
 
         The first check of a run asks all texts, and looks for losses that depend on the requests before and beside
@@ -63,7 +67,7 @@ class Canary:
             ModelError: the student gives no losses of these texts.
         """
         if not self._encoded:
-            self._encoded = [one for one in await encode(_SPANS) if isinstance(one, EncodedSpan)]
+            self._encoded = [one for one in await self._encode(_SPANS) if isinstance(one, EncodedSpan)]
         if not self._encoded:
             raise ModelError("the student encodes none of the fixed texts by which it is checked")
         losses = [await self._loss(one, ask) for one in self._encoded[: 1 if self._whole else None]]
@@ -71,8 +75,8 @@ class Canary:
             await self._check_order(losses, ask)
         known = self._ledger.meta(self._key)
         if known is None:
-            await self._ledger.set_meta(self._key, losses)
-        elif (gap := _gap(known[: 1 if self._whole else None], losses)) > self._noise:
+            await self._ledger.set_meta(self._key, {"noise": self._noise, "losses": losses})
+        elif (gap := _gap(known["losses"][: 1 if self._whole else None], losses)) > self._noise:
             raise ConfigError(
                 f"the student's weights are not those that the run directory was begun with: its losses of fixed texts "
                 f"differ by up to {gap:.2g} nats a token. Serve the same model, or begin a new run directory"
@@ -97,7 +101,21 @@ class Canary:
         return loss.nll / max(loss.tokens, 1)
 
 
-_SPANS = [Span("", text, "ids") for text in TEXTS]
+_SPANS = [
+    *(Span("", text, "ids") for text in TEXTS),
+    # Shows another chat template; a tokenizer without one encodes the others alone.
+    Span((Turn("system", "Answer."), Turn("user", "Name a river.")), "The Rhine.", "ids"),
+]
+
+
+def canary_key(fingerprint: str) -> str:
+    """Return the key of a ledger's note of a student's losses of the fixed texts."""
+    return f"canary {fingerprint}"
+
+
+def same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two notes of the losses of the fixed texts may be of the same weights."""
+    return _gap(one["losses"], other["losses"]) <= max(float(one["noise"]), float(other["noise"]))
 
 
 def _gap(one: Sequence[float], other: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from rt_framework.concurrency import Batcher
 from rt_framework.errors import OutOfMemory, PluginError, place_kept
-from rt_framework.protocols import AsyncStudent, Executor, SelfDescribingStudent, Student, TurnStudent
+from rt_framework.protocols import AsyncStudent, Executor, SelfDescribingStudent, Student, TurnStudent, is_served
 from rt_framework.scoring.counts import StudentCounter
 from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.scoring.request import LossRequest, distinct
@@ -33,10 +33,10 @@ class BatchLimits:
     @classmethod
     def of(cls, student: Student | AsyncStudent) -> BatchLimits:
         """Return the limits that the student declares, or else padded batches of a size that suits most devices."""
+        if is_served(student):
+            return cls(0, packs=False, path=student.path)
         if isinstance(student, SelfDescribingStudent):
             return cls(student.batch_tokens, student.packs, student.path)
-        if isinstance(student, AsyncStudent):
-            return cls(0, packs=False, path=student.path)
         return cls(8192, packs=False, path="the student's own")
 
 

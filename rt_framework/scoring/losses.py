@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.events import StudentCounts
 from rt_framework.ledger import Ledger
-from rt_framework.protocols import AsyncStudent, Executor, Student
+from rt_framework.protocols import AsyncStudent, Executor, Student, is_served
 from rt_framework.scoring.counts import StudentCounter
 from rt_framework.scoring.forward import ForwardQueue
 from rt_framework.scoring.remote import RemoteQueue
@@ -32,7 +32,7 @@ class Losses:
         self._store = LossStore(student.fingerprint, ledger)
         self.counter = StudentCounter()
         self._queue: ForwardQueue | RemoteQueue
-        if isinstance(student, AsyncStudent):
+        if is_served(student):
             self._queue = RemoteQueue(student, ledger, self._store, executor, self.counter)
         else:
             self._queue = ForwardQueue(self._store, executor, self.counter, batch_tokens)
@@ -70,6 +70,14 @@ class Losses:
         for encoded in encodings:
             if isinstance(encoded, SpanLoss):
                 raise ConfigError(f"the student cannot score with this preset and template: {encoded.reason}")
+        await self._queue.check()
+
+    async def ready(self) -> None:
+        """Wait until a student's server has shown that it is there and computes with the weights of before.
+
+        Raises:
+            RtError: it does not, or stays away.
+        """
         await self._queue.check()
 
     async def close(self) -> None:

@@ -37,7 +37,8 @@ class RemoteQueue:
         self._executor = executor
         self._counter = counter
         self._path = student.path
-        self._server = StudentServer(student, Canary(student.fingerprint, student.noise, ledger), self.encode)
+        self._server = StudentServer(student, Canary(student.fingerprint, student.noise, ledger, self.encode))
+        self._told_path = False
         self._flights: dict[tuple[str, bool], asyncio.Task[SpanLoss]] = {}
 
     async def complete(self, request: LossRequest) -> None:
@@ -104,7 +105,8 @@ class RemoteQueue:
         return (await self._store.commit({key: loss}))[key]
 
     async def _computed(self, sequence: EncodedSpan) -> SpanLoss:
-        if not self._counter.passes:
+        if not self._told_path:
+            self._told_path = True
             await self._store.add_path(self._path)
         loss = await self._server.loss(sequence)
         check_parts(sequence, loss)

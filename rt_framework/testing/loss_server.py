@@ -66,7 +66,7 @@ _REFUSALS = {
     "bad_request": (400, "Token id 99999 is out of vocabulary"),
     "rate_limited": (429, "Rate limit reached"),
     "overloaded": (503, "The engine is loading"),
-    "auth": (401, "Unauthorized"),
+    "auth": (401, "Unauthorized: {key}"),
 }
 
 
@@ -100,6 +100,8 @@ class LossServer:
         """Number of requests for losses."""
         self.chats = 0
         """Number of chats."""
+        self.keys: set[str] = set()
+        """Values of the header ``Authorization`` of the requests for losses."""
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._port = 0
@@ -222,10 +224,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path not in ("/v1/completions", "/generate"):
             return self._send(refused(404, "no such path"))
         ids = tuple(body["prompt"][0] if self.path == "/v1/completions" else body["input_ids"])
+        owner.keys.add(self.headers.get("Authorization", ""))
         fault = owner.take(ids)
         name = fault.name if fault else None
         if fault is not None and fault.name in _REFUSALS:
             status, message = _REFUSALS[fault.name]
+            # Some servers repeat the key that they do not accept.
+            message = message.format(key=self.headers.get("Authorization", "").removeprefix("Bearer "))
             return self._send(refused(status, message, retry_after=fault.retry_after))
         if name == "dropped":
             return self._reset()

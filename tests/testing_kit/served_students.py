@@ -71,7 +71,7 @@ class Served:
         except httpx.HTTPError as error:
             raise StudentError("connection", repr(error)) from error
         if answer.status_code == 400 and "maximum" in answer.text:
-            return SpanLoss(None, 0, "no_room", "it does not fit")
+            return SpanLoss(None, 0, "server_no_room", "it does not fit")
         if answer.status_code != 200:
             kind, pause = STATUSES.get(answer.status_code, "bad_request"), answer.headers.get("retry-after")
             raise StudentError(self.kind(kind), answer.text, None if pause is None else float(pause))

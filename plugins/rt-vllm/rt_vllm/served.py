@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from importlib import metadata
+from pathlib import Path
 from typing import Any, ClassVar
 
 from rt_framework import EncodedSpan, Reply, Request, Span, SpanLoss, TeacherError, Usage
 from rt_framework.errors import ConfigError, ModelError, StudentError
+from rt_framework.kit.at_work import AT_WORK
 from rt_framework.kit.encoding import ENCODING, Encoder
 from rt_framework.kit.messages import message_of
 from rt_vllm.settings import ServerSettings
@@ -17,6 +21,17 @@ _NOISE = {"float32": 1e-3}
 """Nats per token by which two losses of one sequence may differ, by number format."""
 _MOST_NOISE = 0.05
 """The same for formats of 16 bits and less: batches of other sizes add up in another order."""
+
+_FILES = (
+    "tokenizer*",
+    "chat_template*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+)
+"""Files of a model that decide how texts become token ids."""
 
 _BYTES_A_TOKEN = 1024
 _BYTES = 1_000_000
@@ -45,15 +60,17 @@ class ServedStudent:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of server, model, window, stated dtype and encoding. Asks the server.
+        """Identity of server, model, tokenizer, chat template, window, stated dtype and encoding. Asks the server.
 
         Raises:
             ModelError: the server cannot be reached, or does not serve the model.
         """
-        name = self.settings.tokenizer or self.root
-        tokenizer = f" tokenizer {name}" if name != self.root else ""
-        rules = f"{self.settings.dtype} window-{self.window} encoding-{ENCODING}"
-        return f"{self.kind} {self.version} {self.root}{tokenizer} {rules}"
+        release = ".".join(metadata.version("transformers").split(".")[:2])
+        files = sorted({file for pattern in _FILES for file in self._tokenizer_folder.glob(pattern)})
+        tokenizer = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files))
+        rules = f"{self.settings.dtype} window-{self.window} encoding-{ENCODING} transformers-{release}"
+        roots = self.root if self.root == self.base_root else f"{self.base_root} adapter {self.root}"
+        return f"{self.kind} {self.version} {roots} tokenizer {tokenizer.hexdigest()[:16]} {rules}"
 
     @property
     def at_once(self) -> int:
@@ -96,7 +113,10 @@ class ServedStudent:
             raise ConfigError(f"{self.settings.base} serves {', '.join(found)}; name one of them as 'model'")
         if name is not None and name not in found:
             raise ModelError(f"{self.settings.base} does not serve '{name}', only {', '.join(found)}")
-        return found[name] if name is not None else next(iter(found.values()))
+        chosen = found[name] if name is not None else next(iter(found.values()))
+        base = found.get(str(chosen.get("parent")), chosen)
+        # An adapter's entry names its base, which has the window and the tokenizer.
+        return {**chosen, "base": base.get("root") or base["id"], "max_model_len": base.get("max_model_len")}
 
     @property
     def name(self) -> str:
@@ -107,6 +127,11 @@ class ServedStudent:
     def root(self) -> str:
         """Hub id or directory of the model's weights, by the server's own statement."""
         return str(self.model.get("root") or self.model["id"])
+
+    @property
+    def base_root(self) -> str:
+        """The same of the model that an adapter is for; of any other model its own."""
+        return str(self.model["base"])
 
     @property
     def window(self) -> int:
@@ -147,7 +172,10 @@ class ServedStudent:
             told = await self.wire.post(path, body, _BYTES + _BYTES_A_TOKEN * len(span.ids))
         except Failure as failure:
             if failure.kind == "too_long":
-                return SpanLoss(None, 0, "no_room", f"the server has no room for {len(span.ids)} tokens: {failure}")
+                # The sequence fits the window that the server stated, so it has another one by now.
+                return SpanLoss(
+                    None, 0, "server_no_room", f"the server has no room for {len(span.ids)} tokens: {failure}"
+                )
             raise StudentError(failure.kind, failure.message, failure.retry_after) from failure
         return self.told(span, told)
 
@@ -164,14 +192,34 @@ class ServedStudent:
         raise NotImplementedError
 
     @cached_property
-    def _encoder(self) -> Encoder:
-        from transformers import AutoTokenizer
+    def _tokenizer_folder(self) -> Path:
+        """Directory with the files of the tokenizer, which are downloaded from the hub if need be."""
+        name = self.settings.tokenizer or self.base_root
+        if Path(name).is_dir():
+            return Path(name)
+        from huggingface_hub import snapshot_download
 
-        name = self.settings.tokenizer or self.root
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name, revision=self.settings.revision)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"the tokenizer of '{name}' cannot be loaded: {error}; name one as 'tokenizer'") from error
+            return Path(snapshot_download(name, revision=self.settings.revision, allow_patterns=list(_FILES)))
+        except Exception as error:
+            raise self._no_tokenizer(error) from error
+
+    def _no_tokenizer(self, error: Exception) -> ModelError:
+        name = self.settings.tokenizer or self.base_root
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return ModelError(f"the tokenizer of '{name}' cannot be loaded: {reason}; name one as 'tokenizer'")
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        try:
+            with AT_WORK:
+                from transformers import AutoTokenizer
+
+                tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_folder)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise self._no_tokenizer(error) from error
         return Encoder.of(tokenizer, self.window)
 
     # --- answers ----------------------------------------------------------------------------

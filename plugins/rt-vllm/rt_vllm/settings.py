@@ -32,15 +32,18 @@ class ServerSettings:
     how far two losses of one sequence may differ."""
     at_once: int = field(default=64, validator=within(least=1, most=4096))
     """Requests under way at most."""
-    timeout: float = field(default=300.0, validator=within(above=0, most=86_400))
+    timeout: float = field(default=300.0, validator=within(above=0, most=1800))
     """Seconds for one request in all."""
     allow_http: bool = False
     """Allow plain ``http://`` to another machine, such as within a cluster; never with a key."""
     key_variable: str = "VLLM_API_KEY"
-    """Environment variable with the key that the server asks for, if there is such a variable."""
+    """Environment variable with the key that the server asks for, as the option ``--api-key`` of either server names
+    it; without such a variable no key is sent."""
 
     def __attrs_post_init__(self) -> None:
         check_address(self.url, "student url", self.allow_http)
+        if not (self.key or "").isprintable() or not (self.key or "").isascii():
+            raise ConfigError(f"{self.key_variable} holds no key: it has characters that no header can hold")
         parts = urlsplit(self.url)
         if self.key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise ConfigError(
@@ -56,4 +59,4 @@ class ServerSettings:
     @property
     def key(self) -> str | None:
         """The key that is sent to the server."""
-        return os.environ.get(self.key_variable) or None
+        return os.environ.get(self.key_variable, "").strip() or None

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from rt_framework import EncodedSpan, SpanLoss
+from rt_framework.errors import ModelError
 from rt_vllm.served import ServedStudent, lacking
 from rt_vllm.vllm import of_tokens
 
@@ -28,6 +29,18 @@ class SglangStudent(ServedStudent):
         """
         told = self.wire.look_up("/get_server_info")
         return str(told.get("version", "unknown")) if isinstance(told, dict) else "unknown"
+
+    @cached_property
+    def model(self) -> Mapping[str, Any]:
+        """The model that is asked.
+
+        Raises:
+            ModelError: as for any server; or it is an adapter, which ``/generate`` would not use.
+        """
+        found = super().model
+        if found.get("parent"):
+            raise ModelError(f"'{found['id']}' is an adapter, whose losses are not asked of SGLang; serve it merged")
+        return found
 
     def question(self, span: EncodedSpan) -> tuple[str, Mapping[str, Any]]:
         """Return the request for the losses from the position before the first target token, which comes as null."""

@@ -17,10 +17,10 @@ from rt_framework.errors import ModelError
 from rt_framework.text import shown
 from rt_vllm.settings import ServerSettings
 
-_STATUSES = {401: "auth", 403: "auth", 404: "model_missing", 408: "timeout", 429: "rate_limited"}
+_STATUSES = {401: "auth", 403: "auth", 404: "model_missing", 408: "timeout", 429: "rate_limited", 501: "bad_request"}
 
 _TOO_LONG = re.compile(
-    r"maximum (model|context) length|longer than the model|max_model_len|exceeds? the (model|context)|too long",
+    r"maximum (model|context|allowed) length|longer than the (model|maximum)|max_model_len|exceeds? the model",
     re.IGNORECASE,
 )
 """Messages of refusals of a sequence that does not fit the server's window."""
@@ -75,12 +75,13 @@ class Wire:
         try:
             with httpx.Client(headers=self._headers, timeout=_PROBE_SECONDS, trust_env=False) as client:
                 answer = client.get(f"{base}{path}")
-                if answer.status_code != 200:
-                    failure = _refusal(answer.status_code, answer.content, answer.headers)
-                    raise ModelError(f"{base}{path}: {failure.message}")
-                return answer.json()
         except httpx.HTTPError as error:
-            raise ModelError(f"{base}: the server cannot be reached: {_said(error)}") from error
+            raise ModelError(self._without_key(f"{base}: the server cannot be reached: {_said(error)}")) from error
+        if answer.status_code != 200:
+            failure = _refusal(answer.status_code, answer.content, answer.headers)
+            raise ModelError(self._without_key(f"{base}{path}: {failure.message}"))
+        try:
+            return answer.json()
         except ValueError as error:
             raise ModelError(f"{base}{path}: the answer is no JSON: {error}") from error
 
@@ -95,6 +96,13 @@ class Wire:
         Raises:
             Failure: with its kind.
         """
+        try:
+            return await self._post(path, body, most_bytes)
+        except Failure as failure:
+            # A server may repeat the key that it was sent.
+            raise Failure(failure.kind, self._without_key(failure.message), failure.retry_after) from failure
+
+    async def _post(self, path: str, body: Mapping[str, Any], most_bytes: int) -> Any:
         try:
             async with asyncio.timeout(self._settings.timeout):
                 async with self._client.stream("POST", f"{self._settings.base}{path}", json=body) as answer:
@@ -135,6 +143,9 @@ class Wire:
             self._open = _Open(loop, client)
         return self._open.client
 
+    def _without_key(self, message: str) -> str:
+        return message.replace(self._settings.key, "***") if self._settings.key else message
+
     @property
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._settings.key}"} if self._settings.key else {}
@@ -146,8 +157,8 @@ def _refusal(status: int, body: bytes, headers: httpx.Headers) -> Failure:
     told = f"HTTP {status}: {message}" if message else f"HTTP {status}"
     if 300 <= status < 400:
         return Failure("redirected", f"HTTP {status} to {shown(headers.get('location', 'nowhere'))}")
-    if status in (400, 413, 422):
-        return Failure("too_long" if _TOO_LONG.search(message) or status == 413 else "bad_request", told)
+    if status in (400, 422):
+        return Failure("too_long" if _TOO_LONG.search(message) else "bad_request", told)
     kind = _STATUSES.get(status, "overloaded" if status >= 500 else "bad_request")
     return Failure(kind, told, _pause(headers.get("retry-after")))
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from rt_framework.protocols import answers_served, is_served
 from rt_framework.testing.loss_server import LossFault, LossServer
 
 PACKAGE = Path(__file__).parents[1]
@@ -73,9 +76,9 @@ def test_failures_that_pass_are_tried_again(score, fault):
 @pytest.mark.parametrize(
     ("fault", "said", "lasts"),
     [
-        ("short_list", "the answer has 37 entries for a prompt of 38 tokens", False),
+        ("short_list", "entries for a prompt of 59 tokens", False),
         ("minus_9999", "the server gives a target token the probability 0", True),
-        ("too_long", "the server has no room for 38 tokens: HTTP 400", True),
+        ("too_long", "the server has no room for 59 tokens: HTTP 400", False),
         ("bad_request", "HTTP 400: Token id 99999 is out of vocabulary", False),
     ],
 )
@@ -84,7 +87,7 @@ def test_a_fault_of_one_sequence_is_a_status(score, fault, said, lasts):
     seen = []
 
     def faults(number, ids):
-        if number > 24 and not seen:
+        if number > 30 and not seen:
             seen.append(ids)
         return LossFault(fault) if seen and ids == seen[0] else None
 
@@ -121,9 +124,10 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(score):
         killer.join()
         assert done.code == 0, done
         assert lines == whole
-        canary = set(server.scored[:8])
-        twice = [ids for ids in server.scored if ids not in canary and server.scored.count(ids) > 1]
-        assert len(set(twice)) <= 5 * 4
+        # An answer that was sent and did not arrive is asked for again: of each kill, those under way.
+        fixed = set(server.scored[:9])
+        again = sum(count - 1 for ids, count in Counter(server.scored).items() if ids not in fixed)
+        assert again <= 5 * 4
 
 
 def test_other_weights_are_refused(score, rt_project):
@@ -133,18 +137,60 @@ def test_other_weights_are_refused(score, rt_project):
         rt_project.write("data.json", [*ROWS, {"instruction": "Sink?", "input": "", "output": "A stone sinks."}])
         server.weights = "others"
         assert "the student's weights are not those that the run directory was begun with" in score(server)[0].error()
-    dropped = []
+
+
+def test_no_loss_of_other_weights_is_kept(score):
+    """A server that comes back with others in mid-run: the run ends, and the next one has the scores of a quiet run."""
+    with LossServer() as server:
+        _, whole = score(server, out="whole.jsonl")
 
     def faults(number, _):
-        if number == 40:
-            dropped.append(number)
-            server.weights = "others"
-            return LossFault("dropped")
-        return None
+        if number != 50 or server.weights:
+            return None
+        server.weights = "others"
+        return LossFault("dropped")
 
     with LossServer(faults) as server:
-        done, _ = score(server, out="new.jsonl")
-        assert dropped and "the student's weights are not those" in done.error()
+        done, _ = score(server, at_once=8)
+        assert "the student's weights are not those" in done.error()
+        server.weights = ""
+        done, lines = score(server)
+        assert (done.code, lines) == (0, whole)
+
+
+def test_a_server_that_is_replaced_while_it_is_idle_is_noticed(score, rt, rt_project, tokenizer, monkeypatch):
+    """The weights are checked again after a while, also where they answer questions."""
+    monkeypatch.setattr("rt_framework.scoring.served._FRESH", 0.0)
+    with LossServer(lambda _n, _i: setattr(server, "weights", "others") if server.asked > 60 else None) as server:
+        assert "the student's weights are not those" in score(server, at_once=1)[0].error()
+    answer = lambda _: setattr(server, "weights", "others") or "A raft."  # noqa: E731
+    with LossServer(answer=answer) as server:
+        student = json.dumps({"vllm": {"url": server.url, "tokenizer": tokenizer, "dtype": "float32", "at_once": 1}})
+        done = rt("answer", "data.json", "--student", student, "--out", "a.json")
+        assert "the student's weights are not those" in done.error()
+        assert server.chats <= 32  # those that were under way
+
+
+def test_shards_of_other_weights_are_not_merged(rt, rt_project, tokenizer):
+    """And those of the same weights are; the merged directory goes on with them alone."""
+    rt_project.write("data.json", ROWS)
+    with LossServer() as server:
+        options = {"url": server.url, "tokenizer": tokenizer, "dtype": "float32"}
+        job = {"data": {"path": "data.json"}, "student": {"vllm": options}, "scoring": {"preset": "chat"}}
+        rt_project.write("rt.yaml", job | {"pipeline": [{"measure": ["ifd"]}]})
+
+        def run(number, folder):
+            done = rt("run", "rt.yaml", "--shard", f"{number}/2", "--run-dir", folder)
+            assert done.code == 0, done
+
+        run(1, "one")
+        run(2, "two")
+        server.weights = "others"
+        run(2, "other")
+        assert "were scored by other weights" in rt("merge", "rt.yaml", "bad", "one", "other").error()
+        assert rt("merge", "rt.yaml", "whole", "one", "two").code == 0
+        rt_project.write("rt.yaml", job | {"pipeline": [{"measure": ["ifd", "r-ifd"]}]})
+        assert "the student's weights are not those" in rt("run", "rt.yaml", "--run-dir", "whole").error()
 
 
 def test_losses_that_depend_on_other_requests_are_refused(score):
@@ -167,10 +213,11 @@ def test_a_server_that_stays_away_ends_the_command(score, monkeypatch):
         assert done.code == 3, done
         assert "the connection failed or broke" in done.err and "no loss that was computed is lost" in done.err
         server.faults = lambda _n, _i: None
-        scored = len(server.scored)
+        before = set(server.scored)
+        first = len(server.scored)
         done, lines = score(server)
         assert done.code == 0 and len(lines) == len(ROWS)
-        assert scored + len(server.scored[scored:]) <= scored + 4 * len(ROWS) + 24
+        assert not {ids for ids in server.scored[first:] if ids in before} - set(server.scored[:9])
 
 
 def test_refusals_are_one_line(score, rt, tokenizer, monkeypatch):
@@ -191,6 +238,54 @@ def test_refusals_are_one_line(score, rt, tokenizer, monkeypatch):
     assert "must start with https://" in said()
     monkeypatch.setenv("VLLM_API_KEY", "secret-key-of-the-server")
     assert "would be sent in plain text" in said(allow_http=True)
+
+
+def test_the_key_is_sent_and_never_told(score, monkeypatch):
+    """Also with a line end behind it, and where a server repeats it; one that no header can hold is refused."""
+    monkeypatch.setenv("MY_SERVER", "abc-secret-1\r\n")
+    with LossServer() as server:
+        done, lines = score(server, key_variable="MY_SERVER")
+        assert done.code == 0 and len(lines) == len(ROWS)
+        assert server.keys == {"Bearer abc-secret-1"}
+        server.faults = lambda _n, _i: LossFault("auth")
+        done, _ = score(server, out="b.jsonl", key_variable="MY_SERVER")
+        assert done.code == 3 and "Unauthorized: ***" in done.err and "abc-secret-1" not in done.out + done.err
+    monkeypatch.setenv("MY_SERVER", "schlüssel")
+    assert "MY_SERVER holds no key" in score(server, key_variable="MY_SERVER")[0].error()
+
+
+def test_another_chat_template_is_another_student(score, tokenizer, tmp_path):
+    """A run directory goes on with the tokenizer and the template that it was begun with."""
+    changed = tmp_path / "changed"
+    shutil.copytree(tokenizer, changed)
+    template = changed / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<{{", "[{{"))
+    with LossServer() as server:
+        assert score(server)[0].code == 0
+        assert "student" in score(server, tokenizer=str(changed))[0].error()
+
+
+def test_an_adapter_is_named_with_its_base(score, tokenizer):
+    """Its window and tokenizer are those of its base; SGLang would not use it, so it is refused there."""
+    with LossServer() as server:
+        entries = server.models()["data"]
+        adapter = {"id": "mine", "root": "/adapters/mine", "parent": entries[0]["id"]}
+        server.models = lambda: {"object": "list", "data": [*entries, adapter]}
+        done, lines = score(server, model="mine")
+        assert done.code == 0 and len(lines) == len(ROWS), done
+        assert "adapter" in score(server, model="mine", kind="sglang", out="b.jsonl")[0].error()
+
+
+def test_no_property_of_a_local_student_is_read_to_tell_it_from_a_served_one():
+    """One of them loads the model."""
+
+    class Local:
+        fingerprint = path = at_once = noise = property(lambda self: pytest.fail("read"))
+
+        def score(self, batch):
+            return []
+
+    assert not is_served(Local()) and not answers_served(Local())
 
 
 def test_neither_torch_nor_litellm_is_needed(tokenizer, tmp_path):

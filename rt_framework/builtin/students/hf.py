@@ -14,6 +14,7 @@ from rt_framework.builtin.generation import Generation
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.builtin.weights import without_embedding
 from rt_framework.errors import ModelError, OutOfMemory
+from rt_framework.kit.at_work import AT_WORK
 from rt_framework.kit.encoding import ENCODING, Encoder
 from rt_framework.model import Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
@@ -100,7 +101,7 @@ class HFStudent:
             TeacherError: ``bad_request``: the chat template or the grammar does not accept a request.
             ModelError: the model cannot be loaded.
         """
-        with models.AT_WORK:
+        with AT_WORK:
             return self._generation.replies(requests)
 
     def embed(self, batch: Sequence[EncodedSpan]) -> list[Sequence[float]]:
@@ -119,7 +120,7 @@ class HFStudent:
         from rt_framework.builtin.students.forward import free_memory, out_of_memory
 
         try:
-            with models.AT_WORK:
+            with AT_WORK:
                 return compute(batch)
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -163,7 +164,7 @@ class HFStudent:
     def _way(self) -> Way:
         from rt_framework.builtin.students.probe import choose
 
-        with models.AT_WORK:
+        with AT_WORK:
             return choose(self._loaded.model, self._settings.attention)
 
 

@@ -35,7 +35,7 @@ def known_device(_instance: object, _attribute: Attribute[Any], value: str | Non
         ConfigError: the device is Apple's GPU, whose losses were never compared with others.
     """
     if value is not None and value.startswith("mps"):
-        raise ConfigError("device mps: losses on Apple's GPU were never compared with those of a CPU; use device: cpu")
+        raise ConfigError("device mps: losses on Apple's GPU were never compared with others; run the model on the CPU")
 
 
 def alone(instance: Any, _attribute: Attribute[Any], value: str | None) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from rt_framework.builtin import models
 from rt_framework.builtin.generation import Generation
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
+from rt_framework.kit.at_work import AT_WORK
 from rt_framework.kit.places import HERE
 from rt_framework.model import Reply, Request
 
@@ -50,7 +51,7 @@ class HFTeacher:
             TeacherError: ``bad_request``: the chat template or the grammar does not accept a request.
             ModelError: the model cannot be loaded.
         """
-        with models.AT_WORK:
+        with AT_WORK:
             return self._generation.replies(requests)
 
     @cached_property

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from rt_framework.builtin.teachers.settings import StudentTeacherSettings
 from rt_framework.errors import ConfigError, PluginError
 from rt_framework.model import Reply, Request
-from rt_framework.protocols import AsyncGeneratingStudent, Executor, GeneratingStudent, LocalTeacher, Teacher
+from rt_framework.protocols import (
+    AsyncGeneratingStudent,
+    Executor,
+    GeneratingStudent,
+    LocalTeacher,
+    Teacher,
+    answers_served,
+)
 
 
 class StudentAsTeacher:
@@ -31,12 +38,15 @@ class StudentAsTeacher:
         return self._settings.student or ""
 
     def use(
-        self, student: GeneratingStudent | AsyncGeneratingStudent, executor: Executor | None
+        self,
+        student: GeneratingStudent | AsyncGeneratingStudent,
+        executor: Executor | None,
+        ready: Callable[[], Awaitable[None]],
     ) -> Teacher | LocalTeacher:
         """Take the student, and the executor on which it runs; return the teacher that asks it."""
-        if isinstance(student, AsyncGeneratingStudent):
-            return ServedStudentAsTeacher(student)
-        self._used, self._executor = student, executor
+        if answers_served(student):
+            return ServedStudentAsTeacher(student, ready)
+        self._used, self._executor = cast("GeneratingStudent", student), executor
         return self
 
     @property
@@ -83,10 +93,12 @@ class ServedStudentAsTeacher:
 
     Args:
         student: the student.
+        ready: waits until its server is there with the weights of before.
     """
 
-    def __init__(self, student: AsyncGeneratingStudent) -> None:
+    def __init__(self, student: AsyncGeneratingStudent, ready: Callable[[], Awaitable[None]]) -> None:
         self._student = student
+        self._ready = ready
 
     @property
     def identity(self) -> str:
@@ -107,7 +119,9 @@ class ServedStudentAsTeacher:
 
         Raises:
             TeacherError: as the student.
+            RtError: the server computes with other weights, or stays away.
         """
+        await self._ready()
         return await self._student.answer(request)
 
 

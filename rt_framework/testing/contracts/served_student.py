@@ -11,7 +11,7 @@ from typing import Any
 from unittest import SkipTest
 
 from rt_framework.errors import StudentError
-from rt_framework.protocols import AsyncStudent
+from rt_framework.protocols import is_served
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 from rt_framework.testing.contracts.base import outcome
 from rt_framework.testing.contracts.loop import run
@@ -34,7 +34,7 @@ _STATUSES = {
     "other_ids": "no_prompt_logprobs",
     "no_list": "no_prompt_logprobs",
     "minus_9999": "nonfinite",
-    "too_long": "no_room",
+    "too_long": "server_no_room",
 }
 """The status of a loss that a fault of the server gives, in the place of a number."""
 
@@ -62,9 +62,7 @@ class ServedStudentContract(StudentContract):
     def test_it_is_asked_at_once(self) -> None:
         """It has the members of a student behind a server, and takes at least one request at once."""
         student = self.student()
-        assert isinstance(student, AsyncStudent), (
-            "expected the members fingerprint, at_once, noise, path, encode, loss and aclose"
-        )
+        assert is_served(student), "expected the members fingerprint, at_once, noise, path, encode, loss and aclose"
         assert student.at_once >= 1 and student.noise >= 0, f"found at_once {student.at_once}, noise {student.noise}"
 
     def test_no_fault_becomes_a_number(self) -> None:

@@ -13,13 +13,7 @@ from unittest import SkipTest
 from attrs import evolve
 
 from rt_framework.model import Reply, Request, Sampling, Turn, digest
-from rt_framework.protocols import (
-    AsyncGeneratingStudent,
-    AsyncStudent,
-    EmbeddingStudent,
-    GeneratingStudent,
-    TurnStudent,
-)
+from rt_framework.protocols import EmbeddingStudent, GeneratingStudent, TurnStudent, answers_served, is_served
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 from rt_framework.testing.awkward import awkward_pairs, typed_spans
 from rt_framework.testing.contracts.base import PluginContract, fresh, outcome
@@ -315,11 +309,11 @@ class StudentContract(PluginContract):
     def _losses(self, batch: Sequence[EncodedSpan]) -> Sequence[SpanLoss]:
         """Return the losses of a batch, as core asks for them: of a student behind a server all at once."""
         student = self.student()
-        return run(each(student, student.loss, batch)) if isinstance(student, AsyncStudent) else student.score(batch)
+        return run(each(student, student.loss, batch)) if is_served(student) else student.score(batch)
 
     def _replies(self, requests: Sequence[Request]) -> Sequence[Reply]:
         student = self.student()
-        if isinstance(student, AsyncGeneratingStudent):
+        if answers_served(student):
             return run(each(student, student.answer, requests))
         replies: Sequence[Reply] = student.generate(requests)
         return replies
@@ -341,7 +335,7 @@ class StudentContract(PluginContract):
 
     def _answering(self) -> Any:
         student = self.student()
-        if not isinstance(student, GeneratingStudent | AsyncGeneratingStudent):
+        if not (answers_served(student) or isinstance(student, GeneratingStudent)):
             raise SkipTest("it answers no questions, so the teacher 'student' cannot ask it")
         return student
 

@@ -58,7 +58,7 @@ class TeacherContract(PluginContract):
         """Return a new teacher, which asks the server at *url* if it asks any server, or else the kit's student."""
         options = self.options_for(url or "http://127.0.0.1:9/v1")
         teacher = self.make() if options is None else self.make(options)
-        return teacher.use(FakeStudent(), _Here()) if isinstance(teacher, StudentTeacher) else teacher
+        return teacher.use(FakeStudent(), _Here(), _at_once) if isinstance(teacher, StudentTeacher) else teacher
 
     # --- checks -----------------------------------------------------------------------------
 
@@ -229,6 +229,10 @@ def _gathered(teacher: Any, *requests: Request, together: bool) -> list[Any]:
                 await close()
 
     return asyncio.run(attempts())
+
+
+async def _at_once() -> None:
+    """Return at once, since nothing has to be waited for."""
 
 
 class _Here:
