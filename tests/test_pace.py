@@ -153,7 +153,7 @@ def test_errors_and_refusals_together_slow_nobody():
             one.cancel()
 
     simulated(use_it())
-    assert sum(sent > 150 for sent in done) >= 0.8 * 150 * 16 / 0.1 * 0.92
+    assert sum(sent.at > 150 for sent in done) >= 0.8 * 150 * 16 / 0.1 * 0.92
 
 
 async def test_calls_under_way_double_up_to_the_limit_and_halve_under_errors():

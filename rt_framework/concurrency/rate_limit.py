@@ -1,9 +1,10 @@
 """An adaptive rate limit that sends calls as fast as the provider accepts them.
 
-Two limits are learned, since providers refuse for two reasons. *Too often* (429): calls per second are held to
-just below the rate that was accepted, and then rise slowly. *Too much* (5xx, timeouts): the number of calls under way
-is halved, and grows again as answers come. At the start the number of calls under way doubles with every response
-time, up to ``limits.concurrency``.
+Providers refuse for two reasons. *Too often* (429): where the quotas of requests and tokens are known, from the config
+or from headers, calls are planned by them; where they are not, calls per second are held to just below the rate that
+was accepted, and then rise slowly. *Too much* (5xx, timeouts): the number of calls under way is halved, and grows again
+as answers come. At the start the number of calls under way doubles with every response time, up to
+``limits.concurrency``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from attrs import frozen
+
+from rt_framework.concurrency.quota import Buckets
 from rt_framework.concurrency.stop import StopSignal
+from rt_framework.model import Quotas
 
 _START = 16
 """Number of calls under way at the start."""
@@ -50,6 +55,16 @@ _CATCH_UP = 0.05
 """Most seconds of delay that later calls make up for, because the clock of an event loop is coarse."""
 
 
+@frozen(eq=False)
+class Sent:
+    """A call that was sent."""
+
+    at: float
+    """Time of sending, by the clock of the event loop."""
+    tokens: float
+    """Tokens that it will probably cost, answer included."""
+
+
 class AdaptiveLimiter:
     """A limiter of calls under way and of calls per second; waiting calls go in the order in which they came.
 
@@ -57,20 +72,40 @@ class AdaptiveLimiter:
         most: largest number of calls under way at once.
         stop: stop signal that ends the waiting.
         steady: start with *most* calls, for a teacher that runs on this machine.
+        requests: requests a minute that the provider takes; ``None`` if that is not known.
+        tokens: tokens a minute that the provider takes; ``None`` if that is not known.
+        alone: send the first call alone, since its answer may state the quotas.
     """
 
-    def __init__(self, most: int, stop: StopSignal, steady: bool = False) -> None:
-        self.under_way = 0
+    def __init__(
+        self,
+        most: int,
+        stop: StopSignal,
+        steady: bool = False,
+        requests: float | None = None,
+        tokens: float | None = None,
+        alone: bool = False,
+    ) -> None:
         self._stop = stop
-        self._window = _Window(most, steady)
+        self._window = _Window(most, steady, alone)
         self._rate = _Rate()
+        self._quotas = Buckets(requests, tokens)
         self._latest = _Latest()
         self._line = asyncio.Lock()
         self._freed = asyncio.Event()
+        self._under_way: set[Sent] = set()
+
+    @property
+    def under_way(self) -> int:
+        """Number of calls that are under way."""
+        return len(self._under_way)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[float]:
-        """Wait until a call may be sent, and yield the time of sending; the call counts as under way in the block.
+    async def turn(self, tokens: float = 0.0) -> AsyncIterator[Sent]:
+        """Wait until a call may be sent, and yield it; it counts as under way in the block.
+
+        Args:
+            tokens: tokens that the call will probably cost, answer included.
 
         Raises:
             RtError: sending was stopped meanwhile.
@@ -78,43 +113,61 @@ class AdaptiveLimiter:
         # Places and times are given under one lock, so that no later call overtakes a waiting one.
         async with self._line:
             await self._place()
-            await self._time()
-            self.under_way += 1
-            sent = _now()
-            self._latest.sends.append(sent)
+            await self._time(tokens)
+            sent = Sent(_now(), tokens)
+            self._under_way.add(sent)
+            self._latest.sends.append(sent.at)
         try:
             yield sent
         finally:
-            self.under_way -= 1
+            self._under_way.discard(sent)
             self._freed.set()
 
-    def accepted(self) -> None:
-        """Note that the provider accepted a call, even if the call then failed for another reason."""
+    def accepted(self, sent: Sent | None = None, tokens: int | None = None, stated: Quotas | None = None) -> None:
+        """Note that the provider accepted a call, even if the call then failed for another reason.
+
+        Args:
+            sent: the call; without it only the number of calls under way grows.
+            tokens: tokens that it cost, if that is known.
+            stated: the quotas that the answer states, if it states any.
+        """
+        self._window.heard()
         if self._line.locked():  # grows only while a call waits, because an unused limit says nothing of the provider
             self._window.grow()
+        if sent is not None:
+            self._quotas.accepted(sent.tokens, tokens)
+            if stated is not None:
+                self._quotas.told(stated, _now())
 
-    def refused(self, sent: float, too_often: bool, retry_after: float | None) -> None:
+    def refused(self, sent: Sent, too_often: bool, retry_after: float | None, stated: Quotas | None = None) -> None:
         """Note that the provider refused a call or could not handle it, and lower a limit if that was no accident.
 
         Args:
-            sent: time at which the call was sent, as :meth:`turn` yielded it.
+            sent: the call, as :meth:`turn` yielded it.
             too_often: True if the provider asked to slow down (429).
             retry_after: seconds in which the provider wants no calls, if it said so.
+            stated: the quotas that the refusal states, if it states any.
         """
         now = _now()
+        self._window.heard()
+        if stated is not None:
+            self._quotas.told(stated, now)
         if retry_after is not None:
             self._rate.pause(now + retry_after)
-        accident = self._latest.refused(sent, now, too_often) and retry_after is None
+        if too_often and self._quotas.known:
+            self._quotas.refused(sent.at, now)
+            return
+        accident = self._latest.refused(sent.at, now, too_often) and retry_after is None
         # Some providers fail a call now and then, even at a low rate. And a call that was sent before the last cut does
         # not show that a further cut is needed.
-        if accident or sent < self._rate.cut:
+        if accident or sent.at < self._rate.cut:
             return
         if not self._rate.lower(self._latest, now, too_often):
             self._window.halve(forever=not too_often)
 
     def throttled(self) -> str:
         """Return a description of the provider's present rate limit; empty if there is none."""
-        return self._rate.described(_now())
+        return self._rate.described(_now()) or self._quotas.described()
 
     @property
     def at_once(self) -> int:
@@ -128,21 +181,29 @@ class AdaptiveLimiter:
             await self._freed.wait()
             self._stop.check()
 
-    async def _time(self) -> None:
+    async def _time(self, tokens: float) -> None:
         now = _now()
-        while now < (due := self._rate.due):
+        while now < (due := max(self._rate.due, self._quotas.due(tokens, now))):
             await self._stop.sleep(due - now)
             now = _now()
         self._rate.taken(now)
+        self._quotas.take(tokens, now)
 
 
 class _Window:
     """The number of calls that may be under way: doubled with every response time at first, halved after errors."""
 
-    def __init__(self, most: int, steady: bool) -> None:
-        self.size = float(most if steady else min(most, _START))
+    def __init__(self, most: int, steady: bool, alone: bool) -> None:
+        self._start = float(most if steady else min(most, _START))
+        self.size = 1.0 if alone else self._start
+        self._alone = alone
         self._most = most
         self._doubles_to = float(most)
+
+    def heard(self) -> None:
+        """Note that the provider has said something, after which the first call is no longer alone."""
+        if self._alone:
+            self._alone, self.size = False, self._start
 
     def grow(self) -> None:
         """Grow after an accepted call: by one while doubling, else by one per round of calls."""

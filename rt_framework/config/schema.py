@@ -17,6 +17,7 @@ from rt_framework.kit.bounds import fault, within
 from rt_framework.kit.parts import Spec
 from rt_framework.plugin import named
 
+_MOST_A_MINUTE = 10**12
 _MOST_AT_ONCE = 1_000_000
 """Largest number of samples or calls at once: each is a task with memory of its own."""
 
@@ -177,6 +178,10 @@ class Limits:
 
     concurrency: int = field(default=32, validator=within(least=1, most=_MOST_AT_ONCE))
     """Teacher calls under way at most. The run begins with fewer and finds out how many the provider takes."""
+    requests_per_minute: int | None = field(default=None, validator=within(least=1, most=_MOST_A_MINUTE))
+    """Requests a minute that the provider takes; left out, what its answers state, else what it turns out to take."""
+    tokens_per_minute: int | None = field(default=None, validator=within(least=1, most=_MOST_A_MINUTE))
+    """Tokens a minute that the provider takes, answers included; left out, as ``requests_per_minute``."""
     in_flight: int | None = field(default=None, validator=within(least=1, most=_MOST_AT_ONCE))
     """Samples under way at once; left out, 256, or 50,000 where the teacher's questions go in batches."""
     timeout: float = field(default=120.0, validator=within(above=0, most=86_400))
@@ -222,6 +227,10 @@ class NamedTeacher:
     """Dollars that this teacher may cost at most; ``limits.budget_usd`` holds for all teachers together."""
     concurrency: int | None = field(default=None, validator=within(least=1, most=_MOST_AT_ONCE))
     """Calls of this teacher under way at most; ``limits.concurrency`` when left out."""
+    requests_per_minute: int | None = field(default=None, validator=within(least=1, most=_MOST_A_MINUTE))
+    """Requests a minute that its provider takes; ``limits.requests_per_minute`` when left out."""
+    tokens_per_minute: int | None = field(default=None, validator=within(least=1, most=_MOST_A_MINUTE))
+    """Tokens a minute that its provider takes; ``limits.tokens_per_minute`` when left out."""
 
     @classmethod
     def shorthand(cls, value: object) -> object:

@@ -83,6 +83,16 @@ class Request:
 
 
 @frozen
+class Quotas:
+    """The quotas that a provider states beside an answer; ``None`` where it states none."""
+
+    requests: int | None = None
+    """Requests a minute."""
+    tokens: int | None = None
+    """Tokens a minute, answers included."""
+
+
+@frozen
 class Usage:
     """Token counts of one call, as the provider states them."""
 

@@ -289,7 +289,11 @@ def teacher_sides(
         return busy() or any(side.answers.sending.calling for other, side in sides.items() if other != name)
 
     for name, teacher in teachers_of(make, named, students).items():
-        own = evolve(limits, concurrency=named[name].concurrency or limits.concurrency)
+        shares = {
+            key: getattr(named[name], key) or getattr(limits, key)
+            for key in ("concurrency", "requests_per_minute", "tokens_per_minute")
+        }
+        own = evolve(limits, **shares)
         dollars = limits.budget_usd if joint is None else named[name].budget_usd
         budget = budget_of(teacher, ledger, dollars, joint, name)
         told = (session.meter.reporters, session.stop, partial(others_busy, name))

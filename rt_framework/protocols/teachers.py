@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from rt_framework.errors import TeacherError
-from rt_framework.model import Pending, Reply, Request
+from rt_framework.model import Pending, Quotas, Reply, Request
 from rt_framework.protocols.students import AsyncGeneratingStudent, Executor, GeneratingStudent
 
 
@@ -128,6 +128,15 @@ class RereadingTeacher(Protocol):
         Raises:
             TeacherError: it still cannot be read.
         """
+
+
+@runtime_checkable
+class QuotaTeacher(Protocol):
+    """A teacher whose provider states its quotas beside its answers. The member is optional."""
+
+    @property
+    def quotas(self) -> Quotas:
+        """The quotas that the latest answer or refusal stated; those of before where it stated none."""
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from collections import Counter
 
 from attrs import frozen
 
-from rt_framework.concurrency import AdaptiveLimiter, StopSignal, backoff
+from rt_framework.concurrency import AdaptiveLimiter, Sent, StopSignal, backoff
 from rt_framework.errors import (
     FatalStudentError,
     PluginError,
@@ -202,7 +202,7 @@ class StudentServer:
                 attempt += 1
                 await self._stop.sleep(backoff(min(attempt, 5), error.retry_after))
 
-    def _failed(self, error: StudentError, sent: float) -> None:
+    def _failed(self, error: StudentError, sent: Sent) -> None:
         name = error.kind.name
         if name == "rate_limited" or name in _TOO_MUCH:
             self._limiter.refused(sent, name == "rate_limited", error.retry_after)

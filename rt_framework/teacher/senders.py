@@ -7,11 +7,11 @@ import inspect
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
-from rt_framework.concurrency import AdaptiveLimiter, Batcher, StopSignal
+from rt_framework.concurrency import AdaptiveLimiter, Batcher, Sent, StopSignal, TokenEstimate
 from rt_framework.config import Limits
 from rt_framework.errors import RtError, TeacherError, described
 from rt_framework.model import Reply, Request
-from rt_framework.protocols import LocalTeacher, Teacher
+from rt_framework.protocols import LocalTeacher, QuotaTeacher, Teacher
 from rt_framework.teacher.attempts import Attempts
 
 _TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
@@ -41,12 +41,15 @@ class _DirectSender:
     def __init__(self, teacher: Teacher | LocalTeacher, attempts: Attempts, limiter: AdaptiveLimiter) -> None:
         self.limiter = limiter
         self._attempts = attempts
+        self._states_quotas = teacher if isinstance(teacher, QuotaTeacher) else None
+        self._estimate = TokenEstimate()
         self._free = getattr(teacher, "aclose", None)
 
     async def reply(self, key: str, request: Request, retry: bool) -> Reply:
         """Return the committed answer to one question; see :meth:`Sender.reply`."""
         # The turn comes before the money, so that a call that waits for its turn reserves nothing that others need.
-        async with self.limiter.turn() as sent, self._attempts.one(key, request, retry) as attempt:
+        tokens = self._estimate.of(request.most_prompt_tokens, request.sampling.max_tokens)
+        async with self.limiter.turn(tokens) as sent, self._attempts.one(key, request, retry) as attempt:
             outcome: object
             stopped: RtError | None = None
             try:
@@ -57,7 +60,7 @@ class _DirectSender:
                 outcome, stopped = TeacherError("plugin_bug", str(error)), error
             except Exception as error:
                 outcome = TeacherError("plugin_bug", described(error))
-            self._learn(outcome, sent)
+            self._learn(request, outcome, sent)
             try:
                 return await attempt.end(outcome)
             except TeacherError as error:
@@ -72,19 +75,32 @@ class _DirectSender:
         """Return the teacher's reply to a request, whatever a plugin gives back."""
         raise NotImplementedError
 
-    def _learn(self, outcome: object, sent: float) -> None:
-        """Let the limiter know how the provider took a call that was sent at the time *sent*."""
+    def _learn(self, request: Request, outcome: object, sent: Sent) -> None:
+        """Let the limiter know how the provider took a call, what it cost, and which quotas were stated."""
+        stated = self._states_quotas.quotas if self._states_quotas is not None else None
         if isinstance(outcome, TeacherError) and outcome.kind.name in ("rate_limited", *_TOO_MUCH):
-            self.limiter.refused(sent, outcome.kind.name == "rate_limited", outcome.retry_after)
-        else:
-            self.limiter.accepted()
+            self.limiter.refused(sent, outcome.kind.name == "rate_limited", outcome.retry_after, stated)
+            return
+        used = outcome.usage if isinstance(outcome, Reply) else None
+        tokens = used.prompt_tokens + used.completion_tokens if used is not None else 0
+        if used is not None:
+            self._estimate.learn(request.most_prompt_tokens, used.prompt_tokens, used.completion_tokens)
+        self.limiter.accepted(sent, tokens or None, stated)
 
 
 class LiveSender(_DirectSender):
     """A sender of single requests to a provider, as fast as it accepts them."""
 
     def __init__(self, teacher: Teacher, attempts: Attempts, limits: Limits, stop: StopSignal) -> None:
-        super().__init__(teacher, attempts, AdaptiveLimiter(limits.concurrency, stop))
+        limiter = AdaptiveLimiter(
+            limits.concurrency,
+            stop,
+            requests=limits.requests_per_minute,
+            tokens=limits.tokens_per_minute,
+            # Where the provider may state its quotas, the first answer tells how fast all others may go.
+            alone=isinstance(teacher, QuotaTeacher) and limits.tokens_per_minute is None,
+        )
+        super().__init__(teacher, attempts, limiter)
         self._teacher = teacher
         self._timeout = limits.timeout
 

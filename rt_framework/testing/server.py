@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from rt_framework.testing.attacks import Attack
 from rt_framework.testing.batch_desk import LOST, BatchDesk
@@ -127,6 +127,8 @@ class FaultServer:
         self._received: list[Received] = []
         self.requests = 0
         """Number of all HTTP requests that arrived, for any path."""
+        self.headers: tuple[tuple[str, str], ...] = ()
+        """Further headers of every answer and refusal to a chat, such as those that state quotas."""
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._http = _Server(self)
@@ -235,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, Attack):
             return self._send(fault.answer(self._answered(body)))
         if fault is None:
-            return self._send(told(self._answered(body)))
+            return self._send(told(self._answered(body), headers=owner.headers))
         if fault.name in _ERRORS:
             return self._refuse(fault)
         return self._break(fault.name, lambda odd: told(self._answered(body, odd)))
@@ -260,7 +262,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, fault: Fault) -> None:
         status, code, text = _ERRORS[fault.name]
         key = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        self._send(refused(status, text.format(key=key), code, fault.retry_after))
+        answer = refused(status, text.format(key=key), code, fault.retry_after)
+        self._send(evolve(answer, headers=(*answer.headers, *self.server.owner.headers)))
 
     def _break(self, name: str, answered: Callable[[str | None], RawAnswer]) -> None:
         if name == "bad_gateway":

@@ -18,11 +18,11 @@ from attrs import evolve
 
 from rt_framework.builtin.teachers.places import place, provider_of
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
-from rt_framework.builtin.teachers.usage import counted, told_in
+from rt_framework.builtin.teachers.usage import counted, stated_quotas, told_in
 from rt_framework.errors import TeacherError
 from rt_framework.kit.addresses import check_address
 from rt_framework.kit.messages import message_of
-from rt_framework.model import Pending, Reply, Request, Turn
+from rt_framework.model import Pending, Quotas, Reply, Request, Turn
 
 if TYPE_CHECKING:
     from rt_framework.builtin.teachers.channel import Channel
@@ -47,6 +47,7 @@ class LiteLLMTeacher:
     def __init__(self, settings: LiteLLMSettings) -> None:
         self._settings = settings
         self._channel: Channel | None = None
+        self._quotas = Quotas()
         provider = provider_of(settings.model)
         for suffix in ("_API_BASE", "_BASE_URL"):
             name = provider.upper() + suffix
@@ -151,6 +152,13 @@ class LiteLLMTeacher:
             except Exception as error:
                 # The cause is dropped, because a provider's text may quote the key.
                 raise teacher_error(error, exchange, self._unread_cost(request, exchange, batched)) from None
+            finally:
+                self._quotas = stated_quotas(exchange.headers, self._settings.model, self._quotas)
+
+    @property
+    def quotas(self) -> Quotas:
+        """The quotas that the provider's answers stated last."""
+        return self._quotas
 
     def _unread_cost(self, request: Request, exchange: Exchange, batched: bool) -> int:
         """Return the cost in nano-dollars of an answer that cannot be read, by the token counts in its body."""

@@ -128,6 +128,9 @@ def line_error(code: object, message: object, otherwise: str) -> TeacherError:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that the provider asks to wait; the header may hold seconds or an HTTP date."""
+    milliseconds = headers.get("retry-after-ms", "")
+    if _NUMBER.fullmatch(milliseconds):
+        return float(milliseconds) / 1000
     value = headers.get("retry-after")
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Token counts that an answer is charged for: the provider's counts, limited to plausible values."""
+"""The numbers beside an answer: token counts that it is charged for, limited to plausible values, and quotas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rt_framework.model import Request, Usage
+from rt_framework.model import Quotas, Request, Usage
 
 MOST_TOKENS = 10**7
 """Most tokens of prompt or answer that are believed, since no model reads or writes more at once."""
@@ -110,3 +110,30 @@ def _shown(value: Any) -> str:
         return repr(value)[:40]
     except ValueError:  # an integer with more digits than Python prints
         return "an implausibly large number"
+
+
+# --- quotas -----------------------------------------------------------------------------------
+
+_REQUESTS = ("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit")
+_TOKENS = ("x-ratelimit-limit-tokens", "anthropic-ratelimit-tokens-limit")
+_BY_DAY = ("groq/",)
+"""Beginnings of names of models whose provider states requests a day under the name that others use for a minute."""
+
+
+def stated_quotas(headers: Mapping[str, str], model: str, before: Quotas) -> Quotas:
+    """Return the quotas that an answer states.
+
+    Args:
+        headers: headers of the answer, by name in lower case.
+        model: name of the model as litellm takes it.
+        before: the quotas of earlier answers, which stay where this one states none.
+    """
+    requests = None if model.startswith(_BY_DAY) else _whole_of(headers, _REQUESTS)
+    return Quotas(requests or before.requests, _whole_of(headers, _TOKENS) or before.tokens)
+
+
+def _whole_of(headers: Mapping[str, str], names: tuple[str, ...]) -> int | None:
+    """Return the number under the first of the names that has one from 1 to a billion."""
+    values = (headers.get(name, "").strip() for name in names)
+    numbers = (int(value) for value in values if value.isascii() and value.isdigit() and len(value) <= 10)
+    return next((number for number in numbers if number > 0), None)
