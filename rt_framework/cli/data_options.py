@@ -12,6 +12,8 @@ from rt_framework.cli.names import name_option, parts, shapes
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.sample_options import turn_options, unreadable_option
 
+_DETECTED = "of the data; detected by default."
+
 limit_option = click.option("--limit", type=Whole(1), metavar="N", help="Read only the first N samples.")
 """Option ``--limit N``; the command gets ``limit``, a whole number of at least 1, or ``None``."""
 
@@ -38,13 +40,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
         column_option,
         name_option("--shape", names=shapes, metavar="NAME", help="Shape of its columns; detected by default."),
-        name_option(
-            "--format",
-            "format_",
-            names=parts("formats"),
-            metavar="NAME",
-            help="Format of the data; detected by default.",
-        ),
+        name_option("--format", "format_", names=parts("formats"), metavar="NAME", help=f"Format {_DETECTED}"),
     ):
         command = decorate(command)
     return command

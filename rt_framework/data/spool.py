@@ -7,7 +7,6 @@ import tempfile
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from rt_framework.data.shapes import ReadRecord
@@ -35,9 +34,7 @@ class Spool(Generic[T]):
     def __enter__(self) -> Spool[T]:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
