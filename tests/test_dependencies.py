@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
 IMPORTED_AS = {"pyyaml": "yaml"}
 """Import names of the packages that have another one."""
 
-FOR_GGUF = {"accelerate", "gguf"}
+FOR_GGUF = {"gguf"}
 """Packages that transformers imports, and only where a model is a GGUF file."""
 
 BROUGHT = {"yarl": "aiohttp", "markupsafe": "jinja2", "huggingface_hub": "transformers"}

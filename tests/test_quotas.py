@@ -75,7 +75,8 @@ async def ask(provider: Provider, limiter: AdaptiveLimiter, headers: bool, seed:
                     stated = provider.stated() if headers else None
                     if took:
                         await asyncio.sleep(answer / 100)
-                        limiter.accepted(sent, prompt + answer, stated)
+                        limiter.accepted(stated)
+                        limiter.used(sent, prompt + answer)
                         estimate.learn(prompt * 4, prompt, answer)
                         break
                     limiter.refused(sent, too_often=True, retry_after=None, stated=stated)

@@ -123,21 +123,21 @@ class AdaptiveLimiter:
             self._under_way.discard(sent)
             self._freed.set()
 
-    def accepted(self, sent: Sent | None = None, tokens: int | None = None, stated: Quotas | None = None) -> None:
+    def accepted(self, stated: Quotas | None = None) -> None:
         """Note that the provider accepted a call, even if the call then failed for another reason.
 
         Args:
-            sent: the call; without it only the number of calls under way grows.
-            tokens: tokens that it cost, if that is known.
             stated: the quotas that the answer states, if it states any.
         """
         self._window.heard()
         if self._line.locked():  # grows only while a call waits, because an unused limit says nothing of the provider
             self._window.grow()
-        if sent is not None:
-            self._quotas.accepted(sent.tokens, tokens)
-            if stated is not None:
-                self._quotas.told(stated, _now())
+        if stated is not None:
+            self._quotas.told(stated, _now())
+
+    def used(self, sent: Sent, tokens: int) -> None:
+        """Note how many tokens a call has cost; 0 if that is not known."""
+        self._quotas.accepted(sent.tokens, tokens or None)
 
     def refused(self, sent: Sent, too_often: bool, retry_after: float | None, stated: Quotas | None = None) -> None:
         """Note that the provider refused a call or could not handle it, and lower a limit if that was no accident.

@@ -60,11 +60,16 @@ class _DirectSender:
                 outcome, stopped = TeacherError("plugin_bug", str(error)), error
             except Exception as error:
                 outcome = TeacherError("plugin_bug", described(error))
-            self._learn(request, outcome, sent)
+            self._learn(outcome, sent)
             try:
-                return await attempt.end(outcome)
+                reply = await attempt.end(outcome)
             except TeacherError as error:
                 raise stopped or error from None
+            # Learned from what was committed, since a teacher may give any numbers.
+            used = reply.usage
+            self.limiter.used(sent, used.prompt_tokens + used.completion_tokens)
+            self._estimate.learn(request.most_prompt_tokens, used.prompt_tokens, used.completion_tokens)
+            return reply
 
     async def close(self) -> None:
         """Release what the teacher holds, after the last reply."""
@@ -75,17 +80,13 @@ class _DirectSender:
         """Return the teacher's reply to a request, whatever a plugin gives back."""
         raise NotImplementedError
 
-    def _learn(self, request: Request, outcome: object, sent: Sent) -> None:
-        """Let the limiter know how the provider took a call, what it cost, and which quotas were stated."""
+    def _learn(self, outcome: object, sent: Sent) -> None:
+        """Let the limiter know how the provider took a call, and which quotas were stated."""
         stated = self._states_quotas.quotas if self._states_quotas is not None else None
         if isinstance(outcome, TeacherError) and outcome.kind.name in ("rate_limited", *_TOO_MUCH):
             self.limiter.refused(sent, outcome.kind.name == "rate_limited", outcome.retry_after, stated)
-            return
-        used = outcome.usage if isinstance(outcome, Reply) else None
-        tokens = used.prompt_tokens + used.completion_tokens if used is not None else 0
-        if used is not None:
-            self._estimate.learn(request.most_prompt_tokens, used.prompt_tokens, used.completion_tokens)
-        self.limiter.accepted(sent, tokens or None, stated)
+        else:
+            self.limiter.accepted(stated)
 
 
 class LiveSender(_DirectSender):

@@ -17,7 +17,7 @@ def test_under_mixed_faults_all_rows_are_there(seed, tmp_path, rt, size, monkeyp
     """A fifth of all requests goes wrong in fourteen ways: the outcomes add up to the rows, each row is there once,
     and the ledger lists what the server counted, kind by kind.
     """
-    monkeypatch.setattr(sending, "_pause", lambda *_: 0.0)
+    monkeypatch.setattr(sending, "backoff", lambda *_: 0.0)
     count = size(60, 5000)
     with FaultServer(http_answer, scattered(seed, 0.2, (*KINDS, *ODD))) as server:
         limits = {"concurrency": 16, "fail_on_error": False}

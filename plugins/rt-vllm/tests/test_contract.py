@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
+from vllm_parts import tokenizer_folder
 
 from rt_framework.testing.contracts import ServedStudentContract
-
-
-@pytest.fixture(autouse=True)
-def _tokenizer(request, tokenizer):
-    request.instance.tokenizer = tokenizer
 
 
 class TestVllm(ServedStudentContract):
@@ -17,7 +12,7 @@ class TestVllm(ServedStudentContract):
     name = "vllm"
 
     def options_for(self, url):
-        return {"url": url, "tokenizer": self.tokenizer, "dtype": "float32", "timeout": 20}
+        return {"url": url, "tokenizer": tokenizer_folder(), "dtype": "float32", "timeout": 20}
 
 
 class TestSglang(TestVllm):

@@ -76,9 +76,9 @@ def test_failures_that_pass_are_tried_again(score, fault):
 @pytest.mark.parametrize(
     ("fault", "said", "lasts"),
     [
-        ("short_list", "entries for a prompt of 59 tokens", False),
+        ("short_list", "entries for a prompt of ", False),
         ("minus_9999", "the server gives a target token the probability 0", True),
-        ("too_long", "the server has no room for 59 tokens: HTTP 400", False),
+        ("too_long", "the server has no room for ", False),
         ("bad_request", "HTTP 400: Token id 99999 is out of vocabulary", False),
     ],
 )
