@@ -144,14 +144,19 @@ def test_no_loss_of_other_weights_is_kept(score):
     with LossServer() as server:
         _, whole = score(server, out="whole.jsonl")
 
-    def faults(number, _):
-        if number != 50 or server.weights:
-            return None
-        server.weights = "others"
-        return LossFault("dropped")
+    with LossServer(lambda number, _: LossFault("slow") if number == 50 else None) as server:
 
-    with LossServer(faults) as server:
+        def replace():
+            while server.asked <= 50:
+                time.sleep(0.002)
+            server.stop()  # while a request is under way
+            server.weights = "others"
+            server.start()
+
+        replacing = threading.Thread(target=replace)
+        replacing.start()
         done, _ = score(server, at_once=8)
+        replacing.join()
         assert "the student's weights are not those" in done.error()
         server.weights = ""
         done, lines = score(server)
