@@ -101,7 +101,7 @@ def test_a_quota_is_nearly_used_and_hardly_exceeded(requests, tokens, burst, by_
 
     async def run() -> None:
         known = {} if headers else {"requests": requests, "tokens": tokens}
-        await ask(provider, AdaptiveLimiter(64, StopSignal(), **known, alone=headers), headers, seed=1)
+        await ask(provider, AdaptiveLimiter(64, StopSignal(), **known, careful=headers), headers, seed=1)
 
     simulated(run())
     late = [cost for at, cost in provider.taken if at > 60]

@@ -25,6 +25,9 @@ from rt_framework.model import Quotas
 _START = 16
 """Number of calls under way at the start."""
 
+_FEW = 4.0
+"""The same where the first answer may state the quotas."""
+
 _BELOW = 0.95
 """Share of the accepted rate that is used after a refusal."""
 
@@ -74,7 +77,7 @@ class AdaptiveLimiter:
         steady: start with *most* calls, for a teacher that runs on this machine.
         requests: requests a minute that the provider takes; ``None`` if that is not known.
         tokens: tokens a minute that the provider takes; ``None`` if that is not known.
-        alone: send the first call alone, since its answer may state the quotas.
+        careful: send few calls until the first answer, since it may state the quotas.
     """
 
     def __init__(
@@ -84,10 +87,10 @@ class AdaptiveLimiter:
         steady: bool = False,
         requests: float | None = None,
         tokens: float | None = None,
-        alone: bool = False,
+        careful: bool = False,
     ) -> None:
         self._stop = stop
-        self._window = _Window(most, steady, alone)
+        self._window = _Window(most, steady, careful)
         self._rate = _Rate()
         self._quotas = Buckets(requests, tokens)
         self._latest = _Latest()
@@ -193,17 +196,17 @@ class AdaptiveLimiter:
 class _Window:
     """The number of calls that may be under way: doubled with every response time at first, halved after errors."""
 
-    def __init__(self, most: int, steady: bool, alone: bool) -> None:
+    def __init__(self, most: int, steady: bool, careful: bool) -> None:
         self._start = float(most if steady else min(most, _START))
-        self.size = 1.0 if alone else self._start
-        self._alone = alone
+        self.size = min(self._start, _FEW) if careful else self._start
+        self._careful = careful
         self._most = most
         self._doubles_to = float(most)
 
     def heard(self) -> None:
-        """Note that the provider has said something, after which the first call is no longer alone."""
-        if self._alone:
-            self._alone, self.size = False, self._start
+        """Note that the provider has said something, after which no more care is needed."""
+        if self._careful:
+            self._careful, self.size = False, self._start
 
     def grow(self) -> None:
         """Grow after an accepted call: by one while doubling, else by one per round of calls."""

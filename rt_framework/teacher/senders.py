@@ -99,7 +99,7 @@ class LiveSender(_DirectSender):
             requests=limits.requests_per_minute,
             tokens=limits.tokens_per_minute,
             # Where the provider may state its quotas, the first answer tells how fast all others may go.
-            alone=isinstance(teacher, QuotaTeacher) and limits.tokens_per_minute is None,
+            careful=isinstance(teacher, QuotaTeacher) and limits.tokens_per_minute is None,
         )
         super().__init__(teacher, attempts, limiter)
         self._teacher = teacher
