@@ -100,7 +100,8 @@ def least(request: Request, usage: str) -> tuple[int, int]:
     except (ValueError, RecursionError):
         return reserved, reserved
     said = said if isinstance(said, dict) else {}
-    parts = [told(said.get(name)) for name in ("prompt_tokens", "completion_tokens")]
+    forms = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+    parts = [told(next((said[name] for name in names if said.get(name) is not None), None)) for names in forms]
     prompt, completion = (most if part is None else part for part, most in zip(parts, dearest, strict=True))
     # A question without a token is not believed, so that a total may be of its dearest form.
     above = max(0, (told(said.get("total_tokens")) or 0) - (prompt or dearest[0]) - completion)
