@@ -7,17 +7,14 @@ at the same address, as one that is killed.
 from __future__ import annotations
 
 import json
-import os
-import socket
-import struct
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from attrs import field, frozen
 
 from rt_framework.testing.fakes import nats, rank
+from rt_framework.testing.http_server import BreakableServer, QuietHandler
 from rt_framework.testing.wire import RawAnswer, completion, refused, told
 
 FAULTS: dict[str, str] = {
@@ -103,7 +100,7 @@ class LossServer:
         self.keys: set[str] = set()
         """Values of the header ``Authorization`` of the requests for losses."""
         self._lock = threading.Lock()
-        self._closing = threading.Event()
+        self.closing = threading.Event()
         self._port = 0
         self._http: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -122,8 +119,8 @@ class LossServer:
 
     def start(self) -> None:
         """Begin to listen, at the address of before if the server was stopped."""
-        self._closing.clear()
-        self._http = _Server(self, self._port)
+        self.closing.clear()
+        self._http = _Server(self, _Handler, self._port)
         self._port = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
@@ -132,7 +129,7 @@ class LossServer:
         """Break every connection and stop listening, as a server that is killed."""
         if self._http is None or self._thread is None:
             return
-        self._closing.set()
+        self.closing.set()
         self._http.shutdown()
         self._thread.join()
         self._http.hang_up()
@@ -172,57 +169,24 @@ class LossServer:
             self.scored.append(ids)
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(BreakableServer):
     daemon_threads = True  # A server that nobody stops ends with the process.
-    allow_reuse_address = True
-    request_queue_size = 1024
-
-    def __init__(self, owner: LossServer, port: int) -> None:
-        self.owner = owner
-        self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, *_: object) -> None:
-        """Ignore errors: a client that goes away is expected here."""
-
-    def hang_up(self) -> None:
-        """Close idle kept-alive connections, whose threads would wait for a next request."""
-        for connection in list(self._open):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing: tests read the counts."""
-
-    def do_GET(self) -> None:
+class _Handler(QuietHandler):
+    def do_GET(self) -> None:  # noqa: N802 - the name that http.server looks up
         owner = self.server.owner
         known = {"/v1/models": owner.models(), "/version": {"version": "1.0"}, "/get_server_info": {"version": "1.0"}}
-        self._send(told(known[self.path]) if self.path in known else refused(404, "no such path"))
+        self.send_raw(told(known[self.path]) if self.path in known else refused(404, "no such path"))
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name that http.server looks up
         owner = self.server.owner
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/v1/chat/completions":
             owner.chats += 1
-            return self._send(told(completion(body, owner.answer(body))))
+            return self.send_raw(told(completion(body, owner.answer(body))))
         if self.path not in ("/v1/completions", "/generate"):
-            return self._send(refused(404, "no such path"))
+            return self.send_raw(refused(404, "no such path"))
         ids = tuple(body["prompt"][0] if self.path == "/v1/completions" else body["input_ids"])
         owner.keys.add(self.headers.get("Authorization", ""))
         fault = owner.take(ids)
@@ -231,35 +195,22 @@ class _Handler(BaseHTTPRequestHandler):
             status, message = _REFUSALS[fault.name]
             # Some servers repeat the key that they do not accept.
             message = message.format(key=self.headers.get("Authorization", "").removeprefix("Bearer "))
-            return self._send(refused(status, message, retry_after=fault.retry_after))
+            return self.send_raw(refused(status, message, retry_after=fault.retry_after))
         if name == "dropped":
-            return self._reset()
+            return self.reset()
         if name == "slow":
-            owner._closing.wait()
+            owner.closing.wait()
             self.close_connection = True
             return None
         entries = owner.losses(ids, name)
         value = _vllm(entries, name) if self.path == "/v1/completions" else _sglang(entries, name, body)
         answer = told(value)
         if name == "half_json":
-            return self._send(RawAnswer(answer.body[: len(answer.body) // 2]))
-        if owner._closing.is_set():  # a killed server answers nothing more
-            return self._reset()
+            return self.send_raw(RawAnswer(answer.body[: len(answer.body) // 2]))
+        if owner.closing.is_set():  # a killed server answers nothing more
+            return self.reset()
         owner.gave(ids)
-        return self._send(answer)
-
-    def _send(self, answer: RawAnswer) -> None:
-        self.wfile.write(answer.head())
-        for piece in answer.pieces():
-            self.wfile.write(piece)
-        self.close_connection = self.close_connection or answer.ends
-
-    def _reset(self) -> None:
-        """Close the connection at once with a TCP reset, which a linger time of 0 causes."""
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.server._open.discard(self.connection)
-        os.close(self.connection.detach())
+        return self.send_raw(answer)
 
 
 def _vllm(entries: list[dict[str, Any] | None], fault: str | None) -> dict[str, Any]:

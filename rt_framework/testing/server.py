@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import socket
-import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from attrs import evolve, field, frozen
 
 from rt_framework.testing.attacks import Attack
 from rt_framework.testing.batch_desk import LOST, BatchDesk
+from rt_framework.testing.http_server import BreakableServer, QuietHandler
 from rt_framework.testing.wire import RawAnswer, completion, message, refused, told
 
 PATH = "/v1/chat/completions"
@@ -130,8 +127,8 @@ class FaultServer:
         self.headers: tuple[tuple[str, str], ...] = ()
         """Further headers of every answer and refusal to a chat, such as those that state quotas."""
         self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._http = _Server(self)
+        self.closing = threading.Event()
+        self._http = _Server(self, _Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
 
     @property
@@ -155,7 +152,7 @@ class FaultServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closing.set()
+        self.closing.set()
         self._http.shutdown()
         self._thread.join()
         self._http.hang_up()
@@ -185,48 +182,16 @@ class FaultServer:
             self.requests += 1
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(BreakableServer):
     daemon_threads = False  # So that server_close() joins the threads.
-    request_queue_size = 1024
-
-    def __init__(self, owner: FaultServer) -> None:
-        self.owner = owner
-        self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, *_: object) -> None:
-        """Ignore errors: a client that goes away is expected here."""
-
-    def hang_up(self) -> None:
-        """Close idle kept-alive connections, whose threads would wait for a next request."""
-        for connection in list(self._open):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing: tests read the counts."""
-
-    def do_GET(self) -> None:
+class _Handler(QuietHandler):
+    def do_GET(self) -> None:  # noqa: N802 - the name that http.server looks up
         self.server.owner._arrived()
         self._desk("GET", b"")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name that http.server looks up
         owner = self.server.owner
         owner._arrived()
         sent = self.rfile.read(int(self.headers["Content-Length"]))
@@ -235,9 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(sent)
         fault = owner._take(body)
         if isinstance(fault, Attack):
-            return self._send(fault.answer(self._answered(body)))
+            return self.send_raw(fault.answer(self._answered(body)))
         if fault is None:
-            return self._send(told(self._answered(body), headers=owner.headers))
+            return self.send_raw(told(self._answered(body), headers=owner.headers))
         if fault.name in _ERRORS:
             return self._refuse(fault)
         return self._break(fault.name, lambda odd: told(self._answered(body, odd)))
@@ -246,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.server.owner
         endpoint = owner.desk.endpoint(method, self.path)
         if endpoint is None:
-            return self._send(refused(404, f"no such path: {self.path}", "not_found"))
+            return self.send_raw(refused(404, f"no such path: {self.path}", "not_found"))
         name = owner.desk.difficulty(endpoint)
         if name in _ERRORS:
             return self._refuse(Fault(name))
@@ -254,48 +219,33 @@ class _Handler(BaseHTTPRequestHandler):
             return self._break(name, lambda _: RawAnswer(b""))
         answer = owner.desk.tell(endpoint, self.path, sent, owner.answer_line)
         if name == LOST:
-            return self._reset()
+            return self.reset()
         if name is not None:
             return self._break(name, lambda _: answer)
-        return self._send(answer)
+        return self.send_raw(answer)
 
     def _refuse(self, fault: Fault) -> None:
         status, code, text = _ERRORS[fault.name]
         key = self.headers.get("Authorization", "").removeprefix("Bearer ")
         answer = refused(status, text.format(key=key), code, fault.retry_after)
-        self._send(evolve(answer, headers=(*answer.headers, *self.server.owner.headers)))
+        self.send_raw(evolve(answer, headers=(*answer.headers, *self.server.owner.headers)))
 
     def _break(self, name: str, answered: Callable[[str | None], RawAnswer]) -> None:
         if name == "bad_gateway":
-            self._send(RawAnswer(b"<html><body><h1>502 Bad Gateway</h1></body></html>", 502))
+            self.send_raw(RawAnswer(b"<html><body><h1>502 Bad Gateway</h1></body></html>", 502))
         elif name == "hang":
-            self.server.owner._closing.wait()
+            self.server.owner.closing.wait()
             self.close_connection = True
         elif name == "reset":
-            self._reset()
+            self.reset()
         elif name == "truncated":
             data = answered(None).body
-            self._send(RawAnswer(data[: len(data) // 2], length=len(data)))
+            self.send_raw(RawAnswer(data[: len(data) // 2], length=len(data)))
         elif name == "bad_json":
-            self._send(RawAnswer(b'{"choices": [{"message"'))
+            self.send_raw(RawAnswer(b'{"choices": [{"message"'))
         else:
-            self._send(answered(name))
+            self.send_raw(answered(name))
 
     def _answered(self, body: dict[str, Any], odd: str | None = None) -> dict[str, Any]:
         text = self.server.owner._answer(body)
         return message(body, text) if self.path == _MESSAGES else completion(body, text, odd)
-
-    def _send(self, answer: RawAnswer) -> None:
-        self.wfile.write(answer.head())
-        for piece in answer.pieces():
-            self.wfile.write(piece)
-            if answer.pace and self.server.owner._closing.wait(answer.pace):
-                break
-        self.close_connection = self.close_connection or answer.ends
-
-    def _reset(self) -> None:
-        """Close the connection at once with a TCP reset, which a linger time of 0 causes."""
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.server._open.discard(self.connection)
-        os.close(self.connection.detach())
