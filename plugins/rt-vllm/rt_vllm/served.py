@@ -49,6 +49,8 @@ class ServedStudent:
 
     kind: ClassVar[str]
     """Name of the kind of server."""
+    version_at: ClassVar[str]
+    """Path at which the server tells its version."""
     structured = True
     reads_turns = True
 
@@ -90,10 +92,15 @@ class ServedStudent:
             f"for each sequence, of which two losses may differ by {self.noise:g} nats a token"
         )
 
-    @property
+    @cached_property
     def version(self) -> str:
-        """Version of the server."""
-        raise NotImplementedError
+        """Version of the server; ``unknown`` where it does not tell.
+
+        Raises:
+            ModelError: the server cannot be reached.
+        """
+        told = self.wire.look_up(self.version_at)
+        return str(told.get("version", "unknown")) if isinstance(told, dict) else "unknown"
 
     @cached_property
     def model(self) -> Mapping[str, Any]:

@@ -19,16 +19,7 @@ class SglangStudent(ServedStudent):
     """
 
     kind = "sglang"
-
-    @cached_property
-    def version(self) -> str:
-        """Version of the server.
-
-        Raises:
-            ModelError: the server does not tell.
-        """
-        told = self.wire.look_up("/get_server_info")
-        return str(told.get("version", "unknown")) if isinstance(told, dict) else "unknown"
+    version_at = "/get_server_info"
 
     @cached_property
     def model(self) -> Mapping[str, Any]:

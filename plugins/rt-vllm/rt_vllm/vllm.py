@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 from attrs import evolve
@@ -20,16 +19,7 @@ class VllmStudent(ServedStudent):
     """Student that asks for the completion of token ids with ``prompt_logprobs``; the server tokenises nothing."""
 
     kind = "vllm"
-
-    @cached_property
-    def version(self) -> str:
-        """Version of the server.
-
-        Raises:
-            ModelError: the server does not tell.
-        """
-        told = self.wire.look_up("/version")
-        return str(told.get("version", "unknown")) if isinstance(told, dict) else "unknown"
+    version_at = "/version"
 
     def question(self, span: EncodedSpan) -> tuple[str, Mapping[str, Any]]:
         """Return the request; ``prompt_logprobs: 0`` gives the token that stands in the prompt, with its rank."""
