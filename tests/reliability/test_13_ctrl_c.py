@@ -73,7 +73,7 @@ def test_once_waits_for_what_is_paid_for(stop, tmp_path, size):
 def test_twice_leaves_within_two_seconds(busy, tmp_path):
     """Calls that do not end, and a forward pass that cannot be stopped: code 130, and they are listed next time."""
     hang = 60 if busy == "teacher" else 0
-    with FaultServer(lambda body: server._closing.wait(hang) or http_answer(body)) as server:
+    with FaultServer(lambda body: server.closing.wait(hang) or http_answer(body)) as server:
         config = http_job(tmp_path, server, rows(4), teacher={"http": {"url": server.url}}, student="slow")
         process = start(tmp_path, config, RT_TEST_FORWARD="0" if busy == "teacher" else "60", RT_TEST_LOG="log")
         until(lambda: server.received if busy == "teacher" else (tmp_path / "log").exists(), process)
