@@ -99,6 +99,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         where, file = os.path.split(find())
         tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=file)
+        tokenizer.eos_token = "<|im_end|>"  # that of the model; transformers 5.16 reads another one from the GGUF file
         for template in ("SMOLLM2", "REASONING", "TOOLS"):
             base = Path(made) / template
             if template != "SMOLLM2":
