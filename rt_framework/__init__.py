@@ -15,6 +15,7 @@ from rt_framework.hookspecs import hookimpl
 from rt_framework.kit.field_texts import FieldTexts
 from rt_framework.kit.turns import turns
 from rt_framework.model import (
+    Charge,
     Choice,
     Decision,
     Dropped,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PLUGIN_API",
+    "Charge",
     "Choice",
     "Decision",
     "Dropped",

@@ -48,6 +48,7 @@ _ALL = (
     ErrorKind("connection", "maybe", Retry.RESEND, False, "the connection failed or broke"),
     ErrorKind("paid_unreadable", "yes", Retry.RESEND, False, "an answer arrived and could not be read"),
     ErrorKind("refused", "yes", Retry.NO, False, "the teacher or its content filter refused"),
+    ErrorKind("all_reasoning", "yes", Retry.NO, False, "the model spent all tokens of the answer on reasoning"),
     ErrorKind("truncated", "yes", Retry.CHANGE, False, "the answer was cut off by the token limit"),
     ErrorKind("empty", "yes", Retry.CHANGE, False, "the answer was empty"),
     ErrorKind("format", "yes", Retry.CHANGE, False, "the answer did not have the form that was asked for"),

@@ -96,6 +96,8 @@ class TeacherCounts:
     """Answers taken from the ledger."""
     tokens: int = 0
     """Tokens of the received answers."""
+    reasoning_tokens: int = 0
+    """Tokens of the received answers that are reasoning."""
     under_way: int = 0
     """Calls under way; 0 for questions that a provider has in batches."""
     at_once: int = 0
@@ -120,6 +122,9 @@ class Money:
     """Cost of the whole job at the rate of this process; ``None`` while there is too little to estimate it from."""
     priced: bool = True
     """True if the teacher's price is known. If not, no amount here says what the calls cost."""
+    saved: int = 0
+    """Amount by which the answers that this process received would be dearer without caches and batches. It is negative
+    where writing to a cache costs more than reading from it saved."""
 
 
 @frozen

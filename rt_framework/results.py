@@ -90,6 +90,11 @@ class Cost:
         """The same sum in dollars."""
         return self.nano_dollars / 1e9
 
+    @property
+    def saved(self) -> int:
+        """Nano-dollars by which the answers would be dearer without the provider's caches and batches."""
+        return sum(bill.charge.cache_saving + bill.charge.batch_saving for bill in self.bills)
+
 
 @frozen
 class FinishedRun:

@@ -80,7 +80,7 @@ def test_what_was_found_is_copied(first, tmp_path):
         for history in run:
             assert all(run.reply(version) is not None for version in history.sample.versions[1:])
         bills = run.cost.bills
-    assert sum(bill.requests for bill in bills) == sum(bill.prompt_tokens for bill in bills) == 0
+    assert sum(bill.requests for bill in bills) == sum(bill.usage.prompt_tokens for bill in bills) == 0
     assert sum(bill.answered for bill in bills) == len(paid.requests)
     shutil.rmtree(run_dir)
     teacher = Priced()

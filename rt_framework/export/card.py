@@ -12,6 +12,7 @@ from attrs import frozen
 
 from rt_framework.kit.places import in_words
 from rt_framework.kit.proofs import Proof, verdict
+from rt_framework.results import Cost, FinishedRun
 from rt_framework.rundir import origins_in_words
 from rt_framework.text import shown, without_secrets
 
@@ -45,20 +46,17 @@ class Part:
     samples: int
 
 
-def card(
-    manifest: Mapping[str, Any], license_id: str, shape: str, parts: Sequence[Part], proof: Proof | None = None
-) -> str:
+def card(run: FinishedRun, license_id: str, parts: Sequence[Part], proof: Proof | None = None) -> str:
     """Return the text of ``README.md``: the hub's own fields as YAML, then the card.
 
     Args:
-        manifest: the manifest of the run.
+        run: the run.
         license_id: the licence as the hub writes it.
-        shape: name of the shape of the columns.
         parts: the files; a loader takes the first by default.
         proof: the proof of the run, if there is one.
     """
     front = yaml.safe_dump(_front(license_id, parts), sort_keys=False)
-    return f"---\n{front}---\n\n" + "\n".join(_text(manifest, shape, parts, proof))
+    return f"---\n{front}---\n\n" + "\n".join(_text(run, parts, proof))
 
 
 def _front(license_id: str, parts: Sequence[Part]) -> dict[str, Any]:
@@ -78,18 +76,18 @@ def _front(license_id: str, parts: Sequence[Part]) -> dict[str, Any]:
     }
 
 
-def _text(manifest: Mapping[str, Any], shape: str, parts: Sequence[Part], proof: Proof | None) -> Iterator[str]:
-    summary = manifest["summary"]
+def _text(run: FinishedRun, parts: Sequence[Part], proof: Proof | None) -> Iterator[str]:
+    summary = run.manifest["summary"]
     yield "# Instruction data, improved by Selective Reflection-Tuning\n"
     yield "A teacher rewrote samples; a student's own losses decided which version of each was kept."
     yield "\n## Data\n"
-    yield f"Columns have the shape {shape}.\n"
+    yield f"Columns have the shape {run.source.shape}.\n"
     yield from _table(("part", "file", "samples", "what"), [(p.name, p.path, p.samples, p.about) for p in parts])
     yield "\n`scores.jsonl` has every score, decision and reason of every sample, by row of the input.\n"
     if len(parts) == 1:
         yield "There are no controls of the selection: all samples were kept, or none. Compare with the input.\n"
     yield "## How it was made\n"
-    yield from _table(("what", "value"), _provenance(manifest))
+    yield from _table(("what", "value"), _provenance(run))
     yield "\n## Outcomes\n"
     yield from _table(("outcome", "samples"), list(summary["outcomes"].items()))
     yield "\nReasons of those dropped:\n" if summary["drops"] else ""
@@ -141,7 +139,8 @@ def _trained(proof: Proof) -> Iterator[str]:
         )
 
 
-def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
+def _provenance(run: FinishedRun) -> list[tuple[str, object]]:
+    manifest = run.manifest
     config, frozen_ = manifest["config"], manifest["frozen"] or {}
     rows = [
         ("input", PurePath(config["data"]["path"]).name),
@@ -149,6 +148,7 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("teacher", _asked(config["teacher"])),
         ("further teachers", _asked({name: one["part"] for name, one in config.get("teachers", {}).items()} or None)),
         ("teacher asked at", in_words(manifest.get("places") or ())),
+        ("cost of the teacher", _cost(run.cost)),
         ("student", _asked(config["student"])),
         ("student fingerprint", frozen_.get("student")),
         ("scoring", _asked(config["scoring"])),
@@ -157,6 +157,15 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items() if version)),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _cost(cost: Cost) -> str | None:
+    """Return what the teacher has cost in words; ``None`` where it was not asked or costs nothing."""
+    if not any(bill.requests for bill in cost.bills) or (cost.priced and not cost.nano_dollars):
+        return None
+    known = "" if cost.priced else ", and calls without a known price"
+    less = f", ${cost.saved / 1e9:.4f} less than without caches and batches" if cost.saved > 0 else ""
+    return f"${cost.dollars:.4f}{less}{known}"
 
 
 def _asked(value: object) -> str | None:

@@ -56,7 +56,7 @@ def export_hub(host: Host, run_dir: Path, out: Path, license_id: str | None, ove
         parts, notes = _write_parts(make, form, folder, run)
         write_side_file(folder / SCORES, run, run.source.unread())
         proof, ignored = _proof(run)
-        (folder / "README.md").write_text(card(run.manifest, license_, run.source.shape, parts, proof), "utf-8")
+        (folder / "README.md").write_text(card(run, license_, parts, proof), "utf-8")
     names = ", ".join(f"{part.name} {part.samples}" for part in parts)
     upload = f"hf upload NAME/DATASET {quote(str(out))} . --repo-type dataset"
     return f"wrote {out}: {names}{notes}{ignored}\nnext: read its README.md, then: {upload}"

@@ -83,7 +83,7 @@ class AttemptTable:
             request: the question.
             reply: the answer.
         """
-        free = evolve(reply, nano_dollars=0)
+        free = evolve(reply, nano_dollars=0, charge=None)
         intent = Intent.of(key, teacher, request, 0)
         await self._db.write(
             [

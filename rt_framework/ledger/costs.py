@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from rt_framework.ledger.database import Database
+from rt_framework.model import Charge, Usage
 
 # An open attempt counts with its reservation, because it may be billed up to that amount.
 _SUM = "TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END)"
 
 # The tokens of an answer that was copied from another run directory were paid for there.
-_TOKENS = "TOTAL(CASE WHEN kind IS NOT 'copied' THEN json_extract(reply, '$.usage.{}_tokens') END)"
+_SUM_OF = "TOTAL(CASE WHEN kind IS NOT 'copied' THEN json_extract(reply, '$.{}') END)"
+_USED = [_SUM_OF.format(f"usage.{one.name}") for one in fields(Usage)]
+_CHARGED = [_SUM_OF.format(f"charge.{one.name}") for one in fields(Charge)]
 
 
 @frozen
@@ -25,9 +28,16 @@ class Bill:
     calls: int
     requests: int
     answered: int
-    prompt_tokens: int
-    completion_tokens: int
     nano_dollars: int
+    usage: Usage
+    """Tokens of the answers that were paid for here."""
+    charge: Charge
+    """Parts of the cost, as far as they are known."""
+
+    @property
+    def rest(self) -> int:
+        """The nano-dollars whose parts are not known: of teachers that tell none, and of attempts without an answer."""
+        return self.nano_dollars - self.charge.total
 
 
 class Costs:
@@ -57,7 +67,12 @@ class Costs:
         """Return the bill of each reflection at each teacher, by their names."""
         sql = (
             "SELECT reflection, teacher, COUNT(DISTINCT key), SUM(kind IS NOT 'copied'), "  # noqa: S608 - fixed text
-            f"SUM(state = 'answered'), {_TOKENS.format('prompt')}, {_TOKENS.format('completion')}, {_SUM} "
+            f"SUM(state = 'answered'), {_SUM}, {', '.join([*_USED, *_CHARGED])} "
             "FROM calls JOIN attempts ON call = key GROUP BY reflection, teacher ORDER BY reflection, teacher"
         )
-        return [Bill(*row[:2], *map(int, row[2:])) for row in self._db.rows(sql)]
+        return [_bill(*row[:2], *map(int, row[2:])) for row in self._db.rows(sql)]
+
+
+def _bill(reflection: str, teacher: str, calls: int, requests: int, answered: int, cost: int, *sums: int) -> Bill:
+    used, charged = sums[: len(_USED)], sums[len(_USED) :]
+    return Bill(reflection, teacher, calls, requests, answered, cost, Usage(*used), Charge(*charged))

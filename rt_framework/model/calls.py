@@ -99,7 +99,39 @@ class Usage:
     prompt_tokens: int = 0
     """Tokens of the prompt."""
     completion_tokens: int = 0
-    """Tokens of the answer."""
+    """Tokens of the answer, its reasoning included."""
+    cached_tokens: int = 0
+    """Tokens of the prompt that were read from the provider's cache."""
+    cache_write_tokens: int = 0
+    """Tokens of the prompt that were written to the provider's cache."""
+    reasoning_tokens: int = 0
+    """Tokens of the answer that are reasoning."""
+
+
+@frozen
+class Charge:
+    """The parts of an answer's cost, in nano-dollars; they add up to the cost."""
+
+    prompt: int = 0
+    """Prompt tokens that were neither read from a cache nor written to one."""
+    cached: int = 0
+    """Prompt tokens read from the cache."""
+    cache_write: int = 0
+    """Prompt tokens written to the cache."""
+    answer: int = 0
+    """Answer tokens without the reasoning."""
+    reasoning: int = 0
+    """Reasoning tokens."""
+    cache_saving: int = 0
+    """Amount by which the same tokens would be dearer without a cache, which is no part of the cost. It is negative
+    where writing to the cache costs more than reading from it saved."""
+    batch_saving: int = 0
+    """Amount by which the same tokens would be dearer outside a batch, which is no part of the cost."""
+
+    @property
+    def total(self) -> int:
+        """The sum of the parts: the cost."""
+        return self.prompt + self.cached + self.cache_write + self.answer + self.reasoning
 
 
 @frozen
@@ -118,6 +150,16 @@ class Reply:
     """Cost in nano-dollars, rounded up."""
     note: str = ""
     """Token counts of the provider that were not believed, in words; empty where all were believed."""
+    charge: Charge | None = field(default=None, metadata=ADDED)
+    """Parts of the cost; ``None`` where the teacher does not tell them."""
+    reasoning: str | None = field(default=None, metadata=ADDED)
+    """The model's reasoning before the answer; ``None`` where the provider does not give it."""
+
+    @property
+    def all_reasoning(self) -> bool:
+        """True if reasoning took up all tokens, so that no answer was written."""
+        thought = self.usage.reasoning_tokens > 0 or self.reasoning is not None
+        return self.finish_reason == "length" and not self.text.strip() and thought
 
 
 @frozen

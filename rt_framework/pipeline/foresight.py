@@ -14,7 +14,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.model import Dropped, Failure, Pair, Reply, Request, Sample, Score, Version
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection, Teacher
-from rt_framework.teacher import Answer, TeacherClient, call_key, found_elsewhere
+from rt_framework.teacher import Answer, TeacherClient, call_key, found_elsewhere, has_more_room
 
 T = TypeVar("T")
 
@@ -36,10 +36,11 @@ class Known:
         """Return the key in the ledger of a request to a teacher."""
         return call_key(self.teachers[teacher].identity, request)
 
-    def reply(self, key: str) -> Reply | None:
-        """Return the answer with that key, or ``None`` if neither the ledger nor another one has it."""
+    def reply(self, key: str, request: Request, teacher: str) -> Reply | None:
+        """Return the answer to a request, by its key, or ``None`` if a run would ask for it."""
         own = None if self.ledger is None else self.ledger.calls.reply(key)
-        return own or found_elsewhere(self.ledger, self.elsewhere, key)
+        found = own or found_elsewhere(self.ledger, self.elsewhere, key)
+        return None if found is None or has_more_room(self.teachers[teacher], request, found) else found
 
 
 @frozen
@@ -88,7 +89,7 @@ class _FromLedger:
     def answer(self, request: Request, teacher: str) -> Answer:
         """Return the answer in the ledger; give up if there is none and the call is not on hold."""
         key = self._known.key(request, teacher)
-        reply = self._known.reply(key)
+        reply = self._known.reply(key, request, teacher)
         if reply is None and key not in self._known.on_hold:
             self._give_up()
         self.asked.append(Asked(teacher, key, reply is not None))

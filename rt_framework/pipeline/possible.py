@@ -14,7 +14,15 @@ from rt_framework.model import TOKENS_A_MESSAGE, Pair, Reply, Request, Rewrite, 
 from rt_framework.pipeline.foresight import Known
 from rt_framework.pipeline.steps import Asking
 from rt_framework.protocols import Question
-from rt_framework.teacher import followed, lineage, most_own_tokens, rendered, steps_of
+from rt_framework.teacher import (
+    followed,
+    lineage,
+    most_own_tokens,
+    parsed,
+    reasoning_tokens_of,
+    rendered,
+    steps_of,
+)
 
 _BYTES_A_TOKEN = 4
 """UTF-8 bytes per token of English text, by OpenAI's rule of thumb; other scripts give more tokens per byte."""
@@ -143,11 +151,11 @@ class Questions:
                 break
             if reply is None:
                 return Chain(tuple(keys), self._rest(asking, text, first, request), rewrites=bool(question.rewrites))
-            parsed = question.parse(text.pair, request, reply)
-            if not isinstance(parsed, Unparsed):
-                pair = parsed.pair if isinstance(parsed, Rewrite) else parsed
+            said = parsed(question, text.pair, request, reply)
+            if not isinstance(said, Unparsed):
+                pair = said.pair if isinstance(said, Rewrite) else said
                 return Chain(tuple(keys), said=pair if isinstance(pair, Pair) else None)
-            if KINDS[parsed.kind].retry is not Retry.CHANGE:
+            if KINDS[said.kind].retry is not Retry.CHANGE:
                 break
         return Chain(tuple(keys))
 
@@ -157,10 +165,11 @@ class Questions:
         That is the sum over every request that may be sent, each at the price that is reserved for it.
         """
         total: Counter[str] = Counter()
+        reasoning = reasoning_tokens_of(self._known.teachers[asking.teacher])
         for ahead in chain.rest:
-            prompt = ahead.most_prompt_tokens(text.grown)
-            cost = self.price(asking.teacher, prompt, ahead.longest)
-            total.update(sends=1, prompt_tokens=prompt, answer_tokens=ahead.longest, cost=cost)
+            prompt, answer = ahead.most_prompt_tokens(text.grown), ahead.longest + reasoning
+            cost = self.price(asking.teacher, prompt, answer)
+            total.update(sends=1, prompt_tokens=prompt, answer_tokens=answer, cost=cost)
         return total
 
     def _conversation(self, asking: Asking, text: Text, first: Request) -> Iterator[tuple[Request, str, Reply | None]]:
@@ -169,7 +178,7 @@ class Questions:
         while further is not None:
             request = further
             key = self._known.key(request, asking.teacher)
-            reply = self._known.reply(key) if text.written else None
+            reply = self._known.reply(key, request, asking.teacher) if text.written else None
             yield request, key if text.written else digest([key, text.name]), reply
             further = None if reply is None else followed(asking.question, text.pair, first, request, reply)
 

@@ -140,6 +140,17 @@ class QuotaTeacher(Protocol):
 
 
 @runtime_checkable
+class ReasoningTeacher(Protocol):
+    """A teacher whose model may think before it answers. The member is optional."""
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Most tokens of reasoning beside each answer, which the teacher allows in addition to the request's
+        ``max_tokens``. They are billed as tokens of the answer, so core reserves their price.
+        """
+
+
+@runtime_checkable
 class PricedTeacher(Protocol):
     """A teacher that knows its prices, which a run with a budget needs."""
 

@@ -10,17 +10,17 @@ from typing import Any
 import yaml
 from attrs import frozen
 
-from rt_framework.errors import KINDS
 from rt_framework.kit.places import in_words
 from rt_framework.kit.spread import Spread, auc
 from rt_framework.ledger import KEPT
 from rt_framework.report.controls import matched, random_like
 from rt_framework.report.proved import Proved, proved
 from rt_framework.report.survey import Survey
+from rt_framework.report.teacher import bill_heads, bill_rows, failure_rows
 from rt_framework.report.texts import fit
-from rt_framework.results import Bill, Cost, FinishedRun
+from rt_framework.results import Bill, FinishedRun
 from rt_framework.rundir import origins_in_words, unread_in_words
-from rt_framework.terminal import VERSION_WORDS, dollars, money
+from rt_framework.terminal import VERSION_WORDS, money
 
 _TELLS = 0.75
 """Least AUC at which the page warns that length or echo alone explains a decision; it also warns at 0.25 and below."""
@@ -44,6 +44,7 @@ class Facts:
     explained: Rows
     controls: Rows
     controls_note: str
+    bill_heads: tuple[str, ...]
     bills: Rows
     failures: Rows
     money: str
@@ -85,8 +86,9 @@ def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
         explained=tuple(map(_cells, explained)),
         controls=tuple(_controls(survey)),
         controls_note=_controls_note(survey),
-        bills=_bills(cost),
-        failures=tuple((kind, f"{count:,}", _meaning(kind)) for kind, count in survey.failures.items()),
+        bill_heads=bill_heads(cost),
+        bills=bill_rows(cost),
+        failures=failure_rows(survey.failures),
         money=_money(manifest, spent, run.efforts),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
         noise=survey.noise,
@@ -161,10 +163,6 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
     requests, tokens = (sum(run[name] for run in runs) for name in ("requests", "student_tokens"))
     how_many = "One run took" if len(runs) == 1 else f"{len(runs):,} runs took"
     return f"{how_many} {took}, killed runs not counted: {requests:,} requests and {tokens:,} student tokens. "
-
-
-def _meaning(kind: str) -> str:
-    return KINDS[kind].meaning if kind in KINDS else ""
 
 
 # --- what was run -----------------------------------------------------------------------------
@@ -311,20 +309,4 @@ def _controls_note(survey: Survey) -> str:
     return (
         "Scores and lengths are those of the original texts, because the selection is compared, not the rewriting."
         f"{note}"
-    )
-
-
-def _bills(cost: Cost) -> Rows:
-    """Return a row for each reflection, with the teacher behind its name where several teachers were asked."""
-    several = len({bill.teacher for bill in cost.bills}) > 1
-    return tuple(
-        (
-            fit(f"{bill.reflection} by {bill.teacher}" if several else bill.reflection),
-            *(
-                f"{number:,}"
-                for number in (bill.calls, bill.requests, bill.answered, bill.prompt_tokens, bill.completion_tokens)
-            ),
-            "unknown" if not (cost.priced or bill.nano_dollars) else dollars(bill.nano_dollars),
-        )
-        for bill in cost.bills
     )

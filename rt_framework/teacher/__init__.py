@@ -2,11 +2,12 @@
 
 from rt_framework.teacher.accounts import MAIN_ACCOUNT, Accounts
 from rt_framework.teacher.answers import Answers, call_key, found_elsewhere
-from rt_framework.teacher.asking import followed, most_own_tokens, rendered, steps_of
+from rt_framework.teacher.asking import followed, most_own_tokens, parsed, rendered, steps_of
 from rt_framework.teacher.attempts import budget_of
 from rt_framework.teacher.budget import check_priced, is_priced
 from rt_framework.teacher.client import TeacherClient, lineage
 from rt_framework.teacher.purse import Purse
+from rt_framework.teacher.reasoning import has_more_room, reasoning_tokens_of
 from rt_framework.teacher.sending import Answer, Sending
 
 __all__ = [
@@ -22,9 +23,12 @@ __all__ = [
     "check_priced",
     "followed",
     "found_elsewhere",
+    "has_more_room",
     "is_priced",
     "lineage",
     "most_own_tokens",
+    "parsed",
+    "reasoning_tokens_of",
     "rendered",
     "steps_of",
 ]

@@ -50,6 +50,7 @@ class Accounts:
             reserved=self._joint.reserved,
             budget=self._joint.most,
             priced=all(one.priced for one in amounts),
+            saved=sum(one.saved for one in amounts),
         )
 
     def reused_at(self, stage: str) -> int:

@@ -16,6 +16,7 @@ from rt_framework.ledger import Ledger
 from rt_framework.model import Reply, Request, digest, keyed
 from rt_framework.protocols import LocalTeacher, RereadingTeacher, Teacher
 from rt_framework.teacher.budget import bounded
+from rt_framework.teacher.reasoning import has_more_room
 from rt_framework.teacher.sending import Answer, Sending
 
 
@@ -62,7 +63,7 @@ class Answers:
         # The ledger is asked before the budget, because an answer that was paid for must never be paid for again.
         key = call_key(self._teacher.identity, request)
         known = self._ledger.calls.reply(key)
-        if known is not None:
+        if known is not None and not has_more_room(self._teacher, request, known):
             self.sending.counter.reused[stage] += 1
             return Answer(key, known)
         if key in self._unread:
@@ -70,7 +71,7 @@ class Answers:
             if read is not None:
                 return Answer(key, read)
         paid = found_elsewhere(self._ledger, self._elsewhere, key)
-        if paid is not None:
+        if paid is not None and not has_more_room(self._teacher, request, paid):
             await self._copy(key, request, paid)
             self.sending.counter.reused[stage] += 1
             return Answer(key, paid)
@@ -121,9 +122,11 @@ class Answers:
         assert isinstance(self._teacher, RereadingTeacher)
         for attempt, cost, raw in self._ledger.calls.unread_answers(key):
             try:
-                reply = evolve(bounded(await self._teacher.reread(request, raw), cost), nano_dollars=cost)
+                reply = bounded(await self._teacher.reread(request, raw), cost)
             except TeacherError:
                 continue
+            # The parts are those of the cost that the teacher computes now, which may be another one.
+            reply = evolve(reply, nano_dollars=cost, charge=reply.charge if reply.nano_dollars == cost else None)
             await self._ledger.attempts.answered(attempt, key, reply)
             return reply
         return None

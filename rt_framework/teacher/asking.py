@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 
 from rt_framework.errors import PluginError
 from rt_framework.kit.bounds import WHOLE, fault
-from rt_framework.model import MOST_TEMPERATURE, MOST_TOKENS, Pair, Reply, Request, Sampling, Turn, most_tokens
+from rt_framework.model import (
+    MOST_TEMPERATURE,
+    MOST_TOKENS,
+    Pair,
+    Reply,
+    Request,
+    Sampling,
+    Turn,
+    Unparsed,
+    most_tokens,
+)
 from rt_framework.protocols import Question, QuestionInSteps
+from rt_framework.teacher.reasoning import unfinished
+
+T = TypeVar("T")
 
 MOST_STEPS = 100
 """Most requests of one conversation: far more than a question needs, and few enough for a quote."""
@@ -66,6 +79,8 @@ def followed(question: Question[Any], pair: Pair, first: Request, request: Reque
         PluginError: the question does not say how many steps it takes.
     """
     steps = steps_of(question, first.reflection)
+    if reply.all_reasoning:
+        return None
     further = question.follow(pair, request, reply) if isinstance(question, QuestionInSteps) else None
     if further is None:
         return None
@@ -76,6 +91,11 @@ def followed(question: Question[Any], pair: Pair, first: Request, request: Reque
     if wrong:
         raise ValueError(f"'{first.reflection}' cannot go on after answer {further.step} of a conversation: {wrong}")
     return further
+
+
+def parsed(question: Question[T], pair: Pair, request: Request, reply: Reply) -> T | Unparsed:
+    """Return what a question reads in an answer, or why the answer cannot be used."""
+    return unfinished(reply) if reply.all_reasoning else question.parse(pair, request, reply)
 
 
 def most_own_tokens(first: Request, step: int) -> int:

@@ -13,6 +13,7 @@ from rt_framework.protocols import LocalTeacher, Teacher
 from rt_framework.teacher.budget import Budget, believable, bounded, charged, check_priced, is_priced, price_of
 from rt_framework.teacher.counts import TeacherCounter
 from rt_framework.teacher.purse import Purse
+from rt_framework.teacher.reasoning import check_answers_come
 
 
 def budget_of(
@@ -76,6 +77,14 @@ class Attempts:
     def price(self, request: Request) -> int:
         """Return the most that one attempt can cost, in nano-dollars; 0 if the price is not known."""
         return price_of(self._teacher, request) or 0
+
+    def check_answers_come(self) -> None:
+        """Check that answers have text.
+
+        Raises:
+            FatalTeacherError: reasoning took up several answers, and at least half of all so far.
+        """
+        check_answers_come(self.counter, self._teacher)
 
     @asynccontextmanager
     async def one(self, key: str, request: Request, retry: bool) -> AsyncIterator[Attempt]:

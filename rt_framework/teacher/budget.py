@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from attrs import evolve
+from attrs import astuple, evolve, fields
 
 from rt_framework.errors import BudgetReached, ConfigError, TeacherError
-from rt_framework.model import Reply, Request, Usage
+from rt_framework.model import Charge, Reply, Request, Usage
 from rt_framework.protocols import PricedTeacher
 from rt_framework.teacher.purse import Purse
+from rt_framework.teacher.reasoning import most_answer_tokens
 
 _NEAR = 32
 """Number of attempts: a budget with room for no more than these is nearly reached, and attempts go one at a time.
@@ -131,7 +132,7 @@ def price_of(teacher: object, request: Request) -> int | None:
     """Return the most that one attempt at *request* can cost, in nano-dollars; ``None`` if the price is not known."""
     if not isinstance(teacher, PricedTeacher):
         return None
-    return teacher.cost(request.most_prompt_tokens, request.sampling.max_tokens)
+    return teacher.cost(request.most_prompt_tokens, most_answer_tokens(teacher, request))
 
 
 def charged(error: TeacherError, price: int) -> int:
@@ -177,10 +178,30 @@ def bounded(reply: object, price: int) -> Reply:
     # Without a usable cost the whole reservation is charged, because a charge of 0 could let the budget be exceeded.
     if not _counts(cost) or cost > _MOST_COST:
         cost, note = price, f"{note}; no usable cost was reported" if note else "no usable cost was reported"
-    tokens = (getattr(usage, "prompt_tokens", 0), getattr(usage, "completion_tokens", 0))
-    counts = [min(count, _MOST_TOKENS) if _counts(count) else 0 for count in tokens]
     texts = {name: str(getattr(reply, name)) for name in ("finish_reason", "model")}
-    return evolve(reply, nano_dollars=cost, usage=Usage(*counts), note=note, **texts)
+    reasoning = reply.reasoning if isinstance(reply.reasoning, str) else None
+    used, charge = _bounded_usage(usage), _consistent(reply.charge, cost)
+    return evolve(reply, nano_dollars=cost, usage=used, note=note, charge=charge, reasoning=reasoning, **texts)
+
+
+def _bounded_usage(usage: object) -> Usage:
+    """Return counts that the ledger can hold, parts no larger than their wholes."""
+    names = [one.name for one in fields(Usage)]
+    counts = {name: getattr(usage, name, 0) for name in names}
+    whole = {name: min(count, _MOST_TOKENS) if _counts(count) else 0 for name, count in counts.items()}
+    cached = min(whole["cached_tokens"], whole["prompt_tokens"])
+    written = min(whole["cache_write_tokens"], whole["prompt_tokens"] - cached)
+    reasoning = min(whole["reasoning_tokens"], whole["completion_tokens"])
+    return Usage(whole["prompt_tokens"], whole["completion_tokens"], cached, written, reasoning)
+
+
+def _consistent(charge: object, cost: int) -> Charge | None:
+    """Return the parts of a cost if they are whole numbers that add up to it, else ``None``."""
+    if type(charge) is not Charge:
+        return None
+    *parts, cache_saving, batch_saving = astuple(charge)
+    saved = [type(saving) is int and abs(saving) <= _MOST_COST for saving in (cache_saving, batch_saving)]
+    return charge if all(map(_counts, parts)) and sum(parts) == cost and all(saved) else None
 
 
 def _counts(value: object) -> bool:

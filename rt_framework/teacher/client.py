@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from rt_framework.errors import KINDS, Retry
 from rt_framework.model import Failure, Pair, Request, Rewrite, Turn, Unparsed, Version
 from rt_framework.protocols import Question, Reflection
-from rt_framework.teacher.asking import followed, rendered
+from rt_framework.teacher.asking import followed, parsed, rendered
 from rt_framework.teacher.sending import Answer
 
 T = TypeVar("T")
@@ -60,10 +60,10 @@ class TeacherClient:
             BudgetReached: the budget allows no further call.
             ValueError: the reflection changes a call of a tool or its result.
         """
-        parsed, key = await self._said(reflection, version.pair, stage, draw)
-        if isinstance(parsed, Unparsed):
-            return Failure(stage, parsed.kind, parsed.reason, key)
-        rewrite = parsed if isinstance(parsed, Rewrite) else Rewrite(parsed, {})
+        said, key = await self._said(reflection, version.pair, stage, draw)
+        if isinstance(said, Unparsed):
+            return Failure(stage, said.kind, said.reason, key)
+        rewrite = said if isinstance(said, Rewrite) else Rewrite(said, {})
         pair = consistent(version.pair, rewrite.pair)
         return Rewritten(Version(lineage(version.name, name), pair, version.name, name, key), rewrite.scores)
 
@@ -73,27 +73,27 @@ class TeacherClient:
         Raises:
             FatalTeacherError, BudgetReached: as in :meth:`reflect`.
         """
-        parsed, key = await self._said(question, version.pair, stage, draw)
-        return Failure(stage, parsed.kind, parsed.reason, key) if isinstance(parsed, Unparsed) else parsed
+        said, key = await self._said(question, version.pair, stage, draw)
+        return Failure(stage, said.kind, said.reason, key) if isinstance(said, Unparsed) else said
 
     async def _said(self, question: Question[T], pair: Pair, stage: str, draw: int) -> tuple[T | Unparsed, str | None]:
         """Return the first usable answer, or the reason why the last one is unusable, with the key of its call.
 
         Another answer is paid for only if the failure says that a changed request may help (``Retry.CHANGE``).
         """
-        parsed: T | Unparsed = Unparsed("format", "the number of answers to ask for is 0")
+        said: T | Unparsed = Unparsed("format", "the number of answers to ask for is 0")
         key = None
         # The index is part of the key of a call, so the ledger does not give an unusable answer a second time.
         for index in range(self._answers):
             request, answer = await self._conversation(question, pair, index, stage, draw)
-            parsed, key = _read(question, pair, request, answer), answer.key
-            if not isinstance(parsed, Unparsed):
+            said, key = _read(question, pair, request, answer), answer.key
+            if not isinstance(said, Unparsed):
                 break
-            if parsed.kind not in KINDS:
-                raise ValueError(f"'{parsed.kind}' is no kind of failure; parse must give one of {', '.join(KINDS)}")
-            if KINDS[parsed.kind].retry is not Retry.CHANGE:
+            if said.kind not in KINDS:
+                raise ValueError(f"'{said.kind}' is no kind of failure; parse must give one of {', '.join(KINDS)}")
+            if KINDS[said.kind].retry is not Retry.CHANGE:
                 break
-        return parsed, key
+        return said, key
 
     async def _conversation(
         self, question: Question[Any], pair: Pair, index: int, stage: str, draw: int
@@ -116,7 +116,7 @@ def _read(question: Question[T], pair: Pair, request: Request, answer: Answer) -
     if answer.reply is None:
         error = answer.error
         return Unparsed(error.kind.name, error.message) if error else Unparsed("connection", "no answer")
-    return question.parse(pair, request, answer.reply)
+    return parsed(question, pair, request, answer.reply)
 
 
 def consistent(old: Pair, new: Pair) -> Pair:

@@ -14,9 +14,14 @@ class TeacherCounter:
         self.calls = 0
         self.retries = 0
         self.answered = 0
-        self.tokens = 0
+        self.all_reasoning = 0
+        """Answers without text, since reasoning took up all tokens."""
+        self.tokens: Counter[str] = Counter()
+        """Tokens of the answers: all of them, and those of reasoning, as ``reasoning``."""
         self.paid = 0
         """Nano-dollars of the received answers."""
+        self.saved = 0
+        """Nano-dollars that caches and batches saved."""
         self.reused: Counter[str] = Counter()
         """Answers that were found in the ledger, by stage."""
 
@@ -28,5 +33,8 @@ class TeacherCounter:
     def received(self, reply: Reply) -> None:
         """Count a paid answer."""
         self.answered += 1
-        self.tokens += reply.usage.completion_tokens
+        self.all_reasoning += reply.all_reasoning
+        self.tokens.update(all=reply.usage.completion_tokens, reasoning=reply.usage.reasoning_tokens)
         self.paid += reply.nano_dollars
+        if reply.charge is not None:
+            self.saved += reply.charge.cache_saving + reply.charge.batch_saving

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from rt_framework.concurrency import AdaptiveLimiter, Batcher, Sent, StopSignal, TokenEstimate
@@ -13,6 +14,7 @@ from rt_framework.errors import RtError, TeacherError, described
 from rt_framework.model import Reply, Request
 from rt_framework.protocols import LocalTeacher, QuotaTeacher, Teacher
 from rt_framework.teacher.attempts import Attempts
+from rt_framework.teacher.reasoning import most_answer_tokens
 
 _TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
 """Kinds of failure that show that the provider has more calls under way than it can handle."""
@@ -41,6 +43,7 @@ class _DirectSender:
     def __init__(self, teacher: Teacher | LocalTeacher, attempts: Attempts, limiter: AdaptiveLimiter) -> None:
         self.limiter = limiter
         self._attempts = attempts
+        self._most_answer_tokens = partial(most_answer_tokens, teacher)
         self._states_quotas = teacher if isinstance(teacher, QuotaTeacher) else None
         self._estimate = TokenEstimate()
         self._free = getattr(teacher, "aclose", None)
@@ -48,7 +51,7 @@ class _DirectSender:
     async def reply(self, key: str, request: Request, retry: bool) -> Reply:
         """Return the committed answer to one question; see :meth:`Sender.reply`."""
         # The turn comes before the money, so that a call that waits for its turn reserves nothing that others need.
-        tokens = self._estimate.of(request.most_prompt_tokens, request.sampling.max_tokens)
+        tokens = self._estimate.of(request.most_prompt_tokens, self._most_answer_tokens(request))
         async with self.limiter.turn(tokens) as sent, self._attempts.one(key, request, retry) as attempt:
             outcome: object
             stopped: RtError | None = None
@@ -85,7 +88,8 @@ class _DirectSender:
         stated = self._states_quotas.quotas if self._states_quotas is not None else None
         if isinstance(outcome, TeacherError) and outcome.kind.name in ("rate_limited", *_TOO_MUCH):
             self.limiter.refused(sent, outcome.kind.name == "rate_limited", outcome.retry_after, stated)
-        else:
+        elif not (isinstance(outcome, Reply) and outcome.all_reasoning):
+            # As long as only such answers come, which help nobody, no more calls are under way than at the beginning.
             self.limiter.accepted(stated)
 
 

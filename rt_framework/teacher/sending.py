@@ -103,7 +103,9 @@ class Sending:
         attempt = 0
         while True:
             try:
-                return Answer(key, await self._sender(key).reply(key, request, retry=not first or attempt > 0))
+                reply = await self._sender(key).reply(key, request, retry=not first or attempt > 0)
+                self._check_answers_come()
+                return Answer(key, reply)
             except TeacherError as error:
                 attempt += 1
                 if error.kind.fatal or too_long_a_pause(error):
@@ -115,6 +117,13 @@ class Sending:
             except RtError as error:
                 self._stop.trip(error)
                 raise
+
+    def _check_answers_come(self) -> None:
+        """Stop sending if the teacher's answers have no text. The answer that showed it stays usable."""
+        try:
+            self._attempts.check_answers_come()
+        except RtError as error:
+            self._stop.trip(error)
 
     def _sender(self, key: str) -> Sender:
         return self._batches if self._batches is not None and self._batches.takes(key) else self._direct
@@ -131,7 +140,8 @@ class Sending:
             retries=counter.retries,
             answered=counter.answered,
             reused=counter.reused.total(),
-            tokens=counter.tokens,
+            tokens=counter.tokens["all"],
+            reasoning_tokens=counter.tokens["reasoning"],
             under_way=max(limiter.under_way - budget.waiting, 0),
             at_once=limiter.at_once,
             throttled=", ".join(filter(None, (limiter.throttled(), waits, dearer if budget.overrun > 1 else ""))),
@@ -140,7 +150,8 @@ class Sending:
     def money(self) -> Money:
         """Return the amounts of the budget."""
         purse = self._attempts.budget.own
-        return Money(self.counter.paid, purse.spent, purse.reserved, purse.most, priced=self._attempts.priced)
+        counter, priced = self.counter, self._attempts.priced
+        return Money(counter.paid, purse.spent, purse.reserved, purse.most, priced=priced, saved=counter.saved)
 
     def accounts(self) -> tuple[TeacherAccount, ...]:
         """Return no accounts, since a single teacher's are those of the run."""

@@ -4,7 +4,7 @@ from rt_framework.terminal.console import VERSION_WORDS, summary_tables
 from rt_framework.terminal.cost import show_forecast, show_preview, show_quote
 from rt_framework.terminal.explain import tell
 from rt_framework.terminal.live import Display, screen
-from rt_framework.terminal.printing import dollars, line, money, stdout, table
+from rt_framework.terminal.printing import dollars, line, money, saved, stdout, table
 
 __all__ = [
     "VERSION_WORDS",
@@ -12,6 +12,7 @@ __all__ = [
     "dollars",
     "line",
     "money",
+    "saved",
     "screen",
     "show_forecast",
     "show_preview",

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from rt_framework.errors import KINDS
 from rt_framework.events import Summary
-from rt_framework.terminal.printing import line, money, table
+from rt_framework.terminal.printing import line, money, saved, table
 
 VERSION_WORDS = {
     "original": "original",
@@ -29,6 +29,7 @@ def show_summary(console: Console, summary: Summary) -> None:
     if current or won:
         console.print(line(f"{current + won} choices: {won} for the rewrite, {current} for the current version"))
     cost = money(progress.money.paid, progress.money.priced or not teacher.calls)
+    cost += f" ({saved(progress.money.saved)})" if progress.money.saved else ""
     console.print(
         line(
             f"{teacher.calls} teacher calls sent, {teacher.retries} of them retries, "

@@ -85,7 +85,9 @@ def _call(console: Console, call: Call, sample: Sample, after: str) -> None:
         console.print(line(f"attempt: {state}" + (f" ({kind}) {message or ''}" if kind else "")))
     if call.reply is not None:
         reply = call.reply
-        usage = f"{reply.usage.prompt_tokens} + {reply.usage.completion_tokens} tokens"
+        used = reply.usage
+        thought = f", {used.reasoning_tokens} of them reasoning" if used.reasoning_tokens else ""
+        usage = f"{used.prompt_tokens} + {used.completion_tokens} tokens{thought}"
         console.print(line(f"raw answer of {reply.model or call.teacher}, {reply.finish_reason}, {usage}:"))
         console.print(safe(reply.text))
     read = next((version.name for version in sample.versions if version.call == call.key), None)

@@ -26,7 +26,7 @@ from rt_framework.events import (
 )
 from rt_framework.hookspecs import hookimpl
 from rt_framework.terminal.console import show_summary
-from rt_framework.terminal.printing import dollars, line, money, stdout
+from rt_framework.terminal.printing import dollars, line, money, saved, stdout
 
 _EVERY = 5.0
 """Seconds between two plain progress lines."""
@@ -122,7 +122,8 @@ def _calls(progress: Progress) -> str:
     unusable = sum(stage.unusable for stage in progress.stages)
     if unusable:
         parts.append(f"{unusable} unusable answers")
-    return ", ".join([*parts, f"{teacher.tokens} tokens"])
+    thought = f" ({teacher.reasoning_tokens} of reasoning)" if teacher.reasoning_tokens else ""
+    return ", ".join([*parts, f"{teacher.tokens} tokens{thought}"])
 
 
 def _cost(amounts: Money) -> str:
@@ -131,6 +132,8 @@ def _cost(amounts: Money) -> str:
     parts = [f"{dollars(amounts.spent)} spent", f"{dollars(amounts.reserved)} reserved"]
     if amounts.budget is not None:
         parts.append(f"budget {dollars(amounts.budget)}")
+    if amounts.saved:
+        parts.append(saved(amounts.saved))
     if amounts.projected is not None:
         parts.append(f"projected {dollars(amounts.projected)}")
     return ", ".join(parts)

@@ -52,6 +52,13 @@ def dollars(nano: int) -> str:
     return f"${nano / 1e9:.4f}"
 
 
+def saved(nano: int) -> str:
+    """Return an amount that caches and batches saved in words; a negative one is a further cost."""
+    if nano < 0:
+        return f"{dollars(-nano)} of it for writing to the cache"
+    return f"{dollars(nano)} saved by caches and batches"
+
+
 def money(nano: int, priced: bool) -> str:
     """Return an amount in words that do not present an unknown price as zero.
 

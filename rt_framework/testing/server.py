@@ -126,6 +126,8 @@ class FaultServer:
         """Number of all HTTP requests that arrived, for any path."""
         self.headers: tuple[tuple[str, str], ...] = ()
         """Further headers of every answer and refusal to a chat, such as those that state quotas."""
+        self.reasoning_tokens = 0
+        """Tokens that the model thinks before each answer, as its usage says; they count within ``max_tokens``."""
         self._lock = threading.Lock()
         self.closing = threading.Event()
         self._http = _Server(self, _Handler)
@@ -163,7 +165,7 @@ class FaultServer:
         fault = self._take(body, in_batch=True)
         if fault is None or isinstance(fault, Attack) or fault.name in _ODD:
             odd = fault.name if isinstance(fault, Fault) else None
-            return 200, completion(body, self._answer(body), odd)
+            return 200, completion(body, self._answer(body), odd, self.reasoning_tokens)
         status, code, text = _ERRORS.get(fault.name, _ERRORS["server_error"])
         return status, json.loads(refused(status, text.format(key=""), code).body)
 
@@ -248,4 +250,5 @@ class _Handler(QuietHandler):
 
     def _answered(self, body: dict[str, Any], odd: str | None = None) -> dict[str, Any]:
         text = self.server.owner._answer(body)
-        return message(body, text) if self.path == _MESSAGES else completion(body, text, odd)
+        thought = self.server.owner.reasoning_tokens
+        return message(body, text) if self.path == _MESSAGES else completion(body, text, odd, thought)

@@ -71,20 +71,22 @@ def refused(
     return told({"error": {"message": message, "type": code, "param": None, "code": code}}, status, headers)
 
 
-def completion(body: dict[str, Any], text: str, odd: str | None = None) -> dict[str, Any]:
+def completion(body: dict[str, Any], text: str, odd: str | None = None, reasoning: int = 0) -> dict[str, Any]:
     """Return a chat completion; its tokens are counted as blocks of four bytes, never more than ``max_tokens``.
 
     Args:
         body: body of the request.
         text: text of the answer.
         odd: defect that makes the answer useless: ``empty``, ``null``, ``no_choices``, ``length``, ``content_filter``.
+        reasoning: tokens that the model thinks before the answer, which gets those that are left of ``max_tokens``.
     """
     content = {"empty": "", "null": None, "length": text[: len(text) // 2]}.get(odd or "", text)
     finish = odd if odd in {"length", "content_filter"} else "stop"
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}
     prompt_tokens = sum(tokens(message["content"]) for message in body["messages"])
-    completion_tokens = min(tokens(content or ""), body.get("max_tokens", 1 << 30))
-    return {
+    most = body.get("max_completion_tokens", body.get("max_tokens", 1 << 30))
+    completion_tokens = min(tokens(content or ""), most)
+    made = {
         "id": "chatcmpl-fake",
         "object": "chat.completion",
         "created": 0,
@@ -96,6 +98,21 @@ def completion(body: dict[str, Any], text: str, odd: str | None = None) -> dict[
             "total_tokens": prompt_tokens + completion_tokens,
         },
     }
+    return _thinking(made, choice, min(reasoning, most), most) if reasoning else made
+
+
+def _thinking(made: dict[str, Any], choice: dict[str, Any], thought: int, most: int) -> dict[str, Any]:
+    """Return a completion with tokens of reasoning before its answer, which is cut off where *most* are reached."""
+    message, used = choice["message"], made["usage"]
+    cut = used["completion_tokens"] > most - thought
+    if cut:
+        message["content"] = (message["content"] or "")[: 4 * (most - thought)]
+        choice["finish_reason"] = "length"
+    message["reasoning_content"] = "The question has two sides." * (thought > 0)
+    used["completion_tokens"] = thought + min(used["completion_tokens"], most - thought)
+    used["total_tokens"] = used["prompt_tokens"] + used["completion_tokens"]
+    used["completion_tokens_details"] = {"reasoning_tokens": thought}
+    return made
 
 
 def message(body: dict[str, Any], text: str) -> dict[str, Any]:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
-import re
 import warnings
 from collections.abc import Mapping
-from fractions import Fraction
 from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
-
-from rt_framework.builtin.teachers.places import place, provider_of
+from rt_framework.builtin.teachers.litellm_messages import (
+    attributes_of,
+    held_to_schema,
+    message_to,
+    model_of,
+    reasoning_of,
+    text_of,
+    tier_of,
+)
+from rt_framework.builtin.teachers.places import check_place, place, provider_of
+from rt_framework.builtin.teachers.prices import Prices
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.builtin.teachers.usage import counted, stated_quotas, told_in
 from rt_framework.errors import TeacherError
-from rt_framework.kit.addresses import check_address
-from rt_framework.kit.messages import message_of
-from rt_framework.model import Pending, Quotas, Reply, Request, Turn
+from rt_framework.model import Charge, Pending, Quotas, Reply, Request, Usage
 
 if TYPE_CHECKING:
     from rt_framework.builtin.teachers.channel import Channel
@@ -33,8 +36,8 @@ _UNBOUNDED = 86_400.0
 """Timeout in seconds, too long to take effect: the run limits each attempt itself, before litellm would."""
 
 
-_BATCHED = Fraction(1, 2)
-"""Price of a batch, as a share of the price of the same requests sent one by one."""
+_REASONING = 4096
+"""Tokens of reasoning beside each answer, where the settings name none: several times what such a task takes."""
 
 
 class LiteLLMTeacher:
@@ -48,10 +51,7 @@ class LiteLLMTeacher:
         self._settings = settings
         self._channel: Channel | None = None
         self._quotas = Quotas()
-        provider = provider_of(settings.model)
-        for suffix in ("_API_BASE", "_BASE_URL"):
-            name = provider.upper() + suffix
-            check_address(None if settings.api_base else os.environ.get(name), name)
+        check_place(provider_of(settings.model), settings.api_base, os.environ)
 
     @property
     def identity(self) -> str:
@@ -75,46 +75,35 @@ class LiteLLMTeacher:
         except Exception:
             return False
 
+    @cached_property
+    def reasoning_tokens(self) -> int:
+        """Return the setting, or else a default for models that litellm's list says to think before they answer."""
+        if self._settings.reasoning_tokens is not None:
+            return self._settings.reasoning_tokens
+        # Claude thinks only if it is asked to.
+        if "claude" in self._settings.model.lower() and "reasoning_effort" not in self._settings.extra:
+            return 0
+        try:
+            return _REASONING if _litellm().supports_reasoning(self._settings.model) else 0
+        except Exception:
+            return 0
+
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
-        """Return the cost in nano-dollars, rounded up; ``None`` for a model without a price.
+        """Return the most that so many tokens cost, rounded up; ``None`` for a model without a price.
 
-        Discounts for cached prompts are left out.
+        What a cache will save is not known before, so it is left out.
         """
-        return self._price(prompt_tokens, completion_tokens, self._settings.batch)
-
-    def _price(self, prompt_tokens: int, completion_tokens: int, batched: bool) -> int | None:
-        share = _BATCHED if batched else Fraction(1)
-        if self._flat is not None:
-            return math.ceil((self._flat[0] * prompt_tokens + self._flat[1] * completion_tokens) * share)
-        listed = self._listed(prompt_tokens, completion_tokens)
-        # The float's own error, some 1e-16 of the sum, must not be rounded up to a further nano-dollar.
-        return None if listed is None else math.ceil(round(listed * float(share), 3))
+        rates = self._prices.rates(prompt_tokens, self._settings.batch)
+        return None if rates is None else rates.most(prompt_tokens, completion_tokens)
 
     @cached_property
-    def _flat(self) -> tuple[Fraction, Fraction] | None:
-        """Nano-dollars per prompt token and per answer token; ``None`` where they depend on the number of tokens.
+    def _prices(self) -> Prices:
+        return Prices(self._settings, _litellm)
 
-        The prices are kept, because litellm takes as long to look one up as SQLite for a commit.
-        """
-        input_price, output_price = self._settings.input_price, self._settings.output_price
-        if input_price is not None and output_price is not None:
-            # In dollars per 10⁶ tokens; a dollar is 10⁹ nano-dollars.
-            return Fraction(str(input_price)) * 1000, Fraction(str(output_price)) * 1000
-        prices = []
-        for prompt, completion in ((1, 0), (0, 1)):
-            few, many = self._listed(1000 * prompt, 1000 * completion), self._listed(10**7 * prompt, 10**7 * completion)
-            if few is None or many is None or not math.isclose(few / 1000, many / 10**7, rel_tol=1e-9):
-                return None
-            prices.append(Fraction(str(round(many / 10**7, 6))))
-        return prices[0], prices[1]
-
-    def _listed(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return the cost in nano-dollars by litellm's price list; ``None`` where the model is not in it."""
-        try:
-            dollars: float = sum(_litellm().cost_per_token(self._settings.model, prompt_tokens, completion_tokens))
-        except Exception:
-            return None
-        return dollars * 1e9
+    def _charge(self, used: Usage, batched: bool, tier: str | None = None) -> Charge | None:
+        """Return the cost of an answer by its parts; ``None`` for a model without a price."""
+        rates, live = (self._prices.rates(used.prompt_tokens, one, tier) for one in (batched, False))
+        return None if rates is None or live is None else rates.charge(used, live)
 
     async def complete(self, request: Request) -> Reply:
         """Send one HTTP request and return the answer that was paid for, usable or not.
@@ -162,8 +151,9 @@ class LiteLLMTeacher:
 
     def _unread_cost(self, request: Request, exchange: Exchange, batched: bool) -> int:
         """Return the cost in nano-dollars of an answer that cannot be read, by the token counts in its body."""
-        charged = counted(request, None, told_in(exchange.body)).charged
-        return self._price(charged.prompt_tokens, charged.completion_tokens, batched) or 0
+        used = counted(request, None, told_in(exchange.body), self._most_answer_tokens(request))
+        charge = self._charge(used.charged, batched)
+        return 0 if charge is None else charge.total
 
     # --- the provider's batches -------------------------------------------------------------
 
@@ -258,16 +248,16 @@ class LiteLLMTeacher:
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         settings, sampling = self._settings, request.sampling
-        extra = dict(settings.extra) if request.schema is None else {**settings.extra, **_held_to_schema(request)}
+        extra = dict(settings.extra) if request.schema is None else {**settings.extra, **held_to_schema(request)}
         return {
             "model": settings.model,
             "api_base": settings.api_base,
-            "messages": [_message(turn) for turn in request.messages],
+            "messages": [message_to(turn) for turn in request.messages],
             "temperature": sampling.temperature,
             # Claude refuses temperature and top_p together. To leave out a top_p of 1 changes nothing, since it cuts
             # nothing off.
             "top_p": None if sampling.top_p == 1 and "claude" in settings.model.lower() else sampling.top_p,
-            "max_tokens": sampling.max_tokens,
+            "max_tokens": self._most_answer_tokens(request),
             "seed": sampling.seed,
             "timeout": _UNBOUNDED,
             "max_retries": 0,
@@ -280,52 +270,18 @@ class LiteLLMTeacher:
             **extra,
         }
 
+    def _most_answer_tokens(self, request: Request) -> int:
+        return request.sampling.max_tokens + self.reasoning_tokens
+
     def _reply(self, request: Request, answer: Any, exchange: Exchange, batched: bool) -> Reply:
         """Return the reply from litellm's conversion of an answer, the parts of which may be of any type."""
-        text, finish = _text(answer.choices[0]) if answer.choices else ("", "stop")
+        text, finish = text_of(answer)
         # litellm rounds and changes a usage that it does not understand, so the counts are read from the body.
-        reported = told_in(exchange.body) or _attributes(getattr(answer, "usage", None))
-        used = counted(request, text, reported)
-        model = answer.model if isinstance(answer.model, str) else ""
-        cost = self._price(used.charged.prompt_tokens, used.charged.completion_tokens, batched) or 0
-        return Reply(text, finish, used.told, model, cost, used.note)
-
-
-def _attributes(usage: Any) -> dict[str, Any]:
-    return {name: getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
-
-
-def _text(choice: Any) -> tuple[str, str]:
-    """Return text and finish reason; a refusal, which OpenAI puts beside the text, counts as a content filter's.
-
-    Raises:
-        TypeError: the content is not a string.
-    """
-    message = choice.message
-    finish = choice.finish_reason if isinstance(choice.finish_reason, str) and choice.finish_reason else "stop"
-    if message.content:
-        if not isinstance(message.content, str):
-            raise TypeError(f"the text of the answer has the type {type(message.content).__name__}")
-        return message.content, finish
-    refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
-    return (refusal, "content_filter") if isinstance(refusal, str) and refusal else ("", finish)
-
-
-def _held_to_schema(request: Request) -> dict[str, Any]:
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", request.reflection)[:64]
-    schema = {"name": name, "schema": request.schema, "strict": True}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}
-
-
-def _message(turn: Turn) -> dict[str, Any]:
-    """Return a turn as a message to a provider. Reasoning stays out: providers take none from elsewhere."""
-    calls = tuple(evolve(call, arguments=_sendable(call.arguments)) for call in turn.tool_calls)
-    return message_of(evolve(turn, content=_sendable(turn.content), reasoning=None, tool_calls=calls))
-
-
-def _sendable(text: str) -> str:
-    """Return the text with question marks for lone surrogates, which have no UTF-8 form."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+        reported = told_in(exchange.body) or attributes_of(answer)
+        used = counted(request, text, reported, self._most_answer_tokens(request))
+        charge = self._charge(used.charged, batched, tier_of(answer))
+        cost = 0 if charge is None else charge.total
+        return Reply(text, finish, used.told, model_of(answer), cost, used.note, charge, reasoning_of(answer))
 
 
 def _channels() -> ModuleType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from rt_framework.kit.addresses import check_address
 from rt_framework.kit.places import origin
 
 _ENDINGS = ("API_BASE", "BASE_URL")
@@ -27,6 +28,17 @@ _OTHERS = {
     "watsonx": ("WATSONX_URL", "WX_URL", "WML_URL"),
 }
 """Variables whose names are not the provider's name and one of these endings, by provider."""
+
+
+def check_place(provider: str, api_base: str | None, environ: Mapping[str, str]) -> None:
+    """Check the addresses that the environment names in place of a provider's own.
+
+    Raises:
+        ConfigError: the environment sends the requests over plain http.
+    """
+    for ending in _ENDINGS:
+        name = f"{provider.upper()}_{ending}"
+        check_address(None if api_base else environ.get(name), name)
 
 
 def place(provider: str, api_base: str | None, environment: Mapping[str, str]) -> str:

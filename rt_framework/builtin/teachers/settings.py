@@ -11,6 +11,7 @@ from rt_framework.builtin.teachers.extra import refusal
 from rt_framework.errors import ConfigError
 from rt_framework.kit.addresses import check_address
 from rt_framework.kit.bounds import within
+from rt_framework.model import MOST_TOKENS
 from rt_framework.text import secret_place
 
 _MOST_PRICE = 1e6
@@ -56,6 +57,13 @@ class LiteLLMSettings:
     """Dollars per million prompt tokens, for a model that litellm has no price for."""
     output_price: float | None = field(default=None, validator=within(least=0, most=_MOST_PRICE))
     """Dollars per million answer tokens; goes with ``input_price``."""
+    cached_price: float | None = field(default=None, validator=within(least=0, most=_MOST_PRICE))
+    """Dollars per million prompt tokens read from the provider's cache; as ``input_price`` when left out."""
+    cache_write_price: float | None = field(default=None, validator=within(least=0, most=_MOST_PRICE))
+    """Dollars per million prompt tokens written to the provider's cache; as ``input_price`` when left out."""
+    reasoning_tokens: int | None = field(default=None, validator=within(least=0, most=MOST_TOKENS))
+    """Most tokens that the model may think before each answer: they are added to ``max_tokens`` of the reflection, and
+    billed as the answer. Left out, they are 4096 for a model that litellm knows to think, else 0."""
     batch: bool = False
     """Ask through the provider's batch API: half the price, answers within 24 hours. Models of ``openai/`` only."""
 
@@ -67,6 +75,8 @@ class LiteLLMSettings:
             )
         if (self.input_price, self.output_price).count(None) == 1:
             raise ConfigError("teacher: give both input_price and output_price, or neither")
+        if self.input_price is None and (self.cached_price, self.cache_write_price) != (None, None):
+            raise ConfigError("teacher: cached_price and cache_write_price go with input_price and output_price")
 
 
 @frozen

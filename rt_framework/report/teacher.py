@@ -1,0 +1,56 @@
+"""Tables of the page on the questions to the teacher: what they cost, and the rewrites that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rt_framework.errors import KINDS
+from rt_framework.report.texts import fit
+from rt_framework.results import Bill, Cost
+from rt_framework.terminal import dollars
+
+
+def bill_rows(cost: Cost) -> tuple[tuple[str, ...], ...]:
+    """Return a row for each reflection, with the teacher behind its name where several teachers were asked."""
+    several = len({bill.teacher for bill in cost.bills}) > 1
+    shown = _shown_columns(cost.bills)
+    return tuple(
+        (
+            fit(f"{bill.reflection} by {bill.teacher}" if several else bill.reflection),
+            *(f"{of(bill):,}" for of in shown.values()),
+            "unknown" if not (cost.priced or bill.nano_dollars) else dollars(bill.nano_dollars),
+            *((dollars(_saved(bill)),) if cost.saved else ()),
+        )
+        for bill in cost.bills
+    )
+
+
+_COLUMNS: Mapping[str, Callable[[Bill], int]] = {
+    "questions": lambda bill: bill.calls,
+    "requests": lambda bill: bill.requests,
+    "answered": lambda bill: bill.answered,
+    "prompt tokens": lambda bill: bill.usage.prompt_tokens,
+    "read from a cache": lambda bill: bill.usage.cached_tokens,
+    "answer tokens": lambda bill: bill.usage.completion_tokens,
+    "of them reasoning": lambda bill: bill.usage.reasoning_tokens,
+}
+_SPECIAL = ("read from a cache", "of them reasoning")
+
+
+def _shown_columns(bills: Sequence[Bill]) -> Mapping[str, Callable[[Bill], int]]:
+    """Return the columns of counts; those that not every provider has are left out where all are 0."""
+    return {name: of for name, of in _COLUMNS.items() if name not in _SPECIAL or any(map(of, bills))}
+
+
+def bill_heads(cost: Cost) -> tuple[str, ...]:
+    """Return the heads of the columns."""
+    return ("reflection", *_shown_columns(cost.bills), "cost", *(("saved",) if cost.saved else ()))
+
+
+def _saved(bill: Bill) -> int:
+    return bill.charge.cache_saving + bill.charge.batch_saving
+
+
+def failure_rows(failures: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
+    """Return a row for each kind of failure, with its number and its meaning."""
+    return tuple((kind, f"{count:,}", KINDS[kind].meaning if kind in KINDS else "") for kind, count in failures.items())
