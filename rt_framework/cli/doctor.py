@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     "-n", "--sample", type=Whole(1), default=64, show_default=True, help="Number of samples of DATA to score."
 )
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random draw.")
+@click.option(
+    "--ask", is_flag=True, help="Also put a few short questions to each teacher of CONFIG, which may be billed."
+)
 @reading_options
 @hub_options
 @turn_options
@@ -50,6 +54,7 @@ def command(
     max_tokens: int | None,
     sample: int,
     seed: int,
+    ask: bool,
     format_: str | None,
     shape: str | None,
     columns: tuple[str, ...],
@@ -62,7 +67,7 @@ def command(
     """
     from rt_framework.config import Data, ScoringConfig
     from rt_framework.jobs import install_checks as checks
-    from rt_framework.jobs.sample_checks import check_sample
+    from rt_framework.jobs import sample_checks
 
     who = None if student is None else chosen("student", student)
     looks: list[Callable[[], Iterator[Finding]]] = [
@@ -71,15 +76,25 @@ def command(
         lambda: checks.check_plugins(host),
     ]
     is_config = subject is not None and Path(subject).suffix in (".yaml", ".yml")
+    if ask and not is_config:
+        raise click.UsageError("--ask needs a CONFIG, which names the teachers: rt doctor CONFIG --ask")
     if subject is not None and is_config:
-        looks.append(lambda: checks.check_config(host, Path(subject)))
+        looks += _of_config(host, Path(subject), ask)
     elif subject is not None:
         data = Data(subject, format_, shape, pairs(columns, "--column"), **further)
         rules = ScoringConfig(preset, chosen("template", template) if template else None, max_tokens)
-        looks.append(lambda: check_sample(host, data, who, rules, sample, seed))
+        looks.append(lambda: sample_checks.check_sample(host, data, who, rules, sample, seed))
     if who is not None and (subject is None or is_config):
         looks.append(lambda: checks.check_student(host, who))
     return _print([finding for look in looks for finding in look()])
+
+
+def _of_config(host: Host, path: Path, ask: bool) -> list[Callable[[], Iterator[Finding]]]:
+    """Return the checks of a config; with *ask* also those that put questions to its teachers."""
+    from rt_framework.jobs import install_checks, teacher_checks
+
+    checks = [install_checks.check_config, *([teacher_checks.check_teachers] if ask else [])]
+    return [partial(check, host, path) for check in checks]
 
 
 def _print(results: list[Finding]) -> int:

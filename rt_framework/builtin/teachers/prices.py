@@ -37,7 +37,7 @@ class Rates:
 
     def most(self, prompt_tokens: int, completion_tokens: int) -> int:
         """Return the most that so many tokens cost, in nano-dollars, whatever their kinds; rounded up."""
-        prompt, answer = max(self.prompt, self.cache_write), max(self.answer, self.reasoning)
+        prompt, answer = max(self.prompt, self.cached, self.cache_write), max(self.answer, self.reasoning)
         return math.ceil(prompt * prompt_tokens + answer * completion_tokens)
 
     def charge(self, used: Usage, live: Rates) -> Charge:

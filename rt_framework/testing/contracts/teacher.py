@@ -77,7 +77,10 @@ class TeacherContract(PluginContract):
         )
 
     def test_it_answers(self) -> None:
-        """A question gets a ``Reply`` with its text and its usage; the text of a server is passed on unchanged."""
+        """A question gets a ``Reply`` with its text and its usage; the text of a server is passed on unchanged.
+
+        If the reply has the parts of its cost, they add up to it.
+        """
         if not self._may_be_asked():
             raise SkipTest("it is not asked, since that may cost money: override options_for(url), or set free = True")
         with self._server() as server:
@@ -90,6 +93,9 @@ class TeacherContract(PluginContract):
         used = isinstance(reply.usage, Usage) and reply.usage.prompt_tokens >= 0 and reply.usage.completion_tokens >= 0
         assert used and reply.nano_dollars >= 0, (
             f"expected tokens and cost from 0, found {reply.usage}, {reply.nano_dollars}"
+        )
+        assert reply.charge is None or reply.charge.total == reply.nano_dollars, (
+            f"the parts of the cost add up to {reply.charge}, and nano_dollars are {reply.nano_dollars}"
         )
 
     def test_a_batch_is_answered_in_order(self) -> None:
