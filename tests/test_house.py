@@ -371,6 +371,7 @@ def test_modules_import_few_others():
     assert wide == {
         "api",
         "pipeline.job",
+        "cli.doctor",
         "cli.reflect",
         "data",
         "export.hub",
