@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
+from attrs import evolve
 
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.litellm import _litellm as litellm
@@ -12,7 +14,8 @@ from rt_framework.builtin.teachers.prices import Prices, Rates
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.builtin.teachers.usage import counted, told_in
 from rt_framework.errors import ConfigError
-from rt_framework.model import Charge, Request, Sampling, Turn, Usage
+from rt_framework.model import Charge, Reply, Request, Sampling, Turn, Usage
+from rt_framework.testing.server import FaultServer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -305,3 +308,31 @@ def test_parts_add_up_where_prices_are_odd():
             0.1 * (used.prompt_tokens - used.cached_tokens) + 0.05 * used.cached_tokens + 0.3 * used.completion_tokens
         )
         assert charge.total - 1 < exact <= charge.total + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("length", "model", "marked"),
+    [
+        (4096, "anthropic/claude-sonnet-4-5", True),
+        (4095, "anthropic/claude-sonnet-4-5", False),
+        (9000, "openai/m", False),
+    ],
+)
+def test_a_long_system_prompt_is_marked_for_the_cache_of_claude(length, model, marked, monkeypatch):
+    """And for no other model, since all others refuse the mark or need none."""
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "sk-test")
+    request = evolve(REQUEST, messages=(Turn("system", "x" * length), Turn("user", "What floats?")))
+
+    async def asked(address: str) -> Reply:
+        teacher = LiteLLMTeacher(LiteLLMSettings(model, address))
+        try:
+            return await teacher.complete(request)
+        finally:
+            await teacher.aclose()
+
+    with FaultServer(lambda _: "A cork.") as server:
+        address = server.url if model.startswith("openai") else server.url.removesuffix("/v1")
+        assert asyncio.run(asked(address)).text == "A cork."
+        (sent,) = (json.dumps(one.body) for one in server.received)
+    assert ("cache_control" in sent) == marked

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rt_framework.builtin.teachers.litellm_messages import (
     attributes_of,
     held_to_schema,
-    message_to,
+    messages_to,
     model_of,
     reasoning_of,
     text_of,
@@ -252,7 +252,7 @@ class LiteLLMTeacher:
         return {
             "model": settings.model,
             "api_base": settings.api_base,
-            "messages": [message_to(turn) for turn in request.messages],
+            "messages": messages_to(request.messages, settings.model),
             "temperature": sampling.temperature,
             # Claude refuses temperature and top_p together. To leave out a top_p of 1 changes nothing, since it cuts
             # nothing off.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import evolve
@@ -12,6 +13,9 @@ from rt_framework.model import Request, Turn
 
 _THOUGHT, _THOUGHT_ENDS = "<think>", "</think>"
 """Tags around reasoning, which most open models write."""
+
+_WORTH_CACHING = 4096
+"""Characters of a system prompt from which on it is marked: Claude caches nothing below 1,024 tokens."""
 
 
 def attributes_of(answer: Any) -> dict[str, Any]:
@@ -78,8 +82,20 @@ def held_to_schema(request: Request) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
-def message_to(turn: Turn) -> dict[str, Any]:
-    """Return a turn as a message to a provider. Reasoning stays out: providers take none from elsewhere."""
+def messages_to(turns: Sequence[Turn], model: str) -> list[dict[str, Any]]:
+    """Return turns as messages to a provider. Reasoning stays out: providers take none from elsewhere.
+
+    A long system prompt, which all requests of a reflection begin with, is marked for the cache of models that cache
+    only what is marked. The others cache what they have seen before without a mark.
+    """
+    messages = [_message(turn) for turn in turns]
+    first = messages[0] if messages else {}
+    if "claude" in model.lower() and first.get("role") == "system" and len(first["content"]) >= _WORTH_CACHING:
+        first["content"] = [{"type": "text", "text": first["content"], "cache_control": {"type": "ephemeral"}}]
+    return messages
+
+
+def _message(turn: Turn) -> dict[str, Any]:
     calls = tuple(evolve(call, arguments=_sendable(call.arguments)) for call in turn.tool_calls)
     return message_of(evolve(turn, content=_sendable(turn.content), reasoning=None, tool_calls=calls))
 
