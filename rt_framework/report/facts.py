@@ -19,7 +19,7 @@ from rt_framework.report.proved import Proved, proved
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 from rt_framework.results import Bill, Cost, FinishedRun
-from rt_framework.rundir import origins_in_words, unread_in_words
+from rt_framework.rundir import fallbacks_in_words, origins_in_words, teachers_in, unread_in_words
 from rt_framework.terminal import VERSION_WORDS, dollars, money
 
 _TELLS = 0.75
@@ -46,6 +46,7 @@ class Facts:
     controls_note: str
     bills: Rows
     failures: Rows
+    handovers: Rows
     money: str
     close: Rows
     noise: float
@@ -87,6 +88,7 @@ def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
         controls_note=_controls_note(survey),
         bills=_bills(cost),
         failures=tuple((kind, f"{count:,}", _meaning(kind)) for kind, count in survey.failures.items()),
+        handovers=tuple(_handovers(manifest["summary"])),
         money=_money(manifest, spent, run.efforts),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
         noise=survey.noise,
@@ -163,6 +165,13 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
     return f"{how_many} {took}, killed runs not counted: {requests:,} requests and {tokens:,} student tokens. "
 
 
+def _handovers(summary: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield how many questions went from a teacher to its fallback, by kind of failure."""
+    for one in summary.get("handovers", ()):
+        names = f"{one['teacher']} → {one['fallback']}"
+        yield names, one["kind"], f"{one['questions']:,}", _meaning(one["kind"])
+
+
 def _meaning(kind: str) -> str:
     return KINDS[kind].meaning if kind in KINDS else ""
 
@@ -172,8 +181,8 @@ def _meaning(kind: str) -> str:
 
 def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the teachers and the student of a config, by the names of their frozen facts."""
-    yield "teacher", config.get("teacher")
-    yield from ((f"teacher {name}", teacher["part"]) for name, teacher in (config.get("teachers") or {}).items())
+    for name, teacher in teachers_in(config).items():
+        yield "teacher" if name == "teacher" else f"teacher {name}", teacher["part"]
     yield "student", config.get("student")
 
 
@@ -184,6 +193,8 @@ def _ran(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, part in _parts(config):
         if name in frozen_facts:
             yield name, f"{_short(part)} — {frozen_facts[name]}"
+    if fallbacks := fallbacks_in_words(config):
+        yield "fallbacks", fallbacks
     if manifest.get("places"):
         yield "teacher asked at", fit(in_words(manifest["places"]))
     scoring = frozen_facts.get("scoring", {})

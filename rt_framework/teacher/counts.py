@@ -19,6 +19,8 @@ class TeacherCounter:
         """Nano-dollars of the received answers."""
         self.reused: Counter[str] = Counter()
         """Answers that were found in the ledger, by stage."""
+        self.to_fallback: Counter[str] = Counter()
+        """Questions that went on to the teacher's fallback, by kind of failure."""
 
     def sent(self, calls: int, retries: int) -> None:
         """Count calls that go to the provider, and those of them that are retries."""

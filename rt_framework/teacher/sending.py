@@ -132,6 +132,7 @@ class Sending:
             answered=counter.answered,
             reused=counter.reused.total(),
             tokens=counter.tokens,
+            to_fallback=dict(counter.to_fallback),
             under_way=max(limiter.under_way - budget.waiting, 0),
             at_once=limiter.at_once,
             throttled=", ".join(filter(None, (limiter.throttled(), waits, dearer if budget.overrun > 1 else ""))),
