@@ -6,6 +6,8 @@ The server answers for several models and counts what each of them was asked and
 from __future__ import annotations
 
 import json
+import os
+import random
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ from rt_framework.jobs.quoting import quote
 from rt_framework.jobs.running import RunMode
 from rt_framework.kit.parts import Spec
 from rt_framework.ledger.ledger import Ledger
-from rt_framework.model import Reply, Request
+from rt_framework.model import Reply, Request, digest
 from rt_framework.plugin import structure
 from rt_framework.plugin.host import Host
 from rt_framework.results import open_run
@@ -35,6 +37,7 @@ from tests import fakes_plugin
 from tests.forks import start
 from tests.helpers import the_error
 from tests.reliability.jobs import Commands, http_job, priced_at
+from tests.reliability.test_23_the_quote_is_a_bound import moody, pipeline
 from tests.run_helpers import Priced, attempts, go, http_answer, job, outputs, rows, side
 
 REFLECT = [{"reflect": "response"}, {"choose": "newest"}]
@@ -409,6 +412,21 @@ def test_a_killed_run_asks_nothing_twice(tmp_path):
     assert sum(count for *_, count in handed["whole"]) == len(GOES)
 
 
+def test_shards_are_merged_with_what_went_to_the_fallback(tmp_path, rt):
+    """The merged run says of every sample what the shards said, and asks nothing."""
+    with server({"first": GOES}) as at:
+        config = fallback_job(tmp_path, at)
+        for shard in ("1/2", "2/2"):
+            assert rt("run", config, "--run-dir", tmp_path / shard[0], "--shard", shard).code == 0
+        sent = len(at.received)
+        merged = rt("merge", config, tmp_path / "run", tmp_path / "1", tmp_path / "2")
+        assert merged.code == 0, merged.err
+        assert rt("run", config, "--run-dir", tmp_path / "run").code == 0
+        assert len(at.received) == sent
+    assert "teacher second refused" in merged.words
+    assert sum("handovers" in line for line in side(tmp_path / "run")) == len(GOES)
+
+
 def test_nothing_is_sent_to_parse_again(tmp_path, rt):
     """`rt reparse` takes the fallback's answers from the ledger."""
     with server({"first": GOES}) as at:
@@ -477,6 +495,56 @@ def test_the_quote_is_a_bound_with_fallbacks(tmp_path, rt):
     assert sent["first"] <= 2 * COUNT and sent["second"] == COUNT
     after = quote(Host(modules=["tests.fakes_plugin"], only=[]), read_config(config), tmp_path / "run")
     assert (after.cost.high, after.sends.high, after.unique - after.answered) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("seed", range(100 if os.environ.get("RT_RELIABILITY") == "large" else 12))
+def test_a_run_pays_each_teacher_no_more_than_its_high(seed, tmp_path):
+    """Whatever was run before in the directory, with or without fallbacks, and whatever the teachers refuse."""
+    luck = random.Random(seed)
+    asks = luck.choices(["instruction", "response", "rounds"], k=2)
+    data = [*rows(2), *rows(luck.randint(0, 1))]
+
+    def refuses(name: str) -> Any:
+        def kind(request: Request) -> str | None:
+            drawn = int(digest([seed, name, request.pair_hash, request.index, request.step])[:4], 16) % 8
+            return {0: "refused", 1: "too_long", 2: "empty"}.get(drawn)
+
+        return kind
+
+    def teachers() -> dict[str, Named]:
+        made = {
+            name: Named(name, moody(seed + number), refuses(name), structured=luck.random() < 0.7)
+            for number, name in enumerate(("teacher", "b", "c"))
+        }
+        fakes_plugin.HELD.update(made)
+        return made
+
+    def config() -> Config:
+        keys = {
+            "teacher": {"part": "held:teacher", "fallback": luck.choice([None, "b", "b", "b"])},
+            "teachers": {"b": {"part": "held:b", "fallback": luck.choice([None, "c"])}, "c": "held:c"},
+        }
+        stages = {"stages": pipeline(luck, asks), "exhaustive": luck.random() < 0.3}
+        limits = {"answers": luck.randint(1, 2), "attempts": 1}
+        return job(tmp_path, data, stages, **keys, limits=limits)
+
+    forms = teachers()
+    for _ in range(luck.randint(0, 2)):
+        go(config(), tmp_path / "run", forms["teacher"])
+    last = config()
+    asked = {name: len(one.requests) for name, one in forms.items()}
+    fakes_plugin.HELD.update(forms, student=FakeStudent())
+    before = quote(Host(modules=["tests.fakes_plugin"], only=[], strict=True), last, tmp_path / "run")
+    paid = {name: one.paid for name, one in forms.items()}
+    go(last, tmp_path / "run", forms["teacher"])
+    parts = {part.name: part for part in before.teachers} or {"teacher": before}
+    for name, one in forms.items():
+        if name in parts:
+            assert len(one.requests) - asked[name] <= parts[name].sends.high
+            assert one.paid - paid[name] <= parts[name].cost.high
+        else:
+            assert len(one.requests) == asked[name]
+    assert before.cost.low <= before.cost.high
 
 
 def test_a_quote_after_refusals_counts_the_fallback_alone(tmp_path):
