@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from rt_framework import run
 from rt_framework.config import Config, read_config
 from rt_framework.errors import FALLBACK_KINDS, KINDS, BudgetReached, ConfigError, TeacherError
 from rt_framework.jobs.quoting import quote
@@ -157,6 +158,7 @@ def test_what_a_teacher_cannot_do_goes_to_its_fallback_and_nothing_else(tmp_path
         assert f"teacher second {kind} {KINDS[kind].meaning} 1" in done.words
     assert f"teacher second refused {KINDS['refused'].meaning} 2" in done.words
     assert "Questions that went to the fallback" in again.out
+    assert "; its fallback is second" in again.out
 
 
 CHANGED = {"truncated", "empty", "format"}
@@ -690,6 +692,23 @@ def test_a_fallback_is_asked_as_long_as_a_teacher_of_it_is(tmp_path):
             "teacher a": "named:a",
         }
         assert [one.fallback for one in run.summary.handovers] == ["teacher"]
+
+
+def test_a_program_may_give_both_as_objects(tmp_path):
+    """A part with a fallback may be an object, as a part alone may."""
+    first, second = Named("first", refuses=always("refused")), Named("second")
+    config = {
+        "teacher": {"part": first, "fallback": "second"},
+        "teachers": {"second": {"part": second}},
+        "student": FakeStudent(),
+        "pipeline": REFLECT,
+    }
+    finished = run(config, rows(3), tmp_path / "run", progress=False, host=Host(only=[]))
+    assert (len(first.requests), len(second.requests)) == (3, 3)
+    history = finished.sample(0)
+    (handover,) = history.handovers["response"]
+    assert (handover.teacher, handover.fallback, handover.kind) == ("teacher", "second", "refused")
+    assert finished.manifest["config"]["teacher"]["fallback"] == "second"
 
 
 def test_the_main_teacher_is_written_as_it_always_was():
