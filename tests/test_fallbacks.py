@@ -501,7 +501,7 @@ def test_the_quote_is_a_bound_with_fallbacks(tmp_path, rt):
 
 @pytest.mark.parametrize("seed", range(100 if os.environ.get("RT_RELIABILITY") == "large" else 12))
 def test_a_run_pays_each_teacher_no_more_than_its_high(seed, tmp_path):
-    """Whatever was run before in the directory, with or without fallbacks, and whatever the teachers refuse."""
+    """A directory may hold runs with and without fallbacks, and any teacher may refuse anything."""
     luck = random.Random(seed)
     asks = luck.choices(["instruction", "response", "rounds"], k=2)
     data = [*rows(2), *rows(luck.randint(0, 1))]
