@@ -92,6 +92,13 @@ ERRORS = frozenset(kind.name for kind in _ALL if kind.retry is Retry.RESEND) | {
 """Kinds that say nothing about the sample or the teacher's answer: something technical did not work."""
 
 
+FALLBACK_KINDS = frozenset({"refused", "too_long", "all_reasoning", "truncated", "empty", "format"})
+"""Kinds of a teacher's final failure after which its fallback is asked: the teacher took the question and cannot do it.
+
+All others may show a broken setup, such as a wrong key: with a fallback it would go unnoticed, and all be paid there.
+"""
+
+
 class RtError(Exception):
     """An error that the user can act on, shown as one line without a traceback."""
 

@@ -104,6 +104,8 @@ class TeacherCounts:
     """Number of calls that may be under way now; it moves between 1 and ``limits.concurrency``."""
     throttled: str = ""
     """The way in which provider or budget slow the calls down, in words; empty if they do not."""
+    to_fallback: Mapping[str, int] = field(factory=dict)
+    """Questions that went on to the fallback, by the kind of the teacher's final failure."""
 
 
 @frozen
@@ -233,6 +235,19 @@ class Shift:
 
 
 @frozen
+class Handovers:
+    """Questions that went from one teacher to its fallback after failures of one kind."""
+
+    teacher: str
+    """Name of the teacher in the config: ``teacher`` for the main one."""
+    fallback: str
+    """Name of the teacher that was asked next."""
+    kind: str
+    """Kind of the failure, a name in :data:`rt_framework.errors.KINDS`."""
+    questions: int
+
+
+@frozen
 class Summary:
     """The outcome of a run in numbers."""
 
@@ -256,6 +271,8 @@ class Summary:
     unreadable: int = 0
     """Rows that were left out because they cannot be read. A run counts them as dropped samples; ``rt score`` counts
     them here alone."""
+    handovers: tuple[Handovers, ...] = ()
+    """Questions that went to a fallback in the last run, whether or not it had a better answer."""
 
 
 @frozen

@@ -250,7 +250,8 @@ def test_configs_in_the_pages_are_valid(block: Block, examples: None, monkeypatc
     make = Builder(Host(only=(), modules=plugins, strict=True))
     for stage in read.pipeline.specs:
         make.spec("stages", stage)
-    for kind, spec in (("teachers", read.teacher), ("students", read.student), ("templates", read.scoring.template)):
+    parts = {"teachers": read.teacher and read.teacher.part, "students": read.student}
+    for kind, spec in (parts | {"templates": read.scoring.template}).items():
         if spec is not None:
             make.spec(kind, spec)
 
@@ -307,7 +308,7 @@ def test_every_config_key_is_documented() -> None:
     nested = {name: cls for name, cls in types.items() if is_attrs(cls) and cls is not Spec}
     assert set(nested) == {"data", "pipeline", "scoring", "output", "limits"}
     assert [key.name for key in fields(Config) if f"`{key.name}`" not in text] == []
-    teachers = rows(section(text, "`teachers`"))
+    teachers = rows(section(text, "`teacher` and `teachers`"))
     assert {key: cells[1] for key, cells in teachers.items()} == {
         one.name: _shown(one.default) for one in fields(NamedTeacher)
     }

@@ -238,7 +238,7 @@ async def test_a_ledger_of_another_version_is_refused(path):
     with sqlite3.connect(path) as db:
         db.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
     db.close()
-    with pytest.raises(DataError, match="a ledger of version 999, not 6; use the release that wrote it"):
+    with pytest.raises(DataError, match="a ledger of version 999, not 7; use the release that wrote it"):
         Ledger.reading(path)
 
 

@@ -390,7 +390,7 @@ def test_students_of_the_fake_kind_see_no_teacher(tmp_path):
 def test_the_pipelines_of_the_page_can_be_built():
     """Each is a config but for data and student, and asks what the page says that it asks."""
     page = (REPO / "docs/how-to/ask-several-teachers.md").read_text("utf-8")
-    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)][:4]
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)][:5]
     asked = []
     for block in blocks:
         rest = {"data": {"path": "rows.json"}, "student": "hf:MODEL", "teacher": "litellm:openai/gpt-4o-mini"}
@@ -402,6 +402,7 @@ def test_the_pipelines_of_the_page_can_be_built():
     assert asked == [
         [("best.1", "", 0), ("best.2", "", 1), ("best.3", "", 2), ("best.4", "", 3)],
         [("strong", "strong", 0), ("cheap", "cheap", 0)],
+        [("response", "", 0)],
         [("taught", "", 0), *((f"own.{draw + 1}", "self", draw) for draw in range(4))],
         [("response", "", 0), ("second", "", 0)],
     ]

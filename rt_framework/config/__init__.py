@@ -4,6 +4,7 @@ from rt_framework.config.builder import Builder
 from rt_framework.config.reading import read_config, spec_of
 from rt_framework.config.schema import (
     MAIN,
+    MAIN_TEACHER,
     Config,
     Data,
     Limits,
@@ -17,6 +18,7 @@ from rt_framework.config.shards import Shard
 
 __all__ = [
     "MAIN",
+    "MAIN_TEACHER",
     "Builder",
     "Config",
     "Data",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from attrs import Attribute, evolve, field, frozen
 
+from rt_framework.config.fallbacks import chain, check_fallbacks
 from rt_framework.config.pipelines import pipeline as named_pipeline
 from rt_framework.config.shards import Shard
 from rt_framework.errors import ConfigError
@@ -214,15 +215,20 @@ class Limits:
 MAIN = ""
 """Name of the teacher and of the student that ``teacher:`` and ``student:`` name."""
 
+MAIN_TEACHER = "teacher"
+"""Name of the main teacher where a config or an account has to name it: the key that it stands under."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @frozen
 class NamedTeacher:
-    """A teacher that stages ask by its name, with a share of the limits."""
+    """A teacher with a share of the limits: the main one, or one that stages ask by its name."""
 
     part: Spec
-    """The teacher, as ``teacher:`` names one."""
+    """The plugin that is asked."""
+    fallback: str | None = None
+    """Name of the teacher that gets a question after this one's final failure; ``teacher`` is the main teacher."""
     budget_usd: float | None = field(default=None, validator=within(least=0, most=_MOST_DOLLARS))
     """Dollars that this teacher may cost at most; ``limits.budget_usd`` holds for all teachers together."""
     concurrency: int | None = field(default=None, validator=within(least=1, most=_MOST_AT_ONCE))
@@ -235,7 +241,12 @@ class NamedTeacher:
     @classmethod
     def shorthand(cls, value: object) -> object:
         """Expand the short form: a teacher alone is ``part``."""
-        return value if isinstance(value, Mapping) and "part" in value else {"part": value}
+        return value if isinstance(value, Mapping) and "part" in value else {"part": Spec.parse(value)}
+
+
+def _as_teacher(value: NamedTeacher | Spec | None) -> NamedTeacher | None:
+    """Return the main teacher, which a Python program may give as a part alone."""
+    return NamedTeacher(value) if isinstance(value, Spec) else value
 
 
 def _check_names(_: object, attribute: Attribute[Any], value: Mapping[str, object]) -> None:
@@ -253,7 +264,7 @@ class Config:
 
     data: Data
     pipeline: Pipeline
-    teacher: Spec | None = None
+    teacher: NamedTeacher | None = field(default=None, converter=_as_teacher)
     """The teacher that is asked where a stage names none."""
     teachers: dict[str, NamedTeacher] = field(factory=dict, validator=_check_names)
     """Further teachers by name, which stages ask with ``teacher: NAME``."""
@@ -269,18 +280,43 @@ class Config:
     output: Output = Output()
     limits: Limits = Limits()
 
+    def __attrs_post_init__(self) -> None:
+        check_fallbacks(self._fallbacks)
+
+    @property
+    def _fallbacks(self) -> dict[str, str | None]:
+        """The fallback of each teacher, by the names that the config uses."""
+        main = {} if self.teacher is None else {MAIN_TEACHER: self.teacher}
+        return {name: one.fallback for name, one in (main | self.teachers).items()}
+
+    @property
+    def has_fallbacks(self) -> bool:
+        """True if a teacher has a fallback."""
+        return any(name is not None for name in self._fallbacks.values())
+
     def asked(self, names: Iterable[str]) -> dict[str, NamedTeacher]:
         """Return the main teacher, if there is one, and those of the named ones that stages ask, by name.
 
-        Each has its budget, or this config's shard's share of it.
+        The fallbacks of all of them come with them. Each has its budget, or this config's shard's share of it, and the
+        name of its fallback is the one by which the result has it.
 
         Raises:
             ConfigError: there is no teacher of such a name.
         """
-        teachers = {} if self.teacher is None else {MAIN: NamedTeacher(self.teacher)}
+        teachers = {} if self.teacher is None else {MAIN: self.teacher}
         wanted = [name for name in dict.fromkeys(names) if name != MAIN]
         teachers |= {name: named("teacher", name, self.teachers) for name in wanted}
-        return {name: evolve(one, budget_usd=self.share_of(one.budget_usd)) for name, one in teachers.items()}
+        for first in list(teachers):
+            for name in chain(first or MAIN_TEACHER, self._fallbacks)[1:]:
+                teachers |= {} if name == MAIN_TEACHER else {name: self.teachers[name]}
+        return {
+            name: evolve(
+                one,
+                budget_usd=self.share_of(one.budget_usd),
+                fallback=MAIN if one.fallback == MAIN_TEACHER else one.fallback,
+            )
+            for name, one in teachers.items()
+        }
 
     def share_of(self, dollars: float | None) -> float | None:
         """Return what a shard may spend of a budget, in dollars: all shards together never exceed it.

@@ -10,10 +10,11 @@ from typing import Any
 import yaml
 from attrs import frozen
 
+from rt_framework.config import MAIN_TEACHER
 from rt_framework.kit.places import in_words
 from rt_framework.kit.proofs import Proof, verdict
 from rt_framework.results import Cost, FinishedRun
-from rt_framework.rundir import origins_in_words
+from rt_framework.rundir import fallbacks_in_words, origins_in_words, teachers_in
 from rt_framework.text import shown, without_secrets
 
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
@@ -92,6 +93,7 @@ def _text(run: FinishedRun, parts: Sequence[Part], proof: Proof | None) -> Itera
     yield from _table(("outcome", "samples"), list(summary["outcomes"].items()))
     yield "\nReasons of those dropped:\n" if summary["drops"] else ""
     yield from _table(("reason", "samples"), list(summary["drops"].items()))
+    yield from _handovers(summary.get("handovers", ()))
     yield "\n## Scores of the kept samples, before and after\n"
     yield from _table(
         ("metric", "before (mean)", "after (mean)", "samples"),
@@ -100,6 +102,14 @@ def _text(run: FinishedRun, parts: Sequence[Part], proof: Proof | None) -> Itera
     yield from () if proof is None else _trained(proof)
     yield f"\n## Limits\n\n{_LIMITS}{_UNPROVED if proof is None else _PROVED}"
     yield f"## Terms of the teacher\n\n{_TERMS}"
+
+
+def _handovers(handovers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how many questions went to another teacher than the first one, and why."""
+    if handovers:
+        yield "\nQuestions that a teacher could not answer, and that went to its fallback:\n"
+        rows = [[one[name] for name in ("teacher", "fallback", "kind", "questions")] for one in handovers]
+        yield from _table(("teacher", "fallback", "kind of failure", "questions"), rows)
 
 
 def _trained(proof: Proof) -> Iterator[str]:
@@ -142,11 +152,13 @@ def _trained(proof: Proof) -> Iterator[str]:
 def _provenance(run: FinishedRun) -> list[tuple[str, object]]:
     manifest = run.manifest
     config, frozen_ = manifest["config"], manifest["frozen"] or {}
+    teachers = {name: one["part"] for name, one in teachers_in(config).items()}
     rows = [
         ("input", PurePath(config["data"]["path"]).name),
         ("input SHA-256", (frozen_.get("data") or {}).get("content")),
-        ("teacher", _asked(config["teacher"])),
-        ("further teachers", _asked({name: one["part"] for name, one in config.get("teachers", {}).items()} or None)),
+        ("teacher", _asked(teachers.pop(MAIN_TEACHER, None))),
+        ("further teachers", _asked(teachers or None)),
+        ("fallbacks", fallbacks_in_words(config)),
         ("teacher asked at", in_words(manifest.get("places") or ())),
         ("cost of the teacher", _cost(run.cost)),
         ("student", _asked(config["student"])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import chain as joined
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from rt_framework.config import Config, Limits
+from rt_framework.config import MAIN_TEACHER, Config, Limits
 from rt_framework.data import HashSet64, Source
 from rt_framework.errors import RtError
 from rt_framework.ledger import Ledger
@@ -30,6 +30,7 @@ from rt_framework.pipeline import (
     Texts,
     columns_of,
     open_job,
+    pricing,
     reflection_facts,
     teacher_facts,
     teachers_of,
@@ -37,9 +38,9 @@ from rt_framework.pipeline import (
     told_tokens,
 )
 from rt_framework.plugin import Host
-from rt_framework.protocols import DecidingStage, PricedTeacher, Teacher
+from rt_framework.protocols import DecidingStage
 from rt_framework.rundir import LEDGER, check_elsewhere, check_frozen, check_run, look, looking_elsewhere
-from rt_framework.teacher import MAIN_ACCOUNT, check_priced, is_priced, rendered
+from rt_framework.teacher import check_priced, is_priced, rendered
 
 _Asks = tuple[Asking, ...]
 """Questions of one stage."""
@@ -123,7 +124,8 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False, source
         return Quote(job.source.count(), 0, 0, 0, 0, 0, nothing, nothing, nothing, nothing, 0, ())
     for name, teacher in teachers.items():
         check_priced(teacher, teacher.identity, config.limits.budget_usd)
-        check_priced(teacher, teacher.identity, job.teachers[name].budget_usd, f"teachers.{name}.budget_usd")
+        setting = f"teachers.{name}.budget_usd" if name else "teacher.budget_usd"
+        check_priced(teacher, teacher.identity, job.teachers[name].budget_usd, setting)
     with _looking(run_dir) as ledger, looking_elsewhere(config.answers) as elsewhere:
         facts = {"data": job.source.facts(), **teacher_facts(teachers), **reflection_facts(job.steps)}
         if ledger is not None:
@@ -131,7 +133,8 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False, source
         check_elsewhere(elsewhere, facts, moved)
         holds = config.limits.on_ambiguous == "hold" and ledger is not None
         on_hold = frozenset(ledger.calls.doubtful() if holds and ledger else ())
-        known = Known(ledger, teachers, on_hold, tuple(elsewhere.values()))
+        fallbacks = {name: one.fallback for name, one in job.teachers.items()}
+        known = Known(ledger, teachers, on_hold, tuple(elsewhere.values()), fallbacks)
         counting = _Counting(known, job.steps, config.limits, config.pipeline.exhaustive)
         with closing(counting), closing(Columns(columns_of(job.steps))) as columns:
             for sample in columns.of(job.source):
@@ -169,7 +172,7 @@ class _Counting:
         self._known = known
         self._foresight = Foresight(known, steps, limits.answers, exhaustive)
         self._asks = [_one_after_the_other(step) for step in steps]
-        self._questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(_pricing(known.teachers)))
+        self._questions = Questions(known, limits.answers, lru_cache(maxsize=1 << 16)(pricing(known.teachers)))
         self._exhaustive = exhaustive
         self._tally = _Tally()
         self._amounts = {name: _Amounts() for name in known.teachers}
@@ -182,7 +185,7 @@ class _Counting:
         """Return the counts as a quote."""
         parts = tuple(
             TeacherQuote(
-                name or MAIN_ACCOUNT,
+                name or MAIN_TEACHER,
                 amounts.bounds("sends"),
                 amounts.bounds("prompt_tokens"),
                 amounts.bounds("answer_tokens"),
@@ -261,12 +264,13 @@ class _Counting:
         chain = self._questions.chain(asking, text)
         for key, answered in chain.keys:
             fresh = self._tally.count(key, answered, guessed=not text.written)
-        if chain.rest and fresh:
-            request = chain.rest[0].request
+        asked = chain.likely
+        if asked.rest and fresh:
+            request = asked.rest[0].request
             sent = sum(tokens(turn.content) for turn in request.messages)
             received = min(told_tokens(asking.question, text.pair), request.sampling.max_tokens)
-            cost = self._questions.price(asking.teacher, sent, received)
-            low = self._amounts[asking.teacher].low
+            cost = self._questions.price(asked.teacher, sent, received)
+            low = self._amounts[asked.teacher].low
             low.update(sends=1, prompt_tokens=sent, answer_tokens=received, cost=cost)
         texts.grow(text, asking.name, chain)
 
@@ -280,26 +284,34 @@ class _Counting:
             for group in _by_question(asks):
                 about = texts.all if self._exhaustive else texts.current
                 for asking in group:
-                    options = [option for text in about for option in self._option(texts, text, asking)]
-                    for chosen in [[one] for one in options] if self._exhaustive else [options]:
-                        self._amounts[asking.teacher].high.add(chosen)
+                    options = [option for text in about for option in self._options(texts, text, asking)]
+                    for name, amounts in self._amounts.items():
+                        own = [option for option in options if option.teacher == name]
+                        for chosen in [[one] for one in own] if self._exhaustive else [own]:
+                            amounts.high.add(chosen)
                 texts.decided()  # a stage that asks may choose as well
             if not self._exhaustive:
                 texts.gather()
 
-    def _option(self, texts: Texts, text: Text, asking: Asking) -> Iterator[Option]:
-        """Yield the most that a question about a text can still cost; nothing if the question cannot be asked."""
+    def _options(self, texts: Texts, text: Text, asking: Asking) -> Iterator[Option]:
+        """Yield the most that a question about a text can still cost at its teacher, and at each fallback of that.
+
+        It yields nothing if the question cannot be asked.
+        """
         if asking.name in text.asked or not asking.about(text.pair):
             return
         try:
             chain = self._questions.chain(asking, text)
-            most = self._questions.most(asking, text, chain)
+            options = [
+                Option(link.teacher, link.keys[-1][0], self._questions.most(link, text), text.several)
+                for link in chain.links
+            ]
         except RtError:
             raise
         except Exception:  # a run that gets here fails the sample
             return
         texts.grow(text, asking.name, chain)
-        yield Option(chain.keys[-1][0], most, text.several)
+        yield from options
 
 
 class _Tally:
@@ -331,13 +343,3 @@ def _by_question(asks: _Asks) -> list[_Asks]:
 def _sum(bounds: Iterable[Bounds]) -> Bounds:
     parts = list(bounds)
     return Bounds(sum(part.low for part in parts), sum(part.high for part in parts))
-
-
-def _pricing(teachers: Mapping[str, Teacher]) -> Callable[[str, int, int], int]:
-    """Return a function from a teacher's prompt and answer tokens to their cost in nano-dollars, 0 if not known."""
-
-    def price(name: str, sent: int, received: int) -> int:
-        teacher = teachers[name]
-        return (teacher.cost(sent, received) or 0) if isinstance(teacher, PricedTeacher) else 0
-
-    return price

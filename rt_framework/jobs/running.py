@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from rt_framework.config import Config
+from rt_framework.config import MAIN_TEACHER, Config
 from rt_framework.data import Source
 from rt_framework.errors import DataError, RtError
 from rt_framework.events import Summary
@@ -220,7 +220,9 @@ def _notes(config: Config, job: Opened, facts: Mapping[str, Any]) -> tuple[str, 
         live = "recorded answers" if teacher.part.name == "replay" else "live"
         called = f"teacher {name}".rstrip()
         place = facts.get(f"place {name}".rstrip())
-        notes.append(f"{called}: {teacher.part} ({live}){f', asked at {in_words([place])}' if place else ''}")
+        asked_at = f", asked at {in_words([place])}" if place else ""
+        fallback = "" if teacher.fallback is None else f"; its fallback is {teacher.fallback or MAIN_TEACHER}"
+        notes.append(f"{called}: {teacher.part} ({live}){asked_at}{fallback}")
     framing = ScoringRules.of(config.scoring)
     for name, student in job.students.items():
         called = f"student {name}".rstrip()

@@ -11,14 +11,14 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from rt_framework.config import read_config
+from rt_framework.config import MAIN_TEACHER, read_config
 from rt_framework.errors import RtError, TeacherError, described
 from rt_framework.jobs.install_checks import Finding
 from rt_framework.model import Pair, Reply, Request, Sampling, Turn
 from rt_framework.pipeline import Asking, open_job, teachers_of
 from rt_framework.plugin import Host
 from rt_framework.protocols import LocalTeacher, Teacher
-from rt_framework.teacher import MAIN_ACCOUNT, reasoning_tokens_of, rendered
+from rt_framework.teacher import reasoning_tokens_of, rendered
 
 _DEADLINE = 300.0
 """Seconds that one question may take; a server on a slow machine reads a long prompt for minutes."""
@@ -67,7 +67,7 @@ def check_teachers(host: Host, path: Path) -> Iterator[Finding]:
         yield Finding("teachers", str(error), good=False)
         return
     for name, teacher in teachers.items():
-        called = name or MAIN_ACCOUNT
+        called = name or MAIN_TEACHER
         if isinstance(teacher, LocalTeacher) or getattr(teacher, "complete", None) is None:
             yield Finding(called, "answers on this machine; it is not asked")
             continue

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
+from rt_framework.errors import FALLBACK_KINDS, TeacherError
 from rt_framework.ledger.database import Database
+from rt_framework.ledger.handovers import HandoverTable
 from rt_framework.ledger.statements import Statement
-from rt_framework.model import Reply, Request
+from rt_framework.model import Handover, Reply, Request
 
 # Requests of an older release have no draw and no step, and all of them were the first one.
 _DRAW = "IFNULL(json_extract(request, '$.draw'), 0)"
@@ -17,10 +19,21 @@ _FAILED = f"""
 SELECT reflection, calls.pair, teacher, {_DRAW}, answer IS NOT NULL
 FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?
 """  # noqa: S608 - fixed text
+# Questions that went on from a teacher which failed with this kind, and that no teacher after it could do either.
+_FAILED_BEFORE = f"""
+SELECT reflection, pair, calls.teacher, {_DRAW}, answer IS NOT NULL
+FROM handovers JOIN calls ON calls.key = handovers.call
+WHERE kind = ? AND EXISTS (
+  SELECT 1 FROM calls last WHERE last.key IN (SELECT call FROM failures)
+  AND last.pair = calls.pair AND last.reflection = calls.reflection AND {_DRAW.replace("request", "last.request")}
+    = {_DRAW.replace("request", "calls.request")})
+"""  # noqa: S608 - fixed text
 _SAME = f"reflection = ? AND pair = ? AND teacher = ? AND {_DRAW} = ?"
 _WITHDRAW = f"UPDATE calls SET answer = NULL WHERE {_SAME}"  # noqa: S608 - fixed text
+_STANDS = f"state = 'failed' AND kind IN ({', '.join(repr(kind) for kind in sorted(FALLBACK_KINDS))})"
 _RELEASE = f"""
-UPDATE attempts SET state = 'failed' WHERE state = 'unknown' AND call IN (SELECT key FROM calls WHERE {_SAME})
+UPDATE attempts SET state = CASE state WHEN 'unknown' THEN 'failed' ELSE 'released' END
+WHERE (state = 'unknown' OR {_STANDS}) AND call IN (SELECT key FROM calls WHERE {_SAME})
 """  # noqa: S608 - fixed text
 
 
@@ -34,6 +47,8 @@ class Call:
     reply: Reply | None
     attempts: tuple[tuple[str, str | None, str | None], ...]
     """State, kind of failure and message of each attempt, oldest first."""
+    handover: Handover | None = None
+    """The failure after which the question went to the teacher's fallback, if this call was the last one before it."""
 
 
 class CallTable:
@@ -41,11 +56,21 @@ class CallTable:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self.handovers = HandoverTable(db)
 
     def reply(self, key: str) -> Reply | None:
         """Return the committed answer of a call, or ``None``."""
         row = self._db.first("SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE key = ?", (key,))
         return None if row is None else self._db.parsed(row[0], Reply, "answer", key)
+
+    def final_failure(self, key: str) -> TeacherError | None:
+        """Return the failure after which a call goes to the teacher's fallback and is not sent again, or ``None``.
+
+        It is that of the latest attempt, as long as no ``rt retry`` has released it.
+        """
+        sql = f"SELECT {_STANDS}, kind, message FROM attempts WHERE call = ? ORDER BY id DESC LIMIT 1"  # noqa: S608 - fixed text
+        row = self._db.first(sql, (key,))
+        return TeacherError(row[1], row[2] or "") if row is not None and row[0] else None
 
     def find(self, keys: Iterable[str]) -> dict[str, Call]:
         """Return the calls with these keys, by key; unknown keys are left out."""
@@ -60,7 +85,7 @@ class CallTable:
             attempts = self._db.rows("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (key,))
             request = self._db.parsed(row[1], Request, "question", key)
             reply = None if row[2] is None else self._db.parsed(row[2], Reply, "answer", key)
-            calls[key] = Call(key, row[0], request, reply, tuple(attempts))
+            calls[key] = Call(key, row[0], request, reply, tuple(attempts), self.handovers.of(key))
         return calls
 
     def keys_about(self, pairs: Iterable[str]) -> list[str]:
@@ -104,15 +129,17 @@ class CallTable:
 
         Where an answer could not be used, the question is asked from its first request on, whichever step of a
         conversation failed; the answers stay in the ledger, but are no longer used. Where no answer arrived, only that
-        call is asked again.
+        call is asked again. Where a rewrite failed at several teachers, one after the other, those are asked again that
+        failed with one of *kinds*.
 
         Args:
             kinds: kinds of failure, as recorded for the samples of the last run.
         """
-        questions = {question for kind in kinds for question in self._db.rows(_FAILED, (kind,))}
+        failed = (_FAILED, _FAILED_BEFORE)
+        questions = {question for kind in kinds for sql in failed for question in self._db.rows(sql, (kind,))}
         statements: list[Statement] = []
         for *question, answered in sorted(questions):
             statements += [Statement(_WITHDRAW, question)] if answered else []
             statements.append(Statement(_RELEASE, question))
         await self._db.write(statements)
-        return len(questions)
+        return len({(reflection, pair, draw) for reflection, pair, _, draw, _ in questions})

@@ -33,6 +33,7 @@ _COPIES = (
     "INSERT INTO scores SELECT * FROM shard.scores",
     "INSERT INTO decisions SELECT * FROM shard.decisions",
     "INSERT INTO failures SELECT * FROM shard.failures",
+    "INSERT OR IGNORE INTO handovers SELECT * FROM shard.handovers",
 )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from rt_framework.kit.compact import CompactStrings, LazySequence
 from rt_framework.ledger.database import Database
+from rt_framework.ledger.handovers import HandoverTable
 from rt_framework.ledger.statements import Statement, as_json
-from rt_framework.model import ORIGINAL, Decision, Failure, Pair, Sample, Score, Version, stored
+from rt_framework.model import ORIGINAL, Decision, Failure, Handover, Pair, Sample, Score, Version, stored
 
 WAITING = "waiting"
 """The temporary outcome of a sample that has reached a stage over the whole data set and waits for it."""
@@ -32,6 +33,8 @@ class SampleHistory:
     """``rewritten``, ``original``, ``dropped`` or ``failed``; ``waiting`` before a stage over the whole data set."""
     reason: str | None
     """Reason of a drop or failure."""
+    handovers: Mapping[str, tuple[Handover, ...]] = field(factory=dict)
+    """Failures of other teachers that led to the answers of fallbacks, by the version made of such an answer."""
 
     @property
     def is_kept(self) -> bool:
@@ -54,6 +57,7 @@ class SampleTable:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._handovers = HandoverTable(db)
 
     async def record(self, history: SampleHistory) -> None:
         """Commit a finished sample, in place of the record by an earlier run."""
@@ -61,7 +65,7 @@ class SampleTable:
 
     async def forget(self) -> None:
         """Delete the records of all samples, to start a run afresh; answers and losses stay."""
-        tables = ("samples", "versions", "scores", "decisions", "failures")
+        tables = ("samples", "versions", "scores", "decisions", "failures", "handovers")
         await self._db.write([Statement(f"DELETE FROM {table}") for table in tables])  # noqa: S608 - fixed names
 
     # --- one sample -------------------------------------------------------------------------
@@ -97,7 +101,7 @@ class SampleTable:
             failures=tuple(Failure(*f) for f in failures),
             scores=self._scores(sample_id),
         )
-        return SampleHistory(sample, row[2], row[3])
+        return SampleHistory(sample, row[2], row[3], self._handovers.behind(sample_id))
 
     def ending(self, sample_id: str) -> tuple[str, str] | None:
         """Return the outcome of a sample and the JSON of its kept pair, or ``None`` for an unknown sample."""

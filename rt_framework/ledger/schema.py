@@ -65,7 +65,13 @@ _RAW = "ALTER TABLE attempts ADD COLUMN raw BLOB"
 # Vectors of texts by the student's hidden states, for selectors over the data set.
 _VECTORS = "CREATE TABLE vectors (key TEXT PRIMARY KEY, tokens INTEGER NOT NULL, vector BLOB NOT NULL)"
 
-STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW, _VECTORS)
+# Calls whose question went on to the teacher's fallback in the last run, with the names of both teachers.
+_HANDOVERS = """
+CREATE TABLE handovers (
+  call TEXT PRIMARY KEY, teacher TEXT NOT NULL, fallback TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL)
+"""
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW, _VECTORS, _HANDOVERS)
 """Upgrade steps: step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)

@@ -16,7 +16,7 @@ from rt_framework.model.calls import (
 )
 from rt_framework.model.digests import ADDED, ASIDE, digest, keyed, stored
 from rt_framework.model.pairs import Pair, Record, Rewrite, ToolCall, Turn
-from rt_framework.model.samples import ORIGINAL, Decision, Dropped, Failure, Range, Sample, Score, Version
+from rt_framework.model.samples import ORIGINAL, Decision, Dropped, Failure, Handover, Range, Sample, Score, Version
 from rt_framework.model.selection import Choice, Scored, Verdict
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Decision",
     "Dropped",
     "Failure",
+    "Handover",
     "Pair",
     "Pending",
     "Quotas",

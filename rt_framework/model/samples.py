@@ -88,6 +88,22 @@ class Failure:
 
 
 @frozen
+class Handover:
+    """A question that a teacher could not answer, and that went to its fallback."""
+
+    call: str
+    """Ledger key of the call that failed for good."""
+    teacher: str
+    """Name of the teacher in the config: ``teacher`` for the main one."""
+    fallback: str
+    """Name of the teacher that was asked next."""
+    kind: str
+    """Kind of the failure: a name in :data:`rt_framework.errors.KINDS`."""
+    reason: str
+    """Explanation for the user."""
+
+
+@frozen
 class Decision:
     """The decision of a choice or a gate about one sample, and its reason."""
 

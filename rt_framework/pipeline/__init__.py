@@ -6,7 +6,7 @@ from rt_framework.pipeline.engine import Engine
 from rt_framework.pipeline.facts import PROBE, REQUEST_OF, reflection_facts, stage_facts
 from rt_framework.pipeline.foresight import Foresight, Known
 from rt_framework.pipeline.job import Opened, check_parts, metrics_of, open_job, provided_by, steps_of
-from rt_framework.pipeline.possible import Highest, Option, Questions, Text, Texts, tokens, told_tokens
+from rt_framework.pipeline.possible import Highest, Option, Questions, Text, Texts, pricing, tokens, told_tokens
 from rt_framework.pipeline.sides import (
     ScoringSide,
     StudentSide,
@@ -49,6 +49,7 @@ __all__ = [
     "goes_in_batches",
     "metrics_of",
     "open_job",
+    "pricing",
     "provided_by",
     "reflection_facts",
     "scoring_side",

@@ -6,15 +6,23 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from rt_framework.config import MAIN
 from rt_framework.errors import TeacherError
 from rt_framework.ledger import Ledger
-from rt_framework.model import Dropped, Failure, Pair, Reply, Request, Sample, Score, Version
+from rt_framework.model import Dropped, Failure, Pair, Reply, Request, Sample, Score, Unparsed, Version
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection, Teacher
-from rt_framework.teacher import Answer, TeacherClient, call_key, found_elsewhere, has_more_room
+from rt_framework.teacher import (
+    Answer,
+    AskedTeacher,
+    TeacherClient,
+    call_key,
+    clients_of,
+    found_elsewhere,
+    has_more_room,
+)
 
 T = TypeVar("T")
 
@@ -31,6 +39,8 @@ class Known:
     """Keys of the calls that are not sent again, since a killed run may have paid for them."""
     elsewhere: tuple[Ledger, ...] = ()
     """Ledgers of other run directories, whose answers are used too."""
+    fallbacks: Mapping[str, str | None] = field(factory=dict)
+    """The fallback of each teacher that has one, by name."""
 
     def key(self, request: Request, teacher: str) -> str:
         """Return the key in the ledger of a request to a teacher."""
@@ -42,6 +52,11 @@ class Known:
         found = own or found_elsewhere(self.ledger, self.elsewhere, key)
         return None if found is None or has_more_room(self.teachers[teacher], request, found) else found
 
+    def final_failure(self, key: str, teacher: str) -> TeacherError | None:
+        """Return the failure of a call to a teacher that a run would take up, and not pay for again; or ``None``."""
+        goes_on = self.ledger is not None and self.fallbacks.get(teacher) is not None
+        return self.ledger.calls.final_failure(key) if self.ledger is not None and goes_on else None
+
 
 @frozen
 class Asked:
@@ -50,6 +65,7 @@ class Asked:
     teacher: str
     key: str
     answered: bool
+    """True if it has an answer, or failed for good before its teacher's fallback was asked."""
 
 
 @frozen
@@ -90,10 +106,11 @@ class _FromLedger:
         """Return the answer in the ledger; give up if there is none and the call is not on hold."""
         key = self._known.key(request, teacher)
         reply = self._known.reply(key, request, teacher)
-        if reply is None and key not in self._known.on_hold:
+        failed = None if reply else self._known.final_failure(key, teacher)
+        if reply is None and failed is None and key not in self._known.on_hold:
             self._give_up()
-        self.asked.append(Asked(teacher, key, reply is not None))
-        return Answer(key, reply, None if reply else TeacherError("interrupted_unknown", "on hold"))
+        self.asked.append(Asked(teacher, key, reply is not None or failed is not None))
+        return Answer(key, reply, None if reply else failed or TeacherError("interrupted_unknown", "on hold"))
 
     async def reflect(
         self, name: str, reflection: Reflection, version: Version, draw: int = 0, teacher: str | None = None
@@ -116,12 +133,19 @@ class _FromLedger:
             self._give_up()
 
     def _client(self, teacher: str | None) -> TeacherClient:
-        name = teacher or MAIN
-        return TeacherClient(_AnswersOf(self, name), self._known.teachers[name].structured, self._answers)
+        asked = {
+            name: AskedTeacher(_AnswersOf(self, name), one.structured, self._known.fallbacks.get(name))
+            for name, one in self._known.teachers.items()
+        }
+        return clients_of(asked, self._answers, lambda _, __: _nowhere)[teacher or MAIN]
 
     def _give_up(self) -> NoReturn:
         self.certain = False
         raise _Uncertain
+
+
+async def _nowhere(_call: str, _failure: Unparsed) -> None:
+    """Note nothing, since a prediction writes nothing."""
 
 
 @frozen

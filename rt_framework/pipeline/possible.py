@@ -9,11 +9,11 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from rt_framework.data import HashSet64
-from rt_framework.errors import KINDS, Retry, RtError
+from rt_framework.errors import FALLBACK_KINDS, KINDS, Retry, RtError
 from rt_framework.model import TOKENS_A_MESSAGE, Pair, Reply, Request, Rewrite, Sample, Unparsed, digest
 from rt_framework.pipeline.foresight import Known
 from rt_framework.pipeline.steps import Asking
-from rt_framework.protocols import Question
+from rt_framework.protocols import PricedTeacher, Question, Teacher
 from rt_framework.teacher import (
     followed,
     lineage,
@@ -65,18 +65,44 @@ class Ahead:
 
 
 @frozen
-class Chain:
-    """A question about a text, with every answer that the ledger has."""
+class Link:
+    """A question about a text as far as one teacher is asked, with every answer that the ledger has."""
 
+    teacher: str
     keys: tuple[tuple[str, bool], ...]
-    """Key of each request in the order of a run, and whether it is answered. The chain ends at
-    the first request that has no answer, or whose answer is usable or rules out another try, or at the last try."""
+    """Key of each request in the order of a run, and whether its answer or its final failure is known. They end at the
+    first request without, or with one whose answer is usable or rules out another try, or at the last try."""
     rest: tuple[Ahead, ...] = ()
     """Requests that a run may send, one after the other until an answer is usable."""
     said: Pair | None = None
     """The rewrite, if the answers give one."""
-    rewrites: bool = False
+    fails: bool = False
+    """True if the teacher's fallback is asked next, if it has one."""
+
+
+@frozen
+class Chain:
+    """A question about a text, at its teacher and at the fallbacks that may be asked after it, in order."""
+
+    links: tuple[Link, ...]
+    rewrites: bool
     """True if a request that is not sent yet may still give a rewrite."""
+
+    @property
+    def likely(self) -> Link:
+        """The first teacher with requests that may be sent; without one the last, as every answer is known."""
+        return next((link for link in self.links if link.rest), self.links[-1])
+
+    @property
+    def keys(self) -> tuple[tuple[str, bool], ...]:
+        """The requests of all teachers up to the first one that is sent."""
+        links = self.links[: self.links.index(self.likely) + 1]
+        return tuple(key for link in links for key in link.keys)
+
+    @property
+    def said(self) -> Pair | None:
+        """The rewrite that known answers give, or that of a fallback which an open answer may yet make needless."""
+        return next((link.said for link in self.links if link.said is not None), None)
 
 
 class Texts:
@@ -104,10 +130,11 @@ class Texts:
         called = lineage(text.name, name)
         if chain.said is not None:
             self.all = [*self.all, Text(chain.said, called)]
-            if len(self.current) == 1:  # only then is it certain that the question is about this text
+            # Only then is it certain that the question is about this text, and that nothing is sent for it.
+            if len(self.current) == 1 and not chain.rewrites:
                 text.asked.add(name)
-        elif chain.rewrites:
-            longest = max(ahead.longest for ahead in chain.rest)
+        if chain.rewrites:
+            longest = max(ahead.longest for link in chain.links for ahead in link.rest)
             self.all = [*self.all, Text(text.pair, called, False, text.grown + longest)]
 
     def gather(self) -> None:
@@ -140,37 +167,55 @@ class Questions:
 
     def chain(self, asking: Asking, text: Text) -> Chain:
         """Return the chain of requests of a question about a text, with the answers in the ledger."""
-        question = asking.question
-        keys: list[tuple[str, bool]] = []
-        for index in range(self._answers):
-            first = self._request(asking, text, index)
-            asked = list(self._conversation(asking, text, first))
-            keys += [(key, reply is not None) for _, key, reply in asked]
-            request, key, reply = asked[-1]
-            if reply is None and key in self._known.on_hold:
+        links = [self._link(asking, text)]
+        while links[-1].fails and (fallback := self._known.fallbacks.get(links[-1].teacher)) is not None:
+            try:
+                links.append(self._link(evolve(asking, teacher=fallback), text))
+            except RtError:
+                raise
+            except Exception:  # a run that gets here fails the sample
                 break
-            if reply is None:
-                return Chain(tuple(keys), self._rest(asking, text, first, request), rewrites=bool(question.rewrites))
-            said = parsed(question, text.pair, request, reply)
-            if not isinstance(said, Unparsed):
-                pair = said.pair if isinstance(said, Rewrite) else said
-                return Chain(tuple(keys), said=pair if isinstance(pair, Pair) else None)
-            if KINDS[said.kind].retry is not Retry.CHANGE:
-                break
-        return Chain(tuple(keys))
+        return Chain(tuple(links), bool(asking.question.rewrites) and any(link.rest for link in links))
 
-    def most(self, asking: Asking, text: Text, chain: Chain) -> Mapping[str, int]:
-        """Return the most that a chain can still cost.
+    def most(self, link: Link, text: Text) -> Mapping[str, int]:
+        """Return the most that a question can still cost at one teacher.
 
         That is the sum over every request that may be sent, each at the price that is reserved for it.
         """
         total: Counter[str] = Counter()
-        reasoning = reasoning_tokens_of(self._known.teachers[asking.teacher])
-        for ahead in chain.rest:
+        reasoning = reasoning_tokens_of(self._known.teachers[link.teacher])
+        for ahead in link.rest:
             prompt, answer = ahead.most_prompt_tokens(text.grown), ahead.longest + reasoning
-            cost = self.price(asking.teacher, prompt, answer)
+            cost = self.price(link.teacher, prompt, answer)
             total.update(sends=1, prompt_tokens=prompt, answer_tokens=answer, cost=cost)
         return total
+
+    def _link(self, asking: Asking, text: Text) -> Link:
+        question, teacher = asking.question, asking.teacher
+        keys: list[tuple[str, bool]] = []
+        fails = False
+        for index in range(self._answers):
+            first = self._request(asking, text, index)
+            asked = list(self._conversation(asking, text, first))
+            request, key, reply = asked[-1]
+            failed = self._known.final_failure(key, teacher) if reply is None and text.written else None
+            keys += [(key, True) for _, key, _ in asked[:-1]] + [(key, reply is not None or failed is not None)]
+            if failed is not None:
+                kind = failed.kind
+            elif reply is not None:
+                said = parsed(question, text.pair, request, reply)
+                if not isinstance(said, Unparsed):
+                    pair = said.pair if isinstance(said, Rewrite) else said
+                    return Link(teacher, tuple(keys), said=pair if isinstance(pair, Pair) else None)
+                kind = KINDS[said.kind]
+            elif key in self._known.on_hold:
+                return Link(teacher, tuple(keys))
+            else:
+                return Link(teacher, tuple(keys), self._rest(asking, text, first, request), fails=True)
+            fails = kind.name in FALLBACK_KINDS
+            if kind.retry is not Retry.CHANGE:
+                break
+        return Link(teacher, tuple(keys), fails=fails)
 
     def _conversation(self, asking: Asking, text: Text, first: Request) -> Iterator[tuple[Request, str, Reply | None]]:
         """Yield the requests of a conversation, each with its key and its answer, up to the first without an answer."""
@@ -206,8 +251,9 @@ class Questions:
 
 @frozen
 class Option:
-    """One of the alternative questions that a sample may lead to."""
+    """One of the alternative questions that a sample may lead to, as far as one teacher is asked."""
 
+    teacher: str
     key: str
     """Key of the first request without an answer."""
     most: Mapping[str, int]
@@ -244,6 +290,16 @@ class Highest:
                 return
         for name in ("sends", "prompt_tokens", "answer_tokens", "cost"):
             self._total[name] += sorted((option.most[name] for option in costly.values()), reverse=True)[rank]
+
+
+def pricing(teachers: Mapping[str, Teacher]) -> Callable[[str, int, int], int]:
+    """Return a function from a teacher's prompt and answer tokens to their cost in nano-dollars, 0 if not known."""
+
+    def price(name: str, sent: int, received: int) -> int:
+        teacher = teachers[name]
+        return (teacher.cost(sent, received) or 0) if isinstance(teacher, PricedTeacher) else 0
+
+    return price
 
 
 def told_tokens(question: Question[Any], pair: Pair) -> int:

@@ -20,7 +20,18 @@ from rt_framework.pipeline.student_teachers import use
 from rt_framework.protocols import BatchApiTeacher, Executor, Student, StudentTeacher, Teacher, is_served
 from rt_framework.rundir import Session
 from rt_framework.scoring import Losses, PresetSpans, Scoring, ScoringRules
-from rt_framework.teacher import Accounts, Answers, Purse, Sending, TeacherClient, budget_of, is_priced
+from rt_framework.teacher import (
+    Accounts,
+    Answers,
+    AskedTeacher,
+    HandoverLog,
+    Purse,
+    Sending,
+    TeacherClient,
+    budget_of,
+    clients_of,
+    is_priced,
+)
 
 
 @frozen
@@ -281,14 +292,17 @@ def teacher_sides(
             that is not known.
     """
     ledger = session.ledger
-    joint = Purse(limits.budget_usd, ledger.costs.spent()) if len(named) > 1 else None
-    sides: dict[str, TeacherSide] = {}
+    # A single teacher's budget is the run's, unless it has one of its own beside it.
+    several = len(named) > 1 or any(one.budget_usd is not None for one in named.values())
+    joint = Purse(limits.budget_usd, ledger.costs.spent()) if several else None
+    built = teachers_of(make, named, students)
+    answers: dict[str, Answers] = {}
 
     def others_busy(name: str) -> bool:
         # Live answers of another teacher come soon, and with them perhaps more questions for a batch of this one.
-        return busy() or any(side.answers.sending.calling for other, side in sides.items() if other != name)
+        return busy() or any(one.sending.calling for other, one in answers.items() if other != name)
 
-    for name, teacher in teachers_of(make, named, students).items():
+    for name, teacher in built.items():
         shares = {
             key: getattr(named[name], key) or getattr(limits, key)
             for key in ("concurrency", "requests_per_minute", "tokens_per_minute")
@@ -297,12 +311,17 @@ def teacher_sides(
         dollars = limits.budget_usd if joint is None else named[name].budget_usd
         budget = budget_of(teacher, ledger, dollars, joint, name)
         told = (session.meter.reporters, session.stop, partial(others_busy, name))
-        answers = Answers(
+        answers[name] = Answers(
             *(teacher, ledger, Sending(teacher, ledger, own, budget, *told), ask),
             holds=limits.on_ambiguous == "hold",
             elsewhere=elsewhere,
+            goes_on=named[name].fallback is not None,
         )
-        sides[name] = TeacherSide(teacher, answers, TeacherClient(answers, teacher.structured, limits.answers))
-    sendings = {name: side.answers.sending for name, side in sides.items()}
+    sendings = {name: one.sending for name, one in answers.items()}
     session.meter.teacher = Accounts(sendings, joint) if joint is not None else next(iter(sendings.values()), None)
-    return TeacherSides(sides)
+    clients = clients_of(
+        {name: AskedTeacher(answers[name], one.structured, named[name].fallback) for name, one in built.items()},
+        limits.answers,
+        lambda name, fallback: HandoverLog(name, fallback, ledger, answers[name].sending.counter).note,
+    )
+    return TeacherSides({name: TeacherSide(built[name], answers[name], clients[name]) for name in built})

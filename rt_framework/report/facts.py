@@ -16,10 +16,10 @@ from rt_framework.ledger import KEPT
 from rt_framework.report.controls import matched, random_like
 from rt_framework.report.proved import Proved, proved
 from rt_framework.report.survey import Survey
-from rt_framework.report.teacher import bill_heads, bill_rows, failure_rows
+from rt_framework.report.teacher import bill_heads, bill_rows, failure_rows, handover_rows
 from rt_framework.report.texts import fit
 from rt_framework.results import Bill, FinishedRun
-from rt_framework.rundir import origins_in_words, unread_in_words
+from rt_framework.rundir import fallbacks_in_words, origins_in_words, teachers_in, unread_in_words
 from rt_framework.terminal import VERSION_WORDS, money
 
 _TELLS = 0.75
@@ -47,6 +47,7 @@ class Facts:
     bill_heads: tuple[str, ...]
     bills: Rows
     failures: Rows
+    handovers: Rows
     money: str
     close: Rows
     noise: float
@@ -89,6 +90,7 @@ def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
         bill_heads=bill_heads(cost),
         bills=bill_rows(cost),
         failures=failure_rows(survey.failures),
+        handovers=handover_rows(manifest["summary"]),
         money=_money(manifest, spent, run.efforts),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
         noise=survey.noise,
@@ -170,8 +172,8 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the teachers and the student of a config, by the names of their frozen facts."""
-    yield "teacher", config.get("teacher")
-    yield from ((f"teacher {name}", teacher["part"]) for name, teacher in (config.get("teachers") or {}).items())
+    for name, teacher in teachers_in(config).items():
+        yield "teacher" if name == "teacher" else f"teacher {name}", teacher["part"]
     yield "student", config.get("student")
 
 
@@ -182,6 +184,8 @@ def _ran(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, part in _parts(config):
         if name in frozen_facts:
             yield name, f"{_short(part)} — {frozen_facts[name]}"
+    if fallbacks := fallbacks_in_words(config):
+        yield "fallbacks", fallbacks
     if manifest.get("places"):
         yield "teacher asked at", fit(in_words(manifest["places"]))
     scoring = frozen_facts.get("scoring", {})

@@ -68,6 +68,11 @@ def entry(run: FinishedRun, history: SampleHistory, clip: int | None) -> dict[st
             [fit(label_of(run.stages, d.stage)), [*d.candidates], d.kept, fit(d.reason)] for d in sample.decisions
         ],
         "failures": [[fit(label_of(run.stages, f.stage)), f.kind, clipped(f.reason, clip)] for f in sample.failures],
+        "handovers": [
+            [fit(version), fit(one.fallback), fit(one.teacher), one.kind, clipped(one.reason, clip)]
+            for version, handovers in history.handovers.items()
+            for one in handovers
+        ],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from rt_framework.errors import KINDS
 from rt_framework.report.texts import fit
@@ -54,3 +55,15 @@ def _saved(bill: Bill) -> int:
 def failure_rows(failures: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
     """Return a row for each kind of failure, with its number and its meaning."""
     return tuple((kind, f"{count:,}", KINDS[kind].meaning if kind in KINDS else "") for kind, count in failures.items())
+
+
+def handover_rows(summary: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """Return a row for each kind of failure after which questions went from a teacher to its fallback."""
+    return tuple(
+        (f"{one['teacher']} → {one['fallback']}", one["kind"], f"{one['questions']:,}", _meaning(one["kind"]))
+        for one in summary.get("handovers", ())
+    )
+
+
+def _meaning(kind: str) -> str:
+    return KINDS[kind].meaning if kind in KINDS else ""

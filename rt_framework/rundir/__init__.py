@@ -33,7 +33,7 @@ from rt_framework.rundir.manifest import (
 from rt_framework.rundir.outlet import Outlet, open_outlet, write_parts
 from rt_framework.rundir.outputs import claim_outputs, endings, unread_reason, write_outputs, write_side_file
 from rt_framework.rundir.progress import Meter, MeteredStage, SampleCounter
-from rt_framework.rundir.provenance import origins_in_words
+from rt_framework.rundir.provenance import fallbacks_in_words, origins_in_words, teachers_in
 from rt_framework.rundir.session import Opening, Session, in_session
 from rt_framework.rundir.stages import StageFacts, label_of, stages_of
 from rt_framework.rundir.summary import summarise, unread_in_words, with_unread
@@ -61,6 +61,7 @@ __all__ = [
     "default_dir",
     "differences",
     "endings",
+    "fallbacks_in_words",
     "in_session",
     "is_place",
     "label_of",
@@ -79,6 +80,7 @@ __all__ = [
     "room",
     "stages_of",
     "summarise",
+    "teachers_in",
     "unread_in_words",
     "unread_reason",
     "versions",

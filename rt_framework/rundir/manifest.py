@@ -12,8 +12,9 @@ from typing import Any
 
 import cattrs
 from attrs import asdict
+from cattrs.gen import make_dict_unstructure_fn, override
 
-from rt_framework.config import Config
+from rt_framework.config import Config, NamedTeacher
 from rt_framework.data import Destination, whole
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.events import Summary
@@ -128,4 +129,13 @@ def _plain() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_unstructure_hook(Spec, lambda spec: {spec.name: converter.unstructure(spec.options)})
     converter.register_unstructure_hook(Given, str)
+    # A main teacher without options of its own is written as the part alone, as it always was.
+    config = make_dict_unstructure_fn(
+        Config, converter, teacher=override(unstruct_hook=lambda one: converter.unstructure(_shortest(one)))
+    )
+    converter.register_unstructure_hook(Config, config)
     return converter
+
+
+def _shortest(teacher: NamedTeacher | None) -> NamedTeacher | Spec | None:
+    return teacher.part if teacher is not None and teacher == NamedTeacher(teacher.part) else teacher

@@ -106,7 +106,7 @@ def write_side_file(path: Path, histories: Iterable[SampleHistory], unread: Iter
 def side_line(history: SampleHistory) -> dict[str, Any]:
     """Return the line of one sample in the side file."""
     sample = history.sample
-    return {
+    line = {
         "id": sample.id,
         "row": sample.row,
         "outcome": history.outcome,
@@ -121,6 +121,12 @@ def side_line(history: SampleHistory) -> dict[str, Any]:
         ],
         "failures": [{"stage": f.stage, "kind": f.kind, "reason": f.reason} for f in sample.failures],
     }
+    handed = [
+        {"version": version, "teacher": one.teacher, "fallback": one.fallback, "kind": one.kind, "reason": one.reason}
+        for version, handovers in history.handovers.items()
+        for one in handovers
+    ]
+    return line | ({"handovers": handed} if handed else {})
 
 
 def _unread_line(unread: Unread) -> dict[str, Any]:

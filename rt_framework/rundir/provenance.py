@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rt_framework.config import MAIN_TEACHER
 from rt_framework.hookspecs import singular
 from rt_framework.plugin import Host, origin_of
 from rt_framework.text import masked
@@ -40,6 +41,19 @@ def own_checkout() -> dict[str, Any] | None:
     """Return the commit of the checkout that the framework runs from; ``None`` for an installed copy."""
     origin = origin_of(Path(__file__))
     return {"commit": origin.commit, "dirty": origin.dirty} if origin.commit else None
+
+
+def teachers_in(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the teachers of a manifest's config by name, ``teacher`` for the main one, each with ``part`` and more."""
+    main = config.get("teacher")
+    teachers = {} if main is None else {MAIN_TEACHER: main if "part" in main else {"part": main}}
+    return teachers | (config.get("teachers") or {})
+
+
+def fallbacks_in_words(config: Mapping[str, Any]) -> str:
+    """Return which teacher's fallback is which, in one line; empty if none has one."""
+    named = ((name, one.get("fallback")) for name, one in teachers_in(config).items())
+    return ", ".join(f"{name} → {fallback}" for name, fallback in named if fallback)
 
 
 def origins_in_words(manifest: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from rt_framework.data import REASON, Faults
 from rt_framework.errors import ERRORS
-from rt_framework.events import Progress, Shift, Summary
+from rt_framework.events import Handovers, Progress, Shift, Summary
 from rt_framework.ledger import KEPT, WAITING, Ledger
 
 OUTCOMES = ("rewritten", "original", "dropped", "failed")
@@ -54,6 +54,7 @@ def summarise(ledger: Ledger, progress: Progress, files: Sequence[str] = ()) -> 
         progress=progress,
         files=tuple(files),
         waiting=outcomes[WAITING],
+        handovers=tuple(Handovers(*counts) for counts in ledger.calls.handovers.counts()),
     )
 
 

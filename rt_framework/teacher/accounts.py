@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from attrs import fields
 
+from rt_framework.config import MAIN_TEACHER
 from rt_framework.events import Money, TeacherAccount, TeacherCounts
 from rt_framework.teacher.purse import Purse
 from rt_framework.teacher.sending import Sending
-
-MAIN_ACCOUNT = "teacher"
-"""Name of the main teacher in accounts: the key of the config that names it."""
 
 
 class Accounts:
@@ -29,7 +28,7 @@ class Accounts:
     def accounts(self) -> tuple[TeacherAccount, ...]:
         """Return the account of each teacher."""
         return tuple(
-            TeacherAccount(name or MAIN_ACCOUNT, sending.counts(), sending.money())
+            TeacherAccount(name or MAIN_TEACHER, sending.counts(), sending.money())
             for name, sending in self._sendings.items()
         )
 
@@ -37,9 +36,10 @@ class Accounts:
         """Return the sums of all counts, and why each teacher is slowed down."""
         accounts = self.accounts()
         throttled = (f"{one.name}: {one.counts.throttled}" for one in accounts if one.counts.throttled)
-        names = [field.name for field in fields(TeacherCounts) if field.name != "throttled"]
+        names = [field.name for field in fields(TeacherCounts) if field.name not in {"throttled", "to_fallback"}]
         sums = {name: sum(getattr(one.counts, name) for one in accounts) for name in names}
-        return TeacherCounts(**sums, throttled=", ".join(throttled))
+        handed = Counter(kind for one in accounts for kind in Counter(one.counts.to_fallback).elements())
+        return TeacherCounts(**sums, throttled=", ".join(throttled), to_fallback=dict(handed))
 
     def money(self) -> Money:
         """Return the amounts of all teachers together, with their joint budget."""
@@ -59,4 +59,4 @@ class Accounts:
 
     def why(self) -> str:
         """Return a description of the calls or batches that are being waited for, by teacher."""
-        return "; ".join(f"{name or MAIN_ACCOUNT}: {sending.why()}" for name, sending in self._sendings.items())
+        return "; ".join(f"{name or MAIN_TEACHER}: {sending.why()}" for name, sending in self._sendings.items())

@@ -30,6 +30,8 @@ class Answers:
         ask: True if requests may be sent; if False, only answers from the ledger are given.
         holds: True if calls that a killed run may have paid for are not asked again.
         elsewhere: stores of other run directories, whose answers are copied and not asked for again.
+        goes_on: True if the teacher has a fallback. Then a failure that sends a question there is final: it is kept
+            like an answer, and no later run pays for it again.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Answers:
         ask: bool = True,
         holds: bool = False,
         elsewhere: Sequence[Ledger] = (),
+        goes_on: bool = False,
     ) -> None:
         self.sending = sending
         self._teacher = teacher
@@ -47,6 +50,7 @@ class Answers:
         self._ask = ask
         self._holds = holds
         self._elsewhere = elsewhere
+        self._goes_on = goes_on
         self._copies: dict[str, asyncio.Task[None]] = {}
 
     async def answer(self, request: Request, first: bool, stage: str = "") -> Answer:
@@ -75,6 +79,9 @@ class Answers:
             await self._copy(key, request, paid)
             self.sending.counter.reused[stage] += 1
             return Answer(key, paid)
+        failed = self._ledger.calls.final_failure(key) if self._goes_on else None
+        if failed is not None:
+            return Answer(key, None, failed)
         if not self._ask:
             return Answer(
                 key,

@@ -31,7 +31,7 @@ def budget_of(
     Raises:
         ConfigError: the teacher or all teachers have a limit, and the teacher's price is not known.
     """
-    setting = f"teachers.{name}.budget_usd" if name else "limits.budget_usd"
+    setting = f"teachers.{name}.budget_usd" if name else "limits.budget_usd" if joint is None else "teacher.budget_usd"
     check_priced(teacher, teacher.identity, dollars, setting)
     if joint is None:
         return Budget(Purse(dollars, ledger.costs.spent()), overrun=ledger.meta(overrun_key("")) or 0.0)

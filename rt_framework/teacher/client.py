@@ -5,12 +5,12 @@ An answer is parsed only after it is committed to the ledger, so a better parser
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from attrs import evolve, frozen
 
-from rt_framework.errors import KINDS, Retry
+from rt_framework.errors import FALLBACK_KINDS, KINDS, Retry
 from rt_framework.model import Failure, Pair, Request, Rewrite, Turn, Unparsed, Version
 from rt_framework.protocols import Question, Reflection
 from rt_framework.teacher.asking import followed, parsed, rendered
@@ -34,26 +34,37 @@ class Rewritten:
     scores: Mapping[str, float]
 
 
+@frozen
+class Fallback:
+    """The teacher that gets a question after the final failure of another one."""
+
+    client: TeacherClient
+    note: Callable[[str, Unparsed], Awaitable[None]]
+    """Notes the call that failed for good and its failure, before the question is asked here."""
+
+
 class TeacherClient:
-    """A client that obtains rewrites from one teacher.
+    """A client that obtains rewrites from one teacher, and after its final failure from its fallback.
 
     Args:
         source: gives the answers.
         structured: True if answers have to follow a JSON schema.
         answers: most answers that are asked for one rewrite, as long as they are unusable.
+        fallback: the teacher that is asked next.
     """
 
-    def __init__(self, source: AnswerSource, structured: bool, answers: int) -> None:
+    def __init__(self, source: AnswerSource, structured: bool, answers: int, fallback: Fallback | None = None) -> None:
         self._source = source
         self._structured = structured
         self._answers = answers
+        self._fallback = fallback
 
     async def reflect(
         self, name: str, reflection: Reflection, version: Version, stage: str, draw: int = 0
     ) -> Rewritten | Failure:
         """Return a rewrite of *version* and the scores that came with it, or the failure.
 
-        It fails after every answer that is allowed was unusable.
+        It fails after every answer that is allowed was unusable, the fallbacks' too.
 
         Raises:
             FatalTeacherError: no further call can succeed.
@@ -77,7 +88,20 @@ class TeacherClient:
         return Failure(stage, said.kind, said.reason, key) if isinstance(said, Unparsed) else said
 
     async def _said(self, question: Question[T], pair: Pair, stage: str, draw: int) -> tuple[T | Unparsed, str | None]:
-        """Return the first usable answer, or the reason why the last one is unusable, with the key of its call.
+        """Return the first usable answer of the teacher or of its fallbacks, or the last failure; with the call's key.
+
+        A fallback gets the whole question, rendered for it: it has answered none of the conversation's requests, and it
+        may want another form of answer.
+        """
+        said, key = await self._own(question, pair, stage, draw)
+        fallback = self._fallback
+        if fallback is None or key is None or not isinstance(said, Unparsed) or said.kind not in FALLBACK_KINDS:
+            return said, key
+        await fallback.note(key, said)
+        return await fallback.client._said(question, pair, stage, draw)
+
+    async def _own(self, question: Question[T], pair: Pair, stage: str, draw: int) -> tuple[T | Unparsed, str | None]:
+        """Return the teacher's first usable answer, or why its last one is unusable, with the key of its call.
 
         Another answer is paid for only if the failure says that a changed request may help (``Retry.CHANGE``).
         """

@@ -18,12 +18,12 @@ class TeacherCounter:
         """Answers without text, since reasoning took up all tokens."""
         self.tokens: Counter[str] = Counter()
         """Tokens of the answers: all of them, and those of reasoning, as ``reasoning``."""
-        self.paid = 0
-        """Nano-dollars of the received answers."""
-        self.saved = 0
-        """Nano-dollars that caches and batches saved."""
+        self.money: Counter[str] = Counter()
+        """Nano-dollars: ``paid`` for the received answers, and ``saved`` by caches and batches."""
         self.reused: Counter[str] = Counter()
         """Answers that were found in the ledger, by stage."""
+        self.to_fallback: Counter[str] = Counter()
+        """Questions that went on to the teacher's fallback, by kind of failure."""
 
     def sent(self, calls: int, retries: int) -> None:
         """Count calls that go to the provider, and those of them that are retries."""
@@ -35,6 +35,5 @@ class TeacherCounter:
         self.answered += 1
         self.all_reasoning += reply.all_reasoning
         self.tokens.update(all=reply.usage.completion_tokens, reasoning=reply.usage.reasoning_tokens)
-        self.paid += reply.nano_dollars
-        if reply.charge is not None:
-            self.saved += reply.charge.cache_saving + reply.charge.batch_saving
+        saved = 0 if reply.charge is None else reply.charge.cache_saving + reply.charge.batch_saving
+        self.money.update(paid=reply.nano_dollars, saved=saved)

@@ -142,6 +142,7 @@ class Sending:
             reused=counter.reused.total(),
             tokens=counter.tokens["all"],
             reasoning_tokens=counter.tokens["reasoning"],
+            to_fallback=dict(counter.to_fallback),
             under_way=max(limiter.under_way - budget.waiting, 0),
             at_once=limiter.at_once,
             throttled=", ".join(filter(None, (limiter.throttled(), waits, dearer if budget.overrun > 1 else ""))),
@@ -150,8 +151,8 @@ class Sending:
     def money(self) -> Money:
         """Return the amounts of the budget."""
         purse = self._attempts.budget.own
-        counter, priced = self.counter, self._attempts.priced
-        return Money(counter.paid, purse.spent, purse.reserved, purse.most, priced=priced, saved=counter.saved)
+        paid, priced = self.counter.money, self._attempts.priced
+        return Money(paid["paid"], purse.spent, purse.reserved, purse.most, priced=priced, saved=paid["saved"])
 
     def accounts(self) -> tuple[TeacherAccount, ...]:
         """Return no accounts, since a single teacher's are those of the run."""

@@ -45,7 +45,7 @@ def show_summary(console: Console, summary: Summary) -> None:
 
 
 def summary_tables(summary: Summary) -> list[Table]:
-    """Return tables of the outcomes, the failures, and the scores before and after."""
+    """Return tables of the outcomes, the failures, the questions to fallbacks, and the scores before and after."""
     rows: list[tuple[object, ...]] = []
     for name, count in summary.versions.items():
         rows.append(("kept", VERSION_WORDS.get(name, name), count, _share(count, summary.total)))
@@ -58,6 +58,10 @@ def summary_tables(summary: Summary) -> list[Table]:
     tables = [table(f"{summary.total} samples", ("outcome", "version or reason", "samples", "share"), rows, (2, 3))]
     if summary.failures:
         tables.append(_failures(summary.failures))
+    if summary.handovers:
+        handed = [(one.teacher, one.fallback, one.kind, _meaning(one.kind), one.questions) for one in summary.handovers]
+        head = ("teacher", "fallback", "kind", "meaning", "questions")
+        tables.append(table("Questions that went to the fallback of a teacher", head, handed, (4,)))
     if summary.shifts:
         shifts = [(s.metric, f"{s.before:.4f}", f"{s.after:.4f}", s.samples) for s in summary.shifts]
         title = "Mean scores of kept samples with a score of both versions"
@@ -66,10 +70,14 @@ def summary_tables(summary: Summary) -> list[Table]:
 
 
 def _failures(failures: Mapping[str, int]) -> Table:
-    rows = [(kind, KINDS[kind].meaning if kind in KINDS else "", count) for kind, count in failures.items()]
+    rows = [(kind, _meaning(kind), count) for kind, count in failures.items()]
     return table(
         "Rewrites that failed; each sample continued with its current version", ("kind", "meaning", "count"), rows, (2,)
     )
+
+
+def _meaning(kind: str) -> str:
+    return KINDS[kind].meaning if kind in KINDS else ""
 
 
 def _share(count: int, total: int) -> str:

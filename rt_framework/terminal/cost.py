@@ -93,10 +93,16 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
             f"{quote.guessed} calls are about rewrites that do not exist yet: they are estimated from the existing "
             "texts, as if no stage dropped a sample and no rewrite failed; high adds the longest rewrite"
         )
+    if config.has_fallbacks:
+        yield (
+            "fallbacks: low assumes that no question goes to one, beyond those that have gone there; high that every "
+            "question is asked of each of them in vain"
+        )
     if quote.broken:
         yield f"{quote.broken} samples have no prompt: a reflection raises on them, and a run counts them as failed"
     if quote.cost is None:
-        unpriced = [teacher.name for teacher in quote.teachers if teacher.cost is None] or [str(config.teacher)]
+        main = "" if config.teacher is None else str(config.teacher.part)
+        unpriced = [teacher.name for teacher in quote.teachers if teacher.cost is None] or [main]
         names = " and ".join(f"'{name}'" for name in unpriced)
         yield f"the price of teacher {names} is not known: give input_price and output_price in its settings"
     elif (budget := config.share_of(config.limits.budget_usd)) is not None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from rt_framework.kit.fences import turn_text
-from rt_framework.model import Pair, Sample, Turn, Version
+from rt_framework.model import Handover, Pair, Sample, Turn, Version
 from rt_framework.results import Call, FinishedRun, SampleHistory, StageFacts
 from rt_framework.rundir import label_of
 from rt_framework.terminal.printing import line, safe, stdout, table
@@ -23,16 +23,18 @@ def tell(run: FinishedRun, history: SampleHistory) -> None:
     if history.reason:
         console.print(line(f"reason: {history.reason}"))
     for version in sample.versions:
-        _version(console, version)
+        _version(console, version, history.handovers.get(version.name, ()))
     calls = run.calls(history)
     for call in calls:
         _call(console, call, sample, _after(call, calls))
     _judgement(console, history, run.stages)
 
 
-def _version(console: Console, version: Version) -> None:
+def _version(console: Console, version: Version, handovers: Sequence[Handover]) -> None:
     origin = f", rewritten from {version.parent}" if version.parent else ""
     console.print(Rule(line(f"version {version.name}{origin}"), align="left"))
+    for one in handovers:
+        console.print(line(f"by the fallback {one.fallback}, since {one.teacher} failed: {one.kind}: {one.reason}"))
     _pair(console, version.pair)
 
 
@@ -59,8 +61,11 @@ def _told(when: str, turn: Turn) -> tuple[str, str]:
 
 
 def _after(call: Call, calls: Sequence[Call]) -> str:
-    """Return what came after the answer to a call about the same pair; empty if nothing was asked after it."""
+    """Return what came after a call about the same pair; empty if nothing was asked after it."""
     asked = call.request
+    if call.handover is not None:
+        handover = call.handover
+        return f"not used: {handover.kind}: {handover.reason}; the question went to the fallback {handover.fallback}"
     same = [one.request for one in calls if (one.teacher, _topic(one)) == (call.teacher, _topic(call))]
     said = (*asked.messages, Turn("assistant", call.reply.text)) if call.reply else ()
     if said and any(one.messages[: len(said)] == said for one in same if one.step == asked.step + 1):
@@ -77,8 +82,8 @@ def _topic(call: Call) -> tuple[str, str, int]:
 def _call(console: Console, call: Call, sample: Sample, after: str) -> None:
     request = call.request
     step = f", step {request.step}" if request.step else ""
-    called = f"call {call.key}: reflection {request.reflection}, answer {request.index}{step}"
-    console.print(Rule(line(called), align="left"))
+    asked = f"reflection {request.reflection}, answer {request.index}{step}"
+    console.print(Rule(line(f"call {call.key} of {call.teacher}: {asked}"), align="left"))
     for turn in request.messages:
         console.print(safe(f"{turn.role}: {turn.content}"))
     for state, kind, message in call.attempts:

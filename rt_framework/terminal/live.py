@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from rich import box
@@ -101,7 +101,8 @@ def _told(progress: Progress) -> Iterator[tuple[str, str]]:
     for account in progress.teachers:
         counts = account.counts
         calls = f"{counts.calls} sent, {counts.retries} retries, {counts.reused} from the ledger"
-        yield account.name, f"{counts.under_way} of {counts.at_once} under way; {calls}; {_cost(account.money)}"
+        handed = f"{_handed(counts.to_fallback)}; " if counts.to_fallback else ""
+        yield account.name, f"{counts.under_way} of {counts.at_once} under way; {calls}; {handed}{_cost(account.money)}"
     amounts = progress.money
     if amounts.spent or amounts.reserved or amounts.budget is not None or (teacher.calls and not amounts.priced):
         yield "cost", _cost(amounts)
@@ -124,6 +125,11 @@ def _calls(progress: Progress) -> str:
         parts.append(f"{unusable} unusable answers")
     thought = f" ({teacher.reasoning_tokens} of reasoning)" if teacher.reasoning_tokens else ""
     return ", ".join([*parts, f"{teacher.tokens} tokens{thought}"])
+
+
+def _handed(to_fallback: Mapping[str, int]) -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in to_fallback.items())
+    return f"{sum(to_fallback.values())} to its fallback ({kinds})"
 
 
 def _cost(amounts: Money) -> str:

@@ -76,5 +76,6 @@ function tell(sample, words, steps, before = sample.versions[0].name, after = sa
     ...table("Decisions", ["stage", "versions", "kept", "reason"], sample.decisions.map(([stage, between, kept, why]) => [stage, between.join(" / "), kept, why])),
     ...table("Scores", ["version", "metric", "value"], scores(sample)),
     ...table("Failed rewrites", ["stage", "kind", "reason"], sample.failures),
+    ...table("Answers of fallbacks", ["version", "by", "since this one failed", "kind", "reason"], sample.handovers),
   );
 }
