@@ -84,7 +84,8 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
         "low: one answer a call, as long as the text that it replaces, at 4 bytes a token; "
         "high: the most expensive outcome of the choices between versions, with "
         f"{config.limits.answers} answers a call (limits.answers) and every further request that a question in steps "
-        "may send, each at the price that is reserved for it. "
+        "may send, each at the price that is reserved for it. Where a teacher has batch: true, that is the price of a "
+        "batch. What the provider's cache may save is not known before, and left out. "
         "Where the run directory has the scores, choices are made as in a run. "
         "Failed attempts that may have been billed are not included"
     )
