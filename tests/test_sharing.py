@@ -126,7 +126,7 @@ def test_an_export_repeats_the_run(name, run_dir, tmp_path, rt):
 
 
 def test_a_line_holds_the_whole_call_and_neither_key_nor_host(run_dir, tmp_path, rt):
-    """The columns of the request give the key of the call; a price that is not known is null; no line says where it was sent."""
+    """The columns of the request give the key of the call; a price that is not known is null; no place is named."""
     path = tmp_path / "answers.jsonl"
     assert rt("answers", run_dir, "--export", path).code == 0
     for line in json_lines(path):
