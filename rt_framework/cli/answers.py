@@ -56,7 +56,7 @@ def _compare(host: Host, run_dir: Path, path: Path) -> int:
 def _show(run_dir: Path) -> None:
     """Print a row for each reflection of each teacher."""
     from rt_framework.results import open_run
-    from rt_framework.terminal import money, stdout, table
+    from rt_framework.terminal import dollars, stdout, table
 
     with open_run(run_dir) as run:
         cost = run.cost
@@ -66,7 +66,7 @@ def _show(run_dir: Path) -> None:
             bill.teacher,
             bill.reflection,
             *(f"{number:,}" for number in (bill.calls, bill.answered, bill.prompt_tokens, bill.completion_tokens)),
-            money(bill.nano_dollars, cost.priced),
+            dollars(bill.nano_dollars) if cost.priced or bill.nano_dollars else "unknown",
         )
         for bill in sorted(cost.bills, key=lambda bill: (bill.teacher, bill.reflection))
     ]
