@@ -48,6 +48,8 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("select", "data"): lambda at: ["select", at, "--scores", "s.jsonl", "--by", TOP, "--out", "new.json"],
     ("select", "scores"): lambda at: ["select", "data.json", "--scores", at, "--by", TOP, "--out", "new.json"],
     ("export", "place"): lambda at: ["export", at, "--out", "new.json"],
+    ("answers", "run_dir"): lambda at: ["answers", at],
+    ("answers", "check"): lambda at: ["answers", "run", "--check", at],
     ("report", "run_dir"): lambda at: ["report", at, "--out", "new.html"],
     ("status", "run_dir"): lambda at: ["status", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
@@ -70,6 +72,7 @@ FILES: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("select", "out"): lambda at: ["select", "data.json", "--scores", "s.jsonl", "--by", TOP, "--out", at],
     ("select", "dropped"): lambda at: [*FILES["select", "out"]("new.json"), "--dropped", at],
     ("export", "out"): lambda at: ["export", "run", "--out", at],
+    ("answers", "export"): lambda at: ["answers", "run", "--export", at],
     ("report", "out"): lambda at: ["report", "run", "--out", at],
     ("init", "out"): lambda at: ["init", "--out", at],
     ("init", "prompt"): lambda at: ["init", "--prompt", at],
@@ -94,7 +97,7 @@ RUNS: dict[tuple[str, str], Callable[[str], list[str]]] = {
 }
 """The same for run directories."""
 
-OVERWRITING = {"score", "reflect", "answer", "select", "export", "report"}
+OVERWRITING = {"score", "reflect", "answer", "answers", "select", "export", "report"}
 
 LEDGER_FILES = ("ledger.sqlite", "ledger.sqlite-seal", "ledger.sqlite-wal")
 RUN_FILES = (*LEDGER_FILES, "run.lock", "manifest.json", "scores.jsonl", "kept.json", "kept.new", ".rt-framework")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from xml.etree import ElementTree
 
 import pytest
 from attrs import define, field
 
+from benchmarks.graph import Line, Panel, draw
+from benchmarks.provider import PROVIDERS, TOKENS, Buckets
+from benchmarks.quotas import measured
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.builtin.teachers.usage import stated_quotas
@@ -15,6 +19,8 @@ from rt_framework.concurrency import AdaptiveLimiter, StopSignal, TokenEstimate
 from rt_framework.config import Limits
 from rt_framework.model import Quotas
 from rt_framework.testing import Fault, FaultServer, ScriptedTeacher
+from rt_framework.testing.wire import tokens
+from tests.helpers import REPO
 from tests.run_helpers import answers_of, request
 from tests.test_pace import simulated
 
@@ -156,3 +162,57 @@ async def test_the_config_sets_the_quotas(ledger):
     await answers.answer(request(0), True)
     assert answers.sending.counts().throttled == "at most 600 requests a minute and at most 5 tokens a minute"
     await answers.close()
+
+
+# --- the benchmark ------------------------------------------------------------------------------
+
+
+def body(words: int) -> dict[str, object]:
+    """A request of so many tokens, as it arrives at a server."""
+    return {"messages": [{"role": "user", "content": "word" * words}]}
+
+
+def test_the_provider_of_the_benchmark_refuses_what_its_buckets_do_not_hold():
+    """A burst is taken, what follows is refused with the time until it fits; only the tighter quota is counted."""
+    provider = next(one for one in PROVIDERS if one.bound == "tokens" and one.by_most and one.burst == 1)
+    buckets = Buckets(provider, says_when=True)
+    held = TOKENS // 60
+    assert buckets(0, body(held - 400 - 100)) is None
+    assert buckets(1, body(3 * held)).retry_after in ("3", "4")
+    assert Buckets(provider, says_when=False)(2, body(3 * held)).retry_after is None
+    seen = buckets.seen()
+    assert seen.taken == [(0.0, held - 100)]
+    assert seen.used(provider, 0, 2) == pytest.approx((held - 100) / (2 * held))
+    assert seen.share_refused == 0.5
+
+
+def test_the_benchmark_asks_through_the_real_path(monkeypatch):
+    """Both servers of a provider are asked over HTTP by litellm, and each tells what it saw."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    provider = next(one for one in PROVIDERS if one.bound == "tokens" and not one.by_most)
+    found = measured(provider, seconds=1)
+    assert list(found) == ["headers", "config"]
+    for seen in found.values():
+        assert len(seen.taken) > 3
+        assert all(cost > tokens("word" * 50) for _, cost in seen.taken)
+
+
+def test_the_graph_is_a_picture_that_loads_nothing():
+    """It has its own ground, so that it can be read on a light page and on a dark one; a high share stays inside."""
+    line = Line("from <headers>", [(1.0, 0.5), (3.0, 9.0)], [2.0])
+    drawn = draw([Panel("600 & more", [line, line])], 4)
+    root = ElementTree.fromstring(drawn)
+    assert root.find("{*}rect").get("fill") == "#fff"
+    assert {one.text for one in root.findall(".//{*}text")} >= {"600 & more", "quota known from <headers>", "4 s"}
+    heights = [
+        float(point.split(",")[1]) for one in root.findall(".//{*}polyline") for point in one.get("points").split()
+    ]
+    assert min(heights) == 30
+    assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_picture_on_the_page_is_of_these_providers():
+    """A provider that is added or changed is measured and drawn anew."""
+    root = ElementTree.parse(REPO / "docs" / "pictures" / "quotas.svg")
+    titles = {one.text for one in root.findall(".//{*}text") if one.get("font-weight") == "bold"}
+    assert titles == {str(provider) for provider in PROVIDERS}

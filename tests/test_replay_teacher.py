@@ -6,7 +6,8 @@ import tracemalloc
 
 import pytest
 
-from rt_framework.builtin.teachers.replay import ReplayTeacher, _Offsets
+from rt_framework.builtin.teachers.offsets import Offsets
+from rt_framework.builtin.teachers.replay import ReplayTeacher
 from rt_framework.builtin.teachers.settings import ReplaySettings
 from rt_framework.errors import DataError, TeacherError
 from rt_framework.model import Reply, Request, Sampling, Turn, Usage
@@ -133,7 +134,7 @@ async def test_a_long_file_is_held_as_places_only(tmp_path):
 def test_places_of_keys_with_one_hash_are_all_told():
     """Two keys share a hash, so both places are returned and a reader picks its own; a growing table loses none."""
     assert hash(-1) == hash(-2)
-    places = _Offsets(4)
+    places = Offsets(4)
     for number, key in enumerate([-1, -2, *range(1, 200)]):
         places.add(key, number)
     assert list(places.of(-1)) == list(places.of(-2)) == [0, 1]

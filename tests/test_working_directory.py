@@ -145,6 +145,7 @@ def test_no_module_of_the_working_directory_runs_by_any_command(folder, model):
             ["run", "job.yaml", "--shard", "1/2", "--run-dir", "one"],
             ["run", "job.yaml", "--shard", "2/2", "--run-dir", "two"],
             ["merge", "job.yaml", "merged", "one", "two"],
+            ["answers", "run", "--export", "answers.jsonl"],
             ["export", "run", "--out", "exported", "--format", "dataset"],
             ["export", "run", "--out", "hub", "--hub-folder", "--license", "other"],
             ["status", "run"],

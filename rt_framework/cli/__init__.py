@@ -25,6 +25,7 @@ _COMMANDS = {
     "score": "Score every sample of a data set.",
     "reflect": "Rewrite every sample of a data set once.",
     "answer": "Let a student answer every sample of a data set.",
+    "answers": "Export or check the answers of a run's teachers.",
     "select": "Select samples by scores from 'rt score'.",
     "merge": "Merge the runs of all shards.",
     "salvage": "Recover the readable part of a damaged ledger.",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from rt_framework.errors import FALLBACK_KINDS, TeacherError
+from rt_framework.kit.compact import CompactStrings
 from rt_framework.ledger.database import Database
 from rt_framework.ledger.handovers import HandoverTable
 from rt_framework.ledger.statements import Statement
@@ -99,6 +100,15 @@ class CallTable:
             rows = self._db.rows(sql, (pair,))
             keys += [row[0] for row in rows]
         return keys
+
+    def keys_in_use(self) -> CompactStrings:
+        """Return the keys of the calls with an answer in use, by teacher, then question by question.
+
+        The order does not depend on when the questions were asked.
+        """
+        order = f"teacher, reflection, pair, {_DRAW}, idx, {_STEP}, key"
+        rows = self._db.rows(f"SELECT key FROM calls WHERE answer IS NOT NULL ORDER BY {order}")  # noqa: S608 - fixed text
+        return CompactStrings(row[0] for row in rows)
 
     def withdrawn(self, key: str) -> bool:
         """Return whether a call has an answer that is no longer used, because another one is wanted."""

@@ -4,76 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from array import array
+import tempfile
+import weakref
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from attrs import frozen
 
+from rt_framework.builtin.formats.packed import is_packed
+from rt_framework.builtin.formats.text import opened
+from rt_framework.builtin.teachers.offsets import Key, Offsets
+from rt_framework.builtin.teachers.replay_lines import WANTED, Row, alike, asked, is_structured, key_of, parse, reply_of
 from rt_framework.builtin.teachers.settings import ReplaySettings
 from rt_framework.errors import DataError, TeacherError
-from rt_framework.model import Reply, Request, Usage
-
-_KEYS = {"reflection": str, "pair": str, "index": int, "text": str}
-_OPTIONAL = {
-    "draw": int,
-    "step": int,
-    "teacher": str,
-    "finish_reason": str,
-    "prompt_tokens": int,
-    "completion_tokens": int,
-    "model": str,
-}
-
-_Key = tuple[str, str, int, int, int]
-
-
-class _Offsets:
-    """Offset in the file of each answer, by a hash of its key: 24 to 48 bytes per answer, without texts and keys.
-
-    Two arrays, as a hash table with open addressing. Different keys may have the same hash, so a caller has to compare
-    the key in the file.
-    """
-
-    def __init__(self, slots: int = 1024) -> None:
-        self._hashes = array("q", [0]) * slots
-        self._places = array("Q", [0]) * slots  # one more than the offset; 0 marks a free slot
-        self._used = 0
-
-    def __len__(self) -> int:
-        return self._used
-
-    def of(self, key: _Key) -> Iterator[int]:
-        """Yield the offsets at which the key's answer may be."""
-        for slot in self._slots(hash(key)):
-            if self._hashes[slot] == hash(key):
-                yield self._places[slot] - 1
-
-    def add(self, key: _Key, offset: int) -> None:
-        """Add an answer."""
-        self._put(hash(key), offset + 1)
-        self._used += 1
-        if 3 * self._used > 2 * len(self._places):
-            larger = _Offsets(2 * len(self._places))
-            for number, place in zip(self._hashes, self._places, strict=True):
-                if place:
-                    larger._put(number, place)
-            self._hashes, self._places = larger._hashes, larger._places
-
-    def _put(self, number: int, place: int) -> None:
-        steps = sum(1 for _ in self._slots(number))
-        slot = (number + steps) & (len(self._places) - 1)
-        self._hashes[slot], self._places[slot] = number, place
-
-    def _slots(self, number: int) -> Iterator[int]:
-        """Yield the used slots from the slot of a hash up to the next free one."""
-        mask = len(self._places) - 1
-        slot = number & mask
-        while self._places[slot]:
-            yield slot
-            slot = (slot + 1) & mask
+from rt_framework.model import Reply, Request
 
 
 @frozen
@@ -81,7 +27,8 @@ class _Index:
     """The contents of the file without its texts, which do not fit into memory for a large run."""
 
     identity: str
-    offsets: _Offsets
+    offsets: Offsets
+    structured: bool
 
 
 class ReplayTeacher:
@@ -94,7 +41,7 @@ class ReplayTeacher:
 
     @property
     def identity(self) -> str:
-        """Hash of the file's bytes, since another file holds other answers, and the name of the teacher among these.
+        """Hash of the lines, since a file with others holds other answers, and the name of the teacher among these.
 
         Raises:
             DataError: the file cannot be used.
@@ -103,100 +50,136 @@ class ReplayTeacher:
 
     @property
     def structured(self) -> bool:
-        """Return the setting, which says whether the answers in the file are JSON."""
-        return self._structured
+        """Return whether the answers are JSON: the setting, else as the file says.
+
+        Raises:
+            DataError: the file decides, and cannot be used.
+        """
+        return self._index.structured if self._structured is None else self._structured
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int:  # noqa: ARG002 - as the protocol names them
         """Return 0, since no provider is asked. For the same reason this teacher has no place."""
         return 0
 
     async def complete(self, request: Request) -> Reply:
-        """Return the answer in the file.
+        """Return the answer in the file. Where it has several to the same question, what was sent tells them apart.
 
         Raises:
             TeacherError: ``no_answer``: the file has none for this request.
             DataError: the file cannot be used.
         """
         key = (request.reflection, request.pair_hash, request.index, request.draw, request.step)
-        row = self._find(self._index.offsets, key)
-        if row is None:
-            named = zip(("reflection", "pair", "index", "draw", "step"), key, strict=True)
-            question = ", ".join(f"{name} {value}" for name, value in named if value or name == "index")
+        rows = list(self._rows(self._index.offsets, key))
+        named = zip(("reflection", "pair", "index", "draw", "step"), key, strict=True)
+        question = ", ".join(f"{name} {value}" for name, value in named if value or name == "index")
+        if not rows:
             raise TeacherError("no_answer", f"{self._path} has no answer for {question}")
-        return _reply(row)
+        # A single answer is taken whatever was asked, because recorded answers outlive the wording of a prompt.
+        sent = asked(request) if len(rows) > 1 else {}
+        row = next((row for row in rows if alike(row, sent)), None)
+        if row is None:
+            raise TeacherError(
+                "no_answer",
+                f"{self._path} has {len(rows)} answers for {question}, and none to a request with these messages and "
+                "sampling parameters",
+            )
+        return reply_of(row)
 
     @cached_property
     def _index(self) -> _Index:
         """Index of the file, made by reading and checking all of it."""
         whole = hashlib.sha256()
-        offsets = _Offsets()
+        offsets = Offsets()
+        structured = set()
+        for number, (offset, line) in enumerate(self._lines(), 1):
+            whole.update(line)
+            if line.strip():
+                row = parse(line, f"{self._path}, line {number}")
+                if self._teacher in (None, row.get("teacher")):
+                    self._add(offsets, row, offset, number)
+                    structured.add(is_structured(row))
+        if not offsets:
+            raise self._nothing()
+        behind = "" if self._teacher is None else f":{self._teacher}"
+        # A run with a structured teacher may ask some questions without a schema, and none with one otherwise.
+        return _Index(
+            f"replay:{whole.hexdigest()[:16]}{behind}", offsets, True in structured or False not in structured
+        )
+
+    def _add(self, offsets: Offsets, row: Row, offset: int, number: int) -> None:
+        key = key_of(row)
+        for other in self._rows(offsets, key):
+            if not alike(row, other):
+                continue
+            if row["text"] == other["text"]:
+                return
+            teachers = {row.get("teacher"), other.get("teacher")} - {None}
+            raise (
+                self._several()
+                if len(teachers) > 1
+                else DataError(
+                    f"{self._path}, line {number}: a second, different answer for reflection {key[0]}, pair {key[1]}, "
+                    f"index {key[2]}; keep one of them, or give the later one the next index, draw, step or teacher"
+                )
+            )
+        offsets.add(key, offset)
+
+    def _rows(self, offsets: Offsets, key: Key) -> Iterator[Row]:
+        """Yield the lines that answer a question, oldest first."""
+        for offset in offsets.of(key):
+            row = parse(self._line(offset), f"{self._path}, byte {offset}")
+            if key_of(row) == key:
+                yield row
+
+    # --- faults of the file -----------------------------------------------------------------
+
+    def _nothing(self) -> DataError:
+        """Return the error for a file without a line that can be used."""
+        teachers = self._teachers()
+        if self._teacher is None or not teachers:
+            of = "" if self._teacher is None else f" of teacher '{self._teacher}'"
+            return DataError(f"{self._path} holds no answers{of}; each line needs {WANTED}")
+        return DataError(
+            f"{self._path} holds no answers of teacher '{self._teacher}'; name one that it has: {', '.join(teachers)}"
+        )
+
+    def _several(self) -> DataError:
+        """Return the error for a file in which teachers answered the same question, if none of them is named."""
+        teachers = self._teachers()
+        return DataError(
+            f"{self._path} holds different answers of several teachers to the same question; name one of them as the "
+            f"option 'teacher' of replay: {', '.join(teachers)}"
+        )
+
+    def _teachers(self) -> list[str]:
+        """Return the names of the teachers in the file, in quotes as YAML takes them."""
+        rows = (parse(line, f"{self._path}, byte {offset}") for offset, line in self._lines() if line.strip())
+        return [json.dumps(name) for name in sorted({row["teacher"] for row in rows if "teacher" in row})]
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield all lines with their offsets. Others may be read meanwhile."""
         offset = 0
+        while line := self._line(offset):
+            yield offset, line
+            offset += len(line)
+
+    def _line(self, offset: int) -> bytes:
         try:
-            with self._path.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    whole.update(line)
-                    if line.strip():
-                        self._add(offsets, _parse(line, f"{self._path}, line {number}"), offset, number)
-                    offset += len(line)
+            self._file.seek(offset)
+            return self._file.readline()
         except OSError as error:
             reason = error.strerror or error
             raise DataError(f"cannot read the answers in {self._path}: {reason}; name a JSONL file") from error
-        if not offsets:
-            of = "" if self._teacher is None else f" of teacher '{self._teacher}'"
-            raise DataError(f"{self._path} holds no answers{of}; each line needs {_wanted()}")
-        behind = "" if self._teacher is None else f":{self._teacher}"
-        return _Index(f"replay:{whole.hexdigest()[:16]}{behind}", offsets)
 
-    def _add(self, offsets: _Offsets, row: dict[str, Any], offset: int, number: int) -> None:
-        if self._teacher not in (None, row.get("teacher")):
-            return
-        key = _key(row)
-        first = self._find(offsets, key)
-        if first is None:
-            offsets.add(key, offset)
-        elif first["text"] != row["text"]:
-            raise DataError(
-                f"{self._path}, line {number}: a second, different answer for reflection {key[0]}, pair {key[1]}, "
-                f"index {key[2]}; keep one of them, or give the later one the next index, draw, step or teacher"
-            )
-
-    def _find(self, offsets: _Offsets, key: _Key) -> dict[str, Any] | None:
-        return next((row for offset in offsets.of(key) if _key(row := self._read(offset)) == key), None)
-
-    def _read(self, offset: int) -> dict[str, Any]:
-        with self._path.open("rb") as file:
-            file.seek(offset)
-            return _parse(file.readline(), f"{self._path}, byte {offset}")
-
-
-def _parse(line: bytes, where: str) -> dict[str, Any]:
-    """Return one line of the file as an object, with every key checked."""
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}); correct or remove the line") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: not a JSON object; each line needs {_wanted()}")
-    for name, kind in (_KEYS | _OPTIONAL).items():
-        if name not in row and name in _KEYS:
-            raise DataError(f"{where}: '{name}' is missing; each line needs {_wanted()}")
-        if name in row and type(row[name]) is not kind:
-            raise DataError(f"{where}: '{name}' must be {_article(kind)}, not {json.dumps(row[name])[:40]}")
-    return row
-
-
-def _key(row: dict[str, Any]) -> _Key:
-    return row["reflection"], row["pair"], row["index"], row.get("draw", 0), row.get("step", 0)
-
-
-def _article(kind: type) -> str:
-    return "a whole number" if kind is int else "a string"
-
-
-def _wanted() -> str:
-    return ", ".join(_KEYS)
-
-
-def _reply(row: dict[str, Any]) -> Reply:
-    usage = Usage(row.get("prompt_tokens", 0), row.get("completion_tokens", 0))
-    return Reply(row["text"], row.get("finish_reason", "stop"), usage, row.get("model", ""))
+    @cached_property
+    def _file(self) -> IO[bytes]:
+        """The lines; packed ones are unpacked to a temporary file, because they are read in any order."""
+        is_temporary = is_packed(self._path)
+        file: IO[bytes] = tempfile.TemporaryFile() if is_temporary else self._path.open("rb")  # noqa: SIM115
+        weakref.finalize(self, file.close)  # it stays open as long as the teacher is there
+        if is_temporary:
+            with opened(self._path) as packed:
+                file.writelines(packed)
+        return file

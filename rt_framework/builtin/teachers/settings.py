@@ -94,9 +94,10 @@ class ReplaySettings:
     """Options of the teacher ``replay``: answers from a file."""
 
     path: str
-    """JSONL file; each line has ``reflection``, ``pair`` (the pair's hash), ``index`` and ``text``, and may have
-    ``draw`` (0 when left out) and ``teacher``."""
-    structured: bool = True
-    """True if the answers are JSON, as a teacher with structured output gives; false for text with markers."""
+    """JSONL file, packed if its name ends with ``.gz``; each line has ``reflection``, ``pair`` (the pair's hash),
+    ``index`` and ``text``, and may have ``draw`` and ``step`` (0 when left out) and ``teacher``."""
+    structured: bool | None = None
+    """True if the answers are JSON, as a teacher with structured output gives; false for text with markers. Left out,
+    it is as in the run that the file was exported from, and true for any other file."""
     teacher: str | None = None
     """Name of one of several teachers in the file: only lines whose ``teacher`` is this name are used."""
