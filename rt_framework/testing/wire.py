@@ -116,15 +116,17 @@ def _thinking(made: dict[str, Any], choice: dict[str, Any], thought: int, most: 
 
 
 def message(body: dict[str, Any], text: str) -> dict[str, Any]:
-    """Return the answer of :func:`completion` in the form of Anthropic's API."""
+    """Return the answer of :func:`completion` in the form of Anthropic's API: a call, if the request names its tool."""
     used = completion(chat_of(body), text)["usage"]
+    tool = body.get("tool_choice", {}).get("name")
+    call = {"type": "tool_use", "id": "toolu_fake", "name": tool, "input": json.loads(text) if tool else None}
     return {
         "id": "msg_fake",
         "type": "message",
         "role": "assistant",
         "model": body["model"],
-        "content": [{"type": "text", "text": text}],
-        "stop_reason": "end_turn",
+        "content": [call if tool else {"type": "text", "text": text}],
+        "stop_reason": "tool_use" if tool else "end_turn",
         "stop_sequence": None,
         "usage": {"input_tokens": used["prompt_tokens"], "output_tokens": used["completion_tokens"]},
     }

@@ -277,9 +277,14 @@ class LiteLLMTeacher:
             # A parameter that the provider does not support, such as a seed, is left out without an error. But
             # parameters that the user named, and the schema, are never left out silently.
             "drop_params": True,
-            "allowed_openai_params": list(extra),
+            "allowed_openai_params": [name for name in extra if name not in self._converted],
             **extra,
         }
+
+    @cached_property
+    def _converted(self) -> frozenset[str]:
+        """Parameters that litellm converts for this model; what is allowed besides is sent as it is."""
+        return frozenset(_litellm().get_supported_openai_params(self._settings.model) or ())
 
     def _most_answer_tokens(self, request: Request) -> int:
         return request.sampling.max_tokens + self.reasoning_tokens
