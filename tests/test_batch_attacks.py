@@ -142,6 +142,57 @@ def test_one_poisoned_line_stops_no_other(provider, attacks, tmp_path):
         assert {one.question for one in attempts(run_dir)[len(questions) :]} == failed
 
 
+def _gemini_error(code):
+    return {"response": None, "error": {"code": code, "message": "no"}}
+
+
+def _anthropic_error(error):
+    return {"result": {"type": "errored", "error": error}}
+
+
+REFUSALS = {
+    "gemini": {
+        **{
+            f"code {code}": (_gemini_error(code), "overloaded")
+            for code in (1, 13, 14, 99, 500, 503, "many", None, 9999)
+        },
+        **{f"code {code}": (_gemini_error(code), "bad_request") for code in (3, 9, 400)},
+        **{f"code {code}": (_gemini_error(code), "rate_limited") for code in (8, 429)},
+    },
+    "anthropic": {
+        **{
+            name: (_anthropic_error({"type": "error", "error": {"type": name, "message": "no"}}), kind)
+            for name, kind in {
+                "invalid_request_error": "bad_request",
+                "rate_limit_error": "rate_limited",
+                "request_too_large": "too_long",
+                "timeout_error": "overloaded",
+                "overloaded_error": "overloaded",
+                "api_error": "overloaded",
+                "another_error": "overloaded",
+            }.items()
+        },
+        **{f"{error!r}": (_anthropic_error(error), "overloaded") for error in (None, [], "no", {"error": ["no"]})},
+        "expired": ({"result": {"type": "expired"}}, "expired"),
+    },
+}
+"""Lines that say that a request failed, as the parts of the honest line that they replace, and the error kinds."""
+
+
+@pytest.mark.parametrize("provider", REFUSALS)
+def test_requests_that_failed_cost_nothing_and_have_a_kind(provider, tmp_path):
+    """The providers say so by codes and types, and not by HTTP statuses as a live call does."""
+    lines = REFUSALS[provider]
+
+    def poison(asked, honest):
+        return json.dumps(json.loads(honest) | lines[asked_in(asked["body"])][0]).encode()
+
+    with server_of(desk=BatchDesk(poison=poison)) as server:
+        go(job(tmp_path, server, list(lines), provider=provider, batch=True), tmp_path / "run")
+    found = {one.question: (one.kind, one.cost) for one in attempts(tmp_path / "run")}
+    assert found == {name: (kind, 0) for name, (_, kind) in lines.items()}
+
+
 @pytest.mark.parametrize("provider", OTHERS)
 def test_the_first_answer_to_a_question_counts(provider, tmp_path):
     """Errors and further answers beside it change nothing."""

@@ -14,14 +14,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from attrs import frozen
 
 from rt_framework.builtin.reflections.instruction import InstructionReflection
 from rt_framework.builtin.reflections.settings import ReflectionSettings
-from rt_framework.builtin.teachers.batch_apis import azure
+from rt_framework.builtin.teachers.batch_apis import azure, batch_api
+from rt_framework.builtin.teachers.batch_apis.door import Draft
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
+from rt_framework.builtin.teachers.transport import RecordingClient
 from rt_framework.cli import main
 from rt_framework.concurrency.stop import StopSignal
 from rt_framework.config.schema import Config, Limits
@@ -41,6 +44,7 @@ from rt_framework.testing import FakeStudent, ScriptedTeacher
 from rt_framework.testing.batch_attacks import changed
 from rt_framework.testing.batch_desk import ENDPOINTS, LOST, BatchDesk
 from rt_framework.testing.server import FaultServer, scattered
+from rt_framework.testing.wire import told
 from tests.forks import KEY, start
 from tests.providers import OTHERS, PROVIDERS, environment, reached_at
 from tests.reliability.jobs import http_job, priced_at
@@ -88,9 +92,17 @@ def rt_run(tmp_path, monkeypatch, capfd):
 
     def call(config: Path, run_dir: str = "run", *options: str, command: str = "run") -> tuple[int, str]:
         with monkeypatch.context() as patch:
-            told = ["rt", "-p", "tests.fakes_plugin", command, str(config), "--run-dir", str(tmp_path / run_dir)]
-            told += options
-            patch.setattr(sys, "argv", told)
+            command_line = [
+                "rt",
+                "-p",
+                "tests.fakes_plugin",
+                command,
+                str(config),
+                "--run-dir",
+                str(tmp_path / run_dir),
+            ]
+            command_line += options
+            patch.setattr(sys, "argv", command_line)
             patch.setattr(sys, "path", [*sys.path])
             with pytest.raises(SystemExit) as end:
                 main()
@@ -330,6 +342,30 @@ async def test_the_results_of_anthropic_come_from_its_own_address():
         assert other.requests == 0
 
 
+async def test_a_batch_of_anthropic_announces_what_its_requests_announce():
+    """Some parameters are accepted beside a header only, which in a batch has to hold for all its requests."""
+    seen = []
+
+    class Seen(RecordingClient):
+        def carry(self, request):
+            seen.append(request)
+            return super().carry(request)
+
+    with FaultServer(lambda _: "hello") as server:
+        api, client = batch_api("anthropic", "m"), Seen()
+        live = httpx.Request(
+            "POST", f"{server.url}/messages", headers={"x-api-key": KEY, "anthropic-version": "2023-06-01"}
+        )
+        announced = {"a": "one,two", "b": "", "c": "two, three"}
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}).encode()
+        drafts = {key: Draft(body, features) for key, features in announced.items()}
+        await api.submit(api.door(client, live), drafts, "token")
+        await client.aclose()
+    (sent,) = seen
+    names = ("anthropic-beta", "x-api-key", "anthropic-version")
+    assert [sent.headers[name] for name in names] == ["one,two,three", KEY, "2023-06-01"]
+
+
 def test_a_token_tells_time_and_size():
     """And leaves room for a key in the 64 characters that Anthropic allows an id; older tokens say nothing."""
     told = BatchToken(2_000_000_000.7, 1_000_000)
@@ -409,6 +445,16 @@ def test_a_fatal_refusal_ends_the_command(provider, fault, meaning, tmp_path, rt
         broken[0] = False
         assert rt_run(job(tmp_path, server, provider=provider))[0] == 0
         assert set(asked(server).values()) == {1}
+
+
+def test_a_key_that_google_does_not_know_ends_the_command(tmp_path, rt_run):
+    """Google says so with the status of a bad request."""
+    body = {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "X"}}
+    desk = BatchDesk(lie=lambda at, number, truth: told(body, 400) if at == "upload" else truth)
+    with FaultServer(http_answer, desk=desk) as server:
+        code, out = rt_run(job(tmp_path, server, provider="gemini"))
+        assert code == 3, out
+        assert "did not accept the key" in out
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -760,10 +806,10 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
             return None
 
         async def collect(self, batch, requests):
-            told = said.pop(0)
-            if isinstance(told, TeacherError):
-                raise told
-            return told
+            end = said.pop(0)
+            if isinstance(end, TeacherError):
+                raise end
+            return end
 
     ledger = Ledger.writing(tmp_path / "ledger.sqlite")
     held = sender(Slow(lambda _: ""), ledger, 0, stop := StopSignal())

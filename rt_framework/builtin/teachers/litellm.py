@@ -181,8 +181,11 @@ class LiteLLMTeacher:
         Raises:
             TeacherError: with the kind of failure.
         """
-        sent = {key: await self._unsent(request, self._nowhere(request)) for key, request in requests.items()}
-        return await self._batches.submit(await self._door(), sent, token)
+        drafts = {
+            key: self._batches.draft(await self._unsent(request, self._nowhere(request)))
+            for key, request in requests.items()
+        }
+        return await self._batches.submit(await self._door(), drafts, token)
 
     async def find(self, token: str) -> str | None:
         """Search the account's batches, and return the name of the one with this token.

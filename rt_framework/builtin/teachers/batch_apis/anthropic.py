@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-import httpx
 from attrs import evolve
 
 from rt_framework.builtin.teachers.batch_apis.api import BatchApi, Page, after, count
-from rt_framework.builtin.teachers.batch_apis.door import Door
+from rt_framework.builtin.teachers.batch_apis.door import Door, Draft
 from rt_framework.builtin.teachers.batch_apis.results import End, Ends, Line, id_in
 from rt_framework.errors import TeacherError
 from rt_framework.kit.batch_tokens import BatchToken
@@ -56,19 +55,12 @@ class AnthropicBatches(BatchApi):
         super().__init__(model)
         self._known: set[str] = set()
 
-    async def submit(self, door: Door, requests: Mapping[str, httpx.Request], token: str) -> str:
+    async def submit(self, door: Door, drafts: Mapping[str, Draft], token: str) -> str:
         """Make a batch of requests, whose ids begin with the token."""
-        lines = [
-            {"custom_id": f"{token}-{key}", "params": json.loads(request.content)} for key, request in requests.items()
-        ]
-        # A request may need a feature that is announced in a header of the live call.
-        features = {
-            feature.strip(): None
-            for request in requests.values()
-            for feature in request.headers.get("anthropic-beta", "").split(",")
-            if feature.strip()
-        }
-        if features:
+        lines = [{"custom_id": f"{token}-{key}", "params": json.loads(draft.body)} for key, draft in drafts.items()]
+        announced = ",".join({draft.features: None for draft in drafts.values() if draft.features})
+        features = dict.fromkeys(feature.strip() for feature in announced.split(","))
+        if announced:
             door = evolve(door, headers={**door.headers, "anthropic-beta": ",".join(features)})
         body = json.dumps({"requests": lines}, ensure_ascii=False).encode()
         name = self._name(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import httpx
 from attrs import frozen
 
-from rt_framework.builtin.teachers.batch_apis.door import GONE, Door
+from rt_framework.builtin.teachers.batch_apis.door import GONE, Door, Draft
 from rt_framework.builtin.teachers.batch_apis.results import End, Ends, Results
 from rt_framework.builtin.teachers.transport import RecordingClient
 from rt_framework.errors import TeacherError
@@ -68,8 +68,12 @@ class BatchApi(ABC):
         headers = {name: value for name, value in request.headers.items() if name in self.login}
         return Door(client, address, headers, dict(url.params))
 
+    def draft(self, request: httpx.Request) -> Draft:
+        """Return what a line of a batch needs of a live call that litellm has made."""
+        return Draft(request.content, request.headers.get("anthropic-beta", ""))
+
     @abstractmethod
-    async def submit(self, door: Door, requests: Mapping[str, httpx.Request], token: str) -> str:
+    async def submit(self, door: Door, drafts: Mapping[str, Draft], token: str) -> str:
         """Submit live calls by key, marked with *token*, and return the provider's name of the batch.
 
         Raises:

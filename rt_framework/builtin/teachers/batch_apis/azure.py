@@ -7,9 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import httpx
-
-from rt_framework.builtin.teachers.batch_apis.door import Door
+from rt_framework.builtin.teachers.batch_apis.door import Door, Draft
 from rt_framework.builtin.teachers.batch_apis.openai import OpenAIBatches
 from rt_framework.errors import TeacherError
 
@@ -28,10 +26,8 @@ class AzureBatches(OpenAIBatches):
     login = frozenset({"api-key", "authorization"})
     endpoint = "/chat/completions"
 
-    async def _upload(
-        self, door: Door, requests: Mapping[str, httpx.Request], line: Callable[[Any], Mapping[str, Any]]
-    ) -> str:
-        file = await super()._upload(door, requests, line)
+    async def _upload(self, door: Door, drafts: Mapping[str, Draft], line: Callable[[Any], Mapping[str, Any]]) -> str:
+        file = await super()._upload(door, drafts, line)
         # A batch of a file that is still being checked is refused. Core bounds the time of a submission.
         while True:
             status = (await door.asked("GET", f"/files/{file}")).get("status")

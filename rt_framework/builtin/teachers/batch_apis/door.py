@@ -18,6 +18,15 @@ GONE = frozenset({404, 410})
 
 
 @frozen
+class Draft:
+    """A live call that is not sent; only the part that a line of a batch needs is kept, since there are thousands."""
+
+    body: bytes
+    features: str
+    """Features of Anthropic's API that the call announces in a header, with commas between them."""
+
+
+@frozen
 class Door:
     """The way to the batches of one account.
 

@@ -12,11 +12,10 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import httpx
 from attrs import evolve
 
 from rt_framework.builtin.teachers.batch_apis.api import PAGE, BatchApi, Page, count, usable
-from rt_framework.builtin.teachers.batch_apis.door import GONE, Door
+from rt_framework.builtin.teachers.batch_apis.door import GONE, Door, Draft
 from rt_framework.builtin.teachers.batch_apis.results import End, Line
 from rt_framework.builtin.teachers.litellm_errors import line_error
 from rt_framework.errors import TeacherError
@@ -48,17 +47,17 @@ class GeminiBatches(BatchApi):
     # Google says of a file that is gone that one may not read it. The batch was read with the same key just before.
     gone = GONE | {403}
 
-    async def submit(self, door: Door, requests: Mapping[str, httpx.Request], token: str) -> str:
+    async def submit(self, door: Door, drafts: Mapping[str, Draft], token: str) -> str:
         """Upload a file of requests, and make a batch of it, whose display name is the token."""
-        batch = {"displayName": token, "inputConfig": {"fileName": await self._upload(door, requests)}}
+        batch = {"displayName": token, "inputConfig": {"fileName": await self._upload(door, drafts)}}
         path = f"/models/{self._model}:batchGenerateContent"
         return self._name(await door.asked("POST", path, json={"batch": batch}))
 
-    async def _upload(self, door: Door, requests: Mapping[str, httpx.Request]) -> str:
+    async def _upload(self, door: Door, drafts: Mapping[str, Draft]) -> str:
         """Upload a file of requests in one request, and return Google's name of it."""
         lines = (
-            json.dumps({"key": key, "request": json.loads(request.content)}, ensure_ascii=False) + "\n"
-            for key, request in requests.items()
+            json.dumps({"key": key, "request": json.loads(draft.body)}, ensure_ascii=False) + "\n"
+            for key, draft in drafts.items()
         )
         mark = secrets.token_hex(16)
         parts = {"application/json": json.dumps({"file": {"mimeType": _LINES}}), _LINES: "".join(lines)}

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import httpx
-
 from rt_framework.builtin.teachers.batch_apis.api import PAGE, Page, contents, count, unreadable_list
-from rt_framework.builtin.teachers.batch_apis.door import Door
+from rt_framework.builtin.teachers.batch_apis.door import Door, Draft
 from rt_framework.builtin.teachers.batch_apis.openai import OpenAIBatches
 from rt_framework.builtin.teachers.litellm_errors import line_error
 from rt_framework.errors import TeacherError
@@ -26,10 +24,10 @@ class MistralBatches(OpenAIBatches):
     login = frozenset({"authorization"})
     path = "/batch/jobs"
 
-    async def submit(self, door: Door, requests: Mapping[str, httpx.Request], token: str) -> str:
+    async def submit(self, door: Door, drafts: Mapping[str, Draft], token: str) -> str:
         """Upload a file of requests, and make a job of it. The job names the model, so the lines do not."""
         file = await self._upload(
-            door, requests, lambda body: {"body": {name: body[name] for name in body if name != "model"}}
+            door, drafts, lambda body: {"body": {name: body[name] for name in body if name != "model"}}
         )
         job = {"input_files": [file], "model": self._model, "endpoint": self.endpoint, "timeout_hours": 24}
         return self._name(await door.asked("POST", self.path, json={**job, "metadata": {"token": token}}))

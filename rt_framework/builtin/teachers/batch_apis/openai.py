@@ -7,10 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
-import httpx
-
 from rt_framework.builtin.teachers.batch_apis.api import BatchApi, Page, after, contents, count
-from rt_framework.builtin.teachers.batch_apis.door import Door
+from rt_framework.builtin.teachers.batch_apis.door import Door, Draft
 from rt_framework.builtin.teachers.batch_apis.results import End, Line
 from rt_framework.builtin.teachers.litellm_errors import line_error
 from rt_framework.errors import TeacherError
@@ -31,20 +29,18 @@ class OpenAIBatches(BatchApi):
     endpoint: ClassVar[str] = "/v1/chat/completions"
     """The API that answers the lines, as the provider names it."""
 
-    async def submit(self, door: Door, requests: Mapping[str, httpx.Request], token: str) -> str:
+    async def submit(self, door: Door, drafts: Mapping[str, Draft], token: str) -> str:
         """Upload a file of requests, and make a batch of it."""
         line = {"method": "POST", "url": self.endpoint}
-        file = await self._upload(door, requests, lambda body: {**line, "body": body})
+        file = await self._upload(door, drafts, lambda body: {**line, "body": body})
         request = {"input_file_id": file, "endpoint": self.endpoint, "completion_window": "24h"}
         return self._name(await door.asked("POST", self.path, json={**request, "metadata": {"token": token}}))
 
-    async def _upload(
-        self, door: Door, requests: Mapping[str, httpx.Request], line: Callable[[Any], Mapping[str, Any]]
-    ) -> str:
+    async def _upload(self, door: Door, drafts: Mapping[str, Draft], line: Callable[[Any], Mapping[str, Any]]) -> str:
         """Upload a file of requests, and return the provider's name of it."""
         lines = [
-            json.dumps({"custom_id": key, **line(json.loads(request.content))}, ensure_ascii=False) + "\n"
-            for key, request in requests.items()
+            json.dumps({"custom_id": key, **line(json.loads(draft.body))}, ensure_ascii=False) + "\n"
+            for key, draft in drafts.items()
         ]
         file = {"file": ("batch.jsonl", "".join(lines).encode(), "application/jsonl")}
         return self._name(await door.asked("POST", "/files", data={"purpose": "batch"}, files=file))
