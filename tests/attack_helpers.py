@@ -90,7 +90,7 @@ def job(
 ) -> Config:
     """A config that asks these questions, each in a row of its own."""
     rows = [{"instruction": text, "input": "", "output": "old"} for text in questions]
-    options = {**reached_at(provider, server), "structured": True}
+    options = {**reached_at(provider, server), "model": f"{provider}/attack", "structured": True}
     prices = {"input_price": PROMPT / 1000, "output_price": COMPLETION / 1000}
     raw = {
         "data": {"path": str(write_json(folder / "data.json", rows))},

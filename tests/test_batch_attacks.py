@@ -279,7 +279,10 @@ def passing_of(provider):
         f"a created batch whose name is {name}": ("create", changed(**{NAMES[provider]: value}))
         for name, value in {"left out": ..., "odd": ["../files"], "a path": "batches/../x/y"}.items()
     }
-    return {**_ANY_API, **states, **names}
+    files = {
+        f"a file whose state is {name}": ("check", changed(status=odd[name])) for name in odd if provider == "azure"
+    }
+    return {**_ANY_API, **states, **names, **files}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class AzureBatches(OpenAIBatches):
         file = await super()._upload(door, drafts, line)
         # A batch of a file that is still being checked is refused. Core bounds the time of a submission.
         while True:
-            status = (await door.asked("GET", f"/files/{file}")).get("status")
+            status = str((await door.asked("GET", f"/files/{file}")).get("status"))
             if status not in _UNCHECKED:
                 break
             await asyncio.sleep(_PAUSE)

@@ -24,7 +24,8 @@ from rt_framework.model import Pending
 _BATCH = re.compile(r"batches/[\w.-]{1,200}", re.ASCII)
 _FILE = re.compile(r"files/[\w.-]{1,200}", re.ASCII)
 _LINES = "application/jsonl"
-_ADDRESS = re.compile(r"(.*?)(/v\d\w*)?", re.ASCII)
+_VERSION = re.compile(r"(/v\d\w*)?$", re.ASCII)
+"""Version of the API at the end of its address."""
 
 _UNREAD = {"EXPIRED": "expired", "CANCELLED": "batch_failed", "FAILED": "batch_failed"}
 """Error kinds of requests without an answer, by the end of the batch's state; after ``SUCCEEDED`` they may have been
@@ -64,17 +65,14 @@ class GeminiBatches(BatchApi):
         body = "".join(f"--{mark}\r\nContent-Type: {kind}\r\n\r\n{text}\r\n" for kind, text in parts.items())
         headers = {"X-Goog-Upload-Protocol": "multipart", "Content-Type": f"multipart/related; boundary={mark}"}
         # Files are uploaded to an address that has a word before the version of the API.
-        address, version = _ADDRESS.fullmatch(door.address).groups("")  # type: ignore[union-attr] # it always matches
-        content = f"{body}--{mark}--\r\n".encode()
-        answer = await evolve(door, address=address).asked(
-            "POST", f"/upload{version}/files", content=content, headers=headers
-        )
+        upload = evolve(door, address=_VERSION.sub(r"/upload\1/files", door.address, count=1))
+        answer = await upload.asked("POST", "", content=f"{body}--{mark}--\r\n".encode(), headers=headers)
         file = answer.get("file")
         return usable(file.get("name") if isinstance(file, Mapping) else None, _FILE)
 
     def _first(self) -> Mapping[str, Any]:
-        # Without the choice of fields a page would hold all answers to batches whose requests were not sent in a file.
-        return {"pageSize": PAGE, "fields": "operations(name,metadata(displayName)),nextPageToken"}
+        # Without the choice of fields a page would hold the answers to batches whose requests were not sent in a file.
+        return {"pageSize": PAGE, "fields": "operations(name,metadata),nextPageToken"}
 
     def _further(self, page: Page) -> Mapping[str, Any] | None:
         further = page.answer.get("nextPageToken")
