@@ -269,6 +269,20 @@ async def test_an_account_without_batches_has_none(provider):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
+async def test_batches_are_where_the_environment_says_that_calls_go(provider, monkeypatch):
+    """Address and key are those that litellm takes for a live call."""
+    with FaultServer(http_answer) as server:
+        options = reached_at(provider, server)
+        # litellm reads no other variable for Mistral's address.
+        name = "MISTRAL_AZURE_API_BASE" if provider == "mistral" else f"{provider.upper()}_API_BASE"
+        monkeypatch.setenv(name, options["api_base"])
+        teacher = LiteLLMTeacher(LiteLLMSettings(options["model"], structured=True, batch=True))
+        assert await teacher.find("token") is None
+        await teacher.aclose()
+        assert server.desk.asked == {"list": 1}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
 async def test_without_a_key_nothing_is_submitted(provider, monkeypatch):
     """Litellm or the provider refuses, as it does live."""
     for name in environment(""):
