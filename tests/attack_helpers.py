@@ -25,7 +25,9 @@ from rt_framework.plugin.host import Host
 from rt_framework.testing.attacks import Attack
 from rt_framework.testing.batch_desk import BatchDesk
 from rt_framework.testing.server import FaultServer
+from rt_framework.testing.wire import chat_of
 from tests.helpers import write_json
+from tests.providers import reached_at
 
 PLUGIN = "tests.attack_helpers"
 KEY = "sk-canary-0123456789abcdef"
@@ -75,14 +77,20 @@ def server_of(
 
 def asked(body: dict[str, Any]) -> str:
     """The text of a question as it arrived."""
-    content = body["messages"][-1]["content"]
-    return content if isinstance(content, str) else content[0]["text"]
+    return str(chat_of(body)["messages"][-1]["content"])
 
 
-def job(folder: Path, server: FaultServer, questions: list[str], limits: Any = None, **teacher: Any) -> Config:
+def job(
+    folder: Path,
+    server: FaultServer,
+    questions: list[str],
+    limits: Any = None,
+    provider: str = "openai",
+    **teacher: Any,
+) -> Config:
     """A config that asks these questions, each in a row of its own."""
     rows = [{"instruction": text, "input": "", "output": "old"} for text in questions]
-    options = {"model": "openai/attack", "api_base": server.url, "structured": True}
+    options = {**reached_at(provider, server), "model": f"{provider}/attack", "structured": True}
     prices = {"input_price": PROMPT / 1000, "output_price": COMPLETION / 1000}
     raw = {
         "data": {"path": str(write_json(folder / "data.json", rows))},

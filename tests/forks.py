@@ -16,7 +16,9 @@ from typing import Any
 
 from attrs import frozen
 
+from rt_framework.builtin.teachers.batch_apis import azure
 from rt_framework.teacher import batch_exchange, batch_state
+from tests.providers import environment
 
 KEY = "sk-canary-0123456789abcdef"
 
@@ -76,11 +78,11 @@ def start(folder: Path, die: str = "") -> Forked:
 
 def _work(folder: Path, die: str) -> None:
     os.chdir(folder)
-    os.environ.update(OPENAI_API_KEY=KEY, RT_LOAD_PLUGINS="")
+    os.environ.update(environment(KEY), RT_LOAD_PLUGINS="")
     file = os.open("out.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    batch_state._QUIET, batch_exchange._SOONEST, batch_exchange._GRACE = 0.1, 0.1, 0.5
+    batch_state._QUIET, batch_exchange._SOONEST, batch_exchange._GRACE, azure._PAUSE = 0.1, 0.1, 0.5, 0.1
     if die:
         when, module, name, number = die.split()
         *path, last = name.split(".")

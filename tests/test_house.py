@@ -83,7 +83,7 @@ WHO_MAY_IMPORT = {
     "rich": {"terminal"},
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.channel"},
     "aiohttp": {"builtin.teachers.transport"},
-    "httpx": {"builtin.teachers.transport", "builtin.teachers.channel", "builtin.teachers.litellm_batches"},
+    "httpx": {"builtin.teachers.transport", "builtin.teachers.channel", "builtin.teachers.batch_apis"},
     "peft": {"builtin.adapters"},
     "torch": {
         "builtin.models",

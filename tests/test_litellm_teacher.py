@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from rt_framework.builtin.teachers.transport import Exchange
 from rt_framework.errors import ConfigError, TeacherError
 from rt_framework.model import Request, Sampling, Turn, Usage
 from rt_framework.testing.server import FAULTS, Fault, FaultServer
+from rt_framework.testing.wire import chat_of
+from tests.providers import environment, reached_at
 
 KEY = "sk-canary-0123456789abcdef"
 KINDS = {
@@ -175,6 +178,22 @@ async def test_structured_request_carries_its_schema(provider):
     sent = received.body["response_format"]
     assert sent["type"] == "json_schema"
     assert sent["json_schema"] == {"name": "response", "schema": schema, "strict": True}
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "gemini"])
+async def test_a_schema_has_the_form_of_the_provider_alone(provider, monkeypatch):
+    """The provider would refuse OpenAI's form beside it; the answer is read from where the provider puts it."""
+    for name, value in environment(KEY).items():
+        monkeypatch.setenv(name, value)
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    with FaultServer(lambda _: '{"a": "hello"}') as server:
+        teacher = LiteLLMTeacher(LiteLLMSettings(**reached_at(provider, server), structured=True))
+        reply = await teacher.complete(make_request(schema=schema))
+        await teacher.aclose()
+        (received,) = server.received
+    assert chat_of(received.body)["response_format"]["json_schema"]["schema"] == schema
+    assert '"response_format"' not in json.dumps(received.body)
+    assert (json.loads(reply.text), reply.finish_reason) == ({"a": "hello"}, "stop")
 
 
 @pytest.mark.parametrize(

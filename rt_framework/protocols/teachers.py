@@ -102,10 +102,11 @@ class BatchApiTeacher(Protocol):
         """
 
     async def find(self, token: str) -> str | None:
-        """Return the provider's name of the batch that was marked with *token*; ``None`` if there is none.
+        """Return the provider's name of the batch that was marked with *token*; ``None`` if there is certainly none.
 
         Raises:
-            TeacherError: the provider could not be asked.
+            TeacherError: the provider could not be asked, or cannot tell yet; after a kind that is sent again core asks
+                again.
         """
 
     async def collect(

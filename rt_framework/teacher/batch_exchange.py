@@ -53,7 +53,7 @@ class BatchExchange:
         self.table = table
         self.stop = stop
         self.trouble = ""
-        """Reason why the provider cannot be asked at the moment, in words; empty if it can."""
+        """Reason why the provider has not answered the latest poll, in words; empty if it has."""
         self._teacher = teacher
 
     async def submit(self, batch: OpenBatch, fresh: bool) -> str:
@@ -120,7 +120,7 @@ class BatchExchange:
                     raise _lost(error) from error
                 if error.kind.retry is not Retry.RESEND or too_long_a_pause(error):
                     raise fatal(error) from error
-                self.trouble = f"the provider cannot be reached: {error.message}"
+                self.trouble = f"no answer from the provider yet: {error.message}"
                 pause = min(max(pause * _GROWTH, error.retry_after or 0), _LATEST)
             else:
                 self.trouble = ""

@@ -8,7 +8,6 @@ batch is ever in doubt: after a crash the next run asks the provider for the bat
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 
 from rt_framework.concurrency import StopSignal
 from rt_framework.errors import RtError, TeacherError, fatal, too_long_a_pause
+from rt_framework.kit.batch_tokens import BatchToken
 from rt_framework.ledger import OpenBatch, OpenQuestion
 from rt_framework.model import Reply, Request
 from rt_framework.plugin import Reporters
@@ -107,9 +107,9 @@ class ProviderBatchSender:
                 questions = gathering.fitting()
                 rows = [(question.key, question.request, question.reserved) for question in questions]
                 # Committed before it is submitted, so that a later run can find the batch by its token.
-                batch = await self._exchange.table.begin(
-                    secrets.token_hex(16), time.time(), self._attempts.identity, rows
-                )
+                now = time.time()
+                token = BatchToken(now, len(rows)).new()
+                batch = await self._exchange.table.begin(token, now, self._attempts.identity, rows)
                 del gathering.waiting[: len(questions)]
                 self._attempts.counter.sent(len(questions), sum(question.retry for question in questions))
                 self._start(self._see_through(batch, fresh=True))

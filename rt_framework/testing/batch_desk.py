@@ -1,16 +1,14 @@
-"""The part of the fault server that takes files and batches, as OpenAI's batch API does."""
+"""The part of the fault server that takes files and batches, as the batch APIs of five providers do."""
 
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
-
+from rt_framework.testing.batch_faces import FACES, Batch, Face
 from rt_framework.testing.wire import RawAnswer, refused, told
 
 ENDPOINTS = ("upload", "create", "list", "retrieve", "content")
@@ -25,34 +23,22 @@ LOST = "lost"
 Trouble = Callable[[str, int], str | None]
 """Function that chooses a fault's name or :data:`LOST`, from the endpoint and the number of earlier requests to it."""
 
-Line = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
-"""Function from the request body of one line to status and body of its answer."""
+Line = Callable[[dict[str, Any], str], tuple[int, dict[str, Any]]]
+"""Function from the request body of one line, and the name of its form, to status and body of its answer."""
 
 Poison = Callable[[dict[str, Any], bytes], bytes]
-"""Function that makes the line of a result file from the requested line and its honest result."""
+"""Function that makes the line of a result file from the requested line (``custom_id``, ``body``) and its honest
+result."""
 
 Lie = Callable[[str, int, RawAnswer], RawAnswer]
 """Function that makes a false response from the endpoint, the number of earlier requests to it, and the true one."""
-
-_FORM = re.compile(rb'name="file".*?\r\n\r\n(.*?)\r\n--', re.DOTALL)
-_PAGE = 20
-
-
-@define
-class _Batch:
-    id: str
-    file: str
-    asked: dict[str, Any]
-    ending: str
-    polls: int = 0
-    output: dict[str, str] = field(factory=dict)
 
 
 class BatchDesk:
     """Files and batches of one server.
 
     Args:
-        polls: number of status requests that a batch answers as in progress before it has ended.
+        polls: number of times that a batch is shown as in progress, alone or in a list, before it has ended.
         endings: gives the final state of a batch from its number (from 0).
         trouble: chooses the fault of a request to an endpoint.
         poison: changes the lines of the result files.
@@ -74,29 +60,22 @@ class BatchDesk:
         self.sizes: list[int] = []
         """Number of lines of each batch, in order of creation."""
         self.tokens: list[str] = []
-        """The ``token`` in the metadata of each batch."""
+        """The token that marks each batch."""
         self._endings = endings
         self._poison = poison
         self._lie = lie
         self._files: dict[str, bytes] = {}
-        self._batches: dict[str, _Batch] = {}
+        self._batches: dict[str, Batch] = {}
         self._lock = threading.RLock()
 
     def endpoint(self, method: str, path: str) -> str | None:
-        """Return the one of :data:`ENDPOINTS` that a request is for; ``None`` if it is for none of them."""
-        parts = path.partition("?")[0].removeprefix("/v1/").split("/")
-        match (method, *parts):
-            case ("POST", "files"):
-                return "upload"
-            case ("POST", "batches"):
-                return "create"
-            case ("GET", "batches"):
-                return "list"
-            case ("GET", "batches", _):
-                return "retrieve"
-            case ("GET", "files", _, "content"):
-                return "content"
-        return None
+        """Return the one of :data:`ENDPOINTS`, or ``check``, that a request is for; ``None`` for any other request."""
+        return self._faced(method, path)[1]
+
+    def _faced(self, method: str, path: str) -> tuple[Face, str | None]:
+        """Return the form of the provider that has this path, and the endpoint."""
+        found = ((face, face.endpoint(method, path)) for face in FACES)
+        return next((one for one in found if one[1]), (FACES[0], None))
 
     def difficulty(self, endpoint: str) -> str | None:
         """Count a request; return the fault that it is to meet, if any."""
@@ -105,101 +84,66 @@ class BatchDesk:
             self.asked[endpoint] += 1
         return self.trouble(endpoint, number)
 
-    def tell(self, endpoint: str, path: str, body: bytes, line: Line) -> RawAnswer:
+    def tell(self, method: str, path: str, sent: bytes, line: Line) -> RawAnswer:
         """Carry out a request and return the response; the lines of a new batch are answered, and billed, at once."""
+        face, endpoint = self._faced(method, path)
+        assert endpoint is not None, path
         with self._lock:
-            return self._lie(endpoint, self.asked[endpoint] - 1, self._truth(endpoint, path, body, line))
+            return self._lie(endpoint, self.asked[endpoint] - 1, self._truth(face, endpoint, path, sent, line))
 
-    def _truth(self, endpoint: str, path: str, body: bytes, line: Line) -> RawAnswer:
+    def _truth(self, face: Face, endpoint: str, path: str, sent: bytes, line: Line) -> RawAnswer:
         if endpoint == "upload":
-            return self._upload(body)
+            name = self._keep(face, face.file(sent))
+            return told(face.uploaded(name, len(self._files[name])))
         if endpoint == "create":
-            return self._create(json.loads(body), line)
+            return self._create(face, json.loads(sent), line)
         if endpoint == "list":
-            return self._list(path)
-        name = path.split("/")[3]
-        return self._retrieve(name) if endpoint == "retrieve" else self._content(name)
-
-    def _upload(self, form: bytes) -> RawAnswer:
-        match = _FORM.search(form)
-        assert match is not None, "a form without a file"
-        name = f"file-{len(self._files)}"
-        self._files[name] = match[1]
-        return told(
-            {"id": name, "object": "file", "bytes": len(match[1]), "created_at": 0, "filename": "batch.jsonl"}
-            | {"purpose": "batch", "status": "processed"}
-        )
-
-    def _create(self, request: dict[str, Any], line: Line) -> RawAnswer:
-        number = len(self._batches)
-        batch = _Batch(f"batch_{number}", request["input_file_id"], request, self._endings(number))
-        self._batches[batch.id] = batch
-        lines = [json.loads(text) for text in self._files[batch.file].splitlines()]
-        self.sizes.append(len(lines))
-        self.tokens.append((request.get("metadata") or {}).get("token", ""))
-        if batch.ending != "failed":
-            self._answer(batch, lines, line)
-        return told(self._shown(batch))
-
-    def _answer(self, batch: _Batch, lines: list[dict[str, Any]], line: Line) -> None:
-        done: list[bytes] = []
-        wrong: list[bytes] = []
-        for number, request in enumerate(lines):
-            if batch.ending != "completed" and number % 2:
-                error = {"code": f"batch_{batch.ending}", "message": "This request was not executed in time."}
-                wrong.append(self._poison(request, _line(request, None, error)))
-                continue
-            status, body = line(request["body"])
-            response = {"status_code": status, "request_id": "", "body": body}
-            (done if status == 200 else wrong).append(self._poison(request, _line(request, response, None)))
-        for kind, texts in (("output", done), ("error", wrong)):
-            if texts:
-                name = f"file-{len(self._files)}"
-                # Reversed, since the API promises no order of the lines.
-                self._files[name] = b"\n".join(reversed(texts))
-                batch.output[f"{kind}_file_id"] = name
-
-    def _list(self, path: str) -> RawAnswer:
-        """Return a page of batches, newest first."""
-        newest = list(reversed(self._batches))
-        after = re.search(r"after=(\w+)", path)
-        start = newest.index(after[1]) + 1 if after else 0
-        page = newest[start : start + _PAGE]
-        has_more = start + _PAGE < len(newest)
-        data = [self._shown(self._batches[name]) for name in page]
-        ends = {"first_id": page[0], "last_id": page[-1]} if page else {}
-        return told({"object": "list", "data": data, "has_more": has_more, **ends})
-
-    def _retrieve(self, name: str) -> RawAnswer:
+            names = [name for name in reversed(self._batches) if self._batches[name].face is face]
+            query = path.partition("?")[2]
+            return told(face.page(query, names, {name: self._shown(self._batches[name]) for name in names}))
+        name = face.named(path)
+        if endpoint == "content":
+            kept = self._files.get(self._batches[name].files.get("output", "") if name in self._batches else name)
+            return refused(404, f"No such File object: {name}") if kept is None else RawAnswer(kept)
+        if endpoint == "check":
+            # It is being checked at every first look.
+            return told({"id": name, "status": "running" if self.asked["check"] % 2 else "processed"})
         if name not in self._batches:
             return refused(404, f"No batch found with id '{name}'.")
-        batch = self._batches[name]
-        shown = self._shown(batch)
-        batch.polls += 1
-        return told(shown)
+        return told(self._shown(self._batches[name]))
 
-    def _content(self, name: str) -> RawAnswer:
-        return RawAnswer(self._files[name]) if name in self._files else refused(404, f"No such File object: {name}")
+    def _keep(self, face: Face, data: bytes) -> str:
+        name = face.file_names.format(len(self._files))
+        self._files[name] = data
+        return name
 
-    def _shown(self, batch: _Batch) -> dict[str, Any]:
-        ended = batch.polls >= self.polls
-        size = self.sizes[int(batch.id.removeprefix("batch_"))]
-        shown: dict[str, Any] = {
-            "id": batch.id,
-            "object": "batch",
-            "endpoint": batch.asked["endpoint"],
-            "input_file_id": batch.file,
-            "completion_window": "24h",
-            "created_at": 0,
-            "metadata": batch.asked.get("metadata"),
-            "status": batch.ending if ended else "in_progress",
-            "request_counts": {"total": size, "completed": size if ended else 0, "failed": 0},
-        }
-        if ended and batch.ending == "failed":
-            error = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached."}
-            shown["errors"] = {"object": "list", "data": [error]}
-        return shown | (batch.output if ended else {})
+    def _create(self, face: Face, asked: dict[str, Any], line: Line) -> RawAnswer:
+        number = len(self._batches)
+        file = b"" if face.form == "anthropic" else self._files[face.source(asked)]
+        lines = face.lines(asked, file)
+        name = face.batch_names.format(number)
+        batch = Batch(name, face, asked, face.token(asked), lines, self._endings(number))
+        self._batches[name] = batch
+        self.sizes.append(len(lines))
+        self.tokens.append(batch.token)
+        if batch.ending != "failed":
+            self._answer(batch, line)
+        return told(self._shown(batch, poll=False))
 
+    def _answer(self, batch: Batch, line: Line) -> None:
+        done: list[bytes] = []
+        wrong: list[bytes] = []
+        for number, asked in enumerate(batch.lines):
+            late = batch.ending if batch.ending != "completed" and number % 2 else None
+            status, body = (0, None) if late else line(asked["body"], batch.face.form)
+            result = self._poison(asked, batch.face.result(asked, status, body, late))
+            (done if status == 200 or not batch.face.separate else wrong).append(result)
+        for kind, texts in (("output", done), ("error", wrong)):
+            if texts:
+                # Reversed, since the APIs promise no order of the lines.
+                batch.files[kind] = self._keep(batch.face, b"\n".join(reversed(texts)))
 
-def _line(request: dict[str, Any], response: dict[str, Any] | None, error: dict[str, Any] | None) -> bytes:
-    return json.dumps({"id": "", "custom_id": request["custom_id"], "response": response, "error": error}).encode()
+    def _shown(self, batch: Batch, poll: bool = True) -> dict[str, Any]:
+        shown = batch.face.shown(batch, batch.polls >= self.polls)
+        batch.polls += poll
+        return shown

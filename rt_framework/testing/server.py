@@ -1,4 +1,6 @@
-"""An OpenAI-compatible server of chats and batches on 127.0.0.1 that fails on demand and counts the answers it bills.
+"""A server of chats and batches on 127.0.0.1 that fails on demand and counts the answers it bills.
+
+It is compatible with OpenAI, Azure, Mistral, Anthropic and Gemini.
 
 Tests judge a paid teacher by this server: its counts, never the client's, say what a run has cost.
 """
@@ -8,22 +10,27 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from rt_framework.testing.attacks import Attack
 from rt_framework.testing.batch_desk import LOST, BatchDesk
 from rt_framework.testing.http_server import BreakableServer, QuietHandler
-from rt_framework.testing.wire import RawAnswer, completion, message, refused, told
+from rt_framework.testing.wire import RawAnswer, answered, chat_of, refusal, refused, told
 
 PATH = "/v1/chat/completions"
 
-_MESSAGES = "/v1/messages"
-"""Path at which Anthropic's API takes chats."""
+_CHATS = (
+    (re.compile(r"/v1/chat/completions|/openai/deployments/[^/]+/chat/completions\?api-version=.+"), "openai"),
+    (re.compile(r"/v1/messages"), "anthropic"),
+    (re.compile(r"/v1beta/models/[^/]+:generateContent"), "gemini"),
+)
+"""Paths at which chats are taken, with their form: those of OpenAI and Mistral, Azure, Anthropic, and Gemini."""
 
 _ERRORS = {
     "server_error": (500, "server_error", "The server had an error"),
@@ -84,6 +91,12 @@ class Received:
     in_batch: bool = False
     """True if the request was a line of a batch."""
 
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages of the request, whatever its form, as OpenAI's API takes them."""
+        found: list[dict[str, Any]] = chat_of(self.body)["messages"]
+        return found
+
 
 def scattered(seed: int, share: float, names: Sequence[str]) -> Faults:
     """Return faults for a *share* (0 … 1) of requests, drawn by the seed, the body and how often that body has arrived.
@@ -107,7 +120,8 @@ class FaultServer:
     """The fault server; use it as a context manager.
 
     Args:
-        answer: returns the text of the answer to a parsed request body. Runs in the request's thread, so it may sleep.
+        answer: returns the text of the answer to a request body, in OpenAI's form. Runs in the request's thread, so it
+            may sleep.
         faults: chooses the fault of a request, if any, or an attack; also called for the lines of a batch.
         desk: the part of the server that takes batches.
     """
@@ -160,14 +174,16 @@ class FaultServer:
         self._http.hang_up()
         self._http.server_close()
 
-    def answer_line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def answer_line(self, body: dict[str, Any], form: str) -> tuple[int, dict[str, Any]]:
         """Return status and body for a line of a batch; a transfer fault, which no line can have, becomes a 500."""
         fault = self._take(body, in_batch=True)
         if fault is None or isinstance(fault, Attack) or fault.name in _ODD:
-            odd = fault.name if isinstance(fault, Fault) else None
-            return 200, completion(body, self._answer(body), odd, self.reasoning_tokens)
+            return 200, self._answered(body, form, fault.name if isinstance(fault, Fault) else None)
         status, code, text = _ERRORS.get(fault.name, _ERRORS["server_error"])
-        return status, json.loads(refused(status, text.format(key=""), code).body)
+        return status, refusal(form, status, text.format(key=""), code)
+
+    def _answered(self, body: dict[str, Any], form: str, odd: str | None = None) -> dict[str, Any]:
+        return answered(form, body, self._answer(chat_of(body)), odd, self.reasoning_tokens)
 
     def _take(self, body: dict[str, Any], in_batch: bool = False) -> Fault | Attack | None:
         """Record a request and choose its fault. An attack spares the lines of a batch, whose files are attacked."""
@@ -197,17 +213,18 @@ class _Handler(QuietHandler):
         owner = self.server.owner
         owner._arrived()
         sent = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path not in {PATH, _MESSAGES}:
+        form = next((form for path, form in _CHATS if path.fullmatch(self.path)), None)
+        if form is None:
             return self._desk("POST", sent)
         body = json.loads(sent)
         fault = owner._take(body)
         if isinstance(fault, Attack):
-            return self.send_raw(fault.answer(self._answered(body)))
+            return self.send_raw(fault.answer(owner._answered(body, form)))
         if fault is None:
-            return self.send_raw(told(self._answered(body), headers=owner.headers))
+            return self.send_raw(told(owner._answered(body, form), headers=owner.headers))
         if fault.name in _ERRORS:
-            return self._refuse(fault)
-        return self._break(fault.name, lambda odd: told(self._answered(body, odd)))
+            return self._refuse(fault, form)
+        return self._break(fault.name, lambda odd: told(owner._answered(body, form, odd)))
 
     def _desk(self, method: str, sent: bytes) -> None:
         owner = self.server.owner
@@ -219,18 +236,20 @@ class _Handler(QuietHandler):
             return self._refuse(Fault(name))
         if name is not None and name != LOST and name not in _DONE:
             return self._break(name, lambda _: RawAnswer(b""))
-        answer = owner.desk.tell(endpoint, self.path, sent, owner.answer_line)
+        answer = owner.desk.tell(method, self.path, sent, owner.answer_line)
         if name == LOST:
             return self.reset()
         if name is not None:
             return self._break(name, lambda _: answer)
         return self.send_raw(answer)
 
-    def _refuse(self, fault: Fault) -> None:
+    def _refuse(self, fault: Fault, form: str = "openai") -> None:
         status, code, text = _ERRORS[fault.name]
-        key = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        answer = refused(status, text.format(key=key), code, fault.retry_after)
-        self.send_raw(evolve(answer, headers=(*answer.headers, *self.server.owner.headers)))
+        keys = (self.headers.get(name, "") for name in ("Authorization", "api-key", "x-api-key", "x-goog-api-key"))
+        key = "".join(keys).removeprefix("Bearer ")
+        pause = () if fault.retry_after is None else (("Retry-After", fault.retry_after),)
+        body = refusal(form, status, text.format(key=key), code)
+        self.send_raw(told(body, status, (*pause, *self.server.owner.headers)))
 
     def _break(self, name: str, answered: Callable[[str | None], RawAnswer]) -> None:
         if name == "bad_gateway":
@@ -247,8 +266,3 @@ class _Handler(QuietHandler):
             self.send_raw(RawAnswer(b'{"choices": [{"message"'))
         else:
             self.send_raw(answered(name))
-
-    def _answered(self, body: dict[str, Any], odd: str | None = None) -> dict[str, Any]:
-        text = self.server.owner._answer(body)
-        thought = self.server.owner.reasoning_tokens
-        return message(body, text) if self.path == _MESSAGES else completion(body, text, odd, thought)

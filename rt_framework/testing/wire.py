@@ -68,7 +68,7 @@ def refused(
 ) -> RawAnswer:
     """Return an error answer in the form of OpenAI's API."""
     headers = () if retry_after is None else (("Retry-After", retry_after),)
-    return told({"error": {"message": message, "type": code, "param": None, "code": code}}, status, headers)
+    return told(refusal("openai", status, message, code), status, headers)
 
 
 def completion(body: dict[str, Any], text: str, odd: str | None = None, reasoning: int = 0) -> dict[str, Any]:
@@ -116,21 +116,76 @@ def _thinking(made: dict[str, Any], choice: dict[str, Any], thought: int, most: 
 
 
 def message(body: dict[str, Any], text: str) -> dict[str, Any]:
-    """Return the answer of :func:`completion` in the form of Anthropic's API."""
-    used = completion({**body, "messages": [{"content": _plain(turn["content"])} for turn in body["messages"]]}, text)
+    """Return the answer of :func:`completion` in the form of Anthropic's API: a call, if the request names its tool."""
+    used = completion(chat_of(body), text)["usage"]
+    tool = body.get("tool_choice", {}).get("name")
+    call = {"type": "tool_use", "id": "toolu_fake", "name": tool, "input": json.loads(text) if tool else None}
     return {
         "id": "msg_fake",
         "type": "message",
         "role": "assistant",
         "model": body["model"],
-        "content": [{"type": "text", "text": text}],
-        "stop_reason": "end_turn",
+        "content": [call if tool else {"type": "text", "text": text}],
+        "stop_reason": "tool_use" if tool else "end_turn",
         "stop_sequence": None,
-        "usage": {
-            "input_tokens": used["usage"]["prompt_tokens"],
-            "output_tokens": used["usage"]["completion_tokens"],
+        "usage": {"input_tokens": used["prompt_tokens"], "output_tokens": used["completion_tokens"]},
+    }
+
+
+def generated(body: dict[str, Any], text: str) -> dict[str, Any]:
+    """Return the answer of :func:`completion` in the form of Gemini's API."""
+    used = completion(chat_of(body), text)["usage"]
+    return {
+        "candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {
+            "promptTokenCount": used["prompt_tokens"],
+            "candidatesTokenCount": used["completion_tokens"],
+            "totalTokenCount": used["total_tokens"],
         },
     }
+
+
+def answered(form: str, body: dict[str, Any], text: str, odd: str | None = None, reasoning: int = 0) -> dict[str, Any]:
+    """Return an answer in the form ``openai``, ``anthropic`` or ``gemini``.
+
+    Only the first can be *odd* or have tokens of *reasoning*; see :func:`completion`.
+    """
+    if form == "openai":
+        return completion(body, text, odd, reasoning)
+    return message(body, text) if form == "anthropic" else generated(body, text)
+
+
+def refusal(form: str, status: int, text: str, code: str | None) -> dict[str, Any]:
+    """Return the body of a refusal in the form ``openai``, ``anthropic`` or ``gemini``."""
+    types = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error"}
+    if form == "anthropic":
+        return {"type": "error", "error": {"type": types.get(status, "api_error"), "message": text}}
+    if form == "gemini":
+        return {"error": {"code": status, "message": text, "status": "FAKE"}}
+    return {"error": {"message": text, "type": code, "param": None, "code": code}}
+
+
+def chat_of(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of a request of any form in OpenAI's: texts of the messages, limit, and the schema if any."""
+    system, limit, schema = body.get("system"), body.get("max_tokens"), None
+    turns = body.get("messages", [])
+    if "contents" in body:
+        options = body.get("generationConfig", {})
+        system = body.get("systemInstruction", body.get("system_instruction", {})).get("parts")
+        limit, schema = options.get("max_output_tokens"), options.get("response_json_schema")
+        turns = [{"role": turn.get("role", "user"), "content": turn["parts"]} for turn in body["contents"]]
+    elif "tools" in body:
+        schema = body["tools"][0].get("input_schema")
+    told = [{"role": "system", "content": system}] if system else []
+    chat: dict[str, Any] = {
+        "model": body.get("model", ""),
+        "messages": [{**turn, "content": _plain(turn["content"])} for turn in (*told, *turns)],
+    }
+    if limit is not None:
+        chat["max_tokens"] = limit
+    if schema is not None:
+        chat["response_format"] = {"json_schema": {"name": "", "schema": schema}}
+    return {**body, **chat} if "messages" in body else chat
 
 
 def tokens(text: str) -> int:
@@ -139,5 +194,5 @@ def tokens(text: str) -> int:
 
 
 def _plain(content: Any) -> str:
-    """Return the text of a message, which Anthropic's API also accepts in parts."""
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    """Return the text of a message, which Anthropic and Gemini also take in parts."""
+    return "".join(part.get("text", "") for part in content) if isinstance(content, list) else content

@@ -119,16 +119,30 @@ def _diverted(original: Callable[..., Any]) -> Callable[..., Any]:
 
 # --- answers from memory ----------------------------------------------------------------------
 
-ANYTHING = json.dumps(
+_FORMS: tuple[dict[str, Any], ...] = (
     {
         "id": "",
         "object": "chat.completion",
         "created": 0,
         "model": "",
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ""}}],
-    }
-).encode()
-"""Body of a valid answer with an empty text, for calls of which only the request matters."""
+    },
+    {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "text", "text": ""}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    },
+    {
+        "candidates": [{"content": {"role": "model", "parts": [{"text": ""}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
+    },
+)
+"""Answers with an empty text as OpenAI, Anthropic and Gemini write them."""
+
+ANYTHING = json.dumps({name: value for form in _FORMS for name, value in form.items()}).encode()
+"""Body of a valid answer of any provider, for calls of which only the request matters."""
 
 
 @define
@@ -137,7 +151,7 @@ class Letter:
 
     status: int
     body: bytes
-    sent: bytes | None = None
+    sent: httpx.Request | None = None
 
 
 _LETTER: ContextVar[Letter] = ContextVar("letter")
@@ -149,7 +163,8 @@ class _Memory(RecordingClient):
     @asynccontextmanager
     async def carry(self, request: httpx.Request) -> AsyncIterator[Answer]:
         letter = _LETTER.get()
-        letter.sent = await request.aread()
+        await request.aread()
+        letter.sent = request
         yield Answer(letter.status, {"content-type": "application/json"}, _whole(letter.body))
 
 

@@ -25,11 +25,11 @@ from rt_framework.builtin.teachers.prices import Prices
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.builtin.teachers.usage import counted, stated_quotas, told_in
 from rt_framework.errors import TeacherError
-from rt_framework.model import Charge, Pending, Quotas, Reply, Request, Usage
+from rt_framework.model import Charge, Pending, Quotas, Reply, Request, Sampling, Turn, Usage
 
 if TYPE_CHECKING:
+    from rt_framework.builtin.teachers.batch_apis import BatchApi, Door
     from rt_framework.builtin.teachers.channel import Channel
-    from rt_framework.builtin.teachers.litellm_batches import OpenAIBatches
     from rt_framework.builtin.teachers.transport import Exchange
 
 _UNBOUNDED = 86_400.0
@@ -164,42 +164,46 @@ class LiteLLMTeacher:
 
     @property
     def most_requests(self) -> int:
-        """Limit of OpenAI for the requests of one batch."""
+        """Limit of OpenAI for the requests of one batch; those of the other providers are higher."""
         return 50_000
 
     @property
     def most_bytes(self) -> int:
-        """Most bytes of the prompts of a batch: less than half of OpenAI's limit for a file.
+        """Most bytes of the prompts of a batch: less than half of 200 MB, the lowest of the providers' limits.
 
         Half, because a text in which all characters are escaped has twice the size in JSON.
         """
         return 80_000_000
 
     async def submit(self, requests: Mapping[str, Request], token: str) -> str:
-        """Upload one file of requests, and make one batch of it.
+        """Make one batch of requests, marked with the token.
 
         Raises:
             TeacherError: with the kind of failure.
         """
-        return await self._batches.submit({key: await self._body(request) for key, request in requests.items()}, token)
+        drafts = {
+            key: self._batches.draft(await self._unsent(request, self._nowhere(request)))
+            for key, request in requests.items()
+        }
+        return await self._batches.submit(await self._door(), drafts, token)
 
     async def find(self, token: str) -> str | None:
-        """Search the account's batches, newest first, and return the id of the one with this token.
+        """Search the account's batches, and return the name of the one with this token.
 
         Raises:
             TeacherError: with the kind of failure.
         """
-        return await self._batches.find(token)
+        return await self._batches.find(await self._door(), token)
 
     async def collect(
         self, batch: str, requests: Mapping[str, Request]
     ) -> Pending | Mapping[str, Reply | TeacherError]:
-        """Ask once for the state of a batch; if it has ended, fetch its files.
+        """Ask once for the state of a batch; if it has ended, fetch its answers.
 
         Raises:
             TeacherError: with the kind of failure.
         """
-        ends = await self._batches.collect(batch, requests)
+        ends = await self._batches.collect(await self._door(), batch, requests)
         if isinstance(ends, Pending):
             return ends
         replies: dict[str, Reply | TeacherError] = {}
@@ -212,22 +216,32 @@ class LiteLLMTeacher:
                 replies[key] = error
         return replies
 
-    async def _body(self, request: Request) -> Any:
-        """Return the JSON body that the live path would send."""
+    async def _unsent(self, request: Request, arguments: Mapping[str, Any]) -> Any:
+        """Return the HTTP request that litellm makes of these arguments, without sending it.
+
+        Raises:
+            TeacherError: litellm makes none.
+        """
         with _channels().memory(200, _channels().ANYTHING) as (channel, letter):
-            await self._asked(request, self._nowhere(request), channel, batched=True)
+            await self._asked(request, arguments, channel, batched=True)
         if letter.sent is None:
-            raise TeacherError(
-                "bad_request",
-                "litellm does not use chat completions for this model; remove 'batch' from the teacher's settings",
-            )
-        return json.loads(letter.sent)
+            raise TeacherError("bad_request", "litellm asks this model by an API without batches; set 'batch: false'")
+        return letter.sent
+
+    async def _door(self) -> Door:
+        """Return the way to the batches of the account that live calls use."""
+        probe = Request("batch", "", 0, (Turn("user", "-"),), Sampling(max_tokens=16))
+        # Only once litellm is known to send nothing by other means, it may make a request to the real address.
+        await self._unsent(probe, self._nowhere(probe))
+        sent = await self._unsent(probe, self._arguments(probe))
+        return self._batches.door(self._connected().client, sent)
 
     @cached_property
-    def _batches(self) -> OpenAIBatches:
-        from rt_framework.builtin.teachers.litellm_batches import OpenAIBatches
+    def _batches(self) -> BatchApi:
+        from rt_framework.builtin.teachers.batch_apis import batch_api
 
-        return OpenAIBatches(lambda: self._connected().client, self._settings.api_base)
+        model = self._settings.model
+        return batch_api(provider_of(model), model.partition("/")[2] or model)
 
     # --- one request ------------------------------------------------------------------------
 
@@ -266,9 +280,14 @@ class LiteLLMTeacher:
             # A parameter that the provider does not support, such as a seed, is left out without an error. But
             # parameters that the user named, and the schema, are never left out silently.
             "drop_params": True,
-            "allowed_openai_params": list(extra),
+            "allowed_openai_params": [name for name in extra if name not in self._converted],
             **extra,
         }
+
+    @cached_property
+    def _converted(self) -> frozenset[str]:
+        """Parameters that litellm converts for this model; what is allowed besides is sent as it is."""
+        return frozenset(_litellm().get_supported_openai_params(self._settings.model) or ())
 
     def _most_answer_tokens(self, request: Request) -> int:
         return request.sampling.max_tokens + self.reasoning_tokens

@@ -31,10 +31,14 @@ _CODES = {
 }
 """Error codes in a provider's answer that are more specific than its status."""
 
-_PHRASES = {"credit balance is too low": "quota"}
+_PHRASES = {"credit balance is too low": "quota", "API key not valid": "auth"}
 """Phrases of error messages that have neither a code nor a class of their own."""
 
-_UNSENT = {"Missing credentials": "auth", "LLM Provider NOT provided": "model_missing"}
+_UNSENT = {
+    "Missing credentials": "auth",
+    "Missing Gemini API key": "auth",
+    "LLM Provider NOT provided": "model_missing",
+}
 """Phrases of litellm's errors about requests that it did not send."""
 
 _UNSENT_CLASSES = {"ImportError": "bad_request", "UnsupportedParamsError": "bad_request"}

@@ -7,7 +7,9 @@ from typing import Any
 
 from attrs import field, frozen
 
+from rt_framework.builtin.teachers.batch_apis import PROVIDERS
 from rt_framework.builtin.teachers.extra import refusal
+from rt_framework.builtin.teachers.places import provider_of
 from rt_framework.errors import ConfigError
 from rt_framework.kit.addresses import check_address
 from rt_framework.kit.bounds import within
@@ -65,13 +67,14 @@ class LiteLLMSettings:
     """Most tokens that the model may think before each answer: they are added to ``max_tokens`` of the reflection, and
     billed as the answer. Left out, they are 4096 for a model that litellm knows to think, else 0."""
     batch: bool = False
-    """Ask through the provider's batch API: half the price, answers within 24 hours. Models of ``openai/`` only."""
+    """Ask through the provider's batch API: half the price, answers within 24 hours. For models of ``anthropic/``,
+    ``azure/``, ``gemini/``, ``mistral/`` and ``openai/``."""
 
     def __attrs_post_init__(self) -> None:
-        if self.batch and "/" in self.model and not self.model.startswith("openai/"):
+        if self.batch and provider_of(self.model) not in PROVIDERS:
             raise ConfigError(
-                f"teacher batch is for models of openai/, not for '{self.model}': through litellm no other provider's "
-                "batches can be both submitted and found again after a crash"
+                f"teacher batch is for models of {', '.join(f'{name}/' for name in PROVIDERS)}; "
+                f"'{self.model}' is of another provider"
             )
         if (self.input_price, self.output_price).count(None) == 1:
             raise ConfigError("teacher: give both input_price and output_price, or neither")
