@@ -14,6 +14,7 @@ from rt_framework.errors import RtError, TeacherError, described
 from rt_framework.model import Reply, Request
 from rt_framework.protocols import LocalTeacher, QuotaTeacher, Teacher
 from rt_framework.teacher.attempts import Attempts
+from rt_framework.teacher.budget import bounded
 from rt_framework.teacher.reasoning import most_answer_tokens
 
 _TOO_MUCH = frozenset({"overloaded", "timeout", "connection"})
@@ -88,7 +89,8 @@ class _DirectSender:
         stated = self._states_quotas.quotas if self._states_quotas is not None else None
         if isinstance(outcome, TeacherError) and outcome.kind.name in ("rate_limited", *_TOO_MUCH):
             self.limiter.refused(sent, outcome.kind.name == "rate_limited", outcome.retry_after, stated)
-        elif not (isinstance(outcome, Reply) and outcome.all_reasoning):
+        # Read as it will be committed, since a teacher may give anything for its numbers.
+        elif not (isinstance(outcome, Reply) and isinstance(outcome.text, str) and bounded(outcome, 0).all_reasoning):
             # As long as only such answers come, which help nobody, no more calls are under way than at the beginning.
             self.limiter.accepted(stated)
 

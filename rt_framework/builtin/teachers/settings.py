@@ -59,6 +59,9 @@ class LiteLLMSettings:
     """Dollars per million prompt tokens, for a model that litellm has no price for."""
     output_price: float | None = field(default=None, validator=within(least=0, most=_MOST_PRICE))
     """Dollars per million answer tokens; goes with ``input_price``."""
+    batch: bool = False
+    """Ask through the provider's batch API: half the price, answers within 24 hours. For models of ``anthropic/``,
+    ``azure/``, ``gemini/``, ``mistral/`` and ``openai/``."""
     cached_price: float | None = field(default=None, validator=within(least=0, most=_MOST_PRICE))
     """Dollars per million prompt tokens read from the provider's cache; as ``input_price`` when left out."""
     cache_write_price: float | None = field(default=None, validator=within(least=0, most=_MOST_PRICE))
@@ -66,9 +69,6 @@ class LiteLLMSettings:
     reasoning_tokens: int | None = field(default=None, validator=within(least=0, most=MOST_TOKENS))
     """Most tokens that the model may think before each answer: they are added to ``max_tokens`` of the reflection, and
     billed as the answer. Left out, they are 4096 for a model that litellm knows to think, else 0."""
-    batch: bool = False
-    """Ask through the provider's batch API: half the price, answers within 24 hours. For models of ``anthropic/``,
-    ``azure/``, ``gemini/``, ``mistral/`` and ``openai/``."""
 
     def __attrs_post_init__(self) -> None:
         if self.batch and provider_of(self.model) not in PROVIDERS:
