@@ -16,7 +16,7 @@ from rt_framework import Choice, Decision
 from rt_framework.jobs.quoting import Bounds, Quote, quote
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.ledger.statements import Statement
-from rt_framework.model import Request, digest
+from rt_framework.model import Request, Sampling, digest
 from rt_framework.pipeline.foresight import Foresight, Known
 from rt_framework.plugin.host import Host
 from rt_framework.testing.fakes import FakeStudent, rewriting
@@ -210,7 +210,8 @@ def test_no_stage_is_run_by_a_quote_of_an_empty_directory(tmp_path, monkeypatch)
     monkeypatch.setattr(Foresight, "_go", lambda *_: pytest.fail("a stage was run"))
     config = job(tmp_path, rows(2), SELECTIVE)
     assert dry(config, tmp_path / "run").sends.low == 4
-    assert Known(None, Priced(), frozenset()).reply("x") is None
+    question = Request("instruction", "pair", 0, (), Sampling())
+    assert Known(None, {"": Priced()}, frozenset()).reply("x", question, "") is None
 
 
 def test_a_quote_inside_an_event_loop_is_still_a_bound(tmp_path):
