@@ -60,8 +60,10 @@ def test_the_version_is_that_of_the_package(cli):
 # --- init and doctor --------------------------------------------------------------------------
 
 
-def test_init_writes_a_config_that_doctor_accepts(cli, tmp_path):
-    """As it is, once there is data where it says; and it never overwrites."""
+@pytest.mark.model
+def test_init_writes_a_config_that_doctor_accepts(cli, tmp_path, monkeypatch, smollm2):
+    """Once data, student and key are there; and it never overwrites."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     done = cli("init", "--out", "mine.yaml", plugin=False)
     assert (done.code, done.out) == (
         0,
@@ -69,8 +71,11 @@ def test_init_writes_a_config_that_doctor_accepts(cli, tmp_path):
     )
     written = (tmp_path / "mine.yaml").read_text()
     assert "rt run mine.yaml" in written
+    student = re.search(r"^student: (hf:\S+)", written, re.MULTILINE)
+    (tmp_path / "mine.yaml").write_text(written.replace(student[1], f"hf:{smollm2}"))
     checked = cli("doctor", "mine.yaml", plugin=False)
     assert checked.code == 0, checked.out
+    (tmp_path / "mine.yaml").write_text(written)
     assert "ok mine.yaml 6 stages" in checked.words
     assert "ok data.json: json, alpaca columns 6 samples" in checked.words
     assert checked.words.endswith("nothing is wrong")

@@ -83,7 +83,7 @@ WHO_MAY_IMPORT = {
     "rich": {"terminal"},
     "litellm": {"builtin.teachers.litellm", "builtin.teachers.channel"},
     "aiohttp": {"builtin.teachers.transport"},
-    "httpx": {"builtin.teachers.transport", "builtin.teachers.channel", "builtin.teachers.batch_apis"},
+    "httpx": {f"builtin.teachers.{name}" for name in ("transport", "channel", "batch_apis", "litellm_look")},
     "peft": {"builtin.adapters"},
     "torch": {
         "builtin.models",

@@ -18,7 +18,7 @@ from rt_framework.cli.scoring_options import max_tokens_option, preset_option, t
 from rt_framework.plugin import Host
 
 if TYPE_CHECKING:
-    from rt_framework.jobs.install_checks import Finding
+    from rt_framework.model import Finding
 
 
 @click.command(cls=ChoosingCommand, choices={"student": "students", "template": "templates"})
@@ -91,9 +91,9 @@ def command(
 
 def _of_config(host: Host, path: Path, ask: bool) -> list[Callable[[], Iterator[Finding]]]:
     """Return the checks of a config; with *ask* also those that put questions to its teachers."""
-    from rt_framework.jobs import install_checks, teacher_checks
+    from rt_framework.jobs import config_checks, teacher_checks
 
-    checks = [install_checks.check_config, *([teacher_checks.check_teachers] if ask else [])]
+    checks = [config_checks.check_config, *([teacher_checks.check_teachers] if ask else [])]
     return [partial(check, host, path) for check in checks]
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
-from rt_framework.config import Builder, read_config
-from rt_framework.data import Source, open_source
+from rt_framework.config import Builder
+from rt_framework.data import Source
 from rt_framework.errors import RtError, StudentError, UnreadableRows
 from rt_framework.hookspecs import singular
 from rt_framework.kit.parts import Spec
-from rt_framework.pipeline import check_parts, steps_of
+from rt_framework.model import Finding
 from rt_framework.plugin import Host
 from rt_framework.protocols import AsyncStudent, is_served
 from rt_framework.rundir import versions
@@ -22,22 +19,6 @@ from rt_framework.scoring import BatchLimits
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 _UNREAD = "unreadable rows"
-
-
-@frozen
-class Finding:
-    """Result of one check."""
-
-    what: str
-    finding: str
-    good: bool = True
-    sure: bool = True
-    """False if the finding is only a hint that somebody should look into."""
-
-    @property
-    def mark(self) -> str:
-        """Word that marks the finding in the printed table."""
-        return "WRONG" if not self.good else "ok" if self.sure else "CHECK"
 
 
 def check_versions() -> Iterator[Finding]:
@@ -77,21 +58,6 @@ def check_plugins(host: Host) -> Iterator[Finding]:
         yield Finding(f"plugin {failure.plugin}", str(failure), good=False)
     for kind, name, plugins in host.registry.clashes():
         yield Finding(f"{singular(kind)} {name}", f"offered by {' and '.join(plugins)}", good=False)
-
-
-def check_config(host: Host, path: Path) -> Iterator[Finding]:
-    """Check that a config and its data can be read, and that its parts exist. Loads no model and asks no teacher."""
-    make = Builder(host)
-    try:
-        config = read_config(path)
-        steps = steps_of(make, config.pipeline.specs)
-        check_parts(make, steps, config)
-        yield Finding(str(path), f"{len(steps)} stages")
-        source = yield from check_rows(open_source(host, config.data, config.limits.samples))
-        if source is not None:
-            yield Finding(str(source), f"{source.count()} samples")
-    except RtError as error:
-        yield Finding(str(path), str(error), good=False)
 
 
 def check_rows(source: Source) -> Generator[Finding, None, Source | None]:

@@ -6,24 +6,24 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rt_framework.config import MAIN, Builder, Data, ScoringConfig
 from rt_framework.data import Source, open_source
 from rt_framework.errors import RtError, Unscorable
-from rt_framework.jobs.install_checks import Finding, check_rows
+from rt_framework.jobs.install_checks import check_rows
 from rt_framework.jobs.sample_findings import METRICS, Looked, findings
 from rt_framework.jobs.shown_parts import shown_parts
 from rt_framework.kit.parts import Spec
 from rt_framework.ledger import Ledger
-from rt_framework.model import Pair
+from rt_framework.model import Finding, Pair
 from rt_framework.pipeline import PROBE, ScoringSide, scoring_side
 from rt_framework.plugin import Host
 from rt_framework.protocols import Student
 from rt_framework.rundir import LEDGER
 from rt_framework.scoring import BatchLimits, PresetSpans, ScoringRules
-from rt_framework.spans import EncodedSpan, Span
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 
 async def look(host: Host, source: Source, student: Spec, config: ScoringConfig, count: int, seed: int) -> Looked:
@@ -98,6 +98,34 @@ def _fit(student: Student, frame: PresetSpans, pair: Pair) -> tuple[bool, int]:
         return False, 0
     encoded = [one for one in student.encode(spans) if isinstance(one, EncodedSpan)]
     return any(one.cut for one in encoded), max((len(one.ids) for one in encoded), default=0)
+
+
+def first_rows(make: Builder, student: Student, config: ScoringConfig, pairs: Iterable[Pair]) -> Finding:
+    """Return how the first rows of a data set stand before the student's tokenizer; the model is not loaded.
+
+    Raises:
+        RtError: the tokenizer cannot be loaded, or the scoring rules do not fit.
+    """
+    rules = ScoringRules.of(config)
+    frame = PresetSpans(rules.preset, make.spec("templates", rules.template), rules.max_tokens)
+    rows, longest, lacking = 0, 0, Counter[str]()
+    for pair in pairs:
+        rows += 1
+        try:
+            spans = [*frame.response_given_instruction(pair), *frame.instruction_given_response(pair)]
+            encoded = student.encode(spans)
+        except Unscorable as error:
+            lacking[error.status] += 1
+            continue
+        lost = next((one.status for one in encoded if isinstance(one, SpanLoss)), None)
+        lost = lost or next(("cut" for one in encoded if not isinstance(one, SpanLoss) and one.cut), None)
+        lacking.update([lost] if lost else [])
+        longest = max([longest, *(len(one.ids) for one in encoded if not isinstance(one, SpanLoss))])
+    if not lacking:
+        return Finding("student: rows", f"the first {rows} rows fit; the longest has {longest} tokens")
+    why = ", ".join(f"{count} {status}" for status, count in lacking.most_common())
+    whole = lacking.total() == rows
+    return Finding("student: rows", f"of the first {rows} rows these have no whole score: {why}", not whole, sure=False)
 
 
 def _leads(student: Student) -> bool:

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from attrs import frozen
 
-from rt_framework.jobs.install_checks import Finding
 from rt_framework.jobs.shown_parts import Shown, part_findings
 from rt_framework.kit.estimates import share
 from rt_framework.kit.spread import Spread
+from rt_framework.model import Finding
 from rt_framework.scoring import ScoringRules
 
 METRICS = ("ifd", "r-ifd")

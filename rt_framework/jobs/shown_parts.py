@@ -8,8 +8,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from rt_framework.errors import Unscorable
-from rt_framework.jobs.install_checks import Finding
-from rt_framework.model import Pair, Turn
+from rt_framework.model import Finding, Pair, Turn
 from rt_framework.protocols import Frame, Student, TurnStudent
 from rt_framework.spans import EncodedSpan, Messages, Span, messages
 

@@ -13,8 +13,7 @@ from attrs import evolve, frozen
 
 from rt_framework.config import MAIN_TEACHER, read_config
 from rt_framework.errors import RtError, TeacherError, described
-from rt_framework.jobs.install_checks import Finding
-from rt_framework.model import Pair, Reply, Request, Sampling, Turn
+from rt_framework.model import Finding, Pair, Reply, Request, Sampling, Turn
 from rt_framework.pipeline import Asking, open_job, teachers_of
 from rt_framework.plugin import Host
 from rt_framework.protocols import LocalTeacher, Teacher

@@ -15,6 +15,7 @@ from rt_framework.model.calls import (
     most_tokens,
 )
 from rt_framework.model.digests import ADDED, ASIDE, digest, keyed, stored
+from rt_framework.model.findings import Finding
 from rt_framework.model.pairs import Pair, Record, Rewrite, ToolCall, Turn
 from rt_framework.model.samples import ORIGINAL, Decision, Dropped, Failure, Handover, Range, Sample, Score, Version
 from rt_framework.model.selection import Choice, Scored, Verdict
@@ -31,6 +32,7 @@ __all__ = [
     "Decision",
     "Dropped",
     "Failure",
+    "Finding",
     "Handover",
     "Pair",
     "Pending",

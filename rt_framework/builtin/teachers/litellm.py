@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,11 @@ from rt_framework.builtin.teachers.litellm_messages import (
     text_of,
     tier_of,
 )
-from rt_framework.builtin.teachers.places import check_place, place, provider_of
 from rt_framework.builtin.teachers.prices import Prices
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.builtin.teachers.usage import counted, stated_quotas, told_in
 from rt_framework.errors import TeacherError
-from rt_framework.model import Charge, Pending, Quotas, Reply, Request, Sampling, Turn, Usage
+from rt_framework.model import Charge, Finding, Pending, Quotas, Reply, Request, Sampling, Turn, Usage
 
 if TYPE_CHECKING:
     from rt_framework.builtin.teachers.batch_apis import BatchApi, Door
@@ -51,7 +50,7 @@ class LiteLLMTeacher:
         self._settings = settings
         self._channel: Channel | None = None
         self._quotas = Quotas()
-        check_place(provider_of(settings.model), settings.api_base, os.environ)
+        settings.check_environment()
 
     @property
     def identity(self) -> str:
@@ -62,7 +61,7 @@ class LiteLLMTeacher:
     @property
     def place(self) -> str:
         """The provider, or the server that a setting or the environment names in its place."""
-        return place(provider_of(self._settings.model), self._settings.api_base, os.environ)
+        return self._settings.place
 
     @cached_property
     def structured(self) -> bool:
@@ -95,6 +94,12 @@ class LiteLLMTeacher:
         """
         rates = self._prices.rates(prompt_tokens, self._settings.batch)
         return None if rates is None else rates.most(prompt_tokens, completion_tokens)
+
+    def look(self) -> Iterator[Finding]:
+        """Yield whether key, model, price and a server of the user's own are there. Sends no question."""
+        from rt_framework.builtin.teachers.litellm_look import look
+
+        return look(self._settings, _litellm(), self._prices.rates(1, self._settings.batch))
 
     @cached_property
     def _prices(self) -> Prices:
@@ -241,7 +246,7 @@ class LiteLLMTeacher:
         from rt_framework.builtin.teachers.batch_apis import batch_api
 
         model = self._settings.model
-        return batch_api(provider_of(model), model.partition("/")[2] or model)
+        return batch_api(self._settings.provider, model.partition("/")[2] or model)
 
     # --- one request ------------------------------------------------------------------------
 

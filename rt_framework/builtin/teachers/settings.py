@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -9,7 +10,7 @@ from attrs import field, frozen
 
 from rt_framework.builtin.teachers.batch_apis import PROVIDERS
 from rt_framework.builtin.teachers.extra import refusal
-from rt_framework.builtin.teachers.places import provider_of
+from rt_framework.builtin.teachers.places import check_place, place, provider_of
 from rt_framework.errors import ConfigError
 from rt_framework.kit.addresses import check_address
 from rt_framework.kit.bounds import within
@@ -70,8 +71,26 @@ class LiteLLMSettings:
     """Most tokens that the model may think before each answer: they are added to ``max_tokens`` of the reflection, and
     billed as the answer. Left out, they are 4096 for a model that litellm knows to think, else 0."""
 
+    @property
+    def provider(self) -> str:
+        """Provider of the model, by litellm's name."""
+        return provider_of(self.model)
+
+    @property
+    def place(self) -> str:
+        """The provider, or the server that ``api_base`` or the environment names in its place."""
+        return place(self.provider, self.api_base, os.environ)
+
+    def check_environment(self) -> None:
+        """Check the addresses that the environment names in place of the provider's own.
+
+        Raises:
+            ConfigError: the environment sends the requests over plain http.
+        """
+        check_place(self.provider, self.api_base, os.environ)
+
     def __attrs_post_init__(self) -> None:
-        if self.batch and provider_of(self.model) not in PROVIDERS:
+        if self.batch and self.provider not in PROVIDERS:
             raise ConfigError(
                 f"teacher batch is for models of {', '.join(f'{name}/' for name in PROVIDERS)}; "
                 f"'{self.model}' is of another provider"

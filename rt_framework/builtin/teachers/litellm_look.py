@@ -1,0 +1,110 @@
+"""The look at a teacher of litellm before a run: its key, its model, its price, and a server of the user's own."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from rt_framework.builtin.teachers.places import provider_of
+from rt_framework.builtin.teachers.prices import Rates
+from rt_framework.builtin.teachers.settings import LiteLLMSettings
+from rt_framework.kit.addresses import is_loopback
+from rt_framework.model import Finding
+
+_SECONDS = 5.0
+"""Seconds within which a server has to say which models it has."""
+
+
+def look(settings: LiteLLMSettings, litellm: Any, rates: Rates | None) -> Iterator[Finding]:
+    """Yield the findings; only a server that ``api_base`` names is asked, for the list of its models."""
+    try:
+        litellm.get_llm_provider(settings.model)
+    except Exception:
+        yield Finding(
+            "model",
+            f"litellm knows no provider of '{settings.model}': write PROVIDER/MODEL, such as openai/gpt-4o-mini",
+            False,
+        )
+        return
+    yield _key(settings, litellm)
+    if settings.api_base is None:
+        yield _model(settings, litellm)
+    else:
+        yield _server(settings, settings.api_base)
+    yield _price(rates)
+
+
+def _key(settings: LiteLLMSettings, litellm: Any) -> Finding:
+    missing = [
+        name
+        for name in litellm.validate_environment(settings.model)["missing_keys"]
+        if not (settings.api_base and name.endswith(("_API_BASE", "_BASE_URL")))
+    ]
+    keys = [name for name in missing if name.endswith("_API_KEY")]
+    if keys:
+        return Finding("key", f"{' or '.join(keys)} is not set: export it before the run", False)
+    if missing:  # some providers have other ways of logging in
+        return Finding("key", f"{' and '.join(missing)} are not set; another login may hold", sure=False)
+    return Finding("key", "set, as far as litellm needs one")
+
+
+def _model(settings: LiteLLMSettings, litellm: Any) -> Finding:
+    model = settings.model
+    try:
+        litellm.get_model_info(model)
+    except Exception:
+        provider = provider_of(model)
+        name = model.removeprefix(f"{provider}/")
+        known = {one.removeprefix(f"{provider}/") for one in litellm.models_by_provider.get(provider, ())}
+        near = difflib.get_close_matches(name, known, 3)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        return Finding("model", f"litellm's list has no '{name}' of {provider}{meant}", sure=False)
+    return Finding("model", f"'{model}' is in litellm's list")
+
+
+def _server(settings: LiteLLMSettings, address: str) -> Finding:
+    """Ask a server for its models, as all servers with OpenAI's API have such a list."""
+    import httpx
+
+    key = os.environ.get(f"{provider_of(settings.model).upper()}_API_KEY")
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    proxied = not is_loopback(urlsplit(address).hostname or "")
+    try:
+        with httpx.Client(timeout=_SECONDS, trust_env=proxied) as client:
+            answer = client.get(f"{address.rstrip('/')}/models", headers=headers)
+    except httpx.HTTPError as error:
+        why = str(error) or type(error).__name__
+        return Finding(
+            "server", f"no answer from {address} within {_SECONDS:g} s ({why}): start it, or correct api_base", False
+        )
+    if answer.status_code in (401, 403):
+        return Finding("server", f"{address} does not accept the key (status {answer.status_code})", False)
+    served = _served(answer)
+    if served is None:
+        return Finding("server", f"{address} answers, but lists no models (status {answer.status_code})", sure=False)
+    name = settings.model.removeprefix(f"{provider_of(settings.model)}/")
+    if name not in served:
+        some = ", ".join(served[:5]) or "no model"
+        return Finding("server", f"{address} serves {some}, and not '{name}': correct the model", False)
+    return Finding("server", f"{address} serves '{name}'")
+
+
+def _served(answer: Any) -> list[str] | None:
+    """Return the names of the models in a list; ``None`` where it is none."""
+    try:
+        names = [one["id"] for one in answer.json()["data"]]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return names if answer.status_code == 200 and all(isinstance(name, str) for name in names) else None
+
+
+def _price(rates: Rates | None) -> Finding:
+    if rates is None:
+        return Finding(
+            "price", "not known: give input_price and output_price, or a run has no budget and no cost", sure=False
+        )
+    prompt, answer = (float(rate) / 1000 for rate in (rates.prompt, rates.answer))
+    return Finding("price", f"${prompt:g} per million prompt tokens, ${answer:g} per million answer tokens")

@@ -1,0 +1,113 @@
+"""Checks of a config for ``rt doctor``: its parts, what they need, its data. No question is sent, no model loaded."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rt_framework.config import MAIN, MAIN_TEACHER, Config, read_config
+from rt_framework.data import HashSet64, Source
+from rt_framework.errors import RtError, StudentError, TeacherError
+from rt_framework.jobs.install_checks import check_rows
+from rt_framework.jobs.sample_checks import first_rows
+from rt_framework.model import Finding
+from rt_framework.pipeline import Opened, open_job, teachers_of
+from rt_framework.plugin import Host
+from rt_framework.protocols import CheckedPart
+from rt_framework.teacher import is_priced
+from rt_framework.text import visible
+
+_LOOKED_AT = 100_000
+"""Rows that are looked through for empty and equal ones, which takes seconds."""
+
+_ENCODED = 32
+"""Rows that are put before the student's tokenizer."""
+
+_ROOM = 2 * 2**30
+"""Bytes of free disk below which a run may not find room for its ledger and its results."""
+
+
+def check_config(host: Host, path: Path) -> Iterator[Finding]:
+    """Check that a config can be read, and that nothing is missing that a run would need."""
+    try:
+        config = read_config(path)
+        job = open_job(host, config)
+        yield Finding(str(path), f"{len(job.steps)} stages")
+    except RtError as error:
+        yield Finding(str(path), str(error), good=False)
+        return
+    yield from _of_teachers(job, config)
+    yield from _of_student(job, config)
+    yield from _of_data(job.source)
+    yield _of_disk(Path.cwd())
+
+
+def _of_teachers(job: Opened, config: Config) -> Iterator[Finding]:
+    try:
+        teachers = teachers_of(job.make, job.teachers, job.students)
+    except (RtError, StudentError) as error:
+        yield Finding("teachers", str(error), good=False)
+        return
+    for name, teacher in teachers.items():
+        called = name or MAIN_TEACHER
+        yield from _looked(called, teacher)
+        limited = config.limits.budget_usd is not None or job.teachers[name].budget_usd is not None
+        if limited and not is_priced(teacher):
+            yield Finding(
+                f"{called}: budget", "there is a budget, and the price of this teacher is not known", good=False
+            )
+
+
+def _looked(called: str, part: object) -> Iterator[Finding]:
+    """Yield what a part says of itself."""
+    if not isinstance(part, CheckedPart):
+        return
+    try:
+        for found in part.look():
+            yield Finding(f"{called}: {found.what}", found.finding, found.good, found.sure)
+    except (RtError, TeacherError, StudentError) as error:
+        yield Finding(called, str(error), good=False)
+
+
+def _of_student(job: Opened, config: Config) -> Iterator[Finding]:
+    """Yield whether the student is there, and how the first rows stand before its tokenizer."""
+    spec = job.students.get(MAIN)
+    if spec is None:
+        return
+    try:
+        student: Any = job.make.spec("students", spec)
+        yield Finding("student", f"{spec}, {str(student.fingerprint)[:40]}…")
+        yield from _looked("student", student)
+        pairs = [record.pair for _, record in islice(job.source, _ENCODED)]
+        yield first_rows(job.make, student, config.scoring, pairs)
+    except (RtError, StudentError) as error:
+        yield Finding("student", str(error), good=False)
+
+
+def _of_data(source: Source) -> Iterator[Finding]:
+    """Yield whether the rows can be read, and how many of them are empty or stand there twice."""
+    try:
+        read = yield from check_rows(source)
+        if read is None:
+            return
+        yield Finding(str(read), f"{read.count()} samples")
+        seen, rows, counts = HashSet64(), 0, Counter[str]()
+        for _, record in islice(read, _LOOKED_AT):
+            rows += 1
+            pair = record.pair
+            counts["empty"] += not (visible(pair.instruction) and (visible(pair.response) or bool(pair.tool_calls)))
+            counts["again"] += not seen.add(int(pair.hash[:16], 16))
+    except RtError as error:
+        yield Finding(source.name, str(error), good=False)
+        return
+    told = f"of {rows} rows {counts['empty']} have no instruction or no response, {counts['again']} repeat another row"
+    yield Finding("data: rows", told, sure=not counts.total())
+
+
+def _of_disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    return Finding("disk", f"{free / 2**30:.1f} GiB free in {folder}", sure=free >= _ROOM)
