@@ -230,7 +230,7 @@ def test_the_rewrite_that_was_kept_is_graded(rt):
 def test_a_judge_over_http(rt, monkeypatch):
     """Through litellm, with a reset and a rate limit on the way: one bill a row, and a second run asks nothing."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
-    monkeypatch.setattr("rt_framework.teacher.sending._pause", lambda _attempt, _after: 0.0)
+    monkeypatch.setattr("rt_framework.teacher.sending.backoff", lambda _attempt, _after: 0.0)
     faults = {1: Fault("reset"), 4: Fault("rate_limit")}
     with FaultServer(lambda _: graded(4.5), lambda number, _: faults.get(number)) as server:
         options = {"model": "openai/fake-model", "api_base": server.url, "structured": True}

@@ -43,11 +43,11 @@ def test_a_row_without_a_response_has_no_number(score, preset):
 
 
 def test_a_conversation_is_scored_over_its_turns(score, tmp_path):
-    """Grades add up over the turns; GRAPE is the mean over all tokens."""
+    """Over those that are trained: grades add up over the turns; GRAPE is the mean over all tokens."""
     turns = [("user", "Name a river."), ("assistant", "The Rhine flows north."), ("user", "And a lake?")]
     talk = [{"role": role, "content": text} for role, text in [*turns, ("assistant", "Lake Geneva is one of them.")]]
     Path("talk.json").write_text(json.dumps([{"messages": talk}]))
-    ((line,), fed) = score(*ALL, preset="chat", data="talk.json")
+    ((line,), fed) = score(*ALL, preset="chat", data="talk.json", trained="all")
     assert fed == 2 * 2 + 2 * 2 * 6
     assert 2 <= line["metrics"]["deita-quality"] <= 12
     assert line["metrics"]["grape"] == pytest.approx(-line["losses"]["y|x"]["nll"] / line["losses"]["y|x"]["tokens"])
