@@ -57,6 +57,11 @@ def visible(text: str) -> bool:
     return any(unicodedata.category(char) not in _UNSEEN for char in text)
 
 
+def number_of(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun, which is in the plural unless the number is 1: ``1 sample``, ``2 samples``."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` when a known name is near, else an empty text."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -192,11 +192,11 @@ def pack_of(tmp_path):
 @pytest.mark.parametrize(
     ("trained", "conversations", "masked", "count"),
     [
-        ("last", [[ASK, ANSWER]], False, "1 samples"),
+        ("last", [[ASK, ANSWER]], False, "1 sample"),
         ("last", [[ASK, ANSWER], [ASK, ANSWER, MORE, LAST]], True, "2 samples"),
         ("all", [[ASK, ANSWER], [ASK, ANSWER, MORE, LAST]], False, "2 samples"),
         ("marked", [[ASK, ANSWER, MORE, LAST, MORE, {**LAST, "train": False}]], False, None),
-        ("marked", [[ASK, ANSWER, MORE, {**LAST, "train": False}, MORE, LAST]], True, "1 samples in 2 rows"),
+        ("marked", [[ASK, ANSWER, MORE, {**LAST, "train": False}, MORE, LAST]], True, "1 sample in 2 rows"),
     ],
 )
 def test_llama_factory_masks_history_where_a_turn_is_not_trained(trained, conversations, masked, count, pack_of):
@@ -215,16 +215,16 @@ def test_what_a_pack_leaves_out_is_counted(pack_of):
     first, _, got = pack_of("trl", "marked", [ASK, ANSWER, MORE], untrained, [ASK, ANSWER, MORE, LAST])
     assert first == (
         "2 samples in 3 rows; samples left out: 1 without a trained turn; "
-        "turns after the last trained answer left out of 1 samples"
+        "turns after the last trained answer left out of 1 sample"
     )
     assert [row["completion"] for row in got] == [[ANSWER], [ANSWER], [LAST]]
     first, _, got = pack_of("llama-factory", "last", greeting, [ASK, ANSWER])
-    assert (first, len(got)) == ("1 samples; samples left out: 1 whose questions and answers do not alternate", 1)
+    assert (first, len(got)) == ("1 sample; samples left out: 1 whose questions and answers do not alternate", 1)
     first, *_ = pack_of("axolotl", "all", greeting, [ASK, ANSWER])
-    assert first == "1 samples; samples left out: 1 with a trained turn before any user turn"
+    assert first == "1 sample; samples left out: 1 with a trained turn before any user turn"
     broken = {**CALLING, "tool_calls": [{**CALL, "function": {"name": "look", "arguments": "at: 1"}}]}
     first, *_ = pack_of("axolotl", "last", [ASK, broken], [ASK, CALLING])
-    assert first == "1 samples; samples left out: 1 with arguments of a call that are no JSON"
+    assert first == "1 sample; samples left out: 1 with arguments of a call that are no JSON"
     first, *_ = pack_of("trl", "last", [ASK, CALLING], tools=["look"])
     assert first == "0 samples; samples left out: 1 with tools that are no JSON"
 

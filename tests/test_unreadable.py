@@ -163,7 +163,7 @@ def test_doctor_lists_the_same_kinds(cli, tmp_path, subject):
         assert f"{mark} unreadable rows 2 rows, the first is row 1 (from 0): turn 2 of 'messages' has" in done.words
         assert f"{mark} unreadable rows 1 row, row 2 (from 0): 'messages' has no assistant turn" in done.words
         assert ("--unreadable drop" in done.words) is (unreadable == "refuse")
-        assert ("1 samples" in done.words) is (unreadable == "drop")
+        assert ("1 sample" in done.words) is (unreadable == "drop")
 
 
 # --- left out ---------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from rt_framework.model import Pair
 from rt_framework.plugin import Host
 from rt_framework.protocols import Format
 from rt_framework.results import FinishedRun, open_run
+from rt_framework.text import number_of
 
 __all__ = ["PACKS", "export_data_pack", "export_folder", "export_pack", "samples"]
 
@@ -116,8 +117,8 @@ def _written(
         for file, text in {**pack.files(bool(data.counts["tools"])), "README.md": _readme(pack, next_)}.items():
             (part / file).write_text(text, "utf-8", "replace")
     count = rows.counts["rows"]
-    what = f"{data.counts['used']} samples" if pairs is None else f"{count} preference pairs"
-    what += f" in {count} rows" if pairs is None and count != data.counts["used"] else ""
+    what = number_of(data.counts["used"], "sample") if pairs is None else number_of(count, "preference pair")
+    what += f" in {number_of(count, 'row')}" if pairs is None and count != data.counts["used"] else ""
     notes = replacements(rows.counts["replaced"]) + _left_out(data, pairs) + (f"; {note}" if note else "")
     return f"wrote {out}: {what}{notes}\n" + (f"next: {next_}" if count else "the pack has no samples to train on")
 
@@ -128,7 +129,7 @@ def _left_out(data: PackData, pairs: Preferences | None) -> str:
     reasons = ", ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
     shortened = data.counts["shortened"]
     return (f"; {'samples' if pairs is None else 'comparisons'} left out: {reasons}" if reasons else "") + (
-        f"; turns after the last trained answer left out of {shortened} samples" if shortened else ""
+        f"; turns after the last trained answer left out of {number_of(shortened, 'sample')}" if shortened else ""
     )
 
 

@@ -24,6 +24,7 @@ from rt_framework.protocols import Student
 from rt_framework.rundir import LEDGER
 from rt_framework.scoring import BatchLimits, PresetSpans, ScoringRules
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
+from rt_framework.text import number_of
 
 
 async def look(host: Host, source: Source, student: Spec, config: ScoringConfig, count: int, seed: int) -> Looked:
@@ -149,7 +150,7 @@ def check_sample(
         if source is None:
             return
         if student is None:
-            yield Finding(str(source), f"{source.count()} samples; give --student to score a few of them")
+            yield Finding(str(source), f"{number_of(source.count(), 'sample')}; give --student to score a few of them")
             return
         yield Finding("data", str(source))
         yield from findings(asyncio.run(look(host, source, student, config, count, seed)))

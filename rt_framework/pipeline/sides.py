@@ -75,8 +75,8 @@ class ScoringSide:
         return StudentCounts(**{name: sum(getattr(one, name) for one in counts) for name in names})
 
     def why(self) -> str:
-        """Return a description of what is being waited for."""
-        return "; ".join(side.losses.why() for side in self.by_name.values())
+        """Return a description of what is being waited for; empty if no student has anything to do."""
+        return "; ".join(filter(None, (side.losses.why() for side in self.by_name.values())))
 
     async def close(self) -> None:
         """Stop the chain and release the workers of all executors."""

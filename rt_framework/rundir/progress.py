@@ -164,7 +164,7 @@ class Meter:
             teachers=() if self.teacher is None else self.teacher.accounts(),
             seconds=now - self._started,
             still=now - self._moved[1],
-            waiting="; ".join(part.why() for part in (self.student, self.teacher) if part is not None),
+            waiting="; ".join(filter(None, (part.why() for part in (self.student, self.teacher) if part is not None))),
         )
 
     def _stage(self, stage: MeteredStage) -> StageProgress:

@@ -17,6 +17,7 @@ from rt_framework.scoring.planning import ForwardBatch, plan
 from rt_framework.scoring.request import LossRequest, distinct
 from rt_framework.scoring.store import LossStore
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
+from rt_framework.text import number_of
 
 _WAVE = 2048
 """Number of spans that are planned together: enough to fill batches with spans that share a prefix."""
@@ -82,8 +83,13 @@ class ForwardQueue:
         return self._batcher.busy
 
     def why(self) -> str:
-        """Return a description of what is being waited for."""
-        return f"student: {self._under_way} batches under way"
+        """Return a description of what is being waited for; empty if the student has nothing to do."""
+        if not self.busy:
+            return ""
+        if self._limits is None:  # they are known once the model is loaded
+            return "the student is being loaded"
+        batches = number_of(self._under_way, "batch", "batches")
+        return f"the student computes {batches}" if self._under_way else "the student encodes texts"
 
     # --- one wave ---------------------------------------------------------------------------
 

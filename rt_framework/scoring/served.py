@@ -20,6 +20,7 @@ from rt_framework.errors import (
 from rt_framework.protocols import AsyncStudent
 from rt_framework.scoring.canary import Canary
 from rt_framework.spans import EncodedSpan, SpanLoss
+from rt_framework.text import number_of
 
 _FAILURES = {"rate_limited": 1_000_000, "connection": 20}
 """Failures of one request after which its sample has no score in this run, by kind. A request to slow down says nothing
@@ -137,7 +138,9 @@ class StudentServer:
             waited = max(_now() - self._trouble.since, 0.0)
             return f"student: the server has not answered for {waited:.0f} s ({self._trouble.error.message})"
         throttled = self._limiter.throttled()
-        return f"student: {self._limiter.under_way} requests under way" + (f", {throttled}" if throttled else "")
+        requests = self._limiter.under_way
+        waiting = f"student: {number_of(requests, 'request')} under way" if requests else ""
+        return ", ".join(filter(None, (waiting, throttled)))
 
     def _is_fresh(self) -> bool:
         checked = self._checked

@@ -58,5 +58,6 @@ class Accounts:
         return sum(sending.reused_at(stage) for sending in self._sendings.values())
 
     def why(self) -> str:
-        """Return a description of the calls or batches that are being waited for, by teacher."""
-        return "; ".join(f"{name or MAIN_TEACHER}: {sending.why()}" for name, sending in self._sendings.items())
+        """Return a description of the calls or batches that are being waited for, by teacher; empty if none are."""
+        told = ((name or MAIN_TEACHER, sending.why()) for name, sending in self._sendings.items())
+        return "; ".join(f"{name}: {why}" for name, why in told if why)

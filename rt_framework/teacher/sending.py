@@ -168,8 +168,9 @@ class Sending:
         return self.counter.reused[stage]
 
     def why(self) -> str:
-        """Return a description of the calls or batches that are being waited for."""
+        """Return a description of the calls or batches that are being waited for; empty if there are none."""
         batches = "" if self._batches is None else self._batches.why()
         now = self.counts()
-        calls = f"{now.under_way} of {now.at_once} calls under way"
-        return f"teacher: {batches or ', '.join(filter(None, (calls, now.throttled)))}"
+        calls = f"{now.under_way} of {now.at_once} calls under way" if now.under_way else ""
+        told = batches or ", ".join(filter(None, (calls, now.throttled)))
+        return f"teacher: {told}" if told else ""

@@ -10,6 +10,7 @@ from rich.table import Table
 from rt_framework.errors import KINDS
 from rt_framework.events import Summary
 from rt_framework.terminal.printing import line, money, saved, table
+from rt_framework.text import number_of
 
 VERSION_WORDS = {
     "original": "original",
@@ -27,19 +28,21 @@ def show_summary(console: Console, summary: Summary) -> None:
     teacher, student, decisions = progress.teacher, progress.student, progress.samples.decisions
     current, won = decisions.get("current", 0), decisions.get("rewrite", 0)
     if current or won:
-        console.print(line(f"{current + won} choices: {won} for the rewrite, {current} for the current version"))
+        choices = number_of(current + won, "choice")
+        console.print(line(f"{choices}: {won} for the rewrite, {current} for the current version"))
     cost = money(progress.money.paid, progress.money.priced or not teacher.calls)
     cost += f" ({saved(progress.money.saved)})" if progress.money.saved else ""
     console.print(
         line(
-            f"{teacher.calls} teacher calls sent, {teacher.retries} of them retries, "
-            f"{teacher.reused} answers from the ledger, "
-            f"{cost}; {student.tokens} student tokens computed, "
+            f"{number_of(teacher.calls, 'teacher call')} sent, {teacher.retries} of them retries, "
+            f"{number_of(teacher.reused, 'answer')} from the ledger, "
+            f"{cost}; {number_of(student.tokens, 'student token')} computed, "
             f"{student.reused} losses from the ledger; {progress.seconds:.1f} s"
         )
     )
     if summary.errors:
-        console.print(line(f"{summary.errors} samples met errors; run again to ask again for the missing answers"))
+        met = f"{number_of(summary.errors, 'sample')} met errors"
+        console.print(line(f"{met}; run again to ask again for the missing answers"))
     for file in summary.files:
         console.print(line(file))
 
@@ -55,7 +58,8 @@ def summary_tables(summary: Summary) -> list[Table]:
     )
     if summary.waiting:
         rows.append(("waiting", "until all samples reach a stage over the whole data set", summary.waiting, ""))
-    tables = [table(f"{summary.total} samples", ("outcome", "version or reason", "samples", "share"), rows, (2, 3))]
+    columns = ("outcome", "version or reason", "samples", "share")
+    tables = [table(number_of(summary.total, "sample"), columns, rows, (2, 3))]
     if summary.failures:
         tables.append(_failures(summary.failures))
     if summary.handovers:

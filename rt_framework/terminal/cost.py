@@ -13,6 +13,7 @@ from rt_framework.jobs.quoting import Bounds, Quote, TeacherQuote
 from rt_framework.kit.estimates import Estimate
 from rt_framework.model import Request
 from rt_framework.terminal.printing import dollars, line, safe, stdout, table
+from rt_framework.text import number_of
 
 
 def show_quote(quote: Quote, config: Config) -> None:
@@ -25,7 +26,7 @@ def show_quote(quote: Quote, config: Config) -> None:
         ("answered in the run directory", quote.answered),
         ("to send", quote.unique - quote.answered),
     ]
-    console.print(table(f"{quote.samples} samples", ("teacher calls", "count"), rows, (1,)))
+    console.print(table(number_of(quote.samples, "sample"), ("teacher calls", "count"), rows, (1,)))
     console.print(table("Still to be paid", ("", "low", "high"), _still(quote), (1, 2)))
     for teacher in quote.teachers:
         console.print(table(f"Of that for teacher {teacher.name}", ("", "low", "high"), _still(teacher), (1, 2)))
@@ -100,7 +101,8 @@ def _notes(quote: Quote, config: Config) -> Iterator[str]:
             "question is asked of each of them in vain"
         )
     if quote.broken:
-        yield f"{quote.broken} samples have no prompt: a reflection raises on them, and a run counts them as failed"
+        without = number_of(quote.broken, "sample")
+        yield f"{without} without a prompt: a reflection raises on them, and a run counts them as failed"
     if quote.cost is None:
         main = "" if config.teacher is None else str(config.teacher.part)
         unpriced = [teacher.name for teacher in quote.teachers if teacher.cost is None] or [main]

@@ -28,7 +28,7 @@ from rt_framework.hookspecs import hookimpl
 from rt_framework.terminal.console import show_summary
 from rt_framework.terminal.printing import dollars, line, money, saved, stdout
 
-_EVERY = 5.0
+_EVERY = 10.0
 """Seconds between two plain progress lines."""
 
 _STILL = 10.0
