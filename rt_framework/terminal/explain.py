@@ -93,6 +93,9 @@ def _call(console: Console, call: Call, sample: Sample, after: str) -> None:
         used = reply.usage
         thought = f", {used.reasoning_tokens} of them reasoning" if used.reasoning_tokens else ""
         usage = f"{used.prompt_tokens} + {used.completion_tokens} tokens{thought}"
+        if reply.reasoning is not None:
+            console.print(line("reasoning:"))
+            console.print(safe(reply.reasoning))
         console.print(line(f"raw answer of {reply.model or call.teacher}, {reply.finish_reason}, {usage}:"))
         console.print(safe(reply.text))
     read = next((version.name for version in sample.versions if version.call == call.key), None)
