@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 
@@ -152,6 +153,27 @@ def test_a_config_that_fits_has_nothing_wrong(doctor, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     code, said = doctor(teacher="litellm:openai/gpt-4o-mini", limits={"budget_usd": 1})
     assert code == 0 and said.strip().endswith("nothing is wrong") and "GiB free" in said
+
+
+def test_a_program_gets_the_findings_as_json(monkeypatch, capfd, tmp_path):
+    """With nothing around them, and the same exit code."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    rt = Commands(monkeypatch, capfd)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    path = write_json(tmp_path / "data.json", rows(2))
+    raw = {"data": {"path": str(path)}, "student": "fake", "teacher": "litellm:openai/gpt-4o-mini"}
+    config = write_json(tmp_path / "rt.yaml", raw | {"pipeline": {"use": "selective-rt"}})
+    done = rt("doctor", config, "--json")
+    found = {one["what"]: one for one in json.loads(done.out)["findings"]}
+    assert done.code == 2
+    assert (found["teacher: key"]["mark"], found["teacher: key"]["good"]) == ("WRONG", False)
+    assert found["teacher: price"] == {
+        "what": "teacher: price",
+        "finding": "$0.15 per million prompt tokens, $0.6 per million answer tokens",
+        "good": True,
+        "sure": True,
+        "mark": "ok",
+    }
 
 
 def test_a_part_of_a_package_can_be_looked_at(doctor, monkeypatch):

@@ -155,7 +155,7 @@ def test_a_config_is_still_looked_at_as_one(doctor, tmp_path):
     """By its name; data without a student is only read."""
     write_json(tmp_path / "data.json", rows(6))
     (tmp_path / "rt.yaml").write_text("data: {path: data.json}\nstudent: fake\npipeline: [{measure: [ifd]}]\n")
-    assert said(doctor("rt.yaml"), "rt.yaml") == ("ok", "1 stages")
+    assert said(doctor("rt.yaml"), "rt.yaml") == ("ok", "1 stage")
     assert "6 samples; give --student to score a few of them" in doctor("data.json").words
     assert "no such file" in said(doctor("none.json", "--student", "kind", code=2), "none.json")[1]
     wrong = doctor("data.json", "--student", "kind", "--template", "none", "--shape", "sharegpt", code=2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import asdict
 
 from rt_framework.cli.data_options import hub_options, pairs, reading_options
 from rt_framework.cli.names import name_option, parts
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--ask", is_flag=True, help="Also put a few short questions to each teacher of CONFIG, which may be billed."
 )
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object, for a program.")
 @reading_options
 @hub_options
 @turn_options
@@ -55,6 +58,7 @@ def command(
     sample: int,
     seed: int,
     ask: bool,
+    as_json: bool,
     format_: str | None,
     shape: str | None,
     columns: tuple[str, ...],
@@ -86,7 +90,18 @@ def command(
         looks.append(lambda: sample_checks.check_sample(host, data, who, rules, sample, seed))
     if who is not None and (subject is None or is_config):
         looks.append(lambda: checks.check_student(host, who))
-    return _print([finding for look in looks for finding in look()])
+    return _show([finding for look in looks for finding in look()], as_json)
+
+
+def _show(found: list[Finding], as_json: bool) -> int:
+    """Print the findings; return the exit code."""
+    from rt_framework.terminal import show_findings
+
+    if as_json:
+        click.echo(json.dumps({"findings": [asdict(one) | {"mark": one.mark} for one in found]}, indent=2))
+    else:
+        show_findings(found)
+    return 0 if all(one.good for one in found) else 2
 
 
 def _of_config(host: Host, path: Path, ask: bool) -> list[Callable[[], Iterator[Finding]]]:
@@ -95,16 +110,3 @@ def _of_config(host: Host, path: Path, ask: bool) -> list[Callable[[], Iterator[
 
     checks = [config_checks.check_config, *([teacher_checks.check_teachers] if ask else [])]
     return [partial(check, host, path) for check in checks]
-
-
-def _print(results: list[Finding]) -> int:
-    """Print the findings; return the exit code."""
-    from rt_framework.terminal import line, stdout, table
-
-    console = stdout()
-    console.print(table("Checks", ("", "what", "finding"), [(r.mark, r.what, r.finding) for r in results]))
-    wrong, doubtful = sum(not result.good for result in results), sum(result.mark == "CHECK" for result in results)
-    verdict = [f"{wrong} marked WRONG"] if wrong else ["nothing is wrong"]
-    verdict += [f"{doubtful} marked CHECK"] if doubtful else []
-    console.print(line(", ".join(verdict)))
-    return 2 if wrong else 0
