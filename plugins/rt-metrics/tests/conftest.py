@@ -32,7 +32,9 @@ def score(rt):
     def call(*metrics, student="counting", preset="selective-rt", data="data.json", trained="last"):
         metrics_parts.FED.clear()
         named = [word for metric in metrics for word in ("--metric", metric)]
-        done = rt("score", data, "--student", student, "--preset", preset, "--out", "s.jsonl", "--trained", trained, *named)
+        done = rt(
+            "score", data, "--student", student, "--preset", preset, "--out", "s.jsonl", "--trained", trained, *named
+        )
         assert done.code == 0, done.err
         return lines("s.jsonl"), sum(metrics_parts.FED)
 
