@@ -15,7 +15,9 @@ from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.builtin.teachers.usage import counted, told_in
 from rt_framework.errors import ConfigError
 from rt_framework.model import Charge, Reply, Request, Sampling, Turn, Usage
+from rt_framework.testing.attacks import Attack, placed
 from rt_framework.testing.server import FaultServer
+from rt_framework.testing.wire import RawAnswer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -273,6 +275,25 @@ def test_a_service_tier_has_its_own_price():
     ]
     flexible = LiteLLMTeacher(LiteLLMSettings("openai/o3", extra={"service_tier": "flex"}))
     assert flexible.cost(1000, 0) == 2_000_000
+
+
+@pytest.mark.parametrize(("asked", "stated", "cost"), [(None, "flex", 2), ("flex", "flex", 1), (None, "priority", 3.5)])
+def test_a_cheaper_tier_is_believed_only_where_it_was_asked_for(asked, stated, cost, monkeypatch):
+    """In units of the usual price; a dearer one is always believed."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    extra = {} if asked is None else {"service_tier": asked}
+
+    async def answered(address: str) -> Reply:
+        teacher = LiteLLMTeacher(LiteLLMSettings("openai/o3", address, extra=extra))
+        try:
+            return await teacher.complete(REQUEST)
+        finally:
+            await teacher.aclose()
+
+    states = Attack("tier", lambda honest: RawAnswer(placed(honest, "service_tier", f'"{stated}"')), "either")
+    with FaultServer(lambda _: "A cork.", lambda *_: states) as server:
+        reply = asyncio.run(answered(server.url))
+    assert reply.charge.prompt == cost * 1000 * reply.usage.prompt_tokens
 
 
 def test_the_settings_can_name_all_prices():

@@ -16,7 +16,6 @@ from rt_framework.builtin.teachers.litellm_messages import (
     held_to_schema,
     messages_to,
     model_of,
-    reasoning_of,
     text_of,
     tier_of,
 )
@@ -107,8 +106,11 @@ class LiteLLMTeacher:
 
     def _charge(self, used: Usage, batched: bool, tier: str | None = None) -> Charge | None:
         """Return the cost of an answer by its parts; ``None`` for a model without a price."""
-        rates, live = (self._prices.rates(used.prompt_tokens, one, tier) for one in (batched, False))
-        return None if rates is None or live is None else rates.charge(used, live)
+        # A tier that was not asked for is not believed where it would be cheaper.
+        asked = self._settings.extra.get("service_tier")
+        tiers = (tier,) if tier is None or tier == asked else (tier, None)
+        charges = [self._prices.charge(used, batched, one) for one in tiers]
+        return max(filter(None, charges), key=lambda charge: charge.total, default=None)
 
     async def complete(self, request: Request) -> Reply:
         """Send one HTTP request and return the answer that was paid for, usable or not.
@@ -299,13 +301,13 @@ class LiteLLMTeacher:
 
     def _reply(self, request: Request, answer: Any, exchange: Exchange, batched: bool) -> Reply:
         """Return the reply from litellm's conversion of an answer, the parts of which may be of any type."""
-        text, finish = text_of(answer)
+        text, finish, reasoning = text_of(answer)
         # litellm rounds and changes a usage that it does not understand, so the counts are read from the body.
         reported = told_in(exchange.body) or attributes_of(answer)
         used = counted(request, text, reported, self._most_answer_tokens(request))
         charge = self._charge(used.charged, batched, tier_of(answer))
         cost = 0 if charge is None else charge.total
-        return Reply(text, finish, used.told, model_of(answer), cost, used.note, charge, reasoning_of(answer))
+        return Reply(text, finish, used.told, model_of(answer), cost, used.note, charge, reasoning)
 
 
 def _channels() -> ModuleType:

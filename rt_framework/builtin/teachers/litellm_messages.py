@@ -30,16 +30,6 @@ def tier_of(answer: Any) -> str | None:
     return tier if isinstance(tier, str) and tier != "default" else None
 
 
-def reasoning_of(answer: Any) -> str | None:
-    """Return the reasoning before the answer, where the provider gives it."""
-    message = answer.choices[0].message if answer.choices else None
-    reasoning = getattr(message, "reasoning_content", None)
-    if not (isinstance(reasoning, str) and reasoning):
-        content = getattr(message, "content", None)
-        reasoning, _ = _parted(content) if isinstance(content, str) else ("", "")
-    return reasoning.strip() or None
-
-
 def _parted(content: str) -> tuple[str, str]:
     """Return the reasoning at the beginning of a text and the answer behind it, as servers give both in one."""
     begun = content.lstrip()
@@ -54,25 +44,30 @@ def model_of(answer: Any) -> str:
     return answer.model if isinstance(answer.model, str) else ""
 
 
-def text_of(answer: Any) -> tuple[str, str]:
-    """Return text and finish reason; a refusal, which OpenAI puts beside the text, counts as a content filter's.
+def text_of(answer: Any) -> tuple[str, str, str | None]:
+    """Return text, finish reason and the reasoning before the text, ``None`` where the provider gives none.
+
+    A refusal, which OpenAI puts beside the text, counts as a content filter's.
 
     Raises:
         TypeError: the content is not a string.
     """
     if not answer.choices:
-        return "", "stop"
+        return "", "stop", None
     choice = answer.choices[0]
     message = choice.message
     finish = choice.finish_reason if isinstance(choice.finish_reason, str) and choice.finish_reason else "stop"
+    given = getattr(message, "reasoning_content", None)
+    apart: str = given.strip() if isinstance(given, str) else ""
     if message.content:
         if not isinstance(message.content, str):
             raise TypeError(f"the text of the answer has the type {type(message.content).__name__}")
-        _, text = _parted(message.content)
-        # litellm takes reasoning out of a text, and leaves the line breaks behind it.
-        return text if reasoning_of(answer) is None else text.lstrip(), finish
+        # litellm takes reasoning out of most texts, and leaves the line breaks behind it.
+        reasoning, text = (apart, message.content.lstrip()) if apart else _parted(message.content)
+        return text, finish, reasoning or None
     refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
-    return (refusal, "content_filter") if isinstance(refusal, str) and refusal else ("", finish)
+    text, finish = (refusal, "content_filter") if isinstance(refusal, str) and refusal else ("", finish)
+    return text, finish, apart or None
 
 
 def held_to_schema(request: Request) -> dict[str, Any]:

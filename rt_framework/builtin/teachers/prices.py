@@ -95,6 +95,11 @@ class Prices:
         listed = None if self._own else self._listed(self._size(prompt_tokens), True, None)
         return half if listed is None else Rates(*map(max, astuple(listed), astuple(half)))
 
+    def charge(self, used: Usage, batched: bool, tier: str | None) -> Charge | None:
+        """Return the cost of a call by its parts; ``None`` for a model without a price."""
+        rates, live = (self.rates(used.prompt_tokens, one, tier) for one in (batched, False))
+        return None if rates is None or live is None else rates.charge(used, live)
+
     @cached_property
     def _own(self) -> Rates | None:
         """The prices of the settings, which are in dollars per million tokens; ``None`` where they name none."""
