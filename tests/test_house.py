@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -422,6 +423,51 @@ def test_commands_are_sorted_into_modules_of_their_own():
     modules = {name.removeprefix("cli.") for name in TREES if name.startswith("cli.")}
     assert set(_COMMANDS) <= modules
     assert all(len((PACKAGE / "cli" / f"{name}.py").read_text().splitlines()) <= 115 for name in modules)
+
+
+# --- tests --------------------------------------------------------------------------------------
+
+
+def _tests() -> dict[str, ast.Module]:
+    """Every test file, also of the packages, whose own tests are not run with these."""
+    paths = [path for path in _project_files() if path.suffix == ".py" and "tests" in path.parts]
+    return {str(path.relative_to(REPO)): ast.parse(path.read_text("utf-8")) for path in paths}
+
+
+def test_tests_patch_names_that_there_are():
+    """A name that has moved would be found out only where the test runs, and the packages' tests run rarely."""
+    found = []
+    for path, tree in _tests().items():
+        for node in ast.walk(tree):
+            if not (
+                isinstance(node, ast.Call) and node.args and getattr(node.func, "attr", "") in {"setattr", "delattr"}
+            ):
+                continue
+            name = getattr(node.args[0], "value", None)
+            if isinstance(name, str) and name.startswith("rt_framework.") and not _is_there(name):
+                found.append(f"{path}: {name}")
+    assert found == []
+
+
+def _is_there(name: str) -> bool:
+    """Return whether a dotted name leads to something: to a module, and on through its attributes."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def test_tests_use_the_public_part_of_the_kits_servers():
+    """As authors of plugins do: what a test needs of them, they offer."""
+    found = [
+        f"{path}:{node.lineno} {node.attr}"
+        for path, tree in _tests().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id.endswith("server")
+        if node.attr.startswith("_")
+    ]
+    assert found == []
 
 
 # --- numbers ----------------------------------------------------------------------------------

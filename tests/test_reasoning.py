@@ -66,16 +66,15 @@ def test_a_model_that_thinks_all_its_tokens_away_stops_the_run(rt, tmp_path):
 def test_some_thought_away_fail_their_samples_alone(rt, tmp_path):
     """A run goes on if most answers have text; such an answer is paid for once, not asked for in vain again."""
     count = iter(range(10**6))
-    with FaultServer(http_answer) as server:
+
+    def sometimes(body):
+        server.reasoning_tokens = 5000 if next(count) % 10 == 9 else 0
+        return http_answer(body)
+
+    with FaultServer(sometimes) as server:
         config = http_job(
             tmp_path, server, rows(40), teacher=teacher_at(server), limits={"concurrency": 1, "answers": 3}
         )
-
-        def sometimes(body):
-            server.reasoning_tokens = 5000 if next(count) % 10 == 9 else 0
-            return http_answer(body)
-
-        server._answer = sometimes
         done = rt("run", config, "--run-dir", tmp_path / "run")
         assert done.code == 0, done.err
         assert "all_reasoning" in done.out
