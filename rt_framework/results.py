@@ -93,7 +93,7 @@ class Cost:
     @property
     def saved(self) -> int:
         """Nano-dollars by which the answers would be dearer without the provider's caches and batches."""
-        return sum(bill.charge.cache_saving + bill.charge.batch_saving for bill in self.bills)
+        return sum(bill.charge.saved for bill in self.bills)
 
 
 @frozen

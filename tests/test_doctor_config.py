@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 
 import pytest
 
@@ -47,8 +48,6 @@ class Served:
         self.answer, self.status, self.asked = answer, status, []
 
     def __enter__(self):
-        import threading
-
         self._http = BreakableServer(self, _Models)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()

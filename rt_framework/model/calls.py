@@ -133,6 +133,11 @@ class Charge:
         """The sum of the parts: the cost."""
         return self.prompt + self.cached + self.cache_write + self.answer + self.reasoning
 
+    @property
+    def saved(self) -> int:
+        """Amount by which the same tokens would be dearer without cache and batch."""
+        return self.cache_saving + self.batch_saving
+
 
 @frozen
 class Reply:

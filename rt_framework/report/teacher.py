@@ -20,7 +20,7 @@ def bill_rows(cost: Cost) -> tuple[tuple[str, ...], ...]:
             fit(f"{bill.reflection} by {bill.teacher}" if several else bill.reflection),
             *(f"{of(bill):,}" for of in shown.values()),
             "unknown" if not (cost.priced or bill.nano_dollars) else dollars(bill.nano_dollars),
-            *((dollars(_saved(bill)),) if cost.saved else ()),
+            *((dollars(bill.charge.saved),) if cost.saved else ()),
         )
         for bill in cost.bills
     )
@@ -46,10 +46,6 @@ def _shown_columns(bills: Sequence[Bill]) -> Mapping[str, Callable[[Bill], int]]
 def bill_heads(cost: Cost) -> tuple[str, ...]:
     """Return the heads of the columns."""
     return ("reflection", *_shown_columns(cost.bills), "cost", *(("saved",) if cost.saved else ()))
-
-
-def _saved(bill: Bill) -> int:
-    return bill.charge.cache_saving + bill.charge.batch_saving
 
 
 def failure_rows(failures: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:

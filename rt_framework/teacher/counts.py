@@ -35,5 +35,4 @@ class TeacherCounter:
         self.answered += 1
         self.all_reasoning += reply.all_reasoning
         self.tokens.update(all=reply.usage.completion_tokens, reasoning=reply.usage.reasoning_tokens)
-        saved = 0 if reply.charge is None else reply.charge.cache_saving + reply.charge.batch_saving
-        self.money.update(paid=reply.nano_dollars, saved=saved)
+        self.money.update(paid=reply.nano_dollars, saved=0 if reply.charge is None else reply.charge.saved)

@@ -26,7 +26,7 @@ def look(settings: LiteLLMSettings, litellm: Any, rates: Rates | None) -> Iterat
         yield Finding(
             "model",
             f"litellm knows no provider of '{settings.model}': write PROVIDER/MODEL, such as openai/gpt-4o-mini",
-            False,
+            good=False,
         )
         return
     yield _key(settings, litellm)
@@ -45,7 +45,7 @@ def _key(settings: LiteLLMSettings, litellm: Any) -> Finding:
     ]
     keys = [name for name in missing if name.endswith("_API_KEY")]
     if keys:
-        return Finding("key", f"{' or '.join(keys)} is not set: export it before the run", False)
+        return Finding("key", f"{' or '.join(keys)} is not set: export it before the run", good=False)
     if missing:  # some providers have other ways of logging in
         return Finding("key", f"{' and '.join(missing)} are not set; another login may hold", sure=False)
     return Finding("key", "set, as far as litellm needs one")
@@ -78,17 +78,19 @@ def _server(settings: LiteLLMSettings, address: str) -> Finding:
     except httpx.HTTPError as error:
         why = str(error) or type(error).__name__
         return Finding(
-            "server", f"no answer from {address} within {_SECONDS:g} s ({why}): start it, or correct api_base", False
+            "server",
+            f"no answer from {address} within {_SECONDS:g} s ({why}): start it, or correct api_base",
+            good=False,
         )
     if answer.status_code in (401, 403):
-        return Finding("server", f"{address} does not accept the key (status {answer.status_code})", False)
+        return Finding("server", f"{address} does not accept the key (status {answer.status_code})", good=False)
     served = _served(answer)
     if served is None:
         return Finding("server", f"{address} answers, but lists no models (status {answer.status_code})", sure=False)
     name = settings.model.removeprefix(f"{provider_of(settings.model)}/")
     if name not in served:
         some = ", ".join(served[:5]) or "no model"
-        return Finding("server", f"{address} serves {some}, and not '{name}': correct the model", False)
+        return Finding("server", f"{address} serves {some}, and not '{name}': correct the model", good=False)
     return Finding("server", f"{address} serves '{name}'")
 
 
