@@ -39,11 +39,10 @@ def repeated_passages(texts: Iterable[str], most: int = 5, least: int = 100) -> 
         least: number of characters from which a passage counts; shorter ones are phrases of the language or of a
             template.
     """
-    table = _Table()
+    counts = PassageCounts(least)
     for text in texts:
-        if len(text) >= least:
-            table.add(_passages(text, least))
-    return table.top(most)
+        counts.add(text)
+    return counts.top(most)
 
 
 def _passages(text: str, least: int) -> dict[int, tuple[int, str]]:
@@ -67,17 +66,26 @@ def _long(parts: Iterable[str], least: int) -> Iterator[str]:
     return (part for part in parts if len(part) >= least and len(part.strip()) >= least)
 
 
-class _Table:
-    """Counts of passages by their hash; texts only of those that were met again."""
+class PassageCounts:
+    """The counts behind :func:`repeated_passages`, for a reader that meets the texts one by one among other things.
 
-    def __init__(self) -> None:
+    Args:
+        least: number of characters from which a passage counts.
+    """
+
+    def __init__(self, least: int = 100) -> None:
+        self._least = least
+        # Passages are counted by their hashes; the texts are kept only of those that were met again.
         self._counts: dict[int, int] = {}
         self._within: dict[int, int] = {}
         self._texts: dict[int, str] = {}
 
-    def add(self, passages: dict[int, tuple[int, str]]) -> None:
+    def add(self, text: str) -> None:
+        """Count the passages of one more text."""
+        if len(text) < self._least:
+            return
         counts = self._counts
-        for key, (within, passage) in passages.items():
+        for key, (within, passage) in _passages(text, self._least).items():
             count = counts[key] = counts.get(key, 0) + 1
             if count == 1:
                 self._within[key] = within
@@ -94,6 +102,7 @@ class _Table:
             self._texts.pop(key, None)
 
     def top(self, most: int) -> list[Passage]:
+        """Return the passages that stand in the largest number of texts, as :func:`repeated_passages` does."""
         counts = self._counts
         own = [key for key in self._texts if counts[key] != counts.get(self._within[key])]
         own.sort(key=lambda key: -counts[key])

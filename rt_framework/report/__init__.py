@@ -47,8 +47,7 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         if not survey.total:
             raise DataError(f"{run_dir}: no sample is finished; 'rt run' resumes the run")
         numbers = compressed(columns(survey))
-        title = run_dir.resolve().name + (", a pilot" if run.is_pilot else "")
-        page = Page(facts_of(run, survey, title), survey.metrics, numbers)
+        page = Page(facts_of(run, survey), survey.metrics, numbers)
         html = page.render(compress_texts(run, survey.total, 1e6 * megabytes - page.size))
     with whole(destination) as part:
         part.write_text(html, "utf-8")

@@ -12,9 +12,10 @@ from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from rt_framework.ledger import KEPT
-from rt_framework.report.facts import Facts, version_words
+from rt_framework.report.facts import Facts
 from rt_framework.report.samples import BLOCK, Compressed
 from rt_framework.report.survey import Survey
+from rt_framework.report.tables import version_words
 from rt_framework.report.texts import fit
 
 _ASSETS = files("rt_framework.report") / "assets"
