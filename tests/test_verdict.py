@@ -19,6 +19,8 @@ from rt_framework.report.survey import Choosing, SampleLine, Survey
 from rt_framework.report.verdict import LEVELS, verdict_of
 from tests.five_runs import FIVE, finished
 from tests.helpers import REPO
+from tests.reliability.jobs import Commands
+from tests.run_helpers import json_lines
 from tests.test_report import Page
 
 
@@ -51,7 +53,7 @@ def line(number: int, outcome: str = "rewritten", **more: Any) -> SampleLine:
     """A sample whose scores got better."""
     scores = {"before": {"ifd": 0.5, "r-ifd": 0.8}, "after": {"ifd": 0.7, "r-ifd": 0.6}}
     made = SampleLine(
-        *(f"s{number}", number, outcome, "response", "", "head"),
+        *(f"s{number}", number, outcome, "response", "", "head", "hash"),
         **scores,
         length_before=100,
         length_after=150,
@@ -131,3 +133,36 @@ def test_the_page_on_reports_lists_every_rule() -> None:
         assert rule.__doc__ and f"| {rule.__doc__} |" in listed, f"{rule.__name__}: {rule.__doc__}"
     for answer in LEVELS.values():
         assert answer in listed, answer
+
+
+# --- several runs side by side ----------------------------------------------------------------
+
+
+@pytest.fixture
+def rt(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Commands:
+    """The command line, in this process."""
+    return Commands(monkeypatch, capfd)
+
+
+def test_runs_stand_side_by_side_with_what_they_share(tmp_path: Path, rt: Any) -> None:
+    """A column each, their verdicts, and the samples that both kept; nothing that could load or run."""
+    one, other = (finished(tmp_path / name, name) for name in ("good", "half-dropped"))
+    refused = rt("report", one, other)
+    assert refused.code == 2 and "--out FILE.html" in refused.err
+    done = rt("report", one, other, "--out", tmp_path / "both.html")
+    assert done.out == f"wrote {tmp_path / 'both.html'}\n"
+    html = (tmp_path / "both.html").read_text("utf-8")
+    text = " ".join(Page(html).text.split())
+    kept = sum(line["outcome"] != "dropped" for line in json_lines(other / "scores.jsonl"))
+    cells = ("good and half-dropped", 60, kept, 60 - kept, 0, kept)
+    assert "".join(f"<td>{cell}</td>" for cell in cells[1:]) in html and str(cells[0]) in text
+    for title, answer in (("good", "It is worth a trial"), ("half-dropped", "Only beside its controls")):
+        assert title in text and answer in text
+    assert "script-src &#39;none&#39;" in html and "<script" not in html
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path: Path, rt: Any) -> None:
+    """One line says so, and nothing is written."""
+    one = finished(tmp_path, "good")
+    refused = rt("report", one, one, "--out", tmp_path / "both.html")
+    assert refused.code == 2 and "named twice" in refused.err and not (tmp_path / "both.html").exists()

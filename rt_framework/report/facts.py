@@ -43,17 +43,16 @@ class Facts:
 
 def facts_of(run: FinishedRun, survey: Survey) -> Facts:
     """Return everything that the page says about a run, except its samples."""
-    cost, manifest, about = run.cost, run.manifest, proved(run)
-    measured = tuple(explained(survey))
+    cost, manifest = run.cost, run.manifest
     reasons = Counter(f"{line.outcome}: {line.why}" for line in survey.lines if line.why)
     return Facts(
-        first=first_screen(run, Evidence(survey, measured, about.proof, run.is_pilot)),
+        first=first_screen_of(run, survey),
         ran=tuple(ran.fully(manifest)),
         pipeline=ran.as_yaml(manifest["config"].get("pipeline", {})),
         outcomes=tuple(tables.outcomes(survey)),
         reasons=tables.shares(reasons, survey.total),
         shifts=tuple(tables.shifts(survey)),
-        explained=tuple(map(tables.cells, measured)),
+        explained=tuple(map(tables.cells, explained(survey))),
         controls=tuple(tables.controls(survey)),
         controls_note=tables.controls_note(survey),
         bill_heads=teacher.bill_heads(cost),
@@ -63,5 +62,11 @@ def facts_of(run: FinishedRun, survey: Survey) -> Facts:
         money=teacher.money_in_words(manifest, money(cost.nano_dollars, cost.priced), run.efforts),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
         noise=survey.noise,
-        proved=about,
+        proved=proved(run),
     )
+
+
+def first_screen_of(run: FinishedRun, survey: Survey) -> FirstScreen:
+    """Return the first screen of a run."""
+    evidence = Evidence(survey, tuple(explained(survey)), proved(run).proof, run.is_pilot)
+    return first_screen(run, evidence)

@@ -33,6 +33,8 @@ class SampleLine:
     why: str
     """Reason of a drop or failure with ``…`` for its numbers, so that like reasons compare equal; else empty."""
     head: str
+    text: str
+    """Hash of the pair that the sample ended with."""
     before: Mapping[str, float]
     """Scores of the original, by metric."""
     after: Mapping[str, float]
@@ -138,6 +140,7 @@ def _line(history: SampleHistory, near: bool) -> SampleLine:
         kept=sample.kept,
         why=why(history),
         head=" ".join(fit(sample.current.pair.instruction[: 4 * _HEAD]).split())[:_HEAD],
+        text=sample.current.pair.hash,
         before=numbers(sample, sample.original.name),
         after=numbers(sample, sample.kept),
         length_before=len(sample.original.pair.response),
