@@ -145,7 +145,7 @@ def test_empty_and_equal_rows_are_counted(doctor):
     one, other = rows(2)
     code, said = doctor(data=[one, other, one, other | {"output": " "}])
     assert code == 0
-    assert "CHECK data: rows of 4 rows 1 have no instruction or no response, 1 repeat another row" in said
+    assert "CHECK data: rows of 4 rows 1 without instruction or response, 1 equal to an earlier row" in said
 
 
 def test_a_config_that_fits_has_nothing_wrong(doctor, monkeypatch):

@@ -31,6 +31,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _DECISIVE = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.py")
 """Files of a model directory that affect the model's output."""
+_READ = ("config.json", "tokenizer_config.json", "tokenizer.json", "tokenizer.model", "vocab.json")
+"""Files of a model, one of the last three at least, from which its tokenizer is loaded."""
 _HUB_SECONDS = 5.0
 _SANE_LENGTH = 10_000_000
 """Longest plausible length limit in tokens: tokenizers without a limit state one of 10³⁰ tokens."""
@@ -221,6 +223,20 @@ def load_tokenizer(settings: ModelSettings) -> Any:
     with _loading(settings.model) as transformers:
         name, options = _source(settings)
         return transformers.AutoTokenizer.from_pretrained(name, **options)
+
+
+def tokenizer_stored(settings: ModelSettings) -> bool:
+    """Return whether the tokenizer is on this machine; the hub is asked for the commit of the model at most."""
+    if _local(settings.model) is not None:
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        commit, _ = _hub(settings.model, settings.revision)
+    except ModelError:
+        return False
+    stored = {name for name in _READ if isinstance(try_to_load_from_cache(settings.model, name, revision=commit), str)}
+    return {"config.json", "tokenizer_config.json"} < stored
 
 
 def foreign_tokens(settings: ModelSettings, tokenizer: Any) -> dict[int, str]:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rt_framework.config import MAIN, MAIN_TEACHER, Builder, Config, read_config
-from rt_framework.data import HashSet64, Source, open_source
+from rt_framework.data import Source, open_source
 from rt_framework.errors import RtError, StudentError, TeacherError
-from rt_framework.jobs.install_checks import check_rows
-from rt_framework.jobs.sample_checks import first_rows
+from rt_framework.jobs.data_checks import check_data
+from rt_framework.jobs.fits import fit, frame_of, rows_fit
 from rt_framework.model import Finding
 from rt_framework.pipeline import Opened, check_parts, open_job, steps_of, teachers_of
 from rt_framework.plugin import Host
 from rt_framework.protocols import CheckedPart
 from rt_framework.teacher import is_priced
-from rt_framework.text import number_of, visible
-
-_LOOKED_AT = 100_000
-"""Rows that are looked through for empty and equal ones, which takes seconds."""
+from rt_framework.text import number_of
 
 _ENCODED = 32
 """Rows that are put before the student's tokenizer."""
@@ -39,7 +35,7 @@ def check_config(host: Host, path: Path) -> Iterator[Finding]:
         steps = steps_of(make, config.pipeline.specs)
         check_parts(make, steps, config)
         yield Finding(str(path), number_of(len(steps), "stage"))
-        source = yield from _of_data(open_source(host, config.data, config.limits.samples))
+        source = yield from check_data(open_source(host, config.data, config.limits.samples))
         if source is None:  # what the parts need is looked at with rows before them
             return
         job = open_job(host, config, source=source)
@@ -87,35 +83,10 @@ def _of_student(job: Opened, config: Config, source: Source) -> Iterator[Finding
         student: Any = job.make.spec("students", spec)
         yield Finding("student", f"{spec}, {str(student.fingerprint)[:40]}…")
         yield from _looked("student", student)
-        pairs = [record.pair for _, record in islice(source, _ENCODED)]
-        yield first_rows(job.make, student, config.scoring, pairs)
+        frame = frame_of(job.make, config.scoring)
+        yield rows_fit([fit(student, frame, record.pair) for _, record in islice(source, _ENCODED)])
     except (RtError, StudentError) as error:
         yield Finding("student", str(error), good=False)
-
-
-def _of_data(source: Source) -> Generator[Finding, None, Source | None]:
-    """Yield whether the rows can be read, and how many of them are empty or stand there twice.
-
-    Returns:
-        the rows that can be read; ``None`` if the data set cannot be used.
-    """
-    try:
-        read = yield from check_rows(source)
-        if read is None:
-            return None
-        yield Finding(str(read), number_of(read.count(), "sample"))
-        seen, rows, counts = HashSet64(), 0, Counter[str]()
-        for _, record in islice(read, _LOOKED_AT):
-            rows += 1
-            pair = record.pair
-            counts["empty"] += not (visible(pair.instruction) and (visible(pair.response) or bool(pair.tool_calls)))
-            counts["again"] += not seen.add(int(pair.hash[:16], 16))
-    except RtError as error:
-        yield Finding(source.name, str(error), good=False)
-        return None
-    told = f"of {rows} rows {counts['empty']} have no instruction or no response, {counts['again']} repeat another row"
-    yield Finding("data: rows", told, sure=not counts.total())
-    return read
 
 
 def _of_disk(folder: Path) -> Finding:

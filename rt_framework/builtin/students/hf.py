@@ -60,6 +60,10 @@ class HFStudent:
         identity = models.model_identity(self._settings)
         return f"hf {identity} {models.resolved_dtype(self._settings)} encoding-{ENCODING} transformers-{release}"
 
+    def stored(self) -> bool:
+        """Return whether the tokenizer is on this machine, so that ``encode`` downloads nothing."""
+        return models.tokenizer_stored(self._settings)
+
     @property
     def batch_tokens(self) -> int:
         """Most tokens of a batch: on a CPU as many as its caches hold, on a GPU enough to keep it busy."""
@@ -202,6 +206,10 @@ class ModelInMemory(HFStudent):
             content.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         release = ".".join(metadata.version("transformers").split(".")[:2])
         return f"hf in memory {content.hexdigest()} encoding-{ENCODING} transformers-{release}"
+
+    def stored(self) -> bool:
+        """Return true: the tokenizer is in memory."""
+        return True
 
     @cached_property
     def _loaded(self) -> models.Loaded:
