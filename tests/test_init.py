@@ -224,7 +224,7 @@ def test_lengths_are_in_tokens_where_the_tokenizer_is_at_hand(chat, cli, tmp_pat
     done = cli("init", path, "--student", f"hf:{model}")
     assert "tokens of the student, 95 % up to " in done.out, done.out + done.err
     assert "the longest has 512\n" in done.out
-    assert "student: of the first 6 rows these have no whole score: 1 no_room\n" in done.out
+    assert "student: of the first 6 rows these have no whole score: 1 no_room: give a larger" in done.out
     written = Path("rt.yaml").read_text()
     assert ("\n  template: alpaca " in written) is not chat
     assert f"\nstudent: hf:{model}\n" in written
@@ -234,12 +234,12 @@ def test_a_tokenizer_on_the_hub_is_used_only_if_it_is_in_the_cache(monkeypatch):
     """Of the commit that the hub names now."""
     import huggingface_hub
 
-    from rt_framework.builtin import models
+    from rt_framework.builtin import model_places
     from rt_framework.builtin.students.hf import HFStudent
     from rt_framework.builtin.students.settings import HFSettings
 
     stored = {"config.json", "tokenizer_config.json", "tokenizer.json"}
-    monkeypatch.setattr(models, "_hub", lambda *_: ("c" * 40, False))
+    monkeypatch.setattr(model_places, "hub_commit", lambda *_: ("c" * 40, False))
     monkeypatch.setattr(
         huggingface_hub,
         "try_to_load_from_cache",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 from rt_framework.data import Source
 from rt_framework.errors import RtError, UnreadableRows
@@ -35,21 +35,31 @@ def check_rows(source: Source) -> Generator[Finding, None, Source | None]:
 
 
 def check_data(source: Source) -> Generator[Finding, None, Source | None]:
-    """Yield whether the rows can be read, and how many of them are empty or stand there twice.
+    """Check that the rows can be read; find how many are empty or equal, and a passage that many answers share.
 
     Returns:
-        the rows that can be read; ``None`` if the data set cannot be used.
+        as :func:`check_rows`, also where the data set cannot be read.
     """
     try:
         read = yield from check_rows(source)
-        if read is None:
-            return None
-        yield Finding(str(read), number_of(read.count(), "sample"))
-        seen = see_rows(read.entries())
+        if read is not None:
+            yield Finding(str(read), number_of(read.count(), "sample"))
+            yield from row_findings(read)
     except RtError as error:
         yield Finding(source.name, str(error), good=False)
         return None
-    yield Finding("data: rows", seen.flaws or "no row is empty, and none repeats another", sure=not seen.flaws)
-    if seen.repeated:
-        yield Finding("data: passages", seen.repeated, sure=False)
     return read
+
+
+def row_findings(source: Source) -> Iterator[Finding]:
+    """Yield what the first rows hold that a student should not learn from.
+
+    Raises:
+        RtError: the rows cannot be read.
+    """
+    seen = see_rows(source.entries())
+    flaws = f"{seen.flaws}; take them out of the data" if seen.flaws else ""
+    yield Finding("data: rows", flaws or "no row is empty, and none repeats another", sure=not flaws)
+    if seen.repeated:
+        told = f"{seen.repeated}; take it out of the answers unless it belongs there"
+        yield Finding("data: passages", told, sure=False)

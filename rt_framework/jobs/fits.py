@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
@@ -12,7 +12,15 @@ from rt_framework.errors import Unscorable
 from rt_framework.model import Finding, Pair
 from rt_framework.protocols import Frame, Student
 from rt_framework.scoring import PresetSpans, ScoringRules
-from rt_framework.spans import EncodedSpan, SpanLoss
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
+
+_LONGER = "give a larger scoring.max_tokens if the student reads more, or take one with a longer window"
+_WAYS = {
+    "no_template": "name a template in scoring.template, such as alpaca, or take a student with a chat template",
+    "cut": _LONGER,
+    "no_room": _LONGER,
+}
+"""Ways out, by the status of a score that lacks."""
 
 
 @frozen
@@ -48,6 +56,16 @@ def fit(student: Student, frame: Frame, pair: Pair) -> Fit:
     return Fit(max((len(one.ids) for one in spans), default=0), any(one.cut for one in spans), lacking)
 
 
+def window_fits(student: Student, max_tokens: int | None) -> Iterator[Finding]:
+    """Yield a hint if the rules allow longer sequences than the student reads."""
+    if max_tokens is None:
+        return
+    (encoded,) = student.encode([Span("", "word " * max_tokens, max_tokens=max_tokens)])
+    if isinstance(encoded, EncodedSpan) and len(encoded.ids) < max_tokens:
+        told = f"the student reads {len(encoded.ids):,} tokens at most, and max_tokens is {max_tokens:,}"
+        yield Finding("student: max_tokens", f"{told}: longer targets are cut there", sure=False)
+
+
 def rows_fit(fits: Sequence[Fit]) -> Finding:
     """Return how the first rows of a data set stand before the student's tokenizer."""
     lacking = Counter(one.lacking or "cut" for one in fits if one.lacking or one.cut)
@@ -56,4 +74,6 @@ def rows_fit(fits: Sequence[Fit]) -> Finding:
         return Finding("student: rows", f"the first {len(fits)} rows fit; the longest has {longest} tokens")
     why = ", ".join(f"{count} {status}" for status, count in lacking.most_common())
     told = f"of the first {len(fits)} rows these have no whole score: {why}"
+    ways = dict.fromkeys(way for status, way in _WAYS.items() if status in lacking)
+    told = f"{told}: {'; '.join(ways)}" if ways else told
     return Finding("student: rows", told, lacking.total() < len(fits), sure=False)

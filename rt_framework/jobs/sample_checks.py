@@ -12,7 +12,7 @@ from pathlib import Path
 from rt_framework.config import MAIN, Builder, Data, ScoringConfig
 from rt_framework.data import Source, open_source
 from rt_framework.errors import RtError
-from rt_framework.jobs.data_checks import check_rows
+from rt_framework.jobs.data_checks import check_rows, row_findings
 from rt_framework.jobs.fits import fit
 from rt_framework.jobs.sample_findings import METRICS, Looked, findings
 from rt_framework.jobs.shown_parts import shown_parts
@@ -112,6 +112,7 @@ def check_sample(
         source = yield from check_rows(open_source(host, data))
         if source is None:
             return
+        yield from row_findings(source)
         if student is None:
             yield Finding(str(source), f"{number_of(source.count(), 'sample')}; give --student to score a few of them")
             return

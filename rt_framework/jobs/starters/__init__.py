@@ -100,7 +100,7 @@ def _next_of_prompt(prompt: Path, data: Data | None) -> str:
 
 
 def _next(out: Path, *parts: object) -> str:
-    """Return what to do with the config, in which those of data, teacher and student are to be set that are ``None``."""
+    """Return what to do with the config, in which those of :data:`_PARTS` are to be set that are ``None``."""
     *most, last = [name for name, part in zip(_PARTS, parts, strict=True) if part is None] or [""]
     unset = f"{', '.join(most)} and {last}" if most else last
     check = f"set {unset} in it" if unset else f"check it with: rt doctor {out}"
