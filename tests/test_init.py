@@ -178,6 +178,7 @@ def test_columns_that_tell_nothing_have_to_be_named(cli):
         ("ollama/llama3:8b", "teacher: litellm:ollama/llama3:8b"),
         ("litellm:openai/gpt-5-mini", "teacher: litellm:openai/gpt-5-mini"),
         ("replay:my answers.jsonl", 'teacher: "replay:my answers.jsonl"'),
+        ("hf: my model", "teacher: {hf: my model}"),
         ("{hf: {model: m, batch_size: 4}}", "teacher: {hf: {model: m, batch_size: 4}}"),
     ],
 )

@@ -31,7 +31,7 @@ _TEMPLATE = "  # template: chat           # or alpaca, vicuna, wizardlm, none; t
 _PARTS = ("data", "teacher", "student")
 _RESPONSE = "  - reflect: response        # the teacher criticises and rewrites the answer"
 _PLAIN = re.compile(r"[\w./][\w./@:+-]*[\w./]")
-"""Texts that YAML reads as texts without quotes; numbers and words for yes and no are left to :func:`_quoted`."""
+"""Parts that YAML reads as texts without quotes."""
 
 
 def write_starters(
@@ -174,8 +174,12 @@ def _data(found: Found) -> Iterator[str]:
 
 
 def _part(text: str) -> str:
-    """Return a part as YAML: a name with or without a value in quotes if it needs them, other YAML as it is."""
-    return text if _PLAIN.fullmatch(text) or text.startswith(("{", "[")) or ": " in text else _quoted(text)
+    """Return a part as YAML: a name with or without a value, in quotes if it needs them; other YAML as it is."""
+    if text.startswith(("{", "[")):
+        return text
+    if ": " in text:  # a mapping, which needs its braces behind a key
+        return f"{{{text}}}"
+    return text if _PLAIN.fullmatch(text) else _quoted(text)
 
 
 def _quoted(text: str) -> str:
