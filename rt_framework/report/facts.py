@@ -19,7 +19,7 @@ from rt_framework.report.survey import Survey
 from rt_framework.report.teacher import bill_heads, bill_rows, failure_rows, handover_rows
 from rt_framework.report.texts import fit
 from rt_framework.results import Bill, FinishedRun
-from rt_framework.rundir import fallbacks_in_words, origins_in_words, teachers_in, unread_in_words
+from rt_framework.rundir import fallbacks_in_words, origins_in_words, review_lines, teachers_in, unread_in_words
 from rt_framework.terminal import VERSION_WORDS, money
 
 _TELLS = 0.75
@@ -72,14 +72,19 @@ class Explained:
 
 def facts_of(run: FinishedRun, survey: Survey, title: str) -> Facts:
     """Return everything that the page says about a run, except its samples."""
-    cost, manifest, about = run.cost, run.manifest, proved(run)
+    cost, manifest, about, reviews = run.cost, run.manifest, proved(run), review_lines(run.review_counts)
     spent = money(cost.nano_dollars, cost.priced)
     explained = tuple(_explained(survey))
     return Facts(
         title=fit(title),
         sentence=_sentence(survey, spent, cost.bills),
-        cautions=(*about.cautions, *_left_out(manifest["summary"]), *_cautions(cost.doubtful, survey, explained)),
-        ran=tuple(_ran(manifest)),
+        cautions=(
+            *about.cautions,
+            *_left_out(manifest["summary"]),
+            *_cautions(cost.doubtful, survey, explained),
+            *(fit(f"{told}.") for told in reviews[1:]),
+        ),
+        ran=(*_ran(manifest), *(("reviews", fit(told)) for told in reviews[:1])),
         pipeline=_yaml(manifest["config"].get("pipeline", {})),
         outcomes=tuple(_outcomes(survey)),
         reasons=_shares(Counter(f"{line.outcome}: {line.why}" for line in survey.lines if line.why), survey.total),
