@@ -14,10 +14,11 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
-from rt_framework import open_run
+from rt_framework import Decision, Range, Request, Sampling, Score, Turn, hookimpl, open_run
 from rt_framework.config import read_config
 from rt_framework.jobs.quoting import quote
 from rt_framework.model import digest
@@ -335,8 +336,86 @@ def test_a_vetoed_sample_still_passes_gates_and_selections_with_its_original(cli
     assert sum(line["kept"] is not None for line in side().values()) == 5
 
 
+class Counted:
+    """A question whose answer counts the letters of a response; it makes no version."""
+
+    rewrites = ()
+
+    def render(self, pair, index, structured):
+        return Request("count", pair.hash, index, (Turn("user", f"Count: {pair.response}"),), Sampling())
+
+    def parse(self, pair, request, reply):
+        return float(len(pair.response))
+
+
+class Review:
+    """A stage of a plugin, called as what obeys vetoes is, that marks the version which was chosen."""
+
+    needs = ()
+    provides = MappingProxyType({"letters": Range()})
+
+    def __init__(self, make):
+        self.reflections = MappingProxyType({"count": Counted()})
+
+    async def run(self, sample, ctx):
+        letters = await ctx.ask(self.reflections["count"], sample.current)
+        sample = sample.scoring({sample.current: {"letters": Score(letters)}})
+        return sample.deciding(Decision("", (sample.kept,), sample.kept, "counted"))
+
+
+class NewestOfAll:
+    """A stage over the data set that keeps the newest version of each sample."""
+
+    needs = ()
+    reflections = MappingProxyType({})
+
+    def __init__(self, make):
+        pass
+
+    async def run_all(self, samples, ctx):
+        newest = [sample.versions[-1].name for sample in samples]
+        return [
+            sample.deciding(Decision("", (sample.kept, name), name, "newest"))
+            for sample, name in zip(samples, newest, strict=True)
+        ]
+
+
+@hookimpl
+def rt_register_stages(register):
+    register("review", "tests.test_review:Review", help="by letters")
+    register("newest-of-all", "tests.test_review:NewestOfAll", help="the newest")
+
+
+def test_a_stage_that_marks_asks_about_the_original_and_the_quote_says_so(cli, say, log):
+    """A stage of a plugin may even be called review: its decisions have another id."""
+    Path("marked.yaml").write_text(CONFIG + "  - review\n  - gate: {letters: {at_least: 1}}\n", "utf-8")
+    run = ("-p", "tests.test_review", "run", "marked.yaml")
+    assert cli(*run).code == 0
+    say("v q", run_dir="runs/marked")
+    host = Host(only=(), modules=[PLUGIN, "tests.test_review"])
+    told = quote(host, read_config(Path("marked.yaml")), Path("runs/marked"))
+    assert (told.sends.low, told.sends.high) == (1, 2), "once, or twice if the first answer is no use"
+    log.unlink()
+    assert cli(*run).code == 0
+    assert log.read_text().split() == ["call"]
+    line = side(Path("runs/marked"))[rewritten()[0]]
+    assert [decision["stage"] for decision in line["decisions"]][-3:] == ["review", "review-2", "gate"]
+    assert line["kept"] == "original" and "letters" in line["scores"]["original"]
+
+
+def test_a_stage_over_the_data_set_cannot_bring_a_vetoed_text_back(cli, say):
+    """Where a plugin lets all samples at once choose, the veto holds too."""
+    Path("all.yaml").write_text(CONFIG.replace("choose: {lowest: r-ifd}", "newest-of-all"), "utf-8")
+    run = ("-p", "tests.test_review", "run", "all.yaml")
+    assert cli(*run).code == 0
+    first, *_ = (one for one, line in side(Path("runs/all")).items() if line["kept"] == "response")
+    assert say("v", "--sample", first, run_dir="runs/all").code == 0
+    assert cli(*run).code == 0
+    assert side(Path("runs/all"))[first]["kept"] == "original"
+
+
 def test_a_review_is_of_a_text_and_not_of_a_name(say, cli):
-    """Where the text is another one by now, it is not vetoed, and shown again."""
+    """Another text by the same name is not vetoed, and shown again."""
     say("v q")
     before, outputs = rewritten(), (RUN / "kept.json").read_bytes()
     FILE.write_text(FILE.read_text().replace(str(reviews()[0]["pair"]), "0" * 64))
