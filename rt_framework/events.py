@@ -248,6 +248,23 @@ class Handovers:
 
 
 @frozen
+class ReviewCounts:
+    """Rewrites of the run that people have reviewed."""
+
+    accepted: int = 0
+    vetoed: int = 0
+    """Vetoes of rewrites that the run chose, or would have chosen without them."""
+    pending: int = 0
+    """Vetoes, counted in *vetoed* too, that the next run obeys: they were given after this one."""
+    stale: int = 0
+    """Reviews of texts that the run did not choose, or no longer has; counted nowhere else."""
+    commented: int = 0
+    """Reviews with a comment."""
+    by: tuple[str, ...] = ()
+    """Names of the reviewers, as far as they were given."""
+
+
+@frozen
 class Summary:
     """The outcome of a run in numbers."""
 
@@ -273,6 +290,8 @@ class Summary:
     them here alone."""
     handovers: tuple[Handovers, ...] = ()
     """Questions that went to a fallback in the last run, whether or not it had a better answer."""
+    reviews: ReviewCounts = ReviewCounts()
+    """Rewrites that people have reviewed."""
 
 
 @frozen

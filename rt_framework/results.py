@@ -28,25 +28,30 @@ from rt_framework.data import (
     to_pandas,
 )
 from rt_framework.errors import DataError
-from rt_framework.events import Summary
+from rt_framework.events import ReviewCounts, Summary
 from rt_framework.kit.proofs import Proof, read_proof
-from rt_framework.ledger import Bill, Call, Ledger, SampleHistory, is_row
+from rt_framework.ledger import Bill, Call, Cost, Ledger, SampleHistory, is_row
 from rt_framework.model import Record, Reply, Version, digest
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
     LEDGER,
     MANIFEST,
     PILOT,
+    Review,
+    Reviews,
     StageFacts,
+    check_obeyed,
+    count_reviews,
     endings,
     look,
     read_config_of,
     read_manifest,
+    read_reviews,
     stages_of,
     unread_reason,
 )
 
-__all__ = ["Bill", "Call", "Cost", "FinishedRun", "SampleHistory", "StageFacts", "holds_run", "open_run"]
+__all__ = ["Bill", "Call", "Cost", "FinishedRun", "Review", "SampleHistory", "StageFacts", "holds_run", "open_run"]
 
 
 def holds_run(path: Path) -> bool:
@@ -70,30 +75,6 @@ def open_run(run_dir: Path | str, host: Host | None = None, rows: Source | None 
     path = Path(run_dir)
     with look(path) as ledger:
         yield FinishedRun(path, ledger, Host() if host is None else host, rows)
-
-
-@frozen
-class Cost:
-    """The money that a run directory has cost so far, in all of its runs."""
-
-    nano_dollars: int
-    """Billionths of a dollar that were paid, or perhaps paid."""
-    priced: bool
-    """False if the teacher has no known price, so that the sum is too low."""
-    bills: tuple[Bill, ...]
-    """Calls, tokens and cost of each reflection, by name."""
-    doubtful: int
-    """Number of questions that were under way when a run was killed: they may have been billed without an answer."""
-
-    @property
-    def dollars(self) -> float:
-        """The same sum in dollars."""
-        return self.nano_dollars / 1e9
-
-    @property
-    def saved(self) -> int:
-        """Nano-dollars by which the answers would be dearer without the provider's caches and batches."""
-        return sum(bill.charge.saved for bill in self.bills)
 
 
 @frozen
@@ -194,6 +175,20 @@ class FinishedRun:
         """
         return read_proof(self.path, self.identity)
 
+    @cached_property
+    def reviews(self) -> Reviews:
+        """The word of people on rewrites of the run, as ``rt review`` has recorded it.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return read_reviews(self.path)
+
+    @cached_property
+    def review_counts(self) -> ReviewCounts:
+        """The reviews in numbers; errors as :attr:`reviews`."""
+        return count_reviews(self.reviews, self._ledger)
+
     # --- samples ----------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[SampleHistory]:
@@ -275,7 +270,7 @@ class FinishedRun:
         The texts are those of the version that a sample ended with; the other columns come from the input.
 
         Raises:
-            DataError: a sample is not in the ledger, or not finished; or as :attr:`source`.
+            DataError: a sample is not in the ledger, not finished, or vetoed since the run; or as :attr:`source`.
         """
         return readable(self.ended(kept))
 
@@ -285,6 +280,7 @@ class FinishedRun:
         Raises:
             DataError: as :meth:`records`.
         """
+        check_obeyed(self.path, self.review_counts)
         return (record for was_kept, record in endings(self.source, self._ledger) if was_kept is kept)
 
     # --- tables -----------------------------------------------------------------------------

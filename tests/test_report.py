@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from rt_framework.kit.remarks import remarks
 from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Pair, Range, Sample, Score, Version
 from rt_framework.report import write_report
 from rt_framework.report.controls import matched, random_like
 from rt_framework.report.noise import EXACT, Doubts
 from rt_framework.report.survey import why
-from rt_framework.report.texts import clipped, fit, remarks
+from rt_framework.report.texts import clipped, fit
 from rt_framework.results import open_run
 from rt_framework.rundir import StageFacts
 from rt_framework.testing import ScriptedTeacher

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from rt_framework.events import ReviewCounts
 from rt_framework.kit.passages import Passage
 from rt_framework.report import write_report
 from rt_framework.report.evidence import Evidence
@@ -89,6 +90,14 @@ def test_length_explains_nothing_where_all_rewrites_are_longer_and_the_extra_len
     assert found.level == "trial" and not found.lines("against")
     assert any("Neither length nor echo" in text for text in found.lines("for"))
     assert any("100% of the rewrites have a longer response" in text for text in found.lines("unknown"))
+
+
+@pytest.mark.parametrize(("accepted", "vetoed", "level"), [(9, 2, "trial"), (8, 2, "unfit"), (5, 4, "trial")])
+def test_many_vetoes_speak_against_what_nobody_has_read(accepted: int, vetoed: int, level: str) -> None:
+    """From one in five on, if enough were read."""
+    found = verdict_of(evolve(evidence(), reviews=ReviewCounts(accepted, vetoed)))
+    read = f"A person has read {accepted + vetoed} rewrites and vetoed {vetoed}"
+    assert found.level == level and any(text.startswith(read) for text in (*found.lines("for"), *found.lines("against")))
 
 
 @pytest.mark.parametrize(

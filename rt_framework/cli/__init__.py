@@ -33,6 +33,7 @@ _COMMANDS = {
     "status": "Show counts, cost and failures of a run.",
     "report": "Write a run as one HTML page.",
     "explain": "Show the whole history of one sample.",
+    "review": "Accept or veto rewrites of a run, one by one.",
     "plugins": "List, show, check or create plugins.",
     "doctor": "Check the installation, a config or a data set.",
     "init": "Write a commented config to start from.",

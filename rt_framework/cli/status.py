@@ -66,13 +66,15 @@ def _show(run_dir: Path) -> None:
     """Print the summary of the run directory, from its ledger."""
     from rt_framework.events import Progress
     from rt_framework.kit.places import in_words
-    from rt_framework.rundir import look, summarise
+    from rt_framework.rundir import count_reviews, look, read_reviews, review_lines, summarise
     from rt_framework.terminal import line, money, stdout, summary_tables, table
 
     console = stdout()
     with look(run_dir) as ledger:
         for made in summary_tables(summarise(ledger, Progress())):
             console.print(made)
+        for told in review_lines(count_reviews(read_reviews(run_dir), ledger)):
+            console.print(line(told))
         places = ledger.meta("places")
         if places:
             console.print(line(f"teacher asked at: {in_words(places)}"))

@@ -45,6 +45,7 @@ RUN_FILES = (
     "dropped",
     "dropped.*",
     "pilot",
+    "reviews.jsonl",
 )
 """Names and patterns in a run directory that belong to its run, whether or not such a file exists."""
 

@@ -14,7 +14,7 @@ from rt_framework.config import MAIN_TEACHER
 from rt_framework.kit.places import in_words
 from rt_framework.kit.proofs import Proof, verdict
 from rt_framework.results import Cost, FinishedRun
-from rt_framework.rundir import fallbacks_in_words, origins_in_words, teachers_in
+from rt_framework.rundir import fallbacks_in_words, origins_in_words, review_lines, teachers_in
 from rt_framework.text import shown, without_secrets
 
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
@@ -22,7 +22,13 @@ _LARGEST = "n>10M"
 
 _LIMITS = """\
 - Scores are those of the one student named above. Another model may prefer other versions.
+"""
+_UNREAD = """\
 - A better score is no proof of a better answer: nobody has checked the texts for truth, safety or personal data.
+"""
+_READ = """\
+- A better score is no proof of a better answer: only the reviewed rewrites were read by a person, and nobody has
+  checked the other texts for truth, safety or personal data.
 """
 _UNPROVED = """\
 - Whether training on this data helps is not measured by these numbers. Train on the controls too, and compare.
@@ -93,6 +99,8 @@ def _text(run: FinishedRun, parts: Sequence[Part], proof: Proof | None) -> Itera
     yield from _table(("outcome", "samples"), list(summary["outcomes"].items()))
     yield "\nReasons of those dropped:\n" if summary["drops"] else ""
     yield from _table(("reason", "samples"), list(summary["drops"].items()))
+    reviews = review_lines(run.review_counts)
+    yield from (f"\n{_cell(told)}." for told in reviews)
     yield from _handovers(summary.get("handovers", ()))
     yield "\n## Scores of the kept samples, before and after\n"
     yield from _table(
@@ -100,7 +108,7 @@ def _text(run: FinishedRun, parts: Sequence[Part], proof: Proof | None) -> Itera
         [(s["metric"], f"{s['before']:.4g}", f"{s['after']:.4g}", s["samples"]) for s in summary["shifts"]],
     )
     yield from () if proof is None else _trained(proof)
-    yield f"\n## Limits\n\n{_LIMITS}{_UNPROVED if proof is None else _PROVED}"
+    yield f"\n## Limits\n\n{_LIMITS}{_READ if reviews else _UNREAD}{_UNPROVED if proof is None else _PROVED}"
     yield f"## Terms of the teacher\n\n{_TERMS}"
 
 

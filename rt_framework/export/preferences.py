@@ -9,6 +9,7 @@ from attrs import evolve, field, frozen
 
 from rt_framework.model import Decision, Pair, Sample, Version
 from rt_framework.results import FinishedRun
+from rt_framework.rundir import check_obeyed
 
 OTHER_PROMPT = "with another prompt"
 UNDECIDED = "not decided by valid scores"
@@ -42,6 +43,7 @@ class Preferences:
     """Number of comparisons that give no preference, by reason; complete when all preferences were read once more."""
 
     def __iter__(self) -> Iterator[Preference]:
+        check_obeyed(self.run.path, self.run.review_counts)
         self.left_out.clear()
         for history in self.run:
             if history.is_kept:

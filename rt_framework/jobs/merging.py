@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework.config import Config, Shard
 from rt_framework.data import Destination, claim
@@ -29,16 +29,21 @@ from rt_framework.plugin import Host
 from rt_framework.rundir import (
     LEDGER,
     MERGING,
+    Reviews,
     alone,
+    check_obeyed,
     claim_outputs,
+    count_reviews,
     differences,
     is_place,
     open_run,
     read_config_of,
+    read_reviews,
     summarise,
     with_unread,
     write_manifest,
     write_outputs,
+    write_reviews,
 )
 from rt_framework.scoring import ScoringRules, canary_key, same_weights
 
@@ -74,7 +79,8 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
         shards: run directories of the shards, all of them, in any order.
 
     Raises:
-        DataError: *shards* are not all shards of the job of *config*, or not finished; *out* holds something else.
+        DataError: *shards* are not all shards of the job of *config*, not finished, or with vetoes that were not
+            obeyed; *out* holds something else.
         LockedError: one of the shards is running.
         ConfigError: a stage of *config* needs all samples, or *out* is a place that must not be written.
     """
@@ -90,6 +96,8 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
     total, facts = job.source.count(), _facts(job, config)
     with ExitStack() as stack:
         ledgers = [stack.enter_context(open_run(path)) for path in shards]
+        for path, ledger in zip(shards, ledgers, strict=True):
+            check_obeyed(path, count_reviews(read_reviews(path), ledger))
         parts = _checked([_part(path, ledger) for path, ledger in zip(shards, ledgers, strict=True)])
         for part in parts:
             _check_job(part, config, facts)
@@ -100,7 +108,8 @@ def merge(host: Host, config: Config, out: Path, shards: Sequence[Path]) -> Summ
             _join(out, parts)
     with open_run(out) as ledger:
         files, faults = write_outputs(job.outlet, job.source, out, ledger)
-        summary = with_unread(summarise(ledger, Progress(), files), faults)
+        summary = evolve(summarise(ledger, Progress(), files), reviews=count_reviews(read_reviews(out), ledger))
+        summary = with_unread(summary, faults)
         write_manifest(out, host, ledger, config, summary)
     return summary
 
@@ -236,5 +245,9 @@ def _join(out: Path, parts: Sequence[_Part]) -> None:
     }
     for left in out.glob(f"{MERGING}*"):
         left.unlink()
+    # Before the ledger has its name: from then on, the directory may have reviews of its own.
+    reviews = Reviews().saying(*(review for part in parts for review in read_reviews(part.path)))
+    if reviews:
+        write_reviews(out, reviews)
     join_ledgers(out / MERGING, [part.path / LEDGER for part in parts], notes)
     (out / MERGING).rename(out / LEDGER)

@@ -39,7 +39,7 @@ from rt_framework.pipeline import (
 )
 from rt_framework.plugin import Host
 from rt_framework.protocols import DecidingStage
-from rt_framework.rundir import LEDGER, check_elsewhere, check_frozen, check_run, look, looking_elsewhere
+from rt_framework.rundir import LEDGER, check_elsewhere, check_frozen, check_run, look, looking_elsewhere, read_reviews
 from rt_framework.teacher import check_priced, is_priced, rendered
 
 _Asks = tuple[Asking, ...]
@@ -134,7 +134,7 @@ def quote(host: Host, config: Config, run_dir: Path, moved: bool = False, source
         holds = config.limits.on_ambiguous == "hold" and ledger is not None
         on_hold = frozenset(ledger.calls.doubtful() if holds and ledger else ())
         fallbacks = {name: one.fallback for name, one in job.teachers.items()}
-        known = Known(ledger, teachers, on_hold, tuple(elsewhere.values()), fallbacks)
+        known = Known(ledger, teachers, on_hold, tuple(elsewhere.values()), fallbacks, read_reviews(run_dir))
         counting = _Counting(known, job.steps, config.limits, config.pipeline.exhaustive)
         with closing(counting), closing(Columns(columns_of(job.steps))) as columns:
             for sample in columns.of(job.source):
@@ -221,13 +221,13 @@ class _Counting:
         try:
             self._show(sample)
             if way.sample is not None:
-                self._likely(Texts(way.sample), list(joined(*self._asks[way.steps :])))
+                self._likely(Texts(way.sample), way.ahead(self._asks))
         except RtError:
             raise
         except Exception:  # a run fails this sample and goes on
             self._tally.counts["broken"] += 1
         if way.sample is not None:
-            self._worst(Texts(way.sample), list(joined(*self._asks[way.steps :])))
+            self._worst(Texts(way.sample), way.ahead(self._asks))
 
     def _show(self, sample: Sample) -> None:
         pair = sample.original.pair

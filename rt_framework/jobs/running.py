@@ -40,14 +40,17 @@ from rt_framework.rundir import (
     LEDGER,
     MeteredStage,
     Opening,
+    Reviews,
     Session,
     check_elsewhere,
     check_run,
     claim_outputs,
+    count_reviews,
     in_session,
     is_place,
     looking_elsewhere,
     pilot_dir,
+    read_reviews,
     room,
     summarise,
     with_unread,
@@ -117,7 +120,8 @@ async def run(
                 "this is a bug in rt-framework"
             )
         files, faults = write_outputs(job.outlet, job.source, out, session.ledger)
-        summary = with_unread(evolve(summary, files=files), faults)
+        reviews = count_reviews(read_reviews(run_dir), session.ledger)
+        summary = with_unread(evolve(summary, files=files, reviews=reviews), faults)
         write_manifest(out, host, session.ledger, config, summary)
         return summary
 
@@ -158,6 +162,7 @@ def _opening(host: Host, job: Opened, run_dir: Path, watchers: Sequence[object],
 
 async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, session: Session) -> None:
     """Build the student's and the teacher's side, take all samples through the stages, and close both sides."""
+    reviews = read_reviews(run_dir)
     async with AsyncExitStack() as stack:
         facts: dict[str, Any] = {"data": job.source.facts()}
         scoring = await _scoring(job, config, session, stack)
@@ -179,11 +184,12 @@ async def _work(job: Opened, config: Config, run_dir: Path, mode: RunMode, sessi
         if "batch_lost" in mode.retry:
             withdrawn += await session.ledger.batches.give_up_lost(time.time() - LONGEST_BATCH)
         await session.ledger.samples.forget()
-        taken_up = _taken_up(interrupted, config.limits.on_ambiguous, withdrawn, mode)
+        taken_up = _taken_up(interrupted, config.limits.on_ambiguous, withdrawn, mode, reviews)
         await session.begin(run_dir, (*_notes(config, job, facts), *taken_up), config)
         columns = stack.enter_context(closing(Columns(columns_of(job.steps))))
         provided = provided_by(job.steps)
-        chains = Chains(teachers.clients, scoring.scoring, config.pipeline.exhaustive, provided, columns, vectors)
+        exhaustive = config.pipeline.exhaustive
+        chains = Chains(teachers.clients, scoring.scoring, exhaustive, provided, columns, vectors, reviews)
         in_flight = min(config.limits.at_once(teachers.batched), session.meter.total or 1)
         await Engine(job.steps, chains, session.ledger, session.meter, in_flight).go(columns.of(job.source))
 
@@ -233,8 +239,8 @@ def _notes(config: Config, job: Opened, facts: Mapping[str, Any]) -> tuple[str, 
     return (*notes, *job.source.notes, *filter(None, (left_out, config.pipeline.unchosen)))
 
 
-def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, mode: RunMode) -> Iterator[str]:
-    """Yield notes on what this run takes up from an earlier one."""
+def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, mode: RunMode, reviews: Reviews) -> Iterator[str]:
+    """Yield notes on what this run takes up from an earlier one, and from people."""
     if interrupted:
         then = {
             "retry": "those still needed are asked again",
@@ -248,5 +254,8 @@ def _taken_up(interrupted: int, on_ambiguous: str, withdrawn: int, mode: RunMode
         yield f"pilot: {mode.pilot} rows drawn at random, seed {mode.seed}"
     if mode.retry:
         yield f"{withdrawn} rewrites that failed as {', '.join(mode.retry)} are asked for again"
+    vetoes = sum(review.verdict == "veto" for review in reviews)
+    if vetoes:
+        yield f"rewrites that people vetoed: {vetoes:,}; their samples keep the original texts"
     if not mode.ask:
         yield "the stored answers are parsed again, and the teacher is not asked"

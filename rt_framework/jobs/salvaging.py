@@ -7,17 +7,19 @@ from pathlib import Path
 from rt_framework.data import MARK, Destination, claim
 from rt_framework.errors import DataError, LockedError
 from rt_framework.ledger import Salvaged, salvage_ledger
-from rt_framework.rundir import LEDGER, LOCK, OWNER, alone, owner
+from rt_framework.rundir import LEDGER, LOCK, OWNER, alone, owner, read_reviews, write_reviews
 from rt_framework.text import shown
 
 
 def salvage(run_dir: Path, out: Path) -> Salvaged:
     """Copy all that is readable of the ledger of *run_dir* to a new run directory *out*; *run_dir* is left unchanged.
 
+    The reviews of people are copied too.
+
     The account of the samples is left out: the next run makes it anew.
 
     Raises:
-        DataError: *run_dir* has no ledger, or *out* is not empty.
+        DataError: *run_dir* has no ledger, or reviews that cannot be read; or *out* is not empty.
         ConfigError: *out* is a place that must not be written.
         LockedError: a run is at work in *run_dir*.
         DiskError: nothing can be read, or *out* cannot be written.
@@ -31,6 +33,9 @@ def salvage(run_dir: Path, out: Path) -> Salvaged:
     _check_empty(out)
     with alone(out):
         _check_empty(out)
+        reviews = read_reviews(run_dir)
+        if reviews:
+            write_reviews(out, reviews)
         return salvage_ledger(run_dir / LEDGER, out / LEDGER)
 
 

@@ -2,7 +2,7 @@
 
 from rt_framework.ledger.batches import LONGEST_BATCH, BatchTable, OpenBatch, OpenQuestion
 from rt_framework.ledger.calls import Call
-from rt_framework.ledger.costs import Bill
+from rt_framework.ledger.costs import Bill, Cost
 from rt_framework.ledger.damage import Told, check_ledger
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.ledger.losses import SpanVector
@@ -19,6 +19,7 @@ __all__ = [
     "BatchTable",
     "Bill",
     "Call",
+    "Cost",
     "HeldFiles",
     "Ledger",
     "OpenBatch",

@@ -40,6 +40,30 @@ class Bill:
         return self.nano_dollars - self.charge.total
 
 
+@frozen
+class Cost:
+    """The money that a run directory has cost so far, in all of its runs."""
+
+    nano_dollars: int
+    """Billionths of a dollar that were paid, or perhaps paid."""
+    priced: bool
+    """False if the teacher has no known price, so that the sum is too low."""
+    bills: tuple[Bill, ...]
+    """Calls, tokens and cost of each reflection, by name."""
+    doubtful: int
+    """Number of questions that were under way when a run was killed: they may have been billed without an answer."""
+
+    @property
+    def dollars(self) -> float:
+        """The same sum in dollars."""
+        return self.nano_dollars / 1e9
+
+    @property
+    def saved(self) -> int:
+        """Nano-dollars by which the answers would be dearer without the provider's caches and batches."""
+        return sum(bill.charge.saved for bill in self.bills)
+
+
 class Costs:
     """The money in one ledger, in nano-dollars: what was paid, perhaps paid, or is reserved."""
 

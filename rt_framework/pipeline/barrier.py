@@ -92,7 +92,7 @@ class Barrier:
         if isinstance(after, Dropped):
             await self._recorder.dropped(self._step, after)
         else:
-            await self._recorder.chosen(self._step, before, after)
+            await self._recorder.chosen(self._step, before, self._chains.reviews.obeyed(after))
 
 
 def _checked(

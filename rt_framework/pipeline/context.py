@@ -14,6 +14,7 @@ from rt_framework.model import Failure, Range, Sample, Score, Version, digest, k
 from rt_framework.pipeline.columns import Columns
 from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection
+from rt_framework.rundir import Reviews
 from rt_framework.scoring import Scoring, Vectors
 from rt_framework.teacher import TeacherClient
 
@@ -38,6 +39,8 @@ class Chains:
     """Columns that stages read besides the pair."""
     vectors: Vectors | None = None
     """Vectors by the main student, if there is one."""
+    reviews: Reviews = field(factory=Reviews)
+    """Word of people on the rewrites of this run directory; their vetoes are obeyed."""
 
     def require_teacher(self, name: str | None) -> TeacherClient:
         """Return the chain that asks a teacher.

@@ -13,7 +13,7 @@ from rt_framework.pipeline.context import Chains, Context
 from rt_framework.pipeline.outcomes import check, stamped
 from rt_framework.pipeline.recorder import Recorder
 from rt_framework.pipeline.steps import Step
-from rt_framework.rundir import Meter
+from rt_framework.rundir import Meter, is_vetoed
 
 
 class Engine:
@@ -93,13 +93,16 @@ class Engine:
         return sample
 
     async def _step(self, sample: Sample, step: Step) -> Sample | Dropped:
+        if step.rewrites and is_vetoed(sample):
+            return sample
         ctx = Context(self._chains, step, sample)
         outcome = await step.stage.run(sample, ctx)  # type: ignore[union-attr]
         check(sample, outcome)
         if self._chains.exhaustive and isinstance(outcome, Sample):
             # As in the published script, which scores every version by every metric, needed or not.
             await ctx.measure(outcome.versions, self._needs)
-        return stamped(step, sample, outcome, ctx)
+        after = stamped(step, sample, outcome, ctx)
+        return self._chains.reviews.obeyed(after) if isinstance(after, Sample) else after
 
 
 class _Departures:

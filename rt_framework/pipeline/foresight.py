@@ -12,8 +12,9 @@ from rt_framework.config import MAIN
 from rt_framework.errors import TeacherError
 from rt_framework.ledger import Ledger
 from rt_framework.model import Dropped, Failure, Pair, Reply, Request, Sample, Score, Unparsed, Version
-from rt_framework.pipeline.steps import Step
+from rt_framework.pipeline.steps import Asking, Step
 from rt_framework.protocols import Question, Reflection, Teacher
+from rt_framework.rundir import Reviews, is_vetoed
 from rt_framework.teacher import (
     Answer,
     AskedTeacher,
@@ -41,6 +42,8 @@ class Known:
     """Ledgers of other run directories, whose answers are used too."""
     fallbacks: Mapping[str, str | None] = field(factory=dict)
     """The fallback of each teacher that has one, by name."""
+    reviews: Reviews = field(factory=Reviews)
+    """Word of people on rewrites; a run obeys their vetoes."""
 
     def key(self, request: Request, teacher: str) -> str:
         """Return the key in the ledger of a request to a teacher."""
@@ -80,6 +83,17 @@ class Way:
     """Questions asked on the certain part, none of which would be sent."""
     broken: bool = False
     """True if the path ends in an exception raised by a plugin."""
+
+    def ahead(self, asks: Sequence[Sequence[tuple[Asking, ...]]]) -> list[tuple[Asking, ...]]:
+        """Return the questions after the certain part; a vetoed sample is not asked for further rewrites.
+
+        Args:
+            asks: the questions of each stage, in groups.
+        """
+        ahead = [group for groups in asks[self.steps :] for group in groups]
+        if self.sample is None or not is_vetoed(self.sample):
+            return ahead
+        return [tuple(asking for asking in group if not asking.question.rewrites) for group in ahead]
 
 
 class _Uncertain(BaseException):
@@ -198,6 +212,8 @@ class Foresight:
             so_far = Way(sample, number, questions)
             if step.barrier:  # such a stage decides on all samples together, so one sample alone cannot be predicted
                 return so_far
+            if step.rewrites and is_vetoed(sample):
+                continue
             ctx = _FromLedger(self._known, self._answers, scores, self._exhaustive)
             try:
                 outcome = await step.stage.run(sample, ctx)  # type: ignore[union-attr]
@@ -208,7 +224,7 @@ class Foresight:
             questions += tuple(ctx.asked)
             if isinstance(outcome, Dropped):
                 return Way(None, number, questions)
-            sample = outcome
+            sample = self._known.reviews.obeyed(outcome)
         return Way(None, len(self._steps), questions)
 
 

@@ -20,7 +20,7 @@ from rt_framework.pipeline.student_teachers import students_asked
 from rt_framework.pipeline.vector_readers import check_vectors
 from rt_framework.plugin import Host, named
 from rt_framework.protocols import FittedMetric
-from rt_framework.rundir import Outlet, open_outlet
+from rt_framework.rundir import REVIEW, Outlet, open_outlet
 from rt_framework.scoring import reads_texts_alone, student_of
 
 
@@ -91,7 +91,8 @@ def steps_of(make: Builder, specs: Iterable[Spec]) -> list[Step]:
             labels.append(label("stages", spec, make.settings))
         except (ConfigError, PluginError) as error:
             raise type(error)(f"pipeline.{number}: {error}") from error
-    ids, labels = apart(kinds, "{name}-{number}"), apart(labels, "{name} ({number})")
+    # The id of what obeys vetoes is taken, so a stage of a plugin that is called alike gets a number.
+    ids, labels = apart((REVIEW, *kinds), "{name}-{number}")[1:], apart(labels, "{name} ({number})")
     parts = zip(ids, range(1, len(ids) + 1), labels, stages, strict=True)
     return [Step(*part) for part in parts]
 

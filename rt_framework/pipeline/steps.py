@@ -92,6 +92,11 @@ class Step:
         )
 
     @property
+    def rewrites(self) -> bool:
+        """True if the stage asks for rewrites."""
+        return any(question.rewrites for question in self.stage.reflections.values())
+
+    @property
     def provides(self) -> Mapping[str, Range]:
         """Scores that the stage gives versions, by name, with the range of their valid values."""
         return self.stage.provides if isinstance(self.stage, Providing) else {}

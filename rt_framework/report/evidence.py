@@ -8,6 +8,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from rt_framework.events import ReviewCounts
 from rt_framework.kit.proofs import Proof
 from rt_framework.ledger import KEPT
 from rt_framework.report.explained import Explained
@@ -34,6 +35,8 @@ class Evidence:
     explained: Sequence[Explained]
     proof: Proof | None
     is_pilot: bool
+    reviews: ReviewCounts = ReviewCounts()
+    """Rewrites that people have read and judged."""
 
     @property
     def total(self) -> int:

@@ -68,5 +68,5 @@ def facts_of(run: FinishedRun, survey: Survey) -> Facts:
 
 def first_screen_of(run: FinishedRun, survey: Survey) -> FirstScreen:
     """Return the first screen of a run."""
-    evidence = Evidence(survey, tuple(explained(survey)), proved(run).proof, run.is_pilot)
+    evidence = Evidence(survey, tuple(explained(survey)), proved(run).proof, run.is_pilot, run.review_counts)
     return first_screen(run, evidence)

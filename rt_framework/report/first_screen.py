@@ -16,7 +16,7 @@ from rt_framework.report.survey import SampleLine, Survey
 from rt_framework.report.texts import fit
 from rt_framework.report.verdict import Verdict, verdict_of
 from rt_framework.results import FinishedRun
-from rt_framework.rundir import unread_in_words
+from rt_framework.rundir import review_lines, unread_in_words
 from rt_framework.terminal import money
 from rt_framework.text import number_of
 
@@ -63,7 +63,10 @@ def first_screen(run: FinishedRun, evidence: Evidence) -> FirstScreen:
         verdict=verdict,
         todo=_next(run, survey, verdict),
         tiles=tuple(_tiles(survey)),
-        notes=tuple(_notes(run.manifest["summary"], cost.doubtful)),
+        notes=(
+            *_notes(run.manifest["summary"], cost.doubtful),
+            *(fit(f"{line}.") for line in review_lines(run.review_counts)),
+        ),
     )
 
 

@@ -72,6 +72,18 @@ def unusable(evidence: Evidence) -> Iterator[Reason]:
         yield Reason("against", f"{text}; these samples keep the version that they had.")
 
 
+def reviewed(evidence: Evidence) -> Iterator[Reason]:
+    """Say how many rewrites people have read and vetoed; from 20 % of 10 or more, it is not fit."""
+    vetoed, read = evidence.reviews.vetoed, evidence.reviews.vetoed + evidence.reviews.accepted
+    if vetoed >= 0.2 * read and read >= ENOUGH:
+        text = f"A person has read {number_of(read, 'rewrite')} and vetoed {vetoed:,}"
+        yield Reason("against", f"{text}: those that nobody has read will be no better.", "unfit")
+    elif read:
+        yield Reason("for", f"A person has read {number_of(read, 'rewrite')} and vetoed {vetoed:,}.")
+    elif evidence.rewritten:
+        yield Reason("unknown", "Whether the rewrites are true and of use: nobody has recorded a review of them.")
+
+
 # --- what is in the responses -----------------------------------------------------------------
 
 
@@ -185,7 +197,7 @@ def _controls(seen: Sequence[Comparison]) -> str:
 
 
 RULES: tuple[Callable[[Evidence], Iterator[Reason]], ...] = (
-    *(unfinished, failed, unchanged, gained, proved, canned, explaining, dropped, unscored, unusable, stretched),
+    *(unfinished, failed, unchanged, reviewed, gained, proved, canned, explaining, dropped, unscored, unusable, stretched),
     *(all_longer, close),
 )
 """The rules, in the order in which their reasons are shown."""

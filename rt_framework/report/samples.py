@@ -12,8 +12,9 @@ from typing import Any
 from attrs import frozen
 
 from rt_framework.kit.fences import turn_text
+from rt_framework.kit.remarks import remarks
 from rt_framework.model import Score, Turn, Version
-from rt_framework.report.texts import clipped, fit, remarks
+from rt_framework.report.texts import clipped, fit
 from rt_framework.results import FinishedRun, SampleHistory
 from rt_framework.rundir import label_of
 

@@ -6,6 +6,7 @@ from rt_framework.terminal.explain import tell
 from rt_framework.terminal.findings import show_findings, watched
 from rt_framework.terminal.live import Display, screen
 from rt_framework.terminal.printing import dollars, line, money, saved, stdout, table
+from rt_framework.terminal.review import show_rewrite
 
 __all__ = [
     "VERSION_WORDS",
@@ -19,6 +20,7 @@ __all__ = [
     "show_forecast",
     "show_preview",
     "show_quote",
+    "show_rewrite",
     "stdout",
     "summary_tables",
     "table",

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from rt_framework.errors import KINDS
 from rt_framework.events import Summary
+from rt_framework.rundir import review_lines
 from rt_framework.terminal.printing import line, money, saved, table
 from rt_framework.text import number_of
 
@@ -43,6 +44,8 @@ def show_summary(console: Console, summary: Summary) -> None:
     if summary.errors:
         met = f"{number_of(summary.errors, 'sample')} met errors"
         console.print(line(f"{met}; run again to ask again for the missing answers"))
+    for told in review_lines(summary.reviews):
+        console.print(line(told))
     for file in summary.files:
         console.print(line(file))
 

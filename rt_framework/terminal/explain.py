@@ -28,6 +28,10 @@ def tell(run: FinishedRun, history: SampleHistory) -> None:
     for call in calls:
         _call(console, call, sample, _after(call, calls))
     _judgement(console, history, run.stages)
+    for version in sample.versions:
+        review = run.reviews.of(sample.id, version)
+        if review is not None:
+            console.print(line(f"version {version.name} {review.words} ({review.time})"))
 
 
 def _version(console: Console, version: Version, handovers: Sequence[Handover]) -> None:
@@ -39,6 +43,12 @@ def _version(console: Console, version: Version, handovers: Sequence[Handover]) 
 
 
 def _pair(console: Console, pair: Pair) -> None:
+    for name, text in texts_of(pair):
+        console.print(safe(f"{name}: {text}"))
+
+
+def texts_of(pair: Pair) -> list[tuple[str, str]]:
+    """Return name and text of each part of a pair that has one, and of the response, in their order."""
     parts = (
         *(("tool offered", tool) for tool in pair.tools),
         ("system", pair.system),
@@ -50,9 +60,7 @@ def _pair(console: Console, pair: Pair) -> None:
         ("response", turn_text(pair.last)),
         *(_told("later ", turn) for turn in pair.after),
     )
-    for name, text in parts:
-        if text or name == "response":
-            console.print(safe(f"{name}: {text}"))
+    return [(name, text or "") for name, text in parts if text or name == "response"]
 
 
 def _told(when: str, turn: Turn) -> tuple[str, str]:
