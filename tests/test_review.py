@@ -404,7 +404,7 @@ def test_a_stage_that_marks_asks_about_the_original_and_the_quote_says_so(cli, s
 
 
 def test_a_stage_over_the_data_set_cannot_bring_a_vetoed_text_back(cli, say):
-    """Where a plugin lets all samples at once choose, the veto holds too."""
+    """A plugin may let all samples at once choose; the veto holds there too."""
     Path("all.yaml").write_text(CONFIG.replace("choose: {lowest: r-ifd}", "newest-of-all"), "utf-8")
     run = ("-p", "tests.test_review", "run", "all.yaml")
     assert cli(*run).code == 0

@@ -97,7 +97,9 @@ def test_many_vetoes_speak_against_what_nobody_has_read(accepted: int, vetoed: i
     """From one in five on, if enough were read."""
     found = verdict_of(evolve(evidence(), reviews=ReviewCounts(accepted, vetoed)))
     read = f"A person has read {accepted + vetoed} rewrites and vetoed {vetoed}"
-    assert found.level == level and any(text.startswith(read) for text in (*found.lines("for"), *found.lines("against")))
+    assert found.level == level and any(
+        text.startswith(read) for text in (*found.lines("for"), *found.lines("against"))
+    )
 
 
 @pytest.mark.parametrize(

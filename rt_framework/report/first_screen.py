@@ -139,6 +139,8 @@ def _next(run: FinishedRun, survey: Survey, verdict: Verdict) -> tuple[str, str]
         case "proved" | "worse" | "unseen":
             return "Write it for a trainer:", f"rt export {where} --pack trl --out FOLDER"
     arms = f"rt prove {where} --model MODEL --held-out NAME=FILE --arms {_arms(survey)}"
+    if any(line.outcome == "rewritten" for line in survey.lines) and not run.reviews:
+        return "Read some of the rewrites, then train small on them and on controls:", f"rt review {where}\n{arms}"
     return "Train small on it and on its controls, and compare:", arms
 
 

@@ -197,7 +197,20 @@ def _controls(seen: Sequence[Comparison]) -> str:
 
 
 RULES: tuple[Callable[[Evidence], Iterator[Reason]], ...] = (
-    *(unfinished, failed, unchanged, reviewed, gained, proved, canned, explaining, dropped, unscored, unusable, stretched),
+    *(
+        unfinished,
+        failed,
+        unchanged,
+        reviewed,
+        gained,
+        proved,
+        canned,
+        explaining,
+        dropped,
+        unscored,
+        unusable,
+        stretched,
+    ),
     *(all_longer, close),
 )
 """The rules, in the order in which their reasons are shown."""
