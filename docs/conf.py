@@ -23,7 +23,7 @@ root_doc = "docs/index"
 # The source is the whole repository, so that a link between two pages holds on the site as it does on a code host.
 include_patterns = ["docs/**.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 include_patterns += ["plugins/README.md", "plugins/*/README.md", "tests/reliability/README.md"]
-exclude_patterns = [".*", "**/.*", "**/node_modules", "docs/examples", "runs", "site", "build", "dist"]
+exclude_patterns = [".*", "**/.*", "**/node_modules", "docs/examples", "docs/gallery", "runs", "site", "build", "dist"]
 myst_heading_anchors = 6
 highlight_language = "none"
 pygments_dark_style = "github-dark"

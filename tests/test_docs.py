@@ -54,11 +54,12 @@ from tests.test_packages import PLUGINS
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
+GALLERY = DOCS / "gallery"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
-    *sorted(path for path in DOCS.rglob("*.md") if path.parent != EXAMPLES),
+    *sorted(path for path in DOCS.rglob("*.md") if path.parent not in (EXAMPLES, GALLERY)),
 ]
 MODULES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
@@ -109,7 +110,9 @@ def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # --- code in the pages ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", [b for kind in ("python", "text") for b in blocks(kind) if b.title], ids=name_of)
+@pytest.mark.parametrize(
+    "block", [b for kind in ("python", "text", "yaml") for b in blocks(kind) if b.title], ids=name_of
+)
 def test_shown_examples_are_the_files(block: Block) -> None:
     """A block with a title shows that file, word for word."""
     assert block.text.rstrip() == (ROOT / str(block.title)).read_text("utf-8").rstrip()
