@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import math
 import pydoc
 import re
 import shlex
@@ -232,6 +233,25 @@ def test_commands_in_the_pages_exist(
         # A value that is missing or no file is no matter here; an option that there is not is.
         with contextlib.suppress(click.MissingParameter, click.BadParameter, click.exceptions.Exit):
             command.parse_args(click.Context(command, parent=top, obj=top.obj), rest[1:])
+
+
+@pytest.mark.model
+def test_the_sample_with_numbers_is_scored_as_it_is_told(smollm2_saved: str, tmp_path: Path) -> None:
+    """The page of five minutes gives scores and perplexities of a row of the demo, as its student computes them."""
+    told = " ".join((DOCS / "five-minutes.md").read_text("utf-8").split())
+    row = json.loads((ROOT / "demo" / "samples.json").read_text("utf-8"))[3]
+    job = yaml.safe_load((ROOT / "demo" / "config.yaml").read_text("utf-8"))
+    job |= {"teacher": f"replay:{ROOT / 'demo' / 'answers.jsonl'}", "student": f"hf:{smollm2_saved}"}
+    scores = rt_framework.run(job, [row], tmp_path / "run", progress=False).sample(0).sample.scores
+    versions = {"original": "original", "new instruction and response": "instruction"}
+    for name, version in versions.items():
+        ifd, r_ifd = (scores[version][metric].value for metric in ("ifd", "r-ifd"))
+        assert f"| {name} | {ifd:.3f} | {r_ifd:.3f} |" in told
+    assert f"| further response | not read | {scores['instruction.response']['r-ifd'].value:.3f} |" in told
+    (line,) = rt_framework.score([row], f"hf:{smollm2_saved}", metrics=["ifd"], progress=False)
+    alone, after = (line["losses"][name]["nll"] / line["losses"][name]["tokens"] for name in ("y", "y|x"))
+    assert f"loss of {alone:.2f} a token" in told and f"the loss is {after:.2f}" in told
+    assert f"{math.exp(after):.1f} / {math.exp(alone):.1f} = {math.exp(after - alone):.3f}" in told
 
 
 # --- YAML and TOML in the pages ---------------------------------------------------------------

@@ -49,6 +49,12 @@ def _module(path: Path) -> Any:
 dry_runs = _module(REPO / "docs" / "dry_runs.py")
 
 
+def _dry_run(name: str) -> str:
+    """What the page shows for a config."""
+    (shown,) = re.findall(rf"run {name}\.yaml --dry-run\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return shown
+
+
 @pytest.fixture(autouse=True)
 def core_alone() -> None:
     """The page shows a command of a package that ``make install`` brings, so it is not hidden here."""
@@ -83,6 +89,12 @@ def test_the_page_shows_each_config_and_its_dry_run(rt: Rt) -> None:
     assert sorted(COMMANDS) == CONFIGS
     assert [name for name in CONFIGS if f'```yaml title="docs/gallery/{name}.yaml"' not in text] == []
     assert dry_runs.renewed(text, rt) == text
+
+
+def test_the_price_in_the_overview_is_that_of_the_gallery() -> None:
+    """The page of five minutes gives the cost of the selective config."""
+    ((low, high),) = re.findall(r"^ cost +(\S+) +(\S+)", _dry_run("selective"), re.MULTILINE)
+    assert f"between {low} and {high}" in " ".join((REPO / "docs/five-minutes.md").read_text("utf-8").split())
 
 
 # --- the configs run --------------------------------------------------------------------------
@@ -154,13 +166,12 @@ def test_every_config_runs(name: str, rt: Rt, server: LossServer) -> None:
     if name in SELECTED:
         ranked = {int(of) for row in rows for of in re.findall(r"rank \d+ of (\d+)", row["reason"] or "")}
         assert [math.ceil(SELECTED[name] * of) for of in ranked] == [len(kept)]
-    told = re.search(rf"run {name}\.yaml --dry-run\n.*?to send +(\d+)", PAGE.read_text("utf-8"), re.DOTALL)
-    assert told is not None and asked == int(told[1])
+    assert [str(asked)] == re.findall(r"^ to send +(\d+)", _dry_run(name), re.MULTILINE)
     assert (server.asked > 0) or name != "served"
 
 
 def test_the_run_to_prove_has_every_control(rt: Rt, server: LossServer, tmp_path: Path) -> None:
-    """The command of the page, with a small model in place of the student: all arms that it has by default can be made."""
+    """The command of the page, with a small model in place of the student: it has all of the default arms."""
     _run("proof", rt, server)
     parts = _module(REPO / "plugins/rt-prove/tests/prove_parts.py")
     for name in ("plain", "strong"):
