@@ -50,7 +50,7 @@ dry_runs = _module(REPO / "docs" / "dry_runs.py")
 
 
 def _dry_run(name: str) -> str:
-    """What the page shows for a config."""
+    """The dry run that the page shows for a config."""
     (shown,) = re.findall(rf"run {name}\.yaml --dry-run\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     return shown
 
