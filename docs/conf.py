@@ -22,6 +22,7 @@ extensions = ["myst_nb", "sphinx_copybutton"]
 root_doc = "docs/index"
 nb_execution_mode = "force"  # the notebook stores no outputs
 nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds a cell, on a machine that does other work too
 nb_execution_in_temp = True
 # What is typed has a button that copies it, without the prompt; what a command prints has none.
 copybutton_selector = "div:not(.highlight-none):not(.output) > div.highlight > pre"
