@@ -36,7 +36,6 @@ COMMANDS = {
 """The command of each config on the page, without ``rt`` and ``--dry-run``."""
 
 Rt = Callable[[list[str]], str]
-Rows = list[dict[str, Any]]
 
 
 def _module(path: Path) -> Any:
