@@ -96,4 +96,4 @@ vendor:
 	@cd rt_framework/report/assets/vendor && npm ci --silent --no-audit --no-fund && npm run -s build
 
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache site
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache site jupyter_execute
