@@ -171,6 +171,14 @@ def test_columns_that_tell_nothing_have_to_be_named(cli):
     assert '  columns: {instruction: "left", output: "right"}' in written and "  format: csv\n" in written
 
 
+def test_a_shape_that_cannot_be_told_has_to_be_named(cli):
+    path = _json([one | {"messages": _chat(1)} for one in rows(3)])
+    refused = the_error(cli("init", path))
+    assert "the columns fit the shapes alpaca and messages" in refused and refused.endswith("; here: --shape NAME")
+    assert "mine.json: json, messages columns" in cli("init", path, "--shape", "messages").out
+    assert "  shape: messages\n" in Path("rt.yaml").read_text()
+
+
 @pytest.mark.parametrize(
     ("given", "written"),
     [

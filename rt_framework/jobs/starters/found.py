@@ -21,6 +21,13 @@ from rt_framework.text import number_of
 _PLAIN = "alpaca"
 """Template for a student without a chat template."""
 
+_OPTIONS = {
+    "data.columns": "--column instruction=COLUMN --column output=COLUMN",
+    "data.shape": "--shape NAME",
+    "data.format": "--format NAME",
+}
+"""Options of the command, by the setting that a message about the data names."""
+
 
 @frozen
 class Found:
@@ -77,15 +84,14 @@ def _columns(host: Host, data: Data) -> dict[str, str]:
     """Return the columns that the user names and those that are guessed.
 
     Raises:
-        DataError: the columns fit no shape, and their names tell no more.
+        DataError: format or shape cannot be told, and the message names the option that says it.
     """
-    columns = guess_columns(host, data)
     try:
+        columns = guess_columns(host, data)
         open_source(host, evolve(data, columns=columns))
     except DataError as error:
-        if "data.columns" not in str(error):
-            raise
-        raise DataError(f"{error}; here: --column instruction=COLUMN --column output=COLUMN") from None
+        way_out = next((option for key, option in _OPTIONS.items() if key in str(error)), None)
+        raise DataError(f"{error}; here: {way_out}") if way_out else error from None
     return columns
 
 
