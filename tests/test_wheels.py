@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import email
+import json
 import os
 import re
 import shlex
@@ -170,11 +171,6 @@ def test_an_extra_that_is_named_somewhere_exists(dist):
 # --- where they are installed -----------------------------------------------------------------
 
 
-def _pip(*arguments: object) -> None:
-    command = [sys.executable, "-m", "pip", *map(str, arguments)]
-    subprocess.run(command, check=True, timeout=1800, env=ENVIRONMENT)
-
-
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "RT_", "VIRTUAL_ENV", "PYTEST"))
 } | {"HF_HUB_OFFLINE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -182,23 +178,34 @@ ENVIRONMENT = {
 
 
 @pytest.fixture(scope="module")
-def python(dist, tmp_path_factory) -> Path:
+def python(dist, tmp_path_factory) -> Iterator[Path]:
     """The interpreter of an environment with the wheels."""
     place = tmp_path_factory.mktemp("installed") / "venv"
-    wheels = [wheel_of(package, dist) for package in PACKAGES]
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
-    python = place / "bin" / "python"
+    wheels = [wheel_of(package, dist) for package in PACKAGES]
     if os.environ.get("RT_INSTALL") == "full":
-        asked = [f"{wheels[0]}[adapters,hub]", *wheels[1:], "pytest"]
-        _pip("--python", python, "install", "-q", "-c", REPO / "constraints.txt", *asked)
-        _pip("--python", python, "check")
-        return python
-    _pip("--python", python, "install", "-q", "--no-deps", "--no-index", *wheels)
-    # A folder that is named in such a file has no such files of its own read: there lie our editable installs.
+        _pip(place, "install", "-c", REPO / "constraints.txt", f"{wheels[0]}[adapters,hub]", *wheels[1:], "pytest")
+        _pip(place, "check")
+    else:
+        _pip(place, "install", "--no-deps", "--no-index", *wheels)
+        _borrow_dependencies(place)
+    yield place / "bin" / "python"
+    shutil.rmtree(place)  # pytest keeps what tests leave, and this may be gigabytes
+
+
+def _pip(place: Path, *arguments: object) -> None:
+    command = [sys.executable, "-m", "pip", "--python", place / "bin" / "python", *map(str, arguments), "-q"]
+    subprocess.run(command, check=True, timeout=3600, env=ENVIRONMENT)
+
+
+def _borrow_dependencies(place: Path) -> None:
+    """Let an environment import what is installed in this one, without its editable installs.
+
+    They are files that end in ``.pth``, and Python reads none of those in a folder that such a file names.
+    """
     (borrowed,) = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     site = Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
-    (site / "borrowed.pth").write_text(borrowed + "\n")
-    return python
+    (site / "borrowed.pth").write_text(f"{borrowed}\n", "utf-8")
 
 
 @pytest.fixture
@@ -281,3 +288,43 @@ def test_a_package_that_the_installed_command_writes_passes_its_checks(rt, tmp_p
     done = rt("-p", "./rt-gain/rt_gain.py", "plugins", "check", "gain")
     assert done.code == 0, done.out
     assert "0 checks failed" in done.out
+
+
+# --- the image --------------------------------------------------------------------------------
+
+DOCKERFILE = (REPO / "docker/Dockerfile").read_text("utf-8")
+
+
+def argument_of_the_image(name: str) -> str:
+    """The value that a build argument has when it is left out."""
+    return re.search(rf'^ARG {name}="?([^"\n]*)', DOCKERFILE, re.MULTILINE)[1]
+
+
+def test_the_image_installs_the_wheels(dist, tmp_path):
+    """No container is built here: its line runs with the wheels, and finds each package that the image is to hold."""
+    (line,) = re.findall(r"pip (install --no-deps .*) \$PACKAGES &&", DOCKERFILE)
+    asked = [Requirement(one) for one in argument_of_the_image("PACKAGES").split()]
+    arguments = [*line.replace("/from/dist", str(dist)).split(), *map(str, asked)]
+    command = [sys.executable, "-m", "pip", *arguments, "-q", "--target", tmp_path]
+    subprocess.run(command, check=True, timeout=120, env=ENVIRONMENT)
+    assert {path.name for path in tmp_path.glob("rt_*") if not path.suffix} == {
+        one.name.replace("-", "_") for one in asked
+    }
+    entrypoint = json.loads(re.search(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)[1])
+    assert (tmp_path / "bin" / entrypoint[0]).is_file()
+
+
+def test_what_the_image_is_made_of_exists_and_reaches_the_builder():
+    """Its files are in this repository or made by ``make wheels``, and nothing else is sent to the builder."""
+    sources = set(re.findall(r"source=([^,\s]+)", DOCKERFILE))
+    sent = (REPO / "docker/Dockerfile.dockerignore").read_text("utf-8").split()
+    assert sent == ["*", *sorted(f"!{name}" if (REPO / name).is_file() else f"!{name}/*.whl" for name in sources)]
+    assert sources and not re.search("^(COPY|ADD)", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_page_shows_the_arguments_of_the_image():
+    """With the values that they have when they are left out."""
+    page = (REPO / "docs/how-to/install.md").read_text("utf-8")
+    names = re.findall(r"^ARG (\w+)", DOCKERFILE, re.MULTILINE)
+    assert re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE) == names
+    assert [name for name in names if f"| `{name}` | `{argument_of_the_image(name)}` |" not in page] == []
