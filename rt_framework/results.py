@@ -6,7 +6,7 @@ Everything is read when it is asked for, one sample at a time, so that a run of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from rt_framework.data import (
 from rt_framework.errors import DataError
 from rt_framework.events import Summary
 from rt_framework.kit.proofs import Proof, read_proof
-from rt_framework.ledger import Bill, Call, Ledger, SampleHistory, is_row
+from rt_framework.ledger import Bill, Call, Cost, Ledger, Listed, Listing, SampleHistory, Wanted, is_row
 from rt_framework.model import Record, Reply, Version, digest
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
@@ -46,7 +46,18 @@ from rt_framework.rundir import (
     unread_reason,
 )
 
-__all__ = ["Bill", "Call", "Cost", "FinishedRun", "SampleHistory", "StageFacts", "holds_run", "open_run"]
+__all__ = [
+    "Bill",
+    "Call",
+    "Cost",
+    "FinishedRun",
+    "Listed",
+    "SampleHistory",
+    "StageFacts",
+    "Wanted",
+    "holds_run",
+    "open_run",
+]
 
 
 def holds_run(path: Path) -> bool:
@@ -70,30 +81,6 @@ def open_run(run_dir: Path | str, host: Host | None = None, rows: Source | None 
     path = Path(run_dir)
     with look(path) as ledger:
         yield FinishedRun(path, ledger, Host() if host is None else host, rows)
-
-
-@frozen
-class Cost:
-    """The money that a run directory has cost so far, in all of its runs."""
-
-    nano_dollars: int
-    """Billionths of a dollar that were paid, or perhaps paid."""
-    priced: bool
-    """False if the teacher has no known price, so that the sum is too low."""
-    bills: tuple[Bill, ...]
-    """Calls, tokens and cost of each reflection, by name."""
-    doubtful: int
-    """Number of questions that were under way when a run was killed: they may have been billed without an answer."""
-
-    @property
-    def dollars(self) -> float:
-        """The same sum in dollars."""
-        return self.nano_dollars / 1e9
-
-    @property
-    def saved(self) -> int:
-        """Nano-dollars by which the answers would be dearer without the provider's caches and batches."""
-        return sum(bill.charge.saved for bill in self.bills)
 
 
 @frozen
@@ -178,12 +165,16 @@ class FinishedRun:
         """The effort of each run in the directory: ``seconds``, ``requests``, ``student_tokens``; killed runs lack."""
         return self._ledger.meta("runs") or ()
 
+    @cached_property
+    def is_priced(self) -> bool:
+        """False if a call had no known price, so that the sums of money are too low."""
+        return not self._ledger.meta("unpriced")
+
     @property
     def cost(self) -> Cost:
         """The money that the run directory has cost so far."""
         costs = self._ledger.costs
-        priced = not self._ledger.meta("unpriced")
-        return Cost(costs.spent(), priced, tuple(costs.bills()), len(self._ledger.calls.doubtful()))
+        return Cost(costs.spent(), self.is_priced, tuple(costs.bills()), len(self._ledger.calls.doubtful()))
 
     @cached_property
     def proof(self) -> Proof | None:
@@ -202,6 +193,14 @@ class FinishedRun:
     def outcomes(self) -> Iterator[tuple[str, str, str, str | None]]:
         """Yield id, outcome, kept version and reason of each sample, by row. No text is read."""
         return self._ledger.samples.outcomes()
+
+    def listed(self, wanted: Wanted) -> Generator[Listed]:
+        """Yield a line about each sample that is wanted, by row or by a score. Exhaust or close the iterator."""
+        return Listing(self._ledger.database).of(wanted)
+
+    def count(self, wanted: Wanted) -> int:
+        """Return the number of samples that are wanted."""
+        return Listing(self._ledger.database).count(wanted)
 
     def sample(self, which: int | str) -> SampleHistory:
         """Return one sample with its texts, scores, decisions and failures.

@@ -376,6 +376,7 @@ def test_modules_import_few_others():
         "cli.reflect",
         "data",
         "export.hub",
+        "ledger",
         "jobs.sample_checks",
         "teacher.sending",
         "testing.contracts",

@@ -55,6 +55,22 @@ def _kept() -> Iterator[Any]:
             stream.close()
 
 
+@contextmanager
+def until_closed() -> Iterator[None]:
+    """End the block early, without an error, when the reader of standard output has read enough, as ``head`` does."""
+    file = own()
+    try:
+        yield
+        file.flush()
+    except BrokenPipeError:
+        give_up(file)
+
+
+def give_up(file: TextIO) -> None:
+    """Let a file whose reader is gone lead nowhere, so that what is still flushed at exit does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+
+
 def _descriptor(stream: Any) -> int | None:
     try:
         return int(stream.fileno())

@@ -2,9 +2,10 @@
 
 from rt_framework.ledger.batches import LONGEST_BATCH, BatchTable, OpenBatch, OpenQuestion
 from rt_framework.ledger.calls import Call
-from rt_framework.ledger.costs import Bill
+from rt_framework.ledger.costs import Bill, Cost
 from rt_framework.ledger.damage import Told, check_ledger
 from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.listing import Listed, Listing, Wanted
 from rt_framework.ledger.losses import SpanVector
 from rt_framework.ledger.merge import join_ledgers
 from rt_framework.ledger.salvage import Salvaged, salvage_ledger
@@ -19,14 +20,18 @@ __all__ = [
     "BatchTable",
     "Bill",
     "Call",
+    "Cost",
     "HeldFiles",
     "Ledger",
+    "Listed",
+    "Listing",
     "OpenBatch",
     "OpenQuestion",
     "Salvaged",
     "SampleHistory",
     "SpanVector",
     "Told",
+    "Wanted",
     "check_ledger",
     "is_foreign",
     "is_row",

@@ -10,7 +10,7 @@ from rt_framework.ledger.database import Database
 from rt_framework.model import Charge, Usage
 
 # An open attempt counts with its reservation, because it may be billed up to that amount.
-_SUM = "TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END)"
+COST = "TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END)"
 
 # The tokens of an answer that was copied from another run directory were paid for there.
 _SUM_OF = "TOTAL(CASE WHEN kind IS NOT 'copied' THEN json_extract(reply, '$.{}') END)"
@@ -40,6 +40,30 @@ class Bill:
         return self.nano_dollars - self.charge.total
 
 
+@frozen
+class Cost:
+    """The money that a run directory has cost so far, in all of its runs."""
+
+    nano_dollars: int
+    """Billionths of a dollar that were paid, or perhaps paid."""
+    priced: bool
+    """False if the teacher has no known price, so that the sum is too low."""
+    bills: tuple[Bill, ...]
+    """Calls, tokens and cost of each reflection, by name."""
+    doubtful: int
+    """Number of questions that were under way when a run was killed: they may have been billed without an answer."""
+
+    @property
+    def dollars(self) -> float:
+        """The same sum in dollars."""
+        return self.nano_dollars / 1e9
+
+    @property
+    def saved(self) -> int:
+        """Nano-dollars by which the answers would be dearer without the provider's caches and batches."""
+        return sum(bill.charge.saved for bill in self.bills)
+
+
 class Costs:
     """The money in one ledger, in nano-dollars: what was paid, perhaps paid, or is reserved."""
 
@@ -49,13 +73,13 @@ class Costs:
     def spent(self, teacher: str | None = None) -> int:
         """Return the cost of all attempts, or of those at one teacher, given by its identity."""
         if teacher is None:
-            return int(self._db.first(f"SELECT {_SUM} FROM attempts")[0])  # noqa: S608 - fixed text
-        sql = f"SELECT {_SUM} FROM attempts JOIN calls ON call = key WHERE teacher = ?"  # noqa: S608 - fixed text
+            return int(self._db.first(f"SELECT {COST} FROM attempts")[0])  # noqa: S608 - fixed text
+        sql = f"SELECT {COST} FROM attempts JOIN calls ON call = key WHERE teacher = ?"  # noqa: S608 - fixed text
         return int(self._db.first(sql, (teacher,))[0])
 
     def about(self, pairs: Iterable[str]) -> int:
         """Return the cost of all calls about *pairs*, given by hash."""
-        sql = f"SELECT {_SUM} FROM attempts JOIN calls ON call = key WHERE pair = ?"  # noqa: S608 - fixed text
+        sql = f"SELECT {COST} FROM attempts JOIN calls ON call = key WHERE pair = ?"  # noqa: S608 - fixed text
         # A pair that is given twice had its calls paid for once.
         return sum(int(self._db.first(sql, (pair,))[0]) for pair in set(pairs))
 
@@ -67,7 +91,7 @@ class Costs:
         """Return the bill of each reflection at each teacher, by their names."""
         sql = (
             "SELECT reflection, teacher, COUNT(DISTINCT key), SUM(kind IS NOT 'copied'), "  # noqa: S608 - fixed text
-            f"SUM(state = 'answered'), {_SUM}, {', '.join([*_USED, *_CHARGED])} "
+            f"SUM(state = 'answered'), {COST}, {', '.join([*_USED, *_CHARGED])} "
             "FROM calls JOIN attempts ON call = key GROUP BY reflection, teacher ORDER BY reflection, teacher"
         )
         return [_bill(*row[:2], *map(int, row[2:])) for row in self._db.rows(sql)]

@@ -36,13 +36,14 @@ from rt_framework.rundir.progress import Meter, MeteredStage, SampleCounter
 from rt_framework.rundir.provenance import fallbacks_in_words, origins_in_words, teachers_in
 from rt_framework.rundir.session import Opening, Session, in_session
 from rt_framework.rundir.stages import StageFacts, label_of, stages_of
-from rt_framework.rundir.summary import summarise, unread_in_words, with_unread
+from rt_framework.rundir.summary import OUTCOMES, summarise, unread_in_words, with_unread
 
 __all__ = [
     "LEDGER",
     "LOCK",
     "MANIFEST",
     "MERGING",
+    "OUTCOMES",
     "OWNER",
     "PILOT",
     "SCORES",

@@ -6,17 +6,20 @@ from rt_framework.terminal.explain import tell
 from rt_framework.terminal.findings import show_findings
 from rt_framework.terminal.live import Display, screen
 from rt_framework.terminal.printing import dollars, line, money, saved, stdout, table
+from rt_framework.terminal.samples import list_samples, show_matching
 
 __all__ = [
     "VERSION_WORDS",
     "Display",
     "dollars",
     "line",
+    "list_samples",
     "money",
     "saved",
     "screen",
     "show_findings",
     "show_forecast",
+    "show_matching",
     "show_preview",
     "show_quote",
     "stdout",
