@@ -229,9 +229,13 @@ class Shift:
     """Mean of a metric before and after the run, over the samples where both values are known."""
 
     metric: str
+    """Name of the metric."""
     before: float
+    """Mean of the original versions."""
     after: float
+    """Mean of the kept versions."""
     samples: int
+    """Number of samples with both."""
 
 
 @frozen
@@ -245,6 +249,7 @@ class Handovers:
     kind: str
     """Kind of the failure, a name in :data:`rt_framework.errors.KINDS`."""
     questions: int
+    """Number of questions."""
 
 
 @frozen

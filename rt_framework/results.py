@@ -36,9 +36,9 @@ from rt_framework.plugin import Host
 from rt_framework.rundir import (
     LEDGER,
     MANIFEST,
-    PILOT,
     StageFacts,
     endings,
+    last_folder,
     look,
     read_config_of,
     read_manifest,
@@ -103,11 +103,7 @@ class FinishedRun:
 
     @property
     def _folder(self) -> Path:
-        """The folder with the manifest of the last run."""
-        whole_run, pilot = self.path / MANIFEST, self.path / PILOT / MANIFEST
-        if pilot.exists() and (not whole_run.exists() or pilot.stat().st_mtime > whole_run.stat().st_mtime):
-            return pilot.parent
-        return self.path
+        return last_folder(self.path)
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:

@@ -15,6 +15,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import pytest
 from attrs import fields, has
 
+from rt_framework.jobs.looking.findings import ToldFindings
+from rt_framework.jobs.looking.forecasts import ToldPilot
+from rt_framework.jobs.looking.plugin_parts import ToldPlugin, ToldPlugins
+from rt_framework.jobs.looking.quotes import ToldQuote
+from rt_framework.jobs.looking.standing import Standing
 from rt_framework.jobs.looking.story import Story
 from rt_framework.kit.field_texts import field_texts
 from rt_framework.results import Listed
@@ -22,7 +27,16 @@ from tests.helpers import CONFIG, REPO, Cli, rows, write_json
 
 PAGE = REPO / "docs" / "reference" / "json.md"
 
-PRINTED: dict[str, type] = {"rt explain": Story, "rt samples": Listed}
+PRINTED: dict[str, type] = {
+    "rt doctor": ToldFindings,
+    "rt run --dry-run": ToldQuote,
+    "rt pilot": ToldPilot,
+    "rt status": Standing,
+    "rt samples": Listed,
+    "rt explain": Story,
+    "rt plugins list": ToldPlugins,
+    "rt plugins show": ToldPlugin,
+}
 """The class of the object that each command prints."""
 
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", Any: "any value"}
@@ -140,7 +154,7 @@ def printed(cli: Cli, *arguments: object, code: int = 0) -> Iterator[Any]:
     assert (done.code, done.err) == (code, ""), done.err
     assert done.out.isascii()
     lines = done.out.splitlines() if arguments[0] == "samples" else [done.out]
-    name = f"rt {arguments[0]}"
+    (name,) = [name for name in PRINTED if {*name.split()[1:]} <= {*arguments}]
     for line in lines:
         value = json.loads(line)
         check(value, PRINTED[name], name)
@@ -148,7 +162,7 @@ def printed(cli: Cli, *arguments: object, code: int = 0) -> Iterator[Any]:
 
 
 def test_explain(cli: Cli) -> None:
-    """What was asked and answered is there only if it is asked for."""
+    """Prompts and raw answers are there only with ``--prompts``."""
     (story,) = printed(cli, "explain", "runs/rt", "2")
     assert story["row"] == 2 and story["outcome"] in ("rewritten", "original")
     assert story["versions"][0]["pair"]["instruction"] == "Name 3 things that float on water."
@@ -163,6 +177,58 @@ def test_explain(cli: Cli) -> None:
 def test_samples(cli: Cli) -> None:
     """An object a line."""
     assert [one["row"] for one in printed(cli, "samples", "runs/rt")] == list(range(6))
+
+
+def test_dry_run(cli: Cli) -> None:
+    """The amounts that are still to be paid, and the first prompts."""
+    limits = ["--set", "limits.budget_usd=2.5", "--set", "teacher=scripted"]
+    (quote,) = printed(cli, "run", "rt.yaml", "--run-dir", "new", "--dry-run", "--set", "data.path=data.json")
+    assert (quote["samples"], quote["unique"], quote["answered"], len(quote["prompts"])) == (6, 12, 0, 3)
+    assert quote["still"]["sends"]["low"] == 12
+    assert (quote["spent_usd"], quote["budget_usd"]) == (0, None)
+    refused = cli("run", "rt.yaml", "--dry-run", "--json", *limits)
+    assert (refused.code, refused.out) == (2, "") and "price" in refused.err
+    assert "--json goes with --dry-run" in cli("run", "rt.yaml", "--json").error()
+
+
+def test_pilot_and_status(cli: Cli) -> None:
+    """The forecast, with the command that goes on; status has it until all rows were run."""
+    done = cli("pilot", "rt.yaml", "-n", "4", "--run-dir", "new", "--json")
+    assert done.code == 0 and "samples" in done.err  # the reporter's lines
+    pilot = json.loads(done.out)
+    check(pilot, ToldPilot)
+    assert (pilot["forecast"]["rows"], pilot["forecast"]["population"], pilot["errors"]) == (4, 6, 0)
+    assert pilot["next"] == "rt -p tests.helpers run rt.yaml --run-dir new"
+    (status,) = printed(cli, "status", "new")
+    assert (status["is_pilot"], status["samples"], status["forecast"]) == (True, 4, pilot["forecast"])
+    words = cli("status", "new").words
+    assert words.startswith("the last run was a pilot of 4 rows, about which the numbers are; ")
+    assert "Forecast for all 6 rows, from 4 of them" in words
+    assert cli("run", "rt.yaml", "--run-dir", "new").code == 0
+    (status,) = printed(cli, "status", "new")
+    assert (status["is_pilot"], status["samples"], status["forecast"]) == (False, 6, None)
+    assert status["requests"] == [{"state": "answered", "kind": None, "count": 12}]
+    assert "give one of them" in cli("status", "new", "--json", "--watch").error()
+
+
+def test_doctor(cli: Cli) -> None:
+    """Exit code 2 comes with an object."""
+    (found,) = printed(cli, "doctor", "rt.yaml")
+    assert found["findings"]
+    (found,) = printed(cli, "doctor", "none.yaml", code=2)
+    assert [one["mark"] for one in found["findings"]].count("WRONG") == 1
+
+
+def test_plugins(cli: Cli) -> None:
+    """Parts without their options in the list, and with them one by one."""
+    (plugins,) = printed(cli, "plugins", "list")
+    assert "ifd" in {one["name"] for one in plugins["built_in"] if one["kind"] == "metric"}
+    assert plugins["parts"] is None
+    (plugins,) = printed(cli, "plugins", "list", "--load")
+    assert {one["name"] for one in plugins["parts"]} == {"fake", "scripted", "witness", "clumsy", "clinging"}
+    (top,) = printed(cli, "plugins", "show", "top")
+    assert [(one["kind"], one["plugin"]) for one in top["parts"]] == [("selector", "builtin")]
+    assert {one["name"] for one in top["parts"][0]["options"]} >= {"metric", "fraction"}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from rt_framework.terminal.findings import show_findings
 from rt_framework.terminal.live import Display, screen
 from rt_framework.terminal.printing import dollars, line, money, saved, stdout, table
 from rt_framework.terminal.samples import list_samples, show_matching
+from rt_framework.terminal.standing import show_standing
 
 __all__ = [
     "VERSION_WORDS",
@@ -22,6 +23,7 @@ __all__ = [
     "show_matching",
     "show_preview",
     "show_quote",
+    "show_standing",
     "stdout",
     "summary_tables",
     "table",
