@@ -56,7 +56,7 @@ class ToldPrompt:
 
 @frozen
 class ToldQuote:
-    """What a run would ask and cost. Nothing was sent or written."""
+    """The questions and the cost of a run, before anything is sent."""
 
     samples: int
     """Number of samples."""
