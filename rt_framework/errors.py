@@ -114,21 +114,20 @@ class DataError(RtError):
     """Input data that cannot be read."""
 
 
-class UnreadableRows(DataError):
-    """Rows of a data set that cannot be read. The message has a line for each kind of fault, if there are several rows.
+class ErrorList(DataError):
+    """An error whose message has a line for each thing that it is about, after a line about all of them."""
 
-    Args:
-        head: line that says how many rows cannot be read, and the way out.
-        kinds: a line for each kind of fault.
-    """
-
-    def __init__(self, head: str, kinds: Sequence[str] = ()) -> None:
-        super().__init__(head, kinds)
+    def __init__(self, head: str, lines: Sequence[str] = ()) -> None:
+        super().__init__(head, lines)
         self.head = head
-        self.kinds = tuple(kinds)
+        self.lines = tuple(lines)
 
     def __str__(self) -> str:
-        return "\n  ".join((self.head, *self.kinds))
+        return "\n  ".join((self.head, *self.lines))
+
+
+class UnreadableRows(ErrorList):
+    """Rows of a data set that cannot be read: their number with the way out, and a line for each kind of fault."""
 
 
 class PluginError(RtError):

@@ -229,9 +229,13 @@ class Shift:
     """Mean of a metric before and after the run, over the samples where both values are known."""
 
     metric: str
+    """Name of the metric."""
     before: float
+    """Mean of the original versions."""
     after: float
+    """Mean of the kept versions."""
     samples: int
+    """Number of samples with both."""
 
 
 @frozen
@@ -245,6 +249,7 @@ class Handovers:
     kind: str
     """Kind of the failure, a name in :data:`rt_framework.errors.KINDS`."""
     questions: int
+    """Number of questions."""
 
 
 @frozen
@@ -252,6 +257,7 @@ class ReviewCounts:
     """Rewrites of the run that people have reviewed."""
 
     accepted: int = 0
+    """Chosen rewrites that a person accepted."""
     vetoed: int = 0
     """Vetoes of rewrites that the run chose, or would have chosen without them."""
     pending: int = 0

@@ -6,22 +6,20 @@ Everything is read when it is asked for, one sample at a time, so that a run of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import cattrs
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from rt_framework.config import Config
 from rt_framework.data import (
-    IN_MEMORY,
     Source,
     Unread,
     find_shape,
-    open_source,
     readable,
     rows_of,
     to_dataset,
@@ -30,19 +28,20 @@ from rt_framework.data import (
 from rt_framework.errors import DataError
 from rt_framework.events import ReviewCounts, Summary
 from rt_framework.kit.proofs import Proof, read_proof
-from rt_framework.ledger import Bill, Call, Cost, Ledger, SampleHistory, is_row
+from rt_framework.ledger import Bill, Call, Cost, Ledger, Listed, Listing, SampleHistory, Wanted, is_row
 from rt_framework.model import Record, Reply, Version, digest
 from rt_framework.plugin import Host
 from rt_framework.rundir import (
     LEDGER,
     MANIFEST,
-    PILOT,
     Review,
     Reviews,
     StageFacts,
     check_obeyed,
     count_reviews,
     endings,
+    input_of,
+    last_folder,
     look,
     read_config_of,
     read_manifest,
@@ -51,7 +50,19 @@ from rt_framework.rundir import (
     unread_reason,
 )
 
-__all__ = ["Bill", "Call", "Cost", "FinishedRun", "Review", "SampleHistory", "StageFacts", "holds_run", "open_run"]
+__all__ = [
+    "Bill",
+    "Call",
+    "Cost",
+    "FinishedRun",
+    "Listed",
+    "Review",
+    "SampleHistory",
+    "StageFacts",
+    "Wanted",
+    "holds_run",
+    "open_run",
+]
 
 
 def holds_run(path: Path) -> bool:
@@ -97,11 +108,7 @@ class FinishedRun:
 
     @property
     def _folder(self) -> Path:
-        """The folder with the manifest of the last run."""
-        whole_run, pilot = self.path / MANIFEST, self.path / PILOT / MANIFEST
-        if pilot.exists() and (not whole_run.exists() or pilot.stat().st_mtime > whole_run.stat().st_mtime):
-            return pilot.parent
-        return self.path
+        return last_folder(self.path)
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
@@ -159,12 +166,16 @@ class FinishedRun:
         """The effort of each run but killed ones: ``ended``, ``seconds``, ``requests``, ``student_tokens``."""
         return self._ledger.meta("runs") or ()
 
+    @cached_property
+    def is_priced(self) -> bool:
+        """False if a call had no known price, so that the sums of money are too low."""
+        return not self._ledger.meta("unpriced")
+
     @property
     def cost(self) -> Cost:
         """The money that the run directory has cost so far."""
         costs = self._ledger.costs
-        priced = not self._ledger.meta("unpriced")
-        return Cost(costs.spent(), priced, tuple(costs.bills()), len(self._ledger.calls.doubtful()))
+        return Cost(costs.spent(), self.is_priced, tuple(costs.bills()), len(self._ledger.calls.doubtful()))
 
     @cached_property
     def proof(self) -> Proof | None:
@@ -197,6 +208,14 @@ class FinishedRun:
     def outcomes(self) -> Iterator[tuple[str, str, str, str | None]]:
         """Yield id, outcome, kept version and reason of each sample, by row. No text is read."""
         return self._ledger.samples.outcomes()
+
+    def listed(self, wanted: Wanted) -> Generator[Listed]:
+        """Yield a line about each sample that is wanted, by row or by a score. Exhaust or close the iterator."""
+        return Listing(self._ledger.database).of(wanted)
+
+    def count(self, wanted: Wanted) -> int:
+        """Return the number of samples that are wanted."""
+        return Listing(self._ledger.database).count(wanted)
 
     def sample(self, which: int | str) -> SampleHistory:
         """Return one sample with its texts, scores, decisions and failures.
@@ -248,21 +267,7 @@ class FinishedRun:
             raise DataError(f"{self.path}: the last run was a pilot of some rows; 'rt run' goes on with all of them")
         if self._rows is not None:
             return self._rows
-        data = self.config.data
-        if data.path == IN_MEMORY:
-            raise DataError(
-                f"{self.path}: the run's data were rows in the memory of another program; read the records in kept and "
-                "dropped, or run again with the same rows"
-            )
-        if data.is_on_hub:  # a branch may name another commit by now
-            data = evolve(data, revision=self.facts["data"]["revision"])
-        path = Path(data.path)
-        if not data.is_on_hub and not path.is_absolute() and not path.exists():
-            raise DataError(
-                f"{path}: no such file in {Path.cwd()}; the run in {self.path} names its data by this relative path: "
-                "change to the directory in which the run was started, and try again"
-            )
-        return open_source(self._host, data, self.config.limits.samples)
+        return input_of(self.path, self.config, self.facts, self._host)
 
     def records(self, kept: bool = True) -> Iterator[Record]:
         """Yield the final records of the kept samples, or of all others, in the order of the input.

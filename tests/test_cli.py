@@ -230,31 +230,86 @@ def test_export_writes_what_was_kept_or_dropped_in_another_form(cli, tmp_path):
 # --- explain ----------------------------------------------------------------------------------
 
 
-def test_explain_tells_the_whole_story_of_a_sample(cli, tmp_path):
-    """Prompt, raw answer, what was read, scores, decisions: by row number, id, or the beginning of the id."""
+def test_explain_tells_what_became_of_a_sample_and_why(cli, tmp_path):
+    """Versions, scores, decisions and costs, by row number, id, or the beginning of the id; no prompt stands there."""
     cli("run", "rt.yaml")
     line = json_lines(tmp_path / "runs/rt/scores.jsonl")[2]
     by_row = cli("explain", "runs/rt", "2")
     assert by_row.code == 0
-    for text in (
+    order = [
         f"sample {line['id']}, row 2: ",
         "version original",
         "instruction: Name 3 things that float on water.",
         "version instruction, rewritten from original",
-        "reflection instruction, answer 0",
+        "Scores",
+        "Decisions",
+        "choose highest ifd",
+        "2 questions to scripted",
+        "instruction 10 + 10",
+        "made version instruction",
+        "cost of the sample: ",
+        "'rt explain runs/rt 2 --prompts' shows what was asked and answered",
+    ]
+    places = [by_row.words.index(text) for text in order]
+    assert places == sorted(places)
+    for version, scores in line["scores"].items():
+        numbers = " ".join(f"{scores[metric]:.4f}" for metric in ("ifd", "r-ifd") if metric in scores)
+        assert f"{version} {numbers}" in by_row.words
+    assert "<<<instruction " not in by_row.out
+    assert '{"critique"' not in by_row.out
+    assert cli("explain", "runs/rt", line["id"]).out == by_row.out
+    assert cli("explain", "runs/rt", line["id"][:9]).out == by_row.out
+
+
+def test_explain_shows_of_a_rewrite_what_has_changed(cli):
+    """The other parts are named, so that no text is read twice."""
+    cli("run", "rt.yaml", "--set", 'pipeline=[{"reflect": "response"}]')
+    done = cli("explain", "runs/rt", "0")
+    assert done.out.count("instruction: Name 1 things that float on water.") == 1
+    assert done.out.count("response: ") == 2
+    assert "as in original: instruction, input\n" in done.out
+
+
+def test_explain_shows_prompts_and_raw_answers_if_asked(cli):
+    """After the story, which stays as it is."""
+    cli("run", "rt.yaml")
+    story = cli("explain", "runs/rt", "2")
+    done = cli("explain", "runs/rt", "2", "--prompts")
+    assert done.out.startswith(story.out.partition("cost of the sample")[0])
+    for text in (
+        " of scripted: instruction ",
         "<<<instruction ",
         "attempt: answered",
         "raw answer of scripted, stop, 10 + 10 tokens:",
         '{"critique": "Seen: ',
-        "parsed: version instruction",
-        "choose highest ifd",
+        "made version instruction",
     ):
-        assert text in by_row.out, text
-    for version, scores in line["scores"].items():
-        for metric, value in scores.items():
-            assert f"{version} {metric} {value:.4f}" in by_row.words
-    assert cli("explain", "runs/rt", line["id"]).out == by_row.out
-    assert cli("explain", "runs/rt", line["id"][:9]).out == by_row.out
+        assert text in done.out, text
+
+
+def test_explain_finds_a_sample_by_its_text(cli):
+    """In capital or small letters; several are listed, ten at most, and none is an error."""
+    cli("run", "rt.yaml")
+    assert cli("explain", "runs/rt", "--search", "boat NUMBER 3").out == cli("explain", "runs/rt", "2").out
+    assert cli("explain", "runs/rt", "--search", "icebergs").error() == "runs/rt: no sample holds the text 'icebergs'"
+    done = cli("explain", "runs/rt", "--search", "float")
+    assert (done.code, done.out) == (2, "")
+    head, *lines = done.err.splitlines()
+    assert head == "Error: runs/rt: 6 samples hold the text 'float'; choose one by its row:"
+    assert [re.sub(r", \w{10}…", "", line) for line in lines] == [
+        f"  row {number - 1}: Name {number} things that float on water." for number in range(1, 7)
+    ]
+    for arguments in ([], ["2", "--search", "float"]):
+        assert "name one sample: by SAMPLE or by --search TEXT" in cli("explain", "runs/rt", *arguments).error()
+
+
+def test_explain_lists_ten_of_many(cli, tmp_path):
+    """The head says how many there are."""
+    write_json(tmp_path / "data.json", rows(12))
+    cli("run", "rt.yaml")
+    head, *lines = cli("explain", "runs/rt", "--search", "float").err.splitlines()
+    assert head.endswith("12 samples hold the text 'float'; choose one by its row, the first 10 of them:")
+    assert len(lines) == 10
 
 
 def test_explain_refuses_what_is_no_sample_or_several(cli):
@@ -265,15 +320,17 @@ def test_explain_refuses_what_is_no_sample_or_several(cli):
         the_error(cli("explain", "runs/rt", "17"))
         == "runs/rt: row 17 (from 0) is not among the samples of the last run"
     )
-    assert the_error(cli("explain", "runs/rt", "")).startswith("runs/rt: 6 samples match ''; ")
+    several = cli("explain", "runs/rt", "").err.splitlines()
+    assert several[0] == "Error: runs/rt: 6 samples match ''; choose one by its row:"
+    assert len(several) == 7
 
 
 def test_explain_tells_of_answers_that_were_no_use(cli):
     """Each of them, and that the sample failed there."""
     cli("run", "rt.yaml", "--set", "teacher=scripted:chatter")
-    done = cli("explain", "runs/rt", "0")
+    done = cli("explain", "runs/rt", "0", "--prompts")
     assert done.out.count("Sure! Here you go.") == 4
-    assert done.out.count("not used: the answer was unusable, and another one was asked for") == 2
+    assert done.words.count("not used: the answer was unusable, and another one was asked for") == 4
     assert "not used: format: " in done.out
     assert "failed in reflect instruction: format: " in done.out
 

@@ -52,6 +52,7 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("answers", "check"): lambda at: ["answers", "run", "--check", at],
     ("report", "run_dir"): lambda at: ["report", at, "--out", "new.html"],
     ("status", "run_dir"): lambda at: ["status", at],
+    ("samples", "run_dir"): lambda at: ["samples", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
     ("doctor", "subject"): lambda at: ["doctor", at],
     ("init", "data"): lambda at: ["init", at, "--out", "new"],

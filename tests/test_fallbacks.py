@@ -603,11 +603,11 @@ def test_every_account_of_a_run_says_what_went_to_the_fallback(tmp_path, rt):
     status = rt("status", tmp_path / "run").words
     assert f"teacher second refused {KINDS['refused'].meaning} 1" in status
     assert f"teacher second format {KINDS['format'].meaning} 1" in status
-    story = rt("explain", tmp_path / "run", 0).words
+    story = rt("explain", tmp_path / "run", 0, "--prompts").words
     assert "by the fallback second, since teacher failed: refused: Rejected by our safety system" in story
     assert "the question went to the fallback second" in story
-    assert "of litellm:openai/first: reflection response, answer 0" in story
-    assert "of litellm:openai/second: reflection response, answer 0" in story
+    assert "of litellm:openai/first: response" in story
+    assert "of litellm:openai/second: response" in story
     other = rt("explain", tmp_path / "run", 5).words
     assert "fallback" not in other
     assert rt("report", tmp_path / "run", "--out", tmp_path / "page.html").code == 0

@@ -14,7 +14,8 @@ from rt_framework.config.schema import Data
 from rt_framework.data import Source, open_source
 from rt_framework.data.source import Draw
 from rt_framework.events import RunStarted, SampleFinished
-from rt_framework.jobs.piloting import Stopwatch, forecast, pilot
+from rt_framework.jobs.piloting import forecast, pilot
+from rt_framework.jobs.stopwatch import Stopwatch
 from rt_framework.kit.estimates import Estimate, Moments, _t, share
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.ledger.samples import SampleHistory
@@ -110,6 +111,7 @@ def test_a_pilot_leaves_the_outputs_of_the_whole_job_alone(tmp_path):
     assert sorted(path.name for path in (run_dir / "pilot").iterdir()) == [
         ".rt-framework",
         "dropped.json",
+        "forecast.json",
         "kept.json",
         "manifest.json",
         "scores.jsonl",
@@ -189,7 +191,7 @@ def test_time_is_left_open_where_it_says_nothing(tmp_path):
 def test_the_pace_is_that_of_the_gaps(monkeypatch):
     """The time to the first sample is kept apart."""
     now = [100.0]
-    monkeypatch.setattr("rt_framework.jobs.piloting.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("rt_framework.jobs.stopwatch.time.monotonic", lambda: now[0])
     pace = Stopwatch()
     now[0] = 110
     pace.rt_run_started(RunStarted("run", (), 4))

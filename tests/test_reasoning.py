@@ -59,7 +59,7 @@ def test_a_model_that_thinks_all_its_tokens_away_stops_the_run(rt, tmp_path):
         count = len(server.received)
         assert rt("run", more, "--run-dir", tmp_path / "run").code == 0
         assert len(server.received) == count  # nothing is asked a third time
-        shown = rt("explain", tmp_path / "run", "0").out
+        shown = rt("explain", tmp_path / "run", "0", "--prompts").out
         assert "of them reasoning" in shown and "reasoning:\nThe question has two sides." in shown
 
 

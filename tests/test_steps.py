@@ -552,16 +552,16 @@ def test_commands_tell_of_steps(tmp_path, rt):
         dry_run = rt("run", config, "--run-dir", tmp_path / "run", "--dry-run")
         assert "every further request that a question in steps may send" in dry_run.words
         assert rt("run", config, "--run-dir", tmp_path / "run").code == 0
-    told = rt("explain", tmp_path / "run", "0")
+    told = rt("explain", tmp_path / "run", "0", "--prompts")
     assert told.code == 0, told
     places = [
-        told.words.index(text)
+        told.words.rindex(text)
         for text in (
-            "reflection rounds, answer 0 ",
+            ": rounds ─",
             "the conversation went on with a further request",
-            "reflection rounds, answer 0, step 1",
+            ": rounds, step 1",
             "user: Improve it once more, in the same form.",
-            "parsed: version rounds",
+            "made version rounds",
         )
     ]
     assert places == sorted(places)

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from rt_framework.cli.package_commands import installed_commands, load, package_of
-from rt_framework.errors import ConfigError, PluginError, RtError, UnreadableRows, described
+from rt_framework.errors import ConfigError, ErrorList, PluginError, RtError, described
 from rt_framework.text import shown, suggestion, without_secrets
 
 __all__ = ["main", "rt"]
@@ -32,7 +32,8 @@ _COMMANDS = {
     "export": "Write the result of a run in another format.",
     "status": "Show counts, cost and failures of a run.",
     "report": "Write a run as one HTML page.",
-    "explain": "Show the whole history of one sample.",
+    "samples": "List the samples of a run, filtered and ordered.",
+    "explain": "Show what became of one sample, and why.",
     "review": "Accept or veto rewrites of a run, one by one.",
     "plugins": "List, show, check or create plugins.",
     "doctor": "Check the installation, a config or a data set.",
@@ -155,7 +156,7 @@ def _complain(error: Exception) -> int:
         _show_traceback()
         return FAULT
     # Only a list of faults has more lines than one; what a plugin or a file says is brought into one.
-    lines = message.split("\n") if isinstance(error, UnreadableRows) else [message]
+    lines = message.split("\n") if isinstance(error, ErrorList) else [message]
     told = "\n  ".join(" ".join(line.split()) for line in lines)
     # Names from data and plugins in the message may carry terminal escapes.
     click.echo(f"Error: {shown(without_secrets(told))}", err=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import asdict
 
 from rt_framework.cli.data_options import hub_options, pairs, reading_options
+from rt_framework.cli.json_option import json_option, print_json
 from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--ask", is_flag=True, help="Also put a few short questions to each teacher of CONFIG, which may be billed."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object, for a program.")
+@json_option
 @reading_options
 @hub_options
 @turn_options
@@ -95,11 +94,12 @@ def command(
 
 def _show(findings: Iterable[Finding], as_json: bool) -> int:
     """Print the findings; return the exit code."""
+    from rt_framework.jobs.looking.findings import told_findings
     from rt_framework.terminal import show_findings, watched
 
     found = list(watched(findings))
     if as_json:
-        click.echo(json.dumps({"findings": [asdict(one) | {"mark": one.mark} for one in found]}, indent=2))
+        print_json(told_findings(found))
     else:
         show_findings(found)
     return 0 if all(one.good for one in found) else 2

@@ -16,6 +16,7 @@ from rt_framework.cli.data_options import (
     pairs,
     reading_options,
 )
+from rt_framework.cli.json_option import json_option, print_json
 from rt_framework.cli.names import name_option, parts
 from rt_framework.cli.numbers import Number, Whole
 from rt_framework.cli.plugin_options import ChoosingCommand, chosen
@@ -47,6 +48,7 @@ __all__ = [
     "column_option",
     "data_options",
     "job_options",
+    "json_option",
     "limit_option",
     "moved_option",
     "name_option",
@@ -55,6 +57,7 @@ __all__ = [
     "pairs",
     "parts",
     "paths_in",
+    "print_json",
     "reading_options",
     "reporter_option",
     "rows_source",

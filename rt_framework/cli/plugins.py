@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rt_framework.cli import _COMMANDS
+from rt_framework.cli.json_option import json_option, print_json
 from rt_framework.cli.names import completing, installed
 from rt_framework.cli.package_commands import installed_commands
 from rt_framework.cli.plugins_new import parts_of, write_new
@@ -24,13 +25,17 @@ def command(ctx: click.Context) -> None:
 
 @command.command("list")
 @click.option("--load", is_flag=True, help="Import every installed plugin, and list the parts that it offers.")
+@json_option
 @click.pass_obj
-def list_(host: Host, load: bool) -> None:
+def list_(host: Host, load: bool, as_json: bool) -> None:
     """List the built-in parts and the installed packages, from metadata; imports no installed plugin."""
-    from rt_framework.cli.plugins_list import show_list, show_offers
+    from rt_framework.cli.plugins_list import list_plugins, show_plugins
 
-    show = show_offers if load else show_list
-    show(host, installed_commands(_COMMANDS))
+    told, meanings = list_plugins(host, installed_commands(_COMMANDS), load)
+    if as_json:
+        print_json(told)
+    else:
+        show_plugins(told, meanings)
 
 
 @command.command()
@@ -57,12 +62,17 @@ def new(host: Host, name: str, parts: list[Part]) -> None:
 
 @command.command()
 @click.argument("name", shell_complete=completing(installed))
+@json_option
 @click.pass_obj
-def show(host: Host, name: str) -> None:
+def show(host: Host, name: str, as_json: bool) -> None:
     """Show the plugin NAME, or every part of that name, with its options."""
-    from rt_framework.cli.plugins_show import describe
+    from rt_framework.cli.plugins_show import show_plugin, told_plugin
 
-    describe(host, name)
+    told = told_plugin(host, name)
+    if as_json:
+        print_json(told)
+    else:
+        show_plugin(told)
 
 
 @command.command()

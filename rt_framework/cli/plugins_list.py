@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
 
 from rt_framework.cli.package_commands import load
 from rt_framework.errors import PluginError
-from rt_framework.hookspecs import singular
+from rt_framework.jobs.looking.plugin_parts import ToldPackage, ToldPlugins, part_of
 from rt_framework.plugin import Host, packaged
 from rt_framework.terminal import line, stdout, table
 from rt_framework.text import without_secrets
@@ -15,47 +15,69 @@ from rt_framework.text import without_secrets
 _NOTHING = "No other plugins are installed."
 
 
-def show_list(host: Host, commands: Sequence[EntryPoint]) -> None:
-    """Print the built-in parts, and the packages that are installed, by their metadata alone."""
+def list_plugins(host: Host, commands: Sequence[EntryPoint], loading: bool) -> tuple[ToldPlugins, Mapping[str, str]]:
+    """Return the built-in parts and what is installed, and the meaning of each command that could be loaded.
+
+    Args:
+        host: finds the plugins.
+        commands: the installed commands.
+        loading: whether to import everything that is installed; if not, its metadata alone is read.
+
+    Raises:
+        PluginError: a module that the user named as a plugin failed to load.
+    """
+    built_in = host.registry.entries()
+    meanings, failures = {}, []
+    if loading:
+        host.load()
+        failures += [str(failure) for failure in host.failed]
+    for point in commands if loading else ():
+        try:
+            meanings[point.name] = load([point]).get_short_help_str(100)
+        except PluginError as error:
+            failures.append(str(error))
+    told = ToldPlugins(
+        built_in=tuple(map(part_of, built_in)),
+        plugins=tuple(ToldPackage(one.name, one.package or None, one.version or None) for one in host.discovered()),
+        commands=tuple(ToldPackage(point.name, *packaged(point)) for point in commands),
+        parts=tuple(part_of(entry) for entry in host.registry.entries() if entry not in built_in) if loading else None,
+        failures=tuple(map(without_secrets, failures)),
+    )
+    return told, meanings
+
+
+def show_plugins(told: ToldPlugins, meanings: Mapping[str, str]) -> None:
+    """Print the built-in parts and the packages that are installed; if these were imported, what they offer instead."""
     console = stdout()
-    entries = [(singular(entry.kind), entry.name, entry.help) for entry in host.registry.entries()]
+    if told.parts is not None:
+        rows = list(_offers(told, meanings))
+        if rows:
+            console.print(table("Installed", ("kind", "name", "what it is", "package", "version"), rows))
+        elif not told.failures:
+            console.print(_NOTHING)
+        for failure in told.failures:
+            console.print(line(failure))
+        return
+    entries = [(one.kind, one.name, one.help) for one in told.built_in]
     console.print(table("Built in", ("kind", "name", "what it is"), entries))
-    plugins = [(plugin.name, plugin.package, plugin.version) for plugin in host.discovered()]
-    if plugins:
-        console.print(table("Installed plugins", ("plugin", "package", "version"), plugins))
-    if commands:
-        offered = [(point.name, *packaged(point)) for point in commands]
-        console.print(table("Installed commands", ("command", "package", "version"), offered))
-    if plugins or commands:
+    for title, name, found in (
+        ("Installed plugins", "plugin", told.plugins),
+        ("Installed commands", "command", told.commands),
+    ):
+        if found:
+            rows = [(one.name, one.package or "", one.version or "") for one in found]
+            console.print(table(title, (name, "package", "version"), rows))
+    if told.plugins or told.commands:
         console.print("'rt plugins list --load' imports them and lists what they offer, 'rt plugins show NAME' one.")
     else:
         console.print(_NOTHING)
 
 
-def show_offers(host: Host, commands: Sequence[EntryPoint]) -> None:
-    """Import everything that is installed, print what it offers, and then a line for each failure.
-
-    Raises:
-        PluginError: a module that the user named as a plugin failed to load.
-    """
-    built_in = set(host.registry.entries())
-    host.load()
-    packages = {plugin.name: (plugin.package, plugin.version) for plugin in host.discovered()}
-    rows = [
-        (singular(entry.kind), entry.name, entry.help, *packages.get(entry.plugin, (entry.plugin, "")))
-        for entry in host.registry.entries()
-        if entry not in built_in
-    ]
-    failures = [str(failure) for failure in host.failed]
-    for point in commands:
-        try:
-            rows.append(("command", point.name, load([point]).get_short_help_str(100), *packaged(point)))
-        except PluginError as error:
-            failures.append(str(error))
-    console = stdout()
-    if rows:
-        console.print(table("Installed", ("kind", "name", "what it is", "package", "version"), rows))
-    elif not failures:
-        console.print(_NOTHING)
-    for failure in failures:
-        console.print(line(without_secrets(failure)))
+def _offers(told: ToldPlugins, meanings: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Yield kind, name, meaning, package and version of everything that installed packages offer."""
+    packages = {one.name: (one.package or "", one.version or "") for one in told.plugins}
+    for part in told.parts or ():
+        yield part.kind, part.name, part.help, *packages.get(part.plugin, (part.plugin, ""))
+    for one in told.commands:
+        if one.name in meanings:
+            yield "command", one.name, meanings[one.name], one.package or "", one.version or ""

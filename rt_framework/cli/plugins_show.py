@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from rt_framework.cli.names import known
 from rt_framework.errors import PluginError
-from rt_framework.hookspecs import singular
+from rt_framework.jobs.looking.plugin_parts import ToldOrigin, ToldPlugin, part_of
 from rt_framework.plugin import Entry, Host
 from rt_framework.terminal import line, stdout, table
 from rt_framework.text import suggestion
 
 
-def describe(host: Host, name: str) -> None:
-    """Print the plugin called *name*, or every part of that name.
+def told_plugin(host: Host, name: str) -> ToldPlugin:
+    """Return the plugin called *name*, or every part of that name.
 
     Raises:
         PluginError: as :func:`found`.
     """
     entries = found(host, name)
+    plugins = dict.fromkeys(entry.plugin for entry in entries)
+    return ToldPlugin(
+        tuple(_origin(host, plugin) for plugin in plugins), tuple(part_of(entry, whole=True) for entry in entries)
+    )
+
+
+def show_plugin(told: ToldPlugin) -> None:
+    """Print a plugin, or every part of one name."""
     console = stdout()
-    for plugin in dict.fromkeys(entry.plugin for entry in entries):
-        console.print(line(_origin(host, plugin)))
-    for entry in entries:
-        console.print(line(f"{singular(entry.kind)} {entry.name}: {entry.help or 'no description'}"))
-        console.print(line(f"  from plugin {entry.plugin}, {entry.target}"))
-        options = [(one.name, one.kind, one.shown, one.help) for one in entry.options()]
+    for one in told.plugins:
+        package = f", package {one.package} {one.version}" if one.package else ""
+        console.print(line(f"plugin {one.name}{package}, plugin API {one.api}"))
+    for part in told.parts:
+        console.print(line(f"{part.kind} {part.name}: {part.help or 'no description'}"))
+        console.print(line(f"  from plugin {part.plugin}, {part.target}"))
+        options = [(option.name, option.type, option.default, option.help) for option in part.options or ()]
         if options:
             console.print(table("  options", ("name", "type", "default", "what it is"), options))
 
@@ -52,8 +61,10 @@ def _called(host: Host, name: str) -> list[Entry]:
     return [entry for entry in host.registry.entries() if name in (entry.name, entry.plugin)]
 
 
-def _origin(host: Host, plugin: str) -> str:
-    """Return a line with the package of a plugin and the plugin API for which it was written."""
+def _origin(host: Host, plugin: str) -> ToldOrigin:
+    """Return the package of a plugin and the plugin API for which it was written."""
     found = next((one for one in host.discovered() if one.name == plugin), None)
-    package = f", package {found.package} {found.version}" if found and found.package else ""
-    return f"plugin {plugin}{package}, plugin API {host.api_of(plugin)}"
+    package = found if found and found.package else None
+    return ToldOrigin(
+        plugin, package.package if package else None, package.version if package else None, host.api_of(plugin)
+    )

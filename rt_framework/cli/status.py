@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from rt_framework.cli.json_option import json_option, print_json
+
 _EVERY = 1.0
 """Seconds between two readings of a run's progress."""
 
@@ -19,15 +21,18 @@ _OLD = 10.0
 @click.option(
     "--watch", is_flag=True, help="Show the live screen of the run that is active there, until it ends or Ctrl-C."
 )
-def command(run_dir: Path, watch: bool) -> None:
+@json_option
+def command(run_dir: Path, watch: bool, as_json: bool) -> None:
     """Show outcomes, cost, failures and scores of the run in RUN_DIR so far. May be called during the run."""
     from rt_framework.rundir import look
 
+    if watch and as_json:
+        raise click.UsageError("--watch draws a screen, and --json prints once; give one of them")
     with look(run_dir):  # a path that is no run directory raises before anything is shown
         pass
     if watch and _watch(run_dir):
         return
-    _show(run_dir)
+    _show(run_dir, as_json)
 
 
 def _watch(run_dir: Path) -> bool:
@@ -62,31 +67,20 @@ def _old(age: float) -> tuple[str, ...]:
     return (f"these numbers are {age:.0f} s old; the run is busy or hangs",) if age > _OLD else ()
 
 
-def _show(run_dir: Path) -> None:
-    """Print the summary of the run directory, from its ledger."""
-    from rt_framework.events import Progress
-    from rt_framework.kit.places import in_words
-    from rt_framework.rundir import count_reviews, look, read_reviews, review_lines, summarise
-    from rt_framework.terminal import line, money, stdout, summary_tables, table
+def _show(run_dir: Path, as_json: bool) -> None:
+    """Print the state of the run directory, from its ledger."""
+    from attrs import evolve
 
-    console = stdout()
+    from rt_framework.events import Progress
+    from rt_framework.jobs.looking.standing import standing_of
+    from rt_framework.rundir import count_reviews, look, read_reviews, summarise
+    from rt_framework.terminal import show_standing
+
     with look(run_dir) as ledger:
-        for made in summary_tables(summarise(ledger, Progress())):
-            console.print(made)
-        for told in review_lines(count_reviews(read_reviews(run_dir), ledger)):
-            console.print(line(told))
-        places = ledger.meta("places")
-        if places:
-            console.print(line(f"teacher asked at: {in_words(places)}"))
-        attempts = [(state, kind, count) for (state, kind), count in ledger.attempts.counts().items()]
-        if attempts:
-            console.print(table("Teacher requests", ("state", "kind", "count"), attempts, (2,)))
-            console.print(line(f"spent: {money(ledger.costs.spent(), priced=not ledger.meta('unpriced'))}"))
-        for batch in ledger.batches.open():
-            name = f"batch {batch.name}" if batch.name else "a batch that may not have been submitted"
-            since = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
-            console.print(
-                line(f"{name}: {len(batch.questions)} questions since {since}; 'rt run' collects the answers")
-            )
-        for key in ledger.calls.unknown():
-            console.print(line(f"call {key} was under way when the run was killed; it may have been billed"))
+        reviews = count_reviews(read_reviews(run_dir), ledger)
+        summary = evolve(summarise(ledger, Progress()), reviews=reviews)
+        standing = standing_of(run_dir, ledger, summary)
+        if as_json:
+            print_json(standing)
+        else:
+            show_standing(standing, summary, ledger.costs.spent())

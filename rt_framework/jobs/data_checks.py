@@ -26,7 +26,7 @@ def check_rows(source: Source) -> Generator[Finding, None, Source | None]:
         source, _ = source.read_through(lambda _: None)
     except UnreadableRows as error:
         yield Finding(source.name, error.head.removeprefix(f"{source.name}: "), good=False)
-        yield from (Finding(_UNREAD, kind, good=False) for kind in error.kinds)
+        yield from (Finding(_UNREAD, kind, good=False) for kind in error.lines)
         return None
     if source.faults.count:
         yield Finding(source.name, f"{source.faults.share} and are left out (unreadable: drop)", sure=False)

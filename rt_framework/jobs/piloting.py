@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from rt_framework.config import Config
 from rt_framework.errors import ConfigError
-from rt_framework.events import Progress, RunStarted, SampleFinished, Summary
-from rt_framework.hookspecs import hookimpl
+from rt_framework.events import Progress, Summary
+from rt_framework.jobs.looking.forecasts import Forecast, forecast_in_dollars, write_forecast
 from rt_framework.jobs.running import RunMode, claimed_job, run
-from rt_framework.kit.estimates import Estimate, Moments, share
+from rt_framework.jobs.stopwatch import Stopwatch
+from rt_framework.kit.estimates import Moments, share
 from rt_framework.ledger import KEPT, Ledger, SampleHistory
 from rt_framework.pipeline import goes_in_batches, teachers_of
 from rt_framework.plugin import Host
-from rt_framework.rundir import look
+from rt_framework.rundir import look, pilot_dir
 from rt_framework.teacher import is_priced
-
-
-@frozen
-class Forecast:
-    """A pilot's extrapolation to all rows; each estimate has a 95 % interval."""
-
-    rows: int
-    """Number of rows that were run."""
-    population: int
-    """Number of all rows."""
-    rewritten: Estimate
-    """Share of the samples that keep a rewrite, 0 … 1."""
-    kept: Estimate
-    """Share of the samples that are kept, in any version, 0 … 1."""
-    cost: Estimate | None
-    """Nano-dollars of the whole job, the pilot included; ``None`` if only one row was run, or nothing has a price."""
-    budget: int | None
-    """Nano-dollars that ``limits.budget_usd`` needs: the upper end of the cost, and room to reserve one more call."""
-    seconds: Estimate | None = None
-    """Time of the whole job at the pace of the pilot's rows; ``None`` if that pace says nothing about the whole job."""
-    first: float = 0.0
-    """Seconds until the pilot's first row was finished; not contained in *seconds*."""
-
-
-class Stopwatch:
-    """A reporter that measures the times between finished samples."""
-
-    def __init__(self) -> None:
-        self.gaps = Moments()
-        self.first: float | None = None
-        """Seconds from the start to the first finished sample."""
-        self._began = self._last = time.monotonic()
-
-    @hookimpl
-    def rt_run_started(self, event: RunStarted) -> None:  # noqa: ARG002 - the hook's signature
-        """Start the clock."""
-        self._began = time.monotonic()
-
-    @hookimpl
-    def rt_sample_finished(self, event: SampleFinished) -> None:  # noqa: ARG002 - the hook's signature
-        """Measure the time since the previous finished sample."""
-        now = time.monotonic()
-        if self.first is None:
-            self.first = now - self._began
-        else:
-            self.gaps.add(now - self._last)
-        self._last = now
-
-    def seconds(self, population: int, in_flight: int) -> Estimate | None:
-        """Return the time of *population* rows at the measured pace; ``None`` if there are too few gaps.
-
-        If no more rows were run than are under way at once, all were begun before the first was finished, and the
-        gaps miss the work until then. So the upper end is then at least the pace with the start counted in.
-        """
-        gap = self.gaps.interval()
-        if gap is None:
-            return None
-        found, rows = gap.times(population), self.gaps.count + 1
-        with_start = (self._last - self._began) / rows * population
-        return evolve(found, high=max(found.high, with_start)) if rows <= in_flight else found
 
 
 async def pilot(
@@ -121,7 +61,10 @@ async def pilot(
         # Answers from a batch API arrive when the provider chooses, so they have no pace.
         if not barrier and not any(map(goes_in_batches, teachers.values())) and not _was_known(summary.progress):
             told = watch.seconds(population, config.limits.at_once(batched=False))
-        return summary, evolve(found, seconds=told, first=watch.first or 0.0)
+        found = evolve(found, seconds=told, first=watch.first or 0.0)
+    if manner.pilot is not None:
+        write_forecast(pilot_dir(run_dir), forecast_in_dollars(found))
+    return summary, found
 
 
 def forecast(ledger: Ledger, histories: Iterable[SampleHistory], population: int, priced: bool = True) -> Forecast:

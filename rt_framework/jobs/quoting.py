@@ -51,15 +51,13 @@ _SHOWN = 3
 
 @frozen
 class Bounds:
-    """A likely amount, if all goes well, and the highest amount to which any arriving answers can lead.
-
-    ``high`` holds for every choice between versions that the pipeline can make. It assumes that a stage asks each of
-    its questions about the version that a sample holds, in exhaustive mode about every version, and each once or as
-    often as it declares.
-    """
+    """A likely amount, and the highest amount to which any arriving answers can lead."""
 
     low: int
+    """The amount if all goes well."""
     high: int
+    """The highest amount, whatever the pipeline chooses. It assumes that a stage asks each of its questions about the
+    version that a sample holds, in exhaustive mode about every version, and each once or as often as it declares."""
 
 
 @frozen

@@ -15,8 +15,11 @@ class Estimate:
     """A number and its 95 % interval, in any unit."""
 
     value: float
+    """The estimate."""
     low: float
+    """Lower end of its interval."""
     high: float
+    """Upper end of its interval."""
 
     @classmethod
     def exact(cls, value: float) -> Estimate:

@@ -34,6 +34,25 @@ def others_to_stderr() -> Iterator[None]:
 
 
 @contextmanager
+def all_to_stderr(wanted: bool = True) -> Iterator[None]:
+    """Send the prints of reporters to standard error too, so that a program reads the result alone; print it after.
+
+    Args:
+        wanted: whether to do so; if not, the block is run as it is.
+    """
+    global _own
+    if not wanted:
+        yield
+        return
+    with others_to_stderr():
+        kept, _own = _own, sys.stderr
+        try:
+            yield
+        finally:
+            _own = kept
+
+
+@contextmanager
 def _kept() -> Iterator[Any]:
     """Yield standard output under a new descriptor, while descriptor 1 leads to standard error."""
     if (_descriptor(sys.stdout), _descriptor(sys.stderr)) != (1, 2):
@@ -53,6 +72,22 @@ def _kept() -> Iterator[Any]:
         os.dup2(kept, 1)
         with suppress(BrokenPipeError):
             stream.close()
+
+
+@contextmanager
+def until_closed() -> Iterator[None]:
+    """End the block early, without an error, when the reader of standard output has read enough, as ``head`` does."""
+    file = own()
+    try:
+        yield
+        file.flush()
+    except BrokenPipeError:
+        give_up(file)
+
+
+def give_up(file: TextIO) -> None:
+    """Let a file whose reader is gone lead nowhere, so that what is still flushed at exit does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def _descriptor(stream: Any) -> int | None:

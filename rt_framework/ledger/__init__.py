@@ -5,6 +5,7 @@ from rt_framework.ledger.calls import Call
 from rt_framework.ledger.costs import Bill, Cost
 from rt_framework.ledger.damage import Told, check_ledger
 from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.listing import Listed, Listing, Wanted
 from rt_framework.ledger.losses import SpanVector
 from rt_framework.ledger.merge import join_ledgers
 from rt_framework.ledger.salvage import Salvaged, salvage_ledger
@@ -22,12 +23,15 @@ __all__ = [
     "Cost",
     "HeldFiles",
     "Ledger",
+    "Listed",
+    "Listing",
     "OpenBatch",
     "OpenQuestion",
     "Salvaged",
     "SampleHistory",
     "SpanVector",
     "Told",
+    "Wanted",
     "check_ledger",
     "is_foreign",
     "is_row",

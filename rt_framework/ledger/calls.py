@@ -8,6 +8,7 @@ from attrs import frozen
 
 from rt_framework.errors import FALLBACK_KINDS, TeacherError
 from rt_framework.kit.compact import CompactStrings
+from rt_framework.ledger.costs import COST
 from rt_framework.ledger.database import Database
 from rt_framework.ledger.handovers import HandoverTable
 from rt_framework.ledger.statements import Statement
@@ -54,6 +55,8 @@ class Call:
     """State, kind of failure and message of each attempt, oldest first."""
     handover: Handover | None = None
     """The failure after which the question went to the teacher's fallback, if this call was the last one before it."""
+    nano_dollars: int = 0
+    """Cost of all attempts; one under way counts with the most that it can cost."""
 
 
 class CallTable:
@@ -88,9 +91,10 @@ class CallTable:
             if row is None:
                 continue
             attempts = self._db.rows("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (key,))
+            cost = int(self._db.first(f"SELECT {COST} FROM attempts WHERE call = ?", (key,))[0])  # noqa: S608 - fixed text
             request = self._db.parsed(row[1], Request, "question", key)
             reply = None if row[2] is None else self._db.parsed(row[2], Reply, "answer", key)
-            calls[key] = Call(key, row[0], request, reply, tuple(attempts), self.handovers.of(key))
+            calls[key] = Call(key, row[0], request, reply, tuple(attempts), self.handovers.of(key), cost)
         return calls
 
     def keys_about(self, pairs: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from rt_framework.ledger.database import Database
 from rt_framework.model import Charge, Usage
 
 # An open attempt counts with its reservation, because it may be billed up to that amount.
-_SUM = "TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END)"
+COST = "TOTAL(CASE state WHEN 'intent' THEN reserved ELSE cost END)"
 
 # The tokens of an answer that was copied from another run directory were paid for there.
 _SUM_OF = "TOTAL(CASE WHEN kind IS NOT 'copied' THEN json_extract(reply, '$.{}') END)"
@@ -78,13 +78,13 @@ class Costs:
     def spent(self, teacher: str | None = None) -> int:
         """Return the cost of all attempts, or of those at one teacher, given by its identity."""
         if teacher is None:
-            return int(self._db.first(f"SELECT {_SUM} FROM attempts")[0])  # noqa: S608 - fixed text
-        sql = f"SELECT {_SUM} FROM attempts JOIN calls ON call = key WHERE teacher = ?"  # noqa: S608 - fixed text
+            return int(self._db.first(f"SELECT {COST} FROM attempts")[0])  # noqa: S608 - fixed text
+        sql = f"SELECT {COST} FROM attempts JOIN calls ON call = key WHERE teacher = ?"  # noqa: S608 - fixed text
         return int(self._db.first(sql, (teacher,))[0])
 
     def about(self, pairs: Iterable[str]) -> int:
         """Return the cost of all calls about *pairs*, given by hash."""
-        sql = f"SELECT {_SUM} FROM attempts JOIN calls ON call = key WHERE pair = ?"  # noqa: S608 - fixed text
+        sql = f"SELECT {COST} FROM attempts JOIN calls ON call = key WHERE pair = ?"  # noqa: S608 - fixed text
         # A pair that is given twice had its calls paid for once.
         return sum(int(self._db.first(sql, (pair,))[0]) for pair in set(pairs))
 
@@ -96,7 +96,7 @@ class Costs:
         """Return the bill of each reflection at each teacher, by their names."""
         sql = (
             "SELECT reflection, teacher, COUNT(DISTINCT key), SUM(kind IS NOT 'copied'), "  # noqa: S608 - fixed text
-            f"SUM(state = 'answered'), {_SUM}, {', '.join([*_USED, *_CHARGED])} "
+            f"SUM(state = 'answered'), {COST}, {', '.join([*_USED, *_CHARGED])} "
             "FROM calls JOIN attempts ON call = key GROUP BY reflection, teacher ORDER BY reflection, teacher"
         )
         return [_bill(*row[:2], *map(int, row[2:])) for row in self._db.rows(sql)]

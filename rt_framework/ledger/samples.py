@@ -100,7 +100,7 @@ class SampleTable:
             kept=row[1],
             decisions=tuple(Decision(d[0], self._candidates(d[1], sample_id), d[2], d[3]) for d in decisions),
             failures=tuple(Failure(*f) for f in failures),
-            scores=self._scores(sample_id),
+            scores=scores_of(self._db, sample_id),
         )
         return SampleHistory(sample, row[2], row[3], self._handovers.behind(sample_id))
 
@@ -170,12 +170,14 @@ class SampleTable:
     def _candidates(self, text: Any, sample_id: str) -> tuple[str, ...]:
         return self._db.parsed(text, tuple[str, ...], "sample", sample_id)
 
-    def _scores(self, sample_id: str) -> dict[str, dict[str, Score]]:
-        scores: dict[str, dict[str, Score]] = {}
-        sql = "SELECT version, metric, value, status, reason FROM scores WHERE sample = ? ORDER BY version, metric"
-        for version, metric, *score in self._db.rows(sql, (sample_id,)):
-            scores.setdefault(version, {})[metric] = Score(*score)
-        return scores
+
+def scores_of(db: Database, sample_id: str) -> dict[str, dict[str, Score]]:
+    """Return the scores of a sample, by version and metric."""
+    scores: dict[str, dict[str, Score]] = {}
+    sql = "SELECT version, metric, value, status, reason FROM scores WHERE sample = ? ORDER BY version, metric"
+    for version, metric, *score in db.rows(sql, (sample_id,)):
+        scores.setdefault(version, {})[metric] = Score(*score)
+    return scores
 
 
 def _statements(history: SampleHistory) -> Iterator[Statement]:

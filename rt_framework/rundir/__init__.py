@@ -15,6 +15,7 @@ from rt_framework.rundir.directory import (
     default_dir,
     differences,
     is_place,
+    last_folder,
     look,
     open_run,
     owner,
@@ -22,6 +23,7 @@ from rt_framework.rundir.directory import (
 )
 from rt_framework.rundir.disk import room
 from rt_framework.rundir.elsewhere import check_elsewhere, looking_elsewhere
+from rt_framework.rundir.inputs import input_of
 from rt_framework.rundir.manifest import (
     manifest_destination,
     plain_config,
@@ -50,13 +52,14 @@ from rt_framework.rundir.reviews import (
 )
 from rt_framework.rundir.session import Opening, Session, in_session
 from rt_framework.rundir.stages import StageFacts, label_of, stages_of
-from rt_framework.rundir.summary import summarise, unread_in_words, with_unread
+from rt_framework.rundir.summary import OUTCOMES, summarise, unread_in_words, with_unread
 
 __all__ = [
     "LEDGER",
     "LOCK",
     "MANIFEST",
     "MERGING",
+    "OUTCOMES",
     "OWNER",
     "PILOT",
     "REVIEW",
@@ -84,9 +87,11 @@ __all__ = [
     "endings",
     "fallbacks_in_words",
     "in_session",
+    "input_of",
     "is_place",
     "is_vetoed",
     "label_of",
+    "last_folder",
     "line_of",
     "live_state",
     "look",

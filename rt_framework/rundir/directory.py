@@ -154,6 +154,14 @@ def pilot_dir(path: Path) -> Path:
     return path / PILOT
 
 
+def last_folder(path: Path) -> Path:
+    """Return the folder with the manifest of the last run in a directory: its own, or that of a pilot."""
+    whole_run, pilot = path / MANIFEST, path / PILOT / MANIFEST
+    if pilot.exists() and (not whole_run.exists() or pilot.stat().st_mtime > whole_run.stat().st_mtime):
+        return pilot.parent
+    return path
+
+
 @contextmanager
 def _usable(path: Path) -> Iterator[None]:
     """Turn operating system errors about a directory into errors with a message of one line."""

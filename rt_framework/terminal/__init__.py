@@ -7,20 +7,25 @@ from rt_framework.terminal.findings import show_findings, watched
 from rt_framework.terminal.live import Display, screen
 from rt_framework.terminal.printing import dollars, line, money, saved, stdout, table
 from rt_framework.terminal.review import show_rewrite
+from rt_framework.terminal.samples import list_samples, show_matching
+from rt_framework.terminal.standing import show_standing
 
 __all__ = [
     "VERSION_WORDS",
     "Display",
     "dollars",
     "line",
+    "list_samples",
     "money",
     "saved",
     "screen",
     "show_findings",
     "show_forecast",
+    "show_matching",
     "show_preview",
     "show_quote",
     "show_rewrite",
+    "show_standing",
     "stdout",
     "summary_tables",
     "table",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 from rt_framework.config import Config
-from rt_framework.jobs.piloting import Forecast
+from rt_framework.jobs.looking.forecasts import ToldForecast
 from rt_framework.jobs.quoting import Bounds, Quote, TeacherQuote
 from rt_framework.kit.estimates import Estimate
 from rt_framework.model import Request
@@ -123,34 +122,34 @@ def _covered(cost: Bounds, spent: int, budget: float) -> str:
     return f"{said} covers the low cost but not the high one" if covers else f"{said} does not cover even the low cost"
 
 
-def show_forecast(forecast: Forecast, again: str) -> None:
+def show_forecast(forecast: ToldForecast, again: str | None = None) -> None:
     """Print what a pilot predicts for all rows.
 
     Args:
         forecast: the prediction.
-        again: the command that runs all rows.
+        again: the command that runs all rows, if it is known.
     """
     console = stdout()
     rows = [
         ("samples kept with a rewrite", *_shown(forecast.rewritten, _percent)),
         ("samples kept in total", *_shown(forecast.kept, _percent)),
-        ("cost", *_shown(forecast.cost, lambda nano: dollars(round(nano)))),
-        ("time", *_shown(forecast.seconds, _duration)),
+        ("cost", *_shown(forecast.cost_usd, lambda amount: dollars(round(1e9 * amount)))),
+        ("time", *_shown(forecast.duration_s, _duration)),
     ]
     title = f"Forecast for all {forecast.population} rows, from {forecast.rows} of them"
     console.print(table(title, ("", "estimate", "95 % from", "to"), rows, (1, 2, 3)))
     for note in _about(forecast):
         console.print(line(note))
-    needed = "" if not forecast.budget else f" --set limits.budget_usd={_cents(forecast.budget)}"
-    console.print(line(f"to continue: {again}{needed}"))
+    if again is not None:
+        console.print(line(f"to continue: {again}"))
 
 
-def _about(forecast: Forecast) -> Iterator[str]:
+def _about(forecast: ToldForecast) -> Iterator[str]:
     if forecast.rows < forecast.population:
         yield "the rows were drawn at random; what was paid for them is part of the cost and is not paid again"
     else:
         yield "these were all rows: the shares and the cost are counted, not estimated"
-    if forecast.seconds is None:
+    if forecast.duration_s is None:
         yield (
             "time: not known, because there were too few rows, most answers were in the run directory already, or a "
             "stage over the whole data set finished all samples at once"
@@ -158,7 +157,7 @@ def _about(forecast: Forecast) -> Iterator[str]:
     else:
         yield (
             "time: estimated from the intervals between finished samples, without loading the student and without the "
-            f"start of the calls (the first sample took {_duration(forecast.first)}); with fewer rows than "
+            f"start of the calls (the first sample took {_duration(forecast.first_s)}); with fewer rows than "
             "limits.in_flight it is rough, and its upper end includes the start"
         )
 
@@ -173,9 +172,3 @@ def _percent(part: float) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
-
-
-def _cents(nano: int) -> str:
-    """Return dollars rounded up to whole cents, or below one dollar to three significant digits."""
-    digits = max(2, 2 - math.floor(math.log10(nano / 1e9)))
-    return f"{math.ceil(nano / 1e9 * 10**digits) / 10**digits:.{digits}f}"

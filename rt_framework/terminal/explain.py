@@ -1,134 +1,155 @@
-"""Display of one sample's whole history, from prompt to decision."""
+"""Display of the story of one sample: texts, scores, decisions, failures, costs; and what was asked, if wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.rule import Rule
+from rich.table import Table
 
+from rt_framework.jobs.looking.story import Story, ToldCall, ToldVersion
 from rt_framework.kit.fences import turn_text
-from rt_framework.model import Handover, Pair, Sample, Turn, Version
-from rt_framework.results import Call, FinishedRun, SampleHistory, StageFacts
-from rt_framework.rundir import label_of
-from rt_framework.terminal.printing import line, safe, stdout, table
+from rt_framework.model import Pair, Score, Turn
+from rt_framework.terminal.printing import dollars, line, money, safe, stdout, table
+from rt_framework.text import number_of
+
+_Part = tuple[str, str]
+"""Name and text of a part of a pair."""
 
 
-def tell(run: FinishedRun, history: SampleHistory) -> None:
-    """Print the history of a sample of a run."""
+def tell(story: Story, again: str, prompts: bool) -> None:
+    """Print the story of a sample.
+
+    Args:
+        story: the story.
+        again: the command that shows it.
+        prompts: whether to print what was asked and answered, word for word.
+    """
     console = stdout()
-    sample = history.sample
-    kept = f", kept: {sample.kept}" if history.is_kept else ""
-    console.print(line(f"sample {sample.id}, row {sample.row}: {history.outcome}{kept}"))
-    if history.reason:
-        console.print(line(f"reason: {history.reason}"))
-    for version in sample.versions:
-        _version(console, version, history.handovers.get(version.name, ()))
-    calls = run.calls(history)
-    for call in calls:
-        _call(console, call, sample, _after(call, calls))
-    _judgement(console, history, run.stages)
-    for version in sample.versions:
-        review = run.reviews.of(sample.id, version)
-        if review is not None:
-            console.print(line(f"version {version.name} {review.words} ({review.time})"))
+    kept = f", kept: {story.version}" if story.outcome in ("rewritten", "original") else ""
+    console.print(line(f"sample {story.id}, row {story.row}: {story.outcome}{kept}"))
+    if story.reason:
+        console.print(line(f"reason: {story.reason}"))
+    earlier: dict[str, list[_Part]] = {}
+    for version in story.versions:
+        earlier[version.name] = _version(console, version, earlier.get(version.parent or "", []))
+    _judgement(console, story)
+    if not story.calls:
+        return
+    console.print(_questions(story.calls))
+    for call in story.calls if prompts else ():
+        _call(console, call)
+    spent = sum(call.cost_usd or 0 for call in story.calls)
+    cost = money(round(1e9 * spent), priced=story.cost_usd is not None)
+    told = "" if prompts else f"; '{again} --prompts' shows what was asked and answered"
+    console.print(line(f"cost of the sample: {cost}{told}"))
 
 
-def _version(console: Console, version: Version, handovers: Sequence[Handover]) -> None:
+def _version(console: Console, version: ToldVersion, before: list[_Part]) -> list[_Part]:
+    """Print a version: of a rewrite the parts that differ from the version that it was made from; return all parts."""
     origin = f", rewritten from {version.parent}" if version.parent else ""
     console.print(Rule(line(f"version {version.name}{origin}"), align="left"))
-    for one in handovers:
+    for one in version.handovers:
         console.print(line(f"by the fallback {one.fallback}, since {one.teacher} failed: {one.kind}: {one.reason}"))
-    _pair(console, version.pair)
+    parts = texts_of(version.pair)
+    for name, text in parts:
+        if (name, text) not in before:
+            console.print(safe(f"{name}: {text}"))
+    same = [name for name, text in parts if (name, text) in before]
+    if same:
+        console.print(line(f"as in {version.parent}: {', '.join(dict.fromkeys(same))}"), style="dim")
+    return parts
 
 
-def _pair(console: Console, pair: Pair) -> None:
-    for name, text in texts_of(pair):
-        console.print(safe(f"{name}: {text}"))
-
-
-def texts_of(pair: Pair) -> list[tuple[str, str]]:
-    """Return name and text of each part of a pair that has one, and of the response, in their order."""
+def texts_of(pair: Pair) -> list[_Part]:
+    """Return name and text of each part of a pair that has a text, and of the response, in their order."""
     parts = (
         *(("tool offered", tool) for tool in pair.tools),
-        ("system", pair.system),
-        *(_told("earlier ", turn) for turn in pair.history),
+        ("system", pair.system or ""),
+        *(_turn("earlier ", turn) for turn in pair.history),
         ("instruction", pair.instruction),
         ("input", pair.input),
-        *(_told("", turn) for turn in pair.since),
-        ("reasoning", pair.reasoning),
+        *(_turn("", turn) for turn in pair.since),
+        ("reasoning", pair.reasoning or ""),
         ("response", turn_text(pair.last)),
-        *(_told("later ", turn) for turn in pair.after),
+        *(_turn("later ", turn) for turn in pair.after),
     )
-    return [(name, text or "") for name, text in parts if text or name == "response"]
+    return [(name, text) for name, text in parts if text or name == "response"]
 
 
-def _told(when: str, turn: Turn) -> tuple[str, str]:
+def _turn(when: str, turn: Turn) -> _Part:
     """Return the name of a turn around the pair, with a mark if a student is trained on it, and its text."""
     return f"{when}{turn.role}{', trained' if turn.trained else ''}", turn_text(turn)
 
 
-def _after(call: Call, calls: Sequence[Call]) -> str:
-    """Return what came after a call about the same pair; empty if nothing was asked after it."""
-    asked = call.request
-    if call.handover is not None:
-        handover = call.handover
-        return f"not used: {handover.kind}: {handover.reason}; the question went to the fallback {handover.fallback}"
-    same = [one.request for one in calls if (one.teacher, _topic(one)) == (call.teacher, _topic(call))]
-    said = (*asked.messages, Turn("assistant", call.reply.text)) if call.reply else ()
-    if said and any(one.messages[: len(said)] == said for one in same if one.step == asked.step + 1):
-        return "the conversation went on with a further request"
-    if any(one.index == asked.index + 1 for one in same):
-        return "not used: the answer was unusable, and another one was asked for"
-    return ""
-
-
-def _topic(call: Call) -> tuple[str, str, int]:
-    return call.request.reflection, call.request.pair_hash, call.request.draw
-
-
-def _call(console: Console, call: Call, sample: Sample, after: str) -> None:
-    request = call.request
-    step = f", step {request.step}" if request.step else ""
-    asked = f"reflection {request.reflection}, answer {request.index}{step}"
-    console.print(Rule(line(f"call {call.key} of {call.teacher}: {asked}"), align="left"))
-    for turn in request.messages:
-        console.print(safe(f"{turn.role}: {turn.content}"))
-    for state, kind, message in call.attempts:
-        console.print(line(f"attempt: {state}" + (f" ({kind}) {message or ''}" if kind else "")))
-    if call.reply is not None:
-        reply = call.reply
-        used = reply.usage
-        thought = f", {used.reasoning_tokens} of them reasoning" if used.reasoning_tokens else ""
-        usage = f"{used.prompt_tokens} + {used.completion_tokens} tokens{thought}"
-        if reply.reasoning is not None:
-            console.print(line("reasoning:"))
-            console.print(safe(reply.reasoning))
-        console.print(line(f"raw answer of {reply.model or call.teacher}, {reply.finish_reason}, {usage}:"))
-        console.print(safe(reply.text))
-    read = next((version.name for version in sample.versions if version.call == call.key), None)
-    fault = next((failure for failure in sample.failures if failure.call == call.key), None)
-    if read:
-        console.print(line(f"parsed: version {read}"))
-    elif fault:
-        console.print(line(f"not used: {fault.kind}: {fault.reason}"))
-    elif after:
-        console.print(line(after))
-    elif call.reply is not None:
-        console.print(line("read by the stage, which made no version from it"))
-
-
-def _judgement(console: Console, history: SampleHistory, stages: Mapping[str, StageFacts]) -> None:
-    sample = history.sample
-    rows = [
-        (version, metric, "–" if score.value is None else f"{score.value:.4f}", score.status, score.reason or "")
-        for version, scores in sample.scores.items()
-        for metric, score in scores.items()
-    ]
-    if rows:
-        console.print(table("Scores", ("version", "metric", "value", "status", "why"), rows, (2,)))
-    decisions = [(label_of(stages, d.stage), " / ".join(d.candidates), d.kept, d.reason) for d in sample.decisions]
+def _judgement(console: Console, story: Story) -> None:
+    """Print scores, decisions and failures."""
+    metrics = sorted({metric for version in story.versions for metric in version.scores})
+    if metrics:
+        rows = [(one.name, *(_value(one.scores.get(metric)) for metric in metrics)) for one in story.versions]
+        numbers = range(1, len(metrics) + 1)
+        console.print(table("Scores", ("version", *metrics), rows, numbers))
+    for version in story.versions:
+        for metric, score in version.scores.items():
+            if score.reason:
+                console.print(line(f"{metric} of {version.name}: {score.status}: {score.reason}"))
+    decisions = [(one.label, " / ".join(one.candidates), one.kept, one.reason) for one in story.decisions]
     if decisions:
         console.print(table("Decisions", ("stage", "between", "kept", "why"), decisions))
-    for failure in sample.failures:
-        console.print(line(f"failed in {label_of(stages, failure.stage)}: {failure.kind}: {failure.reason}"))
+    for version in story.versions:
+        if version.review is not None:
+            console.print(line(f"version {version.name} {version.review.words} ({version.review.time})"))
+    for failure in story.failures:
+        console.print(line(f"failed in {failure.label}: {failure.kind}: {failure.reason}"))
+
+
+def _value(score: Score | None) -> str:
+    if score is None:
+        return ""
+    number = "–" if score.value is None else f"{score.value:.4f}"
+    return number if score.status == "ok" else f"{number} {score.status}"
+
+
+def _questions(calls: Sequence[ToldCall]) -> Table:
+    teachers = {call.teacher for call in calls}
+    title = f"{number_of(len(calls), 'question')} to {teachers.pop() if len(teachers) == 1 else 'teachers'}"
+    columns = {
+        "question": [_asked(call) for call in calls],
+        "teacher": [call.teacher for call in calls],
+        "tokens": [_tokens(call) for call in calls],
+        "cost": ["unknown" if call.cost_usd is None else dollars(round(1e9 * call.cost_usd)) for call in calls],
+        "what became of the answer": [call.became for call in calls],
+    }
+    if not teachers:  # the title names the only one
+        del columns["teacher"]
+    numbers = [list(columns).index(name) for name in ("tokens", "cost")]
+    return table(title, list(columns), zip(*columns.values(), strict=True), numbers)
+
+
+def _asked(call: ToldCall) -> str:
+    numbers = (("answer", call.index), ("draw", call.draw), ("step", call.step))
+    return ", ".join([call.reflection, *(f"{name} {number}" for name, number in numbers if number)])
+
+
+def _tokens(call: ToldCall) -> str:
+    return f"{call.prompt_tokens:,} + {call.answer_tokens:,}" if call.finish_reason is not None else ""
+
+
+def _call(console: Console, call: ToldCall) -> None:
+    """Print a question and its answer, word for word."""
+    console.print(Rule(line(f"call {call.key} of {call.teacher}: {_asked(call)}"), align="left"))
+    for turn in call.messages or ():
+        console.print(safe(f"{turn.role}: {turn.content}"))
+    for attempt in call.attempts:
+        fault = f" ({attempt.kind}) {attempt.message or ''}" if attempt.kind else ""
+        console.print(line(f"attempt: {attempt.state}{fault}"))
+    if call.answer is not None:
+        if call.reasoning is not None:
+            console.print(line("reasoning:"))
+            console.print(safe(call.reasoning))
+        thought = f", {call.reasoning_tokens} of them reasoning" if call.reasoning_tokens else ""
+        told = f"{call.finish_reason}, {_tokens(call)} tokens{thought}"
+        console.print(line(f"raw answer of {call.model or call.teacher}, {told}:"))
+        console.print(safe(call.answer))
+    console.print(line(call.became))

@@ -93,7 +93,12 @@ def test_no_failure_of_a_provider_writes_the_key(fault, provider, tmp_path, rt, 
         config = http_job(tmp_path, server, rows(size(4, 40)), **settings(server, provider))
         done = rt("run", config, "--run-dir", tmp_path / "run", "--reporter", "console")
         assert any(request.fault for request in server.received)
-    shown = [done, rt("status", tmp_path / "run"), rt("explain", tmp_path / "run", "0"), rt("doctor", config)]
+    shown = [
+        done,
+        rt("status", tmp_path / "run"),
+        rt("explain", tmp_path / "run", "0", "--prompts"),
+        rt("doctor", config),
+    ]
     assert done.code in (0, 1, 3), done
     assert hits(tmp_path / "run", *(text for one in shown for text in (one.out, one.err) if text)) == []
 
@@ -141,7 +146,7 @@ def test_a_plugin_that_quotes_a_key_does_not_spread_it(teacher, student, tmp_pat
     }
     config = write_json(tmp_path / "job.yaml", raw)
     done = rt("run", config, "--run-dir", tmp_path / "run")
-    shown = [done, rt("status", tmp_path / "run"), rt("explain", tmp_path / "run", "0")]
+    shown = [done, rt("status", tmp_path / "run"), rt("explain", tmp_path / "run", "0", "--prompts")]
     assert "401 for ***" in "".join(one.out + one.err for one in shown)
     assert hits(tmp_path / "run", *(one.out + one.err for one in shown), caplog.text or "nothing") == []
 

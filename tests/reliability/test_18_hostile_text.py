@@ -102,7 +102,7 @@ def job(tmp_path, monkeypatch):
 
 def looked_at(rt: Any, run_dir: object) -> str:
     """Everything that can be shown of a run."""
-    told = [rt("status", run_dir), *(rt("explain", run_dir, row) for row in range(len(HOSTILE) + 1))]
+    told = [rt("status", run_dir), *(rt("explain", run_dir, row, "--prompts") for row in range(len(HOSTILE) + 1))]
     assert [(one.code, one.err) for one in told] == [(0, "")] * len(told)
     return "".join(one.out for one in told)
 

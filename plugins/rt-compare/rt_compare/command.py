@@ -20,12 +20,14 @@ from rt_framework.cli.options import (
     beside,
     chosen,
     claim,
+    json_option,
     moved_option,
     name_option,
     overwrite_option,
     pairs,
     parts,
     paths_in,
+    print_json,
     reading_options,
     watching,
     whole,
@@ -45,7 +47,8 @@ if TYPE_CHECKING:
 @click.option("--scores-a", type=click.Path(path_type=Path), help="Output of 'rt score' for A, if A is a data file.")
 @click.option("--scores-b", type=click.Path(path_type=Path), help="Output of 'rt score' for B, if B is a data file.")
 @reading_options
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the results to this file, as JSON.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the results to this file, as JSON.")
+@json_option
 @name_option(
     "--judge", names=parts("teachers"), metavar="NAME:MODEL", help="Teacher that judges pairs of answers, for money."
 )
@@ -68,6 +71,7 @@ def command(
     shape: str | None,
     columns: tuple[str, ...],
     out: Path | None,
+    as_json: bool,
     judge: str | None,
     overwrite: bool,
     **asked: Any,
@@ -80,7 +84,7 @@ def command(
     judge are options too: 'rt compare A B --judge litellm:MODEL --help' lists --judge-api-base and others.
     """
     from rt_compare.contests import contests
-    from rt_compare.judging import as_json
+    from rt_compare.judging import plain_results
     from rt_compare.samples import compare
     from rt_compare.side_by_side import show_comparison
     from rt_compare.sides import lent, open_side
@@ -92,12 +96,22 @@ def command(
     left, right = (open_side(host, Data(str(path), format_, shape, read), scores) for path, scores in given)
     left, right = lent(left, right), lent(right, left)
     drawn = None if judging is None else contests(left, right)
-    found, console = compare(left, right), stdout()
-    show_comparison(console, found, left, right)
-    judged = None if judging is None or drawn is None else judging.judged(host, drawn, console)
-    if written is not None and not (judging and judging.dry_run):
+    found, console = compare(left, right), None if as_json else stdout()
+    if console is not None:
+        show_comparison(console, found, left, right)
+    judged = None
+    if judging is not None and drawn is not None:
+        if judging.dry_run:
+            judging.show_quote(host, drawn, console)
+            return 0
+        judged = judging.judged(host, drawn, console)
+    results = plain_results(found, judged)
+    if written is not None:
         with whole(written) as part:
-            part.write_text(json.dumps(as_json(found, judged), indent=1, allow_nan=False) + "\n", "utf-8")
+            part.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", "utf-8")
+    if console is None:
+        print_json(results)
+    elif written is not None:
         console.print(line(f"wrote {out}"))
     return int(judged is not None and judged.errors > 0)
 
@@ -117,24 +131,36 @@ class _Judging:
     dry_run: bool
     moved: bool
 
-    def judged(self, host: Host, drawn: Contests, console: Console) -> Judgements | None:
-        """Let the teacher judge and print what it said; on a dry run print what it would cost."""
+    def show_quote(self, host: Host, drawn: Contests, console: Console | None) -> None:
+        """Print what the judge would cost; as JSON where there is no console."""
+        from rt_compare.judging import judging_job
+        from rt_compare.side_by_side import show_quote
+        from rt_framework.jobs.looking.quotes import quote_in_dollars
+        from rt_framework.jobs.quoting import quote
+
+        job = judging_job(drawn, self.teacher, self.limits, self.elsewhere)
+        source = drawn.source if self.sample is None else drawn.source.drawing(self.sample, self.seed)
+        quoted = quote(host, job, self.run_dir, self.moved, source)
+        if console is None:
+            print_json(quote_in_dollars(quoted, job))
+        else:
+            show_quote(console, quoted)
+
+    def judged(self, host: Host, drawn: Contests, console: Console | None) -> Judgements:
+        """Let the teacher judge, and print what it said if there is a console."""
         import asyncio
 
         from rt_compare.judging import judge, judging_job
-        from rt_compare.side_by_side import show_judgements, show_quote
-        from rt_framework.jobs.quoting import quote
+        from rt_compare.side_by_side import show_judgements
         from rt_framework.jobs.running import RunMode
+        from rt_framework.kit.stdout import all_to_stderr
 
         job = judging_job(drawn, self.teacher, self.limits, self.elsewhere)
-        if self.dry_run:
-            source = drawn.source if self.sample is None else drawn.source.drawing(self.sample, self.seed)
-            show_quote(console, quote(host, job, self.run_dir, self.moved, source))
-            return None
         mode = RunMode(pilot=self.sample, seed=self.seed, moved=self.moved, job="judge")
-        with watching(host, ["console"]) as watchers:
+        with all_to_stderr(console is None), watching(host, ["console"]) as watchers:
             judged = asyncio.run(judge(host, job, drawn, self.run_dir, mode, watchers))
-        show_judgements(console, judged)
+        if console is not None:
+            show_judgements(console, judged)
         return judged
 
 
@@ -161,8 +187,8 @@ def _judging(
             raise click.UsageError(f"{options} can only be used with --judge")
         return None
     if run_dir is None and out is None:
-        raise click.UsageError("--judge: name a place for its answers, by --run-dir DIR or --json FILE")
-    where = beside(out, "--json") if run_dir is None and out is not None else run_dir
+        raise click.UsageError("--judge: name a place for its answers, by --run-dir DIR or --out FILE")
+    where = beside(out) if run_dir is None and out is not None else run_dir
     limits = Limits(concurrency=concurrency, budget_usd=budget_usd)
     return _Judging(chosen("judge", judge), where or Path(), sample, seed, limits, elsewhere, dry_run, moved)
 
@@ -181,7 +207,7 @@ def _claim(
         DiskError: a destination cannot be written.
     """
     record = None if judging is None else judging.run_dir
-    written = None if out is None else Destination(out, "--json", "file", record, overwrite)
+    written = None if out is None else Destination(out, "--out", "file", record, overwrite)
     own = [] if record is None else [Destination(record, "--run-dir", "run")]
     inputs = [*(path for path in scores if path is not None), *paths_in(judging and judging.teacher)]
     claim([*own, *([] if written is None else [written])], sides, inputs)

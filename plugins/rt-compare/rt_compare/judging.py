@@ -195,7 +195,7 @@ def _judgements(finished: FinishedRun, contests: Contests, progress: Progress) -
     )
 
 
-def as_json(found: Comparison, judged: Judgements | None) -> dict[str, Any]:
+def plain_results(found: Comparison, judged: Judgements | None) -> dict[str, Any]:
     """Return a comparison as plain values; under ``judge`` the judgements, with the win score from their counts."""
     if judged is None:
         return asdict(found)

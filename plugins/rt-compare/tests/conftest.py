@@ -48,7 +48,7 @@ def found(rt, tmp_path):
     """Compares, and returns the content of the JSON file."""
 
     def make(*arguments):
-        done = rt("compare", *arguments, "--json", "found.json", "--overwrite")
+        done = rt("compare", *arguments, "--out", "found.json", "--overwrite")
         assert (done.code, done.err) == (0, ""), done.err
         return json.loads((tmp_path / "found.json").read_text())
 

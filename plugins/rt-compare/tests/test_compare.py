@@ -125,7 +125,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(rt, run, rt_project, tmp_p
     for arguments, words in refused.items():
         assert words in rt("compare", *arguments).error()
     before = (tmp_path / "data.json").read_bytes()
-    same = rt("compare", "other.json", "data.json", "--json", tmp_path / "data.json")
+    same = rt("compare", "other.json", "data.json", "--out", tmp_path / "data.json")
     assert "data.json: is an input of this command" in same.error()
     assert (tmp_path / "data.json").read_bytes() == before
 
@@ -143,7 +143,7 @@ def test_hostile_texts_are_harmless(name, rt, rt_project, tmp_path):
     """In both data sets, in their names, and in the names of metrics."""
     rt_project.write(name, hostile_rows())
     rt_project.write("b.json", hostile_rows()[::-1])
-    done = rt("compare", name, "b.json", "--json", f"out {name}")
+    done = rt("compare", name, "b.json", "--out", f"out {name}")
     assert (done.code, done.err) == (0, "")
     assert harmless(done.out)
     assert "\x1b" not in (tmp_path / f"out {name}").read_text()
@@ -157,7 +157,7 @@ def test_a_damaged_run_directory_is_told_in_a_line(rt, run, tmp_path):
     run(rows=rows(3))
     ledger = tmp_path / "runs/rt/ledger.sqlite"
     ledger.write_bytes(ledger.read_bytes()[:8192] + b"\xff" * 8192)
-    assert "rt salvage" in rt("compare", "runs/rt", "data.json", "--json", "out.json").error(5)
+    assert "rt salvage" in rt("compare", "runs/rt", "data.json", "--out", "out.json").error(5)
     assert not (tmp_path / "out.json").exists()
 
 
@@ -172,16 +172,16 @@ def tree(folder):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--json", "b.json"], "is an input of this command"),
-        (["--json", "theirs.txt"], "exists already; name another place with --json, or give --overwrite"),
-        (["--json", "s.jsonl", "--scores-a", "s.jsonl", "--overwrite"], "is an input of this command"),
-        (["--json", "runs/rt/kept.json", "--overwrite"], "belongs to the run directory"),
-        (["--json", "runs/rt/ledger.sqlite", "--overwrite"], "belongs to the run directory"),
-        (["--json", "no/../"], "names no file"),
-        (["--judge", "scripted", "--run-dir", "new", "--json", "new"], "another output of this command"),
-        (["--judge", "scripted", "--run-dir", "new", "--json", "new/manifest.json"], "belongs to the run directory"),
+        (["--out", "b.json"], "is an input of this command"),
+        (["--out", "theirs.txt"], "exists already; name another place with --out, or give --overwrite"),
+        (["--out", "s.jsonl", "--scores-a", "s.jsonl", "--overwrite"], "is an input of this command"),
+        (["--out", "runs/rt/kept.json", "--overwrite"], "belongs to the run directory"),
+        (["--out", "runs/rt/ledger.sqlite", "--overwrite"], "belongs to the run directory"),
+        (["--out", "no/../"], "names no file"),
+        (["--judge", "scripted", "--run-dir", "new", "--out", "new"], "another output of this command"),
+        (["--judge", "scripted", "--run-dir", "new", "--out", "new/manifest.json"], "belongs to the run directory"),
         (["--judge", "scripted", "--run-dir", "runs/rt"], "was started with other settings"),
-        (["--judge", "replay:theirs.txt", "--json", "theirs.txt", "--overwrite"], "is an input of this command"),
+        (["--judge", "replay:theirs.txt", "--out", "theirs.txt", "--overwrite"], "is an input of this command"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -213,4 +213,4 @@ def test_the_results_of_the_same_command_are_replaced(judge, rt_project, tmp_pat
     rt_project.write("a.json", rows(3))
     rt_project.write("b.json", [row | {"output": "Other."} for row in rows(3)])
     for _ in range(2):
-        assert judge(ScriptedTeacher(lambda _: marked(5, 5)), "--json", "out.json").code == 0
+        assert judge(ScriptedTeacher(lambda _: marked(5, 5)), "--out", "out.json").code == 0

@@ -41,7 +41,7 @@ def test_the_worked_numbers_through_the_command(wins, ties, losses, score, judge
     random.Random(5).shuffle(verdicts)
     data(tmp_path, verdicts)
     teacher = ScriptedTeacher(Scripted(verdicts))
-    done = judge(teacher, "--json", "out.json")
+    done = judge(teacher, "--out", "out.json")
     assert (done.code, done.err) == (0, "")
     assert len(teacher.requests) == 2 * 1030
     assert f"win score of A: {score:.4f}, 95 % from" in done.words
@@ -56,7 +56,7 @@ def test_conflicts_length_and_answers_without_marks_are_told(judge, tmp_path):
     """A conflict is a tie, and counted; an unusable judgement is excluded, and counted."""
     verdicts = ["win", "win", "win", "loss", "tie", "conflict", "conflict", "chatter"]
     data(tmp_path, verdicts)
-    done = judge(ScriptedTeacher(Scripted(verdicts)), "--json", "out.json")
+    done = judge(ScriptedTeacher(Scripted(verdicts)), "--out", "out.json")
     assert done.code == 0
     told = found(tmp_path)
     assert told["verdicts"] == {"wins": 3, "ties": 3, "losses": 1, "conflicts": 2, "longer": 1, "unequal": 4}
@@ -72,7 +72,7 @@ def test_conflicts_length_and_answers_without_marks_are_told(judge, tmp_path):
 def test_a_judge_that_always_likes_the_first_decides_nothing(judge, tmp_path):
     """All ties, all conflicts."""
     data(tmp_path, ["conflict"] * 5)
-    judge(ScriptedTeacher(Scripted(["conflict"] * 5)), "--json", "out.json")
+    judge(ScriptedTeacher(Scripted(["conflict"] * 5)), "--out", "out.json")
     told = found(tmp_path)
     assert (told["verdicts"]["ties"], told["verdicts"]["conflicts"], told["win_score"]["value"]) == (5, 5, 1.0)
 
@@ -117,7 +117,7 @@ def test_only_shared_questions_with_different_answers_are_judged(judge, rt_proje
     rt_project.write("a.json", [{"input": ""} | row for row in a])
     rt_project.write("b.json", b)
     teacher = ScriptedTeacher(Scripted(["win"] * 3))
-    judge(teacher, "--json", "out.json")
+    judge(teacher, "--out", "out.json")
     told = found(tmp_path)
     assert (told["shared"], told["same"], told["drawn"], told["verdicts"]["wins"]) == (3, 1, 2, 2)
     assert {answers_of(request) for request in teacher.requests} == {
@@ -132,13 +132,13 @@ def test_a_budget_is_kept_and_a_larger_one_goes_on(judge, tmp_path):
     """With exit code 6 where it ends; nothing is asked twice."""
     data(tmp_path, ["win"] * 20)
     teacher = Priced(Scripted(["win"] * 20))
-    error = judge(teacher, "--json", "out.json", "--budget-usd", "0.00002").error(6)
+    error = judge(teacher, "--out", "out.json", "--budget-usd", "0.00002").error(6)
     assert "budget" in error
     assert not (tmp_path / "out.json").exists()
     asked = len(teacher.requests)
     assert 0 < asked < 40
     assert teacher.paid <= 20_000
-    assert judge(teacher, "--json", "out.json", "--budget-usd", "1").code == 0
+    assert judge(teacher, "--out", "out.json", "--budget-usd", "1").code == 0
     assert len(teacher.requests) == 40
     assert found(tmp_path)["verdicts"]["wins"] == 20
     unpriced = judge(ScriptedTeacher(Scripted([])), "--run-dir", "x", "--budget-usd", "1")
@@ -154,11 +154,11 @@ def test_what_met_errors_ends_with_one_and_is_asked_again(judge, tmp_path):
             raise TeacherError("bad_request", "no")
         return Scripted(["win"] * 3)(request)
 
-    done = judge(ScriptedTeacher(failing), "--json", "out.json")
+    done = judge(ScriptedTeacher(failing), "--out", "out.json")
     assert done.code == 1
     assert found(tmp_path)["excluded"] == {"bad_request": 1}
     assert "1 of them met errors; run again" in done.words
-    assert judge(ScriptedTeacher(Scripted(["win"] * 3)), "--json", "out.json").code == 0
+    assert judge(ScriptedTeacher(Scripted(["win"] * 3)), "--out", "out.json").code == 0
     assert found(tmp_path)["verdicts"]["wins"] == 3
 
 
@@ -176,7 +176,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(judge, rt, rt_p
     """No place for the answers, nothing in both, nothing that differs, a key among the options."""
     teacher = ScriptedTeacher(Scripted(["win"] * 3))
     data(tmp_path, ["win"] * 3)
-    assert "by --run-dir DIR or --json FILE" in judge(teacher).error()
+    assert "by --run-dir DIR or --out FILE" in judge(teacher).error()
     assert "can only be used with --judge" in rt("compare", "a.json", "b.json", "-n", 3).error()
     secret = rt("compare", "a.json", "b.json", "--judge", "{litellm: {model: x/y, api_key: abc}}", "--run-dir", "x")
     assert "keys come only from the environment" in secret.error()
@@ -201,7 +201,7 @@ def test_recorded_answers_judge_too(rt, tmp_path):
             line = {"reflection": NAME, "pair": digest([first.hash, second.hash]), "index": 0, "text": text}
             lines.append(json.dumps(line))
     (tmp_path / "answers.jsonl").write_text("\n".join(lines))
-    done = rt("compare", "a.json", "b.json", "--judge", "replay:answers.jsonl", "--json", "out.json")
+    done = rt("compare", "a.json", "b.json", "--judge", "replay:answers.jsonl", "--out", "out.json")
     assert (done.code, done.err) == (0, "")
     assert "teacher: replay answers.jsonl (recorded answers)" in done.words
     assert "rt report" not in done.out  # the summary of a run would say the same again
@@ -214,7 +214,7 @@ def test_hostile_texts_are_harmless(judge, rt_project, tmp_path):
     rt_project.write("a.json", rows)
     rt_project.write("b.json", [row | {"output": f"B {row['output']}"} for row in rows])
     teacher = ScriptedTeacher(lambda request: Reply(marked(3, 4), model=answers_of(request)[0]))
-    done = judge(teacher, "--json", "out.json")
+    done = judge(teacher, "--out", "out.json")
     assert (done.code, done.err) == (0, "")
     assert harmless(done.out)
     assert found(tmp_path)["verdicts"]["ties"] == len(rows)
@@ -226,18 +226,21 @@ def test_a_dry_run_counts_the_calls_and_writes_nothing(judge, tmp_path):
     """Two for each pair, those that are answered left out; a run then sends as many."""
     data(tmp_path, ["win"] * 5)
     teacher = Priced(Scripted(["win"] * 5))
-    done = judge(teacher, "--json", "out.json", "--dry-run")
+    done = judge(teacher, "--out", "out.json", "--dry-run")
     assert (done.code, done.err, teacher.requests) == (0, "", [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
     assert "5 pairs of answers, each judged in both orders: still to be paid" in done.words
     assert "calls 10 20 " in done.words and "0 of 10 calls are answered in the run directory" in done.words
-    assert judge(teacher, "--json", "out.json", "-n", 2).code == 0
+    assert judge(teacher, "--out", "out.json", "-n", 2).code == 0
     assert len(teacher.requests) == 4
-    done = judge(teacher, "--json", "out.json", "--dry-run")
+    done = judge(teacher, "--out", "out.json", "--dry-run")
     assert "calls 6 12 " in done.words and "4 of 10 calls are answered in the run directory" in done.words
+    quote = json.loads(judge(teacher, "--out", "out.json", "--dry-run", "--json").out)
+    assert (quote["still"]["sends"], quote["answered"]) == ({"low": 6, "high": 12}, 4)
     low = int(re.search(r"prompt tokens (\d+) ", done.words)[1])
     before = teacher.paid
-    assert judge(teacher, "--json", "out.json").code == 0
+    done = judge(teacher, "--out", "out.json", "--json")
+    assert done.code == 0 and done.out == (tmp_path / "out.json").read_text()
     told = sum(-(-len(marked(8, 6).encode()) // 4) for _ in range(6))
     assert teacher.paid - before == 3 * low + 7 * told
 
@@ -246,7 +249,7 @@ def test_the_better_answers_are_what_the_run_keeps(judge, tmp_path):
     """Of equal ones that of A; a pair without marks is dropped. The marks stand in the side file."""
     verdicts = ["win", "loss", "tie", "chatter"]
     data(tmp_path, verdicts)
-    assert judge(ScriptedTeacher(Scripted(verdicts)), "--json", "out.json").code == 0
+    assert judge(ScriptedTeacher(Scripted(verdicts)), "--out", "out.json").code == 0
     kept, dropped, side = (
         [json.loads(line) for line in (tmp_path / "out.json.rt" / name).read_text().splitlines()]
         for name in ("kept.jsonl", "dropped.jsonl", "scores.jsonl")
@@ -270,7 +273,7 @@ def test_conversations_of_any_form_are_judged(judge, rt_project, tmp_path):
     for side in "AB":
         answer = {"role": "assistant", "content": f"{side} answers 0"}
         rt_project.write(f"{side.lower()}.json", [{"messages": [*turns, answer]}])
-    assert judge(ScriptedTeacher(Scripted(["loss"])), "--json", "out.json").code == 0
+    assert judge(ScriptedTeacher(Scripted(["loss"])), "--out", "out.json").code == 0
     (line,) = rt_project.records("out.json.rt/kept.jsonl")
     assert line["messages"] == [*turns, {"role": "assistant", "content": "B answers 0"}]
 
@@ -286,9 +289,9 @@ def test_an_interrupted_judge_goes_on(judge, tmp_path):
         return Scripted(["win"] * 6)(request)
 
     first = ScriptedTeacher(breaking)
-    assert "no credit" in judge(first, "--json", "out.json", "--concurrency", 1).error(3)
+    assert "no credit" in judge(first, "--out", "out.json", "--concurrency", 1).error(3)
     again = ScriptedTeacher(Scripted(["win"] * 6))
-    assert judge(again, "--json", "out.json").code == 0
+    assert judge(again, "--out", "out.json").code == 0
     assert len(again.requests) == 12 - 5
     assert found(tmp_path)["verdicts"]["wins"] == 6
 
@@ -303,6 +306,6 @@ def test_changed_data_need_another_directory_and_no_answer_twice(judge, rt_proje
         rt_project.write(f"{side}.json", [*rows, added])
     again = ScriptedTeacher(Scripted(["win"] * 5))
     assert "first was started with other settings" in judge(again, "--run-dir", "first").error()
-    assert judge(again, "--run-dir", "second", "--answers", "first", "--json", "out.json").code == 0
+    assert judge(again, "--run-dir", "second", "--answers", "first", "--out", "out.json").code == 0
     assert len(again.requests) == 2
     assert found(tmp_path)["verdicts"]["wins"] == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,13 @@ from rt_framework.cli.options import (
     Host,
     Whole,
     claim,
+    json_option,
     moved_option,
     name_option,
     pairs,
     parts,
     paths_in,
+    print_json,
     whole,
 )
 
@@ -99,6 +102,7 @@ OF_THE_JUDGE = ("judge", "judge_dir", "concurrency", "budget_usd", "elsewhere", 
 @click.option("--unit", "part", metavar="I/N", help="Do only every N-th training, from the I-th on.")
 @click.option("--dry-run", is_flag=True, help="Show arms and sizes, and measure how long it takes; keep nothing.")
 @moved_option
+@json_option
 @click.pass_obj
 def command(
     host: Host,
@@ -109,6 +113,7 @@ def command(
     dtype: str,
     part: str | None,
     dry_run: bool,
+    as_json: bool,
     **asked: Any,
 ) -> int:
     """Train small on what a run kept and on its controls, and compare the trained models on held-out data.
@@ -121,10 +126,13 @@ def command(
     --judge-api-base and others.
     """
     from rt_framework.errors import Interrupted
+    from rt_framework.kit.stdout import all_to_stderr
     from rt_framework.terminal.printing import stdout
     from rt_prove.options import generation_of, judging_of
     from rt_prove.settings import Learner
 
+    if as_json and dry_run:
+        raise click.UsageError("--json prints the proof, and --dry-run makes none; give one of them")
     learner = Learner.named(model, dtype)
     files = pairs(held_out, "--held-out")
     if len(files) < len(held_out):
@@ -133,9 +141,15 @@ def command(
     judging = judging_of(host, run_dir, generation, **{name: asked.pop(name) for name in OF_THE_JUDGE})
     _claim(run_dir, files, judging)
     try:
-        return _prove(host, run_dir, learner, files, judging, part, dry_run, stdout(), generation=generation, **asked)
+        with all_to_stderr(as_json):
+            code, result = _prove(
+                host, run_dir, learner, files, judging, part, dry_run, stdout(), generation=generation, **asked
+            )
     except KeyboardInterrupt:
         raise Interrupted("stopped; what is finished stays, and the same command goes on") from None
+    if as_json:
+        print_json(result)
+    return code
 
 
 def _prove(
@@ -148,11 +162,12 @@ def _prove(
     dry_run: bool,
     console: Console,
     **asked: Any,
-) -> int:
+) -> tuple[int, Mapping[str, Any]]:
     """Train, measure and judge what is not there yet, and write and print the proof; on a dry run only tell.
 
     Returns:
-        1 if the judge met errors, so that the same command has questions left; otherwise 0.
+        1 if the judge met errors, so that the same command has questions left, otherwise 0; and the result for a
+        program.
 
     Raises:
         RtError: something cannot be read, trained or judged; what is finished stays.
@@ -171,15 +186,15 @@ def _prove(
     if not dry_run:
         _do(plan, units, part, console)
     done = [(unit, measured) for unit in units if (measured := plan.found(unit)) is not None]
-    is_whole = len(done) == len(units)
+    is_whole, counts = len(done) == len(units), {"units": len(units), "finished": len(done), "proof": None}
     if dry_run:
         show_rehearsal(plan, tokens, units, console)
         if judging is not None:
             show_calls(host, judging, plan, conclude(done).best if is_whole else None, done, console)
-        return 0
+        return 0, counts
     if part is not None or not is_whole:
         console.print(f"{len(done)} of {len(units)} units are finished; the command without --unit collects them")
-        return 0
+        return 0, counts
     proof, errors = conclude(done), 0
     _write(run_dir, proof)  # before the judge, which may end early: what hours of training have shown is not lost
     if judging is not None:
@@ -187,7 +202,7 @@ def _prove(
         _write(run_dir, proof)
     show_proof(console, proof)
     console.print(line(f"wrote {_proof(run_dir)}; 'rt report {run_dir}' shows it"))
-    return int(errors > 0)
+    return int(errors > 0), {**counts, "proof": json.loads(proof.text())}
 
 
 def _proof(run_dir: Path) -> Destination:

@@ -42,6 +42,19 @@ def test_a_proof_is_written_and_shown(prove, finished, fake, rt_project):
     assert "not trained" in words and f"{proof['base']['plain']:.4f}" in words
 
 
+def test_a_program_gets_the_proof_alone(prove, finished, fake, rt_project):
+    """The lines for people are on standard error; before all trainings are done, there are counts only."""
+    finished()
+    fake()
+    some = prove(*SMALL, "--unit", "1/2", "--json")
+    assert (some.code, json.loads(some.out)) == (0, {"units": 13, "finished": 7, "proof": None})
+    done = prove(*SMALL, "--json")
+    assert done.code == 0 and "[13/13] random, seed 1" in done.err
+    proof = json.loads((rt_project.folder / "runs/rt/proof.json").read_text())
+    assert json.loads(done.out) == {"units": 13, "finished": 13, "proof": proof}
+    assert "--dry-run makes none" in prove(*SMALL, "--json", "--dry-run").error()
+
+
 @pytest.mark.parametrize("stops", [[1], [3, 5, 9]])
 def test_a_stopped_command_goes_on(stops, proved, prove, fake, rt_project):
     """To the same proof, byte by byte, and no training is done twice."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from attrs import AttrsInstance, asdict
+from attrs import AttrsInstance
 
 from rt_framework import hookimpl
 from rt_framework.builtin.reporters.settings import JsonlSettings
 from rt_framework.errors import ConfigError, DiskError
 from rt_framework.hookspecs import EventHooks
-from rt_framework.kit.stdout import own
+from rt_framework.kit.as_json import plain
+from rt_framework.kit.stdout import give_up, own
 
 _MOST = 10_000_000
 """Greatest length in bytes of the first event of a file."""
@@ -54,7 +52,7 @@ class JsonlReporter:
             self._file.close()
 
     def _write(self, name: str, event: AttrsInstance) -> None:
-        said = {"event": name, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **_plain(asdict(event))}
+        said = {"event": name, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **plain(event)}
         if self._file is None and self._path is not None:  # created late, so that a run that is refused leaves no file
             self._file = self._open(self._path)
         file = self._file or own()
@@ -62,9 +60,7 @@ class JsonlReporter:
             file.write(json.dumps(said) + "\n")
             file.flush()
         except BrokenPipeError:
-            # The reader has closed the pipe. Redirect the output that is still flushed at exit, instead of failing
-            # there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+            give_up(file)
             raise
 
 
@@ -88,16 +84,6 @@ def _check(path: Path) -> None:
             known = False
         if not known:
             raise ConfigError(f"{path}: holds other content than events of a run; name another file")
-
-
-def _plain(value: Any) -> Any:
-    """Return *value* as JSON allows it: NaN, infinities and types that JSON lacks become text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    known = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    return value if known else str(value)
 
 
 def _writes(hook: str) -> Any:
