@@ -491,7 +491,8 @@ def test_every_error_is_documented() -> None:
     for kind in KINDS.values():
         assert table[kind.name][:3] == [kind.billed, kind.retry.value, "yes" if kind.fatal else "no"]
     codes = {error.exit_code for error in RtError.__subclasses__()} | {RtError.exit_code, 0, 1, FAULT, 130}
-    assert codes == {int(code) for code in rows(section(page("errors.md"), "Exit codes"))}
+    for text in (page("errors.md"), (DOCS / "for-agents.md").read_text("utf-8")):
+        assert codes == {int(code) for code in rows(section(text, "Exit codes"))}
 
 
 def test_every_check_of_the_kit_is_documented() -> None:
