@@ -27,5 +27,6 @@ def command(job: RunRequest, rows: int, seed: int) -> int:
 
     with watching(job.host, job.reporters) as watchers:
         summary, forecast = asyncio.run(pilot(job.host, job.config, job.run_dir, rows, seed, watchers, job.moved))
-    show_forecast(forecast, job.command)
+    job.tell_ways_out(summary)
+    show_forecast(forecast, job.command())
     return job.exit_code(summary)

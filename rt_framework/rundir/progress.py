@@ -85,6 +85,8 @@ class SampleCounter:
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
+        self.lacking: Counter[str] = Counter()
+        """Samples of ``rt score`` without a score, by the status of the first one that is missing."""
         self._at_stages: Counter[tuple[str, str]] = Counter()
         self._gains: defaultdict[str, Moments] = defaultdict(Moments)
 
@@ -136,6 +138,10 @@ class Meter:
         self._started = time.monotonic()
         self._moved: tuple[object, float] = (None, self._started)
         """Counters that move only when work is done, and the time at which they last did."""
+
+    def begin(self) -> None:
+        """Note that the work begins now, and that nothing was waited for before."""
+        self._moved = (None, time.monotonic())
 
     def progress(self) -> Progress:
         """Return the current values of the counters."""

@@ -87,9 +87,9 @@ class ForwardQueue:
         if not self.busy:
             return ""
         if self._limits is None:  # they are known once the model is loaded
-            return "the student is being loaded"
+            return "loading the student"
         batches = number_of(self._under_way, "batch", "batches")
-        return f"the student computes {batches}" if self._under_way else "the student encodes texts"
+        return f"the student computes {batches}" if self._under_way else "the student reads texts"
 
     # --- one wave ---------------------------------------------------------------------------
 
