@@ -154,7 +154,10 @@ def _opening(host: Host, job: Opened, run_dir: Path, watchers: Sequence[object],
         total=total,
         need=room(total, job.source.size(), bool(job.teachers)),
         steady=job.source.steady(),
-        stages=[MeteredStage(step.id, step.name, bool(step.stage.reflections)) for step in job.steps],
+        stages=[
+            MeteredStage(step.id, step.name, bool(step.stage.reflections), tuple(step.stage.needs), step.barrier)
+            for step in job.steps
+        ],
     )
 
 

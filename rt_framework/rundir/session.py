@@ -17,7 +17,8 @@ from rt_framework.plugin import Reporters, close_reporters
 from rt_framework.rundir.directory import freeze, open_run, remember_run
 from rt_framework.rundir.live_state import heartbeat
 from rt_framework.rundir.manifest import plain_config
-from rt_framework.rundir.progress import Meter, MeteredStage, telling
+from rt_framework.rundir.pace import MeteredStage
+from rt_framework.rundir.progress import Meter, telling
 from rt_framework.text import without_secrets
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from rt_framework.concurrency import AdaptiveLimiter, Batcher, Sent, StopSignal, TokenEstimate
 from rt_framework.config import Limits
 from rt_framework.errors import RtError, TeacherError, described
+from rt_framework.kit import effort
 from rt_framework.model import Reply, Request
 from rt_framework.protocols import LocalTeacher, QuotaTeacher, Teacher
 from rt_framework.teacher.attempts import Attempts
@@ -56,6 +58,7 @@ class _DirectSender:
         async with self.limiter.turn(tokens) as sent, self._attempts.one(key, request, retry) as attempt:
             outcome: object
             stopped: RtError | None = None
+            began = time.monotonic()
             try:
                 outcome = await self._complete(request)
             except TeacherError as error:
@@ -64,6 +67,7 @@ class _DirectSender:
                 outcome, stopped = TeacherError("plugin_bug", str(error)), error
             except Exception as error:
                 outcome = TeacherError("plugin_bug", described(error))
+            effort.called(time.monotonic() - began)
             self._learn(outcome, sent)
             try:
                 reply = await attempt.end(outcome)
