@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 from attrs import define, field
@@ -51,10 +54,15 @@ def asked(characters: int) -> None:
         visit.fresh = True
 
 
-def called(seconds: float) -> None:
-    """Note that a call of a teacher has ended after so many seconds."""
-    visit = _VISIT.get()
-    if visit is not None:
-        visit.effort.calls += 1
-        visit.effort.seconds += seconds
-        visit.fresh = True
+@asynccontextmanager
+async def calling() -> AsyncIterator[None]:
+    """Note that a teacher is called in the block, and how long that took."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        visit = _VISIT.get()
+        if visit is not None:
+            visit.effort.calls += 1
+            visit.effort.seconds += time.monotonic() - began
+            visit.fresh = True

@@ -2,7 +2,8 @@
 
 What the samples at each stage have cost so far says what those that still have to reach it will cost; the speed at
 which student and teacher have worked says how long that takes. The two work at the same time, so the slower one
-decides. A time is given only when the whole run so far and its second half lead to about the same.
+decides. A time is given only when two spans lead to about the same: the whole run so far and its second half, or else
+this half and its own second half.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import pairwise, starmap
 
 from attrs import define, field, frozen
 
@@ -18,7 +20,7 @@ from rt_framework.kit.effort import Effort, Visit, begin, now
 _SINCE = 3.0
 """Least seconds of work before a time is given."""
 
-_AGREE = 1.4
+_AGREE = 1.3
 """Largest ratio of the two estimates for one of them to be given."""
 
 _CLOSE = 5.0
@@ -189,12 +191,10 @@ class Pace:
         first, last = self._readings[0], self._readings[-1]
         if not self._total or last.at - first.at < _SINCE:
             return None
-        middle = self._readings[bisect_left(self._readings, (first.at + last.at) / 2, key=lambda one: one.at)]
-        found = [self._since(first, last), self._since(middle, last)]
-        if None in found:
-            return None
-        low, high = sorted(seconds for seconds in found if seconds is not None)
-        return (low + high) / 2 if high <= low * _AGREE or high - low <= _CLOSE else None
+        starts = [last.at - part * (last.at - first.at) for part in (1.0, 0.5, 0.25)]
+        spans = [self._readings[bisect_left(self._readings, start, key=lambda one: one.at)] for start in starts]
+        found = [self._since(one, last) for one in spans]
+        return next((both for both in starmap(_agreed, pairwise(found)) if both is not None), None)
 
     def _since(self, first: _Reading, last: _Reading) -> float | None:
         """Return the seconds left at the speed between two readings."""
@@ -213,8 +213,7 @@ class Pace:
             busy = last.teacher_busy - first.teacher_busy
             if last.teacher <= first.teacher:
                 return None
-            # At the end fewer calls are under way than before, and the last one takes as long as any.
-            times.append(teacher * busy / (last.teacher - first.teacher) + self._longest_call())
+            times.append(self._drained(teacher * busy / (last.teacher - first.teacher)))
         return max(times)
 
     def _by_finished(self, first: _Reading, last: _Reading) -> float | None:
@@ -290,17 +289,27 @@ class Pace:
             work += visits * cost
         return max(work - self._begun(), 0.0)
 
-    def _longest_call(self) -> float:
-        """Return the mean seconds of a call at the stage where they are longest, of those that samples have to pass."""
-        coming = self._coming(self._counts, self._total)
-        ahead = [
-            self._efforts[stage.id]
-            for stage, more in zip(self._stages, coming, strict=True)
-            if more + self._counts[stage.id].inside >= 1
-        ]
-        return max((effort.seconds / effort.calls for effort in ahead if effort.calls), default=0.0)
+    def _drained(self, seconds: float) -> float:
+        """Return the seconds until the last call has ended, which fewer and fewer others are under way with."""
+        calls: list[float] = []
+        for stage, coming in zip(self._stages, self._coming(self._counts, self._total), strict=True):
+            effort = self._efforts[stage.id]
+            if effort.calls and (calls or coming + self._counts[stage.id].inside >= 1):
+                calls.append(effort.seconds / effort.calls)
+        if not calls:
+            return seconds
+        # The last sample still has to be asked about at each of these stages, one after the other.
+        return max(seconds + max(calls) / 2, sum(calls) - calls[0] / 2)
 
     def _begun(self) -> float:
         """Return the seconds that the calls under way have taken so far."""
         ended = sum(effort.seconds for effort in self._efforts.values())
         return max(self._readings[-1].teacher - ended, 0.0)
+
+
+def _agreed(one: float | None, other: float | None) -> float | None:
+    """Return the mean of two estimates; ``None`` if one is missing or they differ much."""
+    if one is None or other is None:
+        return None
+    low, high = sorted((one, other))
+    return (low + high) / 2 if high <= low * _AGREE or high - low <= _CLOSE else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -55,10 +54,10 @@ class _DirectSender:
         """Return the committed answer to one question; see :meth:`Sender.reply`."""
         # The turn comes before the money, so that a call that waits for its turn reserves nothing that others need.
         tokens = self._estimate.of(request.most_prompt_tokens, self._most_answer_tokens(request))
-        async with self.limiter.turn(tokens) as sent, self._attempts.one(key, request, retry) as attempt:
+        turn, attempts = self.limiter.turn(tokens), self._attempts.one(key, request, retry)
+        async with turn as sent, effort.calling(), attempts as attempt:
             outcome: object
             stopped: RtError | None = None
-            began = time.monotonic()
             try:
                 outcome = await self._complete(request)
             except TeacherError as error:
@@ -67,7 +66,6 @@ class _DirectSender:
                 outcome, stopped = TeacherError("plugin_bug", str(error)), error
             except Exception as error:
                 outcome = TeacherError("plugin_bug", described(error))
-            effort.called(time.monotonic() - began)
             self._learn(outcome, sent)
             try:
                 reply = await attempt.end(outcome)

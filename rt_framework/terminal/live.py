@@ -163,7 +163,11 @@ def _choices(samples: SampleCounts) -> str:
 def _time(progress: Progress) -> str:
     """Return the time gone, and the time left if it can be told."""
     gone = str(timedelta(seconds=round(progress.seconds)))
-    return gone if progress.left is None else f"{gone}, about {timedelta(seconds=round(progress.left))} left"
+    return (
+        gone
+        if progress.left is None or progress.left < 1
+        else f"{gone}, about {timedelta(seconds=round(progress.left))} left"
+    )
 
 
 class Display:
