@@ -9,6 +9,15 @@ from attrs import field, frozen
 
 
 @frozen
+class Preparing:
+    """Event: the job does something before it begins that may take a while, such as counting its data."""
+
+    what: str
+    """The work, in words: ``counting the samples``."""
+    job: str = "run"
+
+
+@frozen
 class RunStarted:
     """Event: the run is about to begin."""
 
@@ -170,6 +179,8 @@ class Progress:
     """Seconds since something was last answered, computed or finished."""
     waiting: str = ""
     """The event that the run waits for, in words."""
+    left: float | None = None
+    """Seconds that the rest will take at the pace of this process; ``None`` while that cannot be told."""
 
 
 @frozen
@@ -282,7 +293,8 @@ class Summary:
     drops: Mapping[str, int]
     """Dropped samples by reason: the most common reasons, and all further ones as ``other reasons``."""
     failures: Mapping[str, int]
-    """Failed teacher calls and samples, by kind."""
+    """Failed teacher calls and samples, by kind; for the job ``score``, samples without a score by the status of the
+    first one that is missing."""
     errors: int
     """Samples that failed, or that have no rewrite because something did not work; the next run asks for these
     again."""
@@ -298,6 +310,8 @@ class Summary:
     """Questions that went to a fallback in the last run, whether or not it had a better answer."""
     reviews: ReviewCounts = ReviewCounts()
     """Rewrites that people have reviewed."""
+    failures_at: Mapping[str, Mapping[str, int]] = field(factory=dict)
+    """The same as *failures* for each stage, by its id."""
 
 
 @frozen

@@ -92,6 +92,10 @@ class EventHooks:
     """
 
     @hookspec
+    def rt_preparing(self, event: events.Preparing) -> None:
+        """Receive the event that the job does something that may take a while, before it is started."""
+
+    @hookspec
     def rt_run_started(self, event: events.RunStarted) -> None:
         """Receive the event that the configuration is valid and the ledger is open; no sample has been read yet."""
 

@@ -835,10 +835,10 @@ async def test_while_it_waits_it_says_for_what(tmp_path):
         await asyncio.sleep(0.005)
         words.add(held.why())
     assert words >= {
-        "1 questions are being gathered into a batch",
-        "batch batch_7, no answer from the provider yet: out of order",
+        "gathering 1 question into a batch",
+        "waiting for the provider's batch batch_7 of 1 question, no answer from the provider yet: out of order",
     }
-    assert "batch batch_7: 3 of 12 done" in words
+    assert "waiting for the provider's batch batch_7 of 1 question, 3 of 12 done" in words
     assert answer.result().text == "at last"
     stop.trip(RtError("the run ended"))
     await held.close()

@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
+import threading
 import time
-from fcntl import ioctl
 from pathlib import Path
 
 import pytest
@@ -32,6 +29,7 @@ from rt_framework.testing import FailingTeacher, SlowTeacher
 from tests.helpers import CONFIG, REPO, json_lines, rt
 from tests.reliability.test_18_hostile_text import HOSTILE, SURROGATE, harmless
 from tests.run_helpers import GATES, SELECTIVE, Priced, go, job, nobody, rows, sample, side, write_json
+from tests.terminal import show
 
 PROGRESS = Progress(
     samples=SampleCounts(
@@ -67,7 +65,8 @@ PROGRESS = Progress(
     ),
     seconds=3_600.0,
     still=75.0,
-    waiting="teacher: 12 of 16 calls under way",
+    waiting="waiting for 12 answers of the teacher",
+    left=10_800.0,
 )
 
 
@@ -95,7 +94,7 @@ def test_the_screen_fits_and_says_it_all(columns):
         "40000 sent, 120 retries, 3000 from the ledger, 900 unusable answers",
         "$14.0000 spent, $0.0900 reserved, budget $60.0000, projected $55.0000",
         "28000, 21000 for the rewrite (75 %); mean gain ifd +0.0312, r-ifd -0.2000",
-        "no progress for 75 s: teacher: 12 of 16 calls under way",
+        "now waiting for 12 answers of the teacher (nothing new for 75 s)",
         "1:00:00, about 3:00:00 left",
         "30000 · 5 900 2000",
         "12000 340 · · ·",
@@ -115,7 +114,7 @@ def test_the_screen_needs_no_colour():
 def test_what_is_not_known_is_not_drawn():
     """A run that only scores has no teacher, no money, no choices; one that has begun no time that is left."""
     text = drawn(Progress(seconds=0.4), 80)
-    assert text.split() == ["0", "%", "samples", "0", "time", "0:00:00"]
+    assert " ".join(text.split()) == "0 % samples 0 now working through the samples time 0:00:00"
 
 
 @pytest.mark.parametrize("text", [*HOSTILE.values(), SURROGATE])
@@ -218,7 +217,7 @@ def test_money_and_calls_are_told_while_they_are_under_way(tmp_path):
     assert {progress.money.budget for progress in watcher.seen[1:]} == {10**9}
     busy = [progress for progress in watcher.seen if progress.teacher.under_way]
     assert busy and all(seen.teacher.under_way <= seen.teacher.at_once == 3 and seen.money.reserved for seen in busy)
-    assert any("teacher: 3 of 3 calls under way" in progress.waiting for progress in busy)
+    assert any(progress.waiting == "waiting for 3 answers of the teacher" for progress in busy)
     end = watcher.summary.progress
     assert (end.teacher.under_way, end.money.reserved, end.money.projected) == (0, 0, end.money.spent)
 
@@ -232,8 +231,8 @@ def test_a_call_that_waits_for_the_budget_says_so(tmp_path):
 
     watcher = Watcher()
     go(job(tmp_path, rows(6), SELECTIVE[:2], limits={"budget_usd": 1}), tmp_path / "run", Slow(0.3), watchers=[watcher])
-    reason = "calls wait for budget that other calls have reserved"
-    assert any(reason in progress.teacher.throttled for progress in watcher.seen)
+    reason = re.compile(r"1 call waits|[2-9] calls wait for budget that other calls have reserved")
+    assert any(reason.match(progress.teacher.throttled) for progress in watcher.seen)
     assert max(progress.teacher.under_way for progress in watcher.seen) <= 2
 
 
@@ -287,7 +286,7 @@ class Counts:
         return 0
 
     def why(self):
-        return "teacher: a call under way"
+        return "waiting for 1 answer of the teacher"
 
 
 def test_time_stands_still_only_while_no_work_is_done():
@@ -399,10 +398,15 @@ class Shell:
         self.env = os.environ | {"PYTHONPATH": str(REPO), "RT_LOAD_PLUGINS": "", "COLUMNS": "", "PYTHONUNBUFFERED": "1"}
         del self.env["COLUMNS"]
 
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of ``rt`` with these arguments."""
+        return [sys.executable, "-c", CODE, "-p", "tests.helpers", "-p", "./gated.py", *arguments]
+
     def start(self, *arguments: str, out: int = subprocess.PIPE) -> subprocess.Popen[str]:
         """Begin ``rt``."""
-        command = [sys.executable, "-c", CODE, "-p", "tests.helpers", "-p", "./gated.py", *arguments]
-        started = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=out, stderr=out, text=True)
+        started = subprocess.Popen(
+            self.command(*arguments), cwd=self.folder, env=self.env, stdout=out, stderr=out, text=True
+        )
         self.started.append(started)
         return started
 
@@ -489,26 +493,16 @@ def test_an_old_snapshot_is_told(tmp_path, monkeypatch, capfd):
 
 def test_the_live_screen_on_a_terminal(shell):
     """Drawn while calls are under way, gone at the end, and the cursor is there again."""
-    reader, writer = pty.openpty()
-    ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    shell.env |= {"TERM": "xterm-256color"}
-    run = shell.run(out=writer)
-    os.close(writer)
-    text = ""
-    while "6 of 16 calls under way" not in text:
-        text += os.read(reader, 65536).decode()
-    shell.go_on()
-    try:
-        while more := os.read(reader, 65536):
-            text += more.decode()
-    except OSError:  # how Linux says that the other side has been closed
-        pass
-    os.close(reader)
-    assert run.wait(60) == 0
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    assert "1. reflect instruction" in plain and "0/6" in plain
-    assert plain.rindex("calls under way") < plain.index("6 samples") < plain.index("teacher calls sent")
-    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    threading.Timer(3, shell.go_on).start()
+    shown = show(shell.command("run", "rt.yaml", "--run-dir", "run"), 80, 24, shell.folder, shell.env)
+    assert shown.code == 0 and shown.end.cursor and not shown.end.wrapped
+    drawn = [text for _, text in shown.screens]
+    busy = [text for text in drawn if "6 of 16 calls under way" in text]
+    assert busy and all("1. reflect instruction" in text and "0/6" in text for text in busy)
+    assert "now      waiting for 6 answers of the teacher" in busy[0]
+    assert "under way" not in shown.end.everything
+    end = " ".join(shown.end.everything.split())
+    assert end.index("writing to run") < end.index("6 samples") < end.index("12 teacher calls sent")
 
 
 # --- lines of JSON ----------------------------------------------------------------------------
@@ -522,12 +516,13 @@ def test_events_are_lines_of_json_and_add_up(shell):
     assert (done.returncode, err) == (0, "")
     lines = [json.loads(line) for line in out.splitlines()]
     assert all(list(line)[:2] == ["event", "time"] for line in lines)
-    assert lines[0]["event"] == "run_started" and lines[-1]["event"] == "run_finished"
+    assert [line["event"] for line in lines[:3]] == ["preparing", "preparing", "run_started"]
+    assert lines[-1]["event"] == "run_finished"
     assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
     ends = [line["outcome"] for line in lines if line["event"] == "sample_finished"]
     summary = lines[-1]["summary"]
     assert {name: ends.count(name) for name in summary["outcomes"]} == summary["outcomes"]
-    assert sum(summary["outcomes"].values()) == len(ends) == lines[0]["total"] == 6
+    assert sum(summary["outcomes"].values()) == len(ends) == lines[2]["total"] == 6
     stages = [stage["stage"] for stage in summary["progress"]["stages"]]
     assert {line["stage"] for line in lines if line["event"] == "stage_finished"} == set(stages)
 

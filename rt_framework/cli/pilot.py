@@ -31,8 +31,10 @@ def command(job: RunRequest, rows: int, seed: int, as_json: bool) -> int:
 
     with all_to_stderr(as_json), watching(job.host, job.reporters) as watchers:
         summary, found = asyncio.run(pilot(job.host, job.config, job.run_dir, rows, seed, watchers, job.moved))
+    if not as_json:
+        job.tell_ways_out(summary)
     forecast = forecast_in_dollars(found)
-    again = going_on(job.command, forecast)
+    again = going_on(job.command(), forecast)
     if as_json:
         print_json(ToldPilot(forecast, summary.errors, again))
     else:

@@ -51,7 +51,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         told = [f"--run-dir {quote(str(run_dir))}"] if run_dir else []
         told += [f"--set {quote(one)}" for one in given]
         loaded = [f"-p {quote(one)}" for one in click.get_current_context().find_root().params["plugins"]]
-        typed = " ".join(("rt", *loaded, "run", quote(str(config)), *told))
+        typed = " ".join(("rt", *loaded)), " ".join((quote(str(config)), *told))
         return command(
             *args,
             job=RunRequest(host, read, run_dir or default_dir(config, read.data.shard), reporter_names, typed, moved),

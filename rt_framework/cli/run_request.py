@@ -28,8 +28,8 @@ class RunRequest:
     """Directory of the ledger and the outputs."""
     reporters: tuple[str, ...]
     """Names of the reporters, with their options, as the user gave them."""
-    command: str
-    """The ``rt run`` command that runs the job, as a user would type it."""
+    typed: tuple[str, str]
+    """What a user would type before the name of a command on the job, and after it."""
     moved: bool
     """True if the teacher may be asked at another place (provider or server) than the run directory has recorded."""
 
@@ -44,7 +44,21 @@ class RunRequest:
         from rt_framework.jobs.running import run
 
         with watching(self.host, self.reporters) as watchers:
-            return asyncio.run(run(self.host, self.config, self.run_dir, watchers, evolve(mode, moved=self.moved)))
+            summary = asyncio.run(run(self.host, self.config, self.run_dir, watchers, evolve(mode, moved=self.moved)))
+        self.tell_ways_out(summary)
+        return summary
+
+    def command(self, name: str = "run") -> str:
+        """Return a command on the job, as a user would type it."""
+        return f" {name} ".join(self.typed)
+
+    def tell_ways_out(self, summary: Summary) -> None:
+        """Print how to get what the job lacks, unless its reporters leave standard output to others."""
+        from rt_framework.config import spec_of
+        from rt_framework.terminal import show_ways_out
+
+        if any(spec_of(name, "--reporter").name == "console" for name in self.reporters):
+            show_ways_out(summary, self.command(), self.command("retry"))
 
     def exit_code(self, summary: Summary) -> int:
         """Return 1 if more samples met errors than ``limits`` allow, else 0."""

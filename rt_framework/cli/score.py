@@ -39,16 +39,19 @@ def command(host: Host, data: Data, limit: int | None, scorers: Scorers, out: Pa
     from rt_framework.cli.reporter_options import watching
     from rt_framework.data import open_source
     from rt_framework.jobs.scoring import score_file
-    from rt_framework.text import shown
+    from rt_framework.text import number_of, shown
 
     source = open_source(host, data, limit)
     with watching(host, ["console"]) as watchers:
         summary = asyncio.run(score_file(host, source, scorers, out, watchers, overwrite))
     counts, seconds = summary.progress.student, summary.progress.seconds
-    click.echo(
-        f"{counts.tokens} student tokens computed, {counts.tokens / seconds:.0f}/s, "
-        f"{counts.reused} losses from the ledger; {seconds:.1f} s"
-    )
+    reused = f"{number_of(counts.reused, 'loss', 'losses')} from the ledger"
+    tokens = f"{number_of(counts.tokens, 'student token')} computed, {counts.tokens / seconds:.0f}/s"
+    click.echo(f"{tokens}, {reused}; {seconds:.1f} s")
     found = [f"{count} {status}" for status, count in summary.outcomes.items()]
     found += [f"{summary.unreadable} unreadable and left out"] if summary.unreadable else []
     click.echo(shown(f"{out}: {', '.join(found)}"))
+    if summary.failures:
+        without = number_of(sum(summary.failures.values()), "sample")
+        kinds = ", ".join(f"{count} {status}" for status, count in summary.failures.items())
+        click.echo(shown(f"{without} without every score: {kinds}; 'reason' in {out} says more"))

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from rt_framework.config import MAIN_TEACHER, Config
 from rt_framework.data import Source
 from rt_framework.errors import DataError, RtError
-from rt_framework.events import Summary
+from rt_framework.events import Preparing, Summary
 from rt_framework.kit.places import in_words
 from rt_framework.ledger import LONGEST_BATCH, Ledger
 from rt_framework.pipeline import (
@@ -147,16 +147,21 @@ def claimed_job(
 
 def _opening(host: Host, job: Opened, run_dir: Path, watchers: Sequence[object], name: str) -> Opening:
     """Return what the session of a run needs; the samples are counted here, if they were not yet."""
+    reporters = host.reporters(watchers)
+    reporters.send("rt_preparing", Preparing("counting the samples", name))
     total = job.source.count()
     return Opening(
         job=name,
         run_dir=run_dir,
-        reporters=host.reporters(watchers),
+        reporters=reporters,
         watchers=watchers,
         total=total,
         need=room(total, job.source.size(), bool(job.teachers)),
         steady=job.source.steady(),
-        stages=[MeteredStage(step.id, step.name, bool(step.stage.reflections)) for step in job.steps],
+        stages=[
+            MeteredStage(step.id, step.name, bool(step.stage.reflections), tuple(step.stage.needs), step.barrier)
+            for step in job.steps
+        ],
     )
 
 
@@ -200,6 +205,8 @@ async def _scoring(job: Opened, config: Config, session: Session, stack: AsyncEx
     if side.by_name:
         session.meter.student = side
     if session.ledger.meta("frozen") is None:  # later the losses in the ledger are proof enough
+        if side.by_name:
+            session.preparing("loading the student")
         await side.scoring.check(PROBE, metrics_of(job.steps))
     return side
 

@@ -17,15 +17,16 @@ from attrs import field, frozen
 from rt_framework.config import MAIN, Builder, ScoringConfig
 from rt_framework.data import Destination, Source, beside, claim, paths_in, whole
 from rt_framework.errors import ConfigError, PluginError, RtError, described
-from rt_framework.events import Summary
+from rt_framework.events import Preparing, Summary
+from rt_framework.kit.effort import Visit
 from rt_framework.kit.parts import Spec
-from rt_framework.model import Sample
+from rt_framework.model import Sample, Score
 from rt_framework.pipeline import PROBE, ScoringSide, scoring_side
 from rt_framework.plugin import Host
 from rt_framework.plugin import named as one_of
 from rt_framework.rundir import (
+    Meter,
     Opening,
-    SampleCounter,
     Session,
     in_session,
     manifest_destination,
@@ -149,12 +150,14 @@ async def score(
         source.inputs,
         paths_in(*students.values(), scorers.config),
     )
+    reporters = host.reporters(watchers)
+    reporters.send("rt_preparing", Preparing("counting the samples", "score"))
     source, _ = source.read_through(lambda _: None)
     settings = scorers.settings(source)
     opening = Opening(
         job="score",
         run_dir=run_dir,
-        reporters=host.reporters(watchers),
+        reporters=reporters,
         watchers=watchers,
         total=(total := source.count()),
         need=room(total, source.size(), teacher=False),
@@ -162,16 +165,29 @@ async def score(
     )
 
     def end(session: Session, _: None) -> Summary:
-        progress = session.meter.progress()
-        outcomes = dict(sorted(progress.samples.outcomes.items()))
-        drops, unreadable, written = source.faults.reasons(), source.faults.count, tuple(map(str, files))
-        summary = Summary(total, outcomes, {}, drops, {}, 0, (), progress, written, unreadable=unreadable)
+        summary = _summary(source, session, files)
         write_manifest(run_dir, host, session.ledger, settings, summary)
         return summary
 
     work = partial(_score, make, source, scorers, settings, take, run_dir if out is None else out.path)
     _, summary = await in_session(opening, work, end)
     return summary
+
+
+def _summary(source: Source, session: Session, files: Sequence[Destination]) -> Summary:
+    progress, counts = session.meter.progress(), session.meter.samples
+    return Summary(
+        total=session.meter.total or 0,
+        outcomes=dict(sorted(counts.outcomes.items())),
+        versions={},
+        drops=source.faults.reasons(),
+        failures=dict(counts.lacking.most_common()),
+        errors=0,
+        shifts=(),
+        progress=progress,
+        files=tuple(map(str, files)),
+        unreadable=source.faults.count,
+    )
 
 
 async def _score(
@@ -189,6 +205,8 @@ async def _score(
     async with _opened(scoring_side(make, students, scorers.config, ledger, scorers.options)) as side:
         session.meter.student = side
         if ledger.meta("frozen") is None:
+            if side.by_name:
+                session.preparing("loading the student")
             await side.scoring.check(PROBE, metrics)
         await session.claim({**side.facts(), "scoring": rules.facts()})
         notes = (
@@ -199,7 +217,7 @@ async def _score(
         await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
         # Losses from a damaged ledger, or of input that has changed meanwhile, must not replace an older file.
         checks = (ledger.check, source.check_unchanged)
-        await take(_lines(source, side.scoring, metrics, session.meter.samples), checks)
+        await take(_lines(source, side.scoring, metrics, session.meter), checks)
 
 
 @asynccontextmanager
@@ -225,39 +243,54 @@ async def _write(destination: Destination, lines: Lines, checks: Sequence[Callab
             check()
 
 
-async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str], counter: SampleCounter) -> Lines:
+async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str], meter: Meter) -> Lines:
     """Yield a line per sample, in input order, while a window of samples is under way."""
-    window: deque[tuple[list[Sample], asyncio.Task[list[Measured]]]] = deque()
+    window: deque[_Chunk] = deque()
     samples = source.samples()
     try:
         while chunk := list(islice(samples, _CHUNK)):
             pairs = [sample.original.pair for sample in chunk]
-            window.append((chunk, asyncio.create_task(scoring.measure(pairs, metrics))))
+            size = sum(len(turn.content) for pair in pairs for turn in (*pair.before, pair.last))
+            visit = meter.pace.reached("", size, len(chunk))
+            window.append(_Chunk(chunk, size, visit, asyncio.create_task(scoring.measure(pairs, metrics))))
             if len(window) == _CHUNKS:
-                for line in await _chunk(*window.popleft()):
+                for line in await _scored(window.popleft(), meter):
                     yield line
-                    counter.ended(line["status"])
+                    meter.samples.ended(line["status"])
         while window:
-            for line in await _chunk(*window.popleft()):
+            for line in await _scored(window.popleft(), meter):
                 yield line
-                counter.ended(line["status"])
+                meter.samples.ended(line["status"])
     finally:
-        for _, task in window:
-            task.cancel()
+        for waiting in window:
+            waiting.task.cancel()
 
 
-async def _chunk(samples: Sequence[Sample], task: asyncio.Task[list[Measured]]) -> list[dict[str, Any]]:
+@frozen
+class _Chunk:
+    """Samples that are looked up together."""
+
+    samples: list[Sample]
+    size: int
+    """Characters of the samples."""
+    visit: Visit
+    task: asyncio.Task[list[Measured]]
+
+
+async def _scored(chunk: _Chunk, meter: Meter) -> list[dict[str, Any]]:
     try:
-        found = await task
+        found = await chunk.task
     except RtError:
         raise
     except Exception as error:  # an OSError is none of the output file
         raise PluginError(f"the student cannot score: {described(error)}") from error
-    return [_line(sample, measured) for sample, measured in zip(samples, found, strict=True)]
+    lacking = [next((score for score in one.scores.values() if score.value is None), None) for one in found]
+    meter.samples.lacking.update(score.status for score in lacking if score is not None)
+    meter.pace.left("", chunk.size, passed=True, count=len(chunk.samples), visit=chunk.visit)
+    return [_line(*parts) for parts in zip(chunk.samples, found, lacking, strict=True)]
 
 
-def _line(sample: Sample, measured: Measured) -> dict[str, Any]:
-    lacking = next((score for score in measured.scores.values() if score.value is None), None)
+def _line(sample: Sample, measured: Measured, lacking: Score | None) -> dict[str, Any]:
     return {
         "id": sample.id,
         "row": sample.row,

@@ -147,10 +147,12 @@ class SampleTable:
         """Yield id, outcome, kept version and reason of each sample, by row."""
         return self._db.rows("SELECT id, outcome, kept, reason FROM samples ORDER BY row")
 
-    def failures(self) -> Iterator[tuple[int, str]]:
-        """Yield row and kind of each failure of each sample, by row."""
+    def failures(self) -> Iterator[tuple[int, str, str]]:
+        """Yield row, stage and kind of each failure of each sample, by row."""
         # CROSS JOIN keeps SQLite from sorting: the outer loop already goes by row.
-        return self._db.rows("SELECT row, kind FROM samples CROSS JOIN failures ON sample = id ORDER BY row, seq")
+        return self._db.rows(
+            "SELECT row, stage, kind FROM samples CROSS JOIN failures ON sample = id ORDER BY row, seq"
+        )
 
     def shifts(self) -> Iterator[tuple[str, float, float]]:
         """Yield metric, score of the original and score of the kept version, for each kept sample that has both."""

@@ -36,7 +36,7 @@ class Barrier:
 
     async def wait(self, sample: Sample) -> None:
         """Score a sample that has reached the barrier, and store it until all others have reached it."""
-        self._recorder.reached(self._step)
+        self._recorder.reached(self._step, sample)
         ctx = Context(self._chains, self._step, sample)
         with blamed(self._step):
             await ctx.score((sample.current,), self._step.stage.needs)

@@ -73,8 +73,9 @@ class Engine:
 
     async def _through(self, sample: Sample, steps: Sequence[Step], departures: _Departures) -> Sample | None:
         """Take one sample through *steps*; return ``None`` if it was dropped or failed on the way."""
+        visit = None
         for number, step in enumerate(steps):
-            self._recorder.reached(step)
+            visit = self._recorder.reached(step, sample, visit)
             try:
                 outcome = await self._step(sample, step)
             except RtError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rt_framework.errors import described
 from rt_framework.events import SampleFailed, SampleFinished, StageFinished, StageStarted
+from rt_framework.kit.effort import Visit
 from rt_framework.ledger import WAITING, Ledger, SampleHistory
 from rt_framework.model import ORIGINAL, Dropped, Failure, Sample
 from rt_framework.pipeline.steps import Step
@@ -26,11 +27,12 @@ class Recorder:
 
     # --- stages -----------------------------------------------------------------------------
 
-    def reached(self, step: Step) -> None:
-        """Note that a sample has reached a stage."""
+    def reached(self, step: Step, sample: Sample, before: Visit | None = None) -> Visit:
+        """Note that a sample has reached a stage, after its visit at the stage before."""
         if step.id not in self._begun:
             self._begun.add(step.id)
             self._meter.reporters.send("rt_stage_started", StageStarted(step.id, step.name))
+        return self._meter.pace.reached(step.id, _size(sample), before=before)
 
     def finished(self, step: Step) -> None:
         """Note that the last sample has left a stage; nothing is reported for a stage that no sample reached."""
@@ -41,7 +43,7 @@ class Recorder:
 
     def passed(self, step: Step, before: Sample, after: Sample) -> None:
         """Count and report the result of a stage for a sample that continues."""
-        self._meter.samples.at(step.id, "passed")
+        self._leaves(step, after, "passed")
         for decision in after.decisions[len(before.decisions) :]:
             if len(decision.candidates) > 1:
                 self._meter.samples.chose(decision, after, step.stage.needs)
@@ -51,12 +53,12 @@ class Recorder:
 
     async def dropped(self, step: Step, outcome: Dropped) -> None:
         """Record that a stage dropped a sample, which is the sample's end."""
-        self._meter.samples.at(step.id, "dropped")
+        self._leaves(step, outcome.sample, "dropped")
         await self._end(outcome.sample, "dropped", outcome.reason)
 
     async def failed(self, step: Step, sample: Sample, error: Exception) -> None:
         """Record that a stage failed on a sample, which is the sample's end."""
-        self._meter.samples.at(step.id, "failed")
+        self._leaves(step, sample, "failed")
         failure = Failure(step.id, "plugin_bug", without_secrets(described(error)))
         self._report(sample, failure, fatal=True)
         await self._end(sample.failing(failure), "failed", failure.reason)
@@ -67,13 +69,17 @@ class Recorder:
 
     async def chosen(self, step: Step, before: Sample, after: Sample) -> None:
         """Record that a data-set stage keeps a sample, which continues to wait."""
-        self._meter.samples.at(step.id, "passed")
+        self._leaves(step, after, "passed")
         if after is not before:
             await self.waits(after)
 
     async def kept(self, sample: Sample) -> None:
         """Record a sample that has come through all stages."""
         await self._end(sample, "original" if sample.kept == ORIGINAL else "rewritten", None)
+
+    def _leaves(self, step: Step, sample: Sample, how: str) -> None:
+        self._meter.samples.at(step.id, how)
+        self._meter.pace.left(step.id, _size(sample), how == "passed")
 
     async def _end(self, sample: Sample, outcome: str, reason: str | None) -> None:
         await self._ledger.samples.record(SampleHistory(sample, outcome, reason))
@@ -83,3 +89,9 @@ class Recorder:
     def _report(self, sample: Sample, failure: Failure, fatal: bool) -> None:
         event = SampleFailed(sample.id, sample.row, failure.stage, failure.kind, failure.reason, fatal)
         self._meter.reporters.send("rt_sample_failed", event)
+
+
+def _size(sample: Sample) -> int:
+    """Return the characters of a sample as it came."""
+    pair = sample.original.pair
+    return sum(len(turn.content) for turn in (*pair.before, pair.last))

@@ -74,6 +74,14 @@ class ScoringSide:
         names = [field.name for field in fields(StudentCounts)]
         return StudentCounts(**{name: sum(getattr(one, name) for one in counts) for name in names})
 
+    def outstanding(self) -> int:
+        """Return the characters of the texts whose losses are asked for and not known yet."""
+        return sum(side.losses.outstanding() for side in self.by_name.values())
+
+    def loading(self) -> bool:
+        """Return whether a student is being loaded."""
+        return any(side.losses.loading() for side in self.by_name.values())
+
     def why(self) -> str:
         """Return a description of what is being waited for; empty if no student has anything to do."""
         return "; ".join(filter(None, (side.losses.why() for side in self.by_name.values())))

@@ -34,7 +34,8 @@ from rt_framework.rundir.manifest import (
 )
 from rt_framework.rundir.outlet import Outlet, open_outlet, write_parts
 from rt_framework.rundir.outputs import claim_outputs, endings, unread_reason, write_outputs, write_side_file
-from rt_framework.rundir.progress import Meter, MeteredStage, SampleCounter
+from rt_framework.rundir.pace import MeteredStage
+from rt_framework.rundir.progress import Meter, SampleCounter
 from rt_framework.rundir.provenance import fallbacks_in_words, origins_in_words, teachers_in
 from rt_framework.rundir.reviews import (
     REVIEW,

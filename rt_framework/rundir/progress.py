@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from rt_framework.events import (
     Money,
@@ -25,6 +25,7 @@ from rt_framework.events import (
 from rt_framework.kit.estimates import Moments
 from rt_framework.model import Decision, Sample
 from rt_framework.plugin import Reporters
+from rt_framework.rundir.pace import Load, MeteredStage, Pace
 
 _INTERVAL = 0.2
 """Seconds between two readings of the counters; reporters get an event if a counter has changed."""
@@ -37,17 +38,6 @@ _PATIENCE = 60.0
 
 _ENOUGH = 20
 """Passes through stages that ask the teacher, since the first paid call, for a believable cost projection."""
-
-
-@frozen
-class MeteredStage:
-    """A stage of the pipeline, as far as progress goes."""
-
-    id: str
-    name: str
-    """Place, kind and options, for people."""
-    asks: bool
-    """True if the stage asks the teacher."""
 
 
 class TeacherSource(Protocol):
@@ -75,6 +65,12 @@ class StudentSource(Protocol):
     def counts(self) -> StudentCounts:
         """Return the counts of forward passes and losses."""
 
+    def outstanding(self) -> int:
+        """Return the characters of the texts whose losses are asked for and not known yet."""
+
+    def loading(self) -> bool:
+        """Return whether the student is being loaded."""
+
     def why(self) -> str:
         """Return the reason for the current wait, in words."""
 
@@ -85,6 +81,8 @@ class SampleCounter:
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
+        self.lacking: Counter[str] = Counter()
+        """Samples of ``rt score`` without a score, by the status of the first one that is missing."""
         self._at_stages: Counter[tuple[str, str]] = Counter()
         self._gains: defaultdict[str, Moments] = defaultdict(Moments)
 
@@ -132,10 +130,16 @@ class Meter:
         self.samples = SampleCounter()
         self.teacher: TeacherSource | None = None
         self.student: StudentSource | None = None
+        self.pace = Pace(stages, total or 0)
         self._projection = _Projection(stages, total or 0)
         self._started = time.monotonic()
         self._moved: tuple[object, float] = (None, self._started)
         """Counters that move only when work is done, and the time at which they last did."""
+
+    def begin(self) -> None:
+        """Note that the work begins now, and that nothing was waited for before."""
+        self._moved = (None, time.monotonic())
+        self.pace.begin()
 
     def progress(self) -> Progress:
         """Return the current values of the counters."""
@@ -144,6 +148,12 @@ class Meter:
         student = StudentCounts() if self.student is None else self.student.counts()
         stages = tuple(map(self._stage, self._projection.stages))
         finished = self.samples.outcomes.total()
+        if self.student is None:
+            load = Load(under_way=teacher.under_way, finished=finished)
+        else:
+            outstanding, loading = self.student.outstanding(), self.student.loading()
+            load = Load(outstanding, student.passes, loading, teacher.under_way, finished)
+        self.pace.read(load)
         now = time.monotonic()
         done = (finished, stages, teacher.answered, teacher.reused, student)
         if done != self._moved[0]:
@@ -165,6 +175,7 @@ class Meter:
             seconds=now - self._started,
             still=now - self._moved[1],
             waiting="; ".join(filter(None, (part.why() for part in (self.student, self.teacher) if part is not None))),
+            left=self.pace.seconds_left(),
         )
 
     def _stage(self, stage: MeteredStage) -> StageProgress:

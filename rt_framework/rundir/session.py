@@ -8,16 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework.concurrency import StopSignal, interruptible
-from rt_framework.events import RunFailed, RunFinished, RunStarted, Summary
+from rt_framework.events import Preparing, RunFailed, RunFinished, RunStarted, Summary
 from rt_framework.ledger import Ledger
 from rt_framework.plugin import Reporters, close_reporters
 from rt_framework.rundir.directory import freeze, open_run, remember_run
 from rt_framework.rundir.live_state import heartbeat
 from rt_framework.rundir.manifest import plain_config
-from rt_framework.rundir.progress import Meter, MeteredStage, telling
+from rt_framework.rundir.pace import MeteredStage
+from rt_framework.rundir.progress import Meter, telling
 from rt_framework.text import without_secrets
 
 T = TypeVar("T")
@@ -71,6 +72,10 @@ class Session:
         await freeze(self.ledger, self._opening.run_dir, facts, moved)
         return await self.ledger.attempts.settle_interrupted()
 
+    def preparing(self, what: str) -> None:
+        """Report that the job does something that may take a while before it begins."""
+        self.meter.reporters.send("rt_preparing", Preparing(what, self._opening.job))
+
     async def begin(self, writes: Path, notes: Sequence[str], config: Any) -> None:
         """Report that the job begins, and report its progress from then on.
 
@@ -84,6 +89,7 @@ class Session:
         started = RunStarted(
             str(writes), tuple(notes), self.meter.total, run_id, plain_config(config), facts, self._opening.job
         )
+        self.meter.begin()
         self.meter.reporters.send("rt_run_started", started)
         await self._after.enter_async_context(telling(self.meter))
 
@@ -113,6 +119,7 @@ async def in_session(
         session = Session(opening, ledger)
         leave = partial(_leave, ledger, opening.watchers)
         result = await interruptible(session.through(work), session.stop.trip, leave)
+        session.meter.reporters.send("rt_progress", evolve(session.meter.progress(), waiting="writing the outputs"))
         summary = end(session, result)
     opening.reporters.send("rt_run_finished", RunFinished(summary, opening.job))
     return result, summary

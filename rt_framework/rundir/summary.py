@@ -43,7 +43,7 @@ def summarise(ledger: Ledger, progress: Progress, files: Sequence[str] = ()) -> 
             drops[words if words in drops or len(drops) < _COUNTED else REST] += 1
         elif outcome in KEPT:
             versions[kept] += 1
-    failures, errors = _failures(ledger)
+    failures, at_stages, errors = _failures(ledger)
     return Summary(
         total=sum(outcomes[name] for name in OUTCOMES),
         outcomes={name: outcomes[name] for name in OUTCOMES},
@@ -56,6 +56,7 @@ def summarise(ledger: Ledger, progress: Progress, files: Sequence[str] = ()) -> 
         files=tuple(files),
         waiting=outcomes[WAITING],
         handovers=tuple(Handovers(*counts) for counts in ledger.calls.handovers.counts()),
+        failures_at={stage: dict(kinds.most_common()) for stage, kinds in at_stages.items()},
     )
 
 
@@ -77,15 +78,17 @@ def unread_in_words(drops: Mapping[str, int]) -> str:
     return "; ".join(f"{count:,} {reason}" for reason, count in drops.items() if reason.startswith(REASON))
 
 
-def _failures(ledger: Ledger) -> tuple[Counter[str], int]:
-    """Return the failures by kind, and the number of samples that met an error."""
+def _failures(ledger: Ledger) -> tuple[Counter[str], Mapping[str, Counter[str]], int]:
+    """Return the failures by kind, those of each stage by kind, and the number of samples that met an error."""
     failures: Counter[str] = Counter()
+    at_stages: defaultdict[str, Counter[str]] = defaultdict(Counter)
     errors, last = 0, -1
-    for row, kind in ledger.samples.failures():
+    for row, stage, kind in ledger.samples.failures():
         failures[kind] += 1
+        at_stages[stage][kind] += 1
         if kind in ERRORS and row != last:
             errors, last = errors + 1, row
-    return failures, errors
+    return failures, at_stages, errors
 
 
 def _most_common(drops: Counter[str]) -> Mapping[str, int]:

@@ -82,14 +82,19 @@ class ForwardQueue:
         """True while losses are being computed."""
         return self._batcher.busy
 
+    @property
+    def loading(self) -> bool:
+        """True while the student is loaded, after which its limits are known."""
+        return self.busy and self._limits is None
+
     def why(self) -> str:
         """Return a description of what is being waited for; empty if the student has nothing to do."""
         if not self.busy:
             return ""
-        if self._limits is None:  # they are known once the model is loaded
-            return "the student is being loaded"
+        if self.loading:
+            return "loading the student"
         batches = number_of(self._under_way, "batch", "batches")
-        return f"the student computes {batches}" if self._under_way else "the student encodes texts"
+        return f"the student computes {batches}" if self._under_way else "the student reads texts"
 
     # --- one wave ---------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rt_framework.errors import ConfigError, PluginError, RtError, described
 from rt_framework.events import StudentCounts
+from rt_framework.kit import effort
 from rt_framework.ledger import Ledger
 from rt_framework.protocols import AsyncStudent, Executor, Student, is_served
 from rt_framework.scoring.counts import StudentCounter
@@ -31,6 +32,7 @@ class Losses:
     ) -> None:
         self._store = LossStore(student.fingerprint, ledger)
         self.counter = StudentCounter()
+        self._open: set[LossRequest] = set()
         self._queue: ForwardQueue | RemoteQueue
         if is_served(student):
             self._queue = RemoteQueue(student, ledger, self._store, executor, self.counter)
@@ -45,7 +47,12 @@ class Losses:
         request = self._looked_up(pairs)
         self.counter.reused += request.filled()
         if request.missing:
-            await self._queue.complete(request)
+            effort.asked(request.characters)
+            self._open.add(request)
+            try:
+                await self._queue.complete(request)
+            finally:
+                self._open.discard(request)
         return request.losses()
 
     def known(self, spans: SpansByName) -> Mapping[str, Loss] | None:
@@ -91,6 +98,14 @@ class Losses:
     def counts(self) -> StudentCounts:
         """Return the counts of forward passes and losses."""
         return self.counter.counts()
+
+    def outstanding(self) -> int:
+        """Return the characters of the texts whose losses are asked for and not known yet."""
+        return sum(request.characters for request in self._open)
+
+    def loading(self) -> bool:
+        """Return whether the student is being loaded."""
+        return self._queue.loading
 
     def why(self) -> str:
         """Return a description of what is being waited for."""

@@ -72,6 +72,11 @@ class RemoteQueue:
         """True while losses are being computed."""
         return bool(self._flights)
 
+    @property
+    def loading(self) -> bool:
+        """False, since the server has loaded its model."""
+        return False
+
     def why(self) -> str:
         """Return a description of what is being waited for."""
         return self._server.why()

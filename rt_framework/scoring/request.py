@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from rt_framework.spans import Loss, Span, SpanLoss, total
+from rt_framework.spans import Loss, Messages, Span, SpanLoss, total
 
 SpansByName = Mapping[str, Sequence[Span]]
 """Spans of one pair, by the names that its metrics give them: one span for each assistant turn."""
@@ -29,12 +29,14 @@ class LossRequest:
             for keyed in zip(keys[name], spans, strict=True)
         )
         """Spans whose loss is not filled in yet, by key."""
+        self.characters = sum(map(_characters, self.missing.values()))
+        """Characters that are read for these spans, as a measure of the work that is left."""
 
     def fill(self, losses: Mapping[str, SpanLoss]) -> None:
         """Fill in missing losses, by key."""
         for key, loss in losses.items():
             self._losses[key] = loss
-            del self.missing[key]
+            self.characters -= _characters(self.missing.pop(key))
 
     def filled(self) -> int:
         """Return the number of spans that have a loss; equal spans count as often as they are asked for."""
@@ -55,3 +57,11 @@ def distinct(spans: Iterable[tuple[str, Span]]) -> dict[str, Span]:
         if key not in by_key or span.by_token:
             by_key[key] = span
     return by_key
+
+
+def _characters(span: Span) -> int:
+    if span.count_only:
+        return 0
+    context = span.context.turns if isinstance(span.context, Messages) else span.context
+    before = len(context) if isinstance(context, str) else sum(len(turn.content) for turn in context)
+    return before + len(span.target if isinstance(span.target, str) else span.target.content)

@@ -136,10 +136,10 @@ class StudentServer:
         """Return a description of what is being waited for."""
         if self._trouble is not None:
             waited = max(_now() - self._trouble.since, 0.0)
-            return f"student: the server has not answered for {waited:.0f} s ({self._trouble.error.message})"
+            return f"the student's server has not answered for {waited:.0f} s ({self._trouble.error.message})"
         throttled = self._limiter.throttled()
         requests = self._limiter.under_way
-        waiting = f"student: {number_of(requests, 'request')} under way" if requests else ""
+        waiting = f"waiting for {number_of(requests, 'loss', 'losses')} of the student's server" if requests else ""
         return ", ".join(filter(None, (waiting, throttled)))
 
     def _is_fresh(self) -> bool:

@@ -14,6 +14,7 @@ from rt_framework.events import BatchChanged
 from rt_framework.model import Pending, Reply, Request
 from rt_framework.plugin import Reporters
 from rt_framework.protocols import BatchApiTeacher
+from rt_framework.text import number_of
 
 _QUIET = 0.5
 """Seconds without a new question or a forward pass of the student, after which the run needs the batch to proceed."""
@@ -125,8 +126,8 @@ class _Submission:
     progress: Pending | None = None
 
     def __str__(self) -> str:
-        so_far = f": {self.progress.done} of {self.progress.total} done" if self.progress else ""
-        return f"batch {self.name}{so_far}"
+        asked = f"waiting for the provider's batch {self.name} of {number_of(self.questions, 'question')}"
+        return f"{asked}, {self.progress.done} of {self.progress.total} done" if self.progress else asked
 
 
 class Submitted:

@@ -23,6 +23,7 @@ from rt_framework.protocols import BatchApiTeacher
 from rt_framework.teacher.attempts import Attempt, Attempts
 from rt_framework.teacher.batch_exchange import BatchExchange, Ends
 from rt_framework.teacher.batch_state import Gathering, Promises, Submitted, WaitingQuestion
+from rt_framework.text import number_of
 
 
 class ProviderBatchSender:
@@ -90,7 +91,7 @@ class ProviderBatchSender:
     def why(self) -> str:
         """Return a description of the batches that are being waited for; empty if no question goes in a batch."""
         waiting = len(self._gathering.waiting)
-        gathering = f"{waiting} questions are being gathered into a batch" if waiting else ""
+        gathering = f"gathering {number_of(waiting, 'question')} into a batch" if waiting else ""
         return ", ".join(filter(None, (*self._submitted.described(), gathering, self._exchange.trouble)))
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from rt_framework.concurrency import AdaptiveLimiter, Batcher, Sent, StopSignal, TokenEstimate
 from rt_framework.config import Limits
 from rt_framework.errors import RtError, TeacherError, described
+from rt_framework.kit import effort
 from rt_framework.model import Reply, Request
 from rt_framework.protocols import LocalTeacher, QuotaTeacher, Teacher
 from rt_framework.teacher.attempts import Attempts
@@ -53,7 +54,8 @@ class _DirectSender:
         """Return the committed answer to one question; see :meth:`Sender.reply`."""
         # The turn comes before the money, so that a call that waits for its turn reserves nothing that others need.
         tokens = self._estimate.of(request.most_prompt_tokens, self._most_answer_tokens(request))
-        async with self.limiter.turn(tokens) as sent, self._attempts.one(key, request, retry) as attempt:
+        turn, attempts = self.limiter.turn(tokens), self._attempts.one(key, request, retry)
+        async with turn as sent, effort.calling(), attempts as attempt:
             outcome: object
             stopped: RtError | None = None
             try:

@@ -19,8 +19,10 @@ from rt_framework.protocols import BatchApiTeacher, LocalTeacher, Teacher
 from rt_framework.teacher.attempts import Attempts
 from rt_framework.teacher.budget import Budget
 from rt_framework.teacher.counts import TeacherCounter
+from rt_framework.teacher.pauses import Pauses
 from rt_framework.teacher.provider_batches import ProviderBatchSender
 from rt_framework.teacher.senders import LiveSender, LocalSender, Sender
+from rt_framework.text import number_of
 
 
 @frozen
@@ -67,7 +69,7 @@ class Sending:
             self._batches = ProviderBatchSender(teacher, self._attempts, reporters, stop, busy)
         self._most_attempts = limits.attempts
         self._reporters = reporters
-        self._stop = stop
+        self._pauses = Pauses(stop)
         self._flights: dict[str, asyncio.Task[Answer]] = {}
 
     async def answer(self, key: str, request: Request, first: bool) -> Answer:
@@ -84,11 +86,11 @@ class Sending:
 
     async def close(self) -> None:
         """Wait for the calls under way, since they may already be billed, and send nothing more."""
-        self._stop.trip(RtError("the run ended"))
+        self._pauses.stop.trip(RtError("the run ended"))
         under_way = self._direct.limiter.under_way
         left = self._batches.left if self._batches is not None else 0
         if under_way or left:
-            self._reporters.send("rt_run_stopping", RunStopping(str(self._stop.error), under_way, left))
+            self._reporters.send("rt_run_stopping", RunStopping(str(self._pauses.stop.error), under_way, left))
         await asyncio.gather(*self._flights.values(), return_exceptions=True)
         if self._batches is not None:
             await self._batches.close()
@@ -109,13 +111,13 @@ class Sending:
             except TeacherError as error:
                 attempt += 1
                 if error.kind.fatal or too_long_a_pause(error):
-                    self._stop.trip(fatal(error))
-                    self._stop.check()
+                    self._pauses.stop.trip(fatal(error))
+                    self._pauses.stop.check()
                 if error.kind.retry is not Retry.RESEND or attempt >= self._most_attempts:
                     return Answer(key, None, error)
-                await self._stop.sleep(backoff(attempt, error.retry_after))
+                await self._pauses.rest(key, error, backoff(attempt, error.retry_after))
             except RtError as error:
-                self._stop.trip(error)
+                self._pauses.stop.trip(error)
                 raise
 
     def _check_answers_come(self) -> None:
@@ -123,7 +125,7 @@ class Sending:
         try:
             self._attempts.check_answers_come()
         except RtError as error:
-            self._stop.trip(error)
+            self._pauses.stop.trip(error)
 
     def _sender(self, key: str) -> Sender:
         return self._batches if self._batches is not None and self._batches.takes(key) else self._direct
@@ -133,7 +135,10 @@ class Sending:
     def counts(self) -> TeacherCounts:
         """Return the counts of calls and answers."""
         counter, limiter, budget = self.counter, self._direct.limiter, self._attempts.budget
-        waits = f"{budget.waiting} calls wait for budget that other calls have reserved" if budget.waiting else ""
+        waits = ""
+        if budget.waiting:
+            verb = "waits" if budget.waiting == 1 else "wait"
+            waits = f"{number_of(budget.waiting, 'call')} {verb} for budget that other calls have reserved"
         dearer = f"answers cost up to {budget.overrun:.1f} times their price: the provider ignores max_tokens"
         return TeacherCounts(
             calls=counter.calls,
@@ -168,9 +173,8 @@ class Sending:
         return self.counter.reused[stage]
 
     def why(self) -> str:
-        """Return a description of the calls or batches that are being waited for; empty if there are none."""
+        """Return a description of the answers or batches that are being waited for; empty if there are none."""
         batches = "" if self._batches is None else self._batches.why()
         now = self.counts()
-        calls = f"{now.under_way} of {now.at_once} calls under way" if now.under_way else ""
-        told = batches or ", ".join(filter(None, (calls, now.throttled)))
-        return f"teacher: {told}" if told else ""
+        calls = f"waiting for {number_of(now.under_way, 'answer')} of the teacher" if now.under_way else ""
+        return batches or ", ".join(filter(None, (calls, now.throttled or self._pauses.why())))

@@ -1,6 +1,6 @@
 """Everything that is drawn on a terminal. Only this package imports rich."""
 
-from rt_framework.terminal.console import VERSION_WORDS, summary_tables
+from rt_framework.terminal.console import VERSION_WORDS, show_ways_out, summary_tables
 from rt_framework.terminal.cost import show_forecast, show_preview, show_quote
 from rt_framework.terminal.explain import tell
 from rt_framework.terminal.findings import show_findings, watched
@@ -26,6 +26,7 @@ __all__ = [
     "show_quote",
     "show_rewrite",
     "show_standing",
+    "show_ways_out",
     "stdout",
     "summary_tables",
     "table",

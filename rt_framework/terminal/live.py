@@ -16,6 +16,7 @@ from rich.table import Table
 from rt_framework.events import (
     BatchChanged,
     Money,
+    Preparing,
     Progress,
     RunFinished,
     RunStarted,
@@ -27,12 +28,16 @@ from rt_framework.events import (
 from rt_framework.hookspecs import hookimpl
 from rt_framework.terminal.console import show_summary
 from rt_framework.terminal.printing import dollars, line, money, saved, stdout
+from rt_framework.text import number_of
 
 _EVERY = 10.0
 """Seconds between two plain progress lines."""
 
 _STILL = 10.0
-"""Seconds without progress after which the screen shows the reason for the wait."""
+"""Seconds without progress after which the screen says so."""
+
+_FAILURES = 20
+"""Most samples whose failure is told while the run goes on; the summary counts them all."""
 
 
 def screen(progress: Progress, notes: Sequence[str] = ()) -> RenderableType:
@@ -100,7 +105,8 @@ def _told(progress: Progress) -> Iterator[tuple[str, str]]:
         yield "calls", _calls(progress)
     for account in progress.teachers:
         counts = account.counts
-        calls = f"{counts.calls} sent, {counts.retries} retries, {counts.reused} from the ledger"
+        retries = number_of(counts.retries, "retry", "retries")
+        calls = f"{counts.calls} sent, {retries}, {counts.reused} from the ledger"
         handed = f"{_handed(counts.to_fallback)}; " if counts.to_fallback else ""
         yield account.name, f"{counts.under_way} of {counts.at_once} under way; {calls}; {handed}{_cost(account.money)}"
     amounts = progress.money
@@ -110,21 +116,23 @@ def _told(progress: Progress) -> Iterator[tuple[str, str]]:
         yield "choices", _choices(samples)
     if student.tokens or student.reused:
         speed = student.tokens / max(progress.seconds, 1e-9)
-        reused = f", {student.reused} losses from the ledger" if student.reused else ""
-        yield "student", f"{student.tokens} tokens, {speed:.0f}/s{reused}"
-    if progress.still >= _STILL and progress.waiting:
-        yield "waits", f"no progress for {progress.still:.0f} s: {progress.waiting}"
+        reused = f", {number_of(student.reused, 'loss', 'losses')} from the ledger" if student.reused else ""
+        yield "student", f"{number_of(student.tokens, 'token')}, {speed:.0f}/s{reused}"
+    # Always there, so that the rows below stay in their place.
+    nothing = f" (nothing new for {progress.still:.0f} s)" if progress.still >= _STILL else ""
+    yield "now", (progress.waiting or "working through the samples") + nothing
     yield "time", _time(progress)
 
 
 def _calls(progress: Progress) -> str:
     teacher = progress.teacher
-    parts = [f"{teacher.calls} sent", f"{teacher.retries} retries", f"{teacher.reused} from the ledger"]
+    retries = number_of(teacher.retries, "retry", "retries")
+    parts = [f"{teacher.calls} sent", retries, f"{teacher.reused} from the ledger"]
     unusable = sum(stage.unusable for stage in progress.stages)
     if unusable:
-        parts.append(f"{unusable} unusable answers")
+        parts.append(number_of(unusable, "unusable answer"))
     thought = f" ({teacher.reasoning_tokens} of reasoning)" if teacher.reasoning_tokens else ""
-    return ", ".join([*parts, f"{teacher.tokens} tokens{thought}"])
+    return ", ".join([*parts, number_of(teacher.tokens, "token") + thought])
 
 
 def _handed(to_fallback: Mapping[str, int]) -> str:
@@ -153,12 +161,13 @@ def _choices(samples: SampleCounts) -> str:
 
 
 def _time(progress: Progress) -> str:
-    """Return the time gone, and the time left at the speed of this process so far."""
-    gone, share = str(timedelta(seconds=round(progress.seconds))), progress.samples.share
-    if not 0 < share < 1:
-        return gone
-    left = progress.seconds / share * (1 - share)
-    return f"{gone}, about {timedelta(seconds=round(left))} left"
+    """Return the time gone, and the time left if it can be told."""
+    gone = str(timedelta(seconds=round(progress.seconds)))
+    return (
+        gone
+        if progress.left is None or progress.left < 1
+        else f"{gone}, about {timedelta(seconds=round(progress.left))} left"
+    )
 
 
 class Display:
@@ -172,13 +181,21 @@ class Display:
     def show(self, progress: Progress, notes: Sequence[str] = ()) -> None:
         """Redraw the screen, or print a line unless one was printed a moment ago."""
         if self.console.is_terminal:
-            if self._live is None:
-                self._live = Live(console=self.console, refresh_per_second=4, transient=True)
-                self._live.start()
-            self._live.update(screen(progress, notes))
+            self._draw(screen(progress, notes))
         elif time.monotonic() - self._printed >= _EVERY:
             self._printed = time.monotonic()
             self.console.print(line(" · ".join((progress_text(progress), *notes))))
+
+    def say(self, text: str) -> None:
+        """Show a line alone for as long as nothing else is shown; in a pipe, nothing."""
+        if self.console.is_terminal:
+            self._draw(line(text))
+
+    def _draw(self, picture: RenderableType) -> None:
+        if self._live is None:
+            self._live = Live(console=self.console, refresh_per_second=4, transient=True)
+            self._live.start()
+        self._live.update(picture)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -194,10 +211,17 @@ class ConsoleReporter:
         self._console = stdout()
         self._display = Display(self._console)
         self._run_dir = ""
+        self._failures = 0
+
+    @hookimpl
+    def rt_preparing(self, event: Preparing) -> None:
+        """Show on a terminal what is done before the run begins."""
+        self._display.say(event.what)
 
     @hookimpl
     def rt_run_started(self, event: RunStarted) -> None:
         """Print the notes of the run and its directory."""
+        self._display.close()
         self._run_dir = event.run_dir
         for note in event.notes:
             self._console.print(line(note))
@@ -211,8 +235,13 @@ class ConsoleReporter:
     @hookimpl
     def rt_sample_failed(self, event: SampleFailed) -> None:
         """Print a failure only if it ends the sample."""
-        if event.fatal:
+        if not event.fatal:
+            return
+        self._failures += 1
+        if self._failures <= _FAILURES:
             self._console.print(line(f"row {event.row} ({event.sample_id}) failed in {event.stage}: {event.reason}"))
+        elif self._failures == _FAILURES + 1:
+            self._console.print(line("more samples fail; the summary counts them all"))
 
     @hookimpl
     def rt_stalled(self, event: Stalled) -> None:
@@ -227,19 +256,19 @@ class ConsoleReporter:
             if event.state == "collected"
             else "; after Ctrl-C it stays with the provider, and the same command collects it later"
         )
-        self._console.print(line(f"batch {event.name}: {event.questions} questions {event.state}{then}"))
+        self._console.print(line(f"batch {event.name}: {number_of(event.questions, 'question')} {event.state}{then}"))
 
     @hookimpl
     def rt_run_stopping(self, event: RunStopping) -> None:
         """Print why the run does not end at once."""
         self._console.print(line(event.reason))
         if event.left:
-            self._console.print(
-                line(f"{event.left} questions stay with the provider in batches; the same command collects the answers")
-            )
+            stay = "question stays" if event.left == 1 else "questions stay"
+            told = f"{event.left} {stay} with the provider in batches; the same command collects the answers"
+            self._console.print(line(told))
         if event.under_way:
-            calls = f"{event.under_way} calls under way, which are paid for"
-            self._console.print(line(f"waiting for {calls}; Ctrl-C leaves at once"))
+            calls = "call under way, which is" if event.under_way == 1 else "calls under way, which are"
+            self._console.print(line(f"waiting for {event.under_way} {calls} paid for; Ctrl-C leaves at once"))
 
     @hookimpl
     def rt_run_finished(self, event: RunFinished) -> None:

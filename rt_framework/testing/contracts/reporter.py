@@ -32,6 +32,7 @@ _SUMMARY = events.Summary(
     files=("runs/rt/kept.json",),
 )
 EVENTS: dict[str, object] = {
+    "rt_preparing": events.Preparing("counting the samples"),
     "rt_run_started": events.RunStarted("runs/rt", ("teacher: fake", "data: \x1b[31mred [/End]"), 4, "1a2b", {}, {}),
     "rt_stage_started": events.StageStarted("reflect-response", "1. reflect response"),
     "rt_progress": _PROGRESS,
