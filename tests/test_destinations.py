@@ -53,6 +53,7 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("report", "run_dir"): lambda at: ["report", at, "--out", "new.html"],
     ("status", "run_dir"): lambda at: ["status", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
+    ("review", "run_dir"): lambda at: ["review", at],
     ("doctor", "subject"): lambda at: ["doctor", at],
     ("init", "data"): lambda at: ["init", at, "--out", "new"],
     ("run", "config"): lambda at: ["run", at],

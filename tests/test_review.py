@@ -141,6 +141,11 @@ def test_back_and_again_the_last_word_counts(say):
     done = say("b v v b b a q")
     assert "so far vetoed by a person" in done.out
     assert {str(line["id"]): line["verdict"] for line in reviews()} == {second: "veto", first: "accept"}
+    say("c but_why s", "--sample", first, "--by", "Ben")
+    last = next(line for line in reviews() if line["id"] == first)
+    assert (last["verdict"], last["comment"], last["by"]) == ("accept", "but why", ""), (
+        "a comment is no verdict of Ben's"
+    )
 
 
 def test_the_order_is_that_of_the_seed(say):
@@ -404,7 +409,7 @@ def test_a_stage_that_marks_asks_about_the_original_and_the_quote_says_so(cli, s
 
 
 def test_a_stage_over_the_data_set_cannot_bring_a_vetoed_text_back(cli, say):
-    """Where a plugin lets all samples at once choose, the veto holds too."""
+    """The veto holds although a plugin chooses for all samples at once."""
     Path("all.yaml").write_text(CONFIG.replace("choose: {lowest: r-ifd}", "newest-of-all"), "utf-8")
     run = ("-p", "tests.test_review", "run", "all.yaml")
     assert cli(*run).code == 0
@@ -485,6 +490,7 @@ def test_a_line_that_is_no_review_stops_everything_that_needs_them(line, say, cl
     told = "runs/rt/reviews.jsonl: line 3 is no review; correct this line, or delete it"
     for done in (say("v"), cli("run", "rt.yaml"), cli("status", RUN), cli("export", RUN, "--out", "x.json")):
         assert the_error(done) == told
+        assert not done.out or "teacher:" in done.out, "only a run may have begun to speak"
     assert (RUN / "kept.json").read_bytes() == kept_before and not log.exists()
 
 

@@ -71,9 +71,10 @@ def _show(run_dir: Path) -> None:
 
     console = stdout()
     with look(run_dir) as ledger:
+        reviews = review_lines(count_reviews(read_reviews(run_dir), ledger))
         for made in summary_tables(summarise(ledger, Progress())):
             console.print(made)
-        for told in review_lines(count_reviews(read_reviews(run_dir), ledger)):
+        for told in reviews:
             console.print(line(told))
         places = ledger.meta("places")
         if places:
