@@ -10,7 +10,7 @@ FIRST := $(patsubst %,tests/%.py,reliability/test_19_memory_is_flat test_memory 
 	$(patsubst %,tests/%.py,reliability/test_01_acknowledged_answers test_batches test_working_directory test_testing_kit) \
 	$(patsubst %,tests/test_%.py,shards report_page attacks resume site screen)
 
-.PHONY: install demo demo-conversations demo-live test test-plugins test-vllm test-reliability lint bench docs pictures vendor clean
+.PHONY: install demo demo-conversations demo-live test test-plugins test-vllm test-reliability wheels wheels-full lint bench docs pictures vendor clean
 
 install: $(STAMP)
 
@@ -73,6 +73,20 @@ test-vllm: install
 test-reliability: install
 	@RT_RELIABILITY=large $(BIN)/python -m pytest tests/reliability --timeout 3600
 
+# The distributions of all packages, into dist/, as an index gets them: built by pip's rules in environments of their own,
+# each wheel from its source distribution; then the tests of what they hold and of the commands where they are installed.
+wheels: install
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt build twine
+	@rm -rf dist
+	@for package in . plugins/rt-*; do $(BIN)/python -m build -q -o dist $$package || exit 1; done
+	@$(BIN)/twine check --strict dist/*
+	@RT_DIST=$(abspath dist) $(BIN)/python -m pytest -q tests/test_wheels.py
+	@ls -sh dist
+
+# The same, with pip installing all dependencies of all packages into an empty environment: minutes, and gigabytes.
+wheels-full: wheels
+	@RT_DIST=$(abspath dist) RT_INSTALL=full $(BIN)/python -m pytest -q -s --timeout 3600 tests/test_wheels.py
+
 lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -96,4 +110,4 @@ vendor:
 	@cd rt_framework/report/assets/vendor && npm ci --silent --no-audit --no-fund && npm run -s build
 
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache site
+	rm -rf .venv dist runs .pytest_cache .mypy_cache .ruff_cache site jupyter_execute

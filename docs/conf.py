@@ -18,12 +18,30 @@ project = "rt-framework"
 author = "the rt-framework authors"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
-extensions = ["myst_parser"]
+extensions = ["myst_nb", "sphinx_copybutton"]
 root_doc = "docs/index"
+nb_execution_mode = "force"  # the notebook stores no outputs
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds a cell, on a machine that does other work too
+nb_execution_in_temp = True
+# What is typed has a button that copies it, without the prompt; what a command prints has none.
+copybutton_selector = "div:not(.highlight-none):not(.output) > div.highlight > pre"
+copybutton_prompt_text = "$ "
 # The source is the whole repository, so that a link between two pages holds on the site as it does on a code host.
-include_patterns = ["docs/**.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+include_patterns = ["docs/**.md", "docs/notebook.ipynb", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 include_patterns += ["plugins/README.md", "plugins/*/README.md", "tests/reliability/README.md"]
-exclude_patterns = [".*", "**/.*", "**/node_modules", "docs/examples", "runs", "site", "build", "dist"]
+exclude_patterns = [
+    ".*",
+    "**/.*",
+    "**/node_modules",
+    "docs/examples",
+    "docs/gallery",
+    "runs",
+    "site",
+    "jupyter_execute",
+    "build",
+    "dist",
+]
 myst_heading_anchors = 6
 highlight_language = "none"
 pygments_dark_style = "github-dark"
@@ -37,8 +55,11 @@ html_copy_source = False
 html_show_copyright = False
 
 _TITLED = re.compile(r'^```(\w+) title="([^"]*)"$', re.MULTILINE)
-_ENTRY = re.compile(r"^- \[([^\]]*)\]\(([^)#]*\.md)\)", re.MULTILINE)
-_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_ENTRY = re.compile(r"^- \[([^\]]*)\]\(([^)#]*\.(?:md|ipynb))\)", re.MULTILINE)
+_HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
+_BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PROGRAMS = r"rt|pip|make|cd|cp|python|trl|vllm|llama-server|source|export|[A-Z_]+=\S+"
+_TYPED = re.compile(rf"(?P<prompt>\$ )?(?:{_PROGRAMS}) ")
 
 
 def _captions(text: str) -> str:
@@ -46,12 +67,27 @@ def _captions(text: str) -> str:
     return _TITLED.sub(r"```{code-block} \1\n:caption: \2\n", text)
 
 
+def _typed(text: str) -> str:
+    """A block without a language that begins with a command is coloured as one; any other shows what was printed."""
+
+    def coloured(block: re.Match[str]) -> str:
+        typed = None if block[1] else _TYPED.match(block[2])
+        return block[0] if typed is None else f"```{'console' if typed['prompt'] else 'sh'}\n{block[2]}```"
+
+    return _BLOCK.sub(coloured, text)
+
+
 def _navigation(index: str) -> str:
     """One group for each heading of the index: the first link of each point below it."""
     heads = list(_HEADING.finditer(index))
     ends = [*(head.start() for head in heads[1:]), len(index)]
-    groups = [(head[1], _ENTRY.findall(index, head.end(), end)) for head, end in zip(heads, ends, strict=True)]
-    return "".join(_toctree(caption, entries) for caption, entries in groups if entries)
+    made, part = "", ""
+    for head, end in zip(heads, ends, strict=True):
+        caption = head[2] if head[1] == "##" else f"{part}: {head[2].lower()}"
+        part = head[2] if head[1] == "##" else part
+        entries = _ENTRY.findall(index, head.end(), end)
+        made += _toctree(caption, entries) if entries else ""
+    return made
 
 
 def _toctree(caption: str, entries: list[tuple[str, str]]) -> str:
@@ -60,7 +96,7 @@ def _toctree(caption: str, entries: list[tuple[str, str]]) -> str:
 
 
 def _read(_app: Sphinx, page: str, text: list[str]) -> None:
-    text[0] = _captions(filled(text[0]))
+    text[0] = _typed(_captions(filled(text[0])))
     if page == root_doc:
         text[0] += _navigation(text[0])
 

@@ -54,7 +54,7 @@ def rows_of(cls: type) -> list[Row]:
     if issubclass(cls, Exception):
         return list(_arguments(cls)) if "__init__" in vars(cls) else []
     texts = field_texts(cls)
-    own = [field for field in fields(cls) if field.init]
+    own = [field for field in fields(cls) if field.init and not field.name.startswith("_")]
     return [
         (f"`{field.alias}`", f"`{field.type}`", _default(field.default), texts.get(field.name, "")) for field in own
     ]

@@ -156,7 +156,7 @@ class FinishedRun:
 
     @property
     def efforts(self) -> Sequence[Mapping[str, Any]]:
-        """The effort of each run in the directory: ``seconds``, ``requests``, ``student_tokens``; killed runs lack."""
+        """The effort of each run but killed ones: ``ended``, ``seconds``, ``requests``, ``student_tokens``."""
         return self._ledger.meta("runs") or ()
 
     @property

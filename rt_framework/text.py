@@ -57,6 +57,15 @@ def visible(text: str) -> bool:
     return any(unicodedata.category(char) not in _UNSEEN for char in text)
 
 
+_VALUE = re.compile(r"(?<![<>≤≥]\s)(?<![\w.<>≤≥-])-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
+"""Pattern of a number that is no bound: a bound follows a comparison sign."""
+
+
+def without_values(reason: str) -> str:
+    """Return the reason of a decision with ``…`` for each of its numbers except bounds, in words that samples share."""
+    return " ".join(_VALUE.sub("…", reason).split())
+
+
 def number_of(count: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun, which is in the plural unless the number is 1: ``1 sample``, ``2 samples``."""
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

@@ -14,20 +14,13 @@ from hypothesis import HealthCheck, settings
 
 from demo.model import save
 from rt_framework.ledger.ledger import Ledger
+from rt_framework.plugin import packaged
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # a test must not fail because other work slows the machine
 
 BROUGHT = {"rt-compare", "rt-prove"}
 """Packages of this repository that `make install` brings, each with tests of its own."""
-
-
-def _package(point: metadata.EntryPoint) -> str | None:
-    """The package that an entry point belongs to; none where an interrupted uninstall has left no metadata."""
-    try:
-        return None if point.dist is None else point.dist.name
-    except TypeError:
-        return None
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +32,7 @@ def core_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         found = every(**wanted)
         if not wanted:  # what fsspec asks when it is imported: another kind of answer until Python 3.12
             return found
-        return metadata.EntryPoints(point for point in found if _package(point) not in BROUGHT)
+        return metadata.EntryPoints(point for point in found if packaged(point)[0] not in BROUGHT)
 
     monkeypatch.setattr(metadata, "entry_points", entry_points)
 

@@ -122,9 +122,7 @@ def test_a_student_that_cannot_answer_is_one_line(cli):
     """It scores only."""
 
     class Mute(FakeStudent):
-        @property
-        def generate(self):
-            raise AttributeError
+        generate = None
 
     assert "can score but not answer" in the_error(cli(Mute()))
     assert not Path("new.json").exists()

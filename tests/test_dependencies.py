@@ -13,11 +13,14 @@ from tests.test_house import TREES, _imports, _inside
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
 
-IMPORTED_AS = {"pyyaml": "yaml"}
+IMPORTED_AS = {"pyyaml": "yaml", "rt-compare": "rt_compare"}
 """Import names of the packages that have another one."""
 
 FOR_GGUF = {"gguf"}
 """Packages that transformers imports, and only where a model is a GGUF file."""
+
+FOR_TRAINER = {"accelerate"}
+"""Packages that the trainer of transformers imports."""
 
 BROUGHT = {"yarl": "aiohttp", "markupsafe": "jinja2", "huggingface_hub": "transformers"}
 """Packages that are imported for the interface of a dependency which brings them."""
@@ -73,21 +76,22 @@ def test_transformers_loads_no_gguf_file_without_accelerate(tmp_path, monkeypatc
         import_utils.is_accelerate_available.cache_clear()
 
 
-def test_a_command_of_a_package_names_it_where_it_is_missing(monkeypatch, capfd):
-    """``rt compare`` was not installed with the framework: one line has the command that installs it."""
+@pytest.mark.parametrize(("command", "package"), cli._FROM_PACKAGES.items())
+def test_a_command_of_a_package_names_it_where_it_is_missing(command, package, monkeypatch, capfd):
+    """It was not installed with the framework: one line has the command that installs it."""
     monkeypatch.setattr("rt_framework.cli.installed_commands", lambda built_in: [])
-    for arguments in (["compare"], ["compare", "a.json", "b.json"], ["compare", "--help"]):
-        done = Cli(monkeypatch, capfd)(*arguments)
-        assert the_error(done) == "'rt compare' comes with a package of its own: pip install rt-compare"
+    for arguments in ([], ["a.json", "b.json"], ["--help"]):
+        done = Cli(monkeypatch, capfd)(command, *arguments)
+        assert the_error(done) == f"'rt {command}' comes with a package of its own: pip install {package}"
 
 
-def test_that_package_is_in_this_repository_and_brings_the_command():
+@pytest.mark.parametrize(("command", "package"), cli._FROM_PACKAGES.items())
+def test_that_package_is_in_this_repository_and_brings_the_command(command, package):
     """``make install`` installs it from its folder."""
-    for command, package in cli._FROM_PACKAGES.items():
-        project = tomllib.loads((REPO / "plugins" / package / "pyproject.toml").read_text("utf-8"))["project"]
-        assert command in project["entry-points"]["rt_framework.commands"]
-        assert f"-e plugins/{package}" in (REPO / "Makefile").read_text("utf-8")
-        assert names(project["dependencies"]) - {"rt-framework"} == imported_by(package)
+    project = tomllib.loads((REPO / "plugins" / package / "pyproject.toml").read_text("utf-8"))["project"]
+    assert command in project["entry-points"]["rt_framework.commands"]
+    assert f"-e plugins/{package}" in (REPO / "Makefile").read_text("utf-8")
+    assert names(project["dependencies"]) - {"rt-framework"} - FOR_TRAINER == imported_by(package) - BROUGHT.keys()
 
 
 def imported_by(package):

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import math
 import pydoc
 import re
 import shlex
@@ -26,7 +27,7 @@ from attrs import NOTHING, fields, frozen, resolve_types
 from attrs import has as is_attrs
 
 import rt_framework
-from rt_framework import events, protocols, testing
+from rt_framework import events, model, protocols, results, testing
 from rt_framework.cli import _COMMANDS, FAULT, main, options, rt
 from rt_framework.cli.package_commands import GROUP as COMMANDS
 from rt_framework.config import reading as config
@@ -40,7 +41,6 @@ from rt_framework.kit.field_texts import field_texts
 from rt_framework.kit.parts import Spec
 from rt_framework.kit.user_files import parse_yaml
 from rt_framework.ledger.ledger import Ledger
-from rt_framework.model import Pending
 from rt_framework.plugin import key_of
 from rt_framework.plugin.host import Host
 from rt_framework.plugin.registry import Entry
@@ -54,11 +54,12 @@ from tests.test_packages import PLUGINS
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
+GALLERY = DOCS / "gallery"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
-    *sorted(path for path in DOCS.rglob("*.md") if path.parent != EXAMPLES),
+    *sorted(path for path in DOCS.rglob("*.md") if path.parent not in (EXAMPLES, GALLERY)),
 ]
 MODULES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
@@ -109,7 +110,9 @@ def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # --- code in the pages ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", [b for kind in ("python", "text") for b in blocks(kind) if b.title], ids=name_of)
+@pytest.mark.parametrize(
+    "block", [b for kind in ("python", "text", "yaml") for b in blocks(kind) if b.title], ids=name_of
+)
 def test_shown_examples_are_the_files(block: Block) -> None:
     """A block with a title shows that file, word for word."""
     assert block.text.rstrip() == (ROOT / str(block.title)).read_text("utf-8").rstrip()
@@ -229,6 +232,25 @@ def test_commands_in_the_pages_exist(
         # A value that is missing or no file is no matter here; an option that there is not is.
         with contextlib.suppress(click.MissingParameter, click.BadParameter, click.exceptions.Exit):
             command.parse_args(click.Context(command, parent=top, obj=top.obj), rest[1:])
+
+
+@pytest.mark.model
+def test_the_sample_with_numbers_is_scored_as_it_is_told(smollm2_saved: str, tmp_path: Path) -> None:
+    """The page of five minutes gives scores and perplexities of a row of the demo, as its student computes them."""
+    told = " ".join((DOCS / "five-minutes.md").read_text("utf-8").split())
+    row = json.loads((ROOT / "demo" / "samples.json").read_text("utf-8"))[3]
+    job = yaml.safe_load((ROOT / "demo" / "config.yaml").read_text("utf-8"))
+    job |= {"teacher": f"replay:{ROOT / 'demo' / 'answers.jsonl'}", "student": f"hf:{smollm2_saved}"}
+    scores = rt_framework.run(job, [row], tmp_path / "run", progress=False).sample(0).sample.scores
+    versions = {"original": "original", "new instruction and response": "instruction"}
+    for name, version in versions.items():
+        ifd, r_ifd = (scores[version][metric].value for metric in ("ifd", "r-ifd"))
+        assert f"| {name} | {ifd:.3f} | {r_ifd:.3f} |" in told
+    assert f"| further response | not read | {scores['instruction.response']['r-ifd'].value:.3f} |" in told
+    (line,) = rt_framework.score([row], f"hf:{smollm2_saved}", metrics=["ifd"], progress=False)
+    alone, after = (line["losses"][name]["nll"] / line["losses"][name]["tokens"] for name in ("y", "y|x"))
+    assert f"loss of {alone:.2f} a token" in told and f"the loss is {after:.2f}" in told
+    assert f"{math.exp(after):.1f} / {math.exp(alone):.1f} = {math.exp(after - alone):.3f}" in told
 
 
 # --- YAML and TOML in the pages ---------------------------------------------------------------
@@ -376,10 +398,16 @@ def from_code() -> Any:
 
 
 def _exchanged() -> set[str]:
-    """Every class and function that ``rt_framework`` exports, and every class that the protocols mention."""
+    """Every class and function that ``rt_framework`` exports, every class of data that its functions return, and every
+    class that the protocols mention.
+    """
     elsewhere = {"PLUGIN_API": "stability", "hookimpl": "hooks", "open_run": "python"}
     elsewhere |= dict.fromkeys(("arun", "ascore", "run", "score"), "python")
     names = {f"rt_framework.{name}" for name in rt_framework.__all__ if name not in elsewhere}
+    names.add("rt_framework.api.Scores")
+    for module in (model, results):
+        own = [name for name in module.__all__ if is_attrs(getattr(module, name)) and name not in rt_framework.__all__]
+        names |= {f"{module.__name__}.{name}" for name in own}
     for path in Path(inspect.getfile(protocols)).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module in ("rt_framework.model", "rt_framework.spans"):
@@ -408,8 +436,8 @@ def _between_headings(text: str, title: str) -> str:
 
 
 def _data_classes() -> list[type]:
-    found = [getattr(rt_framework, name) for name in rt_framework.__all__ if name != "open_run"]
-    return [value for value in (*found, Pending) if isinstance(value, type)]
+    found = [pydoc.locate(name) for name in sorted(_exchanged())]
+    return [value for value in found if isinstance(value, type)]
 
 
 @pytest.mark.parametrize("cls", _data_classes(), ids=lambda cls: cls.__name__)
@@ -418,7 +446,8 @@ def test_every_field_of_a_data_class_has_a_meaning(from_code: Any, cls: type) ->
     rows, members = from_code.rows_of(cls), from_code.members_of(cls)
     assert [row for row in (*rows, *members) if not row[-1].strip()] == []
     if is_attrs(cls):
-        assert [row[0] for row in rows] == [f"`{field.alias}`" for field in fields(cls)]
+        public = [one for one in fields(cls) if one.init and not one.name.startswith("_")]
+        assert [row[0] for row in rows] == [f"`{one.alias}`" for one in public]
         public = [name for name, value in vars(cls).items() if not name.startswith("_") and inspect.isfunction(value)]
         assert [name for name in public if not any(f"`{name}(" in row[0] for row in members)] == []
     shown = from_code.shown(cls)
@@ -438,7 +467,9 @@ def test_a_page_is_filled_from_the_code(from_code: Any) -> None:
     assert "{from-code}" not in from_code.filled(page("data.md"))
 
 
-@pytest.mark.parametrize("cls", [cls for cls in _data_classes() if is_attrs(cls) and cls is not Pending])
+@pytest.mark.parametrize(
+    "cls", [cls for cls in _data_classes() if is_attrs(cls) and cls.__name__ in rt_framework.__all__]
+)
 def test_help_shows_the_meaning_of_each_field(cls: type) -> None:
     """``help()`` in Python, where most authors look first."""
     text = " ".join(pydoc.plain(pydoc.render_doc(cls)).replace("|", " ").split())

@@ -99,7 +99,7 @@ WHO_MAY_IMPORT = {
     "numpy": {"kit.packing", "builtin.models", "builtin.students", "builtin.decoding"},
     "pyarrow": {"builtin.formats"},
     "datasets": {"data.hub", "data.tables"},
-    "huggingface_hub": {"builtin.models", "data.downloads"},
+    "huggingface_hub": {"builtin.model_places", "data.downloads"},
     "click": {"cli"},
     "sqlite3": {"ledger"},
     "yaml": {"export.card", "kit.user_files", "report"},

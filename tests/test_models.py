@@ -67,7 +67,7 @@ def test_a_hub_commit_is_found_without_a_network(tmp_path, monkeypatch):
     (repository / "snapshots" / commit / "config.json").write_text("{}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    models._hub.cache_clear()
+    models.hub_commit.cache_clear()
     assert models.model_identity(HFSettings("any/model", revision=commit)) == commit
     assert models.model_identity(HFSettings("some/model")) == commit
     assert models.model_identity(HFSettings("some/model", revision="main")) == commit

@@ -32,7 +32,7 @@ from rt_framework.results import open_run
 from tests.run_helpers import SELECTIVE, go, job, rows
 
 EVIL = "<script>alert(1)</script>\x1b[31m"
-UNPROVED = "Nobody has trained on this yet"
+UNPROVED = "nobody has trained on it yet"
 
 
 def comparison(low: float | None = -0.4, high: float | None = -0.1, **parts: object) -> Comparison:
@@ -183,7 +183,8 @@ def test_a_proof_takes_the_place_of_the_caution(run_dir, identity, tmp_path):
     (run_dir / PROOF).write_text(made(identity).text())
     words = page(run_dir)
     assert UNPROVED not in words
-    assert "1 of 1 comparisons with a control show a difference" in words
+    assert "Yes: a model trained on it was better than one trained on a control." in words
+    assert "A model trained on what was kept is better than one trained on original, by plain (-0.2500)." in words
     assert "kept against original plain -0.2500 -0.4000 to -0.1000 better than original" in words
     assert "+9.0000" not in words
     assert "not trained 2.0000 kept 0.0001 (best) all 2.0000 kept 0.0001 (best) 0 1.5000" in words
@@ -205,7 +206,7 @@ def test_judged_answers_have_a_table_of_their_own(run_dir, identity, tmp_path):
     words = page_of(proof, run_dir)
     assert "kept against original answers to plain +0.2500 +0.0500 to +0.4500 better than original" in words
     assert "kept against original answers to plain +0.2500 50.0 % 25.0 % 25.0 % 3 of 5 1" in words
-    assert "2 of 2 comparisons with a control show a difference" in words
+    assert "one trained on original, by answers to plain (+0.2500)." in words
     assert "; higher is better, 5 prompts" in words and "learning rate seed plain not trained" in words
     text, _ = card(run_dir, tmp_path / "hub")
     assert "| kept | original | answers to plain | +0.2500 | 50.0 % | 25.0 % | 25.0 % | 3 of 5 | 1 |" in text

@@ -191,7 +191,8 @@ def test_the_page_holds_every_sample_and_adds_up(tmp_path: Path) -> None:
         assert sum(link[4] for link in flow["links"] if link[0] == stage) == total
     ends = Counter(columns["ends"][end][0] for end in columns["end"])
     assert ends == Counter(line["outcome"] for line in side)
-    assert f"{total} samples: {ends['rewritten']} rewritten" in found.text
+    kept = ends["rewritten"] + ends["original"]
+    assert f"{kept} of {total}{ends['rewritten']} rewritten, {ends['original']} as they were" in found.text
 
 
 def test_the_tables_say_what_the_run_said(tmp_path: Path) -> None:
@@ -279,7 +280,7 @@ def test_after_a_pilot_it_is_the_pilots(tmp_path: Path) -> None:
     config = job(tmp_path, rows(20), WHOLE)
     go(config, run_dir, RewritingTeacher(), pilot=5)
     found = page(run_dir)
-    assert (len(found.samples), "run, a pilot" in found.text) == (5, True)
+    assert (len(found.samples), "This is a pilot of 5 rows" in found.text) == (5, True)
     go(config, run_dir, RewritingTeacher())
     found = page(run_dir)
     assert (len(found.samples), "a pilot" in found.text) == (20, False)

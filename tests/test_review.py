@@ -143,9 +143,7 @@ def test_back_and_again_the_last_word_counts(say):
     assert {str(line["id"]): line["verdict"] for line in reviews()} == {second: "veto", first: "accept"}
     say("c but_why s", "--sample", first, "--by", "Ben")
     last = next(line for line in reviews() if line["id"] == first)
-    assert (last["verdict"], last["comment"], last["by"]) == ("accept", "but why", ""), (
-        "a comment is no verdict of Ben's"
-    )
+    assert (last["verdict"], last["comment"], last["by"]) == ("accept", "but why", ""), "Ben gave no verdict"
 
 
 def test_the_order_is_that_of_the_seed(say):
@@ -409,7 +407,7 @@ def test_a_stage_that_marks_asks_about_the_original_and_the_quote_says_so(cli, s
 
 
 def test_a_stage_over_the_data_set_cannot_bring_a_vetoed_text_back(cli, say):
-    """The veto holds although a plugin chooses for all samples at once."""
+    """A plugin may let all samples at once choose; the veto holds there too."""
     Path("all.yaml").write_text(CONFIG.replace("choose: {lowest: r-ifd}", "newest-of-all"), "utf-8")
     run = ("-p", "tests.test_review", "run", "all.yaml")
     assert cli(*run).code == 0

@@ -297,7 +297,7 @@ def test_only_safetensors_are_loaded_from_the_hub(tmp_path, monkeypatch):
     (repository / "refs" / "main").write_text(COMMIT)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    models._hub.cache_clear()
+    models.hub_commit.cache_clear()
     student = HFStudent(HFSettings("some/model", device="cpu"))
     with pytest.raises(ModelError, match="'some/model' cannot be loaded"):
         student.score(student.encode([Span("Say:", "yes please")]))

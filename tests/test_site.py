@@ -6,15 +6,18 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.helpers import REPO
+from tests.test_report_page import CHROMIUM, FLAGS
 
-pytest.importorskip("myst_parser", reason="needs the extra `docs`")
+pytest.importorskip("myst_nb", reason="needs the extra `docs`")
 
 PICTURES = sorted((REPO / "docs" / "pictures").glob("*.dot"))
 
@@ -44,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-q", "-E", "-W", "--keep-going", "-n", "-c", "docs", ".", str(out)]
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr  # the kernel of the notebook may write there too
     return out
 
 
@@ -58,7 +61,9 @@ def test_every_page_of_docs_is_in_the_navigation(site: Path) -> None:
     (tree,) = re.findall(r'<div class="sidebar-tree">(.*?)</div>', pages(site)["docs/index.html"], re.DOTALL)
     found = {(site / "docs" / link).resolve() for link in re.findall(r'href="([^"#]+)"', tree)}
     sources = [
-        path for path in (REPO / "docs").rglob("*.md") if path.name != "index.md" and path.parent.name != "examples"
+        path
+        for path in (REPO / "docs").rglob("*.md")
+        if path.name != "index.md" and path.parent.name not in ("examples", "gallery")
     ]
     assert [path for path in sources if (site / path.relative_to(REPO)).with_suffix(".html") not in found] == []
 
@@ -86,6 +91,64 @@ def test_every_picture_is_described(site: Path) -> None:
 def test_titles_of_code_blocks_are_shown(site: Path) -> None:
     """The reader sees which file it is."""
     assert "docs/examples/metric.py" in re.sub("<[^>]*>", "", pages(site)["docs/how-to/write-a-metric.html"])
+
+
+def test_the_notebook_is_shown_with_its_outputs(site: Path) -> None:
+    """Its cells are run when the site is built, so that the reader sees what they give today."""
+    outputs = re.findall(r'<div class="cell_output.*?</pre>', pages(site)["docs/notebook.html"], re.DOTALL)
+    assert len(outputs) >= 4
+    assert "r-ifd" in outputs[0]
+
+
+# --- in a browser -----------------------------------------------------------------------------
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; RT_CHROMIUM may name one")
+
+
+@pytest.fixture(scope="module")
+def browser(site: Path) -> Iterator[Browser]:
+    """One browser for all. The site is built before it: while it is open its event loop is the thread's."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_a_phone_and_is_quiet(site: Path, browser: Browser, scheme: str) -> None:
+    """At 390 px only tables and code scroll sideways. No page asks for anything elsewhere, or reports an error."""
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    wide = []
+    for name in pages(site).keys() - {"index.html"}:  # which leads to the front page
+        page.goto((site / name).as_uri())
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(name)
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0] < 128")
+    page.close()
+    assert (wide, said, [url for url in asked if not url.startswith("file:")]) == ([], [], [])
+    assert dark == (scheme == "dark")
+
+
+@needs_browser
+def test_a_reader_finds_and_copies(site: Path, browser: Browser) -> None:
+    """The search leads to the page about a word, and the button of a command copies it without prompt and output."""
+    page = browser.new_page()
+    page.goto(f"{(site / 'search.html').as_uri()}?q=perplexity")
+    page.locator("#search-results a", has_text="The whole in five minutes").first.click()
+    page.goto((site / "docs/gallery.html").as_uri())
+    command = page.locator(".highlight-console", has_text="rt run selective.yaml")
+    command.hover()
+    command.locator("button.copybtn").click()
+    page.locator("input[name=q]").press("Control+v")
+    copied = page.locator("input[name=q]").input_value()
+    page.close()
+    assert copied == "rt run selective.yaml --dry-run"
 
 
 @pytest.mark.parametrize("source", PICTURES, ids=lambda source: source.stem)

@@ -8,18 +8,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
-import re
 import sys
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import frozen
 
 from rt_framework.builtin.adapters import adapter_identity, check_alone, check_not_adapter, merged
 from rt_framework.builtin.hashes import file_hashes
+from rt_framework.builtin.model_places import commit_of, hub_commit, is_gguf, local_path
 from rt_framework.builtin.placement import free_memory, placement
 from rt_framework.builtin.weights import check_plain, whole_model, without_embedding
 from rt_framework.errors import ModelError
@@ -31,7 +30,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _DECISIVE = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.py")
 """Files of a model directory that affect the model's output."""
-_HUB_SECONDS = 5.0
 _SANE_LENGTH = 10_000_000
 """Longest plausible length limit in tokens: tokenizers without a limit state one of 10³⁰ tokens."""
 
@@ -110,9 +108,9 @@ def model_identity(settings: ModelSettings) -> str:
 
 
 def _base_identity(settings: ModelSettings) -> str:
-    path = _local(settings.model)
+    path = local_path(settings.model)
     if path is None:
-        return _commit(settings.model, settings.revision)
+        return commit_of(settings.model, settings.revision)
     if path.is_file():
         return file_hashes([path])[0]
     check_not_adapter(settings.model, path)
@@ -127,7 +125,7 @@ def resolved_dtype(settings: ModelSettings) -> str:
     if settings.dtype != "auto":
         return settings.dtype
     # A GGUF file is dequantised, and the published losses of GGUF models are in float32.
-    if _is_gguf(_local(settings.model)):
+    if is_gguf(local_path(settings.model)):
         return "float32"
     return "bfloat16" if resolved_device(settings).startswith("cuda") else "float32"
 
@@ -139,62 +137,6 @@ def resolved_device(settings: ModelSettings) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _local(model: str) -> Path | None:
-    path = Path(model).expanduser()
-    return path if path.exists() else None
-
-
-def _is_gguf(path: Path | None) -> bool:
-    return path is not None and path.is_file()
-
-
-def _commit(model: str, revision: str | None) -> str:
-    """Return the commit hash of a model on the hub; a full hash as *revision* needs no look-up."""
-    if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
-        return revision
-    return _hub(model, revision)[0]
-
-
-@lru_cache
-def _hub(model: str, revision: str | None) -> tuple[str, bool]:
-    """Return the commit, and whether only the local cache knows it because the hub did not answer."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        commit = HfApi().model_info(model, revision=revision, timeout=_HUB_SECONDS).sha
-        if commit:
-            return commit, False
-        reason = "the hub names no commit"
-    except HFValidationError:
-        raise _missing(model, "the name is not a valid hub id") from None
-    except Exception as error:
-        reason = _hub_reason(error)
-    cached = try_to_load_from_cache(model, "config.json", revision=revision)
-    if not isinstance(cached, str):
-        raise _missing(model, reason)
-    return Path(cached).parent.name, True
-
-
-def _hub_reason(error: Exception) -> str:
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    reasons: tuple[tuple[type[Exception], str], ...] = (
-        (GatedRepoError, "the repository is gated, and access has to be requested"),
-        (RepositoryNotFoundError, "no such repository, or a private one"),
-        (RevisionNotFoundError, "the repository has no such revision"),
-        (HfHubHTTPError, "the hub answered with an error"),
-    )
-    return next((reason for kind, reason in reasons if isinstance(error, kind)), "the hub cannot be reached")
-
-
-def _missing(model: str, reason: str) -> ModelError:
-    return ModelError(
-        f"model '{model}' does not exist: no such file or directory, and not found on the hub: {reason}. "
-        "Give a hub id, a directory or a .gguf file"
-    )
 
 
 # --- loading ----------------------------------------------------------------------------------
@@ -229,8 +171,12 @@ def foreign_tokens(settings: ModelSettings, tokenizer: Any) -> dict[int, str]:
     Raises:
         ModelError: an ordinary token has no embedding either, so that this is not the tokenizer of the model.
     """
-    size = getattr(load_config(settings).get_text_config(), "vocab_size", None)
-    return without_embedding(settings.model, size, tokenizer)
+    return foreign_to(settings.model, load_config(settings), tokenizer)
+
+
+def foreign_to(name: str, config: Any, tokenizer: Any) -> dict[int, str]:
+    """Return the same for a model with this configuration."""
+    return without_embedding(name, getattr(config.get_text_config(), "vocab_size", None), tokenizer)
 
 
 def load_model(settings: ModelSettings, attention: str | None = None) -> Any:
@@ -311,13 +257,13 @@ def _source(settings: ModelSettings) -> tuple[str, dict[str, Any]]:
     if settings.trust_remote_code:
         # The configuration may name code of another repository, which would otherwise run in its newest revision.
         options["code_revision"] = settings.revision
-    path = _local(settings.model)
+    path = local_path(settings.model)
     if path is None:
         # With the hub out of reach every file would be requested in vain, many times.
-        commit, local_only = _hub(settings.model, settings.revision)
+        commit, local_only = hub_commit(settings.model, settings.revision)
         return settings.model, {**options, "revision": commit, "local_files_only": local_only}
     if path.is_file():
-        _parse_once()
+        parse_once()
         return str(path.parent), {**options, "gguf_file": path.name}
     check_not_adapter(settings.model, path)
     return str(path), options
@@ -352,7 +298,7 @@ def _silence() -> None:
 
 
 @lru_cache
-def _parse_once() -> None:
+def parse_once() -> None:
     """Make transformers parse a GGUF file once.
 
     transformers reads the file separately for the tokenizer, the configuration and the model, and builds the map of

@@ -39,7 +39,7 @@ _COMMANDS = {
     "init": "Write a commented config to start from.",
 }
 
-_FROM_PACKAGES = {"compare": "rt-compare"}
+_FROM_PACKAGES = {"compare": "rt-compare", "prove": "rt-prove"}
 """Commands that are not built in, with the package of this project that brings each."""
 
 FAULT = 70

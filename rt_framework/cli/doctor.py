@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,13 +90,14 @@ def command(
         looks.append(lambda: sample_checks.check_sample(host, data, who, rules, sample, seed))
     if who is not None and (subject is None or is_config):
         looks.append(lambda: checks.check_student(host, who))
-    return _show([finding for look in looks for finding in look()], as_json)
+    return _show((finding for look in looks for finding in look()), as_json)
 
 
-def _show(found: list[Finding], as_json: bool) -> int:
+def _show(findings: Iterable[Finding], as_json: bool) -> int:
     """Print the findings; return the exit code."""
-    from rt_framework.terminal import show_findings
+    from rt_framework.terminal import show_findings, watched
 
+    found = list(watched(findings))
     if as_json:
         click.echo(json.dumps({"findings": [asdict(one) | {"mark": one.mark} for one in found]}, indent=2))
     else:

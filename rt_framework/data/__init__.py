@@ -3,10 +3,10 @@
 from rt_framework.data.destinations import Destination, beside, check, claim, paths_in
 from rt_framework.data.marks import MARK, note
 from rt_framework.data.memory import IN_MEMORY, rows_source
-from rt_framework.data.opening import open_source, output_format
+from rt_framework.data.opening import guess_columns, open_source, output_format
 from rt_framework.data.replacing import whole
 from rt_framework.data.rows import HashSet64, blamed, kind_of, rows_of
-from rt_framework.data.shapes import SHAPES, column_names, find_shape
+from rt_framework.data.shapes import CONVERSATIONS, SHAPES, column_names, find_shape, has_marks
 from rt_framework.data.source import Source
 from rt_framework.data.spool import Spool, check_spoolable
 from rt_framework.data.tables import to_dataset, to_pandas
@@ -14,6 +14,7 @@ from rt_framework.data.unread import REASON, Faults, Tally, Unread, readable
 from rt_framework.data.values import RawRow
 
 __all__ = [
+    "CONVERSATIONS",
     "IN_MEMORY",
     "MARK",
     "REASON",
@@ -33,6 +34,8 @@ __all__ = [
     "claim",
     "column_names",
     "find_shape",
+    "guess_columns",
+    "has_marks",
     "kind_of",
     "note",
     "open_source",

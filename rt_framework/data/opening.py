@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rt_framework.config import Builder, Data, Shard
 from rt_framework.data.files import Files, LocalFiles, visible
+from rt_framework.data.guesses import guessed_columns
 from rt_framework.data.hub import open_hub
 from rt_framework.data.reading import FileReader, telling_row
 from rt_framework.data.rows import blamed, detect_format, matching_formats, shape_of
@@ -29,6 +30,24 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
         DataError: the data does not exist, is empty, or has neither a known format nor the columns of a shape.
         ConfigError: the data is on the hub, and its name is none or the extra ``hub`` is not installed.
     """
+    name, reader = _reader(host, data)
+    drop = data.unreadable == "drop"
+    shape = data.shape or shape_of(reader.name, telling_row(reader, data.columns, drop), data.columns)
+    part = None if data.shard is None else Shard.parse(data.shard)
+    return Source(reader, name, shape, data.columns, data.turns, data.unreadable, limit, shard=part)
+
+
+def guess_columns(host: Host, data: Data) -> dict[str, str]:
+    """Return the column of each field of *data* that has another name: those that *data* names, and guesses.
+
+    Raises:
+        DataError, ConfigError: as :func:`open_source`, but for columns that fit no shape.
+    """
+    return guessed_columns(telling_row(_reader(host, data)[1], data.columns, drop=True), data.columns)
+
+
+def _reader(host: Host, data: Data) -> tuple[str, FileReader]:
+    """Return the name of the format of a data set, and what reads its rows."""
     files: Files
     if data.is_on_hub:
         files = open_hub(data)
@@ -36,11 +55,7 @@ def open_source(host: Host, data: Data, limit: int | None = None) -> Source:
             name = data.format or detect_format(next(iter(files)), _formats(host))
     else:
         name, files = _local(host, Path(data.path), data.format)
-    reader = FileReader(files, Builder(host)("formats", name))
-    drop = data.unreadable == "drop"
-    shape = data.shape or shape_of(reader.name, telling_row(reader, data.columns, drop), data.columns)
-    part = None if data.shard is None else Shard.parse(data.shard)
-    return Source(reader, name, shape, data.columns, data.turns, data.unreadable, limit, shard=part)
+    return name, FileReader(files, Builder(host)("formats", name))
 
 
 def output_format(host: Host, path: Path, default: str) -> str:

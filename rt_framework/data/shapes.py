@@ -14,7 +14,7 @@ from typing import Any
 from attrs import field, frozen
 
 from rt_framework.data.conversations import read_turns, trained_by, unroll_turns, write_turns
-from rt_framework.data.messages import MESSAGES, SHAREGPT, Dialect
+from rt_framework.data.messages import MARKS, MESSAGES, SHAREGPT, Dialect
 from rt_framework.data.values import Names, RawRow, like, list_of, text_of
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.model import Pair, Record, Turn
@@ -276,6 +276,14 @@ class ReadRecord(Record):
     row: RawRow = field(factory=dict, repr=False)
     shape: str = ""
     names: Names = field(factory=dict, repr=False)
+
+
+def has_marks(record: Record) -> bool:
+    """Return whether the row of a record is a conversation with a turn that is marked as untrained."""
+    if not isinstance(record, ReadRecord) or record.shape not in CONVERSATIONS:
+        return False
+    messages = list_of(record.row, record.names[SHAPES[record.shape].required[0]])
+    return any(message.get(key) in (0, False) for message in messages for key in MARKS)
 
 
 def to_record(shape: ColumnShape, row: RawRow, names: Names, trained: str = "last") -> Record:

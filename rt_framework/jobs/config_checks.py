@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Generator, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from rt_framework.config import MAIN, MAIN_TEACHER, Builder, Config, read_config
-from rt_framework.data import HashSet64, Source, open_source
-from rt_framework.errors import RtError, StudentError, TeacherError
-from rt_framework.jobs.install_checks import check_rows
-from rt_framework.jobs.sample_checks import first_rows
+from rt_framework.config import Builder, read_config
+from rt_framework.data import open_source
+from rt_framework.errors import RtError
+from rt_framework.jobs.data_checks import check_data
+from rt_framework.jobs.part_checks import student_findings, teacher_findings
 from rt_framework.model import Finding
-from rt_framework.pipeline import Opened, check_parts, open_job, steps_of, teachers_of
+from rt_framework.pipeline import check_parts, open_job, steps_of
 from rt_framework.plugin import Host
-from rt_framework.protocols import CheckedPart
-from rt_framework.teacher import is_priced
-from rt_framework.text import number_of, visible
-
-_LOOKED_AT = 100_000
-"""Rows that are looked through for empty and equal ones, which takes seconds."""
-
-_ENCODED = 32
-"""Rows that are put before the student's tokenizer."""
+from rt_framework.text import number_of
 
 _ROOM = 2 * 2**30
 """Bytes of free disk below which a run may not find room for its ledger and its results."""
@@ -39,85 +28,21 @@ def check_config(host: Host, path: Path) -> Iterator[Finding]:
         steps = steps_of(make, config.pipeline.specs)
         check_parts(make, steps, config)
         yield Finding(str(path), number_of(len(steps), "stage"))
-        source = yield from _of_data(open_source(host, config.data, config.limits.samples))
+        source = yield from check_data(open_source(host, config.data, config.limits.samples))
         if source is None:  # what the parts need is looked at with rows before them
             return
         job = open_job(host, config, source=source)
     except RtError as error:
         yield Finding(str(path), str(error), good=False)
         return
-    yield from _of_teachers(job, config)
-    yield from _of_student(job, config, source)
-    yield _of_disk(Path.cwd())
+    yield from teacher_findings(job, config)
+    yield from student_findings(job, config)
+    yield _disk(Path.cwd())
 
 
-def _of_teachers(job: Opened, config: Config) -> Iterator[Finding]:
-    try:
-        teachers = teachers_of(job.make, job.teachers, job.students)
-    except (RtError, StudentError) as error:
-        yield Finding("teachers", str(error), good=False)
-        return
-    for name, teacher in teachers.items():
-        called = name or MAIN_TEACHER
-        yield from _looked(called, teacher)
-        limited = config.limits.budget_usd is not None or job.teachers[name].budget_usd is not None
-        if limited and not is_priced(teacher):
-            yield Finding(
-                f"{called}: budget", "there is a budget, and the price of this teacher is not known", good=False
-            )
-
-
-def _looked(called: str, part: object) -> Iterator[Finding]:
-    """Yield what a part says of itself."""
-    if not isinstance(part, CheckedPart):
-        return
-    try:
-        for found in part.look():
-            yield Finding(f"{called}: {found.what}", found.finding, found.good, found.sure)
-    except (RtError, TeacherError, StudentError) as error:
-        yield Finding(called, str(error), good=False)
-
-
-def _of_student(job: Opened, config: Config, source: Source) -> Iterator[Finding]:
-    """Yield whether the student is there, and how the first rows stand before its tokenizer."""
-    spec = job.students.get(MAIN)
-    if spec is None:
-        return
-    try:
-        student: Any = job.make.spec("students", spec)
-        yield Finding("student", f"{spec}, {str(student.fingerprint)[:40]}…")
-        yield from _looked("student", student)
-        pairs = [record.pair for _, record in islice(source, _ENCODED)]
-        yield first_rows(job.make, student, config.scoring, pairs)
-    except (RtError, StudentError) as error:
-        yield Finding("student", str(error), good=False)
-
-
-def _of_data(source: Source) -> Generator[Finding, None, Source | None]:
-    """Yield whether the rows can be read, and how many of them are empty or stand there twice.
-
-    Returns:
-        the rows that can be read; ``None`` if the data set cannot be used.
-    """
-    try:
-        read = yield from check_rows(source)
-        if read is None:
-            return None
-        yield Finding(str(read), number_of(read.count(), "sample"))
-        seen, rows, counts = HashSet64(), 0, Counter[str]()
-        for _, record in islice(read, _LOOKED_AT):
-            rows += 1
-            pair = record.pair
-            counts["empty"] += not (visible(pair.instruction) and (visible(pair.response) or bool(pair.tool_calls)))
-            counts["again"] += not seen.add(int(pair.hash[:16], 16))
-    except RtError as error:
-        yield Finding(source.name, str(error), good=False)
-        return None
-    told = f"of {rows} rows {counts['empty']} have no instruction or no response, {counts['again']} repeat another row"
-    yield Finding("data: rows", told, sure=not counts.total())
-    return read
-
-
-def _of_disk(folder: Path) -> Finding:
+def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
-    return Finding("disk", f"{free / 2**30:.1f} GiB free in {folder}", sure=free >= _ROOM)
+    told = f"{free / 2**30:.1f} GiB free in {folder}"
+    if free >= _ROOM:
+        return Finding("disk", told)
+    return Finding("disk", f"{told}: a run may need more; put it elsewhere with --run-dir", sure=False)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from rt_framework.config import Builder
-from rt_framework.data import Source
-from rt_framework.errors import RtError, StudentError, UnreadableRows
+from rt_framework.errors import RtError, StudentError
 from rt_framework.hookspecs import singular
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Finding
@@ -17,8 +16,6 @@ from rt_framework.protocols import AsyncStudent, is_served
 from rt_framework.rundir import versions
 from rt_framework.scoring import BatchLimits
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
-
-_UNREAD = "unreadable rows"
 
 
 def check_versions() -> Iterator[Finding]:
@@ -58,27 +55,6 @@ def check_plugins(host: Host) -> Iterator[Finding]:
         yield Finding(f"plugin {failure.plugin}", str(failure), good=False)
     for kind, name, plugins in host.registry.clashes():
         yield Finding(f"{singular(kind)} {name}", f"offered by {' and '.join(plugins)}", good=False)
-
-
-def check_rows(source: Source) -> Generator[Finding, None, Source | None]:
-    """Check that every row of a data set can be read; find each kind of fault, with its count and its first row.
-
-    Returns:
-        the source with what the reading found out; ``None`` if it is refused.
-
-    Raises:
-        RtError: the data set cannot be read.
-    """
-    try:
-        source, _ = source.read_through(lambda _: None)
-    except UnreadableRows as error:
-        yield Finding(source.name, error.head.removeprefix(f"{source.name}: "), good=False)
-        yield from (Finding(_UNREAD, kind, good=False) for kind in error.kinds)
-        return None
-    if source.faults.count:
-        yield Finding(source.name, f"{source.faults.share} and are left out (unreadable: drop)", sure=False)
-        yield from (Finding(_UNREAD, kind, sure=False) for kind in source.faults.lines)
-    return source
 
 
 def check_student(host: Host, spec: Spec) -> Iterator[Finding]:

@@ -6,13 +6,14 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rt_framework.config import MAIN, Builder, Data, ScoringConfig
 from rt_framework.data import Source, open_source
-from rt_framework.errors import RtError, Unscorable
-from rt_framework.jobs.install_checks import check_rows
+from rt_framework.errors import RtError
+from rt_framework.jobs.data_checks import check_rows, row_findings
+from rt_framework.jobs.fits import fit
 from rt_framework.jobs.sample_findings import METRICS, Looked, findings
 from rt_framework.jobs.shown_parts import shown_parts
 from rt_framework.kit.parts import Spec
@@ -23,7 +24,7 @@ from rt_framework.plugin import Host
 from rt_framework.protocols import Student
 from rt_framework.rundir import LEDGER
 from rt_framework.scoring import BatchLimits, PresetSpans, ScoringRules
-from rt_framework.spans import EncodedSpan, Span, SpanLoss
+from rt_framework.spans import EncodedSpan, Span
 from rt_framework.text import number_of
 
 
@@ -46,7 +47,7 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
         try:
             await chain.scoring.check(PROBE, METRICS)
             frame = PresetSpans(framing.preset, make.spec("templates", framing.template), framing.max_tokens)
-            fits = [_fit(side.student, frame, pair) for pair in pairs]
+            fits = [fit(side.student, frame, pair) for pair in pairs]
             shown = shown_parts(side.student, frame, pairs)
             # The first forward pass loads the model, so it is not timed.
             await chain.scoring.score([PROBE], METRICS)
@@ -60,8 +61,8 @@ async def look(host: Host, source: Source, student: Spec, config: ScoringConfig,
         drawn=len(pairs),
         leads=_leads(side.student),
         headed=framing.preset.direct == "header" and bool(frame.template.header()),
-        cut=sum(cut for cut, _ in fits),
-        longest=max(longest for _, longest in fits),
+        cut=sum(one.cut for one in fits),
+        longest=max(one.tokens for one in fits),
         shown=shown,
         values=values,
         without=without,
@@ -91,44 +92,6 @@ async def _scored(
     return values, without, chain.counts().tokens - before, seconds
 
 
-def _fit(student: Student, frame: PresetSpans, pair: Pair) -> tuple[bool, int]:
-    """Return whether a target of the pair is cut, and the length of the pair's longest sequence in tokens."""
-    try:
-        spans = [*frame.response_given_instruction(pair), *frame.instruction_given_response(pair)]
-    except Unscorable:
-        return False, 0
-    encoded = [one for one in student.encode(spans) if isinstance(one, EncodedSpan)]
-    return any(one.cut for one in encoded), max((len(one.ids) for one in encoded), default=0)
-
-
-def first_rows(make: Builder, student: Student, config: ScoringConfig, pairs: Iterable[Pair]) -> Finding:
-    """Return how the first rows of a data set stand before the student's tokenizer; the model is not loaded.
-
-    Raises:
-        RtError: the tokenizer cannot be loaded, or the scoring rules do not fit.
-    """
-    rules = ScoringRules.of(config)
-    frame = PresetSpans(rules.preset, make.spec("templates", rules.template), rules.max_tokens)
-    rows, longest, lacking = 0, 0, Counter[str]()
-    for pair in pairs:
-        rows += 1
-        try:
-            spans = [*frame.response_given_instruction(pair), *frame.instruction_given_response(pair)]
-            encoded = student.encode(spans)
-        except Unscorable as error:
-            lacking[error.status] += 1
-            continue
-        lost = next((one.status for one in encoded if isinstance(one, SpanLoss)), None)
-        lost = lost or next(("cut" for one in encoded if not isinstance(one, SpanLoss) and one.cut), None)
-        lacking.update([lost] if lost else [])
-        longest = max([longest, *(len(one.ids) for one in encoded if not isinstance(one, SpanLoss))])
-    if not lacking:
-        return Finding("student: rows", f"the first {rows} rows fit; the longest has {longest} tokens")
-    why = ", ".join(f"{count} {status}" for status, count in lacking.most_common())
-    whole = lacking.total() == rows
-    return Finding("student: rows", f"of the first {rows} rows these have no whole score: {why}", not whole, sure=False)
-
-
 def _leads(student: Student) -> bool:
     """Return whether a token stands before a text scored alone, so that the text's first token has a prediction too."""
     text = "The quick brown fox jumps over the lazy dog."
@@ -149,6 +112,7 @@ def check_sample(
         source = yield from check_rows(open_source(host, data))
         if source is None:
             return
+        yield from row_findings(source)
         if student is None:
             yield Finding(str(source), f"{number_of(source.count(), 'sample')}; give --student to score a few of them")
             return

@@ -43,9 +43,13 @@ class Call:
     """One question to the teacher, with every attempt at it."""
 
     key: str
+    """Ledger key: a hash of the teacher and of all that it was asked."""
     teacher: str
+    """Identity of the teacher."""
     request: Request
+    """The question."""
     reply: Reply | None
+    """The answer; ``None`` where none came."""
     attempts: tuple[tuple[str, str | None, str | None], ...]
     """State, kind of failure and message of each attempt, oldest first."""
     handover: Handover | None = None

@@ -23,12 +23,17 @@ class Bill:
     """The calls, requests, tokens and cost of one reflection at one teacher."""
 
     reflection: str
+    """Name of the reflection that asked."""
     teacher: str
     """Identity of the teacher."""
     calls: int
+    """Number of different questions."""
     requests: int
+    """Number of attempts that were sent for them."""
     answered: int
+    """Number of attempts that an answer came to, usable or not."""
     nano_dollars: int
+    """Billionths of a dollar that were paid, or perhaps paid."""
     usage: Usage
     """Tokens of the answers that were paid for here."""
     charge: Charge

@@ -29,6 +29,7 @@ class SampleHistory:
     """The full record of one finished sample."""
 
     sample: Sample
+    """The sample with its versions, scores, decisions and failures."""
     outcome: str
     """``rewritten``, ``original``, ``dropped`` or ``failed``; ``waiting`` before a stage over the whole data set."""
     reason: str | None

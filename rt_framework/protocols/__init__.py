@@ -4,7 +4,7 @@ A target registered with a settings class is called with one settings object, ot
 a further argument, :class:`Make`, to build the plugins that it uses.
 """
 
-from rt_framework.protocols.checks import CheckedPart
+from rt_framework.protocols.checks import CheckedPart, StoredPart
 from rt_framework.protocols.formats import Format, PreparingFormat, StreamedFormat, TypedFormat, Write
 from rt_framework.protocols.metrics import FittedMetric, Frame, Metric, MetricSpans, TextMetric
 from rt_framework.protocols.reflections import (
@@ -83,6 +83,7 @@ __all__ = [
     "SelfDescribingStudent",
     "Stage",
     "StageContext",
+    "StoredPart",
     "StreamedFormat",
     "Student",
     "StudentTeacher",

@@ -1,4 +1,4 @@
-"""The protocol of parts that can be looked at before a run."""
+"""The protocols of parts that can be looked at before a run."""
 
 from __future__ import annotations
 
@@ -16,4 +16,15 @@ class CheckedPart(Protocol):
         """Yield what is right and what is wrong with this part, such as its key, its address and its files.
 
         ``rt doctor CONFIG`` prints it. No question is sent, no weights are loaded, and it takes a few seconds at most.
+        """
+
+
+@runtime_checkable
+class StoredPart(Protocol):
+    """A student that can say whether its tokenizer is at hand. The member is optional."""
+
+    def stored(self) -> bool:
+        """Return whether ``encode`` works with the files on this machine, so that it downloads nothing.
+
+        ``rt init`` then tells lengths in tokens, and else in characters.
         """

@@ -1,7 +1,8 @@
 """``rt report``: one page that shows a run to the person who decides whether to train on its data.
 
 The run is read twice, one sample at a time: the first reading (:mod:`survey`) counts and measures, the second
-(:mod:`samples`) packs the texts. :mod:`page` puts both, with styles and scripts, into one file.
+(:mod:`samples`) packs the texts. :mod:`page` puts both, with styles and scripts, into one file. :mod:`beside` puts the
+first screens of several runs on one page.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from pathlib import Path
 
 from rt_framework.data import Destination, claim, paths_in, whole
 from rt_framework.errors import DataError
+from rt_framework.report.beside import write_beside
 from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
 from rt_framework.report.samples import compress_texts, compressed
 from rt_framework.report.survey import survey_of
 from rt_framework.results import open_run
 
-__all__ = ["REPORT", "write_report"]
+__all__ = ["REPORT", "write_beside", "write_report"]
 
 REPORT = "report.html"
 
@@ -47,8 +49,7 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         if not survey.total:
             raise DataError(f"{run_dir}: no sample is finished; 'rt run' resumes the run")
         numbers = compressed(columns(survey))
-        title = run_dir.resolve().name + (", a pilot" if run.is_pilot else "")
-        page = Page(facts_of(run, survey, title), survey.metrics, numbers)
+        page = Page(facts_of(run, survey), survey.metrics, numbers)
         html = page.render(compress_texts(run, survey.total, 1e6 * megabytes - page.size))
     with whole(destination) as part:
         part.write_text(html, "utf-8")

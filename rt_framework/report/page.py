@@ -8,13 +8,14 @@ from importlib.resources import files
 from typing import Any
 
 from attrs import frozen
-from jinja2 import Environment, StrictUndefined, select_autoescape
+from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from rt_framework.ledger import KEPT
-from rt_framework.report.facts import Facts, version_words
+from rt_framework.report.facts import Facts
 from rt_framework.report.samples import BLOCK, Compressed
 from rt_framework.report.survey import Survey
+from rt_framework.report.tables import version_words
 from rt_framework.report.texts import fit
 
 _ASSETS = files("rt_framework.report") / "assets"
@@ -44,21 +45,34 @@ class Page:
 
     def render(self, texts: Compressed) -> str:
         """Return the whole page as HTML."""
-        style = _read("page.css")
         scripts = (_read("vendor/vendor.js"), "\n".join(map(_read, _SCRIPTS)))
-        environment = Environment(
-            autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
-        return environment.from_string(_read("page.html.j2")).render(
+        return rendered(
+            "page.html.j2",
+            scripts,
             facts=self.facts,
-            policy=_policy(style, scripts),
-            style=Markup(style),  # noqa: S704 - our own file
-            scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
             columns=self.numbers,
             blocks=texts.blocks,
             clip=texts.clip,
             metrics=self.metrics,
         )
+
+
+def rendered(template: str, scripts: tuple[str, ...] = (), **content: Any) -> str:
+    """Return a page of one of our templates, with the styles, these scripts, and a policy that allows only them."""
+    style = _read("page.css")
+    environment = Environment(
+        loader=FunctionLoader(_read),
+        autoescape=select_autoescape(default=True, default_for_string=True, enabled_extensions=("j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(
+        policy=_policy(style, scripts),
+        style=Markup(style),  # noqa: S704 - our own file
+        scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
+        **content,
+    )
 
 
 def columns(survey: Survey) -> dict[str, Any]:
@@ -108,7 +122,7 @@ def _short(value: float | None) -> float | None:
 
 def _policy(style: str, scripts: tuple[str, ...]) -> str:
     """Return a policy that allows rt's style and scripts by their hashes, and no request, image, form or frame."""
-    allowed = " ".join(_hash(script) for script in scripts)
+    allowed = " ".join(_hash(script) for script in scripts) or "'none'"
     return f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
 
 

@@ -12,18 +12,15 @@ from rt_framework.kit.proofs import AnswerCounts, Comparison, Proof, described, 
 from rt_framework.report.texts import fit
 from rt_framework.results import FinishedRun
 
-_UNPROVED = (
-    "Nobody has trained on this yet: a better score is a reason to try, not a proof that the data is better. The page "
-    "docs/evidence.md of rt-framework says what such scores showed for one small student."
-)
-
 
 @frozen
 class Proved:
     """The proof in words and tables; empty where there is none."""
 
-    cautions: tuple[str, ...]
-    """What the page says of it at its beginning."""
+    proof: Proof | None = None
+    """The proof itself, for the verdict."""
+    notes: tuple[str, ...] = ()
+    """Notes on a proof that is ignored."""
     note: str = ""
     """How it was made; empty where there is no proof."""
     outcomes: tuple[str, ...] = ()
@@ -37,16 +34,16 @@ class Proved:
 
 
 def proved(run: FinishedRun) -> Proved:
-    """Return what is to be said of a run's proof. One that cannot be used is a caution, and ignored."""
+    """Return what is to be said of a run's proof. One that cannot be used is ignored, with a note."""
     try:
         proof = run.proof
     except DataError as error:
-        return Proved((_UNPROVED, f"The proof is ignored: {fit(str(error))}"))
+        return Proved(notes=(f"The proof is ignored: {fit(str(error))}",))
     if proof is None:
-        return Proved((_UNPROVED,))
+        return Proved()
     best = [one for one in proof.comparisons if one.best]
     return Proved(
-        cautions=(_sentence(proof),),
+        proof=proof,
         note=_note(proof),
         outcomes=tuple(fit(outcome.name) for outcome in proof.measured),
         arms=tuple(_arms(proof)),
@@ -54,15 +51,6 @@ def proved(run: FinishedRun) -> Proved:
         comparisons=tuple(_row(proof, one) for one in best),
         judged=tuple(_judged(one, one.answers) for one in best if one.answers is not None),
         left_out=tuple(fit(f"{name} was left out: {why}") for name, why in proof.left_out.items()),
-    )
-
-
-def _sentence(proof: Proof) -> str:
-    kept = [one for one in proof.comparisons if one.best and one.arm == "kept"]
-    seen = sum(one.is_seen for one in kept)
-    return (
-        f"A model was trained on what was kept and on its controls: {seen} of {len(kept)} comparisons with a control "
-        "show a difference (see 'Trained and compared'). That is one student and one data set."
     )
 
 

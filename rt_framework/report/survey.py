@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -11,17 +10,16 @@ from typing import Any
 from attrs import field, frozen
 
 from rt_framework.kit.echo import echo_of
+from rt_framework.kit.passages import Passage, PassageCounts
 from rt_framework.model import Decision, Sample
 from rt_framework.report.noise import Doubts, numbers
 from rt_framework.report.texts import fit
 from rt_framework.results import FinishedRun, SampleHistory, StageFacts
 from rt_framework.rundir import label_of
+from rt_framework.text import without_values
 
 _HEAD = 100
 """Characters of an instruction that the list of samples shows."""
-
-_NUMBER = re.compile(r"(?<![<>≤≥]\s)(?<![\w.<>≤≥-])-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
-"""Pattern of a number that is not a bound: a bound follows a comparison sign."""
 
 
 @frozen
@@ -33,8 +31,10 @@ class SampleLine:
     outcome: str
     kept: str
     why: str
-    """Reason of a drop or failure without its numbers, so that like reasons compare equal; else empty."""
+    """Reason of a drop or failure with ``…`` for its numbers, so that like reasons compare equal; else empty."""
     head: str
+    text: str
+    """Hash of the pair that the sample ended with."""
     before: Mapping[str, float]
     """Scores of the original, by metric."""
     after: Mapping[str, float]
@@ -81,6 +81,8 @@ class Survey:
     failures: Mapping[str, int]
     unscored: int
     """Number of samples that lack a score where a stage asked for one."""
+    passages: tuple[Passage, ...]
+    """Passages that stand in several kept responses, the most frequent first."""
     metrics: tuple[str, ...] = field(factory=tuple)
 
     @property
@@ -97,6 +99,7 @@ def survey_of(run: FinishedRun) -> Survey:
     choices: list[Choosing] = []
     near: Counter[str] = Counter()
     failures: Counter[str] = Counter()
+    passages = PassageCounts()
     unscored = 0
     for history in run:
         close = doubts.about(history)
@@ -105,6 +108,8 @@ def survey_of(run: FinishedRun) -> Survey:
         ways[tuple(_way(history, doubts.stages))] += 1
         choices += _choices(history.sample, doubts.stages)
         failures.update(failure.kind for failure in history.sample.failures)
+        if history.is_kept:
+            passages.add(history.sample.current.pair.response)
         unscored += any(score.value is None for scores in history.sample.scores.values() for score in scores.values())
     stages = _order(ways)
     return Survey(
@@ -116,13 +121,14 @@ def survey_of(run: FinishedRun) -> Survey:
         doubts=dict(near),
         failures=dict(failures.most_common()),
         unscored=unscored,
+        passages=tuple(passages.top(5)),
         metrics=tuple(sorted({metric for line in lines for metric in (*line.before, *line.after)})),
     )
 
 
 def why(history: SampleHistory) -> str:
     """Return the reason of a drop or failure in words that many samples share."""
-    return " ".join(_NUMBER.sub("", fit(history.reason or "")).split())
+    return without_values(fit(history.reason or ""))
 
 
 def _line(history: SampleHistory, near: bool) -> SampleLine:
@@ -134,6 +140,7 @@ def _line(history: SampleHistory, near: bool) -> SampleLine:
         kept=sample.kept,
         why=why(history),
         head=" ".join(fit(sample.current.pair.instruction[: 4 * _HEAD]).split())[:_HEAD],
+        text=sample.current.pair.hash,
         before=numbers(sample, sample.original.name),
         after=numbers(sample, sample.kept),
         length_before=len(sample.original.pair.response),

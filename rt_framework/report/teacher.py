@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from rt_framework.errors import KINDS
@@ -63,3 +64,24 @@ def handover_rows(summary: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
 
 def _meaning(kind: str) -> str:
     return KINDS[kind].meaning if kind in KINDS else ""
+
+
+def money_in_words(manifest: Mapping[str, Any], spent: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the cost and the effort in words."""
+    progress = manifest["summary"]["progress"]
+    teacher, student = progress["teacher"], progress["student"]
+    return (
+        f"Cost, with calls that may have been billed: {spent}. {_runs(runs)}"
+        f"The last run sent {teacher['calls']:,} requests, {teacher['retries']:,} of them retries, "
+        f"and found {teacher['reused']:,} answers and {student['reused']:,} losses in the ledger."
+    )
+
+
+def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence on all runs of the directory; empty if they are not recorded, as after a merge of shards."""
+    if not runs:
+        return ""
+    took = timedelta(seconds=round(sum(run["seconds"] for run in runs)))
+    requests, tokens = (sum(run[name] for run in runs) for name in ("requests", "student_tokens"))
+    how_many = "One run took" if len(runs) == 1 else f"{len(runs):,} runs took"
+    return f"{how_many} {took}, killed runs not counted: {requests:,} requests and {tokens:,} student tokens. "

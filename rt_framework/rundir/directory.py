@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,12 @@ async def freeze(ledger: Ledger, path: Path, facts: Mapping[str, Any], moved: bo
 
 async def remember_run(ledger: Ledger, progress: Progress) -> None:
     """Record the effort of a run, however the run ended; only a killed run is not recorded."""
-    did = {"seconds": progress.seconds, "requests": progress.teacher.calls, "student_tokens": progress.student.tokens}
+    did = {
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": progress.seconds,
+        "requests": progress.teacher.calls,
+        "student_tokens": progress.student.tokens,
+    }
     await ledger.set_meta("runs", [*(ledger.meta("runs") or ()), did])
 
 

@@ -43,6 +43,7 @@ class Review:
     verdict: Verdict | None
     """``accept`` or ``veto``; ``None`` for a comment alone."""
     comment: str = ""
+    """Remark of the person; empty if there is none."""
     by: str = ""
     """Name of the person, if it was given."""
     time: str = ""

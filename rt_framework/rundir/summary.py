@@ -12,11 +12,12 @@ from rt_framework.data import REASON, Faults
 from rt_framework.errors import ERRORS
 from rt_framework.events import Handovers, Progress, Shift, Summary
 from rt_framework.ledger import KEPT, WAITING, Ledger
+from rt_framework.text import without_values
 
 OUTCOMES = ("rewritten", "original", "dropped", "failed")
 
 _REASONS = 50
-"""Most reasons that a summary lists. A selector gives each sample a reason of its own, with its rank or value."""
+"""Most reasons that a summary lists, with ``…`` for ranks and values, of which each sample has its own."""
 
 _COUNTED = 10_000
 """Most distinct reasons that are counted apart; a reason first met after so many others is not a common one."""
@@ -38,7 +39,7 @@ def summarise(ledger: Ledger, progress: Progress, files: Sequence[str] = ()) -> 
     for _, outcome, kept, reason in ledger.samples.outcomes():
         outcomes[outcome] += 1
         if outcome == "dropped":
-            words = reason or ""
+            words = without_values(reason or "")
             drops[words if words in drops or len(drops) < _COUNTED else REST] += 1
         elif outcome in KEPT:
             versions[kept] += 1

@@ -4,7 +4,7 @@ from rt_framework.teacher.accounts import Accounts
 from rt_framework.teacher.answers import Answers, call_key, found_elsewhere
 from rt_framework.teacher.asking import followed, most_own_tokens, parsed, rendered, steps_of
 from rt_framework.teacher.attempts import budget_of
-from rt_framework.teacher.budget import check_priced, is_priced
+from rt_framework.teacher.budget import check_priced, is_priced, price_of
 from rt_framework.teacher.client import TeacherClient, lineage
 from rt_framework.teacher.fallbacks import AskedTeacher, HandoverLog, clients_of
 from rt_framework.teacher.purse import Purse
@@ -31,6 +31,7 @@ __all__ = [
     "lineage",
     "most_own_tokens",
     "parsed",
+    "price_of",
     "reasoning_tokens_of",
     "rendered",
     "steps_of",

@@ -3,7 +3,7 @@
 from rt_framework.terminal.console import VERSION_WORDS, summary_tables
 from rt_framework.terminal.cost import show_forecast, show_preview, show_quote
 from rt_framework.terminal.explain import tell
-from rt_framework.terminal.findings import show_findings
+from rt_framework.terminal.findings import show_findings, watched
 from rt_framework.terminal.live import Display, screen
 from rt_framework.terminal.printing import dollars, line, money, saved, stdout, table
 from rt_framework.terminal.review import show_rewrite
@@ -25,4 +25,5 @@ __all__ = [
     "summary_tables",
     "table",
     "tell",
+    "watched",
 ]

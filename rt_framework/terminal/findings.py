@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rt_framework.model import Finding
 from rt_framework.terminal.printing import line, stdout, table
+
+
+def watched(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield findings as they come; on a terminal a line that goes away tells the last one, and nothing in a pipe."""
+    console = stdout()
+    if not console.is_terminal:
+        yield from findings
+        return
+    with console.status("looking") as status:
+        for one in findings:
+            status.update(line(f"looking; the last finding: {one.what}"))
+            yield one
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

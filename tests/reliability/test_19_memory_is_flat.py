@@ -110,13 +110,12 @@ def test_a_barrier_holds_no_sample(by, tmp_path, monkeypatch):
     assert max(found) - before < 150
 
 
-def test_a_selector_s_reasons_are_not_held_either(tmp_path):
-    """A verdict is made when it is asked for: it names the sample's own rank."""
+def test_reasons_that_differ_in_ranks_and_values_are_one_line_of_the_summary(tmp_path):
+    """Each sample has a reason of its own, with its rank; the summary counts them together."""
     data = flat.write_samples(tmp_path / "rows.jsonl", 300)
     summary = go(over(data, [{"select": {"top": {"metric": "ifd", "count": 9}}}]), tmp_path / "run")
     assert summary.outcomes["original"] == 9
-    assert len(summary.drops) == 51
-    assert sum(summary.drops.values()) == 291
+    assert summary.drops == {"not selected: rank … of … by ifd (…); the first … are selected": 291}
 
 
 def finished(folder, count):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rt_framework.builtin import models
 from rt_framework.builtin.generation import Generation
+from rt_framework.builtin.students import hf_look
 from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.builtin.weights import without_embedding
 from rt_framework.errors import ModelError, OutOfMemory
 from rt_framework.kit.at_work import AT_WORK
 from rt_framework.kit.encoding import ENCODING, Encoder
-from rt_framework.model import Reply, Request
+from rt_framework.model import Finding, Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 if TYPE_CHECKING:
@@ -59,6 +59,19 @@ class HFStudent:
         release = ".".join(metadata.version("transformers").split(".")[:2])
         identity = models.model_identity(self._settings)
         return f"hf {identity} {models.resolved_dtype(self._settings)} encoding-{ENCODING} transformers-{release}"
+
+    def look(self) -> Iterator[Finding]:
+        """Yield device, memory, tokenizer and window. Loads the tokenizer, and no weights.
+
+        Raises:
+            ModelError: files of the model are missing, or the tokenizer cannot be loaded.
+        """
+        yield from hf_look.of_weights(self._settings, self.batch_tokens)
+        yield from hf_look.of_tokenizer(self._tokenizer, self._window)
+
+    def stored(self) -> bool:
+        """Return whether the tokenizer is on this machine, so that ``encode`` downloads nothing."""
+        return hf_look.stored(self._settings)
 
     @property
     def batch_tokens(self) -> int:
@@ -203,6 +216,14 @@ class ModelInMemory(HFStudent):
         release = ".".join(metadata.version("transformers").split(".")[:2])
         return f"hf in memory {content.hexdigest()} encoding-{ENCODING} transformers-{release}"
 
+    def look(self) -> Iterator[Finding]:
+        """Yield what the tokenizer is, and the window."""
+        yield from hf_look.of_tokenizer(self._tokenizer, self._window)
+
+    def stored(self) -> bool:
+        """Return true: the tokenizer is in memory."""
+        return True
+
     @cached_property
     def _loaded(self) -> models.Loaded:
         return models.Loaded(self._model, "")
@@ -213,8 +234,7 @@ class ModelInMemory(HFStudent):
 
     @cached_property
     def _foreign(self) -> Mapping[int, str]:
-        size = getattr(self._model.config.get_text_config(), "vocab_size", None)
-        return without_embedding(self._settings.model, size, self._tokenizer)
+        return models.foreign_to(self._settings.model, self._model.config, self._tokenizer)
 
 
 def _counted(span: EncodedSpan) -> SpanLoss:

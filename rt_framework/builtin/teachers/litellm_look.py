@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from rt_framework.builtin.teachers.places import provider_of
+from rt_framework.builtin.teachers.places import provider_of, variables
 from rt_framework.builtin.teachers.prices import Rates
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.kit.addresses import is_loopback
@@ -19,7 +19,7 @@ _SECONDS = 5.0
 
 
 def look(settings: LiteLLMSettings, litellm: Any, rates: Rates | None) -> Iterator[Finding]:
-    """Yield the findings; only a server that ``api_base`` names is asked, for the list of its models."""
+    """Yield the findings; only a server of the user's own is asked, for the list of its models."""
     try:
         litellm.get_llm_provider(settings.model)
     except Exception:
@@ -30,11 +30,25 @@ def look(settings: LiteLLMSettings, litellm: Any, rates: Rates | None) -> Iterat
         )
         return
     yield _key(settings, litellm)
-    if settings.api_base is None:
-        yield _model(settings, litellm)
-    else:
-        yield _server(settings, settings.api_base)
+    named = _own_server(settings, litellm)
+    yield _model(settings, litellm) if named is None else _server(settings, *named)
+    yield from _schema(settings, litellm)
     yield _price(rates)
+
+
+def _own_server(settings: LiteLLMSettings, litellm: Any) -> tuple[str, str] | None:
+    """Return the setting or variable that names a server with OpenAI's API, and its address; ``None`` without one.
+
+    litellm obeys the variables of the environment as it does ``api_base``.
+    """
+    if settings.api_base is not None:
+        return "api_base", settings.api_base
+    provider = settings.provider
+    if provider != "openai" and provider not in litellm.openai_compatible_providers:
+        return None
+    # OpenAI's two variables are read in this order.
+    names = sorted(variables(provider), key=lambda name: name != "OPENAI_BASE_URL")
+    return next(((name, os.environ[name]) for name in names if os.environ.get(name)), None)
 
 
 def _key(settings: LiteLLMSettings, litellm: Any) -> Finding:
@@ -65,11 +79,17 @@ def _model(settings: LiteLLMSettings, litellm: Any) -> Finding:
     return Finding("model", f"'{model}' is in litellm's list")
 
 
-def _server(settings: LiteLLMSettings, address: str) -> Finding:
-    """Ask a server for its models, as all servers with OpenAI's API have such a list."""
+def _server(settings: LiteLLMSettings, named: str, address: str) -> Finding:
+    """Ask a server for its models, as all servers with OpenAI's API have such a list.
+
+    Args:
+        settings: the model.
+        named: the setting or variable that names the server.
+        address: its address.
+    """
     import httpx
 
-    key = os.environ.get(f"{provider_of(settings.model).upper()}_API_KEY")
+    key = os.environ.get(f"{settings.provider.upper()}_API_KEY")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     proxied = not is_loopback(urlsplit(address).hostname or "")
     try:
@@ -79,7 +99,7 @@ def _server(settings: LiteLLMSettings, address: str) -> Finding:
         why = str(error) or type(error).__name__
         return Finding(
             "server",
-            f"no answer from {address} within {_SECONDS:g} s ({why}): start it, or correct api_base",
+            f"no answer from {address} within {_SECONDS:g} s ({why}): start it, or correct {named}",
             good=False,
         )
     if answer.status_code in (401, 403):
@@ -87,10 +107,11 @@ def _server(settings: LiteLLMSettings, address: str) -> Finding:
     served = _served(answer)
     if served is None:
         return Finding("server", f"{address} answers, but lists no models (status {answer.status_code})", sure=False)
-    name = settings.model.removeprefix(f"{provider_of(settings.model)}/")
+    name = settings.model.removeprefix(f"{settings.provider}/")
     if name not in served:
         some = ", ".join(served[:5]) or "no model"
-        return Finding("server", f"{address} serves {some}, and not '{name}': correct the model", good=False)
+        wrong = f"{address} serves {some}, and not '{name}': correct the model, or {named}"
+        return Finding("server", wrong, good=False)
     return Finding("server", f"{address} serves '{name}'")
 
 
@@ -101,6 +122,18 @@ def _served(answer: Any) -> list[str] | None:
     except (ValueError, LookupError, TypeError):
         return None
     return names if answer.status_code == 200 and all(isinstance(name, str) for name in names) else None
+
+
+def _schema(settings: LiteLLMSettings, litellm: Any) -> Iterator[Finding]:
+    """Yield a finding if the setting says that answers are held to a schema, and litellm's list denies it."""
+    try:
+        held = bool(litellm.supports_response_schema(settings.model))
+        litellm.get_model_info(settings.model)
+    except Exception:  # a model that the list does not have
+        return
+    if settings.structured and not held:
+        told = "structured is true, and litellm's list says that the model takes no JSON schema: leave structured out"
+        yield Finding("schema", told, sure=False)
 
 
 def _price(rates: Rates | None) -> Finding:
