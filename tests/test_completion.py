@@ -59,7 +59,7 @@ def plain(*names: str) -> list[str]:
     ("line", "names"),
     [
         ("rt ", [*_COMMANDS, "farther"]),
-        ("rt re", ["retry", "reparse", "reflect", "report"]),
+        ("rt re", ["retry", "reparse", "reflect", "report", "review"]),
         ("rt --deb", ["--debug"]),
         ("rt farther ", []),
         ("rt score --metric ", BUILT_IN("metrics")),

@@ -54,6 +54,7 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("status", "run_dir"): lambda at: ["status", at],
     ("samples", "run_dir"): lambda at: ["samples", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
+    ("review", "run_dir"): lambda at: ["review", at],
     ("doctor", "subject"): lambda at: ["doctor", at],
     ("init", "data"): lambda at: ["init", at, "--out", "new"],
     ("run", "config"): lambda at: ["run", at],

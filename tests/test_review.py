@@ -141,6 +141,9 @@ def test_back_and_again_the_last_word_counts(say):
     done = say("b v v b b a q")
     assert "so far vetoed by a person" in done.out
     assert {str(line["id"]): line["verdict"] for line in reviews()} == {second: "veto", first: "accept"}
+    say("c but_why s", "--sample", first, "--by", "Ben")
+    last = next(line for line in reviews() if line["id"] == first)
+    assert (last["verdict"], last["comment"], last["by"]) == ("accept", "but why", ""), "Ben gave no verdict"
 
 
 def test_the_order_is_that_of_the_seed(say):
@@ -485,6 +488,7 @@ def test_a_line_that_is_no_review_stops_everything_that_needs_them(line, say, cl
     told = "runs/rt/reviews.jsonl: line 3 is no review; correct this line, or delete it"
     for done in (say("v"), cli("run", "rt.yaml"), cli("status", RUN), cli("export", RUN, "--out", "x.json")):
         assert the_error(done) == told
+        assert not done.out or "teacher:" in done.out, "only a run may have begun to speak"
     assert (RUN / "kept.json").read_bytes() == kept_before and not log.exists()
 
 

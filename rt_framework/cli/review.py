@@ -25,8 +25,8 @@ _PROMPT = " ".join(f"[{key}]{act[1:]}" for key, act in _ACTS.items()) + ": "
 @click.option("-n", "--number", type=Whole(1), default=50, show_default=True, help="Most rewrites to show.")
 @click.option("--seed", type=Whole(), default=0, show_default=True, help="Seed of the random order.")
 @click.option("--sample", metavar="ROW|ID", help="Show the rewrite of this sample alone, reviewed or not.")
-@click.option("--by", default="", metavar="NAME", help="Your name, for reports and data cards.")
-def command(run_dir: Path, number: int, seed: int, sample: str | None, by: str) -> None:
+@click.option("--by", "reviewer", default="", metavar="NAME", help="Your name, for reports and data cards.")
+def command(run_dir: Path, number: int, seed: int, sample: str | None, reviewer: str) -> None:
     """Read rewrites that the run in RUN_DIR chose, and accept or veto them with single keys.
 
     A veto takes a sample back to its original texts when the command of the run is given again. What you say is kept
@@ -36,7 +36,7 @@ def command(run_dir: Path, number: int, seed: int, sample: str | None, by: str) 
     from rt_framework.jobs.reviewing import reviewing, walk
     from rt_framework.terminal import show_rewrite
 
-    with reviewing(run_dir, by) as review:
+    with reviewing(run_dir, reviewer) as review:
         ids = review.draw(number, seed) if sample is None else [review.find(sample)]
         if not ids:
             click.echo("no chosen rewrite is without a verdict")

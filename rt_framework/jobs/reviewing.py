@@ -98,6 +98,8 @@ class Reviewing:
     def say(self, rewrite: Rewrite, verdict: Verdict | None = None, comment: str = "") -> Review:
         """Keep the word on a rewrite, flushed to disk; a verdict or comment that is left out stays as it was.
 
+        The name in a review is that of the person who gave the verdict.
+
         Raises:
             DiskError: the reviews cannot be written.
         """
@@ -109,7 +111,7 @@ class Reviewing:
             pair=rewrite.version.pair.hash,
             verdict=verdict or (before.verdict if before else None),
             comment=comment or (before.comment if before else ""),
-            by=self._by,
+            by=self._by if verdict or before is None or before.verdict is None else before.by,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._reviews = self._reviews.saying(review)
