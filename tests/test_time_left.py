@@ -180,7 +180,7 @@ CASES: dict[str, tuple[Callable[..., Watcher], float]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_time_left_is_right_or_not_shown(case, tmp_path, clock):
-    """Whatever takes the time."""
+    """The same holds for each thing that may take the time."""
     work, least = CASES[case]
     work(clock, tmp_path).check(least)
 
