@@ -11,16 +11,19 @@ from typing import Any, TypeVar
 
 import pytest
 
-from rt_framework.ledger.writer import Writer
+from rt_framework.ledger.database import Database
 
 T = TypeVar("T")
+
+_MOMENT = 0.02
+"""Most seconds of real time that threads at work get before time passes: one may wait for the loop itself."""
 
 
 class VirtualTime:
     """Time that passes only while the event loop and the threads that work for it have nothing to do.
 
     Args:
-        monkeypatch: takes the place of ``time.monotonic`` until the end of the test, and watches the ledger's writer.
+        monkeypatch: replaces ``time.monotonic`` until the end of the test, and watches the ledger's writes.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,16 +32,16 @@ class VirtualTime:
         """Pieces of work that threads have in hand."""
         self._loop: asyncio.AbstractEventLoop | None = None
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        write = Writer.write
+        write = Database.write
 
-        async def watched(writer: Writer, *given: Any) -> Any:
+        async def watched(database: Database, *given: Any) -> Any:
             self.working += 1
             try:
-                return await write(writer, *given)
+                return await write(database, *given)
             finally:
                 self.working -= 1
 
-        monkeypatch.setattr(Writer, "write", watched)
+        monkeypatch.setattr(Database, "write", watched)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of *work*."""
@@ -92,7 +95,8 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
         found = super().select(0)
         if found or timeout == 0:
             return found
-        if self._clock.working > 0 or timeout is None:
-            return super().select(1.0)
-        self._clock.now += timeout
+        if timeout is None or self._clock.working > 0:
+            found = super().select(timeout if timeout is None else _MOMENT)
+        if not found and timeout is not None:
+            self._clock.now += timeout
         return found

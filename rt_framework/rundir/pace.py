@@ -99,7 +99,7 @@ class _Reading:
 
 @frozen
 class Load:
-    """What student and teacher have to do at a moment."""
+    """Work that student and teacher have in hand at a moment."""
 
     outstanding: int = 0
     """Characters of the texts whose losses are asked for and not known yet."""
