@@ -25,8 +25,10 @@ from rt_framework.plugin.host import Host
 from rt_framework.rundir import progress
 from rt_framework.testing import FakeStudent, ScriptedTeacher
 from tests import fakes_plugin
-from tests.run_helpers import SELECTIVE, job, write_json
+from tests.run_helpers import GATES, SELECTIVE, job, write_json
 from tests.virtual_time import VirtualTime
+
+FULL = [*SELECTIVE, {"measure": ["ifd", "r-ifd"]}, *GATES]
 
 
 def rows(count, order=None):
@@ -153,9 +155,15 @@ CASES: dict[str, tuple[Callable[..., Watcher], float]] = {
         lambda *at: go(*at, rows(250), [{"measure": ["ifd"]}], Teacher(), Student(at[0], 0.008)),
         0.9,
     ),
+    "recorded answers": (lambda *at: go(*at, rows(250), FULL, Teacher(), Student(at[0], 0.002)), 0.9),
+    "a warm-up": (lambda *at: go(*at, rows(250), FULL, Teacher(), Student(at[0], 0.002, first=40)), 0.5),
     "a slow teacher": (
         lambda *at: go(*at, rows(300), SELECTIVE, Teacher(instruction=9, response=9), Student(at[0], 0.0001)),
         0.9,
+    ),
+    "a second stage that is slower": (
+        lambda *at: go(*at, rows(400), SELECTIVE, Teacher(instruction=1, response=9), Student(at[0], 0.0002)),
+        0.5,
     ),
     "bursts": (
         lambda *at: go(*at, rows(300), SELECTIVE, Teacher(burst=30, instruction=1, response=1), Student(at[0], 0.0005)),
@@ -169,6 +177,10 @@ CASES: dict[str, tuple[Callable[..., Watcher], float]] = {
             Teacher(instruction=6, response=6),
             Student(at[0], 0.0005),
         ),
+        0.5,
+    ),
+    "short samples first": (
+        lambda *at: go(*at, rows(400, 1), SELECTIVE, Teacher(instruction=1, response=1), Student(at[0], 0.002)),
         0.5,
     ),
     "long samples first": (

@@ -251,23 +251,14 @@ class Pace:
         return self._load.outstanding + (by_number + by_size) / 2
 
     def _texts_coming(self, tallies: Mapping[str, _Tally], total: float) -> float | None:
-        """Return the characters that will be asked for; ``None`` if that cannot be told."""
-        known = [text for tally in tallies.values() if (text := tally.text)]
-        usual = sum(known) / len(known) if known else None
-        work, had, new_texts = 0.0, set[str](), True
+        """Return the characters that will be asked for; ``None`` while no sample has been at a stage that scores."""
+        work = 0.0
         for stage, coming in zip(self._stages, self._coming(tallies, total), strict=True):
-            new_texts = new_texts or stage.asks or not set(stage.needs) <= had
             if coming >= 1 and stage.needs:
                 cost = tallies[stage.id].text
                 if cost is None:
-                    # Nobody has been there. Where texts or metrics are new, it costs what other stages do.
-                    cost = usual if new_texts else 0.0
-                if cost is None:
                     return None
                 work += coming * cost
-            if stage.needs:
-                had |= set(stage.needs)
-                new_texts = False
         return work
 
     def _teacher_work(self) -> float | None:
