@@ -50,7 +50,7 @@ INPUTS: dict[tuple[str, str], Callable[[str], list[str]]] = {
     ("export", "place"): lambda at: ["export", at, "--out", "new.json"],
     ("answers", "run_dir"): lambda at: ["answers", at],
     ("answers", "check"): lambda at: ["answers", "run", "--check", at],
-    ("report", "run_dir"): lambda at: ["report", at, "--out", "new.html"],
+    ("report", "run_dirs"): lambda at: ["report", at, "--out", "new.html"],
     ("status", "run_dir"): lambda at: ["status", at],
     ("samples", "run_dir"): lambda at: ["samples", at],
     ("explain", "run_dir"): lambda at: ["explain", at, "0"],
@@ -474,7 +474,8 @@ def test_events_go_to_a_new_file_or_after_other_events(cli):
     os.mkfifo("pipe")
     reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
     ok(cli, *run, "jsonl:pipe")
-    assert json.loads(os.read(reader, 1_000_000).splitlines()[0])["event"] == "run_started"
+    events = [json.loads(line)["event"] for line in os.read(reader, 1_000_000).splitlines()]
+    assert events[0] == "preparing" and "run_started" in events
     os.close(reader)
     ok(cli, *run, "jsonl:events.jsonl")
     ok(cli, *run, "jsonl:events.jsonl")
@@ -649,6 +650,7 @@ def test_nothing_is_written_but_through_the_guard():
         *("data/marks", "data/replacing"),  # the guard itself
         *("ledger/seal", "ledger/salvage", "rundir/directory", "jobs/merging"),  # what makes a run directory
         "builtin/reporters/jsonl",  # appends events
+        "kit/stdout",  # to the null device, when the reader of a pipe has gone
         *(f"builtin/formats/{name}" for name in ("dataset", "packed")),  # to the path they are given
         "data/hub",  # into a temporary folder, and in the cache of the hub
     }

@@ -380,6 +380,7 @@ def test_modules_import_few_others():
         "jobs.piloting",
         "ledger",
         "jobs.sample_checks",
+        "jobs.scoring",
         "teacher.sending",
         "testing.contracts",
         "rundir",

@@ -70,13 +70,13 @@ def test_many_different_texts_are_counted_in_bounded_memory(monkeypatch):
     """A passage of every twentieth text is found with its count although the table forgets the rare ones many times."""
     monkeypatch.setattr(passages, "_MOST", 500)
     sizes = []
-    forget = passages._Table._forget
+    forget = passages.PassageCounts._forget
 
     def watched(table):
         sizes.append(len(table._counts))
         forget(table)
 
-    monkeypatch.setattr(passages._Table, "_forget", watched)
+    monkeypatch.setattr(passages.PassageCounts, "_forget", watched)
     texts = (f"{_own(number)} {NOTE}" if number % 20 == 0 else _own(number) for number in range(4000))
     assert repeated_passages(texts) == [Passage(NOTE, 200)]
     assert len(sizes) > 5 and max(sizes) < 510

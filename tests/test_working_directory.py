@@ -150,7 +150,9 @@ def test_no_module_of_the_working_directory_runs_by_any_command(folder, model):
             ["export", "run", "--out", "hub", "--hub-folder", "--license", "other"],
             ["status", "run"],
             ["report", "run"],
+            ["samples", "run"],
             ["explain", "run", "0"],
+            ["review", "run"],
             ["salvage", "run", "saved"],
         ]  # fmt: skip
         ended = in_one_process(folder, commands)

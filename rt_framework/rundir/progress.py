@@ -132,13 +132,11 @@ class Meter:
         self.student: StudentSource | None = None
         self.pace = Pace(stages, total or 0)
         self._projection = _Projection(stages, total or 0)
-        self._started = time.monotonic()
-        self._moved: tuple[object, float] = (None, self._started)
-        """Counters that move only when work is done, and the time at which they last did."""
+        self._clock = _Clock()
 
     def begin(self) -> None:
         """Note that the work begins now, and that nothing was waited for before."""
-        self._moved = (None, time.monotonic())
+        self._clock.moved()
         self.pace.begin()
 
     def progress(self) -> Progress:
@@ -154,10 +152,7 @@ class Meter:
             outstanding, loading = self.student.outstanding(), self.student.loading()
             load = Load(outstanding, student.passes, loading, teacher.under_way, finished)
         self.pace.read(load)
-        now = time.monotonic()
-        done = (finished, stages, teacher.answered, teacher.reused, student)
-        if done != self._moved[0]:
-            self._moved = (done, now)
+        self._clock.moved((finished, stages, teacher.answered, teacher.reused, student))
         return Progress(
             samples=SampleCounts(
                 finished,
@@ -172,8 +167,8 @@ class Meter:
             student=student,
             stages=stages,
             teachers=() if self.teacher is None else self.teacher.accounts(),
-            seconds=now - self._started,
-            still=now - self._moved[1],
+            seconds=self._clock.seconds,
+            still=self._clock.still,
             waiting="; ".join(filter(None, (part.why() for part in (self.student, self.teacher) if part is not None))),
             left=self.pace.seconds_left(),
         )
@@ -181,6 +176,29 @@ class Meter:
     def _stage(self, stage: MeteredStage) -> StageProgress:
         reused = 0 if self.teacher is None else self.teacher.reused_at(stage.id)
         return evolve(self.samples.stage(stage.id), reused=reused, name=stage.name)
+
+
+class _Clock:
+    """Seconds since the start of a job, and since anything has moved in it."""
+
+    def __init__(self) -> None:
+        self._started = self._moved = time.monotonic()
+        self._counts: object = None
+
+    def moved(self, counts: object = None) -> None:
+        """Note counters that move only when work is done; other values than before are a move."""
+        if counts is None or counts != self._counts:
+            self._counts, self._moved = counts, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def still(self) -> float:
+        """Seconds since the last move."""
+        return time.monotonic() - self._moved
 
 
 class _Projection:
