@@ -219,7 +219,9 @@ def test_errors_end_the_command_with_1_and_what_comes_of_answers_does_not(tmp_pa
         config = http_job(tmp_path, server, rows(4), pipeline=REWRITE, limits={"attempts": 1})
         done = rt("run", config, "--run-dir", tmp_path / "run")
         assert done.code == 1
-        assert "4 samples met errors; the same command asks again for the missing answers: rt " in " ".join(done.out.split())
+        assert "4 samples met errors; the same command asks again for the missing answers: rt " in " ".join(
+            done.out.split()
+        )
         assert rt("run", config, "--run-dir", tmp_path / "run", "--set", "limits.fail_on_error=4").code == 0
         broken = False
         assert rt("run", config, "--run-dir", tmp_path / "run").code == 0

@@ -100,7 +100,8 @@ def _told(progress: Progress) -> Iterator[tuple[str, str]]:
     outcomes = ", ".join(f"{number} {name}" for name, number in samples.outcomes.items())
     yield "samples", count + (f": {outcomes}" if outcomes else "")
     if teacher.calls or teacher.reused or teacher.at_once:
-        throttled = f"; {teacher.throttled}" if teacher.throttled else ""
+        # What is waited for stands in the last row, with its reason.
+        throttled = f"; {teacher.throttled}" if teacher.throttled and not progress.waiting else ""
         yield "teacher", f"{teacher.under_way} of {teacher.at_once} calls under way{throttled}"
         yield "calls", _calls(progress)
     for account in progress.teachers:

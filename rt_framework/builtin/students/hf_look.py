@@ -88,7 +88,9 @@ def _memory(size: int, what: str, room: tuple[int, int], batch_tokens: int) -> F
         )
     if size > free:
         return Finding("memory", f"{needed}: stop what else uses it", sure=False)
-    return Finding("memory", f"{needed}; a batch of up to {batch_tokens:,} tokens comes on top, halved if it must be")
+    return Finding(
+        "memory", f"{needed}; a batch of up to {batch_tokens:,} tokens comes on top, and is halved until it fits"
+    )
 
 
 def _gpus(count: int) -> tuple[int, int]:
