@@ -65,7 +65,7 @@ PROGRESS = Progress(
     ),
     seconds=3_600.0,
     still=75.0,
-    waiting="waiting for 12 answers of the teacher",
+    waiting="waiting for 12 answers of the teacher, at most 3.2 calls a second after a 429",
     left=10_800.0,
 )
 
@@ -90,11 +90,13 @@ def test_the_screen_fits_and_says_it_all(columns):
     for told in (
         "25 %",
         "12345/52002: 9000 rewritten, 3000 original, 340 dropped, 5 failed",
-        "12 of 16 calls under way; at most 3.2 calls a second after a 429",
+        "12 of 16 calls under way calls",
+        "at most 3.2 calls a second after a 429",
         "40000 sent, 120 retries, 3000 from the ledger, 900 unusable answers",
         "$14.0000 spent, $0.0900 reserved, budget $60.0000, projected $55.0000",
         "28000, 21000 for the rewrite (75 %); mean gain ifd +0.0312, r-ifd -0.2000",
-        "now waiting for 12 answers of the teacher (nothing new for 75 s)",
+        "now waiting for 12 answers of the teacher, at most",
+        "(nothing new for 75 s)",
         "1:00:00, about 3:00:00 left",
         "30000 · 5 900 2000",
         "12000 340 · · ·",
