@@ -8,7 +8,7 @@ ALONE := $(patsubst %,tests/reliability/test_%.py,06_the_allowed_rate 10_nothing
 # them may begin when all else has ended.
 FIRST := $(patsubst %,tests/%.py,reliability/test_19_memory_is_flat test_memory test_quote test_contracts) \
 	$(patsubst %,tests/%.py,reliability/test_01_acknowledged_answers test_batches test_working_directory test_testing_kit) \
-	$(patsubst %,tests/test_%.py,shards report_page attacks resume site screen)
+	$(patsubst %,tests/test_%.py,site shards report_page attacks resume screen time_left gallery wheels)
 
 .PHONY: install demo demo-conversations demo-live test test-plugins test-vllm test-reliability wheels wheels-full lint bench docs pictures vendor clean
 

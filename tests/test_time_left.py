@@ -119,7 +119,7 @@ class Watcher:
     def rt_progress(self, event):
         self.told.append((self.clock.now, event.left))
 
-    def check(self, least, most=0.05):
+    def check(self, least, most=0.1):
         """After the first fifth each time is right within a third, or 10 seconds; and enough of them are told.
 
         At most the share *most* may be wrong: for a moment, after a pause or at the end of a stage.
@@ -198,7 +198,7 @@ def test_the_time_left_is_right_or_not_shown(case, tmp_path, clock):
     """The same holds for each thing that may take the time."""
     work, least = CASES[case]
     # Sorted data is the hard case: what the first samples cost says little about the last ones.
-    work(clock, tmp_path).check(least, 0.15 if case == "short samples first" else 0.05)
+    work(clock, tmp_path).check(least, 0.2 if case == "short samples first" else 0.1)
 
 
 def test_a_resumed_run_is_judged_by_its_own_work(tmp_path, clock):
