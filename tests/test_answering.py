@@ -104,7 +104,7 @@ def test_a_row_without_an_answer_is_left_out(cli):
     """Its old response must not be taken for the student's, and the line says how many there are."""
     done = cli(Speaking(silent=[2], cut=[4]))
     assert "wrote new.json: 5 of 6 samples answered; 1 sample left out: no answer: empty" in done.out
-    assert "1 answers were cut off at the largest number of tokens" in done.out
+    assert "1 answer was cut off at the largest number of tokens" in done.out
     new = json.loads(Path("new.json").read_text())
     assert [row["topic"] for row in new] == [f"physics {number}" for number in (1, 3, 4, 5, 6)]
     assert new[2]["output"] == "half an ans"

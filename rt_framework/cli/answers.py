@@ -8,7 +8,7 @@ import click
 
 from rt_framework.cli.data_options import overwrite_option
 from rt_framework.plugin import Host
-from rt_framework.text import shown
+from rt_framework.text import number_of, shown
 
 
 @click.command()
@@ -32,7 +32,7 @@ def command(host: Host, run_dir: Path, export: Path | None, check: Path | None, 
         raise click.UsageError("--export writes a file and --check reads one; call rt answers once for each")
     if export is not None:
         count = export_answers(host, run_dir, export, overwrite)
-        click.echo(shown(f"wrote {export}: {count:,} answers"))
+        click.echo(shown(f"wrote {export}: {number_of(count, 'answer')}"))
         return 0
     if check is not None:
         return _compare(host, run_dir, check)

@@ -15,7 +15,7 @@ from rt_framework.kit.places import in_words
 from rt_framework.kit.proofs import Proof, verdict
 from rt_framework.results import Cost, FinishedRun
 from rt_framework.rundir import fallbacks_in_words, origins_in_words, review_lines, teachers_in
-from rt_framework.text import shown, without_secrets
+from rt_framework.text import number_of, shown, without_secrets
 
 _SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
 _LARGEST = "n>10M"
@@ -124,9 +124,9 @@ def _trained(proof: Proof) -> Iterator[str]:
     """Yield what small trainings on the kept samples and on controls have shown."""
     yield "\n## Trained and compared\n"
     yield (
-        f"One model ({_cell(proof.model)}) was trained on each arm with {len(proof.seeds)} seeds by `rt prove`. "
-        "Differences are arm minus control, paired by prompt, at the best learning rate of each; the intervals of 95 % "
-        "count prompts and seeds as random.\n"
+        f"One model ({_cell(proof.model)}) was trained on each arm with {number_of(len(proof.seeds), 'seed')} by "
+        "`rt prove`. Differences are arm minus control, paired by prompt, at the best learning rate of each; the "
+        "intervals of 95 % count prompts and seeds as random.\n"
     )
     yield from _table(
         ("arm", "samples", "rewrites", "tokens", "holds"),

@@ -71,7 +71,8 @@ def rows_fit(fits: Sequence[Fit]) -> Finding:
     lacking = Counter(one.lacking or "cut" for one in fits if one.lacking or one.cut)
     if not lacking:
         longest = max((one.tokens for one in fits), default=0)
-        return Finding("student: rows", f"the first {len(fits)} rows fit; the longest has {longest} tokens")
+        fitting = "the first row fits" if len(fits) == 1 else f"the first {len(fits)} rows fit"
+        return Finding("student: rows", f"{fitting}; the longest has {longest} tokens")
     why = ", ".join(f"{count} {status}" for status, count in lacking.most_common())
     told = f"of the first {len(fits)} rows these have no whole score: {why}"
     ways = dict.fromkeys(way for status, way in _WAYS.items() if status in lacking)

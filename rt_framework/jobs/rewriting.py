@@ -119,7 +119,8 @@ def answered(host: Host, summary: Summary, out: Path) -> str:
         replies = (run.reply(history.sample.current) for history in run)
         cut = sum(reply is not None and reply.finish_reason == "length" for reply in replies)
     notes = [f"{count} sample{'s' * (count != 1)} left out: {reason}" for reason, count in summary.drops.items()]
-    notes += [f"{cut} answers were cut off at the largest number of tokens"] if cut else []
+    answers = "answer was" if cut == 1 else "answers were"
+    notes += [f"{cut} {answers} cut off at the largest number of tokens"] if cut else []
     return "; ".join([f"{summary.outcomes.get('rewritten', 0)} of {summary.total} samples answered", *notes])
 
 

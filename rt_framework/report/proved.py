@@ -11,6 +11,7 @@ from rt_framework.errors import DataError
 from rt_framework.kit.proofs import AnswerCounts, Comparison, Proof, described, verdict
 from rt_framework.report.texts import fit
 from rt_framework.results import FinishedRun
+from rt_framework.text import number_of
 
 
 @frozen
@@ -58,7 +59,8 @@ def _note(proof: Proof) -> str:
     rates = ", ".join(f"{rate:g}" for rate in proof.learning_rates)
     measured = "; ".join(f"{one.name}: {described(one)}, {one.prompts} prompts" for one in proof.outcomes)
     return fit(
-        f"{len(proof.arms)} arms, {len(proof.seeds)} seeds, learning rates {rates}; model: {proof.model}. {measured}. "
+        f"{number_of(len(proof.arms), 'arm')}, {number_of(len(proof.seeds), 'seed')}, learning rates {rates}; "
+        f"model: {proof.model}. {measured}. "
         "Differences are arm minus control at the best learning rate of each, which was found on the same prompts. The "
         "intervals of 95 % count prompts and seeds as random, and are not corrected for the number of comparisons. "
         "A loss favours its own style, and a judge may prefer longer answers."

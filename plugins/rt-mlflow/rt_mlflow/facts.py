@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rt_framework.events import Progress, RunStarted, Summary
-from rt_framework.text import shown, without_secrets
+from rt_framework.text import number_of, shown, without_secrets
 
 _MOST = 5000
 """Characters of a param or tag; MLflow takes 6000."""
@@ -106,7 +106,7 @@ def report(summary: Summary) -> str:
 
 
 def _report(summary: Summary) -> Iterator[str]:
-    yield f"{summary.total} samples, ${summary.progress.money.spent / 1e9:.4f} spent in this run directory"
+    yield f"{number_of(summary.total, 'sample')}, ${summary.progress.money.spent / 1e9:.4f} spent in this run directory"
     for title, counts in (
         ("outcome", summary.outcomes),
         ("version kept", summary.versions),

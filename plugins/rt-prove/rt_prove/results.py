@@ -9,6 +9,7 @@ import numpy as np
 from attrs import asdict, frozen
 
 from rt_framework.kit.proofs import Cell, Comparison, HeldOut, Proof, ProvedArm
+from rt_framework.text import number_of
 from rt_prove.arms import ARMS, Arms, compared
 from rt_prove.outcomes import LOSS, common
 from rt_prove.settings import versions
@@ -109,7 +110,7 @@ def proof_of(
 def _arms(arms: Arms, tokens: Mapping[str, Tokens]) -> Iterator[ProvedArm]:
     for arm in arms.made:
         count = tokens[arm.name]
-        notes = [arm.note, f"{count.cut} samples were cut off" if count.cut else ""]
+        notes = [arm.note, f"{number_of(count.cut, 'sample was', 'samples were')} cut off" if count.cut else ""]
         note = "; ".join(filter(None, notes))
         yield ProvedArm(arm.name, ARMS[arm.name], len(arm.pairs), arm.rewritten, count.all, count.target, note)
 

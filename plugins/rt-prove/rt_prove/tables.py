@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rt_framework.kit.proofs import AnswerCounts, Comparison, HeldOut, Proof, described, verdict
 from rt_framework.terminal.printing import line, table
+from rt_framework.text import number_of
 from rt_prove.arms import ARMS, Arms
 from rt_prove.held_out import HeldOutSet
 from rt_prove.training import Tokens
@@ -48,7 +49,7 @@ def show_arms(
     for one in sets:
         gone = f"; removed, because they also stand in an arm: {one.removed}" if one.removed else ""
         answered = f"; {len(prompts[one.name])} different ones are answered" if prompts else ""
-        console.print(line(f"held out: {one.name}: {len(one.pairs)} prompts{answered}{gone}"))
+        console.print(line(f"held out: {one.name}: {number_of(len(one.pairs), 'prompt')}{answered}{gone}"))
 
 
 def duration(seconds: float) -> str:
@@ -68,7 +69,8 @@ def show_proof(console: Console, proof: Proof) -> None:
 
 def _show_outcome(console: Console, proof: Proof, outcome: HeldOut) -> None:
     found = list(_distinct(one for one in proof.comparisons if one.outcome == outcome.name))
-    title = f"{outcome.name}: {described(outcome)}, {outcome.prompts} prompts, {len(proof.seeds)} seeds"
+    counts = f"{number_of(outcome.prompts, 'prompt')}, {number_of(len(proof.seeds), 'seed')}"
+    title = f"{outcome.name}: {described(outcome)}, {counts}"
     columns = ("arm", "against", "learning rates", "difference", "95 % from", "to", "")
     console.print(table(title, columns, (_row(proof, one) for one in found), (2, 3, 4, 5)))
     if outcome.unscored:
