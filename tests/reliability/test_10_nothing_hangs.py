@@ -29,7 +29,7 @@ def test_one_is_told_when_nothing_happens(tmp_path, rt, monkeypatch):
     with FaultServer(lambda body: time.sleep(2.0) or http_answer(body)) as server:
         done = rt("run", http_job(tmp_path, server, rows(1)), "--run-dir", tmp_path / "run")
     told = [line for line in done.out.splitlines() if line.startswith("no progress for ")]
-    assert "1 of 4 calls under way" in told[0]
+    assert "waiting for 1 answer of the teacher" in told[0]
     assert 1 <= len(told) <= 8
 
 
