@@ -41,7 +41,8 @@ def unscored(evidence: Evidence) -> Iterator[Reason]:
     """Say how many samples lack a score that a stage asked for; from 5 % of all, the result is not fit."""
     if count := evidence.survey.unscored:
         level = "unfit" if count >= 0.05 * evidence.total else None
-        text = f"{number_of(count, 'sample')} of {evidence.total:,} lack a score that a stage asked for"
+        lack = "lacks" if count == 1 else "lack"
+        text = f"{number_of(count, 'sample')} of {evidence.total:,} {lack} a score that a stage asked for"
         yield Reason("against" if level else "unknown", f"{text}; it wins no choice and passes no gate.", level)
 
 

@@ -20,7 +20,9 @@ def test_an_attempt_has_a_deadline_in_all(tmp_path, rt):
         assert time.monotonic() - began < 20
     assert done.code == 1
     assert "4 samples met errors" in done.out
-    assert attempts(tmp_path / "run") == {("failed", "timeout"): len(server.received)}
+    # The first attempts may reach their deadline before the client has connected.
+    assert attempts(tmp_path / "run") == {("failed", "timeout"): 8}
+    assert 0 < len(server.received) <= 8
 
 
 def test_one_is_told_when_nothing_happens(tmp_path, rt, monkeypatch):
