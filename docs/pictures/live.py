@@ -46,7 +46,7 @@ class PictureReporter:
     @hookimpl
     def rt_progress(self, event: Progress) -> None:
         """Draw once."""
-        if not self._drawn and event.share >= self._settings.share:
+        if not self._drawn and event.samples.share >= self._settings.share:
             self._drawn = True
             console = Console(record=True, width=self._settings.columns, file=io.StringIO(), force_terminal=True)
             console.print(screen(event))
