@@ -21,7 +21,6 @@ from rt_framework.plugin import Host
 from rt_framework.protocols import ColumnReader, DatasetSelector, Format, VectorReader
 from rt_framework.results import open_run
 from rt_framework.rundir import Outlet, open_outlet, write_parts
-from rt_framework.text import number_of
 
 
 def select_file(
@@ -94,7 +93,7 @@ def _select(host: Host, candidates: Candidates, by: Spec, out: Path, dropped: Pa
     marked = _marked(kept, records(), unread)
     write_parts(source, marked, {wanted: (to, outlets[formats[wanted]]) for wanted, to in destinations.items()})
     left_out = f"; {source.left_out}" if candidates.whole and source.left_out else ""
-    return f"{out}: {sum(kept)} of {number_of(len(kept), 'sample')}{candidates.note}{left_out}"
+    return f"{out}: {sum(kept)} of {len(kept)} samples{candidates.note}{left_out}"
 
 
 def _marked(
