@@ -311,6 +311,9 @@ def test_a_missing_key_is_named(model, variable, doctor, monkeypatch):
     monkeypatch.delenv(variable, raising=False)
     code, said = doctor(teacher=f"litellm:{model}")
     assert code == 2 and f"WRONG teacher: key {variable} is not set: export it before the run" in said
+    monkeypatch.setenv(variable, " ")
+    code, said = doctor(teacher=f"litellm:{model}")
+    assert code == 2 and f"WRONG teacher: key {variable} is set, but empty: export the key before the run" in said
     monkeypatch.setenv(variable, "sk-test")
     code, said = doctor(teacher=f"litellm:{model}")
     assert code == 0 and "ok teacher: key set" in said and "per million prompt tokens" in said

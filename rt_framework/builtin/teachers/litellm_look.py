@@ -58,6 +58,9 @@ def _key(settings: LiteLLMSettings, litellm: Any) -> Finding:
         if not (settings.api_base and name.endswith(("_API_BASE", "_BASE_URL")))
     ]
     keys = [name for name in missing if name.endswith("_API_KEY")]
+    own = f"{settings.provider.upper()}_API_KEY"
+    if os.environ.get(own, own).strip() == "":
+        return Finding("key", f"{own} is set, but empty: export the key before the run", good=False)
     if keys:
         return Finding("key", f"{' or '.join(keys)} is not set: export it before the run", good=False)
     if missing:  # some providers have other ways of logging in
