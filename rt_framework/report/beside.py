@@ -11,9 +11,10 @@ from attrs import evolve, frozen
 from rt_framework.data import Destination, claim, paths_in, whole
 from rt_framework.errors import ConfigError, DataError
 from rt_framework.ledger import KEPT
-from rt_framework.report.facts import first_screen_of
-from rt_framework.report.first_screen import FirstScreen
+from rt_framework.report.evidence import evidence_of
+from rt_framework.report.first_screen import FirstScreen, first_screen
 from rt_framework.report.page import rendered
+from rt_framework.report.proved import proved
 from rt_framework.report.survey import survey_of
 from rt_framework.results import open_run
 
@@ -65,7 +66,8 @@ def _read(run_dir: Path) -> _Beside:
         if not survey.total:
             raise DataError(f"{run_dir}: no sample is finished; 'rt run' resumes the run")
         ends = {line.id: (line.outcome in KEPT, line.text) for line in survey.lines}
-        return _Beside(first_screen_of(run, survey), ends, tuple(paths_in(run.manifest)))
+        first = first_screen(run, evidence_of(run, survey, proved(run).proof))
+        return _Beside(first, ends, tuple(paths_in(run.manifest)))
 
 
 def _titled(firsts: Sequence[FirstScreen], run_dirs: Sequence[Path]) -> tuple[FirstScreen, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from attrs import frozen
@@ -11,8 +11,12 @@ from attrs import frozen
 from rt_framework.events import ReviewCounts
 from rt_framework.kit.proofs import Proof
 from rt_framework.ledger import KEPT
-from rt_framework.report.explained import Explained
+from rt_framework.report.explained import Explained, explained
 from rt_framework.report.survey import SampleLine, Survey
+from rt_framework.results import FinishedRun
+
+DIRECTIONS: Mapping[str, int] = {"ifd": 1, "r-ifd": -1}
+"""Direction in which a score is better, where the papers say so: 1 upwards, -1 downwards."""
 
 Side = Literal["for", "against", "unknown"]
 
@@ -61,3 +65,8 @@ class Evidence:
         """Return the most common reason of an outcome with its number, in brackets; empty if none is given."""
         reasons = Counter(line.why for line in self.survey.lines if line.outcome == outcome and line.why)
         return "".join(f" ({count:,}: {why})" for why, count in reasons.most_common(1))
+
+
+def evidence_of(run: FinishedRun, survey: Survey, proof: Proof | None) -> Evidence:
+    """Return the evidence on a run."""
+    return Evidence(survey, tuple(explained(survey)), proof, run.is_pilot, run.review_counts)

@@ -7,8 +7,7 @@ from collections import Counter
 from attrs import frozen
 
 from rt_framework.report import ran, tables, teacher
-from rt_framework.report.evidence import Evidence
-from rt_framework.report.explained import explained
+from rt_framework.report.evidence import evidence_of
 from rt_framework.report.first_screen import FirstScreen, first_screen
 from rt_framework.report.proved import Proved, proved
 from rt_framework.report.survey import Survey
@@ -43,16 +42,17 @@ class Facts:
 
 def facts_of(run: FinishedRun, survey: Survey) -> Facts:
     """Return everything that the page says about a run, except its samples."""
-    cost, manifest = run.cost, run.manifest
+    cost, manifest, about = run.cost, run.manifest, proved(run)
+    evidence = evidence_of(run, survey, about.proof)
     reasons = Counter(f"{line.outcome}: {line.why}" for line in survey.lines if line.why)
     return Facts(
-        first=first_screen_of(run, survey),
+        first=first_screen(run, evidence),
         ran=tuple(ran.fully(manifest)),
         pipeline=ran.as_yaml(manifest["config"].get("pipeline", {})),
         outcomes=tuple(tables.outcomes(survey)),
         reasons=tables.shares(reasons, survey.total),
         shifts=tuple(tables.shifts(survey)),
-        explained=tuple(map(tables.cells, explained(survey))),
+        explained=tuple(map(tables.cells, evidence.explained)),
         controls=tuple(tables.controls(survey)),
         controls_note=tables.controls_note(survey),
         bill_heads=teacher.bill_heads(cost),
@@ -62,11 +62,5 @@ def facts_of(run: FinishedRun, survey: Survey) -> Facts:
         money=teacher.money_in_words(manifest, money(cost.nano_dollars, cost.priced), run.efforts),
         close=tuple((fit(stage), f"{count:,}") for stage, count in survey.doubts.items()),
         noise=survey.noise,
-        proved=proved(run),
+        proved=about,
     )
-
-
-def first_screen_of(run: FinishedRun, survey: Survey) -> FirstScreen:
-    """Return the first screen of a run."""
-    evidence = Evidence(survey, tuple(explained(survey)), proved(run).proof, run.is_pilot, run.review_counts)
-    return first_screen(run, evidence)

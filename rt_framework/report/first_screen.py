@@ -11,7 +11,7 @@ from attrs import frozen
 from rt_framework.kit.spread import Spread
 from rt_framework.ledger import KEPT
 from rt_framework.report import ran
-from rt_framework.report.evidence import Evidence
+from rt_framework.report.evidence import DIRECTIONS, Evidence
 from rt_framework.report.survey import SampleLine, Survey
 from rt_framework.report.texts import fit
 from rt_framework.report.verdict import Verdict, verdict_of
@@ -21,9 +21,6 @@ from rt_framework.terminal import money
 from rt_framework.text import number_of
 
 Tone = Literal["better", "worse", "neutral"]
-
-_DIRECTIONS: Mapping[str, int] = {"ifd": 1, "r-ifd": -1}
-"""Direction in which a score is better, where the papers say so."""
 
 
 @frozen
@@ -80,7 +77,7 @@ def _tiles(survey: Survey) -> Iterator[Tile]:
     yield Tile(
         "kept", f"{len(kept):,} of {survey.total:,}", f"{rewritten:,} rewritten, {len(kept) - rewritten:,} as they were"
     )
-    for metric in sorted(survey.metrics, key=lambda name: (name not in _DIRECTIONS, name))[:2]:
+    for metric in sorted(survey.metrics, key=lambda name: (name not in DIRECTIONS, name))[:2]:
         yield _score(metric, survey.lines, kept)
     before = Spread.of([line.length_before for line in survey.lines])
     after = Spread.of([line.length_after for line in kept])
@@ -96,7 +93,7 @@ def _score(metric: str, lines: tuple[SampleLine, ...], kept: list[SampleLine]) -
     if not before or not after:
         return Tile(metric, "–", "not measured before and after")
     change = after.median - before.median
-    sign = _DIRECTIONS.get(metric, 0)
+    sign = DIRECTIONS.get(metric, 0)
     words = {1: "higher is better", -1: "lower is better", 0: "median"}[sign]
     tone: Tone = "neutral" if not sign or not change else "better" if sign * change > 0 else "worse"
     return Tile(

@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rt_framework.kit.proofs import Comparison, verdict
 from rt_framework.kit.spread import Spread
-from rt_framework.report.evidence import Evidence, Reason, Side
+from rt_framework.report.evidence import DIRECTIONS, Evidence, Reason, Side
 from rt_framework.text import number_of
 
 ENOUGH = 10
 """Least number of samples, and of decisions on either side, of which a statistic is said."""
-
-_DIRECTIONS = {"ifd": 1, "r-ifd": -1}
-"""The scores whose better direction the papers give: higher IFD, lower r-IFD."""
 
 
 # --- what became of the samples ---------------------------------------------------------------
@@ -158,7 +155,7 @@ def close(evidence: Evidence) -> Iterator[Reason]:
 def gained(evidence: Evidence) -> Iterator[Reason]:
     """Say how IFD and r-IFD of 10 rewritten samples or more changed; if neither is better, nothing was gained."""
     better = []
-    for metric, sign in _DIRECTIONS.items():
+    for metric, sign in DIRECTIONS.items():
         lines = [line for line in evidence.rewritten if metric in line.before and metric in line.after]
         before = Spread.of([line.before[metric] for line in lines])
         after = Spread.of([line.after[metric] for line in lines])
