@@ -31,7 +31,8 @@ class Pauses:
         try:
             await self.stop.sleep(seconds)
         finally:
-            del self._resting[key]
+            # Only a display reads this: it must never be what ends a question.
+            self._resting.pop(key, None)
 
     def why(self) -> str:
         """Return how many questions are asked again after a pause, when the next one is, and why; empty if none is."""
