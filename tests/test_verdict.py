@@ -137,6 +137,16 @@ def test_a_rule_speaks_from_its_bound_on(more: dict[str, Any], level: str, said:
     assert said in against if said else not against
 
 
+def test_hostile_names_and_passages_are_made_fit_for_the_page() -> None:
+    """A passage of the data and the name of a stage may hold control characters; no line of the verdict does."""
+    hostile = "\x1b[31m\u202e" + "x" * 120
+    found = verdict_of(
+        evidence(explained=(Explained(hostile, 40, 20, 0.5, 1.0, None),), passages=(Passage(hostile, 9),))
+    )
+    said = " ".join(reason.text for reason in found.reasons)
+    assert said.count("�") >= 4 and not {"\x1b", "\u202e"} & set(said)
+
+
 def test_the_page_on_reports_lists_every_rule() -> None:
     """In the words of its docstring."""
     listed = (REPO / "docs/how-to/read-a-report.md").read_text("utf-8")

@@ -16,6 +16,7 @@ from rt_framework.report.first_screen import FirstScreen, first_screen
 from rt_framework.report.page import rendered
 from rt_framework.report.proved import proved
 from rt_framework.report.survey import survey_of
+from rt_framework.report.texts import fit
 from rt_framework.results import open_run
 
 _MOST = 8
@@ -74,7 +75,7 @@ def _titled(firsts: Sequence[FirstScreen], run_dirs: Sequence[Path]) -> tuple[Fi
     """Return the screens with titles that tell them apart: the paths, where two directories have the same name."""
     if len({first.title for first in firsts}) == len(firsts):
         return tuple(firsts)
-    return tuple(evolve(first, title=str(path)) for first, path in zip(firsts, run_dirs, strict=True))
+    return tuple(evolve(first, title=fit(str(path))) for first, path in zip(firsts, run_dirs, strict=True))
 
 
 def _rows(firsts: Sequence[FirstScreen]) -> Iterator[tuple[str, tuple[str, ...]]]:

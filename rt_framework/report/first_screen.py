@@ -43,7 +43,7 @@ class FirstScreen:
     brief: tuple[tuple[str, str], ...]
     """What was run, in a few lines: name and value."""
     verdict: Verdict
-    todo: tuple[str, str]
+    todo: tuple[str, ...]
     """What to do next in words, and the command."""
     tiles: tuple[Tile, ...]
     notes: tuple[str, ...]
@@ -58,7 +58,7 @@ def first_screen(run: FinishedRun, evidence: Evidence) -> FirstScreen:
         is_pilot=run.is_pilot,
         brief=tuple(ran.briefly(run, money(cost.nano_dollars, cost.priced))),
         verdict=verdict,
-        todo=_next(run, survey, verdict),
+        todo=tuple(map(fit, _next(run, survey, verdict))),
         tiles=tuple(_tiles(survey)),
         notes=(
             *_notes(run.manifest["summary"], cost.doubtful),

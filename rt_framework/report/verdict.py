@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rt_framework.report.evidence import Evidence, Reason, Side
 from rt_framework.report.rules import RULES
+from rt_framework.report.texts import fit
 
 LEVELS: Mapping[str, str] = {
     "unfinished": "Not yet: there is more to run.",
@@ -50,7 +51,8 @@ class Verdict:
 
 def verdict_of(evidence: Evidence) -> Verdict:
     """Return the verdict on a run: every reason that a rule gives, the deciding ones first, and the gravest level."""
-    reasons = tuple(reason for rule in RULES for reason in rule(evidence))
+    # Names and passages come from anywhere, so every line is made fit for the page here, whatever a rule puts into it.
+    reasons = tuple(evolve(reason, text=fit(reason.text)) for rule in RULES for reason in rule(evidence))
     levels = {reason.level for reason in reasons}
     # A proof has compared with the controls, so the advice to compare says nothing more.
     answered = {"compare"} if levels & {"proved", "unseen"} else set()
