@@ -79,6 +79,11 @@ class HFStudent:
         return _CPU_TOKENS if models.resolved_device(self._settings) == "cpu" else _GPU_TOKENS
 
     @property
+    def threads(self) -> int:
+        """Most threads that may use the student at once: on a GPU one queues a batch while another waits for losses."""
+        return 2 if models.resolved_device(self._settings).startswith("cuda") else 1
+
+    @property
     def packs(self) -> bool:
         """Return whether a batch is run as one packed row. Loads the model."""
         return self._way.packs
@@ -104,7 +109,7 @@ class HFStudent:
             OutOfMemory: the batch does not fit the device.
             ModelError: the model cannot be loaded.
         """
-        losses = iter(self._found([span for span in batch if not span.count_only]))
+        losses = iter(self._within_memory(self._way.losses.begin, [span for span in batch if not span.count_only]))
         return [_counted(span) if span.count_only else _finite(next(losses)) for span in batch]
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
@@ -124,17 +129,18 @@ class HFStudent:
             OutOfMemory: the batch does not fit the device.
             ModelError: the model cannot be loaded.
         """
-        return self._within_memory(self._means.of, batch)
+        return self._within_memory(self._means.begin, batch)
 
-    def _found(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
-        return self._within_memory(self._way.losses.of, batch)
-
-    def _within_memory(self, compute: Callable[[Sequence[EncodedSpan]], T], batch: Sequence[EncodedSpan]) -> T:
+    def _within_memory(
+        self, begin: Callable[[Sequence[EncodedSpan]], Callable[[], list[T]]], batch: Sequence[EncodedSpan]
+    ) -> list[T]:
         from rt_framework.builtin.students.forward import free_memory, out_of_memory
 
         try:
             with AT_WORK:
-                return compute(batch)
+                results = begin(batch)
+            # On a GPU another thread queues the next batch while this one waits for the results.
+            return results()
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -149,7 +155,8 @@ class HFStudent:
     @cached_property
     def _loaded(self) -> models.Loaded:
         # Kept here, since the cache of loaded models may give way to others between a forward pass and an answer.
-        return models.load(self._settings, self._settings.attention)
+        with AT_WORK:  # of two threads the second one finds the model of the first in that cache
+            return models.load(self._settings, self._settings.attention)
 
     @cached_property
     def _window(self) -> int:
