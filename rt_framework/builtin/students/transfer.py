@@ -8,6 +8,7 @@ tells when they are there. On every other device the copies are the usual ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,6 @@ from numpy.typing import NDArray
 
 QUEUED = {"cuda"}
 """Types of devices that compute what is queued while the CPU goes on."""
-
-Event = torch.cuda.Event
 
 
 class Moved:
@@ -72,23 +71,29 @@ class Incoming:
     """
 
     def __init__(self, numbers: torch.Tensor) -> None:
-        self._event: Event | None = None
+        self._arrival: Any = None
         if numbers.device.type not in QUEUED:
             self._numbers = numbers.cpu()
             return
         self._numbers = pinned(numbers.shape, numbers.dtype)
         self._numbers.copy_(numbers, non_blocking=True)
-        # A thread that waits for a blocking event sleeps; otherwise it would keep a core busy.
-        self._event = Event(blocking=True)
-        self._event.record(torch.cuda.current_stream(numbers.device))
+        self._arrival = marker(numbers.device)
 
     def wait(self) -> torch.Tensor:
         """Return the numbers when they have arrived."""
-        if self._event is not None:
-            self._event.synchronize()
+        if self._arrival is not None:
+            self._arrival.synchronize()
         return self._numbers
 
 
 def pinned(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """Return memory of the CPU that a GPU copies from and to by itself."""
     return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+
+
+def marker(device: torch.device) -> Any:
+    """Return an event behind all that is queued on a device so far."""
+    # A thread that waits for a blocking event sleeps; otherwise it would keep a core busy.
+    event: Any = torch.cuda.Event(blocking=True)
+    event.record(torch.cuda.current_stream(device))
+    return event
