@@ -48,6 +48,8 @@ class Record:
     """Bytes of the tensors that exist."""
     peak: int = 0
     """Most of them at once."""
+    limit: int = 2**62
+    """Bytes that there are."""
 
 
 class _Operations(TorchDispatchMode):
@@ -101,8 +103,10 @@ class _Operations(TorchDispatchMode):
             return
         self._seen.add(number)
         self._record.held += size
-        self._record.peak = max(self._record.peak, self._record.held)
         weakref.finalize(storage, self._free, number, size)
+        self._record.peak = max(self._record.peak, self._record.held)
+        if self._record.held > self._record.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
 
     def _free(self, number: int, size: int) -> None:
         self._seen.discard(number)
@@ -133,5 +137,9 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Record]:
     monkeypatch.setattr(transfer, "QUEUED", {GPU.type})
     monkeypatch.setattr(transfer, "pinned", lambda shape, dtype: torch.empty(tuple(shape), dtype=dtype))
     monkeypatch.setattr(transfer, "marker", lambda _device: _Event(record))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: record.held)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _device: record.peak)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _device: setattr(record, "peak", record.held))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (record.limit - record.held, record.limit))
     with _Operations(record), _Constants():
         yield record

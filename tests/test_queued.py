@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, masking_utils
 
+from rt_framework.builtin.students import room
 from rt_framework.builtin.students.attention import RunAttention, VarlenAttention
 from rt_framework.builtin.students.forward import TargetLosses, TargetMeans
 from rt_framework.builtin.students.head import TargetHead
@@ -33,7 +34,7 @@ def on_gpu(kind):
 
 @pytest.fixture
 def unlooked(monkeypatch):
-    """transformers without its one look at a padded batch: whether positions start anew in it, as in packed rows."""
+    """Transformers without its one look at a padded batch: whether positions start anew in it, as in packed rows."""
     monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda position_ids: None)
 
 
@@ -129,4 +130,29 @@ def test_seven_billion_weights_need_no_wait(monkeypatch):
     with fake_gpu(monkeypatch) as record:
         losses.begin(texts(32_000))()
     assert record.events == ["to_gpu", "to_cpu", "waited"]
-    print(record.operations, record.peak)
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("free", "tokens"),
+    [(0.2, (1024, 1024)), (1, (1024, 6000)), (2, (8000, 14000)), (4, (20000, 30000)), (120, (32768, 32768))],
+)
+def test_a_batch_has_as_many_tokens_as_the_memory_has_room_for(free, tokens, monkeypatch):
+    """With 7 billion weights in bfloat16, that many GiB beside them, and texts that share their beginnings."""
+    model = seven_billion()
+    losses = losses_of(model, VarlenAttention)
+    with fake_gpu(monkeypatch) as record:
+        record.limit = int(free * GIB)
+        found = room.tokens_with_room(losses, model, 4096)
+        assert tokens[0] <= found <= tokens[1]
+        if free >= 1:
+            losses.of(texts(found))  # runs out of memory otherwise
+
+
+def test_memory_that_is_known_gives_the_same_size_each_time():
+    """The losses of two loads then differ by nothing at all."""
+    assert room.tokens_within(2 * GIB, 200_000_000, 500_000_000) == 13347
+    assert room.tokens_within(0, 200_000_000, 500_000_000) == room.LEAST
+    assert room.tokens_within(2**40, 0, 0) == room.MOST

@@ -13,6 +13,7 @@ import torch
 from attrs import evolve
 from numpy.typing import NDArray
 
+from rt_framework.builtin.students import transfer
 from rt_framework.builtin.students.attention import RowAttention, with_row_attention
 from rt_framework.builtin.students.head import TargetHead, nll_of_logits, ranks_of_logits
 from rt_framework.builtin.students.transfer import Incoming, Moved, Outgoing
@@ -67,14 +68,22 @@ class TargetLosses:
         Raises:
             RuntimeError: for example when memory runs out; see :func:`out_of_memory`.
         """
-        return self.begin(batch)()
+        return self._queue(batch)()
 
     def begin(self, batch: Sequence[EncodedSpan]) -> Pending[SpanLoss]:
-        """Queue the same on the device without waiting for it, and return the function that waits for the losses.
+        """Queue the same on a GPU without waiting for it, and return the function that waits for the losses.
+
+        On a CPU the losses are there when this returns.
 
         Raises:
             RuntimeError: for example when memory runs out; see :func:`out_of_memory`.
         """
+        if self._model.device.type in transfer.QUEUED:
+            return self._queue(batch)
+        losses = self.of(batch)
+        return lambda: losses
+
+    def _queue(self, batch: Sequence[EncodedSpan]) -> Pending[SpanLoss]:
         with torch.inference_mode(), self._products():
             return _each_kind(batch, (len(span.ids) - 1 for span in batch), self._kinds_end, self._begin)
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CPU_TOKENS = 1024
-_GPU_TOKENS = 16384
+_GPU_TOKENS = 32768
+"""Most tokens of a batch on a GPU before the model is loaded, which shows whether there is room for as many."""
 
 
 class HFStudent:
@@ -66,7 +67,7 @@ class HFStudent:
         Raises:
             ModelError: files of the model are missing, or the tokenizer cannot be loaded.
         """
-        yield from hf_look.of_weights(self._settings, self.batch_tokens)
+        yield from hf_look.of_weights(self._settings, _CPU_TOKENS if self._device == "cpu" else _GPU_TOKENS)
         yield from hf_look.of_tokenizer(self._tokenizer, self._window)
 
     def stored(self) -> bool:
@@ -75,13 +76,15 @@ class HFStudent:
 
     @property
     def batch_tokens(self) -> int:
-        """Most tokens of a batch: on a CPU as many as its caches hold, on a GPU enough to keep it busy."""
-        return _CPU_TOKENS if models.resolved_device(self._settings) == "cpu" else _GPU_TOKENS
+        """Most tokens of a batch: on a CPU as many as its caches hold, on CUDA as there is room for, by the model."""
+        if self._device == "cpu":
+            return _CPU_TOKENS
+        return self._room if self._device.startswith("cuda") else _GPU_TOKENS
 
     @property
     def threads(self) -> int:
         """Most threads that may use the student at once: on a GPU one queues a batch while another waits for losses."""
-        return 2 if models.resolved_device(self._settings).startswith("cuda") else 1
+        return 2 if self._device.startswith("cuda") else 1
 
     @property
     def packs(self) -> bool:
@@ -147,6 +150,17 @@ class HFStudent:
         # Memory is freed here, after the except block, because the traceback kept references to the tensors.
         free_memory()
         raise OutOfMemory(f"{len(batch)} sequences, the longest of {max(len(span.ids) for span in batch)} tokens")
+
+    @property
+    def _device(self) -> str:
+        return models.resolved_device(self._settings)
+
+    @cached_property
+    def _room(self) -> int:
+        from rt_framework.builtin.students.room import tokens_with_room
+
+        with AT_WORK:
+            return tokens_with_room(self._way.losses, self._loaded.model, self._window)
 
     @cached_property
     def _tokenizer(self) -> Any:
