@@ -104,9 +104,10 @@ def survey_of(run: FinishedRun) -> Survey:
     for history in run:
         close = doubts.about(history)
         near.update(label_of(doubts.stages, stage) for stage in close)
-        lines.append(_line(history, bool(close)))
+        echoes = {version.name: echo_of(version.pair) for version in history.sample.versions}
+        lines.append(_line(history, echoes, bool(close)))
         ways[tuple(_way(history, doubts.stages))] += 1
-        choices += _choices(history.sample, doubts.stages)
+        choices += _choices(history.sample, echoes, doubts.stages)
         failures.update(failure.kind for failure in history.sample.failures)
         if history.is_kept:
             passages.add(history.sample.current.pair.response)
@@ -131,7 +132,7 @@ def why(history: SampleHistory) -> str:
     return without_values(fit(history.reason or ""))
 
 
-def _line(history: SampleHistory, near: bool) -> SampleLine:
+def _line(history: SampleHistory, echoes: Mapping[str, float | None], near: bool) -> SampleLine:
     sample = history.sample
     return SampleLine(
         id=sample.id,
@@ -145,8 +146,8 @@ def _line(history: SampleHistory, near: bool) -> SampleLine:
         after=numbers(sample, sample.kept),
         length_before=len(sample.original.pair.response),
         length_after=len(sample.current.pair.response),
-        echo_before=echo_of(sample.original.pair),
-        echo_after=echo_of(sample.current.pair),
+        echo_before=echoes[sample.original.name],
+        echo_after=echoes[sample.kept],
         failed=tuple(dict.fromkeys(failure.kind for failure in sample.failures)),
         near=near,
     )
@@ -188,9 +189,10 @@ def _flow(ways: Counter[tuple[tuple[str, str], ...]], stages: tuple[str, ...]) -
 # --- what the choices were between -------------------------------------------------------------
 
 
-def _choices(sample: Sample, stages: Mapping[str, StageFacts]) -> Iterator[Choosing]:
+def _choices(
+    sample: Sample, echoes: Mapping[str, float | None], stages: Mapping[str, StageFacts]
+) -> Iterator[Choosing]:
     lengths = {version.name: len(version.pair.response) for version in sample.versions}
-    echoes = {version.name: echo_of(version.pair) for version in sample.versions}
     for decision in sample.decisions:
         current, *rivals = decision.candidates
         if rivals:
