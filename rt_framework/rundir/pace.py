@@ -94,6 +94,8 @@ class _Reading:
     student: float = 0.0
     """Characters read, and the seconds in which there were any to read."""
     student_busy: float = 0.0
+    student_done: float = 0.0
+    """The busy seconds when the student last finished a batch: what it has read since then is not known."""
     teacher: float = 0.0
     """Seconds of calls, those under way counted up to now, and the seconds in which calls were wanted."""
     teacher_busy: float = 0.0
@@ -171,10 +173,12 @@ class Pace:
         computing = (before.outstanding or load.outstanding) and not (before.loading and load.loading)
         asked = sum(effort.characters for effort in self._efforts.values())
         wanted = any(self._counts[stage.id].inside >= 1 for stage in self._stages if stage.asks)
+        done, busy = asked - load.outstanding, last.student_busy + (passed if computing else 0.0)
         reading = _Reading(
             at,
-            asked - load.outstanding,
-            last.student_busy + (passed if computing else 0.0),
+            done,
+            busy,
+            busy if done > last.student else last.student_done,
             last.teacher + passed * (before.under_way + load.under_way) / 2,
             last.teacher_busy + (passed if wanted else 0.0),
             load.finished,
@@ -208,10 +212,11 @@ class Pace:
             return self._by_finished(first, last)
         times = []
         if student:
-            busy = last.student_busy - first.student_busy
+            busy = last.student_done - first.student_done
             if self._load.passes < _BATCHES or last.student <= first.student:
                 return None
-            times.append(student * busy / (last.student - first.student))
+            begun = last.student_busy - last.student_done
+            times.append(max(student * busy / (last.student - first.student) - begun, 0.0))
         if teacher:
             busy = last.teacher_busy - first.teacher_busy
             if last.teacher <= first.teacher:
