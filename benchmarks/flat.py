@@ -100,8 +100,8 @@ class Figures:
     def __str__(self) -> str:
         took, worked = (1e3 * seconds / self.samples for seconds in (self.seconds, self.processor))
         return (
-            f"{self.pipeline}, {self.samples:,} samples: {self.peak / 2**20:.0f} MiB at most; a sample takes {took:.2f} ms, "
-            f"{worked:.2f} ms of processor time, {self.ledger / self.samples:,.0f} bytes of ledger"
+            f"{self.pipeline}, {self.samples:,} samples: {self.peak / 2**20:.0f} MiB at most; a sample takes "
+            f"{took:.2f} ms, {worked:.2f} ms of processor time, {self.ledger / self.samples:,.0f} bytes of ledger"
         )
 
 
