@@ -137,7 +137,7 @@ GIB = 2**30
 
 @pytest.mark.parametrize(
     ("free", "tokens"),
-    [(0.2, (1024, 1024)), (1, (1024, 5000)), (2, (8000, 15000)), (4, (15000, 30000)), (120, (32768, 32768))],
+    [(0.2, (1024, 1024)), (1, (1024, 5000)), (2, (10000, 20000)), (4, (20000, 32768)), (120, (32768, 32768))],
 )
 def test_a_batch_has_as_many_tokens_as_the_memory_has_room_for(free, tokens, monkeypatch):
     """With 7 billion weights in bfloat16, that many GiB beside them, and texts that share their beginnings."""
