@@ -17,7 +17,7 @@ from rt_framework.report.texts import fit
 from rt_framework.report.verdict import Verdict, verdict_of
 from rt_framework.results import FinishedRun
 from rt_framework.rundir import review_lines, unread_in_words
-from rt_framework.terminal import money
+from rt_framework.terminal.printing import money
 from rt_framework.text import number_of
 
 Tone = Literal["better", "worse", "neutral"]

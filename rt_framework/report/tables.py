@@ -11,7 +11,7 @@ from rt_framework.report.controls import matched, random_like
 from rt_framework.report.explained import Explained
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
-from rt_framework.terminal import VERSION_WORDS
+from rt_framework.terminal.console import VERSION_WORDS
 
 Rows = tuple[tuple[str, ...], ...]
 """Rows of a table; the first cell of each row names the thing that the other cells describe."""
