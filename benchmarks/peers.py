@@ -13,7 +13,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import metadata, util
 from pathlib import Path
@@ -24,7 +24,7 @@ import httpx
 from attrs import frozen
 
 from benchmarks.jobs import HELD, Published, Row, ifd_spans, pair_of
-from benchmarks.measure import Works, alternate, machine, run_batches
+from benchmarks.measure import Rounds, Works, alternate, machine, run_batches
 from rt_framework.builtin import models
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
@@ -80,11 +80,16 @@ def main(data: Path, model: str, rows: int, rounds: int, oda: Path | None, url: 
     found = alternate({name: silence()(work) for name, work in works.items()}, rounds)
     facts = machine("cpu") | {"dtype": "float32", "rows": len(taken), "sequences": len(job.spans), "rounds": rounds}
     click.echo(", ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
-    click.echo(f"| scorer | speed, × {PUBLISHED} | how it batches |\n|---|---|---|")
+    click.echo("\n".join(table(peers, found)))
+
+
+def table(peers: Sequence[Peer], found: Mapping[str, Rounds]) -> Iterator[str]:
+    """Yield the lines of the table, with a row for each work of a tool, also of one that is not here."""
+    yield f"| scorer | speed, × {PUBLISHED} | how it batches |\n|---|---|---|"
     for peer in peers:
         for name, batching in peer.lines.items():
             speed = "not here" if peer.missing else f"{found[PUBLISHED].median / found[name].median:.2f}"
-            click.echo(f"| {name} | {speed} | {peer.missing or batching} |")
+            yield f"| {name} | {speed} | {peer.missing or batching} |"
 
 
 def ours() -> Peer:
