@@ -77,7 +77,7 @@ def main(data: Path, model: str, rows: int, rounds: int, oda: Path | None, url: 
         if not peer.missing:
             with silence():
                 works |= peer.make(job)
-    found = alternate({name: silence()(work) for name, work in works.items()}, rounds)
+    found = alternate({name: silence()(work) for name, work in works.items()}, rounds, warm_up=True)
     facts = machine("cpu") | {"dtype": "float32", "rows": len(taken), "sequences": len(job.spans), "rounds": rounds}
     click.echo(", ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
     click.echo("\n".join(table(peers, found)))
@@ -211,7 +211,6 @@ def vllm(url: str | None) -> Peer:
         def run(bare: bool) -> None:
             asyncio.run(score(bare))
 
-        run(True)  # the first requests to a server take seconds more
         return {name: partial(run, bare) for name, bare in zip(lines, (True, False), strict=True)}
 
     release = f" {httpx.get(f'{url}/version', trust_env=False).json()['version']}" if url else ""
