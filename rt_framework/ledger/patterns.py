@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -29,8 +31,8 @@ class Packed:
 
     pattern: str
     """Key of its pattern."""
-    text: bytes
-    """Its JSON text, packed."""
+    text: Callable[[], bytes]
+    """A function that returns its JSON text, packed."""
 
 
 def pattern_key(pattern: bytes) -> str:
@@ -38,14 +40,22 @@ def pattern_key(pattern: bytes) -> str:
     return hashlib.sha256(pattern).hexdigest()[:_DIGITS]
 
 
-def unpacked(packed: bytes, pattern: bytes) -> str:
+def packed(text: bytes, pattern: bytes) -> bytes:
+    """Return a text as its difference from a pattern."""
+    # A window no larger than needed: setting up the largest one takes longer than packing.
+    bits = min(15, max(9, (len(pattern) + len(text)).bit_length()))
+    packing = zlib.compressobj(wbits=bits, zdict=pattern)
+    return packing.compress(text) + packing.flush()
+
+
+def unpacked(text: bytes, pattern: bytes) -> str:
     """Return the JSON text of a packed question.
 
     Raises:
         zlib.error: it is damaged, or packed by another pattern.
         ValueError: as before, where the damage is in the text.
     """
-    return zlib.decompressobj(zdict=pattern).decompress(packed).decode("utf-8", "surrogatepass")
+    return zlib.decompressobj(zdict=pattern).decompress(text).decode("utf-8", "surrogatepass")
 
 
 class Patterns:
@@ -64,29 +74,24 @@ class Patterns:
         """
         asked = request.canonical.encode("utf-8", "surrogatepass")  # some user data contains lone surrogates
         key = self._of_reflection.get(request.reflection) or await self._pattern(request.reflection, asked)
-        pattern = self._by_key[key]
-        # A window no larger than needed: setting up the largest one takes longer than packing.
-        bits = min(15, max(9, (len(pattern) + len(asked)).bit_length()))
-        packing = zlib.compressobj(wbits=bits, zdict=pattern)
-        return Packed(key, packing.compress(asked) + packing.flush())
+        return Packed(key, partial(packed, asked, self._by_key[key]))
 
-    def request(self, packed: Any, pattern: str | None, call: str) -> Request:
+    def request(self, text: Any, pattern: str | None, call: str) -> Request:
         """Return a question.
 
         Args:
-            packed: the question as the ledger holds it.
+            text: the question as the ledger holds it.
             pattern: key of its pattern; ``None`` for a question that an older release has stored as it is.
             call: key of its call, for messages.
 
         Raises:
             DiskError: the ledger is damaged.
         """
-        text = packed
         if pattern is not None:
             try:
                 if pattern not in self._by_key:
                     self._by_key[pattern] = self._db.first("SELECT text FROM patterns WHERE key = ?", (pattern,))[0]
-                text = unpacked(packed, self._by_key[pattern])
+                text = unpacked(text, self._by_key[pattern])
             except (zlib.error, TypeError, ValueError) as error:  # the pattern or the question is damaged
                 raise self._db.unreadable("question", call) from error
         return self._db.parsed(text, Request, "question", call)

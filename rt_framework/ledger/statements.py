@@ -41,7 +41,12 @@ def as_json(value: Any) -> str:
 
 
 def _storable(value: Any) -> Any:
-    """Return *value* as SQLite can store it: text is UTF-8, so a lone surrogate is replaced by an escape sequence."""
+    """Return *value* as SQLite can store it: text is UTF-8, so a lone surrogate is replaced by an escape sequence.
+
+    A function is called here, in the writer's thread, for a value that takes long to make.
+    """
+    if callable(value):
+        return value()
     if not isinstance(value, str) or value.isascii():
         return value
     return value.encode("utf-8", "backslashreplace").decode()
