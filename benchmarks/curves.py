@@ -94,7 +94,7 @@ def _plot(plot: Plot) -> Iterator[str]:
     yield f'<text x="{_LEFT:g}" y="20" font-weight="bold">{escape(plot.title)}</text>'
     if plot.band is not None:
         below, above = map(height, plot.band)
-        yield f'<rect x="{_LEFT:g}" y="{above:.1f}" width="{right - _LEFT:g}" height="{below - above:.1f}" fill="#eee"/>'
+        yield f'<path d="M{_LEFT:g} {above:.1f}H{right:g}V{below:.1f}H{_LEFT:g}z" fill="#eee"/>'
     for step in range(_STEPS + 1):
         value = low + (high - low) * step / _STEPS
         yield f'<path d="M{_LEFT:g} {height(value):.1f}H{right:g}" stroke="#ddd"/>'

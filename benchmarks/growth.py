@@ -29,7 +29,7 @@ from benchmarks.flat import PER_SAMPLE
 from rt_framework import hookimpl
 from rt_framework.model import Reply, Request
 
-SIZES = tuple(factor * 10**power for power in (3, 4, 5) for factor in (1, 3)) + (10**6,)
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 FEW = 10
 """Samples of the point that stands for the start-up."""
 
@@ -115,10 +115,9 @@ class Place:
         """Return the arguments of `rt` for a command."""
         top = "{top: {metric: ifd, fraction: 0.1}}"
         run, scores, new = (str(self.folder / name) for name in ("run", "scores.jsonl", "new"))
-        rows = str(self.rows)
+        rows, scoring = str(self.rows), ("--student", "flat", "--preset", "superfiltering", "--template", "alpaca")
         return {
-            "score": ["score", rows, "--student", "flat", "--preset", "superfiltering", "--template", "alpaca"]
-            + ["--metric", "ifd", "--out", scores],
+            "score": ["score", rows, "--metric", "ifd", *scoring, "--out", scores],
             "select": ["select", rows, "--scores", scores, "--by", top, "--out", f"{new}.jsonl"],
             "start": ["run", self._config("first-question"), "--run-dir", new],
             "run": ["run", self._config("growth"), "--run-dir", run],

@@ -37,7 +37,7 @@ def test_auc_counts_pairs():
 
 def test_repeats_are_counted_from_the_second_on():
     """Three equal ones are two repeats."""
-    assert repeats("abacab") == 3
+    assert repeats([1, 2, 1, 3, 1, 2]) == 3
 
 
 def test_refusals_are_told_from_answers():
