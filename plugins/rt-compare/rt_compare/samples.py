@@ -44,8 +44,9 @@ class _Gathered:
     def add(self, row: ComparedSample) -> None:
         """Add one sample."""
         for name, value in row.scores.items():
-            column = self.scores.setdefault(name, array("d", [math.nan] * len(self.ids)))
-            column.append(math.nan if value is None else value)
+            if name not in self.scores:
+                self.scores[name] = array("d", [math.nan] * len(self.ids))
+            self.scores[name].append(math.nan if value is None else value)
         hashed = blake2b(row.id.encode("utf-8", "replace"), digest_size=8)
         self.ids.append(int.from_bytes(hashed.digest()))
         for column in self.scores.values():
