@@ -50,7 +50,7 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
             raise DataError(f"{run_dir}: no sample is finished; 'rt run' resumes the run")
         numbers = compressed(columns(survey))
         page = Page(facts_of(run, survey), survey.metrics, numbers)
-        html = page.render(compress_texts(run, survey.total, 1e6 * megabytes - page.size))
-    with whole(destination) as part:
-        part.write_text(html, "utf-8")
+        texts = compress_texts(run, survey.total, 1e6 * megabytes - page.size)
+        with whole(destination) as part, part.open("w", encoding="utf-8") as file:
+            file.writelines(page.pieces(texts))
     return destination.path

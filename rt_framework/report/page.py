@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -41,12 +42,12 @@ class Page:
     @property
     def size(self) -> int:
         """Size of the page in bytes, without the texts of the samples."""
-        return len(self.render(Compressed((), None)).encode("utf-8"))
+        return sum(len(piece.encode("utf-8")) for piece in self.pieces(Compressed((), None)))
 
-    def render(self, texts: Compressed) -> str:
-        """Return the whole page as HTML."""
+    def pieces(self, texts: Compressed) -> Iterator[str]:
+        """Yield the whole page as HTML, piece by piece, as the blocks of texts are made."""
         scripts = (_read("vendor/vendor.js"), "\n".join(map(_read, _SCRIPTS)))
-        return rendered(
+        return pieces(
             "page.html.j2",
             scripts,
             facts=self.facts,
@@ -57,8 +58,8 @@ class Page:
         )
 
 
-def rendered(template: str, scripts: tuple[str, ...] = (), **content: Any) -> str:
-    """Return a page of one of our templates, with the styles, these scripts, and a policy that allows only them."""
+def pieces(template: str, scripts: tuple[str, ...] = (), **content: Any) -> Iterator[str]:
+    """Yield a page of one of our templates, with the styles, these scripts, and a policy that allows only them."""
     style = _read("page.css")
     environment = Environment(
         loader=FunctionLoader(_read),
@@ -67,7 +68,7 @@ def rendered(template: str, scripts: tuple[str, ...] = (), **content: Any) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(
+    return environment.get_template(template).generate(
         policy=_policy(style, scripts),
         style=Markup(style),  # noqa: S704 - our own file
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files

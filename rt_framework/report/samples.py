@@ -32,8 +32,8 @@ _CLIPS = (None, 4000, 2000, 1000, 500, 250, 120)
 class Compressed:
     """The texts of the samples, ready for the page."""
 
-    blocks: tuple[str, ...]
-    """Blocks of samples, each as base64 of gzip of a JSON list."""
+    blocks: Iterable[str]
+    """Blocks of samples, each as base64 of gzip of a JSON list; they are made as they are taken, once."""
     clip: int | None
     """Number of characters after which a text is cut; ``None`` if no text is."""
 
@@ -42,7 +42,7 @@ def compress_texts(run: FinishedRun, total: int, most: float) -> Compressed:
     """Compress the texts of all samples into about *most* bytes; if they do not fit, cut the long ones."""
     clip = _fitting(run, total, most)
     lines = (entry(run, history, clip) for history in run)
-    return Compressed(tuple(compressed(block) for block in _batched(lines, BLOCK)), clip)
+    return Compressed((compressed(block) for block in _batched(lines, BLOCK)), clip)
 
 
 def compressed(value: Any) -> str:
@@ -107,8 +107,9 @@ def _score(score: Score) -> Any:
 
 def _fitting(run: FinishedRun, total: int, most: float) -> int | None:
     """Return the mildest cut with which the blocks fit into *most* bytes, estimated from a few of them."""
-    blocks = list(_batched((sample_id for sample_id, *_ in run.outcomes()), BLOCK))
-    probe = [list(map(run.sample, block)) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
+    blocks = enumerate(_batched((sample_id for sample_id, *_ in run.outcomes()), BLOCK))
+    every = max(1, -(-total // BLOCK) // _PROBE)
+    probe = [list(map(run.sample, block)) for number, block in blocks if number % every == 0]
     share = sum(map(len, probe)) / total
     for clip in _CLIPS:
         size = sum(len(compressed([entry(run, history, clip) for history in block])) for block in probe)
