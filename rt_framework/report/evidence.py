@@ -12,7 +12,8 @@ from rt_framework.events import ReviewCounts
 from rt_framework.kit.proofs import Proof
 from rt_framework.ledger import KEPT
 from rt_framework.report.explained import Explained, explained
-from rt_framework.report.survey import SampleLine, Survey
+from rt_framework.report.lines import SampleLine
+from rt_framework.report.survey import Survey
 from rt_framework.results import FinishedRun
 
 DIRECTIONS: Mapping[str, int] = {"ifd": 1, "r-ifd": -1}

@@ -12,7 +12,8 @@ from rt_framework.kit.spread import Spread
 from rt_framework.ledger import KEPT
 from rt_framework.report import ran
 from rt_framework.report.evidence import DIRECTIONS, Evidence
-from rt_framework.report.survey import SampleLine, Survey
+from rt_framework.report.lines import SampleLine
+from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 from rt_framework.report.verdict import Verdict, verdict_of
 from rt_framework.results import FinishedRun
@@ -87,7 +88,7 @@ def _tiles(survey: Survey) -> Iterator[Tile]:
     yield _failures(survey)
 
 
-def _score(metric: str, lines: tuple[SampleLine, ...], kept: list[SampleLine]) -> Tile:
+def _score(metric: str, lines: Sequence[SampleLine], kept: list[SampleLine]) -> Tile:
     before = Spread.of([line.before[metric] for line in lines if metric in line.before])
     after = Spread.of([line.after[metric] for line in kept if metric in line.after])
     if not before or not after:

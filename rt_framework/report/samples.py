@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from attrs import frozen
@@ -47,8 +48,25 @@ def compress_texts(run: FinishedRun, total: int, most: float) -> Compressed:
 
 def compressed(value: Any) -> str:
     """Return *value* as base64 of gzip of JSON, the same each time."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
+    return _packed([_json(value)])
+
+
+def compressed_object(entries: Iterable[tuple[str, Any]]) -> str:
+    """Return an object as :func:`compressed` does; one entry at a time is in memory."""
+    parts = (f"{',' if number else ''}{_json(name)}:{_json(value)}" for number, (name, value) in enumerate(entries))
+    return _packed(chain("{", parts, "}"))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _packed(parts: Iterable[str]) -> str:
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as file:
+        for part in parts:
+            file.write(part.encode("utf-8"))
+    return b64encode(packed.getvalue()).decode()
 
 
 def entry(run: FinishedRun, history: SampleHistory, clip: int | None) -> dict[str, Any]:

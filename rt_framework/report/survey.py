@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,7 @@ from attrs import field, frozen
 from rt_framework.kit.echo import echo_of
 from rt_framework.kit.passages import Passage, PassageCounts
 from rt_framework.model import Decision, Sample
+from rt_framework.report.lines import Choices, Choosing, Lines, SampleLine
 from rt_framework.report.noise import Doubts, numbers
 from rt_framework.report.texts import fit
 from rt_framework.results import FinishedRun, SampleHistory, StageFacts
@@ -23,57 +24,15 @@ _HEAD = 100
 
 
 @frozen
-class SampleLine:
-    """One sample as the list shows it."""
-
-    id: str
-    row: int
-    outcome: str
-    kept: str
-    why: str
-    """Reason of a drop or failure with ``…`` for its numbers, so that like reasons compare equal; else empty."""
-    head: str
-    text: str
-    """Hash of the pair that the sample ended with."""
-    before: Mapping[str, float]
-    """Scores of the original, by metric."""
-    after: Mapping[str, float]
-    """Scores of the version that the sample ended with, by metric."""
-    length_before: int
-    """Characters of the response."""
-    length_after: int
-    echo_before: float | None
-    """Share of the instruction's word trigrams that stand in the response; ``None`` if there is none."""
-    echo_after: float | None
-    failed: tuple[str, ...]
-    """Kinds of failure that the sample met."""
-    near: bool
-    """True if one of the sample's decisions is within numeric noise."""
-
-
-@frozen
-class Choosing:
-    """A choice between the current version and a rewrite, with the differences that may explain it."""
-
-    stage: str
-    rewrite: bool
-    """True if a rewrite won."""
-    longer: int
-    """Length of the rewrite's response minus that of the current version's, in characters."""
-    echoes: float | None
-    """Echo of the rewrite minus that of the current version; ``None`` if one of them has none."""
-
-
-@frozen
 class Survey:
     """The lines of all samples, and totals over them."""
 
-    lines: tuple[SampleLine, ...]
+    lines: Sequence[SampleLine]
     flow: tuple[tuple[tuple[int, str], tuple[int, str], int], ...]
     """Moves of samples: source, target and number; each end is a stage, from 0, and the state after it."""
     stages: tuple[str, ...]
     """Names of the stages that decided; the first is the input, and the last the end."""
-    choices: tuple[Choosing, ...]
+    choices: Sequence[Choosing]
     noise: float
     """Largest relative difference between two scores that counts as none."""
     doubts: Mapping[str, int]
@@ -94,35 +53,38 @@ class Survey:
 def survey_of(run: FinishedRun) -> Survey:
     """Read every sample once, and return the survey. Its stages are named by their labels."""
     doubts = Doubts.of(run)
-    lines: list[SampleLine] = []
+    lines, choices = Lines(), Choices()
     ways: Counter[tuple[tuple[str, str], ...]] = Counter()
-    choices: list[Choosing] = []
     near: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     passages = PassageCounts()
+    metrics: set[str] = set()
     unscored = 0
     for history in run:
         close = doubts.about(history)
         near.update(label_of(doubts.stages, stage) for stage in close)
-        lines.append(_line(history, bool(close)))
+        line = _line(history, bool(close))
+        metrics |= {*line.before, *line.after}
+        lines.append(line)
         ways[tuple(_way(history, doubts.stages))] += 1
-        choices += _choices(history.sample, doubts.stages)
+        for choice in _choices(history.sample, doubts.stages):
+            choices.append(choice)
         failures.update(failure.kind for failure in history.sample.failures)
         if history.is_kept:
             passages.add(history.sample.current.pair.response)
         unscored += any(score.value is None for scores in history.sample.scores.values() for score in scores.values())
     stages = _order(ways)
     return Survey(
-        lines=tuple(lines),
+        lines=lines.all(),
         flow=_flow(ways, stages),
         stages=stages,
-        choices=tuple(choices),
+        choices=choices.all(),
         noise=doubts.noise,
         doubts=dict(near),
         failures=dict(failures.most_common()),
         unscored=unscored,
         passages=tuple(passages.top(5)),
-        metrics=tuple(sorted({metric for line in lines for metric in (*line.before, *line.after)})),
+        metrics=tuple(sorted(metrics)),
     )
 
 
