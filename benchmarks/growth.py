@@ -153,7 +153,7 @@ class Place:
 
 @frozen
 class Point:
-    """What a command over so many samples took."""
+    """Time and memory that a command over so many samples took."""
 
     command: str
     samples: int

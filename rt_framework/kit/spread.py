@@ -1,11 +1,10 @@
-"""Statistics of sets of numbers: quartiles, area under the ROC curve, repeats. Pure arithmetic, with formulas."""
+"""Statistics of sets of numbers: quartiles, area under the ROC curve. Pure arithmetic, with formulas."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from attrs import frozen
 
@@ -65,10 +64,3 @@ def auc(smaller: Sequence[float], larger: Sequence[float]) -> float | None:
     # Numbers below one, and half of those equal to it: summed over all, U, in halves that are exact.
     doubled = sum(bisect_left(ordered, number) + bisect_right(ordered, number) for number in larger)
     return doubled / (2 * len(smaller) * len(larger))
-
-
-def repeats(keys: Sequence[Any]) -> int:
-    """Return the number of rows that repeat an earlier row: n minus the number of different keys."""
-    import numpy as np
-
-    return len(keys) - len(np.unique(np.asarray(keys)))

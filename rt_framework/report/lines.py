@@ -1,4 +1,4 @@
-"""What a report knows of each sample, in columns: some three hundred bytes a sample, whatever its texts."""
+"""The lines of a report about all samples, in columns: some three hundred bytes a sample, whatever its texts."""
 
 from __future__ import annotations
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from attrs import field, frozen
 
+from rt_framework.kit.compact import LazySequence
 from rt_framework.kit.echo import echo_of
 from rt_framework.kit.passages import Passage, PassageCounts
 from rt_framework.model import Decision, Sample
@@ -48,6 +50,11 @@ class Survey:
     def total(self) -> int:
         """Number of samples."""
         return len(self.lines)
+
+    def where(self, wanted: Callable[[SampleLine], bool]) -> Sequence[SampleLine]:
+        """Return the lines that are wanted; only their places are held."""
+        places = array("L", (place for place, line in enumerate(self.lines) if wanted(line)))
+        return LazySequence(len(places), lambda at: self.lines[places[at]])
 
 
 def survey_of(run: FinishedRun) -> Survey:

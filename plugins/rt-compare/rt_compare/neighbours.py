@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +29,8 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 _AT_ONCE = 4096
 """Number of sketches that are read from disk, or compared, together: 2 MiB."""
+
+_BYTES = 4 * PERMUTATIONS
 
 Numbers = np.ndarray[Any, Any]
 
@@ -76,13 +78,16 @@ class Sketches:
     def read(self) -> Iterator[Numbers]:
         """Yield all sketches in the order of the texts, some thousand at a time."""
         self._file.seek(0)
-        while block := self._file.read(4 * PERMUTATIONS * _AT_ONCE):
+        while block := self._file.read(_BYTES * _AT_ONCE):
             yield np.frombuffer(block, np.uint32).reshape(-1, PERMUTATIONS)
 
-    def mapped(self) -> Numbers:
-        """Return all sketches, which stay on disk; there is at least one."""
-        self._file.flush()
-        return np.memmap(self._file, np.uint32, "r", shape=(self._count, PERMUTATIONS))
+    def of(self, texts: Iterable[int]) -> Numbers:
+        """Return the sketches of some texts."""
+        found = bytearray()
+        for text in texts:
+            self._file.seek(_BYTES * int(text))
+            found += self._file.read(_BYTES)
+        return np.frombuffer(found, np.uint32).reshape(-1, PERMUTATIONS)
 
 
 @frozen
@@ -108,10 +113,10 @@ def near_duplicates(sketches: Sketches, first: int) -> Repeats:
         sketches: sketches of all texts of A, then of all texts of B.
         first: number of texts of A.
     """
-    buckets, every = _Buckets.of(sketches), sketches.mapped()
+    buckets = _Buckets.of(sketches)
     a = b = across = 0
     for text, own in buckets:
-        equal = _near(every, text, buckets.partners(own))
+        equal = _near(sketches, text, buckets.partners(own))
         if text < first:
             a += (known := bool(len(equal)))
         else:
@@ -122,11 +127,11 @@ def near_duplicates(sketches: Sketches, first: int) -> Repeats:
     return Repeats(a, b, across)
 
 
-def _near(every: Numbers, text: int, partners: Numbers) -> Numbers:
+def _near(sketches: Sketches, text: int, partners: Numbers) -> Numbers:
     """Return those of the partners of a text, in order, that are near-duplicates of it."""
-    own = every[text]
+    own = sketches.of([text])
     found = [
-        some[np.count_nonzero(every[some] == own, axis=1) >= THRESHOLD * PERMUTATIONS]
+        some[np.count_nonzero(sketches.of(some) == own, axis=1) >= THRESHOLD * PERMUTATIONS]
         for some in np.array_split(partners, range(_AT_ONCE, len(partners), _AT_ONCE))
     ]
     return np.concatenate(found)

@@ -20,7 +20,7 @@ from rt_framework import Pair
 from rt_framework.errors import DataError, DiskError
 from rt_framework.kit.estimates import Estimate, Moments
 from rt_framework.kit.refusals import refuses
-from rt_framework.kit.spread import Spread, auc, repeats
+from rt_framework.kit.spread import Spread, auc
 
 Places = np.ndarray[Any, Any]
 """Places of samples in the order of their side, or their keys."""
@@ -172,12 +172,17 @@ def _facts_of(side: Side, found: _Gathered, near: int) -> SideFacts:
         samples=len(found.ids),
         instruction=instruction,
         response=response,
-        exact=repeats(found.pairs),
-        same_prompt=repeats(found.prompts),
+        exact=_repeats(found.pairs),
+        same_prompt=_repeats(found.prompts),
         near=near,
         refusals=found.refusals,
         languages=dict(found.languages.most_common()),
     )
+
+
+def _repeats(keys: array[int]) -> int:
+    """Return the number of keys that repeat an earlier one."""
+    return len(keys) - len(np.unique(np.asarray(keys)))
 
 
 def _matched(left: _Gathered, right: _Gathered) -> tuple[Places, Places, int]:
