@@ -33,6 +33,9 @@ SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 FEW = 10
 """Samples of the point that stands for the start-up."""
 
+TIMES = 9
+"""Times that a short point is measured."""
+
 COMMANDS = ("score", "select", "start", "run", "report", "export", "compare")
 """Each uses what those before it have left. *start* is `rt run` until its first question."""
 
@@ -103,7 +106,7 @@ class Place:
         return self.folder / "rows.jsonl"
 
     def write_rows(self) -> None:
-        """Write rows whose texts have nothing in common; every hundredth occurs twice."""
+        """Write rows whose texts have nothing in common; one in two hundred occurs twice."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.rows.open("w", encoding="utf-8") as file:
             for number in range(self.samples):
@@ -170,7 +173,7 @@ def measured(place: Place, command: str) -> Point:
     """Measure one point: several times where it is short, since its start-up then is as long as its work."""
     place.clear(command)
     points = [_once(place, command)]
-    while len(points) < min(9, 20_000 // place.samples):
+    while len(points) < min(TIMES, 20_000 // place.samples):
         place.clear(command)
         points.append(_once(place, command))
     return sorted(points, key=lambda point: point.processor)[len(points) // 2]

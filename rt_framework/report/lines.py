@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from attrs import frozen
 
@@ -57,55 +57,39 @@ class Choosing:
 
 
 class Lines:
-    """The lines of all samples. Each is made anew when it is read."""
+    """The lines of all samples."""
 
     def __init__(self) -> None:
-        self._ids, self._heads = CompactStrings(), CompactStrings()
-        self._texts = bytearray()
-        self._shared = _Shared[tuple[Any, ...]]()
-        self._whole = array("Q")
-        """Row and both lengths of each line."""
-        self._echoes = array("d")
-        self._scores = (_Scores(), _Scores())
+        texts = {"id": CompactStrings(), "head": CompactStrings(), "text": CompactStrings()}
+        whole = {name: array("Q") for name in ("row", "length_before", "length_after")}
+        maybe = {name: _Maybe() for name in ("echo_before", "echo_after")}
+        scores = {"before": _Scores(), "after": _Scores()}
+        shared = {name: _Shared[Any]() for name in ("outcome", "kept", "why", "failed", "near")}
+        self._columns: dict[str, Any] = {**texts, **whole, **maybe, **scores, **shared}
 
     def append(self, line: SampleLine) -> None:
         """Add a line at the end."""
-        for scores, numbers in zip(self._scores, (line.before, line.after), strict=True):
-            scores.append(numbers)
-        self._ids.append(line.id)
-        self._heads.append(line.head)
-        self._texts += bytes.fromhex(line.text)
-        self._shared.append((line.outcome, line.kept, line.why, line.failed, line.near))
-        self._whole.extend((line.row, line.length_before, line.length_after))
-        self._echoes.extend(math.nan if echo is None else echo for echo in (line.echo_before, line.echo_after))
+        for name, column in self._columns.items():
+            column.append(getattr(line, name))
 
     def all(self) -> Sequence[SampleLine]:
-        """Return the lines so far."""
-        return LazySequence(len(self._ids), self._line)
+        """Return the lines so far. What is asked of a line is read from its column."""
+        return LazySequence(len(self._columns["id"]), lambda at: cast("SampleLine", _Line(self._columns, at)))
 
-    def _line(self, at: int) -> SampleLine:
-        outcome, kept, why, failed, near = self._shared[at]
-        row, length_before, length_after = self._whole[3 * at : 3 * at + 3]
-        echo_before, echo_after = (None if math.isnan(echo) else echo for echo in self._echoes[2 * at : 2 * at + 2])
-        before, after = (scores[at] for scores in self._scores)
-        width = len(self._texts) // len(self._ids)
-        return SampleLine(
-            id=self._ids[at],
-            row=row,
-            outcome=outcome,
-            kept=kept,
-            why=why,
-            head=self._heads[at],
-            text=self._texts[width * at : width * (at + 1)].hex(),
-            before=before,
-            after=after,
-            length_before=length_before,
-            length_after=length_after,
-            echo_before=echo_before,
-            echo_after=echo_after,
-            failed=failed,
-            near=near,
-        )
+
+class _Line:
+    """A line that holds nothing but its place: most readers ask for one or two of its fields."""
+
+    __slots__ = ("_at", "_columns")
+
+    def __init__(self, columns: Mapping[str, Any], at: int) -> None:
+        self._columns, self._at = columns, at
+
+    def __getattr__(self, name: str) -> Any:
+        column = self._columns.get(name)
+        if column is None:
+            raise AttributeError(name)
+        return column[self._at]
 
 
 class Choices:
@@ -114,21 +98,20 @@ class Choices:
     def __init__(self) -> None:
         self._shared = _Shared[tuple[str, bool]]()
         self._longer = array("q")
-        self._echoes = array("d")
+        self._echoes = _Maybe()
 
     def append(self, choice: Choosing) -> None:
         """Add a choice at the end."""
         self._shared.append((choice.stage, choice.rewrite))
         self._longer.append(choice.longer)
-        self._echoes.append(math.nan if choice.echoes is None else choice.echoes)
+        self._echoes.append(choice.echoes)
 
     def all(self) -> Sequence[Choosing]:
         """Return the choices so far."""
         return LazySequence(len(self._longer), self._choice)
 
     def _choice(self, at: int) -> Choosing:
-        echoes = self._echoes[at]
-        return Choosing(*self._shared[at], self._longer[at], None if math.isnan(echoes) else echoes)
+        return Choosing(*self._shared[at], self._longer[at], self._echoes[at])
 
 
 class _Shared(Generic[T]):
@@ -150,6 +133,21 @@ class _Shared(Generic[T]):
         return self._values[self._at[at]]
 
 
+class _Maybe:
+    """Numbers, some of which are not known."""
+
+    def __init__(self) -> None:
+        self._numbers = array("d")
+
+    def append(self, number: float | None) -> None:
+        """Add a number at the end."""
+        self._numbers.append(math.nan if number is None else number)
+
+    def __getitem__(self, at: int) -> float | None:
+        number = self._numbers[at]
+        return None if math.isnan(number) else number
+
+
 class _Scores:
     """The numbers of each sample, by metric."""
 
@@ -167,5 +165,4 @@ class _Scores:
         self._count += 1
 
     def __getitem__(self, at: int) -> dict[str, float]:
-        numbers = {name: column[at] for name, column in self._columns.items()}
-        return {name: number for name, number in numbers.items() if not math.isnan(number)}
+        return {name: column[at] for name, column in self._columns.items() if not math.isnan(column[at])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 from datasketch import MinHash, MinHashLSH
@@ -17,9 +18,12 @@ TEXT = " ".join(f"word{n}" for n in range(60))
 def counted(a, b=()):
     """Numbers of near-duplicates in A, in B, and of B in A."""
     with Sketches() as sketches:
-        for text in (*a, *b):
+        for text in a:
             sketches.add(text)
-        return near_duplicates(sketches, len(a))
+        first = len(sketches)
+        for text in b:
+            sketches.add(text)
+        return near_duplicates(sketches, first)
 
 
 def test_near_duplicates_share_most_of_their_words():
@@ -72,6 +76,20 @@ def test_the_counts_are_those_of_comparing_each_text_with_those_kept_before(monk
     assert counted(texts[::2], texts[1::2]) == expected
     assert min(expected.a, expected.b, expected.across) > 20
     assert max(expected.a, expected.b, expected.across) < 180
+
+
+def test_a_text_takes_little_memory(monkeypatch):
+    """Its sketch is on disk: below 100 bytes of each text are held while near-duplicates are counted."""
+    monkeypatch.setattr(neighbours, "_AT_ONCE", 64)
+    peaks = []
+    for count in (300, 1300):
+        tracemalloc.start()
+        try:
+            counted(f"{number} of many texts without a partner {number}" for number in range(count))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 100 * 1000
 
 
 class Kept:
