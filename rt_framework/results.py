@@ -171,7 +171,7 @@ class FinishedRun:
         """False if a call had no known price, so that the sums of money are too low."""
         return not self._ledger.meta("unpriced")
 
-    @property
+    @cached_property
     def cost(self) -> Cost:
         """The money that the run directory has cost so far."""
         costs = self._ledger.costs

@@ -67,8 +67,8 @@ def without_values(reason: str) -> str:
 
 
 def number_of(count: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun, which is in the plural unless the number is 1: ``1 sample``, ``2 samples``."""
-    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+    """Return a number with its noun, which is in the plural unless it is 1: ``1 sample``, ``12,000 samples``."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ from rt_framework.testing.attacks import Attack
 from rt_framework.testing.batch_desk import BatchDesk
 from rt_framework.testing.server import FaultServer
 from rt_framework.testing.wire import chat_of
-from tests.helpers import write_json
+from tests.helpers import with_questions, write_json
 from tests.providers import reached_at
 
 PLUGIN = "tests.attack_helpers"
@@ -131,10 +131,14 @@ def attempts(run_dir: Path) -> list[Attempt]:
     with closing(sqlite3.connect(run_dir / "ledger.sqlite")) as db:
         columns = {row[1] for row in db.execute("PRAGMA table_info(attempts)")}
         raw = "raw" if "raw" in columns else "NULL"
-        found = db.execute(
-            f"SELECT id, request, state, attempts.kind, message, reserved, cost, attempts.reply, {raw} "
-            "FROM attempts JOIN calls ON key = call ORDER BY id"
-        ).fetchall()
+        found = (
+            with_questions(db)
+            .execute(
+                "SELECT id, question(request, pattern), state, attempts.kind, message, reserved, cost, "
+                f"attempts.reply, {raw} FROM attempts JOIN calls ON key = call ORDER BY id"
+            )
+            .fetchall()
+        )
     return [
         Attempt(id_, json.loads(request)["messages"][-1]["content"], *rest, reply and json.loads(reply), body)
         for id_, request, *rest, reply, body in found

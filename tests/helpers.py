@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -214,3 +216,23 @@ def rt_register_reporters(register: Any) -> None:
     register("witness", f"{PLUGIN}:Witness", settings=WitnessSettings)
     register("clumsy", f"{PLUGIN}:Clumsy")
     register("clinging", f"{PLUGIN}:Clinging")
+
+
+# --- the ledger as another program reads it ---------------------------------------------------
+
+
+QUESTIONS = "SELECT question(request, pattern) FROM calls"
+"""The beginning of a query for :func:`with_questions`."""
+
+
+def with_questions(db: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a connection to a ledger with an SQL function, the JSON text of ``question(request, pattern)``."""
+
+    def question(request: bytes | str, pattern: str | None) -> str:
+        if pattern is None:
+            return str(request)
+        (text,) = db.execute("SELECT text FROM patterns WHERE key = ?", (pattern,)).fetchone()
+        return zlib.decompressobj(zdict=text).decompress(request).decode("utf-8", "surrogatepass")
+
+    db.create_function("question", 2, question)
+    return db

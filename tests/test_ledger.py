@@ -8,14 +8,19 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from attrs import evolve
 
 from rt_framework.errors import DataError, DiskError, TeacherError
 from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.salvage import salvage_ledger
 from rt_framework.ledger.samples import SampleHistory
 from rt_framework.ledger.schema import STEPS
 from rt_framework.model import Decision, Failure, Pair, Reply, Score, Turn, Usage, Version
 from rt_framework.spans import SpanLoss
-from tests.run_helpers import pair, request, sample
+from rt_framework.testing import ScriptedTeacher
+from rt_framework.testing.fakes import rewriting
+from tests.helpers import with_questions
+from tests.run_helpers import go, job, outputs, pair, request, rows, sample
 
 
 @pytest.fixture
@@ -205,6 +210,89 @@ async def test_a_ledger_from_before_batches_is_brought_up_to_date(path):
         assert ledger.costs.spent() == 7
 
 
+def as_of_before_patterns(path):
+    """Bring a closed ledger back to the layout in which every question stood whole."""
+    with closing(sqlite3.connect(path)) as db:
+        found = with_questions(db).execute("SELECT key, question(request, pattern) FROM calls").fetchall()
+        db.executemany("UPDATE calls SET request = ? WHERE key = ?", [(text, key) for key, text in found])
+        for column in ("pattern", "draw", "step"):
+            db.execute(f"ALTER TABLE calls DROP COLUMN {column}")
+        db.execute("DROP TABLE patterns")
+        db.execute("DROP TRIGGER sample_anew")
+        db.execute("UPDATE meta SET value = '7' WHERE key = 'schema'")
+        db.commit()
+        db.execute("VACUUM")
+    path.with_name(f"{path.name}-seal").unlink()
+
+
+def test_a_run_of_before_packed_questions_goes_on_without_a_call(tmp_path):
+    """With draws and conversations, whose place in a question has columns since; and its questions can be read."""
+    draws = [{"reflect": {"reflection": {"instruction": {"temperature": 0.5}}, "draws": 2}}, {"choose": "newest"}]
+    config = job(tmp_path, rows(3), draws)
+    go(config, tmp_path / "run", told := ScriptedTeacher(rewriting))
+    written, path = outputs(tmp_path / "run"), tmp_path / "run" / "ledger.sqlite"
+    with Ledger.reading(path) as ledger:
+        asked = ledger.calls.find(ledger.calls.keys_in_use())
+    as_of_before_patterns(path)
+    go(config, tmp_path / "run", again := ScriptedTeacher(rewriting))
+    assert (len(told.requests), len(again.requests)) == (6, 0)
+    assert outputs(tmp_path / "run") == written
+    with Ledger.reading(path) as ledger:
+        assert list(ledger.calls.find(ledger.calls.keys_in_use()).items()) == list(asked.items())
+        assert sorted(call.request.draw for call in asked.values()) == [0, 0, 0, 1, 1, 1]
+
+
+async def test_a_ledger_from_before_packed_questions_can_be_salvaged(ledger, path, tmp_path):
+    """Draw and step are read from its questions."""
+    drawn = evolve(request(1), draw=2, step=1)
+    await ledger.attempts.intend("ab" * 16, "teacher", drawn, 5)
+    ledger.close()
+    shutil.copy(path, before := tmp_path / "before.sqlite")
+    as_of_before_patterns(path)
+    for number, old in enumerate((before, path)):
+        salvage_ledger(old, new := tmp_path / f"{number}.sqlite")
+        with Ledger.writing(new) as made:
+            assert made.calls.find(["ab" * 16])["ab" * 16].request == drawn
+        assert seen(new, "SELECT draw, step FROM calls") == [(2, 1)]
+
+
+async def test_what_questions_share_is_stored_once(ledger, path):
+    """Each comes back as it was, with text that is no UTF-8 and beyond the window of the packing."""
+    system = "".join(f"Rule {number}: be brief.\n" for number in range(4000))
+    asked = {
+        f"{kind}-{number}": evolve(
+            request(number),
+            reflection=kind,
+            messages=(Turn("system", text), Turn("user", f"{number} \ud800 \x00 {number * 7}")),
+        )
+        for kind, text in (("long", system), ("short", system[:3000]))
+        for number in range(20)
+    }
+    for key, one in asked.items():
+        await ledger.attempts.intend(key, "teacher", one, 5)
+    with Ledger.reading(path) as reader:
+        found = reader.calls.find(asked)
+        assert {key: call.request for key, call in found.items()} == asked
+    ((count, most),) = seen(path, "SELECT COUNT(*), MAX(LENGTH(request)) FROM calls WHERE reflection = 'short'")
+    assert (count, most < 300) == (20, True)
+    assert seen(path, "SELECT COUNT(*) FROM patterns") == [(2,)]
+
+
+@pytest.mark.parametrize("change", ["UPDATE patterns SET text = x'00'", "DELETE FROM patterns"])
+async def test_a_damaged_pattern_is_said_and_costs_no_answer(ledger, path, tmp_path, change):
+    """Nobody can read its questions any more, but what was paid for is found by its key."""
+    key = await answer(ledger, 1)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(change)
+        db.commit()
+    with Ledger.reading(path) as reader, pytest.raises(DiskError, match=f"question {key} cannot be read"):
+        reader.calls.find([key])
+    salvaged = salvage_ledger(path, tmp_path / "new.sqlite")
+    assert (salvaged.answers, salvaged.attempts) == (1, 1)
+    with Ledger.reading(tmp_path / "new.sqlite") as reader:
+        assert reader.calls.reply(key) is not None
+
+
 async def test_the_calls_of_a_batch_are_not_in_doubt(ledger):
     """They are open until the provider has said what became of them, and their cost counts as spent."""
     book = ledger.batches
@@ -238,7 +326,7 @@ async def test_a_ledger_of_another_version_is_refused(path):
     with sqlite3.connect(path) as db:
         db.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
     db.close()
-    with pytest.raises(DataError, match="a ledger of version 999, not 7; use the release that wrote it"):
+    with pytest.raises(DataError, match="a ledger of version 999, not 8; use the release that wrote it"):
         Ledger.reading(path)
 
 

@@ -23,6 +23,7 @@ from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Pair, Reply
 from rt_framework.testing.fakes import rewriting
 from rt_framework.testing.server import FaultServer
+from tests.helpers import QUESTIONS, with_questions
 from tests.run_helpers import GATES, SELECTIVE, http_answer, outputs, pair_of, rows, side, write_json
 
 REPO = Path(__file__).resolve().parent.parent
@@ -99,7 +100,7 @@ def look(run_dir: Path, sql: str) -> list[tuple[object, ...]]:
         return []
     db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
-        return db.execute(sql).fetchall()
+        return with_questions(db).execute(sql).fetchall()
     except sqlite3.OperationalError:
         return []
     finally:
@@ -223,8 +224,8 @@ def test_a_paid_run_is_paid_once(tmp_path):
         dead.set()
         time.sleep(0.3)  # What the dead client had sent is still answered.
         first = received(server)
-        committed = questions(run_dir, "SELECT request FROM calls WHERE answer IS NOT NULL")
-        doubtful = questions(run_dir, "SELECT request FROM calls JOIN attempts ON call = key WHERE state = 'intent'")
+        committed = questions(run_dir, f"{QUESTIONS} WHERE answer IS NOT NULL")
+        doubtful = questions(run_dir, f"{QUESTIONS} JOIN attempts ON call = key WHERE state = 'intent'")
         assert set(first) <= committed | doubtful
         assert committed <= set(first)
 

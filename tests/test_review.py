@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from rich.text import Text
 
 from rt_framework import Decision, Range, Request, Sampling, Score, Turn, hookimpl, open_run
 from rt_framework.config import read_config
@@ -24,8 +25,10 @@ from rt_framework.jobs.quoting import quote
 from rt_framework.model import digest
 from rt_framework.plugin import Host
 from rt_framework.rundir import alone
+from rt_framework.terminal.differences import marked
 from rt_framework.testing.processes import environment
 from rt_framework.testing.project import Done
+from rt_framework.text import shown
 from tests.helpers import CONFIG, PLUGIN, Cli, json_lines, rows, the_error, write_json
 
 RUN = Path("runs/rt")
@@ -201,6 +204,18 @@ def test_on_a_terminal_single_keys_do_and_a_kill_loses_nothing_that_was_confirme
         os.close(master)
     assert [(line["verdict"], line["comment"]) for line in reviews()] == [("veto", ""), (None, "no")]
     assert cli("run", "rt.yaml").code == 0, "the lock died with the process"
+
+
+def test_the_words_by_which_two_texts_differ_are_marked():
+    """Gone words are in the first, new ones in the second; texts without likeness have no marks."""
+
+    def words(text: Text) -> list[str]:
+        return [text.plain[span.start : span.end] for span in text.spans]
+
+    old, new = marked("The cat sat on the mat.\nIt was grey.", "The dog sat on the mat, quietly.\nIt was grey.")
+    assert (words(old), words(new)) == (["cat", "mat."], ["dog", "mat,", "quietly."])
+    assert [words(text) for text in marked("Yes.", "An entirely different text.")] == [[], []]
+    assert [text.plain for text in marked("a\x1b[31m", "b")] == [shown("a\x1b[31m"), "b"]
 
 
 # --- the next run obeys -----------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_each_filter_keeps_what_it_says(listed, run_dir):
     reason = lines[dropped[0]]["reason"]
     assert found("--reason", reason.upper()) == expected(lambda line: line["reason"] == reason)
     assert found("--failure", "format") == expected(lambda line: line["failures"]) == [3]
-    assert found("--search", "BOAT 7.") == [7]
+    assert found("--search", "BOAT 7.") == found("--search", "boat \n\t7.") == [7]
     assert 29 in found("--status", "empty")
     assert found("--search", "boat", "--failure", "format") == [3]
     assert found("--search", "boat", "--failure", "refused") == []

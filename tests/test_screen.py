@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from rt_framework.plugin.host import Reporters
 from rt_framework.rundir import Meter, MeteredStage, SampleCounter
 from rt_framework.rundir import live_state as snapshot
 from rt_framework.rundir.directory import owner
+from rt_framework.rundir.progress import telling
 from rt_framework.terminal.live import screen
 from rt_framework.testing import FailingTeacher, SlowTeacher
 from tests.helpers import CONFIG, REPO, json_lines, rt
@@ -289,6 +291,25 @@ class Counts:
 
     def why(self):
         return "waiting for 1 answer of the teacher"
+
+
+def test_a_fault_of_the_progress_is_told_and_stops_nothing(caplog):
+    """The work inside goes on without its display."""
+
+    class Broken(Counts):
+        def why(self) -> str:
+            raise ValueError("no\nreason")
+
+    async def work():
+        meter = Meter(nobody(), 2)
+        meter.teacher = Broken()
+        async with telling(meter):
+            await asyncio.sleep(0.05)
+            return "done"
+
+    assert asyncio.run(work()) == "done"
+    (message,) = caplog.messages
+    assert message.startswith("the progress of the run is not shown any more: ValueError: no reason (at ")
 
 
 def test_time_stands_still_only_while_no_work_is_done():

@@ -443,7 +443,7 @@ def test_a_new_parser_reads_the_answers_again(tmp_path, monkeypatch):
     with Ledger.writing(tmp_path / "run" / "ledger.sqlite") as ledger:
         from rt_framework.ledger.statements import Statement
 
-        last = "json_extract(request, '$.step') = 2"
+        last = "step = 2"
         asyncio.run(ledger.database.write([Statement(f"UPDATE calls SET answer = NULL WHERE {last}")]))
     go(config, tmp_path / "run", silent, mode=RunMode(ask=False))
     assert {line["failures"][0]["kind"] for line in side(tmp_path / "run")} == {"no_answer"}
@@ -475,7 +475,7 @@ def test_calls_on_hold_hold_the_conversation(tmp_path):
     with Ledger.writing(tmp_path / "run" / "ledger.sqlite") as ledger:
         from rt_framework.ledger.statements import Statement
 
-        second = "SELECT key FROM calls WHERE json_extract(request, '$.step') = 1"
+        second = "SELECT key FROM calls WHERE step = 1"
         doubtful = "state = 'unknown', kind = 'interrupted_unknown'"
         statements = [
             f"UPDATE attempts SET {doubtful} WHERE call IN ({second})",

@@ -78,7 +78,7 @@ def evidence(lines: list[SampleLine] | None = None, explained: tuple[Explained, 
         "noise": 2e-4,
         "doubts": {},
         "failures": {},
-        "unscored": 0,
+        "unscored": {},
         "passages": (),
         "metrics": ("ifd", "r-ifd"),
     }
@@ -112,12 +112,17 @@ def test_many_vetoes_speak_against_what_nobody_has_read(accepted: int, vetoed: i
             "3: refused",
         ),
         ({"lines": [line(n, "waiting" if n < 1 else "rewritten") for n in range(40)]}, "unfinished", "1 sample of 40"),
-        ({"unscored": 2}, "unfit", "2 samples of 40 lack a score"),
-        ({"unscored": 1}, "trial", ""),
+        ({"unscored": {"empty": 2}}, "unfit", "2 samples of 40 lack a score that a stage asked for (empty 2)"),
+        ({"unscored": {"empty": 1}}, "trial", ""),
         ({"failures": {"format": 9, "refused": 1}}, "trial", "20% of the teacher's rewrites"),
         ({"passages": (Passage("x" * 120, 4),)}, "unfit", "4 of 40 kept responses"),
         ({"passages": (Passage("x" * 120, 3),)}, "trial", "3 of 40 kept responses"),
         ({"passages": (Passage("x" * 120, 2),)}, "trial", ""),
+        (
+            {"lines": [line(number) for number in range(400)], "passages": (Passage("x" * 120, 3),)},
+            "trial",
+            "",
+        ),
         ({"explained": (Explained("choose", 40, 20, 0.5, 0.75, None),)}, "compare", "Length alone explains 'choose'"),
         (
             {"explained": (Explained("choose", 40, 20, 0.5, 0.5, 0.2),)},
@@ -136,6 +141,13 @@ def test_a_rule_speaks_from_its_bound_on(more: dict[str, Any], level: str, said:
     against = " ".join(found.lines("against"))
     assert found.level == level
     assert said in against if said else not against
+
+
+def test_a_passage_in_few_of_many_responses_does_not_speak_against_them() -> None:
+    """A long run repeats some sentence three times by chance."""
+    few = evidence([line(number) for number in range(400)], passages=(Passage("x" * 120, 3),))
+    assert "No passage stands in 1% of the kept responses." in verdict_of(few).lines("for")
+    assert "No passage is repeated over the kept responses." in verdict_of(evidence()).lines("for")
 
 
 def test_hostile_names_and_passages_are_made_fit_for_the_page() -> None:

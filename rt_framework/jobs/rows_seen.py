@@ -129,9 +129,8 @@ class _Seeing:
             "marks": has_marks(record),
         }
         self.counts.update(name for name, value in has.items() if value)
-        length = sum(len(turn.content) for turn in (*pair.before, pair.last))
-        if not self.longest or length > self._most:
-            self.longest, self._most = [pair], length
-        self.lengths.append(length)
+        if not self.longest or pair.characters > self._most:
+            self.longest, self._most = [pair], pair.characters
+        self.lengths.append(pair.characters)
         if len(self.pairs) < _HELD:
             self.pairs.append(pair)

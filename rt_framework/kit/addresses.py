@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from rt_framework.errors import ConfigError
@@ -35,6 +36,7 @@ def check_address(address: str | None, name: str, allow_http: bool = False) -> N
         raise ConfigError(f"{name} '{address}' must start with https:// (http:// is only for this machine)")
 
 
+@lru_cache(maxsize=64)  # each call of a teacher asks
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine."""
     try:

@@ -6,10 +6,14 @@ from attrs import asdict, evolve, frozen
 
 from rt_framework.errors import TeacherError
 from rt_framework.ledger.database import Database
+from rt_framework.ledger.patterns import Packed, Patterns
 from rt_framework.ledger.statements import Statement, as_json
-from rt_framework.model import Reply, Request, stored
+from rt_framework.model import Reply, Request
 
-_CALL = "INSERT OR IGNORE INTO calls (key, reflection, pair, idx, teacher, request) VALUES (?, ?, ?, ?, ?, ?)"
+_CALL = """
+INSERT OR IGNORE INTO calls (key, reflection, pair, idx, draw, step, teacher, pattern, request)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 _ATTEMPT = "INSERT INTO attempts (call, state, reserved, batch) VALUES (?, 'intent', ?, ?)"
 
 
@@ -32,10 +36,22 @@ class Intent:
     """Inserts the attempt; the id of its row is the attempt's number."""
 
     @classmethod
-    def of(cls, key: str, teacher: str, request: Request, reserved: int, batch: str | None = None) -> Intent:
-        """Return the statements for a request; *batch* is the token of its batch, if it is sent in one."""
-        call = (key, request.reflection, request.pair_hash, request.index, teacher, as_json(stored(request)))
-        return cls(Statement(_CALL, call), Statement(_ATTEMPT, (key, reserved, batch)))
+    def of(
+        cls, key: str, teacher: str, request: Request, packed: Packed, reserved: int, batch: str | None = None
+    ) -> Intent:
+        """Return the statements for a request.
+
+        Args:
+            key: key of the call.
+            teacher: identity of the teacher.
+            request: the request.
+            packed: the same in its short form.
+            reserved: most that the attempt can cost, in nano-dollars.
+            batch: token of its batch, if it is sent in one.
+        """
+        about = request.reflection, request.pair_hash, request.index, request.draw, request.step
+        call = Statement(_CALL, (key, *about, teacher, packed.pattern, packed.text))
+        return cls(call, Statement(_ATTEMPT, (key, reserved, batch)))
 
     @property
     def statements(self) -> tuple[Statement, Statement]:
@@ -48,6 +64,7 @@ class AttemptTable:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._patterns = Patterns(db)
 
     async def intend(self, key: str, teacher: str, request: Request, reserved: int) -> int:
         """Commit that an attempt is about to be sent, and return its number.
@@ -59,7 +76,7 @@ class AttemptTable:
             reserved: most that the attempt can cost, in nano-dollars.
         """
         # Committed before sending, so that a run that is killed meanwhile knows that the attempt may be billed.
-        intent = Intent.of(key, teacher, request, reserved)
+        intent = Intent.of(key, teacher, request, await self._patterns.pack(request), reserved)
         ids = await self._db.write(intent.statements)
         return ids[intent.attempt]
 
@@ -84,7 +101,7 @@ class AttemptTable:
             reply: the answer.
         """
         free = evolve(reply, nano_dollars=0, charge=None)
-        intent = Intent.of(key, teacher, request, 0)
+        intent = Intent.of(key, teacher, request, await self._patterns.pack(request), 0)
         await self._db.write(
             [
                 intent.call,

@@ -9,6 +9,7 @@ from attrs import frozen
 from rt_framework.errors import TeacherError
 from rt_framework.ledger.attempts import AttemptTable, Intent
 from rt_framework.ledger.database import Database
+from rt_framework.ledger.patterns import Patterns
 from rt_framework.ledger.statements import Statement
 from rt_framework.model import Request
 
@@ -51,6 +52,7 @@ class BatchTable:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._patterns = Patterns(db)
 
     async def begin(
         self, token: str, created: float, teacher: str, questions: Sequence[tuple[str, Request, int]]
@@ -65,7 +67,10 @@ class BatchTable:
         """
         # Batch and intents are one commit, so that a crash leaves no reserved question without its batch.
         batch = Statement("INSERT INTO batches (token, created, state) VALUES (?, ?, 'intent')", (token, created))
-        intents = [Intent.of(key, teacher, request, reserved, token) for key, request, reserved in questions]
+        intents = [
+            Intent.of(key, teacher, request, await self._patterns.pack(request), reserved, token)
+            for key, request, reserved in questions
+        ]
         ids = await self._db.write([batch, *(statement for intent in intents for statement in intent.statements)])
         numbers = [ids[intent.attempt] for intent in intents]
         numbered = zip(numbers, questions, strict=True)
@@ -119,7 +124,7 @@ class BatchTable:
         return str(self._db.first(sql, (token,))[0])
 
     def _questions(self, token: str) -> Iterator[OpenQuestion]:
-        columns = "id, call, request, reserved FROM attempts JOIN calls ON key = call"
+        columns = "id, call, request, pattern, reserved FROM attempts JOIN calls ON key = call"
         sql = f"SELECT {columns} WHERE batch = ? AND state = 'intent' ORDER BY id"
-        for attempt, key, request, reserved in self._db.rows(sql, (token,)):
-            yield OpenQuestion(attempt, key, self._db.parsed(request, Request, "question", key), reserved)
+        for attempt, key, request, pattern, reserved in self._db.rows(sql, (token,)):
+            yield OpenQuestion(attempt, key, self._patterns.request(request, pattern, key), reserved)

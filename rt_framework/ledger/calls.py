@@ -11,26 +11,23 @@ from rt_framework.kit.compact import CompactStrings
 from rt_framework.ledger.costs import COST
 from rt_framework.ledger.database import Database
 from rt_framework.ledger.handovers import HandoverTable
+from rt_framework.ledger.patterns import Patterns
 from rt_framework.ledger.statements import Statement
 from rt_framework.model import Handover, Reply, Request
 
-# Requests of an older release have no draw and no step, and all of them were the first one.
-_DRAW = "IFNULL(json_extract(request, '$.draw'), 0)"
-_STEP = "IFNULL(json_extract(request, '$.step'), 0)"
-_FAILED = f"""
-SELECT reflection, calls.pair, teacher, {_DRAW}, answer IS NOT NULL
+_FAILED = """
+SELECT reflection, calls.pair, teacher, draw, answer IS NOT NULL
 FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?
-"""  # noqa: S608 - fixed text
+"""
 # Questions that went on from a teacher which failed with this kind, and that no teacher after it could do either.
-_FAILED_BEFORE = f"""
-SELECT reflection, pair, calls.teacher, {_DRAW}, answer IS NOT NULL
+_FAILED_BEFORE = """
+SELECT reflection, pair, calls.teacher, draw, answer IS NOT NULL
 FROM handovers JOIN calls ON calls.key = handovers.call
 WHERE kind = ? AND EXISTS (
   SELECT 1 FROM calls last WHERE last.key IN (SELECT call FROM failures)
-  AND last.pair = calls.pair AND last.reflection = calls.reflection AND {_DRAW.replace("request", "last.request")}
-    = {_DRAW.replace("request", "calls.request")})
-"""  # noqa: S608 - fixed text
-_SAME = f"reflection = ? AND pair = ? AND teacher = ? AND {_DRAW} = ?"
+  AND last.pair = calls.pair AND last.reflection = calls.reflection AND last.draw = calls.draw)
+"""
+_SAME = "reflection = ? AND pair = ? AND teacher = ? AND draw = ?"
 _WITHDRAW = f"UPDATE calls SET answer = NULL WHERE {_SAME}"  # noqa: S608 - fixed text
 _STANDS = f"state = 'failed' AND kind IN ({', '.join(repr(kind) for kind in sorted(FALLBACK_KINDS))})"
 _RELEASE = f"""
@@ -64,6 +61,7 @@ class CallTable:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._patterns = Patterns(db)
         self.handovers = HandoverTable(db)
 
     def reply(self, key: str) -> Reply | None:
@@ -85,15 +83,16 @@ class CallTable:
         calls = {}
         for key in keys:
             row = self._db.first(
-                "SELECT teacher, request, reply FROM calls LEFT JOIN attempts ON attempts.id = answer WHERE key = ?",
+                "SELECT teacher, reply, request, pattern FROM calls LEFT JOIN attempts ON attempts.id = answer "
+                "WHERE key = ?",
                 (key,),
             )
             if row is None:
                 continue
             attempts = self._db.rows("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (key,))
             cost = int(self._db.first(f"SELECT {COST} FROM attempts WHERE call = ?", (key,))[0])  # noqa: S608 - fixed text
-            request = self._db.parsed(row[1], Request, "question", key)
-            reply = None if row[2] is None else self._db.parsed(row[2], Reply, "answer", key)
+            request = self._patterns.request(row[2], row[3], key)
+            reply = None if row[1] is None else self._db.parsed(row[1], Reply, "answer", key)
             calls[key] = Call(key, row[0], request, reply, tuple(attempts), self.handovers.of(key), cost)
         return calls
 
@@ -104,8 +103,7 @@ class CallTable:
         """
         keys = []
         for pair in pairs:
-            sql = f"SELECT key FROM calls WHERE pair = ? ORDER BY reflection, {_DRAW}, idx, {_STEP}"  # noqa: S608 - fixed text
-            rows = self._db.rows(sql, (pair,))
+            rows = self._db.rows("SELECT key FROM calls WHERE pair = ? ORDER BY reflection, draw, idx, step", (pair,))
             keys += [row[0] for row in rows]
         return keys
 
@@ -114,7 +112,7 @@ class CallTable:
 
         The order does not depend on when the questions were asked.
         """
-        order = f"teacher, reflection, pair, {_DRAW}, idx, {_STEP}, key"
+        order = "teacher, reflection, pair, draw, idx, step, key"
         rows = self._db.rows(f"SELECT key FROM calls WHERE answer IS NOT NULL ORDER BY {order}")  # noqa: S608 - fixed text
         return CompactStrings(row[0] for row in rows)
 

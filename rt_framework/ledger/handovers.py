@@ -16,7 +16,7 @@ _BEHIND = """
 SELECT name, handovers.* FROM versions
 CROSS JOIN calls given ON given.key = versions.call
 CROSS JOIN calls failed ON failed.pair = given.pair AND failed.reflection = given.reflection
-  AND IFNULL(json_extract(failed.request, '$.draw'), 0) = IFNULL(json_extract(given.request, '$.draw'), 0)
+  AND failed.draw = given.draw
 CROSS JOIN handovers ON handovers.call = failed.key
 WHERE sample = ? ORDER BY seq, handovers.rowid
 """

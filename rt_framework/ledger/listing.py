@@ -22,13 +22,13 @@ class Wanted:
     kept: str | None = None
     """Name of the version that was kept."""
     reason: str | None = None
-    """Text in the reason of a drop or failure, in capital or small letters."""
+    """Text in the reason of a drop or failure; capitals, and the kind and number of blanks, do not matter."""
     failure: str | None = None
     """Kind of a failure that the sample met."""
     status: str | None = None
     """Status of a score of any of the sample's versions."""
     search: str | None = None
-    """Text in any version of the sample, in capital or small letters."""
+    """Text in any version of the sample, as in a reason."""
     by: str | None = None
     """Metric by which the list is ordered: by its score of the version that each sample ended with."""
     falling: bool = False
@@ -122,7 +122,13 @@ def _stored(text: str) -> str:
 
 
 def _holds(text: str, *texts: str) -> bool:
-    return any(text.casefold() in one.casefold() for one in texts)
+    """Return whether one of *texts* holds a text; capitals, and the kind and number of blanks, do not matter."""
+    wanted = _plain(text)
+    return any(wanted in _plain(one) for one in texts)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _texts(pair: Pair) -> Iterator[str]:

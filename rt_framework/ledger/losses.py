@@ -9,7 +9,7 @@ from attrs import frozen
 
 from rt_framework.kit.compact import from_bytes, to_bytes
 from rt_framework.ledger.database import Database
-from rt_framework.ledger.statements import Statement
+from rt_framework.ledger.statements import Statement, rows_of
 from rt_framework.spans import SpanLoss
 
 _MOST_ROWS = 150
@@ -45,8 +45,7 @@ class LossTable:
         statements: list[Statement] = []
         for start in range(0, len(rows), _MOST_ROWS):
             some = rows[start : start + _MOST_ROWS]
-            marks = ",".join(["(?, ?, ?, ?, ?)"] * len(some))
-            sql = f"INSERT OR REPLACE INTO losses VALUES {marks}"  # noqa: S608 - marks only
+            sql = f"INSERT OR REPLACE INTO losses VALUES {rows_of(some)}"  # noqa: S608 - marks only
             statements.append(Statement(sql, [value for row in some for value in row]))
         for key, loss in losses.items():
             if loss.token_nll is not None and loss.token_ranks is not None:

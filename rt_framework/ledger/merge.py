@@ -15,13 +15,16 @@ from rt_framework.ledger.damage import damaged, is_corrupt
 from rt_framework.ledger.schema import prepare
 
 _COPIES = (
+    "INSERT OR IGNORE INTO patterns SELECT * FROM shard.patterns",
     "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
     "INSERT OR IGNORE INTO losses SELECT * FROM shard.losses",
     "INSERT OR IGNORE INTO token_losses SELECT * FROM shard.token_losses",
     "INSERT OR IGNORE INTO vectors SELECT * FROM shard.vectors",
     # A question that two shards asked was paid for twice: both answers are kept, and the first shard's is used.
     """
-    INSERT INTO calls SELECT key, reflection, pair, idx, teacher, request, answer + :before FROM shard.calls WHERE true
+    INSERT INTO calls (key, reflection, pair, idx, draw, step, teacher, pattern, request, answer)
+    SELECT key, reflection, pair, idx, draw, step, teacher, pattern, request, answer + :before
+    FROM shard.calls WHERE true
     ON CONFLICT (key) DO UPDATE SET answer = COALESCE(calls.answer, excluded.answer)
     """,
     """

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,8 @@ from attrs import frozen
 
 from rt_framework.errors import DiskError
 from rt_framework.ledger.damage import fault, reading
-from rt_framework.ledger.schema import prepare
+from rt_framework.ledger.patterns import pattern_key, unpacked
+from rt_framework.ledger.schema import PLAIN_DRAWS, prepare
 from rt_framework.ledger.seal import beside
 from rt_framework.model import Reply, Request
 
@@ -70,15 +72,45 @@ def _is_loss(row: Row) -> bool:
     return number and isinstance(row["tokens"], int) and isinstance(row["status"], str)
 
 
-_TABLES = (
-    _Table("meta", "rowid", _is_note),
-    _Table("batches", "rowid", lambda row: isinstance(row["token"], str)),
-    _Table("calls", "rowid", lambda row: _parses(row["request"], Request)),
-    _Table("attempts", "id", _is_attempt),
-    _Table("losses", "key", _is_loss),
-    _Table("token_losses", "key", lambda row: isinstance(row["nll"], bytes) and isinstance(row["ranks"], bytes)),
-    _Table("vectors", "rowid", lambda row: isinstance(row["tokens"], int) and isinstance(row["vector"], bytes)),
-)
+class _Questions:
+    """The check of calls, whose questions are packed by patterns."""
+
+    def __init__(self) -> None:
+        self._patterns: dict[str, bytes] = {}
+
+    def is_pattern(self, row: Row) -> bool:
+        """Return whether a pattern is whole, and remember it for the calls."""
+        pattern = row["text"]
+        if not isinstance(pattern, bytes) or row["key"] != pattern_key(pattern):
+            return False
+        self._patterns[row["key"]] = pattern
+        return True
+
+    def is_call(self, row: Row) -> bool:
+        """Return whether the question of a call can be read, or its pattern alone is lost: the answers stay of use."""
+        text, pattern = row["request"], row.get("pattern")
+        if pattern is not None and pattern not in self._patterns:
+            return True
+        try:
+            return _parses(text if pattern is None else unpacked(text, self._patterns[pattern]), Request)
+        except (zlib.error, TypeError, ValueError):
+            return False
+
+
+def _tables() -> tuple[_Table, ...]:
+    """Return the tables to copy; patterns come before the calls that need them."""
+    questions = _Questions()
+    return (
+        _Table("meta", "rowid", _is_note),
+        _Table("batches", "rowid", lambda row: isinstance(row["token"], str)),
+        _Table("patterns", "rowid", questions.is_pattern),
+        _Table("calls", "rowid", questions.is_call),
+        _Table("attempts", "id", _is_attempt),
+        _Table("losses", "key", _is_loss),
+        _Table("token_losses", "key", lambda row: isinstance(row["nll"], bytes) and isinstance(row["ranks"], bytes)),
+        _Table("vectors", "rowid", lambda row: isinstance(row["tokens"], int) and isinstance(row["vector"], bytes)),
+    )
+
 
 _UNANSWERED = """
 UPDATE calls SET answer = NULL
@@ -139,19 +171,21 @@ def _new(path: Path) -> sqlite3.Connection:
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> None:
+    tables = _tables()
     try:
-        columns = {table.name: _columns(old, table.name) for table in _TABLES}
+        columns = {table.name: _columns(old, table.name) for table in tables}
     except sqlite3.Error as error:
         raise DiskError(f"nothing in it can be read: {fault(path, error)}") from error
     if not any(columns.values()):
         raise DiskError(f"{path}: nothing in it can be read, because its tables are missing")
     new.execute("BEGIN IMMEDIATE")
-    for table in _TABLES:
+    for table in tables:
         known = [name for name in columns[table.name] if name in _columns(new, table.name)]
         marks = ", ".join("?" * len(known))
         insert = f"INSERT OR REPLACE INTO {table.name} ({', '.join(known)}) VALUES ({marks})"  # noqa: S608 - our names
         for row in _rows(old, table, columns[table.name]):
             new.execute(insert, [row[name] for name in known])
+    new.execute(PLAIN_DRAWS)  # an older ledger has draw and step in its questions alone
     # A call whose answer was lost must be asked again, so it must not point at a missing attempt.
     new.execute(_UNANSWERED)
     new.execute("COMMIT")

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from rt_framework.kit.compact import CompactStrings, LazySequence
 from rt_framework.ledger.database import Database
 from rt_framework.ledger.handovers import HandoverTable
-from rt_framework.ledger.statements import Statement, as_json
+from rt_framework.ledger.statements import Statement, as_json, rows_of
 from rt_framework.model import ORIGINAL, Decision, Failure, Handover, Pair, Sample, Score, Version, stored
 
 WAITING = "waiting"
@@ -19,6 +19,9 @@ WAITING = "waiting"
 
 KEPT = ("rewritten", "original")
 """Outcomes of the samples that are kept."""
+
+_MOST_ROWS = 50
+"""Most rows of a sample that one statement inserts."""
 
 _ID_DIGITS = 16
 """Number of hexadecimal digits, a hash of the sample's contents, with which a sample's id begins."""
@@ -184,23 +187,28 @@ def scores_of(db: Database, sample_id: str) -> dict[str, dict[str, Score]]:
 
 def _statements(history: SampleHistory) -> Iterator[Statement]:
     sample = history.sample
-    for table in ("versions", "scores", "decisions", "failures"):
-        yield Statement(f"DELETE FROM {table} WHERE sample = ?", (sample.id,))  # noqa: S608 - fixed names
+    # An earlier record of the sample is deleted by a trigger.
     yield Statement(
         "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?)",
         (sample.id, sample.row, sample.kept, history.outcome, history.reason),
     )
-    for seq, version in enumerate(sample.versions):
-        pair = as_json(stored(version.pair))
-        values = (sample.id, seq, version.name, version.parent, version.reflection, version.call, pair)
-        yield Statement("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-    for name, scores in sample.scores.items():
-        for metric, score in scores.items():
-            row = (sample.id, name, metric, score.value, score.status, score.reason)
-            yield Statement("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)", row)
-    for seq, decision in enumerate(sample.decisions):
-        choice = (sample.id, seq, decision.stage, as_json(decision.candidates), decision.kept, decision.reason)
-        yield Statement("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)", choice)
-    for seq, failure in enumerate(sample.failures):
-        fault = (sample.id, seq, failure.stage, failure.kind, failure.reason, failure.call)
-        yield Statement("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)", fault)
+    versions = [
+        (sample.id, seq, one.name, one.parent, one.reflection, one.call, as_json(stored(one.pair)))
+        for seq, one in enumerate(sample.versions)
+    ]
+    scores = [
+        (sample.id, name, metric, score.value, score.status, score.reason)
+        for name, by_metric in sample.scores.items()
+        for metric, score in by_metric.items()
+    ]
+    decisions = [
+        (sample.id, seq, one.stage, as_json(one.candidates), one.kept, one.reason)
+        for seq, one in enumerate(sample.decisions)
+    ]
+    failures = [(sample.id, seq, one.stage, one.kind, one.reason, one.call) for seq, one in enumerate(sample.failures)]
+    tables: dict[str, Sequence[Sequence[Any]]]
+    tables = {"versions": versions, "scores": scores, "decisions": decisions, "failures": failures}
+    for table, rows in tables.items():
+        # One statement for some rows, because each makes the threads of the process take turns.
+        for some in (rows[first : first + _MOST_ROWS] for first in range(0, len(rows), _MOST_ROWS)):
+            yield Statement(f"INSERT INTO {table} VALUES {rows_of(some)}", [value for row in some for value in row])  # noqa: S608

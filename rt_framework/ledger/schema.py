@@ -71,7 +71,25 @@ CREATE TABLE handovers (
   call TEXT PRIMARY KEY, teacher TEXT NOT NULL, fallback TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL)
 """
 
-STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW, _VECTORS, _HANDOVERS)
+# Questions are packed (see patterns.py), so what is looked up in them has columns. Questions of older ledgers stay as
+# they are, without a pattern. A sample that is recorded anew loses its earlier record by a trigger: nearly every sample
+# is new, and four statements that delete nothing would cost more than all that insert something.
+PLAIN_DRAWS = """
+UPDATE calls SET draw = IFNULL(json_extract(request, '$.draw'), 0), step = IFNULL(json_extract(request, '$.step'), 0)
+WHERE pattern IS NULL"""
+_OF_A_SAMPLE = ("versions", "scores", "decisions", "failures")
+_FORGET = " ".join(f"DELETE FROM {table} WHERE sample = NEW.id;" for table in _OF_A_SAMPLE)  # noqa: S608 - fixed names
+_PATTERNS = f"""
+CREATE TABLE patterns (key TEXT PRIMARY KEY, reflection TEXT NOT NULL, text BLOB NOT NULL);
+ALTER TABLE calls ADD COLUMN pattern TEXT;
+ALTER TABLE calls ADD COLUMN draw INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE calls ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
+{PLAIN_DRAWS};
+CREATE TRIGGER sample_anew BEFORE INSERT ON samples WHEN EXISTS (SELECT 1 FROM samples WHERE id = NEW.id)
+BEGIN {_FORGET} END
+"""  # noqa: S608 - fixed texts
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW, _VECTORS, _HANDOVERS, _PATTERNS)
 """Upgrade steps: step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)
@@ -97,7 +115,7 @@ def prepare(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         for step in STEPS[version_of(db) :]:
-            for statement in step.split(";"):
+            for statement in step.split(";\n"):
                 db.execute(statement)
         db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(max(VERSION, version_of(db))),))
         # The id of the run and the number of commits, with which the seal is compared.

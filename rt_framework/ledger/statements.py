@@ -22,16 +22,31 @@ class Statement:
         return db.execute(self.sql, [_storable(value) for value in self.values]).lastrowid or 0
 
 
+def rows_of(rows: Sequence[Sequence[Any]]) -> str:
+    """Return the marks for the values of some rows of equal length: ``(?, ?), (?, ?)``."""
+    return ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
+
+
 RowIds = Mapping[Statement, int]
 """The id of the row that each statement of a write inserted; without meaning for a statement that inserted none."""
 
 
+_JSON = json.JSONEncoder(sort_keys=True)
+"""An encoder into ASCII, so that a lone surrogate in the data cannot fail the write."""
+
+
 def as_json(value: Any) -> str:
     """Return *value* as the JSON text under which the ledger stores it."""
-    # ASCII, so that a lone surrogate in the data cannot fail the write.
-    return json.dumps(value, sort_keys=True)
+    return _JSON.encode(value)
 
 
 def _storable(value: Any) -> Any:
-    """Return *value* as SQLite can store it: text is UTF-8, so a lone surrogate is replaced by an escape sequence."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    """Return *value* as SQLite can store it: text is UTF-8, so a lone surrogate is replaced by an escape sequence.
+
+    A function is called here, in the writer's thread, for a value that takes long to make.
+    """
+    if callable(value):
+        return value()
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "backslashreplace").decode()

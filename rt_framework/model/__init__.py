@@ -14,7 +14,7 @@ from rt_framework.model.calls import (
     Usage,
     most_tokens,
 )
-from rt_framework.model.digests import ADDED, ASIDE, digest, keyed, stored
+from rt_framework.model.digests import ADDED, ASIDE, canonical, digest, digest_of, keyed, stored
 from rt_framework.model.findings import Finding
 from rt_framework.model.pairs import Pair, Record, Rewrite, ToolCall, Turn
 from rt_framework.model.samples import ORIGINAL, Decision, Dropped, Failure, Handover, Range, Sample, Score, Version
@@ -52,7 +52,9 @@ __all__ = [
     "Usage",
     "Verdict",
     "Version",
+    "canonical",
     "digest",
+    "digest_of",
     "keyed",
     "most_tokens",
     "stored",

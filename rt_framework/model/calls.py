@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from rt_framework.model.digests import ADDED
+from rt_framework.model.digests import ADDED, canonical, keyed
 from rt_framework.model.pairs import Turn
 
 TOKENS_A_MESSAGE = 16
@@ -74,7 +75,12 @@ class Request:
         answers = [turn.content for turn in self.messages if turn.role == "assistant"]
         return tuple(answers[max(len(answers) - self.step, 0) :])
 
-    @property
+    @cached_property
+    def canonical(self) -> str:
+        """The request as canonical JSON, from which its key is made."""
+        return canonical(keyed(self))
+
+    @cached_property
     def most_prompt_tokens(self) -> int:
         """Upper bound of the prompt's tokens."""
         texts = [turn.content for turn in self.messages]

@@ -14,9 +14,18 @@ from cattrs.gen import make_dict_unstructure_fn, override
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
+def canonical(value: Any) -> str:
+    """Return the canonical JSON of plain values: keys in order, no blanks."""
+    return _CANONICAL.encode(value)
+
+
 def digest(value: Any) -> str:
     """Return the content hash used for every id and key: SHA-256 of canonical JSON, cut to 32 hexadecimal digits."""
-    text = _CANONICAL.encode(value)
+    return digest_of(canonical(value))
+
+
+def digest_of(text: str) -> str:
+    """Return the content hash of plain values whose canonical JSON is *text*."""
     # A lone surrogate cannot be encoded as UTF-8, and some user data contains them.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
@@ -52,7 +61,7 @@ def keyed(value: Any) -> Any:
     Ids and keys of what was paid for keep their value when a class gets another field, because such a field is marked
     with :data:`ADDED` and left out where it has its default.
     """
-    return _KEYED.unstructure(value)
+    return value if value is None or type(value) is str else _KEYED.unstructure(value)
 
 
 def stored(value: Any) -> Any:

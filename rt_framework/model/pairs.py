@@ -135,7 +135,12 @@ class Pair:
     @property
     def answer(self) -> str:
         """The response without reasoning traces in ``<think>`` tags, which restate the question."""
-        return self.last.answer
+        return _THINKING.sub("", self.response)
+
+    @cached_property
+    def characters(self) -> int:
+        """Number of characters of all turns up to the response, the system prompt included."""
+        return sum(len(turn.content) for turn in (*self.before, self.last))
 
     @cached_property
     def hash(self) -> str:

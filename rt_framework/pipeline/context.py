@@ -16,6 +16,7 @@ from rt_framework.pipeline.steps import Step
 from rt_framework.protocols import Question, Reflection
 from rt_framework.rundir import Reviews
 from rt_framework.scoring import Scoring, Vectors
+from rt_framework.spans import LASTING
 from rt_framework.teacher import TeacherClient
 
 T = TypeVar("T")
@@ -72,12 +73,11 @@ class Context:
         self._chains = chains
         self._step = step
         self._sample = sample
-        self._names = frozenset(asking.name for asking in step.asks)
         self._scored: dict[Version, dict[str, Score]] = {}
 
     def noting(self, sample: Sample) -> Sample:
         """Return the sample with the scores of its versions that this stage has received."""
-        return sample.scoring(self._scored)
+        return sample.scoring(self._scored) if self._scored else sample
 
     def received(self, version: Version) -> Mapping[str, Score]:
         """Return the scores of a version that this stage has received so far."""
@@ -92,7 +92,7 @@ class Context:
         self, name: str, reflection: Reflection, version: Version, draw: int = 0, teacher: str | None = None
     ) -> Version | Failure:
         """Ask a teacher for a rewrite of *version*."""
-        if name not in self._names:
+        if name not in self._step.names:
             raise ValueError(f"the stage asks for a rewrite '{name}' that it does not name in 'reflections'")
         client = self._client(teacher)
         rewritten = await client.reflect(name, reflection, version, self._step.id, draw)
@@ -124,11 +124,14 @@ class Context:
     async def measure(self, versions: Sequence[Version], metrics: Sequence[str]) -> list[dict[str, Score]]:
         """Return scores as :meth:`score` does, also of metrics that other stages need."""
         computed = [metric for metric in metrics if metric not in self._chains.provided]
-        scores: list[dict[str, Score]] = [{} for _ in versions]
-        if computed:
-            scores = await self._chains.scoring.score([version.pair for version in versions], computed)
-        for version, by_metric in zip(versions, scores, strict=True):
-            self._scored.setdefault(version, {}).update(by_metric)
+        scores = [self._of_earlier_stages(version, computed) for version in versions]
+        new = [place for place, known in enumerate(scores) if len(known) < len(computed)]
+        if new:
+            found = await self._chains.scoring.score([versions[place].pair for place in new], computed)
+            for place, by_metric in zip(new, found, strict=True):
+                scores[place] = by_metric
+        for place in new:
+            self._scored.setdefault(versions[place], {}).update(scores[place])
         names = [metric for metric in metrics if metric in self._chains.provided]
         return [self._with_provided(version, own, names) for version, own in zip(versions, scores, strict=True)]
 
@@ -138,6 +141,14 @@ class Context:
             whom = f"the teacher '{teacher}' but does not name it in 'teachers'" if teacher else "the main teacher"
             raise ValueError(f"the stage asks {whom}" + ("" if teacher else ", but declares no question to it"))
         return self._chains.require_teacher(teacher)
+
+    def _of_earlier_stages(self, version: Version, metrics: Sequence[str]) -> dict[str, Score]:
+        """Return the lasting scores of a version that an earlier stage of this run has computed."""
+        if self._sample is None or not any(own is version for own in self._sample.versions):
+            return {}
+        known = self._sample.scores.get(version.name, {})
+        scores = {metric: known[metric] for metric in metrics if metric in known}
+        return {metric: score for metric, score in scores.items() if score.value is not None or score.status in LASTING}
 
     def _with_provided(self, version: Version, scores: dict[str, Score], names: Sequence[str]) -> dict[str, Score]:
         """Return the scores of a version with those that this stage or an earlier one has given it."""

@@ -32,7 +32,7 @@ class Recorder:
         if step.id not in self._begun:
             self._begun.add(step.id)
             self._meter.reporters.send("rt_stage_started", StageStarted(step.id, step.name))
-        return self._meter.pace.reached(step.id, _size(sample), before=before)
+        return self._meter.pace.reached(step.id, sample.original.pair.characters, before=before)
 
     def finished(self, step: Step) -> None:
         """Note that the last sample has left a stage; nothing is reported for a stage that no sample reached."""
@@ -79,7 +79,7 @@ class Recorder:
 
     def _leaves(self, step: Step, sample: Sample, how: str) -> None:
         self._meter.samples.at(step.id, how)
-        self._meter.pace.left(step.id, _size(sample), how == "passed")
+        self._meter.pace.left(step.id, sample.original.pair.characters, how == "passed")
 
     async def _end(self, sample: Sample, outcome: str, reason: str | None) -> None:
         await self._ledger.samples.record(SampleHistory(sample, outcome, reason))
@@ -89,9 +89,3 @@ class Recorder:
     def _report(self, sample: Sample, failure: Failure, fatal: bool) -> None:
         event = SampleFailed(sample.id, sample.row, failure.stage, failure.kind, failure.reason, fatal)
         self._meter.reporters.send("rt_sample_failed", event)
-
-
-def _size(sample: Sample) -> int:
-    """Return the characters of a sample as it came."""
-    pair = sample.original.pair
-    return sum(len(turn.content) for turn in (*pair.before, pair.last))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from attrs import fields, frozen
@@ -73,14 +74,14 @@ class Step:
         """Ranges that the stage compares scores with, by metric; empty if the stage declares none."""
         return getattr(self.stage, "bounds", {})
 
-    @property
+    @cached_property
     def teachers(self) -> tuple[str, ...]:
         """Names of the teachers that the stage asks; none if it has no questions."""
         if not self.stage.reflections:
             return ()
         return tuple(self.stage.teachers) if isinstance(self.stage, AskingStage) else (MAIN,)
 
-    @property
+    @cached_property
     def asks(self) -> tuple[Asking, ...]:
         """The questions of the stage about one version, each teacher and each draw by itself."""
         draws = self.stage.draws if isinstance(self.stage, AskingStage) else 1
@@ -91,12 +92,17 @@ class Step:
             for draw, called in enumerate(draw_names(name, draws))
         )
 
-    @property
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Names of the rewrites that the stage asks for."""
+        return frozenset(asking.name for asking in self.asks)
+
+    @cached_property
     def rewrites(self) -> bool:
         """True if the stage asks for rewrites."""
         return any(question.rewrites for question in self.stage.reflections.values())
 
-    @property
+    @cached_property
     def provides(self) -> Mapping[str, Range]:
         """Scores that the stage gives versions, by name, with the range of their valid values."""
         return self.stage.provides if isinstance(self.stage, Providing) else {}

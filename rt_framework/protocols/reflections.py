@@ -62,9 +62,10 @@ def is_asked(question: Question[Any], pair: Pair) -> bool:
 
     No rewrite is asked of a turn that calls tools: the calls are facts, which stay as they are.
     """
-    if question.rewrites and pair.tool_calls and not isinstance(question, SelectiveQuestion):
-        return False
-    return question.asks_about(pair) if isinstance(question, SelectiveQuestion) else True
+    asks_about = getattr(question, "asks_about", None)  # of a SelectiveQuestion
+    if asks_about is None:
+        return not (question.rewrites and pair.tool_calls)
+    return bool(asks_about(pair))
 
 
 @runtime_checkable

@@ -16,6 +16,12 @@ from rt_framework.report.lines import SampleLine
 from rt_framework.report.survey import Survey
 from rt_framework.results import FinishedRun
 
+CANNED = 0.1
+"""Share of the kept responses from which a passage that stands in them makes a run unfit."""
+
+UNSCORED = 0.05
+"""Share of the samples that lack a score from which a run is unfit."""
+
 DIRECTIONS: Mapping[str, int] = {"ifd": 1, "r-ifd": -1}
 """Direction in which a score is better, where the papers say so: 1 upwards, -1 downwards."""
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from rt_framework.kit.spread import Spread
 from rt_framework.ledger import KEPT
 from rt_framework.report import ran
-from rt_framework.report.evidence import DIRECTIONS, Evidence
+from rt_framework.report.evidence import CANNED, DIRECTIONS, UNSCORED, Evidence
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 from rt_framework.report.verdict import Verdict, verdict_of
@@ -127,9 +127,12 @@ def _next(run: FinishedRun, survey: Survey, verdict: Verdict) -> tuple[str, str]
                 "Ask again for what failed, after a look at why:",
                 f"rt explain {where} {failed}\nrt retry CONFIG --run-dir {where} --kind KIND",
             )
-        case "unfit" if survey.passages and survey.passages[0].count > 2:
+        case "unfit" if survey.repeated >= CANNED:
             begins = shlex.quote(" ".join(survey.passages[0].text.split()[:5]))
             return "Find the samples that have it, and change the prompt:", f"rt samples {where} --search {begins}"
+        case "unfit" if sum(survey.unscored.values()) >= UNSCORED * survey.total:
+            status = shlex.quote(next(iter(survey.unscored)))
+            return "Find the samples that lack a score:", f"rt samples {where} --status {status}"
         case "unchanged" | "unfit":
             return "Read why, sample by sample:", f"rt explain {where} {_rewritten(survey)}"
         case "proved" | "worse" | "unseen":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rt_framework.kit.proofs import Comparison, verdict
 from rt_framework.kit.spread import Spread
-from rt_framework.report.evidence import DIRECTIONS, Evidence, Reason, Side
+from rt_framework.report.evidence import CANNED, DIRECTIONS, UNSCORED, Evidence, Reason, Side
 from rt_framework.text import number_of
 
 ENOUGH = 10
@@ -36,10 +36,12 @@ def failed(evidence: Evidence) -> Iterator[Reason]:
 
 def unscored(evidence: Evidence) -> Iterator[Reason]:
     """Say how many samples lack a score that a stage asked for; from 5 % of all, the result is not fit."""
-    if count := evidence.survey.unscored:
-        level = "unfit" if count >= 0.05 * evidence.total else None
+    by_status = evidence.survey.unscored
+    if count := sum(by_status.values()):
+        level = "unfit" if count >= UNSCORED * evidence.total else None
         lack = "lacks" if count == 1 else "lack"
-        text = f"{number_of(count, 'sample')} of {evidence.total:,} {lack} a score that a stage asked for"
+        statuses = ", ".join(f"{status} {number:,}" for status, number in [*by_status.items()][:3])
+        text = f"{number_of(count, 'sample')} of {evidence.total:,} {lack} a score that a stage asked for ({statuses})"
         yield Reason("against" if level else "unknown", f"{text}; it wins no choice and passes no gate.", level)
 
 
@@ -86,15 +88,16 @@ def reviewed(evidence: Evidence) -> Iterator[Reason]:
 
 
 def canned(evidence: Evidence) -> Iterator[Reason]:
-    """Say which passage of 100 characters or more stands in 3 kept responses; from 10 % of them, it is not fit."""
-    responses, passages = len(evidence.kept), evidence.survey.passages
-    if passages and passages[0].count >= 3:
+    """Say which passage of 100 characters or more stands in 3 kept responses and 1 %; from 10 %, it is not fit."""
+    responses, passages, share = len(evidence.kept), evidence.survey.passages, evidence.survey.repeated
+    if passages and passages[0].count >= 3 and share >= 0.01:
         count, text = passages[0].count, _beginning(passages[0].text)
-        level = "unfit" if count >= 0.1 * responses else None
+        level = "unfit" if share >= CANNED else None
         where = f"{count:,} of {number_of(responses, 'kept response')}"
         yield Reason("against", f"One passage stands in {where}, and a model will learn to repeat it: “{text}”", level)
-    elif responses and not passages:
-        yield Reason("for", "No passage is repeated over the kept responses.")
+    elif responses and share < 0.01:
+        often = "is repeated over" if not passages else "stands in 1% of"
+        yield Reason("for", f"No passage {often} the kept responses.")
 
 
 def _beginning(text: str, most: int = 90) -> str:

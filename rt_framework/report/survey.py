@@ -13,6 +13,7 @@ from attrs import field, frozen
 from rt_framework.kit.compact import LazySequence
 from rt_framework.kit.echo import echo_of
 from rt_framework.kit.passages import Passage, PassageCounts
+from rt_framework.ledger import KEPT
 from rt_framework.model import Decision, Sample
 from rt_framework.report.lines import Choices, Choosing, Lines, SampleLine
 from rt_framework.report.noise import Doubts, numbers
@@ -40,8 +41,8 @@ class Survey:
     doubts: Mapping[str, int]
     """Number of decisions within numeric noise, by stage."""
     failures: Mapping[str, int]
-    unscored: int
-    """Number of samples that lack a score where a stage asked for one."""
+    unscored: Mapping[str, int]
+    """Number of samples that lack a score which a stage asked for, by the status of the first one that is missing."""
     passages: tuple[Passage, ...]
     """Passages that stand in several kept responses, the most frequent first."""
     metrics: tuple[str, ...] = field(factory=tuple)
@@ -56,6 +57,12 @@ class Survey:
         places = array("L", (place for place, line in enumerate(self.lines) if wanted(line)))
         return LazySequence(len(places), lambda at: self.lines[places[at]])
 
+    @property
+    def repeated(self) -> float:
+        """Share of the kept responses in which the most frequent passage stands, if it stands in several."""
+        kept = sum(line.outcome in KEPT for line in self.lines)
+        return self.passages[0].count / kept if self.passages and kept else 0.0
+
 
 def survey_of(run: FinishedRun) -> Survey:
     """Read every sample once, and return the survey. Its stages are named by their labels."""
@@ -66,20 +73,21 @@ def survey_of(run: FinishedRun) -> Survey:
     failures: Counter[str] = Counter()
     passages = PassageCounts()
     metrics: set[str] = set()
-    unscored = 0
+    unscored: Counter[str] = Counter()
     for history in run:
         close = doubts.about(history)
         near.update(label_of(doubts.stages, stage) for stage in close)
-        line = _line(history, bool(close))
+        echoes = {version.name: echo_of(version.pair) for version in history.sample.versions}
+        line = _line(history, echoes, bool(close))
         metrics |= {*line.before, *line.after}
         lines.append(line)
         ways[tuple(_way(history, doubts.stages))] += 1
-        for choice in _choices(history.sample, doubts.stages):
+        for choice in _choices(history.sample, echoes, doubts.stages):
             choices.append(choice)
         failures.update(failure.kind for failure in history.sample.failures)
         if history.is_kept:
             passages.add(history.sample.current.pair.response)
-        unscored += any(score.value is None for scores in history.sample.scores.values() for score in scores.values())
+        unscored.update(_lacking(history.sample))
     stages = _order(ways)
     return Survey(
         lines=lines.all(),
@@ -89,10 +97,16 @@ def survey_of(run: FinishedRun) -> Survey:
         noise=doubts.noise,
         doubts=dict(near),
         failures=dict(failures.most_common()),
-        unscored=unscored,
+        unscored=dict(unscored.most_common()),
         passages=tuple(passages.top(5)),
         metrics=tuple(sorted(metrics)),
     )
+
+
+def _lacking(sample: Sample) -> list[str]:
+    """Return the status of the first score that a sample lacks, if it lacks one."""
+    scores = (score for by_metric in sample.scores.values() for score in by_metric.values())
+    return [score.status for score in scores if score.value is None][:1]
 
 
 def why(history: SampleHistory) -> str:
@@ -100,7 +114,7 @@ def why(history: SampleHistory) -> str:
     return without_values(fit(history.reason or ""))
 
 
-def _line(history: SampleHistory, near: bool) -> SampleLine:
+def _line(history: SampleHistory, echoes: Mapping[str, float | None], near: bool) -> SampleLine:
     sample = history.sample
     return SampleLine(
         id=sample.id,
@@ -114,8 +128,8 @@ def _line(history: SampleHistory, near: bool) -> SampleLine:
         after=numbers(sample, sample.kept),
         length_before=len(sample.original.pair.response),
         length_after=len(sample.current.pair.response),
-        echo_before=echo_of(sample.original.pair),
-        echo_after=echo_of(sample.current.pair),
+        echo_before=echoes[sample.original.name],
+        echo_after=echoes[sample.kept],
         failed=tuple(dict.fromkeys(failure.kind for failure in sample.failures)),
         near=near,
     )
@@ -157,9 +171,10 @@ def _flow(ways: Counter[tuple[tuple[str, str], ...]], stages: tuple[str, ...]) -
 # --- what the choices were between -------------------------------------------------------------
 
 
-def _choices(sample: Sample, stages: Mapping[str, StageFacts]) -> Iterator[Choosing]:
+def _choices(
+    sample: Sample, echoes: Mapping[str, float | None], stages: Mapping[str, StageFacts]
+) -> Iterator[Choosing]:
     lengths = {version.name: len(version.pair.response) for version in sample.versions}
-    echoes = {version.name: echo_of(version.pair) for version in sample.versions}
     for decision in sample.decisions:
         current, *rivals = decision.candidates
         if rivals:

@@ -29,6 +29,9 @@ _CLOSE = 5.0
 _BATCHES = 3
 """Least forward passes before the student's speed counts."""
 
+_FEW = 10
+"""Samples at a stage below which what they cost says nothing about how that grows with their size."""
+
 _EVERY = 0.5
 """Seconds between two readings that are kept."""
 
@@ -91,6 +94,8 @@ class _Reading:
     student: float = 0.0
     """Characters read, and the seconds in which there were any to read."""
     student_busy: float = 0.0
+    student_done: float = 0.0
+    """The busy seconds when the student last finished a batch: what it has read since then is not known."""
     teacher: float = 0.0
     """Seconds of calls, those under way counted up to now, and the seconds in which calls were wanted."""
     teacher_busy: float = 0.0
@@ -168,10 +173,12 @@ class Pace:
         computing = (before.outstanding or load.outstanding) and not (before.loading and load.loading)
         asked = sum(effort.characters for effort in self._efforts.values())
         wanted = any(self._counts[stage.id].inside >= 1 for stage in self._stages if stage.asks)
+        done, busy = asked - load.outstanding, last.student_busy + (passed if computing else 0.0)
         reading = _Reading(
             at,
-            asked - load.outstanding,
-            last.student_busy + (passed if computing else 0.0),
+            done,
+            busy,
+            busy if done > last.student else last.student_done,
             last.teacher + passed * (before.under_way + load.under_way) / 2,
             last.teacher_busy + (passed if wanted else 0.0),
             load.finished,
@@ -205,10 +212,11 @@ class Pace:
             return self._by_finished(first, last)
         times = []
         if student:
-            busy = last.student_busy - first.student_busy
+            busy = last.student_done - first.student_done
             if self._load.passes < _BATCHES or last.student <= first.student:
                 return None
-            times.append(student * busy / (last.student - first.student))
+            begun = last.student_busy - last.student_done
+            times.append(max(student * busy / (last.student - first.student) - begun, 0.0))
         if teacher:
             busy = last.teacher_busy - first.teacher_busy
             if last.teacher <= first.teacher:
@@ -244,23 +252,30 @@ class Pace:
         arrived = self._counts[self._stages[0].id].arrived
         mean = self._sizes[self._stages[0].id].arrived / arrived if arrived else 0.0
         # What a sample costs grows with its size, though not in proportion: the mean of both assumptions is used.
-        by_number = self._texts_coming(self._counts, self._total)
-        by_size = self._texts_coming(self._sizes, self._total * mean)
+        by_number = self._texts_coming(self._counts, 1.0)
+        by_size = self._texts_coming(self._sizes, mean)
         if by_number is None or by_size is None:
             return None
         return self._load.outstanding + (by_number + by_size) / 2
 
-    def _texts_coming(self, tallies: Mapping[str, _Tally], total: float) -> float | None:
-        """Return the characters that will be asked for; ``None`` before any sample has been at a stage that scores."""
+    def _texts_coming(self, tallies: Mapping[str, _Tally], mean: float) -> float | None:
+        """Return the characters that will be asked for; ``None`` before any sample has been at a stage that scores.
+
+        Args:
+            tallies: the samples at each stage, by their number or by their size.
+            mean: what a sample amounts to in these on average.
+        """
         known = [text for tally in tallies.values() if (text := tally.text)]
         if not known and any(stage.needs for stage in self._stages):
             return None
         usual = sum(known) / max(1, len(known))
         work, had, is_new = 0.0, set[str](), True
-        for stage, coming in zip(self._stages, self._coming(tallies, total), strict=True):
+        for stage, coming in zip(self._stages, self._coming(tallies, self._total * mean), strict=True):
             is_new = is_new or stage.asks or not set(stage.needs) <= had
             if coming >= 1 and stage.needs:
                 cost = tallies[stage.id].text
+                if cost is not None and self._counts[stage.id].arrived < _FEW:
+                    cost = (self._counts[stage.id].text or 0.0) / mean
                 if cost is None:
                     # No sample has been there. New texts or metrics cost what other stages do. Of texts and metrics
                     # that there were before most losses are known: a last 'measure' costs about a quarter.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import Counter, defaultdict
@@ -12,6 +13,7 @@ from typing import Protocol
 
 from attrs import evolve
 
+from rt_framework.errors import described
 from rt_framework.events import (
     Money,
     Progress,
@@ -26,6 +28,9 @@ from rt_framework.kit.estimates import Moments
 from rt_framework.model import Decision, Sample
 from rt_framework.plugin import Reporters
 from rt_framework.rundir.pace import Load, MeteredStage, Pace
+from rt_framework.text import shown, without_secrets
+
+_log = logging.getLogger("rt_framework")
 
 _INTERVAL = 0.2
 """Seconds between two readings of the counters; reporters get an event if a counter has changed."""
@@ -250,11 +255,20 @@ def _value(sample: Sample, version: str, metric: str) -> float:
 async def telling(meter: Meter) -> AsyncIterator[None]:
     """Inside the block, send reporters the progress, and an event when the run stalls."""
     task = asyncio.create_task(_tell(meter))
+    task.add_done_callback(_ended)
     try:
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Log a warning if the progress has ended too early; the run itself goes on."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        fault = " ".join(without_secrets(described(error)).split())
+        _log.warning(shown(f"the progress of the run is not shown any more: {fault}"))
 
 
 async def _tell(meter: Meter) -> None:

@@ -59,6 +59,15 @@ class Measured:
 AnyMetric = Metric | FittedMetric | TextMetric
 
 
+@frozen
+class _Known:
+    """A metric, and the kind that it is of."""
+
+    metric: AnyMetric
+    reads_texts: bool
+    is_fitted: bool
+
+
 class Scoring:
     """The scoring of pairs by any number of metrics.
 
@@ -76,6 +85,7 @@ class Scoring:
         self, metrics: Callable[[str], AnyMetric], frame: Frame, losses: Mapping[str, Losses], range_binds: bool
     ) -> None:
         self._metrics = metrics
+        self._by_name: dict[str, _Known] = {}
         self._fitted: dict[str, Metric] = {}
         self.frame = frame
         self._losses = losses
@@ -97,6 +107,8 @@ class Scoring:
         by_student: dict[str, list[str]] = {}
         for name in metrics:
             by_student.setdefault(student_of(name), []).append(name)
+        if len(by_student) == 1:  # the usual case, without a task of its own
+            return await self._measured(pairs, frames, *next(iter(by_student.items())))
         groups = await asyncio.gather(
             *(self._measured(pairs, frames, student, names) for student, names in by_student.items())
         )
@@ -132,7 +144,14 @@ class Scoring:
         return self._losses[student]
 
     def _metric(self, name: str) -> AnyMetric:
-        return self._metrics(name.partition("@")[0])
+        return self._known(name).metric
+
+    def _known(self, name: str) -> _Known:
+        # Each pair asks, and the protocols of metrics take long to check.
+        if name not in self._by_name:
+            metric = self._metrics(name.partition("@")[0])
+            self._by_name[name] = _Known(metric, reads_texts_alone(metric), isinstance(metric, FittedMetric))
+        return self._by_name[name]
 
     async def fit(self, metrics: Sequence[str], pairs: Callable[[], Iterable[Pair]]) -> list[str]:
         """Fit the metrics whose constants come from the whole data set, and return their names.
@@ -173,7 +192,7 @@ class Scoring:
         spans: dict[str, Sequence[Span]] = {}
         by_metric: dict[str, Mapping[str, _Reading] | Unscorable] = {}
         for metric in metrics:
-            own = _spans_of(metric, self._metric(metric), pair, frame)
+            own = _spans_of(metric, self._known(metric), pair, frame)
             if isinstance(own, Unscorable):
                 by_metric[metric] = own
                 continue
@@ -205,14 +224,15 @@ class Scoring:
     ) -> Score:
         if isinstance(readings, Unscorable):
             return Score(None, readings.status, readings.reason)
-        metric = self._fitted.get(name) or self._metric(name)
-        if reads_texts_alone(metric):
-            return self._value(name, metric.valid, "value", partial(metric.value, pair))
+        known = self._known(name)
+        metric = self._fitted.get(name) or known.metric
+        if known.reads_texts:
+            return self._value(name, metric.valid, "value", partial(metric.value, pair))  # type: ignore[union-attr]
         own = {span: losses[reading.loss] for span, reading in readings.items()}
         for span, loss in own.items():
             if loss.status != "ok":
                 return Score(None, loss.status, f"{span}: {loss.reason}")
-        if isinstance(metric, FittedMetric):
+        if known.is_fitted and name not in self._fitted:
             return Score(None, "not_fitted", f"{name} is fitted to the whole data set first")
         tokenless = next((span for span, read in readings.items() if read.by_token and not own[span].has_tokens), None)
         if tokenless is not None:
@@ -247,11 +267,11 @@ def student_of(metric: str) -> str:
     return metric.partition("@")[2]
 
 
-def _spans_of(name: str, metric: AnyMetric, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]] | Unscorable:
-    if reads_texts_alone(metric):
+def _spans_of(name: str, known: _Known, pair: Pair, frame: Frame) -> Mapping[str, Sequence[Span]] | Unscorable:
+    if known.reads_texts:
         return {}
     try:
-        return metric.spans(pair, frame)  # type: ignore[union-attr]
+        return known.metric.spans(pair, frame)  # type: ignore[union-attr]
     except Unscorable as error:
         return error
     except Exception as error:

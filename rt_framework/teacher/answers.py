@@ -13,7 +13,7 @@ from attrs import evolve
 
 from rt_framework.errors import TeacherError
 from rt_framework.ledger import Ledger
-from rt_framework.model import Reply, Request, digest, keyed
+from rt_framework.model import Reply, Request, canonical, digest_of
 from rt_framework.protocols import LocalTeacher, RereadingTeacher, Teacher
 from rt_framework.teacher.budget import bounded
 from rt_framework.teacher.reasoning import has_more_room
@@ -151,4 +151,5 @@ def found_elsewhere(own: Ledger | None, others: Sequence[Ledger], key: str) -> R
 
 def call_key(identity: str, request: Request) -> str:
     """Return the key of a call: a hash of every field that is sent except credentials, and of the answer's index."""
-    return digest([identity, keyed(request)])
+    # The canonical JSON of [identity, request]; that of the request is made once, for its key and for the ledger.
+    return digest_of(f"[{canonical(identity)},{request.canonical}]")

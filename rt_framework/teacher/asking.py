@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -19,7 +20,7 @@ from rt_framework.model import (
     Unparsed,
     most_tokens,
 )
-from rt_framework.protocols import Question, QuestionInSteps
+from rt_framework.protocols import Question
 from rt_framework.teacher.reasoning import unfinished
 
 T = TypeVar("T")
@@ -79,9 +80,10 @@ def followed(question: Question[Any], pair: Pair, first: Request, request: Reque
         PluginError: the question does not say how many steps it takes.
     """
     steps = steps_of(question, first.reflection)
-    if reply.all_reasoning:
+    follow: Callable[[Pair, Request, Reply], Request | None] | None = getattr(question, "follow", None)
+    if follow is None or reply.all_reasoning:  # the usual case; protocols take long to check
         return None
-    further = question.follow(pair, request, reply) if isinstance(question, QuestionInSteps) else None
+    further = follow(pair, request, reply)
     if further is None:
         return None
     # The seed of a draw stays that of the first request; a question that makes its own may not know of draws.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from attrs import astuple, evolve, fields
 
@@ -130,9 +131,11 @@ def _reached(purse: Purse, price: int) -> BudgetReached:
 
 def price_of(teacher: object, request: Request) -> int | None:
     """Return the most that one attempt at *request* can cost, in nano-dollars; ``None`` if the price is not known."""
-    if not isinstance(teacher, PricedTeacher):
+    # Each attempt asks, and protocols take long to check.
+    cost: Callable[[int, int], int | None] | None = getattr(teacher, "cost", None)
+    if cost is None:
         return None
-    return teacher.cost(request.most_prompt_tokens, most_answer_tokens(teacher, request))
+    return cost(request.most_prompt_tokens, most_answer_tokens(teacher, request))
 
 
 def charged(error: TeacherError, price: int) -> int:

@@ -16,7 +16,7 @@ _MORE = 1.25
 
 def reasoning_tokens_of(teacher: object) -> int:
     """Return the most tokens of reasoning that a teacher is allowed beside each answer."""
-    return teacher.reasoning_tokens if isinstance(teacher, ReasoningTeacher) else 0
+    return getattr(teacher, "reasoning_tokens", 0)
 
 
 def most_answer_tokens(teacher: object, request: Request) -> int:

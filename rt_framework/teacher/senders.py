@@ -92,9 +92,13 @@ class _DirectSender:
         if isinstance(outcome, TeacherError) and outcome.kind.name in ("rate_limited", *_TOO_MUCH):
             self.limiter.refused(sent, outcome.kind.name == "rate_limited", outcome.retry_after, stated)
         # Read as it will be committed, since a teacher may give anything for its numbers.
-        elif not (isinstance(outcome, Reply) and isinstance(outcome.text, str) and bounded(outcome, 0).all_reasoning):
+        elif not (isinstance(outcome, Reply) and isinstance(outcome.text, str) and _is_all_reasoning(outcome)):
             # As long as only such answers come, which help nobody, no more calls are under way than at the beginning.
             self.limiter.accepted(stated)
+
+
+def _is_all_reasoning(reply: Reply) -> bool:
+    return not reply.text.strip() and bounded(reply, 0).all_reasoning
 
 
 class LiveSender(_DirectSender):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import evolve
 from rich.console import Console
 from rich.rule import Rule
+from rich.text import Text
 
 from rt_framework.jobs.reviewing import Rewrite
 from rt_framework.kit.remarks import remarks
 from rt_framework.model import Score
 from rt_framework.results import FinishedRun
 from rt_framework.rundir import label_of, line_of
+from rt_framework.terminal.differences import marked
 from rt_framework.terminal.explain import texts_of
 from rt_framework.terminal.printing import line, safe, stdout, table
+
+_REWRITTEN = ("instruction", "input", "response")
+"""Parts that a rewrite may change, of which a pair has one each: they are compared word by word."""
 
 
 def show_rewrite(run: FinishedRun, rewrite: Rewrite, place: int, total: int) -> None:
@@ -25,10 +32,16 @@ def show_rewrite(run: FinishedRun, rewrite: Rewrite, place: int, total: int) -> 
         total: number of those.
     """
     console, sample, version = stdout(), rewrite.history.sample, rewrite.version
-    before = texts_of(sample.original.pair)
+    before, after = texts_of(sample.original.pair), texts_of(version.pair)
     console.print(Rule(line(f"{place + 1} of {total}: row {sample.row}, sample {sample.id}"), characters="═"))
-    _texts(console, "before: original", before)
-    _texts(console, f"after: {version.name}", [text for text in texts_of(version.pair) if text not in before])
+    both = {
+        name: marked(dict(before)[name], dict(after)[name])
+        for name in _REWRITTEN
+        if {name} <= dict(before).keys() & dict(after).keys()
+    }
+    _texts(console, "before: original", before, {name: old for name, (old, _) in both.items()})
+    rewritten = [text for text in after if text not in before]
+    _texts(console, f"after: {version.name}", rewritten, {name: new for name, (_, new) in both.items()})
     _critique(console, run, rewrite)
     _scores(console, rewrite)
     for decision in sample.decisions:
@@ -37,10 +50,10 @@ def show_rewrite(run: FinishedRun, rewrite: Rewrite, place: int, total: int) -> 
         console.print(line(f"so far {rewrite.said.words}"))
 
 
-def _texts(console: Console, title: str, texts: list[tuple[str, str]]) -> None:
+def _texts(console: Console, title: str, texts: list[tuple[str, str]], marks: Mapping[str, Text]) -> None:
     console.print(Rule(line(title), align="left"))
     for name, text in texts:
-        console.print(safe(f"{name}: {text}"))
+        console.print(safe(f"{name}: ").append_text(marks[name] if name in marks else safe(text)))
 
 
 def _critique(console: Console, run: FinishedRun, rewrite: Rewrite) -> None:

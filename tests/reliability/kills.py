@@ -31,6 +31,7 @@ from rt_framework.plugin.host import Host
 from rt_framework.rundir.directory import PROGRESS
 from rt_framework.testing.server import FaultServer
 from tests.forks import arm, deadly, forked
+from tests.helpers import QUESTIONS, with_questions
 from tests.reliability.jobs import http_job, questions
 from tests.run_helpers import http_answer, outputs, rows
 
@@ -146,13 +147,13 @@ def killed(folder: Path, *points: Point, teacher: str = "http", **more: Any) -> 
         for point in points:
             died = _until(forked(work, config, run_dir, point), point, server)
         asked = questions(server)
-        committed = _questions(run_dir, "SELECT request FROM calls WHERE answer IS NOT NULL")
-        under_way = _questions(run_dir, "SELECT request FROM calls JOIN attempts ON call = key WHERE state = 'intent'")
+        committed = _questions(run_dir, f"{QUESTIONS} WHERE answer IS NOT NULL")
+        under_way = _questions(run_dir, f"{QUESTIONS} JOIN attempts ON call = key WHERE state = 'intent'")
         again = forked(work, config, run_dir, None)
         again.join(60)
         assert again.exitcode == 0, points
         asked_again = questions(server) - asked
-    sql = "SELECT request FROM calls JOIN attempts ON call = key WHERE kind = 'interrupted_unknown'"
+    sql = f"{QUESTIONS} JOIN attempts ON call = key WHERE kind = 'interrupted_unknown'"
     unknown = _questions(run_dir, sql)
     return Killed(points[-1], died, committed, under_way, asked, asked_again, unknown, outputs(run_dir))
 
@@ -187,7 +188,7 @@ def _questions(run_dir: Path, sql: str) -> frozenset[str]:
         return frozenset()
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
         try:
-            found = db.execute(sql).fetchall()
+            found = with_questions(db).execute(sql).fetchall()
         except sqlite3.OperationalError:  # killed while it was made
             return frozenset()
     return frozenset(json.dumps(json.loads(text)["messages"], sort_keys=True) for (text,) in found)

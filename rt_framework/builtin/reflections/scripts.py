@@ -34,6 +34,8 @@ def drift(old: str, new: str) -> tuple[str, str] | None:
     Each text needs 20 letters, more than 60 % of them in its main script. A script with at least 5 % of the old letters
     is not foreign, because a translation exercise holds two scripts.
     """
+    if old.isascii() and new.isascii():  # both are Latin
+        return None
     before, after = scripts(old), scripts(new)
     if min(before.total(), after.total()) < _MIN_LETTERS:
         return None

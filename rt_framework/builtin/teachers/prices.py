@@ -35,10 +35,18 @@ class Rates:
     answer: Fraction
     reasoning: Fraction
 
+    @cached_property
+    def _whole(self) -> tuple[int, tuple[int, ...]]:
+        """A common denominator of the prices, and their numerators: whole numbers are as exact, and far quicker."""
+        rates: tuple[Fraction, ...] = astuple(self)
+        scale = math.lcm(*(rate.denominator for rate in rates))
+        return scale, tuple(int(rate * scale) for rate in rates)
+
     def most(self, prompt_tokens: int, completion_tokens: int) -> int:
         """Return the most that so many tokens cost, in nano-dollars, whatever their kinds; rounded up."""
-        prompt, answer = max(self.prompt, self.cached, self.cache_write), max(self.answer, self.reasoning)
-        return math.ceil(prompt * prompt_tokens + answer * completion_tokens)
+        scale, (prompt, cached, cache_write, answer, reasoning) = self._whole
+        exact = max(prompt, cached, cache_write) * prompt_tokens + max(answer, reasoning) * completion_tokens
+        return -(-exact // scale)
 
     def charge(self, used: Usage, live: Rates) -> Charge:
         """Return the cost of a call by its parts, rounded up once.
@@ -47,23 +55,31 @@ class Rates:
             used: the tokens of the call.
             live: the prices of the same call outside a batch.
         """
-        exact = self._parts(used)
-        total = math.ceil(sum(exact))
-        parts = [math.floor(part) for part in exact]
+        scale, exact = self._parts(used)
+        total = -(-sum(exact) // scale)
+        parts = [part // scale for part in exact]
         # What rounding leaves over goes to the largest part, so that the parts add up to the cost.
         parts[max(range(len(parts)), key=exact.__getitem__)] += total - sum(parts)
-        without_cache = evolve(self, cached=self.prompt, cache_write=self.prompt)
-        saved = (sum(rates._parts(used)) - sum(exact) for rates in (without_cache, live))
-        return Charge(*parts, *(round(saving) for saving in saved))
+        cache_saving = 0
+        if used.cached_tokens or used.cache_write_tokens:
+            cache_saving = self._saving(used, evolve(self, cached=self.prompt, cache_write=self.prompt))
+        batch_saving = 0 if live is self else self._saving(used, live)
+        return evolve(Charge(*parts), cache_saving=cache_saving, batch_saving=batch_saving)
 
-    def _parts(self, used: Usage) -> tuple[Fraction, ...]:
+    def _saving(self, used: Usage, dearer: Rates) -> int:
+        """Return by how much a call would be dearer by other prices, in nano-dollars."""
+        own, other = (Fraction(sum(exact), scale) for scale, exact in (self._parts(used), dearer._parts(used)))
+        return round(other - own)
+
+    def _parts(self, used: Usage) -> tuple[int, list[int]]:
+        """Return a denominator, and the numerator of the cost of each kind of token."""
         tokens = (
             used.prompt_tokens - used.cached_tokens - used.cache_write_tokens,
             *(used.cached_tokens, used.cache_write_tokens),
             *(used.completion_tokens - used.reasoning_tokens, used.reasoning_tokens),
         )
-        rates: tuple[Fraction, ...] = astuple(self)
-        return tuple(number * rate for number, rate in zip(tokens, rates, strict=True))
+        scale, rates = self._whole
+        return scale, [number * rate for number, rate in zip(tokens, rates, strict=True)]
 
 
 class Prices:
