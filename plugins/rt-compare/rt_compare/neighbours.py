@@ -31,6 +31,7 @@ _AT_ONCE = 4096
 """Number of sketches that are read from disk, or compared, together: 2 MiB."""
 
 _BYTES = 4 * PERMUTATIONS
+"""Size of a sketch on disk."""
 
 Numbers = np.ndarray[Any, Any]
 
