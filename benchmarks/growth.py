@@ -164,7 +164,7 @@ class Point:
     """Seconds of the process and its children, in all threads; the median where it was measured several times."""
     elapsed: float
     peak: int
-    """Most bytes that the process held, all libraries included."""
+    """Most bytes that the process held, all libraries included; Linux counts no less than the benchmark itself held."""
     disk: int
     """Most bytes that it had in temporary files that were open at one time; seen twenty times a second."""
 

