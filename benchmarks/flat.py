@@ -1,7 +1,7 @@
-"""Memory of `rt run` without a model, for few and for many samples: `python -m benchmarks.flat --samples 1000000`.
+"""Time, memory and disk of `rt run` without a model, for few and for many samples: `python -m benchmarks.flat --samples 1000000`.
 
 Each run is a process of its own. A fake student and a fake teacher stand in for the models; reading, asking, looking
-up, planning, committing and writing are the product's own. A million samples need some 11 GB of disk while they run.
+up, planning, committing and writing are the product's own. A million samples need some 5 GB of disk while they run.
 """
 
 from __future__ import annotations
@@ -84,31 +84,40 @@ def rt_register_teachers(register: Callable[..., None]) -> None:
 
 @frozen
 class Figures:
-    """Time and memory of one run."""
+    """Time, memory and disk of one run."""
 
     pipeline: str
     samples: int
     seconds: float
+    processor: float
+    """Seconds of processor time, of all threads."""
+    ledger: int
+    """Bytes of the ledger."""
     peak: int
     """Most bytes that the process held, all libraries included."""
     outcomes: dict[str, int]
 
     def __str__(self) -> str:
+        took, worked = (1e3 * seconds / self.samples for seconds in (self.seconds, self.processor))
         return (
-            f"{self.pipeline}, {self.samples} samples: {self.peak / 2**20:.0f} MiB at most, "
-            f"{self.seconds:.0f} s, {1e3 * self.seconds / self.samples:.2f} ms a sample"
+            f"{self.pipeline}, {self.samples:,} samples: {self.peak / 2**20:.0f} MiB at most; a sample takes "
+            f"{took:.2f} ms, {worked:.2f} ms of processor time, {self.ledger / self.samples:,.0f} bytes of ledger"
         )
 
 
-def measure(samples: int, pipeline: str) -> Figures:
+def measure(samples: int, pipeline: str, keep: Path | None = None) -> Figures:
     """`rt run` over so many samples in a process of its own.
 
     Args:
         samples: how many.
         pipeline: a key of ``PIPELINES``.
+        keep: a folder where the run stays, so that the same call goes on with it after a stop; the figures are then
+            those of the last process.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        data = write_samples(Path(folder, "rows.jsonl"), samples)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) if keep is None else keep / f"{pipeline}-{samples}"
+        folder.mkdir(parents=True, exist_ok=True)
+        data = write_samples(folder / "rows.jsonl", samples)
         command = [sys.executable, "-m", "benchmarks.flat", "--one", str(data), "--pipeline", pipeline]
         root = Path(__file__).resolve().parent.parent
         done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ourselves
@@ -140,11 +149,13 @@ def go(data: Path, pipeline: str) -> dict[str, Any]:
         # An answer of the fake is there at once; with few at a time the run would wait for the disk alone.
         "limits": {"concurrency": 256},
     }
-    start = time.perf_counter()
+    start, before = time.perf_counter(), time.process_time()
     host = Host(modules=["benchmarks.flat"], only=[], strict=True)
     summary = asyncio.run(run(host, structure(raw, Config), data.parent / "run"))
-    took = time.perf_counter() - start
-    return {"seconds": took, "peak": _peak(), "outcomes": dict(summary.outcomes)}
+    took, processor = time.perf_counter() - start, time.process_time() - before
+    size = (data.parent / "run" / "ledger.sqlite").stat().st_size
+    figures = {"seconds": took, "processor": processor, "ledger": size, "peak": _peak()}
+    return {**figures, "outcomes": dict(summary.outcomes)}
 
 
 def _peak() -> int:
@@ -157,16 +168,19 @@ def _peak() -> int:
 @click.option("--samples", default=1_000_000, show_default=True, help="Samples of the large run.")
 @click.option("--base", default=10_000, show_default=True, help="Samples of the small run.")
 @click.option("--pipeline", "pipelines", multiple=True, type=click.Choice(list(PIPELINES)), help="One alone.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep the runs there, and go on with those that stopped.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--one", type=click.Path(path_type=Path), hidden=True)
-def main(samples: int, base: int, pipelines: tuple[str, ...], out: Path | None, one: Path | None) -> None:
+def main(
+    samples: int, base: int, pipelines: tuple[str, ...], keep: Path | None, out: Path | None, one: Path | None
+) -> None:
     """Measure and print."""
     if one is not None:
         click.echo(json.dumps(go(one, pipelines[0])))
         return
     figures = []
     for pipeline in pipelines or PIPELINES:
-        few, many = (measure(count, pipeline) for count in (base, samples))
+        few, many = (measure(count, pipeline, keep) for count in (base, samples))
         click.echo(f"{few}\n{many}\n{pipeline}: {(many.peak - few.peak) / 2**20:.0f} MiB more")
         figures += [asdict(few), asdict(many)]
     if out is not None:

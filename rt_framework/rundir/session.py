@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from rt_framework.concurrency import StopSignal, interruptible
 from rt_framework.events import Preparing, RunFailed, RunFinished, RunStarted, Summary
+from rt_framework.kit.garbage import seldom_collected
 from rt_framework.ledger import Ledger
 from rt_framework.plugin import Reporters, close_reporters
 from rt_framework.rundir.directory import freeze, open_run, remember_run
@@ -115,7 +116,7 @@ async def in_session(
     Raises:
         RtError: the job ended early; what was committed stays, and the same command resumes.
     """
-    with _told(opening), open_run(opening.run_dir, opening.need) as ledger, opening.steady:
+    with _told(opening), seldom_collected(), open_run(opening.run_dir, opening.need) as ledger, opening.steady:
         session = Session(opening, ledger)
         leave = partial(_leave, ledger, opening.watchers)
         result = await interruptible(session.through(work), session.stop.trip, leave)
