@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from rt_framework.builtin.students.attention import RunAttention
 from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.probe import choose
+from rt_framework.builtin.students.room import tokens_with_room
 from rt_framework.scoring import ForwardBatch, plan
 from rt_framework.spans import EncodedSpan
 
@@ -63,10 +66,13 @@ def main(
     spans = sequences([known[at % len(known)] for at in range(samples)])
     way = choose(model, None)
     sizes = [int(one) for one in budgets.split(",")]
+    found = tokens_with_room(way.losses, model, 4096) if device == "cuda" else sizes[-1]
     plans = {size: list(plan(spans, partial(int, size), True)) for size in sizes}
     works: Works = {"published": partial(one_at_a_time, model, spans[: 2 * published])}
     for size, batches in plans.items():
-        works[f"packed {size}"] = partial(run_batches, way.losses.sums, batches)
+        works[f"packed {size}"] = partial(queued, way.losses, batches)
+    # As it was: the next batch is prepared when the losses of this one are there.
+    works[f"waited for {sizes[-1]}"] = partial(run_batches, way.losses.sums, plans[sizes[-1]])
     # The way that was not chosen, for comparison.
     by_run = TargetLosses(model, TargetHead(model.get_output_embeddings(), model.config), RunAttention)
     works[f"by run {sizes[0]}"] = partial(run_batches, by_run.sums, plans[sizes[0]])
@@ -74,7 +80,8 @@ def main(
     rate = matrix_rate(model.dtype, device, 8192 if device == "cuda" else 512)
     cost = Cost.of(model)
     figures = {name: _rate(name, took, cost, plans, spans, published, samples, rate) for name, took in times.items()}
-    report(figures, machine(device) | {"path": way.path, "samples": samples, "matrix rate": rate}, out)
+    facts = machine(device) | {"path": way.path, "samples": samples, "tokens with room": found, "matrix rate": rate}
+    report(figures, facts, out)
 
 
 def build(shape: str, device: str) -> Any:
@@ -100,6 +107,17 @@ def sequences(lengths: list[list[int]]) -> list[EncodedSpan]:
         response = tuple(source.randrange(3, 32000) for _ in range(max(answered, 2)))
         spans += [EncodedSpan(prompt + response, len(prompt)), EncodedSpan(response, 1)]
     return spans
+
+
+def queued(losses: TargetLosses, batches: list[ForwardBatch]) -> None:
+    """All batches, of which one is queued while the one before is waited for, as two threads of a run do it."""
+    under_way: deque[Callable[[], object]] = deque()
+    for batch in batches:
+        under_way.append(losses.begin(batch.spans))
+        if len(under_way) > 1:
+            under_way.popleft()()
+    for results in under_way:
+        results()
 
 
 def one_at_a_time(model: Any, spans: list[EncodedSpan]) -> list[float]:
@@ -138,7 +156,7 @@ def report(figures: dict[str, Rate], facts: dict[str, Any], out: Path | None) ->
     base = figures["published"].samples
     for name, one in figures.items():
         click.echo(
-            f"{name:>14}: {one.samples:8.2f} samples/s  {one.tokens:9.0f} tokens/s  "
+            f"{name:>16}: {one.samples:8.2f} samples/s  {one.tokens:9.0f} tokens/s  "
             f"{one.share:6.1%} of the matrix rate  {one.samples / base:5.1f} × published"
         )
     if torch.cuda.is_available():

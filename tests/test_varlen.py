@@ -14,6 +14,7 @@ from torch.nn.attention import varlen
 
 from rt_framework.builtin.students.attention import VarlenAttention, with_row_attention
 from rt_framework.builtin.students.forward import TargetLosses
+from rt_framework.builtin.students.transfer import Outgoing
 from rt_framework.kit.packing import PrefixRow
 from tests import tiny_models as tiny
 
@@ -79,7 +80,9 @@ def test_the_kernel_takes_what_it_is_given(kind, monkeypatch):
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         device = torch.device("cpu")
         ids, positions = (torch.from_numpy(one).to(device)[None] for one in (row.ids, row.positions))
-        attention = VarlenAttention(row, device)
+        outgoing = Outgoing()
+        attention = VarlenAttention(row, outgoing)
+        outgoing.send(device)
         with with_row_attention(model, attention):
             states = model.base_model(ids, position_ids=positions, use_cache=False).last_hidden_state
     assert states.shape[:2] == (1, len(row.ids)) and states.dtype == torch.bfloat16

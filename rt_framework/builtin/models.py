@@ -162,7 +162,13 @@ def load_tokenizer(settings: ModelSettings) -> Any:
     """
     with _loading(settings.model) as transformers:
         name, options = _source(settings)
-        return transformers.AutoTokenizer.from_pretrained(name, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
+    if tokenizer.is_fast:
+        # The first use turns off what the files say about cutting and padding, which fails while another thread uses
+        # the tokenizer; so it is done here.
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
 
 
 def foreign_tokens(settings: ModelSettings, tokenizer: Any) -> dict[int, str]:

@@ -88,6 +88,18 @@ class EmbeddingStudent(Student, Protocol):
         """
 
 
+@runtime_checkable
+class ThreadSafeStudent(Protocol):
+    """A student whose methods several threads of its process may call at once. The extension is optional.
+
+    So a GPU gets its next batch while it computes one.
+    """
+
+    @property
+    def threads(self) -> int:
+        """Most threads that may use the student at once."""
+
+
 class AsyncStudent(Protocol):
     """A student behind a server, which computes many losses at once. It has ``loss`` in the place of ``score``.
 

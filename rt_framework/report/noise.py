@@ -13,8 +13,9 @@ from rt_framework.results import FinishedRun, SampleHistory, StageFacts
 EXACT = 2e-4
 """Relative agreement of scores from two ways of computing the same in float32, as the parity tests demand it."""
 
-COARSE = 1e-2
-"""The same for half precision, whose numbers have 8 or 11 significant bits: an estimate, not a measurement."""
+COARSE = 4e-2
+"""The same for half precision, whose numbers have 8 or 11 significant bits. With the products of a model of 135 million
+parameters in bfloat16 added up in another order, 95 % of the scores of real rows stayed within 3.5e-2."""
 
 
 @frozen

@@ -14,9 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from attrs import evolve, frozen
+from numpy.typing import NDArray
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from rt_framework.builtin.students.transfer import Moved, Outgoing
 from rt_framework.kit.packing import PrefixRow
 
 _NAME = "rt_packed"
@@ -95,26 +97,13 @@ def _attend(
 AttentionInterface.register(_NAME, _attend)
 
 
-class _Copies:
-    """A tensor with a copy on each device that asks for it, since the layers of a model may be on several."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self._by_device = {tensor.device: tensor}
-
-    def on(self, device: torch.device) -> torch.Tensor:
-        """Return the copy on a device."""
-        if device not in self._by_device:
-            self._by_device[device] = next(iter(self._by_device.values())).to(device)
-        return self._by_device[device]
-
-
 @frozen(eq=False)
 class _Run:
     """A run: the consecutive nodes that one path added to the row."""
 
     first: int
     own: int
-    keys: _Copies | None
+    keys: Moved | None
     """All nodes of the path, [keys]; ``None`` if the path has no other nodes than its own."""
     common: int
     """Number of nodes of the path that come before its own nodes."""
@@ -123,13 +112,13 @@ class _Run:
 class RunAttention:
     """Scaled dot-product attention, run by run. Works on any device and dtype, and with soft caps."""
 
-    def __init__(self, row: PrefixRow, device: torch.device) -> None:
+    def __init__(self, row: PrefixRow, outgoing: Outgoing) -> None:
         self.windows: set[int | None] = set()
         self._runs = []
         first = 0
         for path in row.paths:
             common = len(path.nodes) - path.own
-            keys = _Copies(torch.from_numpy(path.nodes).to(device)) if common else None
+            keys = outgoing.add(path.nodes) if common else None
             if path.own:
                 self._runs.append(_Run(first, path.own, keys, common))
             first += path.own
@@ -189,12 +178,13 @@ class VarlenAttention:
     triangle at the end, so the first own node sees all nodes that come before it in its path.
     """
 
-    def __init__(self, row: PrefixRow, device: torch.device) -> None:
+    def __init__(self, row: PrefixRow, outgoing: Outgoing) -> None:
         self.windows: set[int | None] = set()
         paths = [path for path in row.paths if path.own]
-        self._keys = _Copies(torch.from_numpy(np.concatenate([path.nodes for path in paths])).to(device))
-        self._queries_end, self._most_queries = _ends([path.own for path in paths], device)
-        self._keys_end, self._most_keys = _ends([len(path.nodes) for path in paths], device)
+        own, whole = [path.own for path in paths], [len(path.nodes) for path in paths]
+        self._keys = outgoing.add(np.concatenate([path.nodes for path in paths]))
+        self._queries_end, self._keys_end = outgoing.add(_ends(own)), outgoing.add(_ends(whole))
+        self._most_queries, self._most_keys = max(own), max(whole)
 
     def __call__(self, inputs: Asked) -> torch.Tensor:
         """Return the attention output, computed by one kernel call.
@@ -224,7 +214,6 @@ class VarlenAttention:
         return out[None]
 
 
-def _ends(lengths: list[int], device: torch.device) -> tuple[_Copies, int]:
-    """Return the cumulative lengths, from 0, in the form that the kernel takes, and the largest length."""
-    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return _Copies(torch.from_numpy(ends).to(device)), max(lengths)
+def _ends(lengths: list[int]) -> NDArray[np.int32]:
+    """Return the cumulative lengths, from 0, in the form that the kernel takes."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CPU_TOKENS = 1024
-_GPU_TOKENS = 16384
+_GPU_TOKENS = 32768
+"""Most tokens of a batch on a GPU before the model is loaded, which shows whether there is room for as many."""
 
 
 class HFStudent:
@@ -66,7 +67,7 @@ class HFStudent:
         Raises:
             ModelError: files of the model are missing, or the tokenizer cannot be loaded.
         """
-        yield from hf_look.of_weights(self._settings, self.batch_tokens)
+        yield from hf_look.of_weights(self._settings, _CPU_TOKENS if self._device == "cpu" else _GPU_TOKENS)
         yield from hf_look.of_tokenizer(self._tokenizer, self._window)
 
     def stored(self) -> bool:
@@ -75,8 +76,15 @@ class HFStudent:
 
     @property
     def batch_tokens(self) -> int:
-        """Most tokens of a batch: on a CPU as many as its caches hold, on a GPU enough to keep it busy."""
-        return _CPU_TOKENS if models.resolved_device(self._settings) == "cpu" else _GPU_TOKENS
+        """Most tokens of a batch: on a CPU as many as its caches hold, on CUDA as there is room for, by the model."""
+        if self._device == "cpu":
+            return _CPU_TOKENS
+        return self._room if self._device.startswith("cuda") else _GPU_TOKENS
+
+    @property
+    def threads(self) -> int:
+        """Most threads that may use the student at once: on a GPU one queues a batch while another waits for losses."""
+        return 2 if self._device.startswith("cuda") else 1
 
     @property
     def packs(self) -> bool:
@@ -104,7 +112,7 @@ class HFStudent:
             OutOfMemory: the batch does not fit the device.
             ModelError: the model cannot be loaded.
         """
-        losses = iter(self._found([span for span in batch if not span.count_only]))
+        losses = iter(self._within_memory(self._way.losses.begin, [span for span in batch if not span.count_only]))
         return [_counted(span) if span.count_only else _finite(next(losses)) for span in batch]
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
@@ -124,23 +132,35 @@ class HFStudent:
             OutOfMemory: the batch does not fit the device.
             ModelError: the model cannot be loaded.
         """
-        return self._within_memory(self._means.of, batch)
+        return self._within_memory(self._means.begin, batch)
 
-    def _found(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
-        return self._within_memory(self._way.losses.of, batch)
-
-    def _within_memory(self, compute: Callable[[Sequence[EncodedSpan]], T], batch: Sequence[EncodedSpan]) -> T:
+    def _within_memory(
+        self, begin: Callable[[Sequence[EncodedSpan]], Callable[[], list[T]]], batch: Sequence[EncodedSpan]
+    ) -> list[T]:
         from rt_framework.builtin.students.forward import free_memory, out_of_memory
 
         try:
             with AT_WORK:
-                return compute(batch)
+                results = begin(batch)
+            # On a GPU another thread queues the next batch while this one waits for the results.
+            return results()
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
         # Memory is freed here, after the except block, because the traceback kept references to the tensors.
         free_memory()
         raise OutOfMemory(f"{len(batch)} sequences, the longest of {max(len(span.ids) for span in batch)} tokens")
+
+    @property
+    def _device(self) -> str:
+        return models.resolved_device(self._settings)
+
+    @cached_property
+    def _room(self) -> int:
+        from rt_framework.builtin.students.room import tokens_with_room
+
+        with AT_WORK:
+            return tokens_with_room(self._way.losses, self._loaded.model, self._window)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -149,7 +169,8 @@ class HFStudent:
     @cached_property
     def _loaded(self) -> models.Loaded:
         # Kept here, since the cache of loaded models may give way to others between a forward pass and an answer.
-        return models.load(self._settings, self._settings.attention)
+        with AT_WORK:  # of two threads the second one finds the model of the first in that cache
+            return models.load(self._settings, self._settings.attention)
 
     @cached_property
     def _window(self) -> int:

@@ -16,6 +16,7 @@ from rt_framework.builtin.students.attention import RowAttention, RunAttention, 
 from rt_framework.builtin.students.forward import Attention, TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.products import OneDnnProducts, worthwhile
+from rt_framework.builtin.students.transfer import Outgoing
 from rt_framework.kit.packing import PrefixRow
 from rt_framework.spans import EncodedSpan
 
@@ -125,8 +126,8 @@ def _rows(
 def _row_obstacle(model: Any, kind: Attention, head: TargetHead | None, probe: Probe) -> str | None:
     used: list[RowAttention] = []
 
-    def attention(row: PrefixRow, device: torch.device) -> RowAttention:
-        used.append(kind(row, device))
+    def attention(row: PrefixRow, outgoing: Outgoing) -> RowAttention:
+        used.append(kind(row, outgoing))
         return used[-1]
 
     obstacle = probe.obstacle(TargetLosses(model, head, attention))
