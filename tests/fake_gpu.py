@@ -35,7 +35,7 @@ class Waits(Exception):
 
 @define
 class Record:
-    """What happened on the GPU."""
+    """Counts of what happened on the GPU."""
 
     to_gpu: int = 0
     """Copies from the CPU."""

@@ -157,10 +157,8 @@ class HFStudent:
 
     @cached_property
     def _room(self) -> int:
-        from rt_framework.builtin.students.room import tokens_with_room
-
         with AT_WORK:
-            return tokens_with_room(self._way.losses, self._loaded.model, self._window)
+            return self._way.tokens_with_room(self._loaded.model, self._window)
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -16,6 +16,7 @@ from rt_framework.builtin.students.attention import RowAttention, RunAttention, 
 from rt_framework.builtin.students.forward import Attention, TargetLosses
 from rt_framework.builtin.students.head import TargetHead
 from rt_framework.builtin.students.products import OneDnnProducts, worthwhile
+from rt_framework.builtin.students.room import tokens_with_room
 from rt_framework.builtin.students.transfer import Outgoing
 from rt_framework.kit.packing import PrefixRow
 from rt_framework.spans import EncodedSpan
@@ -32,6 +33,10 @@ class Way:
     path: str
     """Description in words: packed or padded, head on targets or full logits; for the slower alternative with its
     reason."""
+
+    def tokens_with_room(self, model: Any, window: int) -> int:
+        """Return the most tokens of a batch, by the memory of the GPUs that the model is on."""
+        return tokens_with_room(self.losses, model, window)
 
 
 def choose(model: Any, attention: str | None) -> Way:

@@ -1,13 +1,13 @@
 """The size of a batch on a GPU, by the memory that the weights leave.
 
 How much a token takes depends on the architecture, on how its losses are computed and on the number format, so it is
-measured: two batches are run when the model is loaded, and what they take at their peak grows with the tokens. The
-losses do not depend on the size beyond the noise of the arithmetic.
+measured: when the model is loaded, batches of twice the size each are run until one fills half of the room. The losses
+do not depend on the size beyond the noise of the arithmetic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,8 +23,8 @@ of the work costs more."""
 LEAST = 1024
 """Fewest tokens of a batch that is planned. One that does not fit after all is halved."""
 
-PROBES = 1024, 4096
-"""Tokens of the batches that are measured. In the smaller one a block of logits has its full size already."""
+_PROBED = 8192
+"""Tokens of the largest batch that is measured. What a token takes falls with the size, and hardly beyond it."""
 
 _LENGTH = 512
 """Tokens of a sequence of them."""
@@ -43,23 +43,19 @@ def tokens_with_room(losses: TargetLosses, model: Any, window: int) -> int:
         window: its longest sequence in tokens.
     """
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type in transfer.QUEUED}
-    few: dict[torch.device, int] = {}
+    free_memory()
+    rooms = {one: _SHARE * torch.cuda.mem_get_info(one)[0] for one in devices}
+    tokens = LEAST
     try:
-        few, many = (_peaks(losses, devices, sample(model, tokens, window)) for tokens in PROBES)
+        while (filled := _filled(losses, rooms, sample(model, tokens, window))) <= 0.5 and tokens < _PROBED:
+            tokens *= 2
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
-    free_memory()
-    if not few:
         return LEAST
-    return min(tokens_within(torch.cuda.mem_get_info(one)[0], few[one], many[one]) for one in devices)
-
-
-def tokens_within(free: int, few: int, many: int) -> int:
-    """Return the most tokens of a batch, from the free bytes and the bytes that each batch of ``PROBES`` took."""
-    a_token = max(1.0, (many - few) / (PROBES[1] - PROBES[0]))
-    fixed = max(0.0, few - a_token * PROBES[0])
-    return max(LEAST, min(MOST, int((free * _SHARE - fixed) / a_token)))
+    finally:
+        free_memory()
+    return max(LEAST, min(MOST, int(tokens / filled)))
 
 
 def sample(model: Any, tokens: int, window: int) -> list[EncodedSpan]:
@@ -72,10 +68,10 @@ def sample(model: Any, tokens: int, window: int) -> list[EncodedSpan]:
     ]
 
 
-def _peaks(losses: TargetLosses, devices: set[torch.device], batch: Sequence[EncodedSpan]) -> dict[torch.device, int]:
-    """Return the most bytes of each device that a batch takes."""
-    before = {one: torch.cuda.memory_allocated(one) for one in devices}
-    for one in devices:
+def _filled(losses: TargetLosses, rooms: Mapping[torch.device, float], batch: Sequence[EncodedSpan]) -> float:
+    """Return the share of the room that a batch takes at its peak, of the device that it fills most."""
+    before = {one: torch.cuda.memory_allocated(one) for one in rooms}
+    for one in rooms:
         torch.cuda.reset_peak_memory_stats(one)
     losses.of(batch)
-    return {one: torch.cuda.max_memory_allocated(one) - before[one] for one in devices}
+    return float(max((torch.cuda.max_memory_allocated(one) - before[one]) / max(rooms[one], 1.0) for one in rooms))
