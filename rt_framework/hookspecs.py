@@ -27,14 +27,15 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 class Register(Protocol):
     """The function that a plugin calls to offer something under a name."""
 
-    def __call__(self, name: str, target: str, *, help: str = "", settings: type | None = None) -> None:
+    def __call__(self, name: str, target: str, *, help: str = "", settings: type | str | None = None) -> None:
         """Register one name.
 
         Args:
             name: what users write in a config or on the command line.
             target: ``"package.module:Attribute"``; imported at first use, never before.
             help: one line for ``rt plugins show``.
-            settings: frozen attrs class of the options; the target is then called with one instance of it.
+            settings: frozen attrs class of the options, or its place, ``"package.module:Class"``, imported at first
+                use; the target is then called with one instance of it.
 
         Raises:
             PluginError: the name, target or settings cannot be used.

@@ -119,6 +119,11 @@ BROKEN = {
     "name": (f"{HOOK}register(' a', 'b:c')", "register", "metric name ' a' is not a non-empty string"),
     "twice": (f"{HOOK}register('a', 'b:c'); register('a', 'b:d')", "register", "metric 'a' is registered twice"),
     "settings": (f"{HOOK}register('a', 'b:c', settings=dict)", "register", "settings of 'a' are no attrs class"),
+    "place of settings": (
+        f"{HOOK}register('a', 'b:c', settings='b')",
+        "register",
+        "settings 'b' of 'a' are not of the",
+    ),
 }
 
 
@@ -226,6 +231,28 @@ def test_a_part_that_exits_is_blamed_and_the_program_goes_on(package, site):
         Builder(Host())("metrics", "early")
     with pytest.raises(PluginError, match="metric 'late' of plugin 'late' failed to start: SystemExit: 0"):
         Builder(Host())("metrics", "late")
+
+
+def test_settings_may_be_named_by_their_place(package, site):
+    """They are imported when they are read, as the target is."""
+    (site / "odd_settings.py").write_text(
+        "from attrs import frozen\n@frozen\nclass Odd:\n    size: int = 3\nnone = 1\n"
+    )
+    places = {"good": "Odd", "gone": "Even", "number": "none"}
+    lines = "; ".join(f"register('{name}', 'm:M', settings='odd_settings:{at}')" for name, at in places.items())
+    package(f"{HOOK}{lines}")
+    host = Host()
+    host.load()
+    good, gone, number = (host.find("metrics", name) for name in places)
+    assert "odd_settings" not in sys.modules
+    assert [(option.name, option.shown) for option in good.options()] == [("size", "3")]
+    with pytest.raises(
+        PluginError, match="settings of metric 'gone' of plugin 'odd' failed to load from odd_settings:Even"
+    ):
+        gone.settings  # noqa: B018 - read
+    with pytest.raises(PluginError, match="settings of 'number' are no attrs class: 1"):
+        number.settings  # noqa: B018 - read
+    sys.modules.pop("odd_settings")
 
 
 def test_an_older_minor_api_is_fine(package, monkeypatch):

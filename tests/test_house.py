@@ -313,6 +313,22 @@ def test_a_start_loads_nothing_heavy(code, tmp_path):
     assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
+@pytest.mark.parametrize(("arguments", "more"), [(["--help"], {"rt_framework.plugin"}), (["plugins", "list"], set())])
+def test_help_and_the_list_of_plugins_load_next_to_nothing(arguments, more, tmp_path):
+    """No class of data, no settings of a part, no table: a user who looks something up waits for none of these."""
+    unwanted = {"rich", "cattrs", "asyncio", "yaml", "filelock", "sqlite3", "subprocess", "hashlib", "json"}
+    unwanted |= {"rt_framework.model", "rt_framework.config", "rt_framework.data", "rt_framework.terminal.printing"}
+    unwanted |= {f"rt_framework.builtin.{kind}.settings" for kind in ("stages", "selectors", "students")}
+    code = (
+        f"import sys; sys.argv = {['rt', *arguments]}\nfrom rt_framework.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\nprint(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "rt_framework.cli" in loaded
+    assert loaded & (unwanted | more) == set()
+
+
 # --- size -------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt_framework.builtin.students import head
+from rt_framework.builtin.students import attention, head
 from rt_framework.builtin.students.attention import RunAttention
 from rt_framework.builtin.students.forward import TargetLosses
 from rt_framework.builtin.students.head import TargetHead
@@ -53,6 +53,14 @@ def test_packed_losses_are_those_of_one_sequence_alone(kind):
     expected = [alone(kind, span) for span in spans]
     assert max(expected) - min(expected) > 0.05
     assert means(way, spans) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_attention_in_pieces_changes_nothing(kind, monkeypatch):
+    """Of a long sequence a few queries at a time, with and without a shared beginning, a window or a cap."""
+    monkeypatch.setattr(attention, "_CPU_QUERIES", 5)
+    spans = sequences()
+    assert means(model_of(kind)[1], spans) == pytest.approx([alone(kind, span) for span in spans], abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", [*FAMILIES, *UNPACKED])

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import asdict, evolve
 
 from rt_framework.kit.remarks import remarks
 from rt_framework.ledger import Ledger, SampleHistory
 from rt_framework.model import Decision, Pair, Range, Sample, Score, Version
 from rt_framework.report import write_report
 from rt_framework.report.controls import matched, random_like
+from rt_framework.report.lines import Choices, Choosing, Lines, SampleLine
 from rt_framework.report.noise import EXACT, Doubts
 from rt_framework.report.survey import why
 from rt_framework.report.texts import clipped, fit
@@ -306,3 +308,28 @@ def test_a_run_without_a_teacher_or_choices_has_a_report_too(tmp_path: Path) -> 
         "How well length alone, and echo alone, predict the decisions" in found.text
         or "Every sample was kept" in found.text
     )
+
+
+def test_lines_are_read_as_they_were_added() -> None:
+    """They may lack scores, and a metric may come late."""
+    first = SampleLine(
+        *("a-0", 0, "rewritten", "response", "", "head", "0f" * 32),
+        before={"ifd": 0.5},
+        after={},
+        length_before=3,
+        length_after=0,
+        echo_before=None,
+        echo_after=0.25,
+        failed=("parse_failed",),
+        near=True,
+    )
+    second = evolve(first, id="b-1", row=7, why="gate", head="", before={}, after={"ifd": 1.0, "r-ifd": 2.0}, failed=())
+    lines, choices = Lines(), Choices()
+    for line in (first, second, first):
+        lines.append(line)
+    found = [{name: getattr(line, name) for name in asdict(first)} for line in lines.all()]
+    assert found == [asdict(line) for line in (first, second, first)]
+    made = [Choosing("choose", True, -3, None), Choosing("choose", False, 5, 0.5)]
+    for choice in made:
+        choices.append(choice)
+    assert list(choices.all()) == made

@@ -1,4 +1,4 @@
-"""Spreads, the share of pairs in order, repeats, and refusals: what reports and packages count with."""
+"""Spreads, the share of pairs in order, and refusals: what reports and packages count with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from rt_framework.kit.refusals import refuses
-from rt_framework.kit.spread import Spread, auc, quantile, repeats
+from rt_framework.kit.spread import Spread, auc, quantile
 
 
 def test_quartiles_are_those_of_the_standard_library():
@@ -33,11 +33,6 @@ def test_auc_counts_pairs():
         assert auc(small, large) == pytest.approx(statistics.fmean(pairs))
     assert (auc([1, 2], [3, 4]), auc([3, 4], [1, 2]), auc([1, 2], [1, 2])) == (1, 0, 0.5)
     assert auc([], [1]) is None
-
-
-def test_repeats_are_counted_from_the_second_on():
-    """Three equal ones are two repeats."""
-    assert repeats("abacab") == 3
 
 
 def test_refusals_are_told_from_answers():

@@ -15,8 +15,9 @@ from rt_framework.kit.passages import Passage
 from rt_framework.report import write_report
 from rt_framework.report.evidence import Evidence
 from rt_framework.report.explained import Explained
+from rt_framework.report.lines import Choosing, SampleLine
 from rt_framework.report.rules import RULES
-from rt_framework.report.survey import Choosing, SampleLine, Survey
+from rt_framework.report.survey import Survey
 from rt_framework.report.verdict import LEVELS, verdict_of
 from tests.five_runs import FIVE, finished
 from tests.helpers import REPO

@@ -18,7 +18,7 @@ from rich.console import Console
 from rt_framework import hookimpl
 from rt_framework.events import Progress
 from rt_framework.hookspecs import Register
-from rt_framework.terminal import screen
+from rt_framework.terminal.live import screen
 
 FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 """Rich names a font on a server of others; the reader's own will do."""

@@ -3,15 +3,6 @@
 from __future__ import annotations
 
 from rt_framework import hookimpl
-from rt_framework.builtin.executors.settings import ProcessesSettings
-from rt_framework.builtin.metrics.settings import ResponseSettings
-from rt_framework.builtin.reflections.settings import AnswerSettings, PromptSettings, ReflectionSettings
-from rt_framework.builtin.reporters.settings import JsonlSettings
-from rt_framework.builtin.selectors import settings as selectors
-from rt_framework.builtin.stages import settings as stages
-from rt_framework.builtin.students.settings import HFSettings
-from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
-from rt_framework.builtin.teachers.settings import LiteLLMSettings, ReplaySettings, StudentTeacherSettings
 from rt_framework.hookspecs import Register
 
 _HERE = "rt_framework.builtin"
@@ -20,31 +11,44 @@ _HERE = "rt_framework.builtin"
 @hookimpl
 def rt_register_teachers(register: Register) -> None:
     """Offer any provider through litellm, a local model, the student's own model, and recorded answers."""
-    package = f"{_HERE}.teachers"
+    package, settings = f"{_HERE}.teachers", f"{_HERE}.teachers.settings"
     register(
-        "litellm", f"{package}.litellm:LiteLLMTeacher", help="any provider through litellm", settings=LiteLLMSettings
+        "litellm",
+        f"{package}.litellm:LiteLLMTeacher",
+        help="any provider through litellm",
+        settings=f"{settings}:LiteLLMSettings",
     )
-    register("hf", f"{package}.hf:HFTeacher", help="a local transformers model", settings=HFTeacherSettings)
-    register("replay", f"{package}.replay:ReplayTeacher", help="answers from a JSONL file", settings=ReplaySettings)
+    register(
+        "hf",
+        f"{package}.hf:HFTeacher",
+        help="a local transformers model",
+        settings=f"{package}.hf_settings:HFTeacherSettings",
+    )
+    register(
+        "replay",
+        f"{package}.replay:ReplayTeacher",
+        help="answers from a JSONL file",
+        settings=f"{settings}:ReplaySettings",
+    )
     register(
         "student",
         f"{package}.student:StudentAsTeacher",
         help="a student of the run, by its own model",
-        settings=StudentTeacherSettings,
+        settings=f"{settings}:StudentTeacherSettings",
     )
 
 
 @hookimpl
 def rt_register_students(register: Register) -> None:
     """Offer the reference student."""
-    target = f"{_HERE}.students.hf:HFStudent"
-    register("hf", target, help="a causal LM: hub id, local directory or GGUF file", settings=HFSettings)
+    target, settings = f"{_HERE}.students.hf:HFStudent", f"{_HERE}.students.settings:HFSettings"
+    register("hf", target, help="a causal LM: hub id, local directory or GGUF file", settings=settings)
 
 
 @hookimpl
 def rt_register_metrics(register: Register) -> None:
     """Offer the papers' scores, each under the name of its formula."""
-    package, of = f"{_HERE}.metrics", ResponseSettings
+    package, of = f"{_HERE}.metrics", f"{_HERE}.metrics.settings:ResponseSettings"
     register("ifd", f"{package}.ratios:IFD", help="ppl(y|x) / ppl(y); higher means more to learn", settings=of)
     register("ifd-loss", f"{package}.ratios:IFDLoss", help="L(y|x) / L(y), as Cherry LLM computes it", settings=of)
     register(
@@ -64,23 +68,23 @@ def rt_register_metrics(register: Register) -> None:
 @hookimpl
 def rt_register_selectors(register: Register) -> None:
     """Offer selectors between the versions of a sample, and selectors between samples."""
-    package = f"{_HERE}.selectors"
+    package, settings = f"{_HERE}.selectors", f"{_HERE}.selectors.settings"
     versions, dataset = f"{package}.versions", f"{package}.dataset"
-    best, matched = selectors.BestSettings, selectors.LengthMatchedSettings
+    best, matched = f"{settings}:BestSettings", f"{settings}:LengthMatchedSettings"
     register("highest", f"{versions}:Highest", help="the version with the highest score", settings=best)
     register("lowest", f"{versions}:Lowest", help="the version with the lowest score", settings=best)
     help_ = "the newest version, unless its score is higher than the current one's"
-    register("not-higher", f"{versions}:NotHigher", help=help_, settings=selectors.NotHigherSettings)
+    register("not-higher", f"{versions}:NotHigher", help=help_, settings=f"{settings}:NotHigherSettings")
     register("newest", f"{versions}:Newest", help="the newest version, without a comparison")
     help_ = "control: a random version, at a rate or at that of a run"
     target = f"{package}.control:RandomVersion"
-    register("random-version", target, help=help_, settings=selectors.RandomVersionSettings)
+    register("random-version", target, help=help_, settings=f"{settings}:RandomVersionSettings")
     help_ = "the samples with the best scores: a fraction or a count"
-    register("top", f"{dataset}:Top", help=help_, settings=selectors.TopSettings)
+    register("top", f"{dataset}:Top", help=help_, settings=f"{settings}:TopSettings")
     help_ = "all samples with a score in a range"
-    register("threshold", f"{dataset}:Threshold", help=help_, settings=selectors.ThresholdSettings)
+    register("threshold", f"{dataset}:Threshold", help=help_, settings=f"{settings}:ThresholdSettings")
     help_ = "control: samples drawn at random"
-    register("random", f"{dataset}:Random", help=help_, settings=selectors.RandomSettings)
+    register("random", f"{dataset}:Random", help=help_, settings=f"{settings}:RandomSettings")
     help_ = "control: other samples of the same lengths as those that top selects"
     register("length-matched", f"{dataset}:LengthMatched", help=help_, settings=matched)
     help_ = "control: other samples that repeat as much of their instructions as those that top selects"
@@ -90,14 +94,26 @@ def rt_register_selectors(register: Register) -> None:
 @hookimpl
 def rt_register_reflections(register: Register) -> None:
     """Offer the two reflections of Selective Reflection-Tuning, a plain answer, and one by a prompt file."""
-    package = f"{_HERE}.reflections"
+    package, settings = f"{_HERE}.reflections", f"{_HERE}.reflections.settings"
     help_one = "critique, then a new instruction and its answer"
-    register("instruction", f"{package}.instruction:InstructionReflection", help=help_one, settings=ReflectionSettings)
+    register(
+        "instruction",
+        f"{package}.instruction:InstructionReflection",
+        help=help_one,
+        settings=f"{settings}:ReflectionSettings",
+    )
     help_two = "critique, then a better answer"
-    register("response", f"{package}.response:ResponseReflection", help=help_two, settings=ReflectionSettings)
+    register(
+        "response", f"{package}.response:ResponseReflection", help=help_two, settings=f"{settings}:ReflectionSettings"
+    )
     help_three = "the answer to the instruction as it stands, without a critique"
-    register("answer", f"{package}.answer:AnswerReflection", help=help_three, settings=AnswerSettings)
-    register("prompt", f"{package}.prompt:PromptReflection", help="what a prompt file asks", settings=PromptSettings)
+    register("answer", f"{package}.answer:AnswerReflection", help=help_three, settings=f"{settings}:AnswerSettings")
+    register(
+        "prompt",
+        f"{package}.prompt:PromptReflection",
+        help="what a prompt file asks",
+        settings=f"{settings}:PromptSettings",
+    )
 
 
 @hookimpl
@@ -123,41 +139,55 @@ def rt_register_formats(register: Register) -> None:
 @hookimpl
 def rt_register_stages(register: Register) -> None:
     """Offer the stages of a pipeline."""
-    package = f"{_HERE}.stages"
+    package, settings = f"{_HERE}.stages", f"{_HERE}.stages.settings"
     register(
-        "reflect", f"{package}.rewriting:Reflect", help="ask the teacher for a rewrite", settings=stages.ReflectSettings
+        "reflect",
+        f"{package}.rewriting:Reflect",
+        help="ask the teacher for a rewrite",
+        settings=f"{settings}:ReflectSettings",
     )
     register(
         "choose",
         f"{package}.rewriting:Choose",
         help="choose one version of each sample",
-        settings=stages.ChooseSettings,
+        settings=f"{settings}:ChooseSettings",
     )
     register(
-        "gate", f"{package}.filtering:Gate", help="drop samples with a score out of range", settings=stages.GateSettings
+        "gate",
+        f"{package}.filtering:Gate",
+        help="drop samples with a score out of range",
+        settings=f"{settings}:GateSettings",
     )
     register(
-        "select", f"{package}.filtering:Select", help="keep a subset of the samples", settings=stages.SelectSettings
+        "select",
+        f"{package}.filtering:Select",
+        help="keep a subset of the samples",
+        settings=f"{settings}:SelectSettings",
     )
     register(
-        "measure", f"{package}.filtering:Measure", help="compute scores for the report", settings=stages.MeasureSettings
+        "measure",
+        f"{package}.filtering:Measure",
+        help="compute scores for the report",
+        settings=f"{settings}:MeasureSettings",
     )
     help_ = "policy for samples whose response was not improved"
-    register("unimproved", f"{package}.filtering:Unimproved", help=help_, settings=stages.UnimprovedSettings)
+    register("unimproved", f"{package}.filtering:Unimproved", help=help_, settings=f"{settings}:UnimprovedSettings")
 
 
 @hookimpl
 def rt_register_executors(register: Register) -> None:
     """Offer the places where the student can run: in this process, or in one process for each GPU."""
-    package = f"{_HERE}.executors"
+    package, settings = f"{_HERE}.executors", f"{_HERE}.executors.settings"
     register("local", f"{package}.local:LocalExecutor", help="in this process")
     help_ = "one process for each GPU of this machine"
-    register("processes", f"{package}.processes:ProcessesExecutor", help=help_, settings=ProcessesSettings)
+    register(
+        "processes", f"{package}.processes:ProcessesExecutor", help=help_, settings=f"{settings}:ProcessesSettings"
+    )
 
 
 @hookimpl
 def rt_register_reporters(register: Register) -> None:
     """Offer the reporters: a live screen, and events as lines of JSON."""
     register("console", "rt_framework.terminal.live:ConsoleReporter", help="a live screen, or plain lines in a pipe")
-    target = f"{_HERE}.reporters.jsonl:JsonlReporter"
-    register("jsonl", target, help="every event as a line of JSON", settings=JsonlSettings)
+    target, settings = f"{_HERE}.reporters.jsonl:JsonlReporter", f"{_HERE}.reporters.settings:JsonlSettings"
+    register("jsonl", target, help="every event as a line of JSON", settings=settings)

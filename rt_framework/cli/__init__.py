@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
-import traceback
 from typing import Any
 
 import click
@@ -176,6 +175,8 @@ def _one_line(error: Exception) -> str | None:
 
 def _show_traceback() -> None:
     """Print the traceback of the exception that is being handled, without secrets."""
+    import traceback
+
     click.echo(shown(without_secrets(traceback.format_exc())), err=True)
 
 

@@ -56,7 +56,7 @@ def _compare(host: Host, run_dir: Path, path: Path) -> int:
 def _show(run_dir: Path) -> None:
     """Print a row for each reflection of each teacher."""
     from rt_framework.results import open_run
-    from rt_framework.terminal import dollars, stdout, table
+    from rt_framework.terminal.printing import dollars, stdout, table
 
     with open_run(run_dir) as run:
         cost = run.cost

@@ -95,7 +95,7 @@ def command(
 def _show(findings: Iterable[Finding], as_json: bool) -> int:
     """Print the findings; return the exit code."""
     from rt_framework.jobs.looking.findings import told_findings
-    from rt_framework.terminal import show_findings, watched
+    from rt_framework.terminal.findings import show_findings, watched
 
     found = list(watched(findings))
     if as_json:

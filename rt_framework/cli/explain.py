@@ -24,7 +24,7 @@ def command(run_dir: Path, sample: str | None, search: str | None, prompts: bool
     """
     from rt_framework.jobs.looking.story import find_sample, story_of
     from rt_framework.results import open_run
-    from rt_framework.terminal import tell
+    from rt_framework.terminal.explain import tell
 
     if (sample is None) == (search is None):
         raise click.UsageError("name one sample: by SAMPLE or by --search TEXT")

@@ -22,7 +22,8 @@ def command(host: Host, config: Path, out: Path, shards: tuple[Path, ...]) -> No
     """
     from rt_framework.config import read_config
     from rt_framework.jobs.merging import merge
-    from rt_framework.terminal import stdout, summary_tables
+    from rt_framework.terminal.console import summary_tables
+    from rt_framework.terminal.printing import stdout
     from rt_framework.text import shown
 
     summary = merge(host, read_config(config), out, shards)

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from importlib import metadata
+from importlib.metadata import EntryPoint
 
 import click
 
 from rt_framework.errors import PluginError, described
+from rt_framework.kit.packages import entry_points, packaged
 from rt_framework.kit.stdout import others_to_stderr
 
 GROUP = "rt_framework.commands"
 """Entry-point group of commands."""
 
 
-def installed_commands(built_in: Container[str]) -> list[metadata.EntryPoint]:
+def installed_commands(built_in: Container[str]) -> list[EntryPoint]:
     """Return the commands of packages, sorted by name. A package that is found twice on the path counts once.
 
     Args:
         built_in: names of the built-in commands, which no package can replace.
     """
-    points = {(point.name, point.value): point for point in metadata.entry_points(group=GROUP)}
+    points = {(point.name, point.value): point for point in entry_points(GROUP)}
     return sorted((point for point in points.values() if point.name not in built_in), key=lambda point: point.name)
 
 
-def package_of(point: metadata.EntryPoint) -> str:
+def package_of(point: EntryPoint) -> str:
     """Return the name of the package that brings a command."""
-    from rt_framework.plugin import packaged
-
     return packaged(point)[0] or "?"
 
 
-def load(points: Sequence[metadata.EntryPoint]) -> click.Command:
+def load(points: Sequence[EntryPoint]) -> click.Command:
     """Import the command of one name.
 
     Raises:

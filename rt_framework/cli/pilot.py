@@ -27,7 +27,7 @@ def command(job: RunRequest, rows: int, seed: int, as_json: bool) -> int:
     from rt_framework.cli.reporter_options import watching
     from rt_framework.jobs.looking.forecasts import ToldPilot, forecast_in_dollars, going_on
     from rt_framework.jobs.piloting import pilot
-    from rt_framework.terminal import show_forecast
+    from rt_framework.terminal.cost import show_forecast
 
     with all_to_stderr(as_json), watching(job.host, job.reporters) as watchers:
         summary, found = asyncio.run(pilot(job.host, job.config, job.run_dir, rows, seed, watchers, job.moved))

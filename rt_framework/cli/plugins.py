@@ -29,13 +29,15 @@ def command(ctx: click.Context) -> None:
 @click.pass_obj
 def list_(host: Host, load: bool, as_json: bool) -> None:
     """List the built-in parts and the installed packages, from metadata; imports no installed plugin."""
-    from rt_framework.cli.plugins_list import list_plugins, show_plugins
+    from rt_framework.cli.plugins_list import list_plugins, show_offers, show_plugins
 
     told, meanings = list_plugins(host, installed_commands(_COMMANDS), load)
     if as_json:
         print_json(told)
+    elif load:
+        show_offers(told, meanings)
     else:
-        show_plugins(told, meanings)
+        show_plugins(told)
 
 
 @command.command()

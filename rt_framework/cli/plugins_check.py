@@ -10,7 +10,7 @@ from rt_framework.cli.plugins_show import found
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import singular
 from rt_framework.plugin import Entry, Host
-from rt_framework.terminal import line, stdout, table
+from rt_framework.terminal.printing import line, stdout, table
 from rt_framework.testing.checking import Checked, check
 
 

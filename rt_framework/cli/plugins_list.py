@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
 
+import click
+
 from rt_framework.cli.package_commands import load
 from rt_framework.errors import PluginError
 from rt_framework.jobs.looking.plugin_parts import ToldPackage, ToldPlugins, part_of
-from rt_framework.plugin import Host, packaged
-from rt_framework.terminal import line, stdout, table
-from rt_framework.text import without_secrets
+from rt_framework.kit.packages import packaged
+from rt_framework.kit.stdout import own
+from rt_framework.plugin import Host
+from rt_framework.text import shown, without_secrets
 
 _NOTHING = "No other plugins are installed."
 
@@ -46,31 +49,38 @@ def list_plugins(host: Host, commands: Sequence[EntryPoint], loading: bool) -> t
     return told, meanings
 
 
-def show_plugins(told: ToldPlugins, meanings: Mapping[str, str]) -> None:
-    """Print the built-in parts and the packages that are installed; if these were imported, what they offer instead."""
-    console = stdout()
-    if told.parts is not None:
-        rows = list(_offers(told, meanings))
-        if rows:
-            console.print(table("Installed", ("kind", "name", "what it is", "package", "version"), rows))
-        elif not told.failures:
-            console.print(_NOTHING)
-        for failure in told.failures:
-            console.print(line(failure))
-        return
-    entries = [(one.kind, one.name, one.help) for one in told.built_in]
-    console.print(table("Built in", ("kind", "name", "what it is"), entries))
-    for title, name, found in (
-        ("Installed plugins", "plugin", told.plugins),
-        ("Installed commands", "command", told.commands),
+def show_plugins(told: ToldPlugins) -> None:
+    """Print the built-in parts and the packages that are installed, as help is printed; in a pipe no line is broken."""
+    file = own()
+    formatter = click.HelpFormatter(max_width=120) if file.isatty() else click.HelpFormatter(width=10_000)
+    for title, rows in (
+        ("Built in", [(f"{one.kind} {one.name}", one.help) for one in told.built_in]),
+        ("Installed plugins", [(one.name, _origin(one)) for one in told.plugins]),
+        ("Installed commands", [(one.name, _origin(one)) for one in told.commands]),
     ):
-        if found:
-            rows = [(one.name, one.package or "", one.version or "") for one in found]
-            console.print(table(title, (name, "package", "version"), rows))
-    if told.plugins or told.commands:
-        console.print("'rt plugins list --load' imports them and lists what they offer, 'rt plugins show NAME' one.")
-    else:
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl([(shown(name), shown(text)) for name, text in rows])
+    load = "'rt plugins list --load' imports them and lists what they offer, 'rt plugins show NAME' one."
+    click.echo(f"{formatter.getvalue()}\n{load if told.plugins or told.commands else _NOTHING}", file=file)
+
+
+def _origin(one: ToldPackage) -> str:
+    return f"{one.package or ''} {one.version or ''}"
+
+
+def show_offers(told: ToldPlugins, meanings: Mapping[str, str]) -> None:
+    """Print what the packages offer that were imported."""
+    from rt_framework.terminal.printing import line, stdout, table
+
+    console = stdout()
+    rows = list(_offers(told, meanings))
+    if rows:
+        console.print(table("Installed", ("kind", "name", "what it is", "package", "version"), rows))
+    elif not told.failures:
         console.print(_NOTHING)
+    for failure in told.failures:
+        console.print(line(failure))
 
 
 def _offers(told: ToldPlugins, meanings: Mapping[str, str]) -> Iterator[tuple[str, ...]]:

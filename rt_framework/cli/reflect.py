@@ -75,7 +75,7 @@ def command(
     from rt_framework.config import Builder, Limits
     from rt_framework.data import open_source
     from rt_framework.jobs.rewriting import most_further, preview, rewrite, rewriting_job
-    from rt_framework.terminal import show_preview
+    from rt_framework.terminal.cost import show_preview
 
     question, named = _question(reflection, prompt), None if teacher is None else chosen("teacher", teacher)
     if show:

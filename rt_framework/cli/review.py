@@ -34,7 +34,7 @@ def command(run_dir: Path, number: int, seed: int, sample: str | None, reviewer:
     standard input is a key or its word, and the line after a 'c' is the comment.
     """
     from rt_framework.jobs.reviewing import reviewing, walk
-    from rt_framework.terminal import show_rewrite
+    from rt_framework.terminal.review import show_rewrite
 
     with reviewing(run_dir, reviewer) as review:
         ids = review.draw(number, seed) if sample is None else [review.find(sample)]

@@ -23,7 +23,7 @@ def command(job: RunRequest, dry_run: bool, as_json: bool) -> int:
         from rt_framework.jobs.looking.quotes import quote_in_dollars
         from rt_framework.jobs.quoting import quote
         from rt_framework.kit.stdout import others_to_stderr
-        from rt_framework.terminal import show_quote
+        from rt_framework.terminal.cost import show_quote
 
         with others_to_stderr():
             quoted = quote(job.host, job.config, job.run_dir, job.moved)

@@ -55,7 +55,7 @@ class RunRequest:
     def tell_ways_out(self, summary: Summary) -> None:
         """Print how to get what the job lacks, unless its reporters leave standard output to others."""
         from rt_framework.config import spec_of
-        from rt_framework.terminal import show_ways_out
+        from rt_framework.terminal.console import show_ways_out
 
         if any(spec_of(name, "--reporter").name == "console" for name in self.reporters):
             show_ways_out(summary, self.command(), self.command("retry"))

@@ -57,7 +57,7 @@ def command(
     from rt_framework.kit.stdout import until_closed
     from rt_framework.ledger import KEPT
     from rt_framework.results import Wanted, open_run
-    from rt_framework.terminal import list_samples, show_matching
+    from rt_framework.terminal.samples import list_samples, show_matching
 
     if lowest is not None and highest is not None:
         raise click.UsageError("--lowest and --highest are two orders; give one of them")

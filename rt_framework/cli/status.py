@@ -43,7 +43,8 @@ def _watch(run_dir: Path) -> bool:
     """
     from rt_framework.concurrency import ctrl_c
     from rt_framework.rundir import live_state, owner
-    from rt_framework.terminal import Display, line, stdout
+    from rt_framework.terminal.live import Display
+    from rt_framework.terminal.printing import line, stdout
 
     console = stdout()
     display = Display(console)
@@ -74,7 +75,7 @@ def _show(run_dir: Path, as_json: bool) -> None:
     from rt_framework.events import Progress
     from rt_framework.jobs.looking.standing import standing_of
     from rt_framework.rundir import count_reviews, look, read_reviews, summarise
-    from rt_framework.terminal import show_standing
+    from rt_framework.terminal.standing import show_standing
 
     with look(run_dir) as ledger:
         reviews = count_reviews(read_reviews(run_dir), ledger)

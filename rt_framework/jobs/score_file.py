@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
@@ -59,12 +58,3 @@ def _line(path: Path, number: int, text: str) -> ScoreLine:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: line {number}: not a line of 'rt score': {error}") from error
     return parsed
-
-
-def read_scores(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the ``status`` and the value of each metric by sample id, all in memory.
-
-    Raises:
-        DataError: as :func:`score_lines`.
-    """
-    return {line.id: {"status": line.status, **line.metrics} for line in score_lines(path)}

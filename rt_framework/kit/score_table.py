@@ -43,6 +43,10 @@ class ScoreTable:
             low, high = (middle + 1, high) if self._ids[order[middle]] < sample_id else (low, middle)
         return order[low] if low < len(order) and self._ids[order[low]] == sample_id else None
 
+    def scores(self, position: int) -> dict[str, Score]:
+        """Return the scores of the sample at a position, by metric."""
+        return {metric: Score(*column[position]) for metric, column in self._columns.items()}
+
     @cached_property
     def _order(self) -> array[int]:
         """Positions, sorted by sample id."""
@@ -68,11 +72,10 @@ class ScoreTable:
 
         def row(place: int) -> Scored:
             at = place if positions is None else positions[place]
-            scores = {metric: Score(*column[at]) for metric, column in self._columns.items()}
             columns: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = (
                 {} if extra is None else partial(extra, place)
             )
             of = None if vector is None else partial(vector, place)
-            return Scored(self._ids[at], numbers[place], partial(version, place), scores, columns, of)
+            return Scored(self._ids[at], numbers[place], partial(version, place), self.scores(at), columns, of)
 
         return LazySequence(len(numbers), row)

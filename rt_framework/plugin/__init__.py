@@ -1,7 +1,6 @@
 """Plugins: discovery that says which plugin failed, names of lazily imported targets, options."""
 
 from rt_framework.plugin.host import Host
-from rt_framework.plugin.loading import packaged
 from rt_framework.plugin.options import Option, key_of
 from rt_framework.plugin.origin import origin_of
 from rt_framework.plugin.pluggy_hooks import with_defaults
@@ -19,7 +18,6 @@ __all__ = [
     "key_of",
     "named",
     "origin_of",
-    "packaged",
     "structure",
     "with_defaults",
 ]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from contextlib import suppress
-from functools import lru_cache
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
 from rt_framework.errors import PluginError, described
 from rt_framework.hookspecs import GROUP, KINDS, RegistrationHooks, singular
+from rt_framework.kit.packages import entry_points, packaged
 from rt_framework.kit.stdout import others_to_stderr
 from rt_framework.plugin.pluggy_hooks import check_api, check_hooks, manager_of, register
 from rt_framework.plugin.registry import Collector, Entry, Registry
@@ -68,21 +64,6 @@ class Wanted:
         return name not in self.blocked and (self.only is None or name in self.only)
 
 
-@lru_cache(maxsize=4)
-def _entry_points(_state: object) -> tuple[metadata.EntryPoint, ...]:
-    """Return the entry points of all installed packages, whose metadata take 10 ms and more to read."""
-    return tuple(metadata.entry_points(group=GROUP))
-
-
-def _installed() -> tuple[tuple[str, int], ...]:
-    """Return a state that changes when a package is installed or removed: the places of imports and their times."""
-    state = []
-    for place in sys.path:
-        with suppress(OSError):
-            state.append((place, Path(place).stat().st_mtime_ns))
-    return tuple(state)
-
-
 class Loader:
     """Loader of plugins: each is loaded once and separately, completely or not at all.
 
@@ -106,7 +87,7 @@ class Loader:
         """Return the installed plugin packages in the order in which they load. Only metadata is read."""
         plugins = {
             (point.name, point.value): Discovered(point.name, *packaged(point), point.value)
-            for point in _entry_points(_installed())
+            for point in entry_points(GROUP)
             if self._wanted.allows(point.name)
         }
         return sorted(plugins.values(), key=lambda plugin: (plugin.name, plugin.package))
@@ -189,14 +170,6 @@ class Loader:
         """Remove every trace of a failed plugin: a failed registration can leave its name taken."""
         if plugin is not None and self.manager.is_registered(plugin):
             self.manager.unregister(plugin)
-
-
-def packaged(point: metadata.EntryPoint) -> tuple[str, str]:
-    """Return name and version of an entry point's package; empty where its metadata cannot be read."""
-    try:
-        return (point.dist.name or "", point.dist.version or "") if point.dist else ("", "")
-    except Exception:
-        return "", ""
 
 
 def _import(module: str) -> Any:

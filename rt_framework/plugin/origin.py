@@ -1,12 +1,11 @@
-"""The code that a plugin was imported from: the commit of its checkout, and the hash of its file."""
+"""The code that a plugin was imported from: the commit of its checkout, and the hash of its file.
+
+What reads them is imported where it is used, since help and lists ask for no origin.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import subprocess
 import sys
 from functools import cache
 from importlib import metadata
@@ -40,6 +39,8 @@ def origin_of(file: Path) -> Origin:
 
     The answer is kept, since a module stays what it was when it was imported, though its file is edited later.
     """
+    import hashlib
+
     try:
         file = file.resolve(strict=True)
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -69,6 +70,8 @@ def of_package(origin: Origin, package: str) -> Origin:
 
     A package that pip installed from a repository notes the commit. The hash of one of its files says little.
     """
+    import json
+
     commit = origin.commit
     try:
         direct_url = json.loads(metadata.distribution(package).read_text("direct_url.json") or "{}")
@@ -80,6 +83,9 @@ def of_package(origin: Origin, package: str) -> Origin:
 
 def _git(folder: Path, *arguments: str) -> str:
     """Return what git answers in a folder; an empty text where there is no git or it refuses to answer."""
+    import shutil
+    import subprocess
+
     git = shutil.which("git")
     # Variables such as GIT_DIR would make git answer for another checkout, and a file monitor is a program of its own.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

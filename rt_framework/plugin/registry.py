@@ -25,9 +25,23 @@ class Entry:
     name: str
     target: str
     help: str
-    settings: type | None
+    declared: type | str | None
+    """The settings class as it was registered, perhaps as ``module:Class``."""
     plugin: str
     """Name of the plugin that registered it."""
+
+    @property
+    def settings(self) -> type | None:
+        """The attrs class of the options, which is imported now if it was registered by its place.
+
+        Raises:
+            PluginError: it cannot be imported, or is no attrs class.
+        """
+        if not isinstance(self.declared, str):
+            return self.declared
+        found: type = self._imported(self.declared, "settings of ")
+        _check_settings(self.name, found)
+        return found
 
     def options(self) -> list[Option]:
         """Return the options that the settings class declares, in order.
@@ -49,14 +63,22 @@ class Entry:
         Raises:
             PluginError: the target cannot be imported, or the module has no such attribute.
         """
-        module, _, attribute = self.target.partition(":")
+        return self._imported(self.target)
+
+    def _imported(self, place: str, what: str = "") -> Any:
+        module, _, attribute = place.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:
             raise PluginError(
-                f"{singular(self.kind)} '{self.name}' of plugin '{self.plugin}' failed to load from "
-                f"{self.target}: {described(error)}"
+                f"{what}{singular(self.kind)} '{self.name}' of plugin '{self.plugin}' failed to load from "
+                f"{place}: {described(error)}"
             ) from error
+
+
+def _check_settings(name: str, settings: object) -> None:
+    if not (isinstance(settings, type) and attrs.has(settings)):
+        raise PluginError(f"settings of '{name}' are no attrs class: {settings!r}")
 
 
 class Collector:
@@ -67,7 +89,7 @@ class Collector:
         self.plugin = plugin
         self.entries: list[Entry] = []
 
-    def __call__(self, name: str, target: str, *, help: str = "", settings: type | None = None) -> None:
+    def __call__(self, name: str, target: str, *, help: str = "", settings: type | str | None = None) -> None:
         """Check and collect one entry; see :class:`rt_framework.hookspecs.Register`."""
         if not isinstance(name, str) or not name or name != name.strip():
             raise PluginError(f"{singular(self.kind)} name {name!r} is not a non-empty string")
@@ -75,8 +97,11 @@ class Collector:
             raise PluginError(f"{singular(self.kind)} name {name!r} has one of '@', '/', ':', which stand behind names")
         if not isinstance(target, str) or not all(target.partition(":")):
             raise PluginError(f"target {target!r} of '{name}' is not of the form 'package.module:Attribute'")
-        if settings is not None and not attrs.has(settings):
-            raise PluginError(f"settings of '{name}' are no attrs class: {settings!r}")
+        if isinstance(settings, str):
+            if not all(settings.partition(":")):
+                raise PluginError(f"settings {settings!r} of '{name}' are not of the form 'package.module:Class'")
+        elif settings is not None:
+            _check_settings(name, settings)
         if any(entry.name == name for entry in self.entries):
             raise PluginError(f"{singular(self.kind)} '{name}' is registered twice")
         self.entries.append(Entry(self.kind, name, target, help, settings, self.plugin))

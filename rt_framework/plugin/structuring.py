@@ -1,4 +1,7 @@
-"""Strict conversion of plain values to attrs objects: an error names the path of the key and what was expected."""
+"""Strict conversion of plain values to attrs objects: an error names the path of the key and what was expected.
+
+cattrs is imported where it is used, since help and lists convert nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,19 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import cattrs
 from attrs import fields
 from attrs import has as is_attrs
-from cattrs.errors import ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, override
 
 from rt_framework.errors import ConfigError
 from rt_framework.kit.bounds import unfit
 from rt_framework.kit.parts import Spec
 from rt_framework.plugin.options import key_of
 from rt_framework.text import suggestion
+
+if TYPE_CHECKING:
+    import cattrs
 
 T = TypeVar("T")
 _Hook = Callable[[Any, Any], Any]
@@ -84,6 +87,9 @@ def _check_numbers(value: object, path: list[str]) -> None:
 @cache
 def _converter() -> cattrs.Converter:
     """Return the converter, made once: it generates code for each class that it meets."""
+    import cattrs
+    from cattrs.gen import make_mapping_structure_fn
+
     converter = cattrs.Converter(forbid_extra_keys=True)
     read_tuple = converter.get_structure_hook(tuple[str, ...], cache_result=False)
     factories: tuple[tuple[Callable[[Any], bool], Callable[[Any], _Hook]], ...] = (
@@ -159,6 +165,8 @@ def _literal(cls: Any) -> _Hook:
 
 
 def _attrs(cls: Any, converter: cattrs.Converter) -> _Hook:
+    from cattrs.gen import make_dict_structure_fn, override
+
     shorthand = getattr(cls, "shorthand", lambda value: value)
     renamed = {field.name: override(rename=key_of(field)) for field in fields(cls) if key_of(field) != field.alias}
     whole: _Hook = make_dict_structure_fn(
@@ -177,16 +185,18 @@ def _attrs(cls: Any, converter: cattrs.Converter) -> _Hook:
 
 def _first(error: BaseException, path: list[str]) -> tuple[list[str], str]:
     """Return the path that leads to the first real cause inside cattrs' nested groups, and its message."""
+    import cattrs
+
     if isinstance(error, cattrs.BaseValidationError):
         # A missing key is often only misspelt, so an unknown key is reported first.
-        inner = min(error.exceptions, key=lambda cause: not isinstance(cause, ForbiddenExtraKeysError))
+        inner = min(error.exceptions, key=lambda cause: not isinstance(cause, cattrs.ForbiddenExtraKeysError))
         keys = {field.name: key_of(field) for field in fields(error.cl)} if is_attrs(error.cl) else {}
         for note in getattr(inner, "__notes__", ()):
             step = getattr(note, "name", getattr(note, "index", None))
             if step is not None and not isinstance(inner, KeyError):
                 path = [*path, str(keys.get(step, step))]
         return _first(inner, path)
-    if isinstance(error, ForbiddenExtraKeysError):
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
         key, known = min(map(str, error.extra_fields)), field_names(error.cl)
         return [*path, key], f"unknown key '{key}'.{suggestion(key, known)} Known: {', '.join(known)}."
     if isinstance(error, KeyError):

@@ -14,7 +14,7 @@ from rt_framework.errors import DataError
 from rt_framework.report.beside import write_beside
 from rt_framework.report.facts import facts_of
 from rt_framework.report.page import Page, columns
-from rt_framework.report.samples import compress_texts, compressed
+from rt_framework.report.samples import compress_texts, compressed_object
 from rt_framework.report.survey import survey_of
 from rt_framework.results import open_run
 
@@ -48,9 +48,9 @@ def write_report(run_dir: Path, out: Path | None = None, megabytes: float = 24.0
         survey = survey_of(run)
         if not survey.total:
             raise DataError(f"{run_dir}: no sample is finished; 'rt run' resumes the run")
-        numbers = compressed(columns(survey))
+        numbers = compressed_object(columns(survey))
         page = Page(facts_of(run, survey), survey.metrics, numbers)
-        html = page.render(compress_texts(run, survey.total, 1e6 * megabytes - page.size))
-    with whole(destination) as part:
-        part.write_text(html, "utf-8")
+        texts = compress_texts(run, survey.total, 1e6 * megabytes - page.size)
+        with whole(destination) as part, part.open("w", encoding="utf-8") as file:
+            file.writelines(page.pieces(texts))
     return destination.path

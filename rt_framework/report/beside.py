@@ -13,7 +13,7 @@ from rt_framework.errors import ConfigError, DataError
 from rt_framework.ledger import KEPT
 from rt_framework.report.evidence import evidence_of
 from rt_framework.report.first_screen import FirstScreen, first_screen
-from rt_framework.report.page import rendered
+from rt_framework.report.page import pieces
 from rt_framework.report.proved import proved
 from rt_framework.report.survey import survey_of
 from rt_framework.report.texts import fit
@@ -55,9 +55,9 @@ def write_beside(run_dirs: Sequence[Path], out: Path, overwrite: bool = False) -
     runs = [_read(path) for path in run_dirs]
     claim([destination], inputs=[path for run in runs for path in run.inputs])
     firsts = _titled([run.first for run in runs], run_dirs)
-    html = rendered("beside.html.j2", runs=firsts, rows=tuple(_rows(firsts)), common=tuple(_common(runs, firsts)))
+    html = pieces("beside.html.j2", runs=firsts, rows=tuple(_rows(firsts)), common=tuple(_common(runs, firsts)))
     with whole(destination) as part:
-        part.write_text(html, "utf-8")
+        part.write_text("".join(html), "utf-8")
     return destination.path
 
 

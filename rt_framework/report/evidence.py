@@ -12,7 +12,8 @@ from rt_framework.events import ReviewCounts
 from rt_framework.kit.proofs import Proof
 from rt_framework.ledger import KEPT
 from rt_framework.report.explained import Explained, explained
-from rt_framework.report.survey import SampleLine, Survey
+from rt_framework.report.lines import SampleLine
+from rt_framework.report.survey import Survey
 from rt_framework.results import FinishedRun
 
 CANNED = 0.1
@@ -54,14 +55,14 @@ class Evidence:
         return self.survey.total
 
     @property
-    def kept(self) -> list[SampleLine]:
+    def kept(self) -> Sequence[SampleLine]:
         """The samples that are in the result."""
-        return [line for line in self.survey.lines if line.outcome in KEPT]
+        return self.survey.where(lambda line: line.outcome in KEPT)
 
     @property
-    def rewritten(self) -> list[SampleLine]:
+    def rewritten(self) -> Sequence[SampleLine]:
         """The samples that are in the result in the words of a teacher."""
-        return [line for line in self.survey.lines if line.outcome == "rewritten"]
+        return self.survey.where(lambda line: line.outcome == "rewritten")
 
     def count(self, outcome: str) -> int:
         """Return the number of samples with an outcome."""

@@ -39,18 +39,18 @@ class Explained:
 def explained(survey: Survey) -> Iterator[Explained]:
     """Yield the measures of each stage that chose between versions, and of the selection if samples were left out."""
     for stage in dict.fromkeys(choice.stage for choice in survey.choices):
-        choices = [choice for choice in survey.choices if choice.stage == stage]
-        won, lost = ([choice for choice in choices if choice.rewrite is rewrite] for rewrite in (True, False))
-        yield Explained(
-            fit(stage),
-            len(choices),
-            len(won),
-            sum(choice.longer > 0 for choice in choices) / len(choices),
-            auc([choice.longer for choice in lost], [choice.longer for choice in won]),
-            _auc((choice.echoes for choice in lost), (choice.echoes for choice in won)),
-        )
-    kept = [line for line in survey.lines if line.outcome in KEPT]
-    others = [line for line in survey.lines if line.outcome not in KEPT]
+        longer: tuple[list[int], list[int]] = ([], [])
+        echo: tuple[list[float | None], list[float | None]] = ([], [])
+        for choice in survey.choices:
+            if choice.stage == stage:
+                longer[choice.rewrite].append(choice.longer)
+                echo[choice.rewrite].append(choice.echoes)
+        lost, won = longer
+        count = len(lost) + len(won)
+        share = sum(one > 0 for side in longer for one in side) / count
+        yield Explained(fit(stage), count, len(won), share, auc(lost, won), _auc(*echo))
+    kept = survey.where(lambda line: line.outcome in KEPT)
+    others = survey.where(lambda line: line.outcome not in KEPT)
     if kept and others:
         lengths = auc([line.length_after for line in others], [line.length_after for line in kept])
         echoes = _auc((line.echo_after for line in others), (line.echo_after for line in kept))

@@ -14,7 +14,7 @@ from rt_framework.report.survey import Survey
 from rt_framework.report.tables import Rows
 from rt_framework.report.texts import fit
 from rt_framework.results import FinishedRun
-from rt_framework.terminal import money
+from rt_framework.terminal.printing import money
 
 
 @frozen

@@ -12,12 +12,12 @@ from rt_framework.kit.spread import Spread
 from rt_framework.ledger import KEPT
 from rt_framework.report import ran
 from rt_framework.report.evidence import CANNED, DIRECTIONS, UNSCORED, Evidence
-from rt_framework.report.survey import SampleLine, Survey
+from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
 from rt_framework.report.verdict import Verdict, verdict_of
 from rt_framework.results import FinishedRun
 from rt_framework.rundir import review_lines, unread_in_words
-from rt_framework.terminal import money
+from rt_framework.terminal.printing import money
 from rt_framework.text import number_of
 
 Tone = Literal["better", "worse", "neutral"]
@@ -72,24 +72,23 @@ def _tiles(survey: Survey) -> Iterator[Tile]:
 
     Scores and lengths are medians: of the data as it came in, and of what was kept.
     """
-    kept = [line for line in survey.lines if line.outcome in KEPT]
+    kept = survey.where(lambda line: line.outcome in KEPT)
     rewritten = sum(line.outcome == "rewritten" for line in kept)
     yield Tile(
         "kept", f"{len(kept):,} of {survey.total:,}", f"{rewritten:,} rewritten, {len(kept) - rewritten:,} as they were"
     )
     for metric in sorted(survey.metrics, key=lambda name: (name not in DIRECTIONS, name))[:2]:
-        yield _score(metric, survey.lines, kept)
-    before = Spread.of([line.length_before for line in survey.lines])
-    after = Spread.of([line.length_after for line in kept])
+        before = Spread.of(line.before[metric] for line in survey.lines if metric in line.before)
+        yield _score(metric, before, Spread.of(line.after[metric] for line in kept if metric in line.after))
+    before = Spread.of(line.length_before for line in survey.lines)
+    after = Spread.of(line.length_after for line in kept)
     if before and after:
         factor = f"× {after.median / before.median:.2f}, median" if before.median else "median"
         yield Tile("characters of a response", f"{before.median:,.0f} → {after.median:,.0f}", factor)
     yield _failures(survey)
 
 
-def _score(metric: str, lines: tuple[SampleLine, ...], kept: list[SampleLine]) -> Tile:
-    before = Spread.of([line.before[metric] for line in lines if metric in line.before])
-    after = Spread.of([line.after[metric] for line in kept if metric in line.after])
+def _score(metric: str, before: Spread | None, after: Spread | None) -> Tile:
     if not before or not after:
         return Tile(metric, "–", "not measured before and after")
     change = after.median - before.median

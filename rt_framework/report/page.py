@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -31,7 +32,7 @@ class Page:
     Args:
         facts: its words and tables.
         metrics: the metrics that have numbers.
-        numbers: the compressed :func:`columns`.
+        numbers: the :func:`columns`, compressed.
     """
 
     facts: Facts
@@ -41,12 +42,12 @@ class Page:
     @property
     def size(self) -> int:
         """Size of the page in bytes, without the texts of the samples."""
-        return len(self.render(Compressed((), None)).encode("utf-8"))
+        return sum(len(piece.encode("utf-8")) for piece in self.pieces(Compressed((), None)))
 
-    def render(self, texts: Compressed) -> str:
-        """Return the whole page as HTML."""
+    def pieces(self, texts: Compressed) -> Iterator[str]:
+        """Yield the whole page as HTML, piece by piece, as the blocks of texts are made."""
         scripts = (_read("vendor/vendor.js"), "\n".join(map(_read, _SCRIPTS)))
-        return rendered(
+        return pieces(
             "page.html.j2",
             scripts,
             facts=self.facts,
@@ -57,8 +58,8 @@ class Page:
         )
 
 
-def rendered(template: str, scripts: tuple[str, ...] = (), **content: Any) -> str:
-    """Return a page of one of our templates, with the styles, these scripts, and a policy that allows only them."""
+def pieces(template: str, scripts: tuple[str, ...] = (), **content: Any) -> Iterator[str]:
+    """Yield a page of one of our templates, with the styles, these scripts, and a policy that allows only them."""
     style = _read("page.css")
     environment = Environment(
         loader=FunctionLoader(_read),
@@ -67,7 +68,7 @@ def rendered(template: str, scripts: tuple[str, ...] = (), **content: Any) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(
+    return environment.get_template(template).generate(
         policy=_policy(style, scripts),
         style=Markup(style),  # noqa: S704 - our own file
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
@@ -75,30 +76,27 @@ def rendered(template: str, scripts: tuple[str, ...] = (), **content: Any) -> st
     )
 
 
-def columns(survey: Survey) -> dict[str, Any]:
-    """Return the lines of all samples by column, as the page's scripts read them."""
+def columns(survey: Survey) -> Iterator[tuple[str, Any]]:
+    """Yield the lines of all samples by column, with its name, as the page's scripts read them."""
     lines = survey.lines
-    ends = [version_words(line.kept) if line.outcome in KEPT else line.why for line in lines]
-    words, became = _coded([f"{line.outcome}\t{end}" for line, end in zip(lines, ends, strict=True)])
-    return {
-        "block": BLOCK,
-        "id": [line.id for line in lines],
-        "row": [line.row for line in lines],
-        "head": [line.head for line in lines],
-        "ends": [word.split("\t") for word in words],
-        "end": became,
-        "metrics": list(survey.metrics),
-        "before": [[_short(line.before.get(metric)) for line in lines] for metric in survey.metrics],
-        "after": [[_short(line.after.get(metric)) for line in lines] for metric in survey.metrics],
-        "lengthBefore": [line.length_before for line in lines],
-        "lengthAfter": [line.length_after for line in lines],
-        "near": [int(line.near) for line in lines],
-        "failed": [list(line.failed) for line in lines],
-        "flow": {
-            "stages": [fit(stage) for stage in survey.stages],
-            "links": [[*source, *target, count] for source, target, count in _worded(survey)],
-        },
-    }
+    words, became = _coded(
+        f"{line.outcome}\t{version_words(line.kept) if line.outcome in KEPT else line.why}" for line in lines
+    )
+    yield "block", BLOCK
+    yield "id", [line.id for line in lines]
+    yield "row", [line.row for line in lines]
+    yield "head", [line.head for line in lines]
+    yield "ends", [word.split("\t") for word in words]
+    yield "end", became
+    yield "metrics", list(survey.metrics)
+    yield "before", [[_short(line.before.get(metric)) for line in lines] for metric in survey.metrics]
+    yield "after", [[_short(line.after.get(metric)) for line in lines] for metric in survey.metrics]
+    yield "lengthBefore", [line.length_before for line in lines]
+    yield "lengthAfter", [line.length_after for line in lines]
+    yield "near", [int(line.near) for line in lines]
+    yield "failed", [list(line.failed) for line in lines]
+    links = [[*source, *target, count] for source, target, count in _worded(survey)]
+    yield "flow", {"stages": [fit(stage) for stage in survey.stages], "links": links}
 
 
 def _worded(survey: Survey) -> Any:
@@ -110,10 +108,11 @@ def _state(state: str) -> str:
     return state if ": " in state else version_words(state)
 
 
-def _coded(values: list[str]) -> tuple[list[str], list[int]]:
+def _coded(values: Iterable[str]) -> tuple[list[str], list[int]]:
     """Return the distinct values, and for each value its position among them."""
-    words = {word: number for number, word in enumerate(dict.fromkeys(values))}
-    return list(words), [words[value] for value in values]
+    words: dict[str, int] = {}
+    places = [words.setdefault(value, len(words)) for value in values]
+    return list(words), places
 
 
 def _short(value: float | None) -> float | None:

@@ -159,13 +159,13 @@ def gained(evidence: Evidence) -> Iterator[Reason]:
     """Say how IFD and r-IFD of 10 rewritten samples or more changed; if neither is better, nothing was gained."""
     better = []
     for metric, sign in DIRECTIONS.items():
-        lines = [line for line in evidence.rewritten if metric in line.before and metric in line.after]
-        before = Spread.of([line.before[metric] for line in lines])
-        after = Spread.of([line.after[metric] for line in lines])
-        if before and after and len(lines) >= ENOUGH:
+        lines = (line for line in evidence.rewritten if metric in line.before and metric in line.after)
+        both = [(line.before[metric], line.after[metric]) for line in lines]
+        before, after = Spread.of(old for old, _ in both), Spread.of(new for _, new in both)
+        if before and after and len(both) >= ENOUGH:
             gain = sign * (after.median - before.median)
             better.append(gain > evidence.survey.noise * abs(before.median))
-            share = sum(sign * (line.after[metric] - line.before[metric]) > 0 for line in lines) / len(lines)
+            share = sum(sign * (new - old) > 0 for old, new in both) / len(both)
             text = f"Median {metric} of the rewritten samples: {before.median:.3f} before, {after.median:.3f} after"
             way = f"{'higher' if sign > 0 else 'lower'}, which is better, in {share:.0%} of them"
             yield Reason("for" if better[-1] else "against", f"{text}; {way}.")

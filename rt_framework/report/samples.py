@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from attrs import frozen
@@ -32,8 +33,8 @@ _CLIPS = (None, 4000, 2000, 1000, 500, 250, 120)
 class Compressed:
     """The texts of the samples, ready for the page."""
 
-    blocks: tuple[str, ...]
-    """Blocks of samples, each as base64 of gzip of a JSON list."""
+    blocks: Iterable[str]
+    """Blocks of samples, each as base64 of gzip of a JSON list; they are made as they are taken, once."""
     clip: int | None
     """Number of characters after which a text is cut; ``None`` if no text is."""
 
@@ -42,13 +43,30 @@ def compress_texts(run: FinishedRun, total: int, most: float) -> Compressed:
     """Compress the texts of all samples into about *most* bytes; if they do not fit, cut the long ones."""
     clip = _fitting(run, total, most)
     lines = (entry(run, history, clip) for history in run)
-    return Compressed(tuple(compressed(block) for block in _batched(lines, BLOCK)), clip)
+    return Compressed((compressed(block) for block in _batched(lines, BLOCK)), clip)
 
 
 def compressed(value: Any) -> str:
     """Return *value* as base64 of gzip of JSON, the same each time."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode()
+    return _packed([_json(value)])
+
+
+def compressed_object(entries: Iterable[tuple[str, Any]]) -> str:
+    """Return an object as :func:`compressed` does; one entry at a time is in memory."""
+    parts = (f"{',' if number else ''}{_json(name)}:{_json(value)}" for number, (name, value) in enumerate(entries))
+    return _packed(chain("{", parts, "}"))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _packed(parts: Iterable[str]) -> str:
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as file:
+        for part in parts:
+            file.write(part.encode("utf-8"))
+    return b64encode(packed.getvalue()).decode()
 
 
 def entry(run: FinishedRun, history: SampleHistory, clip: int | None) -> dict[str, Any]:
@@ -107,8 +125,9 @@ def _score(score: Score) -> Any:
 
 def _fitting(run: FinishedRun, total: int, most: float) -> int | None:
     """Return the mildest cut with which the blocks fit into *most* bytes, estimated from a few of them."""
-    blocks = list(_batched((sample_id for sample_id, *_ in run.outcomes()), BLOCK))
-    probe = [list(map(run.sample, block)) for block in blocks[:: max(1, len(blocks) // _PROBE)]]
+    blocks = enumerate(_batched((sample_id for sample_id, *_ in run.outcomes()), BLOCK))
+    every = max(1, -(-total // BLOCK) // _PROBE)
+    probe = [list(map(run.sample, block)) for number, block in blocks if number % every == 0]
     share = sum(map(len, probe)) / total
     for clip in _CLIPS:
         size = sum(len(compressed([entry(run, history, clip) for history in block])) for block in probe)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from attrs import field, frozen
 
+from rt_framework.kit.compact import LazySequence
 from rt_framework.kit.echo import echo_of
 from rt_framework.kit.passages import Passage, PassageCounts
 from rt_framework.ledger import KEPT
 from rt_framework.model import Decision, Sample
+from rt_framework.report.lines import Choices, Choosing, Lines, SampleLine
 from rt_framework.report.noise import Doubts, numbers
 from rt_framework.report.texts import fit
 from rt_framework.results import FinishedRun, SampleHistory, StageFacts
@@ -24,57 +27,15 @@ _HEAD = 100
 
 
 @frozen
-class SampleLine:
-    """One sample as the list shows it."""
-
-    id: str
-    row: int
-    outcome: str
-    kept: str
-    why: str
-    """Reason of a drop or failure with ``…`` for its numbers, so that like reasons compare equal; else empty."""
-    head: str
-    text: str
-    """Hash of the pair that the sample ended with."""
-    before: Mapping[str, float]
-    """Scores of the original, by metric."""
-    after: Mapping[str, float]
-    """Scores of the version that the sample ended with, by metric."""
-    length_before: int
-    """Characters of the response."""
-    length_after: int
-    echo_before: float | None
-    """Share of the instruction's word trigrams that stand in the response; ``None`` if there is none."""
-    echo_after: float | None
-    failed: tuple[str, ...]
-    """Kinds of failure that the sample met."""
-    near: bool
-    """True if one of the sample's decisions is within numeric noise."""
-
-
-@frozen
-class Choosing:
-    """A choice between the current version and a rewrite, with the differences that may explain it."""
-
-    stage: str
-    rewrite: bool
-    """True if a rewrite won."""
-    longer: int
-    """Length of the rewrite's response minus that of the current version's, in characters."""
-    echoes: float | None
-    """Echo of the rewrite minus that of the current version; ``None`` if one of them has none."""
-
-
-@frozen
 class Survey:
     """The lines of all samples, and totals over them."""
 
-    lines: tuple[SampleLine, ...]
+    lines: Sequence[SampleLine]
     flow: tuple[tuple[tuple[int, str], tuple[int, str], int], ...]
     """Moves of samples: source, target and number; each end is a stage, from 0, and the state after it."""
     stages: tuple[str, ...]
     """Names of the stages that decided; the first is the input, and the last the end."""
-    choices: tuple[Choosing, ...]
+    choices: Sequence[Choosing]
     noise: float
     """Largest relative difference between two scores that counts as none."""
     doubts: Mapping[str, int]
@@ -91,6 +52,11 @@ class Survey:
         """Number of samples."""
         return len(self.lines)
 
+    def where(self, wanted: Callable[[SampleLine], bool]) -> Sequence[SampleLine]:
+        """Return the lines that are wanted; only their places are held."""
+        places = array("L", (place for place, line in enumerate(self.lines) if wanted(line)))
+        return LazySequence(len(places), lambda at: self.lines[places[at]])
+
     @property
     def repeated(self) -> float:
         """Share of the kept responses in which the most frequent passage stands, if it stands in several."""
@@ -101,36 +67,39 @@ class Survey:
 def survey_of(run: FinishedRun) -> Survey:
     """Read every sample once, and return the survey. Its stages are named by their labels."""
     doubts = Doubts.of(run)
-    lines: list[SampleLine] = []
+    lines, choices = Lines(), Choices()
     ways: Counter[tuple[tuple[str, str], ...]] = Counter()
-    choices: list[Choosing] = []
     near: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     passages = PassageCounts()
+    metrics: set[str] = set()
     unscored: Counter[str] = Counter()
     for history in run:
         close = doubts.about(history)
         near.update(label_of(doubts.stages, stage) for stage in close)
         echoes = {version.name: echo_of(version.pair) for version in history.sample.versions}
-        lines.append(_line(history, echoes, bool(close)))
+        line = _line(history, echoes, bool(close))
+        metrics |= {*line.before, *line.after}
+        lines.append(line)
         ways[tuple(_way(history, doubts.stages))] += 1
-        choices += _choices(history.sample, echoes, doubts.stages)
+        for choice in _choices(history.sample, echoes, doubts.stages):
+            choices.append(choice)
         failures.update(failure.kind for failure in history.sample.failures)
         if history.is_kept:
             passages.add(history.sample.current.pair.response)
         unscored.update(_lacking(history.sample))
     stages = _order(ways)
     return Survey(
-        lines=tuple(lines),
+        lines=lines.all(),
         flow=_flow(ways, stages),
         stages=stages,
-        choices=tuple(choices),
+        choices=choices.all(),
         noise=doubts.noise,
         doubts=dict(near),
         failures=dict(failures.most_common()),
         unscored=dict(unscored.most_common()),
         passages=tuple(passages.top(5)),
-        metrics=tuple(sorted({metric for line in lines for metric in (*line.before, *line.after)})),
+        metrics=tuple(sorted(metrics)),
     )
 
 

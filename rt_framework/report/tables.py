@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from rt_framework.kit.compact import LazySequence
 from rt_framework.kit.spread import Spread
 from rt_framework.ledger import KEPT
 from rt_framework.report.controls import matched, random_like
 from rt_framework.report.explained import Explained
+from rt_framework.report.lines import SampleLine
 from rt_framework.report.survey import Survey
 from rt_framework.report.texts import fit
-from rt_framework.terminal import VERSION_WORDS
+from rt_framework.terminal.console import VERSION_WORDS
 
 Rows = tuple[tuple[str, ...], ...]
 """Rows of a table; the first cell of each row names the thing that the other cells describe."""
@@ -37,12 +39,12 @@ def outcomes(survey: Survey) -> Iterator[tuple[str, ...]]:
 
 def shifts(survey: Survey) -> Iterator[tuple[str, ...]]:
     """Yield means and medians before and after, over the kept samples that have both numbers."""
+    kept = survey.where(lambda line: line.outcome in KEPT)
     for metric in survey.metrics:
-        lines = [
-            line for line in survey.lines if line.outcome in KEPT and metric in line.before and metric in line.after
+        both = [
+            (line.before[metric], line.after[metric]) for line in kept if metric in line.before and metric in line.after
         ]
-        before = Spread.of([line.before[metric] for line in lines])
-        after = Spread.of([line.after[metric] for line in lines])
+        before, after = Spread.of(old for old, _ in both), Spread.of(new for _, new in both)
         if before and after:
             numbers = (before.mean, after.mean, before.median, after.median)
             yield (metric, f"{before.count:,}", *(f"{number:.4g}" for number in numbers))
@@ -71,12 +73,16 @@ def controls(survey: Survey) -> Iterator[tuple[str, ...]]:
         "echo-matched control": matched(ids, echoes, kept)[0],
     }
     for name, members in groups.items():
-        lines = [survey.lines[position] for position in members]
+        lines = _lines(survey, members)
         scores = ([line.before[metric] for line in lines if metric in line.before] for metric in survey.metrics)
         length = Spread.of([line.length_before for line in lines])
         echo = Spread.of([line.echo_before for line in lines if line.echo_before is not None])
         shown = (f"{spread.mean:.4g}" if spread else "–" for spread in (echo, *map(Spread.of, scores)))
         yield name, f"{len(lines):,}", f"{length.mean:,.0f}" if length else "–", *shown
+
+
+def _lines(survey: Survey, places: Sequence[int]) -> Sequence[SampleLine]:
+    return LazySequence(len(places), lambda at: survey.lines[places[at]])
 
 
 def _kept(survey: Survey) -> list[int]:

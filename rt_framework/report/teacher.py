@@ -9,7 +9,7 @@ from typing import Any
 from rt_framework.errors import KINDS
 from rt_framework.report.texts import fit
 from rt_framework.results import Bill, Cost
-from rt_framework.terminal import dollars
+from rt_framework.terminal.printing import dollars
 
 
 def bill_rows(cost: Cost) -> tuple[tuple[str, ...], ...]:

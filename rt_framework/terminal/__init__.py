@@ -1,35 +1,16 @@
-"""Everything that is drawn on a terminal. Only this package imports rich."""
+"""Everything that is drawn on a terminal. Only this package imports rich.
 
-from rt_framework.terminal.console import VERSION_WORDS, show_ways_out, summary_tables
-from rt_framework.terminal.cost import show_forecast, show_preview, show_quote
-from rt_framework.terminal.explain import tell
-from rt_framework.terminal.findings import show_findings, watched
-from rt_framework.terminal.live import Display, screen
-from rt_framework.terminal.printing import dollars, line, money, saved, stdout, table
-from rt_framework.terminal.review import show_rewrite
-from rt_framework.terminal.samples import list_samples, show_matching
-from rt_framework.terminal.standing import show_standing
+Its modules are imported one by one, so that a command loads only what it prints with.
+"""
 
 __all__ = [
-    "VERSION_WORDS",
-    "Display",
-    "dollars",
-    "line",
-    "list_samples",
-    "money",
-    "saved",
-    "screen",
-    "show_findings",
-    "show_forecast",
-    "show_matching",
-    "show_preview",
-    "show_quote",
-    "show_rewrite",
-    "show_standing",
-    "show_ways_out",
-    "stdout",
-    "summary_tables",
-    "table",
-    "tell",
-    "watched",
+    "console",
+    "cost",
+    "explain",
+    "findings",
+    "live",
+    "printing",
+    "review",
+    "samples",
+    "standing",
 ]

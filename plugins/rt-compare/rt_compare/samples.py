@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
 
+import numpy as np
 from attrs import evolve, field, frozen
 
 from rt_compare.languages import language
-from rt_compare.neighbours import Neighbours, Sketcher
+from rt_compare.neighbours import Sketches, near_duplicates
 from rt_compare.sides import ComparedSample, Side, prompt_key
 from rt_framework import Pair
-from rt_framework.errors import DataError
+from rt_framework.errors import DataError, DiskError
 from rt_framework.kit.estimates import Estimate, Moments
 from rt_framework.kit.refusals import refuses
-from rt_framework.kit.spread import Spread, auc, repeats
+from rt_framework.kit.spread import Spread, auc
+
+Places = np.ndarray[Any, Any]
+"""Places of samples in the order of their side, or their keys."""
 
 # --- one side by itself -----------------------------------------------------------------------
 
 
 class _Gathered:
-    """Data kept of the samples of a side: numbers and hashes, about 200 bytes a sample, no text."""
+    """Data kept of the samples of a side: numbers and hashes, about 50 bytes a sample, no text."""
 
     def __init__(self) -> None:
-        self.ids: list[str] = []
+        self.ids = array("Q")
         self.prompts = array("Q")
         self.pairs = array("Q")
         self.instructions = array("I")
@@ -37,9 +44,11 @@ class _Gathered:
     def add(self, row: ComparedSample) -> None:
         """Add one sample."""
         for name, value in row.scores.items():
-            column = self.scores.setdefault(name, array("d", [math.nan] * len(self.ids)))
-            column.append(math.nan if value is None else value)
-        self.ids.append(row.id)
+            if name not in self.scores:
+                self.scores[name] = array("d", [math.nan] * len(self.ids))
+            self.scores[name].append(math.nan if value is None else value)
+        hashed = blake2b(row.id.encode("utf-8", "replace"), digest_size=8)
+        self.ids.append(int.from_bytes(hashed.digest()))
         for column in self.scores.values():
             if len(column) < len(self.ids):
                 column.append(math.nan)
@@ -117,32 +126,33 @@ def compare(a: Side, b: Side) -> Comparison:
 
     Raises:
         DataError: a side cannot be read.
+        DiskError: there is no room for temporary files.
     """
-    sketch = Sketcher()
-    near_a, near_b = Neighbours(), Neighbours()
-    repeated = [0, 0, 0]
     left, right = _Gathered(), _Gathered()
-    for row in a.rows():
-        left.add(row)
-        repeated[0] += near_a.add(sketch(_text(row.pair)))
-    for row in b.rows():
-        right.add(row)
-        made = sketch(_text(row.pair))
-        repeated[1] += near_b.add(made)
-        repeated[2] += near_a.has(made)
-    both, by_id = _matched(left, right)
+    try:
+        with Sketches() as sketches:
+            for side, gathered in ((a, left), (b, right)):
+                for row in side.rows():
+                    gathered.add(row)
+                    sketches.add(_text(row.pair))
+            near = near_duplicates(sketches, len(left.ids))
+    except OSError as error:
+        raise DiskError(f"{tempfile.gettempdir()}: the sketches of the texts cannot be kept there: {error}") from error
+    i, j, by_id = _matched(left, right)
+    lengths, pairs = ([np.asarray(getattr(side, name)) for side in (left, right)] for name in ("responses", "pairs"))
+    longer = np.sign(lengths[1][j].astype(np.int64) - lengths[0][i])
     facts = (a.scored_by, b.scored_by)
     found = Comparison(
-        a=_facts_of(a, left, repeated[0]),
-        b=_facts_of(b, right, repeated[1]),
+        a=_facts_of(a, left, near.a),
+        b=_facts_of(b, right, near.b),
         by_id=by_id,
-        by_prompt=len(both) - by_id,
-        equal=sum(left.pairs[i] == right.pairs[j] for i, j in both),
-        longer=sum(right.responses[j] > left.responses[i] for i, j in both),
-        shorter=sum(right.responses[j] < left.responses[i] for i, j in both),
-        near=repeated[2],
+        by_prompt=len(i) - by_id,
+        equal=int(np.count_nonzero(pairs[1][j] == pairs[0][i])),
+        longer=int(np.count_nonzero(longer > 0)),
+        shorter=int(np.count_nonzero(longer < 0)),
+        near=near.across,
         length_auc=auc(left.responses, right.responses) or 0.0,
-        metrics=tuple(_metric(name, left, right, both) for name in sorted({*left.scores, *right.scores})),
+        metrics=tuple(_metric(name, left, right, (i, j)) for name in sorted({*left.scores, *right.scores})),
         same_scoring=None if None in facts else facts[0] == facts[1],
     )
     return evolve(found, cannot_say=tuple(_limits(found)))
@@ -162,32 +172,51 @@ def _facts_of(side: Side, found: _Gathered, near: int) -> SideFacts:
         samples=len(found.ids),
         instruction=instruction,
         response=response,
-        exact=repeats(found.pairs),
-        same_prompt=repeats(found.prompts),
+        exact=_repeats(found.pairs),
+        same_prompt=_repeats(found.prompts),
         near=near,
         refusals=found.refusals,
         languages=dict(found.languages.most_common()),
     )
 
 
-def _matched(left: _Gathered, right: _Gathered) -> tuple[list[tuple[int, int]], int]:
+def _repeats(keys: array[int]) -> int:
+    """Return the number of keys that repeat an earlier one."""
+    return len(keys) - len(np.unique(np.asarray(keys)))
+
+
+def _matched(left: _Gathered, right: _Gathered) -> tuple[Places, Places, int]:
     """Return the places of samples that are in both, by id, then by question in order, and the number found by id."""
-    places = {id_: place for place, id_ in enumerate(left.ids)}
-    both = [(places[id_], place) for place, id_ in enumerate(right.ids) if id_ in places]
-    taken = ({i for i, _ in both}, {j for _, j in both})
-    asking: dict[int, list[int]] = {}
-    for place in reversed(range(len(left.ids))):
-        if place not in taken[0]:
-            asking.setdefault(left.prompts[place], []).append(place)
-    free = (place for place in range(len(right.ids)) if place not in taken[1])
-    more = [(asking[right.prompts[j]].pop(), j) for j in free if asking.get(right.prompts[j])]
-    return both + more, len(both)
+    by_id = _joined(np.asarray(left.ids), np.asarray(right.ids))
+    free = [np.setdiff1d(np.arange(len(side.ids)), of) for side, of in zip((left, right), by_id, strict=True)]
+    asked = [np.asarray(side.prompts)[of] for side, of in zip((left, right), free, strict=True)]
+    questions = np.unique(np.concatenate(asked))
+    more = _joined(*(_numbered(np.searchsorted(questions, some)) for some in asked))
+    i, j = (np.concatenate((known, of[some])) for known, of, some in zip(by_id, free, more, strict=True))
+    return i, j, len(by_id[0])
 
 
-def _metric(name: str, left: _Gathered, right: _Gathered, both: Sequence[tuple[int, int]]) -> MetricFacts:
+def _joined(left: Places, right: Places) -> tuple[Places, Places]:
+    """Return the places of each key that is in both, in the order of the right side; a side has no key twice."""
+    _, i, j = np.intersect1d(left, right, assume_unique=True, return_indices=True)
+    order = np.argsort(j)
+    return i[order], j[order]
+
+
+def _numbered(keys: Places) -> Places:
+    """Return the keys, below 2³², each with the number of equal ones before it, as one number."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    firsts = np.searchsorted(ordered, ordered)
+    numbered = np.empty(len(keys), np.int64)
+    numbered[order] = ordered << 32 | np.arange(len(keys)) - firsts
+    return numbered
+
+
+def _metric(name: str, left: _Gathered, right: _Gathered, both: tuple[Places, Places]) -> MetricFacts:
     a, b = (side.scores.get(name, array("d")) for side in (left, right))
     moved = Moments()
-    for i, j in both if a and b else ():
+    for i, j in zip(*both, strict=True) if a and b else ():
         if not math.isnan(b[j] - a[i]):
             moved.add(b[j] - a[i])
     spread_a, spread_b = (Spread.of(value for value in column if not math.isnan(value)) for column in (a, b))

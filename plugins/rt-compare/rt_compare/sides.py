@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve, frozen
 
-from rt_framework import Pair
+from rt_framework import Pair, Score
 from rt_framework.cli.options import Data, Host, open_source
 from rt_framework.errors import ConfigError, DataError
-from rt_framework.jobs.score_file import read_scores
+from rt_framework.jobs.score_file import score_lines
+from rt_framework.kit.score_table import ScoreTable
 from rt_framework.results import holds_run, open_run
 
 
@@ -55,13 +55,14 @@ def open_side(host: Host, data: Data, scores: Path | None) -> Side:
             raise ConfigError(f"{path} is a run directory, which has its scores: give none for it")
         return _run_side(path)
     source = open_source(host, data)
-    lines = {} if scores is None else read_scores(scores)
+    lines = None if scores is None else _Lines(scores)
 
     def rows() -> Iterator[ComparedSample]:
-        for sample in source.samples():
-            yield ComparedSample(sample.id, sample.original.pair, _numbers(lines.get(sample.id, {})))
+        for place, sample in enumerate(source.samples()):
+            numbers = {} if lines is None else lines.of(sample.id, place) or {}
+            yield ComparedSample(sample.id, sample.original.pair, numbers)
 
-    if scores is not None and not any(sample.id in lines for sample in source.samples()):
+    if lines is not None and all(lines.of(one.id, place) is None for place, one in enumerate(source.samples())):
         raise DataError(f"{scores}: no line is about a sample of {path}; score it again with 'rt score'")
     scored_by = None if scores is None else _facts(scores.with_name(f"{scores.name}.rt"))
     return Side(path, False, rows, scores is not None, scored_by)
@@ -112,12 +113,28 @@ def _facts(run_dir: Path) -> Mapping[str, Any] | None:
     return facts or None
 
 
-def _numbers(line: Mapping[str, Any]) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in line.items() if name != "status"}
+class _Lines:
+    """The numbers of all lines of a file that ``rt score`` wrote: some fifty bytes a line.
 
+    Args:
+        path: the file.
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    Raises:
+        DataError: the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._metrics = sorted({name for line in score_lines(path) for name in line.metrics})
+        self._table = ScoreTable(self._metrics)
+        for line in score_lines(path):
+            self._table.append(line.id, {name: Score(line.metrics.get(name)) for name in self._metrics})
+
+    def of(self, sample_id: str, guess: int) -> dict[str, float | None] | None:
+        """Return the numbers of a sample by metric; ``None`` if it has no line. *guess* is the likely line."""
+        position = self._table.position(sample_id, guess)
+        if position is None:
+            return None
+        return {name: score.value for name, score in self._table.scores(position).items()}
 
 
 def prompt_key(pair: Pair) -> str:

@@ -23,6 +23,9 @@ from rt_framework.kit.packing import PrefixRow
 
 _NAME = "rt_packed"
 
+_CPU_QUERIES = 64
+"""Queries of one call on a CPU: a call computes the scores of all its keys, also of those that come later."""
+
 
 @frozen(eq=False)
 class Asked:
@@ -126,29 +129,34 @@ class RunAttention:
 
     def __call__(self, inputs: Asked) -> torch.Tensor:
         """Return the attention output, computed run by run."""
-        query = inputs.query
+        query, device = inputs.query, inputs.query.device
         out = query.new_empty(1, query.shape[2], query.shape[1], inputs.value.shape[3])
         for run in self._runs:
-            nodes = slice(run.first, run.first + run.own)
             if run.keys is None:
+                nodes = slice(run.first, run.first + run.own)
                 key, value = inputs.key[:, :, nodes], inputs.value[:, :, nodes]
             else:
-                keys = run.keys.on(query.device)
+                keys = run.keys.on(device)
                 key, value = inputs.key.index_select(2, keys), inputs.value.index_select(2, keys)
-            part = evolve(inputs, query=query[:, :, nodes], key=key, value=value)
-            out[:, nodes] = _of_run(part, self._mask(run, inputs.window, query.device)).transpose(1, 2)
+            step = _CPU_QUERIES if device.type == "cpu" else run.own
+            for start in range(0, run.own, step):
+                own = min(step, run.own - start)
+                common = run.common + start
+                nodes, seen = slice(run.first + start, run.first + start + own), common + own
+                part = evolve(inputs, query=query[:, :, nodes], key=key[:, :, :seen], value=value[:, :, :seen])
+                out[:, nodes] = _of_run(part, self._mask(common, own, inputs.window, device)).transpose(1, 2)
         return out
 
-    def _mask(self, run: _Run, window: int | None, device: torch.device) -> torch.Tensor | None:
+    def _mask(self, common: int, own: int, window: int | None, device: torch.device) -> torch.Tensor | None:
         """Return which keys each query sees, [queries × keys]; ``None`` for a plain causal triangle."""
-        length = run.common + run.own
+        length = common + own
         if window is not None and window >= length:
             window = None
-        if window is None and not run.common:
+        if window is None and not common:
             return None
-        shape = (run.common, run.own, window, device)
+        shape = (common, own, window, device)
         if shape not in self._masks:
-            queries = torch.arange(run.common, length, device=device)[:, None]
+            queries = torch.arange(common, length, device=device)[:, None]
             keys = torch.arange(length, device=device)
             seen = keys <= queries
             self._masks[shape] = seen if window is None else seen & (keys > queries - window)

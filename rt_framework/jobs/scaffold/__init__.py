@@ -10,7 +10,6 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from rt_framework.errors import ConfigError
-from rt_framework.jobs.scaffold.files import files_of
 from rt_framework.jobs.scaffold.package import COMMAND, KINDS, Package, Part
 
 __all__ = ["COMMAND", "KINDS", "Part", "write_package"]
@@ -34,6 +33,7 @@ def write_package(
         DiskError: the folder cannot be written.
     """
     from rt_framework.data import Destination, whole
+    from rt_framework.jobs.scaffold.files import files_of
 
     package = Package(name, parts)
     _check(package, folder, taken or {})
