@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from demo.model import save
+from rt_framework.kit import packages
 from rt_framework.kit.packages import packaged
 from rt_framework.ledger.ledger import Ledger
 
@@ -24,7 +25,7 @@ BROUGHT = {"rt-compare", "rt-prove"}
 
 
 @pytest.fixture(autouse=True)
-def core_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def core_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In the process of a test, only those packages are installed that it installs: the tests are of the core."""
     every = metadata.entry_points
 
@@ -35,6 +36,9 @@ def core_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         return metadata.EntryPoints(point for point in points if packaged(point)[0] not in BROUGHT)
 
     monkeypatch.setattr(metadata, "entry_points", entry_points)
+    packages.read.cache_clear()
+    yield
+    packages.read.cache_clear()  # the packages have tests of their own, perhaps in this process
 
 
 @pytest.fixture

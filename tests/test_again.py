@@ -12,7 +12,7 @@ from rt_framework.ledger.ledger import Ledger
 from rt_framework.ledger.schema import STEPS, VERSION
 from rt_framework.ledger.statements import Statement
 from rt_framework.testing.server import Fault, FaultServer
-from tests.helpers import the_error
+from tests.helpers import the_error, with_questions
 from tests.reliability.jobs import Commands, http_job
 from tests.run_helpers import attempts, http_answer, rows, side
 
@@ -132,6 +132,8 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path, rt):
         path = tmp_path / "run" / "ledger.sqlite"
         with closing(sqlite3.connect(path)) as db, db:
             answers = db.execute("SELECT call, reply FROM attempts WHERE reply IS NOT NULL").fetchall()
+            found = with_questions(db).execute("SELECT key, question(request, pattern) FROM calls").fetchall()
+            db.executemany("UPDATE calls SET request = ? WHERE key = ?", [(text, key) for key, text in found])
             for step in range(VERSION, 1, -1):
                 _undo(db, step)
             db.executemany("UPDATE calls SET reply = ? WHERE key = ?", [(reply, call) for call, reply in answers])
@@ -155,9 +157,9 @@ def _undo(db: sqlite3.Connection, version: int) -> None:
             return {table: [row[1] for row in empty.execute(f"PRAGMA table_info({table})")] for table in tables}
 
     now, before = layout(version), layout(version - 1)
-    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-    for (name,) in db.execute(indexes).fetchall():
-        db.execute(f"DROP INDEX {name}")
+    made = "SELECT type, name FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+    for kind, name in db.execute(made).fetchall():
+        db.execute(f"DROP {kind} {name}")
     for table, columns in now.items():
         if table not in before:
             db.execute(f"DROP TABLE {table}")

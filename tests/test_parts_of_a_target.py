@@ -195,7 +195,7 @@ def test_only_scored_tokens_are_summed_and_reach_the_head(path):
 def test_the_vector_of_a_part_is_the_mean_over_its_tokens():
     """Of the last hidden states."""
     model = tiny.llama()
-    for span, vector in zip(SPANS, TargetMeans(model).of(SPANS), strict=True):
+    for span, vector in zip(SPANS, TargetMeans(model).begin(SPANS)(), strict=True):
         states = model(torch.tensor([span.ids]), output_hidden_states=True).hidden_states[-1][0]
         assert list(vector) == pytest.approx(states[list(span.positions)].mean(0).tolist(), rel=1e-4, abs=1e-6)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
     """Return the entry points of a group in all installed packages, whose metadata take 10 ms and more to read."""
-    return tuple(_read(_installed()).select(group=group))
+    return tuple(read(_installed()).select(group=group))
 
 
 def packaged(point: metadata.EntryPoint) -> tuple[str, str]:
@@ -24,7 +24,8 @@ def packaged(point: metadata.EntryPoint) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=2)
-def _read(_state: object) -> Any:
+def read(_state: object) -> Any:
+    """Return the entry points of all installed packages; *_state* changes with these."""
     return metadata.entry_points()
 
 

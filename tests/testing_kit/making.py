@@ -20,7 +20,7 @@ class Offer:
 
     def __init__(self, entry: Entry) -> None:
         def register(register: Any) -> None:
-            register(entry.name, entry.target, help=entry.help, settings=entry.settings)
+            register(entry.name, entry.target, help=entry.help, settings=entry.declared)
 
         setattr(self, f"rt_register_{entry.kind}", hookimpl(register))
 
@@ -31,7 +31,7 @@ def offer(contract: type, target: type, settings: type | None = None, **more: An
         "name": "sound",
         "target": f"{target.__module__}:{target.__name__}",
         "help": "a plugin",
-        "settings": settings,
+        "declared": settings,
     }
     entry = Entry(contract.kind, plugin="", **(told | more))
     plugin = f"plugin_{target.__name__}"
