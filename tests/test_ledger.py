@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import zlib
 from contextlib import closing
 
 import pytest
 from attrs import evolve
 
 from rt_framework.errors import DataError, DiskError, TeacherError
+from rt_framework.ledger import patterns
 from rt_framework.ledger.ledger import Ledger
+from rt_framework.ledger.patterns import packed, unpacked
 from rt_framework.ledger.salvage import salvage_ledger
 from rt_framework.ledger.samples import SampleHistory
 from rt_framework.ledger.schema import STEPS
@@ -268,14 +271,27 @@ async def test_what_questions_share_is_stored_once(ledger, path):
         for kind, text in (("long", system), ("short", system[:3000]))
         for number in range(20)
     }
-    for key, one in asked.items():
-        await ledger.attempts.intend(key, "teacher", one, 5)
+    await asyncio.gather(*(ledger.attempts.intend(key, "teacher", one, 5) for key, one in asked.items()))
     with Ledger.reading(path) as reader:
         found = reader.calls.find(asked)
         assert {key: call.request for key, call in found.items()} == asked
     ((count, most),) = seen(path, "SELECT COUNT(*), MAX(LENGTH(request)) FROM calls WHERE reflection = 'short'")
     assert (count, most < 300) == (20, True)
     assert seen(path, "SELECT COUNT(*) FROM patterns") == [(2,)]
+
+
+def test_a_packed_question_is_read_whole_or_not_at_all(monkeypatch):
+    """Bytes that are cut off, changed, or would fill the memory."""
+    text, pattern = b'{"messages": "' + b"a" * 3000 + b'"}', b'{"messages": "'
+    short = packed(text, pattern)
+    assert unpacked(short, pattern).encode() == text
+    changed = short[:-1] + bytes([short[-1] ^ 1])
+    for wrong in (short[:-1], b"", changed):
+        with pytest.raises((zlib.error, ValueError)):
+            unpacked(wrong, pattern)
+    monkeypatch.setattr(patterns, "_LONGEST", 2000)
+    with pytest.raises(ValueError, match="longer than any question"):
+        unpacked(short, pattern)
 
 
 @pytest.mark.parametrize("change", ["UPDATE patterns SET text = x'00'", "DELETE FROM patterns"])

@@ -22,6 +22,9 @@ from rt_framework.model import Request
 _MOST = 1 << 15
 """Most bytes of a pattern, since zlib looks no further back."""
 
+_LONGEST = 1 << 28
+"""Most bytes of a question, so that a ledger of a stranger cannot fill the memory with a few bytes."""
+
 _DIGITS = 16
 
 
@@ -55,7 +58,11 @@ def unpacked(text: bytes, pattern: bytes) -> str:
         zlib.error: it is damaged, or packed by another pattern.
         ValueError: as before, where the damage is in the text.
     """
-    return zlib.decompressobj(zdict=pattern).decompress(text).decode("utf-8", "surrogatepass")
+    unpacking = zlib.decompressobj(zdict=pattern)
+    found = unpacking.decompress(text, _LONGEST)
+    if not unpacking.eof:
+        raise ValueError("cut off, or longer than any question")
+    return found.decode("utf-8", "surrogatepass")
 
 
 class Patterns:
@@ -100,13 +107,12 @@ class Patterns:
         """Return the key of the pattern of a reflection; if there is none, the question itself becomes it."""
         sql = "SELECT key, text FROM patterns WHERE reflection = ? ORDER BY key LIMIT 1"
         known = self._db.first(sql, (reflection,))
+        pattern = asked[-_MOST:] if known is None else known[1]
+        key = pattern_key(pattern) if known is None else known[0]
+        # Noted before the write, so that the questions which come meanwhile use it too: theirs are written after it.
+        self._by_key[key], self._of_reflection[reflection] = pattern, key
         if known is None:
-            pattern = asked[-_MOST:]
-            known = pattern_key(pattern), pattern
-            # A write of its own, before any that needs it: if one of these fails for its values, this one stands.
-            made = Statement("INSERT OR IGNORE INTO patterns VALUES (?, ?, ?)", (known[0], reflection, pattern))
+            # A write of its own: if one that needs it fails for its values, this one stands.
+            made = Statement("INSERT OR IGNORE INTO patterns VALUES (?, ?, ?)", (key, reflection, pattern))
             await self._db.write([made])
-        key, pattern = known
-        self._by_key[key] = pattern
-        self._of_reflection[reflection] = key
         return str(key)
