@@ -11,6 +11,7 @@ import pytest
 from rt_framework.builtin.executors.local import LocalExecutor
 from rt_framework.builtin.students.hf import HFStudent
 from rt_framework.builtin.students.settings import HFSettings
+from rt_framework.kit.at_work import AT_WORK, lazy_property
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.model import Request, Sampling, Turn
 from rt_framework.scoring.losses import Losses
@@ -101,3 +102,27 @@ async def test_losses_by_two_threads_are_those_by_one(tmp_path, student):
 def test_only_a_gpu_is_worth_a_second_thread():
     """Two passes at once on a CPU would only compete for its cores."""
     assert [HFStudent(HFSettings("m", device=device)).threads for device in ("cpu", "cuda", "cuda:1")] == [1, 2, 2]
+
+
+def test_a_property_that_waits_for_a_model_blocks_nobody_who_has_it():
+    """One thread works the value out and waits for the lock of models; another has that lock and reads the value."""
+    waits, read = threading.Event(), threading.Event()
+
+    class Part:
+        @lazy_property
+        def model(self) -> int:
+            waits.set()
+            with AT_WORK:
+                return 1
+
+    first, second = Part(), Part()
+
+    def reads() -> None:
+        with AT_WORK:
+            threading.Thread(target=lambda: first.model, daemon=True).start()
+            assert waits.wait(10)
+            assert first.model + second.model == 2
+        read.set()
+
+    threading.Thread(target=reads, daemon=True).start()
+    assert read.wait(10)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +13,7 @@ from rt_framework.builtin.generation import Generation
 from rt_framework.builtin.students import hf_look
 from rt_framework.builtin.students.settings import HFSettings
 from rt_framework.errors import ModelError, OutOfMemory
-from rt_framework.kit.at_work import AT_WORK
+from rt_framework.kit.at_work import AT_WORK, lazy_property
 from rt_framework.kit.encoding import ENCODING, Encoder
 from rt_framework.model import Finding, Reply, Request
 from rt_framework.spans import EncodedSpan, Span, SpanLoss
@@ -50,7 +49,7 @@ class HFStudent:
         """Return the student that a model and a tokenizer in memory are."""
         return ModelInMemory(model, tokenizer)
 
-    @cached_property
+    @lazy_property
     def fingerprint(self) -> str:
         """Identity of weights, tokenizer, dtype and encoding; loads nothing.
 
@@ -155,44 +154,44 @@ class HFStudent:
     def _device(self) -> str:
         return models.resolved_device(self._settings)
 
-    @cached_property
+    @lazy_property
     def _room(self) -> int:
         with AT_WORK:
             return self._way.tokens_with_room(self._loaded.model, self._window)
 
-    @cached_property
+    @lazy_property
     def _tokenizer(self) -> Any:
         return models.load_tokenizer(self._settings)
 
-    @cached_property
+    @lazy_property
     def _loaded(self) -> models.Loaded:
         # Kept here, since the cache of loaded models may give way to others between a forward pass and an answer.
         with AT_WORK:  # of two threads the second one finds the model of the first in that cache
             return models.load(self._settings, self._settings.attention)
 
-    @cached_property
+    @lazy_property
     def _window(self) -> int:
         return models.window(models.load_config(self._settings), self._tokenizer)
 
-    @cached_property
+    @lazy_property
     def _foreign(self) -> Mapping[int, str]:
         return models.foreign_tokens(self._settings, self._tokenizer)
 
-    @cached_property
+    @lazy_property
     def _encoder(self) -> Encoder:
         return Encoder.of(self._tokenizer, self._window, self._foreign)
 
-    @cached_property
+    @lazy_property
     def _generation(self) -> Generation:
         return Generation(self._settings.model, self._loaded.model, self._tokenizer, self._window, self._foreign)
 
-    @cached_property
+    @lazy_property
     def _means(self) -> TargetMeans:
         from rt_framework.builtin.students.forward import TargetMeans
 
         return TargetMeans(self._loaded.model)
 
-    @cached_property
+    @lazy_property
     def _way(self) -> Way:
         from rt_framework.builtin.students.probe import choose
 
@@ -213,7 +212,7 @@ class ModelInMemory(HFStudent):
         self._model = model.eval()
         self._tokenizer = tokenizer
 
-    @cached_property
+    @lazy_property
     def fingerprint(self) -> str:
         """Hash of all tensors, the model's configuration and the tokenizer: equal for equal models.
 
@@ -243,15 +242,15 @@ class ModelInMemory(HFStudent):
         """Return true: the tokenizer is in memory."""
         return True
 
-    @cached_property
+    @lazy_property
     def _loaded(self) -> models.Loaded:
         return models.Loaded(self._model, "")
 
-    @cached_property
+    @lazy_property
     def _window(self) -> int:
         return models.window(self._model.config, self._tokenizer)
 
-    @cached_property
+    @lazy_property
     def _foreign(self) -> Mapping[int, str]:
         return models.foreign_to(self._settings.model, self._model.config, self._tokenizer)
 

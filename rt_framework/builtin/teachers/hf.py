@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 from rt_framework.builtin import models
 from rt_framework.builtin.generation import Generation
 from rt_framework.builtin.teachers.hf_settings import HFTeacherSettings
-from rt_framework.kit.at_work import AT_WORK
+from rt_framework.kit.at_work import AT_WORK, lazy_property
 from rt_framework.kit.places import HERE
 from rt_framework.model import Reply, Request
 
@@ -26,7 +25,7 @@ class HFTeacher:
     def __init__(self, settings: HFTeacherSettings) -> None:
         self._settings = settings
 
-    @cached_property
+    @lazy_property
     def identity(self) -> str:
         """Identity of the model by a hash of its content; loads nothing.
 
@@ -54,7 +53,7 @@ class HFTeacher:
         with AT_WORK:
             return self._generation.replies(requests)
 
-    @cached_property
+    @lazy_property
     def _generation(self) -> Generation:
         own, model, tokenizer = self._settings, models.load_model(self._settings), models.load_tokenizer(self._settings)
         window, foreign = models.window(models.load_config(own), tokenizer), models.foreign_tokens(own, tokenizer)
