@@ -339,6 +339,13 @@ def _functions() -> Iterator[tuple[str, int]]:
                 yield f"{module}.{node.name}", int(node.end_lineno or 0) - node.lineno + 1
 
 
+def test_nothing_that_waits_for_a_model_is_a_cached_property_with_a_lock():
+    """Until Python 3.11 it holds a lock of its class: with the lock of models two threads can wait for ever."""
+    sources = {path: path.read_text("utf-8") for path in _project_files() if "builtin" in path.parts}
+    users = {path: text for path, text in sources.items() if "import AT_WORK" in text}
+    assert users and [path for path, text in users.items() if re.search(r"@(functools\.)?cached_property", text)] == []
+
+
 QUESTIONS = {"What", "Who", "Whose", "Which", "Where", "When", "How", "Why", "Whether", "Whoever", "Whatever", "Those"}
 
 

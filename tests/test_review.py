@@ -540,3 +540,4 @@ def test_a_run_without_rewrites_has_nothing_to_review(cli, say):
     done = say("v", run_dir="runs/none")
     assert done.code == 0
     assert "no chosen rewrite is without a verdict" in done.out
+    assert done.out.endswith("the run chose no rewrite, so there is nothing to review\n")

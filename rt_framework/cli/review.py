@@ -97,4 +97,7 @@ def _show_counts(run_dir: Path) -> None:
         chosen = sum(outcome == "rewritten" for _, outcome, *_ in run.outcomes())
     for line in review_lines(counts):
         click.echo(shown(line))
+    if not chosen:
+        click.echo("the run chose no rewrite, so there is nothing to review")
+        return
     click.echo(f"{chosen - counts.accepted - counts.pending:,} of {chosen:,} chosen rewrites have no verdict")

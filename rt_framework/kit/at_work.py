@@ -20,8 +20,8 @@ class lazy_property(cached_property[T]):  # noqa: N801 - a decorator, as the one
     """A ``functools.cached_property`` as it is from Python 3.12 on: without a lock.
 
     Until Python 3.11 one lock for all objects of a class is held while a value is worked out. A thread that has it and
-    waits for :data:`AT_WORK`, and one that has that and reads the property, would wait for
-    each other for ever. Two threads that come first may both work out the value; one of them is kept.
+    waits for :data:`AT_WORK`, and one that has that and reads the property, would wait for each other for ever. Two
+    threads that come first may both work out the value; one of them is kept.
     """
 
     def __init__(self, function: Callable[[Any], T]) -> None:

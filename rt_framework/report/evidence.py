@@ -19,6 +19,9 @@ from rt_framework.results import FinishedRun
 CANNED = 0.1
 """Share of the kept responses from which a passage that stands in them makes a run unfit."""
 
+REPEATED = 0.01
+"""Share of the kept responses from which a passage that stands in them speaks against a run: in fewer it is chance."""
+
 UNSCORED = 0.05
 """Share of the samples that lack a score from which a run is unfit."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rt_framework.kit.proofs import Comparison, verdict
 from rt_framework.kit.spread import Spread
-from rt_framework.report.evidence import CANNED, DIRECTIONS, UNSCORED, Evidence, Reason, Side
+from rt_framework.report.evidence import CANNED, DIRECTIONS, REPEATED, UNSCORED, Evidence, Reason, Side
 from rt_framework.text import number_of
 
 ENOUGH = 10
@@ -90,12 +90,12 @@ def reviewed(evidence: Evidence) -> Iterator[Reason]:
 def canned(evidence: Evidence) -> Iterator[Reason]:
     """Say which passage of 100 characters or more stands in 3 kept responses and 1 %; from 10 %, it is not fit."""
     responses, passages, share = len(evidence.kept), evidence.survey.passages, evidence.survey.repeated
-    if passages and passages[0].count >= 3 and share >= 0.01:
+    if passages and passages[0].count >= 3 and share >= REPEATED:
         count, text = passages[0].count, _beginning(passages[0].text)
         level = "unfit" if share >= CANNED else None
         where = f"{count:,} of {number_of(responses, 'kept response')}"
         yield Reason("against", f"One passage stands in {where}, and a model will learn to repeat it: “{text}”", level)
-    elif responses and share < 0.01:
+    elif responses and share < REPEATED:
         often = "is repeated over" if not passages else "stands in 1% of"
         yield Reason("for", f"No passage {often} the kept responses.")
 
