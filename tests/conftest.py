@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +40,17 @@ def core_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     packages.read.cache_clear()
     yield
     packages.read.cache_clear()  # the packages have tests of their own, perhaps in this process
+
+
+@pytest.fixture(autouse=True)
+def modules_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Modules that a test imports from its folders or the documentation are forgotten: the next may reuse a name."""
+    before = set(sys.modules)
+    yield
+    passing = (str(tmp_path_factory.getbasetemp()), str(Path(__file__).parent.parent / "docs"))
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(passing):
+            del sys.modules[name]
 
 
 @pytest.fixture

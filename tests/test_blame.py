@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -155,8 +154,7 @@ def cli(tmp_path, monkeypatch, capfd):
     write_json(
         tmp_path / "rt.yaml", {**parts, "scoring": {"preset": "selective-rt"}, "pipeline": [{"measure": ["ifd"]}]}
     )
-    yield lambda *arguments: Cli(monkeypatch, capfd)("-p", "./faulty.py", *arguments)
-    sys.modules.pop("faulty", None)
+    return lambda *arguments: Cli(monkeypatch, capfd)("-p", "./faulty.py", *arguments)
 
 
 def score(*arguments: str) -> tuple[str, ...]:
@@ -277,8 +275,6 @@ def test_the_line_of_a_package_is_told_below_the_installed_packages(tmp_path, mo
     error = raised(rt_near.reduce)
     error.__traceback__ = error.__traceback__.tb_next
     assert described(error) == "ZeroDivisionError: division by zero (at rt_near.py:3)"
-    for module in ("rt_near", "far_library"):
-        sys.modules.pop(module)
 
 
 def test_a_file_of_the_user_is_told_as_the_user_would_write_it(tmp_path, monkeypatch):
@@ -291,7 +287,6 @@ def test_a_file_of_the_user_is_told_as_the_user_would_write_it(tmp_path, monkeyp
     assert described(error).endswith(f"(at {tmp_path}/mine.py:2)")
     monkeypatch.chdir(tmp_path)
     assert described(error).endswith("(at mine.py:2)")
-    sys.modules.pop("mine")
 
 
 def test_an_error_of_the_framework_has_no_line():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from tests.helpers import Cli, install, rows, rt, the_error, write_json
@@ -187,7 +185,6 @@ def test_what_a_module_of_the_user_offers_is_listed_too(tmp_path, monkeypatch, c
     (tmp_path / "mine.py").write_text(f"{HOOK}register('mine', 'rt_framework.builtin.metrics.plain:Length', help='m')")
     done = Cli(monkeypatch, capfd)("-p", "./mine.py", "plugins", "list", "--load", plugin=False)
     assert "metric mine m mine" in done.words
-    sys.modules.pop("mine", None)
 
 
 CURIOUS = """
@@ -225,12 +222,9 @@ def test_a_format_that_fails_to_look_at_a_file_is_named_and_skipped(error, tmp_p
     (tmp_path / "data.strange").write_text("?")
     cli = Cli(monkeypatch, capfd)
     score = ("--student", "fake", "--metric", "ppl", "--preset", "selective-rt", "--out", "s.jsonl")
-    try:
-        done = cli("-p", "curious", "score", "data.json", *score)
-        told = [record.getMessage() for record in caplog.records]
-        failed = cli("-p", "curious", "score", "data.strange", *score).error()
-    finally:
-        sys.modules.pop("curious", None)
+    done = cli("-p", "curious", "score", "data.json", *score)
+    told = [record.getMessage() for record in caplog.records]
+    failed = cli("-p", "curious", "score", "data.strange", *score).error()
     assert done.code == 0, done
     name = error.partition("(")[0]
     assert any(line.startswith(f"format 'curious' of curious failed to look at data.json: {name}") for line in told)

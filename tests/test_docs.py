@@ -97,14 +97,9 @@ def core_alone() -> None:
 
 
 @pytest.fixture
-def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The example modules can be imported, fresh, and are forgotten afterwards."""
+def examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example modules can be imported."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    yield
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    sys.modules.update(before)
 
 
 # --- code in the pages ------------------------------------------------------------------------

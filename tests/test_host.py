@@ -252,7 +252,6 @@ def test_settings_may_be_named_by_their_place(package, site):
         gone.settings  # noqa: B018 - read
     with pytest.raises(PluginError, match="settings of 'number' are no attrs class: 1"):
         number.settings  # noqa: B018 - read
-    sys.modules.pop("odd_settings")
 
 
 def test_an_older_minor_api_is_fine(package, monkeypatch):

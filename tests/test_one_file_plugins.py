@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from tests.helpers import PLUGIN, REPO, Cli, json_lines, rows, rt, the_error, write_json
@@ -31,9 +29,7 @@ def home(tmp_path, monkeypatch):
     text = (REPO / "docs/examples/ten_lines.py").read_text()
     (tmp_path / "plugins/my_gain.py").write_text(text.replace("ten_lines", "my_gain"))
     write_json(tmp_path / "work/data.json", rows(4))
-    yield tmp_path
-    for name in ("my_gain", "my_student", "broken"):
-        sys.modules.pop(name, None)
+    return tmp_path
 
 
 def test_a_file_is_used_by_its_path(home, monkeypatch, capfd):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from tests.helpers import REPO, Cli, the_error
@@ -48,9 +46,7 @@ def check(tmp_path, monkeypatch, capfd):
     monkeypatch.syspath_prepend(str(REPO / "docs/examples"))
     (tmp_path / "broken_ones.py").write_text(BROKEN)
     cli = Cli(monkeypatch, capfd)
-    yield lambda *words: cli("-p", "./broken_ones.py", "plugins", "check", *words, plugin=False)
-    for module in ("broken_ones", "ten_lines"):
-        sys.modules.pop(module, None)
+    return lambda *words: cli("-p", "./broken_ones.py", "plugins", "check", *words, plugin=False)
 
 
 def test_a_check_that_fails_is_shown_with_its_reason(check):

@@ -3,7 +3,6 @@
 import html
 import json
 import subprocess
-import sys
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -60,8 +59,7 @@ def checkout(tmp_path, monkeypatch, request):
     git(folder, "commit", "-qm", "first")
     monkeypatch.setenv("RT_LOAD_PLUGINS", "odd")
     monkeypatch.chdir(tmp_path)
-    yield folder / f"{module}.py"
-    sys.modules.pop(module, None)
+    return folder / f"{module}.py"
 
 
 def used(host: Host, *options: object) -> list[dict]:

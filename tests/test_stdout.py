@@ -56,8 +56,7 @@ def folder(tmp_path):
     job = {"data": {"path": "data.json"}, "student": "fake", "pipeline": [{"measure": ["noisy"]}]}
     write_json(tmp_path / "rt.yaml", job | {"scoring": {"preset": "selective-rt"}})
     (tmp_path / "noisy.py").write_text(NOISY)
-    yield tmp_path
-    sys.modules.pop("noisy", None)
+    return tmp_path
 
 
 def noises(text: str) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 
 import pytest
 
@@ -72,8 +71,7 @@ def calls(rt_project):
     """A file with a metric that counts its calls, and data to score with it."""
     rt_project.write("counting_calls.py", COUNT)
     rt_project.write("data.json", [{"instruction": "Name a river.", "output": "The Rhine is one."}])
-    yield ("score", "data.json", "--student", "fake", "--metric", "calls", "--out")
-    sys.modules.pop("counting_calls", None)
+    return ("score", "data.json", "--student", "fake", "--metric", "calls", "--out")
 
 
 def test_a_command_in_a_process_of_its_own_remembers_nothing(rt_project, calls):

@@ -39,7 +39,10 @@ _STATUSES = {
 """The status of a loss that a fault of the server gives, in the place of a number."""
 
 _TEXT = "The Rhine flows through Switzerland, Germany and the Netherlands."
-_SECONDS = 0.5
+_LONG_S = 60.0
+"""Seconds for an answer, also on a busy machine."""
+_SLOW_S = 0.5
+"""Seconds after which a request to a server that does not answer is cancelled."""
 
 
 class ServedStudentContract(StudentContract):
@@ -123,7 +126,7 @@ class ServedStudentContract(StudentContract):
         with LossServer(lambda _n, _i: LossFault(fault, "7" if fault == "rate_limited" else None)) as server:
             student = self.make(self.options_for(server.url))
             (span,) = self._plain_span(student)
-            found = run(_outcome(student, span))
+            found = run(_outcome(student, span, _SLOW_S if fault == "slow" else _LONG_S))
             run(student.aclose())
         number = getattr(found, "nll", None)
         assert number is None or not math.isfinite(number), f"under the fault '{fault}' found the number {number}"
@@ -140,10 +143,10 @@ class ServedStudentContract(StudentContract):
         return encoded
 
 
-async def _outcome(student: Any, span: EncodedSpan) -> Any:
-    """Return what one attempt gives, or the exception that it raises."""
+async def _outcome(student: Any, span: EncodedSpan, seconds: float = _LONG_S) -> Any:
+    """Return what one attempt gives within *seconds*, or the exception that it raises."""
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(seconds):
             return await student.loss(span)
     except Exception as error:
         return error
