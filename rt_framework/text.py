@@ -53,7 +53,7 @@ def visible(text: str) -> bool:
     """Return whether a text has more than white space, control and format characters, and lone surrogates."""
     # A character that this Python does not know yet counts as visible, since it may be, such as an emoji of a newer
     # Unicode.
-    return any(unicodedata.category(char) not in _UNSEEN for char in text)
+    return text[:1].isalnum() or any(unicodedata.category(char) not in _UNSEEN for char in text)
 
 
 _VALUE = re.compile(r"(?<![<>≤≥]\s)(?<![\w.<>≤≥-])-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")

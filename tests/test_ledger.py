@@ -13,12 +13,14 @@ from attrs import evolve
 
 from rt_framework.errors import DataError, DiskError, TeacherError
 from rt_framework.ledger import patterns
+from rt_framework.ledger.database import Database
+from rt_framework.ledger.known_keys import KnownKeys
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.ledger.patterns import packed, unpacked
 from rt_framework.ledger.salvage import salvage_ledger
 from rt_framework.ledger.samples import SampleHistory
 from rt_framework.ledger.schema import STEPS
-from rt_framework.model import Decision, Failure, Pair, Reply, Score, Turn, Usage, Version
+from rt_framework.model import Decision, Failure, Pair, Reply, Score, Turn, Usage, Version, digest
 from rt_framework.spans import SpanLoss
 from rt_framework.testing import ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
@@ -342,7 +344,7 @@ async def test_a_ledger_of_another_version_is_refused(path):
     with sqlite3.connect(path) as db:
         db.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
     db.close()
-    with pytest.raises(DataError, match="a ledger of version 999, not 8; use the release that wrote it"):
+    with pytest.raises(DataError, match="a ledger of version 999, not 9; use the release that wrote it"):
         Ledger.reading(path)
 
 
@@ -416,3 +418,36 @@ async def test_a_call_tells_what_was_asked_and_answered(ledger):
     assert (call.request, call.teacher, call.reply) == (asked, "teacher", Reply("text"))
     assert call.attempts == (("failed", "timeout", "no answer within 1 s"), ("answered", None, None))
     assert ledger.calls.keys_about([Pair("x").hash, pair(7).hash]) == ["key"]
+
+
+# --- keys that are surely new -----------------------------------------------------------------
+
+
+def test_a_known_key_is_never_taken_for_a_new_one():
+    """And a new one seldom for a known one: each such error is a look-up that finds nothing."""
+    known = KnownKeys()
+    known.add(digest(number) for number in range(100_000))
+    assert len(known.among(digest(number) for number in range(100_000))) == 100_000
+    assert len(known.among(digest(-1 - number) for number in range(10_000))) < 20
+
+
+async def test_a_new_key_costs_no_look_up(ledger, path, monkeypatch):
+    """Keys of this run and of the runs before it are looked up, and those of a file that another process writes to."""
+    asked = []
+    rows = Database.rows
+    monkeypatch.setattr(Database, "rows", lambda db, sql, values=(): asked.append(sql) or rows(db, sql, values))
+    loss = SpanLoss(1.5, 3)
+    assert ledger.losses.find(["a"]) == {}
+    assert ledger.calls.reply("a") is None
+    assert asked == ["SELECT key FROM losses", "SELECT key FROM calls"]
+    await ledger.losses.put({"a": loss})
+    key = await answer(ledger, 1)
+    assert ledger.losses.find(["a", "b"]) == {"a": loss}
+    assert ledger.calls.reply(key).text
+    with Ledger.reading(path) as reader:
+        await ledger.losses.put({"b": loss})
+        assert reader.losses.find(["a", "b"]) == {"a": loss, "b": loss}
+    ledger.close()
+    with Ledger.writing(path) as later:
+        assert later.losses.find(["a", "b", "c"]) == {"a": loss, "b": loss}
+        assert later.calls.reply(key).text

@@ -18,10 +18,13 @@ END = "end"
 
 def token_of(pair: Pair) -> str:
     """Return eight hexadecimal digits that do not occur in the pair's text."""
-    turns = (text for turn in (*pair.history, *pair.since) for text in (turn.role, turn_text(turn)))
+    turns = [text for turn in (*pair.history, *pair.since) for text in (turn.role, turn_text(turn))]
     text = "\n".join((pair.instruction, pair.input, turn_text(pair.last), pair.system or "", *turns))
-    content = pair.hash
-    return next(token for n in count() if (token := digest([content, n])[:8]) not in text)
+    for number in count():
+        token = digest([pair.hash, number])[:8]
+        if token not in text:
+            break
+    return token
 
 
 def fenced(label: str, token: str, text: str) -> str:

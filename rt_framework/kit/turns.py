@@ -16,7 +16,9 @@ def turns(pair: Pair) -> Iterator[Pair]:
     Raises:
         Unscorable: no turn of the pair is trained, or a trained turn has no user turn before it.
     """
-    earlier, trained = pair.earlier, trained_places(pair)
+    # The turn of the user alone is no assistant turn; most pairs have no other, and each of their spans asks.
+    earlier = pair.earlier if pair.history or pair.since else ()
+    trained = trained_places(pair) if earlier else []
     if not trained and not pair.trained:
         raise Unscorable("untrained", "no turn of the conversation is trained")
     for place in trained:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese characters: these scripts put no spaces between words."""
@@ -11,6 +12,6 @@ WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 """Pattern of a word: a run of letters and digits; in a script without spaces, one character."""
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text in small letters, without punctuation."""
-    return [match.group().casefold() for match in WORD.finditer(text)]
+def words(text: str, most: int | None = None) -> list[str]:
+    """Return the words of a text in small letters, without punctuation; the first *most* of them."""
+    return [match.group().casefold() for match in islice(WORD.finditer(text), most)]

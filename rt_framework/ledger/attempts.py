@@ -50,7 +50,7 @@ class Intent:
             batch: token of its batch, if it is sent in one.
         """
         about = request.reflection, request.pair_hash, request.index, request.draw, request.step
-        call = Statement(_CALL, (key, *about, teacher, packed.pattern, packed.text))
+        call = Statement(_CALL, (key, *about, teacher, packed.pattern, packed.text), "calls", [key])
         return cls(call, Statement(_ATTEMPT, (key, reserved, batch)))
 
     @property

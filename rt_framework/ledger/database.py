@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import cattrs
 
 from rt_framework.errors import DataError, DiskError
 from rt_framework.ledger.damage import damaged, fault, look_through, reading
+from rt_framework.ledger.known_keys import KnownKeys
 from rt_framework.ledger.schema import VERSION, version_of
 from rt_framework.ledger.statements import RowIds, Statement
 from rt_framework.ledger.writer import Writer
@@ -37,6 +38,7 @@ class Database:
     def __init__(self, path: Path, writer: Writer | None) -> None:
         self.path = path
         self._writer = writer
+        self._known: dict[str, KnownKeys] = {}
         self._sound = True  # until damage is found in the file
         try:
             self._db = reading(path)
@@ -74,6 +76,16 @@ class Database:
         for start in range(0, len(keys), _MOST_KEYS):
             some = keys[start : start + _MOST_KEYS]
             yield from self.rows(sql.format(marks=",".join("?" * len(some))), some)
+
+    def perhaps(self, table: str, keys: Iterable[str]) -> list[str]:
+        """Return those of *keys* that a row of the losses or calls may have; the others are surely not there."""
+        if self._writer is None:  # another process may write to it at any time
+            return list(keys)
+        if table not in self._known:
+            known = KnownKeys()
+            known.add(key for (key,) in self.rows(f"SELECT key FROM {table}"))  # noqa: S608 - our own names
+            self._known[table] = known
+        return self._known[table].among(keys)
 
     def parsed(self, text: Any, cls: type[T], what: str, key: str) -> T:
         """Return a JSON text as an object of *cls*; the error for an invalid text names *what* it is and its *key*."""
@@ -119,6 +131,10 @@ class Database:
             raise DiskError(f"{self.path}: opened for reading only")
         if not statements:
             return {}
+        for statement in statements:
+            if statement.table in self._known:
+                # Before the commit: a key that is known too early is not found yet, one that is not known never is.
+                self._known[statement.table].add(statement.keys)
         return await self._writer.put(statements)
 
     def flush(self, seconds: float) -> None:

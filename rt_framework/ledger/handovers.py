@@ -43,10 +43,13 @@ class HandoverTable:
             "SELECT teacher, fallback, kind, COUNT(*) FROM handovers GROUP BY 1, 2, 3 ORDER BY 1, 2, 4 DESC, 3"
         )
 
-    def behind(self, sample_id: str) -> dict[str, tuple[Handover, ...]]:
-        """Return the handovers that led to the answers of a sample's versions, by version and in order."""
+    def behind(self, number: int) -> dict[str, tuple[Handover, ...]]:
+        """Return the handovers that led to the answers of the versions of a sample, given by its number in the ledger.
+
+        They are by version and in order.
+        """
         found: dict[str, tuple[Handover, ...]] = {}
         if self._db.first("SELECT 1 FROM handovers LIMIT 1") is not None:  # most runs have none
-            for name, *row in self._db.rows(_BEHIND, (sample_id,)):
+            for name, *row in self._db.rows(_BEHIND, (number,)):
                 found[name] = (*found.get(name, ()), Handover(*row))
         return found

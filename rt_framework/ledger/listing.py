@@ -70,34 +70,36 @@ class Listing:
 
     def of(self, wanted: Wanted) -> Generator[Listed]:
         """Yield the samples that are wanted."""
-        for row, sample_id, outcome, version, reason in self._matching(wanted):
-            scores = scores_of(self._db, sample_id).get(version, {})
-            yield Listed(row, sample_id, outcome, version, reason, scores, next(self._pairs(sample_id)).instruction)
+        for number, row, sample_id, outcome, version, reason in self._matching(wanted):
+            scores = scores_of(self._db, number).get(version, {})
+            instruction = next(self._pairs(number, sample_id)).instruction
+            yield Listed(row, sample_id, outcome, version, reason, scores, instruction)
 
-    def _matching(self, wanted: Wanted) -> Iterator[tuple[int, str, str, str, str | None]]:
-        """Yield row, id, outcome, version and reason of the samples that are wanted."""
+    def _matching(self, wanted: Wanted) -> Iterator[tuple[int, int, str, str, str, str | None]]:
+        """Yield number in the ledger, row, id, outcome, version and reason of the samples that are wanted."""
         for found in self._db.rows(*_query(wanted)):
-            _, sample_id, _, _, reason = found
+            number, _, sample_id, _, _, reason = found
             if wanted.reason is not None and not _holds(wanted.reason, reason or ""):
                 continue
-            if wanted.search is None or any(_holds(wanted.search, *_texts(pair)) for pair in self._pairs(sample_id)):
+            pairs = self._pairs(number, sample_id)
+            if wanted.search is None or any(_holds(wanted.search, *_texts(pair)) for pair in pairs):
                 yield found
 
-    def _pairs(self, sample_id: str) -> Iterator[Pair]:
+    def _pairs(self, number: int, sample_id: str) -> Iterator[Pair]:
         """Yield the pairs of all versions of a sample, the original first."""
-        for row in self._db.rows("SELECT pair FROM versions WHERE sample = ? ORDER BY seq", (sample_id,)):
+        for row in self._db.rows("SELECT pair FROM versions WHERE sample = ? ORDER BY seq", (number,)):
             yield self._db.parsed(row[0], Pair, "sample", sample_id)
 
 
 def _query(wanted: Wanted) -> tuple[str, list[str]]:
-    """Return the query for row, id, outcome, version and reason, and its values; texts are not compared in it."""
+    """Return the query for the values of :meth:`Listing._matching`, with its own; no texts are compared in it."""
     where, values = _where(wanted)
     ranked, order = "", "row"
     if wanted.by is not None:
-        ranked = "LEFT JOIN scores AS own ON own.sample = id AND own.version = samples.kept AND own.metric = ?"
+        ranked = "LEFT JOIN scores AS own ON own.sample = number AND own.version = samples.kept AND own.metric = ?"
         order = f"own.value IS NULL, own.value {'DESC' if wanted.falling else 'ASC'}, row"
         values = [_stored(wanted.by), *values]
-    sql = f"SELECT row, id, outcome, samples.kept, samples.reason FROM samples {ranked} {where}"  # noqa: S608 - fixed texts
+    sql = f"SELECT number, row, id, outcome, samples.kept, samples.reason FROM samples {ranked} {where}"  # noqa: S608 - fixed texts
     return f"{sql} ORDER BY {order}", values
 
 
@@ -106,8 +108,8 @@ def _where(wanted: Wanted) -> tuple[str, list[str]]:
     conditions = {
         "instr(id, ?) = 1": wanted.beginning,
         "samples.kept = ?": wanted.kept,
-        "EXISTS (SELECT 1 FROM failures WHERE failures.sample = id AND kind = ?)": wanted.failure,
-        "EXISTS (SELECT 1 FROM scores AS any WHERE any.sample = id AND any.status = ?)": wanted.status,
+        "EXISTS (SELECT 1 FROM failures WHERE failures.sample = number AND kind = ?)": wanted.failure,
+        "EXISTS (SELECT 1 FROM scores AS any WHERE any.sample = number AND any.status = ?)": wanted.status,
     }
     given = {sql: value for sql, value in conditions.items() if value is not None}
     outcomes = KEPT if wanted.kept is not None and not wanted.outcomes else wanted.outcomes

@@ -25,7 +25,7 @@ class LossTable:
     def find(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Return the known losses by key, without the losses of single tokens."""
         sql = "SELECT key, nll, tokens, status, reason FROM losses WHERE key IN ({marks})"
-        return {row[0]: self._loss(*row) for row in self._db.among(sql, list(keys))}
+        return {row[0]: self._loss(*row) for row in self._db.among(sql, self._db.perhaps("losses", keys))}
 
     def find_by_token(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Return the known losses by key, with the losses of single tokens.
@@ -37,7 +37,7 @@ class LossTable:
         FROM losses LEFT JOIN token_losses ON token_losses.key = losses.key
         WHERE losses.key IN ({marks}) AND (losses.nll IS NULL OR ranks IS NOT NULL)
         """
-        return {row[0]: self._loss(*row) for row in self._db.among(sql, list(keys))}
+        return {row[0]: self._loss(*row) for row in self._db.among(sql, self._db.perhaps("losses", keys))}
 
     async def put(self, losses: Mapping[str, SpanLoss]) -> None:
         """Commit computed losses."""
@@ -46,7 +46,8 @@ class LossTable:
         for start in range(0, len(rows), _MOST_ROWS):
             some = rows[start : start + _MOST_ROWS]
             sql = f"INSERT OR REPLACE INTO losses VALUES {rows_of(some)}"  # noqa: S608 - marks only
-            statements.append(Statement(sql, [value for row in some for value in row]))
+            values = [value for row in some for value in row]
+            statements.append(Statement(sql, values, "losses", [row[0] for row in some]))
         for key, loss in losses.items():
             if loss.token_nll is not None and loss.token_ranks is not None:
                 values = (key, to_bytes("f", loss.token_nll), to_bytes("I", loss.token_ranks), loss.cut)

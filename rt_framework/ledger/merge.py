@@ -31,11 +31,14 @@ _COPIES = (
     INSERT INTO attempts (id, call, state, kind, message, reserved, cost, reply, batch, raw)
     SELECT id + :before, call, state, kind, message, reserved, cost, reply, batch, raw FROM shard.attempts
     """,
-    "INSERT INTO samples SELECT * FROM shard.samples",
-    "INSERT INTO versions SELECT * FROM shard.versions",
-    "INSERT INTO scores SELECT * FROM shard.scores",
-    "INSERT INTO decisions SELECT * FROM shard.decisions",
-    "INSERT INTO failures SELECT * FROM shard.failures",
+    "INSERT INTO samples SELECT number + :numbers, id, row, kept, outcome, reason FROM shard.samples",
+    """
+    INSERT INTO versions
+    SELECT sample + :numbers, seq, name, parent, reflection, call, pair FROM shard.versions
+    """,
+    "INSERT INTO scores SELECT sample + :numbers, version, metric, value, status, reason FROM shard.scores",
+    "INSERT INTO decisions SELECT sample + :numbers, seq, stage, candidates, kept, reason FROM shard.decisions",
+    "INSERT INTO failures SELECT sample + :numbers, seq, stage, kind, reason, call FROM shard.failures",
     "INSERT OR IGNORE INTO handovers SELECT * FROM shard.handovers",
 )
 
@@ -66,14 +69,15 @@ def join_ledgers(file: Path, ledgers: Iterable[Path], notes: Mapping[str, Any]) 
 
 
 def _copy(db: sqlite3.Connection, ledger: Path) -> None:
-    """Copy everything that one ledger holds, in one transaction; attempts get new numbers."""
+    """Copy everything that one ledger holds, in one transaction; attempts and samples get new numbers."""
     try:
         db.execute("ATTACH ? AS shard", (str(ledger),))
         db.execute("BEGIN IMMEDIATE")
-        # Attempts are numbered from 1 in every shard, so their numbers are shifted past those that are there.
+        # They are numbered from 1 in every shard, so their numbers are shifted past those that are there.
         (before,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM attempts").fetchone()
+        (numbers,) = db.execute("SELECT COALESCE(MAX(number), 0) FROM samples").fetchone()
         for statement in _COPIES:
-            db.execute(statement, {"before": before})
+            db.execute(statement, {"before": before, "numbers": numbers})
         db.execute("COMMIT")
         db.execute("DETACH shard")
     except sqlite3.Error as error:

@@ -90,26 +90,29 @@ class SampleTable:
 
     def history(self, sample_id: str) -> SampleHistory | None:
         """Return the record of one sample, or ``None``."""
-        row = self._db.first("SELECT row, kept, outcome, reason FROM samples WHERE id = ?", (sample_id,))
-        if row is None:
+        found = self._db.first("SELECT number, row, kept, outcome, reason FROM samples WHERE id = ?", (sample_id,))
+        if found is None:
             return None
-        versions = self._of("SELECT name, pair, parent, reflection, call FROM versions", sample_id)
-        decisions = self._of("SELECT stage, candidates, kept, reason FROM decisions", sample_id)
-        failures = self._of("SELECT stage, kind, reason, call FROM failures", sample_id)
+        number, row, kept, outcome, reason = found
+        versions = self._of("SELECT name, pair, parent, reflection, call FROM versions", number)
+        decisions = self._of("SELECT stage, candidates, kept, reason FROM decisions", number)
+        failures = self._of("SELECT stage, kind, reason, call FROM failures", number)
         sample = Sample(
             id=sample_id,
-            row=row[0],
+            row=row,
             versions=tuple(Version(v[0], self.pair(v[1], sample_id), *v[2:]) for v in versions),
-            kept=row[1],
+            kept=kept,
             decisions=tuple(Decision(d[0], self._candidates(d[1], sample_id), d[2], d[3]) for d in decisions),
             failures=tuple(Failure(*f) for f in failures),
-            scores=scores_of(self._db, sample_id),
+            scores=scores_of(self._db, number),
         )
-        return SampleHistory(sample, row[2], row[3], self._handovers.behind(sample_id))
+        return SampleHistory(sample, outcome, reason, self._handovers.behind(number))
 
     def ending(self, sample_id: str) -> tuple[str, str] | None:
         """Return the outcome of a sample and the JSON of its kept pair, or ``None`` for an unknown sample."""
-        sql = "SELECT outcome, pair FROM samples JOIN versions ON sample = id AND name = kept WHERE id = ? ORDER BY seq"
+        sql = """
+        SELECT outcome, pair FROM samples JOIN versions ON sample = number AND name = kept WHERE id = ? ORDER BY seq
+        """
         row: tuple[str, str] | None = self._db.first(sql, (sample_id,))
         return row
 
@@ -119,7 +122,7 @@ class SampleTable:
 
     def original_scores(self, sample_id: str) -> dict[str, float | None]:
         """Return the scores of a sample's original version, by metric."""
-        sql = "SELECT metric, value FROM scores WHERE sample = ? AND version = ?"
+        sql = "SELECT metric, value FROM samples JOIN scores ON sample = number WHERE id = ? AND version = ?"
         return dict(self._db.rows(sql, (sample_id, ORIGINAL)))
 
     # --- all samples ------------------------------------------------------------------------
@@ -154,33 +157,33 @@ class SampleTable:
         """Yield row, stage and kind of each failure of each sample, by row."""
         # CROSS JOIN keeps SQLite from sorting: the outer loop already goes by row.
         return self._db.rows(
-            "SELECT row, stage, kind FROM samples CROSS JOIN failures ON sample = id ORDER BY row, seq"
+            "SELECT row, stage, kind FROM samples CROSS JOIN failures ON sample = number ORDER BY row, seq"
         )
 
     def shifts(self) -> Iterator[tuple[str, float, float]]:
         """Yield metric, score of the original and score of the kept version, for each kept sample that has both."""
         sql = (
             "SELECT old.metric, old.value, new.value FROM samples "
-            "CROSS JOIN scores old ON old.sample = id AND old.version = ? "
-            "CROSS JOIN scores new ON new.sample = id AND new.version = kept AND new.metric = old.metric "
+            "CROSS JOIN scores old ON old.sample = number AND old.version = ? "
+            "CROSS JOIN scores new ON new.sample = number AND new.version = kept AND new.metric = old.metric "
             "WHERE outcome IN (?, ?) AND old.value IS NOT NULL AND new.value IS NOT NULL"
         )
         return self._db.rows(sql, (ORIGINAL, *KEPT))
 
     # --- parts of a history -----------------------------------------------------------------
 
-    def _of(self, select: str, sample_id: str) -> Iterator[Any]:
-        return self._db.rows(f"{select} WHERE sample = ? ORDER BY seq", (sample_id,))
+    def _of(self, select: str, number: int) -> Iterator[Any]:
+        return self._db.rows(f"{select} WHERE sample = ? ORDER BY seq", (number,))
 
     def _candidates(self, text: Any, sample_id: str) -> tuple[str, ...]:
         return self._db.parsed(text, tuple[str, ...], "sample", sample_id)
 
 
-def scores_of(db: Database, sample_id: str) -> dict[str, dict[str, Score]]:
-    """Return the scores of a sample, by version and metric."""
+def scores_of(db: Database, number: int) -> dict[str, dict[str, Score]]:
+    """Return the scores of the sample with a number in the ledger, by version and metric."""
     scores: dict[str, dict[str, Score]] = {}
     sql = "SELECT version, metric, value, status, reason FROM scores WHERE sample = ? ORDER BY version, metric"
-    for version, metric, *score in db.rows(sql, (sample_id,)):
+    for version, metric, *score in db.rows(sql, (number,)):
         scores.setdefault(version, {})[metric] = Score(*score)
     return scores
 
@@ -189,26 +192,27 @@ def _statements(history: SampleHistory) -> Iterator[Statement]:
     sample = history.sample
     # An earlier record of the sample is deleted by a trigger.
     yield Statement(
-        "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO samples (id, row, kept, outcome, reason) VALUES (?, ?, ?, ?, ?)",
         (sample.id, sample.row, sample.kept, history.outcome, history.reason),
     )
     versions = [
-        (sample.id, seq, one.name, one.parent, one.reflection, one.call, as_json(stored(one.pair)))
+        (seq, one.name, one.parent, one.reflection, one.call, as_json(stored(one.pair)))
         for seq, one in enumerate(sample.versions)
     ]
     scores = [
-        (sample.id, name, metric, score.value, score.status, score.reason)
+        (name, metric, score.value, score.status, score.reason)
         for name, by_metric in sample.scores.items()
         for metric, score in by_metric.items()
     ]
     decisions = [
-        (sample.id, seq, one.stage, as_json(one.candidates), one.kept, one.reason)
-        for seq, one in enumerate(sample.decisions)
+        (seq, one.stage, as_json(one.candidates), one.kept, one.reason) for seq, one in enumerate(sample.decisions)
     ]
-    failures = [(sample.id, seq, one.stage, one.kind, one.reason, one.call) for seq, one in enumerate(sample.failures)]
+    failures = [(seq, one.stage, one.kind, one.reason, one.call) for seq, one in enumerate(sample.failures)]
     tables: dict[str, Sequence[Sequence[Any]]]
     tables = {"versions": versions, "scores": scores, "decisions": decisions, "failures": failures}
     for table, rows in tables.items():
         # One statement for some rows, because each makes the threads of the process take turns.
         for some in (rows[first : first + _MOST_ROWS] for first in range(0, len(rows), _MOST_ROWS)):
-            yield Statement(f"INSERT INTO {table} VALUES {rows_of(some)}", [value for row in some for value in row])  # noqa: S608
+            # Tables without row ids, as these are, leave it the number of the sample.
+            marks = rows_of(some, "last_insert_rowid()")
+            yield Statement(f"INSERT INTO {table} VALUES {marks}", [value for row in some for value in row])  # noqa: S608

@@ -89,7 +89,45 @@ CREATE TRIGGER sample_anew BEFORE INSERT ON samples WHEN EXISTS (SELECT 1 FROM s
 BEGIN {_FORGET} END
 """  # noqa: S608 - fixed texts
 
-STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW, _VECTORS, _HANDOVERS, _PATTERNS)
+# The records of a sample are ordered by its number, which counts up. Its id is a hash: ordered by that, each record
+# would be on another page, and a commit writes whole pages, more of them for each sample the larger the ledger is.
+_RECORDS = {
+    "versions": ("seq INTEGER, name TEXT, parent TEXT, reflection TEXT, call TEXT, pair TEXT", "seq"),
+    "scores": ("version TEXT, metric TEXT, value REAL, status TEXT, reason TEXT", "version, metric"),
+    "decisions": ("seq INTEGER, stage TEXT, candidates TEXT, kept TEXT, reason TEXT", "seq"),
+    "failures": ("seq INTEGER, stage TEXT, kind TEXT, reason TEXT, call TEXT", "seq"),
+}
+
+
+def _by_number(table: str) -> str:
+    """Return the statements that order a table of records by the numbers of their samples."""
+    columns, key = _RECORDS[table]
+    names = ", ".join(f"old.{column.split()[0]}" for column in columns.split(", "))
+    return f"""
+ALTER TABLE {table} RENAME TO old;
+CREATE TABLE {table} (sample INTEGER, {columns}, PRIMARY KEY (sample, {key})) WITHOUT ROWID;
+INSERT INTO {table} SELECT number, {names} FROM old JOIN samples ON id = sample;
+DROP TABLE old"""  # noqa: S608 - fixed texts
+
+
+_OLD_NUMBER = "SELECT number FROM samples WHERE id = NEW.id"
+_FORGET_NUMBER = " ".join(f"DELETE FROM {table} WHERE sample = ({_OLD_NUMBER});" for table in _RECORDS)  # noqa: S608
+_NUMBERS = f"""
+DROP TRIGGER sample_anew;
+DROP INDEX samples_row;
+ALTER TABLE samples RENAME TO old;
+CREATE TABLE samples (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, row INTEGER NOT NULL, kept TEXT NOT NULL,
+  outcome TEXT NOT NULL, reason TEXT);
+INSERT INTO samples (id, row, kept, outcome, reason) SELECT id, row, kept, outcome, reason FROM old ORDER BY row;
+DROP TABLE old;
+CREATE INDEX samples_row ON samples (row);
+{";".join(map(_by_number, _RECORDS)).strip()};
+CREATE TRIGGER sample_anew BEFORE INSERT ON samples WHEN EXISTS ({_OLD_NUMBER})
+BEGIN {_FORGET_NUMBER} END
+"""  # noqa: S608 - fixed texts
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW, _VECTORS, _HANDOVERS, _PATTERNS, _NUMBERS)
 """Upgrade steps: step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)

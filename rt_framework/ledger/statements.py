@@ -16,15 +16,24 @@ class Statement:
 
     sql: str
     values: Sequence[Any] = ()
+    table: str = ""
+    """Table of losses or calls that it inserts into."""
+    keys: Sequence[str] = ()
+    """Keys that it inserts there."""
 
     def execute(self, db: sqlite3.Connection) -> int:
         """Execute the statement, and return the id of the row that was inserted last."""
         return db.execute(self.sql, [_storable(value) for value in self.values]).lastrowid or 0
 
 
-def rows_of(rows: Sequence[Sequence[Any]]) -> str:
-    """Return the marks for the values of some rows of equal length: ``(?, ?), (?, ?)``."""
-    return ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
+def rows_of(rows: Sequence[Sequence[Any]], *first: str) -> str:
+    """Return the marks for the values of some rows of equal length: ``(?, ?), (?, ?)``.
+
+    Args:
+        rows: the rows.
+        first: SQL expressions for values that come first in each row.
+    """
+    return ", ".join([f"({', '.join([*first, *'?' * len(rows[0])])})"] * len(rows))
 
 
 RowIds = Mapping[Statement, int]

@@ -70,9 +70,10 @@ def _unchanged(rewrite: Proposal) -> Unparsed | None:
 
 
 def _echo(rewrite: Proposal) -> Unparsed | None:
-    before, after = _squeezed(rewrite.before), [_squeezed(text) for text in rewrite.texts]
-    echoed = (sentence for sentence in _sentences(rewrite.prompt) if any(sentence in text for text in after))
-    if any(sentence not in before for sentence in echoed):
+    # No sentence has a line break, so none is found across two of the texts.
+    after = "\n".join(map(_squeezed, rewrite.texts))
+    echoed = [sentence for sentence in _sentences(rewrite.prompt) if sentence in after]
+    if echoed and any(sentence not in _squeezed(rewrite.before) for sentence in echoed):
         return Unparsed("format", "echo of the prompt")
     return None
 
@@ -85,7 +86,7 @@ def _restated(rewrite: Proposal) -> Unparsed | None:
 
 def _begins_with_question(pair: Pair) -> bool:
     question = words(pair.instruction)
-    return len(question) >= _LONG_QUESTION and words(pair.response)[: len(question)] == question
+    return len(question) >= _LONG_QUESTION and words(pair.response, len(question)) == question
 
 
 def _refusal(rewrite: Proposal) -> Unparsed | None:

@@ -58,14 +58,14 @@ class Reflect:
         if not is_asked(self._reflection, sample.original.pair):
             return sample
         versions = sample.versions if ctx.exhaustive else (sample.current,)
-        outcomes = await asyncio.gather(
-            *(
-                ctx.reflect(name, self._reflection, version, draw, self._settings.teacher)
-                for version in versions
-                for draw, name in enumerate(draw_names(self._name, self.draws))
-                if not _has_rewrite(sample, version, name)
-            )
-        )
+        asked = [
+            ctx.reflect(name, self._reflection, version, draw, self._settings.teacher)
+            for version in versions
+            for draw, name in enumerate(draw_names(self._name, self.draws))
+            if not _has_rewrite(sample, version, name)
+        ]
+        # The usual single question needs no task of its own.
+        outcomes = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
         for outcome in outcomes:
             sample = sample.failing(outcome) if isinstance(outcome, Failure) else sample.adding(outcome)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from rt_framework.errors import Unscorable
 from rt_framework.kit.fences import turn_text
-from rt_framework.model import Pair
+from rt_framework.model import Pair, Turn
 
 
 def guess(pair: Pair) -> str:
@@ -14,7 +14,7 @@ def guess(pair: Pair) -> str:
 
     The answer is shown without its reasoning, which restates the question, and calls of tools as JSON.
     """
-    answer = turn_text(evolve(pair.last, content=pair.answer))
+    answer = turn_text(Turn("assistant", pair.answer, tool_calls=pair.tool_calls))
     return (
         "Below is the response to an instruction, please guess the corresponding instruction for the given response.\n"
         f"{answer}\nGenerate the instruction for the above response."
