@@ -11,6 +11,7 @@ import pytest
 from rt_framework.concurrency.rate_limit import AdaptiveLimiter
 from rt_framework.concurrency.stop import StopSignal
 from rt_framework.errors import RtError
+from rt_framework.model import Quotas
 
 
 class Clock(asyncio.SelectorEventLoop):
@@ -111,6 +112,34 @@ def test_a_burst_that_is_let_through_misleads_for_seconds_only(seed):
     taken = sum(6 <= at <= 17 for at in bucket.taken)
     assert taken >= 0.85 * 20 * 11
     assert sum(6 <= at <= 17 for at in bucket.rejected) <= 0.05 * taken
+
+
+@pytest.mark.parametrize(
+    ("most", "careful", "quotas", "seconds"),
+    [
+        (200, False, None, 26.0),
+        (200, True, None, 26.5),
+        (200, True, Quotas(requests=10**6), 25.6),
+        (32, True, None, 157.4),
+    ],
+)
+def test_a_start_costs_about_two_answers(most, careful, quotas, seconds):
+    """Of 10,000 questions, each answered after half a second, whatever the number that may be under way."""
+
+    async def ask_all():
+        pace = AdaptiveLimiter(most, StopSignal(), careful=careful)
+        questions = iter(range(10_000))
+
+        async def worker():
+            for _ in questions:
+                async with pace.turn():
+                    await asyncio.sleep(0.5)
+                    pace.accepted(quotas)
+
+        await asyncio.gather(*(worker() for _ in range(256)))
+        return asyncio.get_running_loop().time()
+
+    assert 10_000 / most * 0.5 <= simulated(ask_all()) <= seconds
 
 
 def test_refusals_now_and_then_slow_nobody():

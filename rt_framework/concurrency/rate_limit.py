@@ -4,7 +4,7 @@ Providers refuse for two reasons. *Too often* (429): where the quotas of request
 or from headers, calls are planned by them; where they are not, calls per second are held to just below the rate that
 was accepted, and then rise slowly. *Too much* (5xx, timeouts): the number of calls under way is halved, and grows again
 as answers come. At the start the number of calls under way doubles with every response time, up to
-``limits.concurrency``.
+``limits.concurrency``, unless the first answer has stated the quotas, by which the calls are planned from then on.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from rt_framework.concurrency.quota import Buckets
 from rt_framework.concurrency.stop import StopSignal
 from rt_framework.model import Quotas
 
-_START = 16
-"""Number of calls under way at the start."""
+_START, _START_SHARE = 16, 0.25
+"""Number of calls under way at the start, or this share of the largest number, if that is more.
+
+So the largest number is reached after two response times, or after as many doublings as lead to it from 16."""
 
 _FEW = 4.0
-"""The same where the first answer may state the quotas."""
+"""The number at the start where the first answer may state the quotas."""
 
 _BELOW = 0.95
 """Share of the accepted rate that is used after a refusal."""
@@ -132,11 +134,11 @@ class AdaptiveLimiter:
         Args:
             stated: the quotas that the answer states, if it states any.
         """
-        self._window.heard()
-        if self._line.locked():  # grows only while a call waits, because an unused limit says nothing of the provider
-            self._window.grow()
         if stated is not None:
             self._quotas.told(stated, _now())
+        self._window.heard(self._quotas.known)
+        if self._line.locked():  # grows only while a call waits, because an unused limit says nothing of the provider
+            self._window.grow()
 
     def used(self, sent: Sent, tokens: int) -> None:
         """Note how many tokens a call has cost; 0 if that is not known."""
@@ -152,9 +154,9 @@ class AdaptiveLimiter:
             stated: the quotas that the refusal states, if it states any.
         """
         now = _now()
-        self._window.heard()
         if stated is not None:
             self._quotas.told(stated, now)
+        self._window.heard(self._quotas.known)
         if retry_after is not None:
             self._rate.pause(now + retry_after)
         if too_often and self._quotas.known:
@@ -197,16 +199,20 @@ class _Window:
     """The number of calls that may be under way: doubled with every response time at first, halved after errors."""
 
     def __init__(self, most: int, steady: bool, careful: bool) -> None:
-        self._start = float(most if steady else min(most, _START))
+        self._start = float(most if steady else min(most, max(_START, _START_SHARE * most)))
         self.size = min(self._start, _FEW) if careful else self._start
         self._careful = careful
         self._most = most
         self._doubles_to = float(most)
 
-    def heard(self) -> None:
-        """Note that the provider has said something, after which no more care is needed."""
+    def heard(self, planned: bool) -> None:
+        """Note that the provider has said something, after which no more care is needed.
+
+        Args:
+            planned: True if the quotas are known now, so that the rate needs no start of its own.
+        """
         if self._careful:
-            self._careful, self.size = False, self._start
+            self._careful, self.size = False, float(self._most) if planned else self._start
 
     def grow(self) -> None:
         """Grow after an accepted call: by one while doubling, else by one per round of calls."""
