@@ -7,9 +7,10 @@ the ledger, the longer it took to learn that it does not hold a key.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from mmap import mmap
 
 _PLACES = (1 << 27) - 1
-"""Highest number of a bit. They take 16 MiB, but of the machine's memory only as much as is used."""
+"""Highest number of a bit. The bits take 16 MiB."""
 
 
 class KnownKeys:
@@ -19,7 +20,7 @@ class KnownKeys:
     """
 
     def __init__(self) -> None:
-        self._bits = bytearray(_PLACES + 1 >> 3)
+        self._bits = mmap(-1, _PLACES + 1 >> 3)  # unlike an array, it takes no memory where nothing was written
 
     def add(self, keys: Iterable[str]) -> None:
         """Add keys."""
