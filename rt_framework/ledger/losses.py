@@ -46,8 +46,8 @@ class LossTable:
         for start in range(0, len(rows), _MOST_ROWS):
             some = rows[start : start + _MOST_ROWS]
             sql = f"INSERT OR REPLACE INTO losses VALUES {rows_of(some)}"  # noqa: S608 - marks only
-            values = [value for row in some for value in row]
-            statements.append(Statement(sql, values, "losses", [row[0] for row in some]))
+            flat = [value for row in some for value in row]
+            statements.append(Statement(sql, flat, "losses", [row[0] for row in some]))
         for key, loss in losses.items():
             if loss.token_nll is not None and loss.token_ranks is not None:
                 values = (key, to_bytes("f", loss.token_nll), to_bytes("I", loss.token_ranks), loss.cut)
