@@ -30,6 +30,7 @@ from rt_framework.builtin.teachers.litellm import LiteLLMTeacher, _litellm
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
 from rt_framework.concurrency import StopSignal
 from rt_framework.config import Limits
+from rt_framework.kit.garbage import seldom_collected
 from rt_framework.ledger import Ledger
 from rt_framework.model import Request, Sampling, Turn
 from rt_framework.plugin import Reporters
@@ -133,9 +134,10 @@ async def _plain(asked: LiteLLMTeacher, count: int, concurrency: int) -> None:
 
 
 def ours(url: str, count: int, concurrency: int) -> None:
-    """The calls of a run, with a ledger on disk and a budget."""
-    with tempfile.TemporaryDirectory() as folder, Ledger.writing(Path(folder) / "ledger.sqlite") as ledger:
-        asyncio.run(_ours(teacher(url), ledger, count, concurrency))
+    """The calls of a run, with a ledger on disk, a budget, and garbage looked for as in a run."""
+    with tempfile.TemporaryDirectory() as folder, seldom_collected():
+        with Ledger.writing(Path(folder) / "ledger.sqlite") as ledger:
+            asyncio.run(_ours(teacher(url), ledger, count, concurrency))
 
 
 async def _ours(asked: LiteLLMTeacher, ledger: Ledger, count: int, concurrency: int) -> None:
