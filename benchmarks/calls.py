@@ -135,7 +135,7 @@ async def _plain(asked: LiteLLMTeacher, count: int, concurrency: int) -> None:
 
 def ours(url: str, count: int, concurrency: int) -> None:
     """The calls of a run, with a ledger on disk, a budget, and garbage looked for as in a run."""
-    with tempfile.TemporaryDirectory() as folder, seldom_collected(), Ledger.writing(Path(folder, "l.sqlite")) as ledger:
+    with tempfile.TemporaryDirectory() as place, seldom_collected(), Ledger.writing(Path(place, "l.sqlite")) as ledger:
         asyncio.run(_ours(teacher(url), ledger, count, concurrency))
 
 
