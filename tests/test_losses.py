@@ -123,3 +123,63 @@ async def test_a_lack_of_memory_is_not_remembered(ledger):
         (by_name,) = await losses.of([{"y": [SHORT]}])
         assert by_name["y"].status == "oom"
         assert losses.known({"y": [SHORT]}) is None
+
+
+# --- two waves at once ------------------------------------------------------------------------
+
+
+class Logged(FakeStudent):
+    """It writes down what it does, and fails at the passes that it is told to fail at."""
+
+    def __init__(self, failing=()):
+        super().__init__()
+        self.log = []
+        self.failing = failing
+
+    def encode(self, spans):
+        self.log.append("encode")
+        return super().encode(spans)
+
+    def score(self, batch):
+        self.log.append("score")
+        if self.log.count("score") in self.failing:
+            raise ValueError("no")
+        return super().score(batch)
+
+
+def wave(first, count=8):
+    return [{"y": [Span("Say a number. ", f"It is {number} and no other.")]} for number in range(first, first + count)]
+
+
+@pytest.fixture
+def small_waves(monkeypatch):
+    """A wave is full with eight spans."""
+    monkeypatch.setattr("rt_framework.scoring.forward._WAVE", 8)
+
+
+async def test_the_next_wave_is_encoded_while_this_one_is_computed(ledger, small_waves):
+    """If it is full. One that is not gathers until the waves before it are done, so that its batches are fuller."""
+    student = Logged()
+    async with losses_of(ledger, student, batch_tokens=1) as losses:
+        three = [losses.of(wave(0)), losses.of(wave(8)), losses.of(wave(16, 2))]
+        found = await asyncio.gather(*three)
+    assert [len(one) for one in found] == [8, 8, 2]
+    assert student.log == ["encode"] * 2 + ["score"] * 16 + ["encode"] + ["score"] * 2
+
+
+async def test_waves_at_once_compute_equal_spans_once(ledger, small_waves):
+    """The later wave waits for the earlier one's, and computes itself what that one failed at."""
+    student = Logged()
+    async with losses_of(ledger, student, batch_tokens=1) as losses:
+        one, other = await asyncio.gather(losses.of(wave(0)), losses.of(wave(3)))
+    assert one[3:] == other[:5]
+    assert student.forward_spans == 11
+
+
+async def test_a_wave_that_fails_fails_no_other(ledger, small_waves):
+    """What the later wave wanted of it is computed for the later one."""
+    student = Logged(failing=[1])
+    async with losses_of(ledger, student, batch_tokens=1) as losses:
+        one, other = await asyncio.gather(losses.of(wave(0)), losses.of(wave(0)), return_exceptions=True)
+    assert isinstance(one, ValueError)
+    assert len(other) == 8

@@ -60,7 +60,10 @@ class ForwardQueue:
         """Most tokens of a batch; 0 until the student's own limit is known. Lowered when memory runs out."""
         self._under_way = 0
         """Number of batches that are being computed by the executor or wait in its queue."""
-        self._batcher: Batcher[LossRequest, None] = Batcher(self._wave, _WAVE, lambda request: len(request.missing))
+        # Two waves: the next one is encoded while this one is computed, and between them the device has work.
+        self._batcher: Batcher[LossRequest, None] = Batcher(self._wave, _WAVE, _spans, at_once=2)
+        self._waves: dict[str, asyncio.Event] = {}
+        """By key of a span that is being computed: the end of its wave."""
 
     async def complete(self, request: LossRequest) -> None:
         """Compute the losses that the request is missing; requests that come at the same time share batches."""
@@ -121,7 +124,26 @@ class ForwardQueue:
         known = self._store.find(spans)
         self._counter.reused += len(known)
         yield known
-        unknown = {key: span for key, span in spans.items() if key not in known}
+        elsewhere = {key: wave for key in spans if key not in known and (wave := self._waves.get(key)) is not None}
+        own = {key: span for key, span in spans.items() if key not in known and key not in elsewhere}
+        ended = asyncio.Event()
+        self._waves |= dict.fromkeys(own, ended)
+        try:
+            async for losses in self._computed(own):
+                yield losses
+        finally:
+            for key in own:
+                del self._waves[key]
+            ended.set()
+        # No wave waits for one that began after it, so none waits for itself.
+        for wave in set(elsewhere.values()):
+            await wave.wait()
+        if elsewhere:
+            async for losses in self._committed({key: spans[key] for key in elsewhere}):
+                yield losses
+
+    async def _computed(self, unknown: Mapping[str, Span]) -> AsyncIterator[Mapping[str, SpanLoss]]:
+        """Yield the losses of spans that no other wave computes, each when it is in the ledger."""
         if not unknown:
             return
         without_pass: dict[str, SpanLoss] = {}
@@ -195,6 +217,10 @@ class ForwardQueue:
 
     async def _halved(self, batch: ForwardBatch) -> Sequence[SpanLoss]:
         return [loss for half in batch.halves() for loss in await self._scored(half)]
+
+
+def _spans(request: LossRequest) -> int:
+    return len(request.missing)
 
 
 def encoded(spans: Sequence[Span], student: Student | AsyncStudent) -> Sequence[EncodedSpan | SpanLoss]:
