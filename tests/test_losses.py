@@ -177,7 +177,7 @@ async def test_waves_at_once_compute_equal_spans_once(ledger, small_waves):
 
 
 async def test_a_wave_that_fails_fails_no_other(ledger, small_waves):
-    """What the later wave wanted of it is computed for the later one."""
+    """The later wave computes itself what it wanted of the other one."""
     student = Logged(failing=[1])
     async with losses_of(ledger, student, batch_tokens=1) as losses:
         one, other = await asyncio.gather(losses.of(wave(0)), losses.of(wave(0)), return_exceptions=True)
