@@ -110,6 +110,7 @@ async def test_many_writers_at_once_get_their_own_numbers(ledger):
 async def test_a_failed_write_stops_all_writing(ledger, path):
     """Nothing is acknowledged after something was lost, whatever it is; what was committed stays."""
     key = await answer(ledger, 1)
+    assert ledger.losses.find(["a"]) == {}
     break_table(path, "losses")
     with pytest.raises(DiskError, match=r"ledger.sqlite: cannot be written: no such table"):
         await ledger.losses.put({"a": SpanLoss(1.0, 1)})
@@ -429,6 +430,15 @@ def test_a_known_key_is_never_taken_for_a_new_one():
     known.add(digest(number) for number in range(100_000))
     assert len(known.among(digest(number) for number in range(100_000))) == 100_000
     assert len(known.among(digest(-1 - number) for number in range(10_000))) < 100
+
+
+async def test_a_key_that_is_written_while_keys_are_read_is_known(ledger):
+    """Also if nothing was looked up before the first write, which is committed only later."""
+    writing = asyncio.ensure_future(ledger.losses.put({"a": SpanLoss(1.5, 3)}))
+    await asyncio.sleep(0)
+    ledger.losses.find(["b"])
+    await writing
+    assert ledger.losses.find(["a"]) == {"a": SpanLoss(1.5, 3)}
 
 
 async def test_a_new_key_costs_no_look_up(ledger, path, monkeypatch):

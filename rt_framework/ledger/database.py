@@ -81,11 +81,7 @@ class Database:
         """Return those of *keys* that a row of the losses or calls may have; the others are surely not there."""
         if self._writer is None:  # another process may write to it at any time
             return list(keys)
-        if table not in self._known:
-            known = KnownKeys()
-            known.add(key for (key,) in self.rows(f"SELECT key FROM {table}"))  # noqa: S608 - our own names
-            self._known[table] = known
-        return self._known[table].among(keys)
+        return self._known_of(table).among(keys)
 
     def parsed(self, text: Any, cls: type[T], what: str, key: str) -> T:
         """Return a JSON text as an object of *cls*; the error for an invalid text names *what* it is and its *key*."""
@@ -119,6 +115,14 @@ class Database:
         self._sound = False
         return damaged(self.path, what)
 
+    def _known_of(self, table: str) -> KnownKeys:
+        """Return the keys of a table: those in the file, read before the first write to it, and those written since."""
+        if table not in self._known:
+            known = KnownKeys()
+            known.add(key for (key,) in self.rows(f"SELECT key FROM {table}"))  # noqa: S608 - our own names
+            self._known[table] = known
+        return self._known[table]
+
     # --- writing ----------------------------------------------------------------------------
 
     async def write(self, statements: Sequence[Statement]) -> RowIds:
@@ -132,9 +136,9 @@ class Database:
         if not statements:
             return {}
         for statement in statements:
-            if statement.table in self._known:
+            if statement.table:
                 # Before the commit: a key that is known too early is not found yet, one that is not known never is.
-                self._known[statement.table].add(statement.keys)
+                self._known_of(statement.table).add(statement.keys)
         return await self._writer.put(statements)
 
     def flush(self, seconds: float) -> None:
