@@ -74,7 +74,7 @@ def look(page: Path) -> None:
         tab = browser.new_page()
         start = time.perf_counter()
         tab.goto(page.as_uri())
-        tab.wait_for_function("document.querySelector('#list tbody tr')", timeout=120_000)
+        tab.wait_for_selector("#list tbody tr", state="attached", timeout=120_000)
         listed = time.perf_counter() - start
         tab.wait_for_selector("html[data-ready]", state="attached", timeout=120_000)
         click.echo(f"list after {listed:.1f} s, texts searchable after {time.perf_counter() - start:.1f} s")

@@ -497,6 +497,13 @@ def test_tests_use_the_public_part_of_the_kits_servers():
     assert found == []
 
 
+def test_the_browser_is_not_waited_for_by_a_script():
+    """The report forbids ``eval``, by which such a wait looks a second time: it fails on a slow machine alone."""
+    word = "wait_for_" + "function"
+    places = [path for folder in ("tests", "benchmarks", "plugins") for path in (REPO / folder).rglob("*.py")]
+    assert [str(path) for path in places if word in path.read_text("utf-8")] == []
+
+
 # --- numbers ----------------------------------------------------------------------------------
 
 

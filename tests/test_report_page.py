@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from rt_framework.report import write_report
 from rt_framework.testing import ScriptedTeacher
@@ -141,7 +141,7 @@ def test_every_filter_lists_what_the_run_says(run_dir: Path, opened: Callable[..
         total += counted(page)
     assert total == len(lines)
     page.locator("button[type=reset]").click()
-    page.wait_for_function("document.getElementById('end').value === ''")
+    expect(page.locator("#end")).to_have_value("")
     page.select_option("#also", "failed")
     assert listed(page) == [line["row"] for line in lines if line["failures"]]
 
@@ -197,9 +197,9 @@ def test_a_sample_is_told_whole(run_dir: Path, opened: Callable[..., Page]) -> N
     assert page.locator("#sample select").nth(1).input_value() == "instruction"
     page.fill("#search", "")
     page.goto(f"{page.url.split('#')[0]}#sample={lines[9]['id']}")
-    page.wait_for_function(f"document.querySelector('#sample h3').textContent.includes('Row {lines[9]['row']},')")
+    expect(page.locator("#sample h3")).to_contain_text(f"Row {lines[9]['row']},")
     page.get_by_role("button", name="next").click()
-    page.wait_for_function(f"document.querySelector('#sample h3').textContent.includes('Row {lines[10]['row']},')")
+    expect(page.locator("#sample h3")).to_contain_text(f"Row {lines[10]['row']},")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -232,6 +232,6 @@ def test_hostile_text_stays_text(hostile: Path, opened: Callable[..., Page]) -> 
     page = opened(hostile)
     for at in range(page.locator("#list tbody button").count()):
         page.locator("#list tbody button").nth(at).click()
-        page.wait_for_function(f"document.querySelector('#sample h3')?.textContent.startsWith('Row {at},')")
+        expect(page.locator("#sample h3")).to_contain_text(f"Row {at},")
         assert page.evaluate(FOREIGN) == 0
         assert page.locator("script").count() == 4

@@ -1,4 +1,4 @@
-"""Gathering of single items from many coroutines into batches for one worker."""
+"""Gathering of single items from many coroutines into batches."""
 
 from __future__ import annotations
 

@@ -16,9 +16,8 @@ def turns(pair: Pair) -> Iterator[Pair]:
     Raises:
         Unscorable: no turn of the pair is trained, or a trained turn has no user turn before it.
     """
-    # The turn of the user alone is no assistant turn; most pairs have no other, and each of their spans asks.
-    earlier = pair.earlier if pair.history or pair.since else ()
-    trained = trained_places(pair) if earlier else []
+    trained = trained_places(pair)
+    earlier = pair.earlier if trained else ()
     if not trained and not pair.trained:
         raise Unscorable("untrained", "no turn of the conversation is trained")
     for place in trained:
@@ -42,6 +41,8 @@ def turns(pair: Pair) -> Iterator[Pair]:
 
 def trained_places(pair: Pair) -> list[int]:
     """Return the places of the trained turns in ``Pair.earlier``."""
+    if not (pair.history or pair.since):  # the usual case: before the response there is the user's turn alone
+        return []
     return [place for place, turn in enumerate(pair.earlier) if turn.role == "assistant" and turn.trained]
 
 

@@ -66,7 +66,7 @@ class CallTable:
 
     def reply(self, key: str) -> Reply | None:
         """Return the committed answer of a call, or ``None``."""
-        if not self._db.perhaps("calls", [key]):
+        if not self._db.possible_keys("calls", [key]):
             return None
         row = self._db.first("SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE key = ?", (key,))
         return None if row is None else self._db.parsed(row[0], Reply, "answer", key)

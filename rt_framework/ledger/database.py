@@ -77,7 +77,7 @@ class Database:
             some = keys[start : start + _MOST_KEYS]
             yield from self.rows(sql.format(marks=",".join("?" * len(some))), some)
 
-    def perhaps(self, table: str, keys: Iterable[str]) -> list[str]:
+    def possible_keys(self, table: str, keys: Iterable[str]) -> list[str]:
         """Return those of *keys* that a row of the losses or calls may have; the others are surely not there."""
         if self._writer is None:  # another process may write to it at any time
             return list(keys)

@@ -25,7 +25,7 @@ class LossTable:
     def find(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Return the known losses by key, without the losses of single tokens."""
         sql = "SELECT key, nll, tokens, status, reason FROM losses WHERE key IN ({marks})"
-        return {row[0]: self._loss(*row) for row in self._db.among(sql, self._db.perhaps("losses", keys))}
+        return {row[0]: self._loss(*row) for row in self._db.among(sql, self._db.possible_keys("losses", keys))}
 
     def find_by_token(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Return the known losses by key, with the losses of single tokens.
@@ -37,7 +37,7 @@ class LossTable:
         FROM losses LEFT JOIN token_losses ON token_losses.key = losses.key
         WHERE losses.key IN ({marks}) AND (losses.nll IS NULL OR ranks IS NOT NULL)
         """
-        return {row[0]: self._loss(*row) for row in self._db.among(sql, self._db.perhaps("losses", keys))}
+        return {row[0]: self._loss(*row) for row in self._db.among(sql, self._db.possible_keys("losses", keys))}
 
     async def put(self, losses: Mapping[str, SpanLoss]) -> None:
         """Commit computed losses."""

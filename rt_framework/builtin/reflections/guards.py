@@ -73,9 +73,10 @@ def _echo(rewrite: Proposal) -> Unparsed | None:
     # No sentence has a line break, so none is found across two of the texts.
     after = "\n".join(map(_squeezed, rewrite.texts))
     echoed = [sentence for sentence in _sentences(rewrite.prompt) if sentence in after]
-    if echoed and any(sentence not in _squeezed(rewrite.before) for sentence in echoed):
-        return Unparsed("format", "echo of the prompt")
-    return None
+    if not echoed:
+        return None
+    before = _squeezed(rewrite.before)
+    return Unparsed("format", "echo of the prompt") if any(one not in before for one in echoed) else None
 
 
 def _restated(rewrite: Proposal) -> Unparsed | None:
