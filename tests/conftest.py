@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from demo.model import save
+from rt_framework.errors import DiskError
 from rt_framework.kit import packages
 from rt_framework.kit.packages import packaged
+from rt_framework.ledger.database import Database
 from rt_framework.ledger.ledger import Ledger
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,6 +55,21 @@ def modules_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     for name in set(sys.modules) - before:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(passing):
             del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def no_key_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key in a ledger that a test closes is one that the ledger knows: an unknown one would be paid for again."""
+    close = Database.close
+
+    def checked(database: Database) -> None:
+        with suppress(DiskError, sqlite3.ProgrammingError):  # a test may have damaged the file, or closed it before
+            for table, known in database._known.items():
+                keys = [key for (key,) in database.rows(f"SELECT key FROM {table}")]
+                assert known.among(keys) == keys, f"keys of {table} that were written unnoticed"
+        close(database)
+
+    monkeypatch.setattr(Database, "close", checked)
 
 
 @pytest.fixture
