@@ -135,7 +135,7 @@ def attempts(run_dir: Path) -> list[Attempt]:
             with_questions(db)
             .execute(
                 "SELECT id, question(request, pattern), state, attempts.kind, message, reserved, cost, "
-                f"attempts.reply, {raw} FROM attempts JOIN calls ON key = call ORDER BY id"
+                f"attempts.reply, {raw} FROM attempts JOIN calls ON number = call ORDER BY id"
             )
             .fetchall()
         )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from rt_framework.config.schema import Limits
 from rt_framework.ledger.ledger import Ledger
-from rt_framework.ledger.schema import STEPS, VERSION
+from rt_framework.ledger.schema import VERSION
 from rt_framework.ledger.statements import Statement
 from rt_framework.testing.server import Fault, FaultServer
-from tests.helpers import the_error, with_questions
+from tests.helpers import the_error
+from tests.older_ledgers import RECORDS, make_older
 from tests.reliability.jobs import Commands, http_job
 from tests.run_helpers import attempts, http_answer, rows, side
 
@@ -132,8 +132,7 @@ def test_a_ledger_of_an_older_version_is_brought_up_to_date(tmp_path, rt, versio
         config = http_job(tmp_path, server, rows(3), pipeline=REWRITE)
         assert rt("run", config, "--run-dir", tmp_path / "run").code == 0
         before = side(tmp_path / "run")
-        _make_older(tmp_path / "run" / "ledger.sqlite", version)
-        (tmp_path / "run" / "ledger.sqlite-seal").unlink()
+        make_older(tmp_path / "run" / "ledger.sqlite", version)
         assert "'rt run' brings it up to date" in the_error(rt("status", tmp_path / "run"))
         assert rt("run", config, "--run-dir", tmp_path / "run").code == 0
         assert len(server.received) == 3
@@ -141,33 +140,6 @@ def test_a_ledger_of_an_older_version_is_brought_up_to_date(tmp_path, rt, versio
     with closing(sqlite3.connect(tmp_path / "run" / "ledger.sqlite")) as db:
         counts = [db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("samples", *RECORDS)]
     assert counts == [3, 6, 0, 3, 0]
-
-
-RECORDS = ("versions", "scores", "decisions", "failures")
-
-
-def _make_older(path: Path, version: int) -> None:
-    """Make a ledger one of an older version, as the steps up to it lay it out."""
-    now = path.rename(path.with_suffix(".now"))
-    with closing(with_questions(sqlite3.connect(path, isolation_level=None))) as db:
-        for step in STEPS[:version]:
-            db.executescript(step)
-        db.execute("ATTACH ? AS now", (str(now),))
-        for (table,) in db.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall():
-            both = [{row[1] for row in db.execute(f"PRAGMA {place}.table_info({table})")} for place in ("main", "now")]
-            names = ", ".join(sorted(set.intersection(*both)))
-            db.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM now.{table}")
-        if version < 9:  # records bore ids
-            for table in RECORDS:
-                db.execute(f"UPDATE main.{table} SET sample = (SELECT id FROM now.samples WHERE number = sample)")
-        if version < 8:  # questions were whole
-            whole = "SELECT question(request, pattern) FROM now.calls call WHERE call.key = calls.key"
-            db.execute(f"UPDATE main.calls SET request = ({whole})")
-        if version < 2:  # answers were beside the questions
-            answer = "SELECT reply FROM now.attempts JOIN now.calls call ON id = answer WHERE call.key = calls.key"
-            db.execute(f"UPDATE main.calls SET reply = ({answer})")
-        db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(version),))
-    now.unlink()
 
 
 def test_after_an_unclean_end_the_ledger_is_looked_through(tmp_path, rt):

@@ -29,7 +29,7 @@ from rt_framework.data.source import Source
 from rt_framework.errors import ConfigError, DiskError, PluginError
 from rt_framework.events import Progress
 from rt_framework.jobs import install_checks as checks
-from rt_framework.ledger import salvage
+from rt_framework.ledger import readable
 from rt_framework.ledger.ledger import Ledger
 from rt_framework.rundir import directory as rundir
 from rt_framework.rundir import live_state as snapshot
@@ -141,7 +141,7 @@ def _fill(place: Path) -> None:
     (place / "taken").mkdir()
     for name in ("kept.json", "scores.jsonl", "manifest.json"):
         (place / "taken" / name).write_text("a thesis")
-    for name in ("run.lock", "run.owner", "ledger.sqlite-seal", ".merging.sqlite-notes", ".lengthened.sqlite"):
+    for name in ("run.lock", "run.owner", "ledger.sqlite-seal", ".merging.sqlite-notes", ".readable.sqlite"):
         (place / f"with {name}").mkdir()
         (place / f"with {name}" / name).write_text("a thesis")
     (place / "leading").mkdir()
@@ -263,7 +263,7 @@ def test_scores_that_are_read_stay(line, refused):
     [
         *("data.json", "s.jsonl", "run/ledger.sqlite", "theirs.txt", "link", "dangling", "pipe", "/dev/null"),
         *("taken", "with run.lock", "with run.owner", "with ledger.sqlite-seal", "with .merging.sqlite-notes"),
-        *("with .lengthened.sqlite", "leading", "books", "pack", "run/pilot", "run/kept", "shard1/dropped"),
+        *("with .readable.sqlite", "leading", "books", "pack", "run/pilot", "run/kept", "shard1/dropped"),
         *(LONG, f"{LONG[:300]}/run", "theirs.txt/run"),
     ],
     ids=lambda at: at[:30],
@@ -621,7 +621,7 @@ def test_a_folder_that_cannot_come_leaves_the_old_one(tmp_path, monkeypatch):
 
 def test_every_file_of_a_run_directory_is_known_as_its_own(stage):
     """The guard names them by patterns; a new file of a run has to be among these."""
-    named = {rundir.MERGING, rundir.PROGRESS, rundir.PILOT, rundir.OWNER, salvage.LENGTHENED}
+    named = {rundir.MERGING, rundir.PROGRESS, rundir.PILOT, rundir.OWNER, readable.READABLE}
     for name in named | {path.name for path in Path(stage, "run").iterdir()}:
         assert any(fnmatch(name, pattern) for pattern in RUN_PATTERNS), name
 
@@ -648,7 +648,8 @@ def test_nothing_is_written_but_through_the_guard():
                 found[name] = len(writes.findall(text))
     assert set(found) == {
         *("data/marks", "data/replacing"),  # the guard itself
-        *("ledger/seal", "ledger/salvage", "rundir/directory", "jobs/merging"),  # what makes a run directory
+        *("ledger/seal", "ledger/readable", "ledger/salvage"),  # what makes a run directory
+        *("rundir/directory", "jobs/merging"),
         "builtin/reporters/jsonl",  # appends events
         "kit/stdout",  # to the null device, when the reader of a pipe has gone
         *(f"builtin/formats/{name}" for name in ("dataset", "packed")),  # to the path they are given

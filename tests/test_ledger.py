@@ -24,7 +24,7 @@ from rt_framework.model import Decision, Failure, Pair, Reply, Score, Turn, Usag
 from rt_framework.spans import SpanLoss
 from rt_framework.testing import ScriptedTeacher
 from rt_framework.testing.fakes import rewriting
-from tests.helpers import with_questions
+from tests.older_ledgers import make_older
 from tests.run_helpers import go, job, outputs, pair, request, rows, sample
 
 
@@ -58,7 +58,7 @@ async def answer(ledger, number, text="an answer"):
     """Commit one call whole; returns its key."""
     key = f"key-{number}"
     attempt = await ledger.attempts.intend(key, "teacher", request(number), 5)
-    await ledger.attempts.answered(attempt, key, Reply(text, nano_dollars=3))
+    await ledger.attempts.answered(attempt, Reply(text, nano_dollars=3))
     return key
 
 
@@ -68,7 +68,7 @@ async def test_each_step_of_a_call_is_committed_when_it_is_acknowledged(ledger, 
     assert seen(path, "SELECT state, reserved FROM attempts") == [("intent", 5)]
     assert ledger.calls.reply("key") is None
     reply = Reply("text", "length", Usage(3, 4), "model-x", 3)
-    await ledger.attempts.answered(attempt, "key", reply)
+    await ledger.attempts.answered(attempt, reply)
     assert seen(path, "SELECT state, cost FROM attempts") == [("answered", 3)]
     assert ledger.calls.reply("key") == reply
 
@@ -133,7 +133,7 @@ async def test_a_value_that_cannot_be_stored_fails_alone(ledger):
     ones: paid answers are never lost to the row of another.
     """
     asked = [await ledger.attempts.intend(f"key-{number}", "teacher", request(number), 5) for number in range(20)]
-    answers = [ledger.attempts.answered(at, f"key-{n}", Reply("text", nano_dollars=3)) for n, at in enumerate(asked)]
+    answers = [ledger.attempts.answered(attempt, Reply("text", nano_dollars=3)) for attempt in asked]
     bad = [ledger.losses.put({"a": SpanLoss(1.0, tokens)}) for tokens in (2**70, None, object())]
     ends = await asyncio.wait_for(asyncio.gather(*answers[:10], *bad, *answers[10:], return_exceptions=True), 10)
     assert [type(end) for end in ends] == [type(None)] * 10 + [ValueError] * 3 + [type(None)] * 10
@@ -216,21 +216,6 @@ async def test_a_ledger_from_before_batches_is_brought_up_to_date(path):
         assert ledger.costs.spent() == 7
 
 
-def as_of_before_patterns(path):
-    """Bring a closed ledger back to the layout in which every question stood whole."""
-    with closing(sqlite3.connect(path)) as db:
-        found = with_questions(db).execute("SELECT key, question(request, pattern) FROM calls").fetchall()
-        db.executemany("UPDATE calls SET request = ? WHERE key = ?", [(text, key) for key, text in found])
-        for column in ("pattern", "draw", "step"):
-            db.execute(f"ALTER TABLE calls DROP COLUMN {column}")
-        db.execute("DROP TABLE patterns")
-        db.execute("DROP TRIGGER sample_anew")
-        db.execute("UPDATE meta SET value = '7' WHERE key = 'schema'")
-        db.commit()
-        db.execute("VACUUM")
-    path.with_name(f"{path.name}-seal").unlink()
-
-
 def test_a_run_of_before_packed_questions_goes_on_without_a_call(tmp_path):
     """With draws and conversations, whose place in a question has columns since; and its questions can be read."""
     draws = [{"reflect": {"reflection": {"instruction": {"temperature": 0.5}}, "draws": 2}}, {"choose": "newest"}]
@@ -239,7 +224,7 @@ def test_a_run_of_before_packed_questions_goes_on_without_a_call(tmp_path):
     written, path = outputs(tmp_path / "run"), tmp_path / "run" / "ledger.sqlite"
     with Ledger.reading(path) as ledger:
         asked = ledger.calls.find(ledger.calls.keys_in_use())
-    as_of_before_patterns(path)
+    make_older(path, 7)
     go(config, tmp_path / "run", again := ScriptedTeacher(rewriting))
     assert (len(told.requests), len(again.requests)) == (6, 0)
     assert outputs(tmp_path / "run") == written
@@ -254,7 +239,7 @@ async def test_a_ledger_from_before_packed_questions_can_be_salvaged(ledger, pat
     await ledger.attempts.intend("ab" * 16, "teacher", drawn, 5)
     ledger.close()
     shutil.copy(path, before := tmp_path / "before.sqlite")
-    as_of_before_patterns(path)
+    make_older(path, 7)
     for number, old in enumerate((before, path)):
         salvage_ledger(old, new := tmp_path / f"{number}.sqlite")
         with Ledger.writing(new) as made:
@@ -318,7 +303,7 @@ async def test_the_calls_of_a_batch_are_not_in_doubt(ledger):
     batch = await book.begin("token", 1.0, "teacher", [("a", request(1), 5), ("b", request(2), 6)])
     alone = await ledger.attempts.intend("c", "teacher", request(3), 7)
     await book.is_now("token", "submitted", "batch_1")
-    await ledger.attempts.answered(batch.questions[0].attempt, "a", Reply("yes", nano_dollars=1))
+    await ledger.attempts.answered(batch.questions[0].attempt, Reply("yes", nano_dollars=1))
     assert await ledger.attempts.settle_interrupted() == 1
     assert ledger.calls.unknown() == ["c"]
     (left,) = book.open()
@@ -334,7 +319,9 @@ async def test_each_question_of_a_batch_gets_the_number_of_its_own_attempt(ledge
     await answer(ledger, 1)
     keys = ["a", "key-1", "b", "b", "c"]
     batch = await ledger.batches.begin("token", 1.0, "teacher", [(key, request(n), n) for n, key in enumerate(keys)])
-    rows = seen(path, "SELECT id, call, reserved FROM attempts WHERE batch = 'token' ORDER BY id")
+    rows = seen(
+        path, "SELECT id, key, reserved FROM attempts JOIN calls ON number = call WHERE batch IS NOT NULL ORDER BY id"
+    )
     assert [(asked.attempt, asked.key, asked.reserved) for asked in batch.questions] == rows
     assert [key for _, key, _ in rows] == keys
 
@@ -345,7 +332,7 @@ async def test_a_ledger_of_another_version_is_refused(path):
     with sqlite3.connect(path) as db:
         db.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
     db.close()
-    with pytest.raises(DataError, match="a ledger of version 999, not 9; use the release that wrote it"):
+    with pytest.raises(DataError, match="a ledger of version 999, not 10; use the release that wrote it"):
         Ledger.reading(path)
 
 
@@ -414,7 +401,7 @@ async def test_a_call_tells_what_was_asked_and_answered(ledger):
     first = await ledger.attempts.intend("key", "teacher", asked, 0)
     await ledger.attempts.failed(first, TeacherError("timeout", "no answer within 1 s"), 0)
     second = await ledger.attempts.intend("key", "teacher", asked, 0)
-    await ledger.attempts.answered(second, "key", Reply("text"))
+    await ledger.attempts.answered(second, Reply("text"))
     call = ledger.calls.find(["key", "other"])["key"]
     assert (call.request, call.teacher, call.reply) == (asked, "teacher", Reply("text"))
     assert call.attempts == (("failed", "timeout", "no answer within 1 s"), ("answered", None, None))

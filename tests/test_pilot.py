@@ -226,7 +226,7 @@ def synthetic(tmp_path_factory):
             history = SampleHistory(sample, outcome, None)
             asked = evolve(request(number), pair_hash=old.hash)
             attempt = await ledger.attempts.intend(old.hash, "teacher", asked, 2 * cost)
-            await ledger.attempts.answered(attempt, old.hash, Reply("", usage=Usage(1, 1), nano_dollars=cost))
+            await ledger.attempts.answered(attempt, Reply("", usage=Usage(1, 1), nano_dollars=cost))
             await ledger.samples.record(history)
             return history
 

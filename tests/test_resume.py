@@ -108,7 +108,7 @@ def look(run_dir: Path, sql: str) -> list[tuple[object, ...]]:
 
 
 ANSWERED = "SELECT reflection, pair, idx FROM calls WHERE answer IS NOT NULL"
-OPEN = "SELECT call FROM attempts WHERE state = 'intent'"
+OPEN = "SELECT key FROM attempts JOIN calls ON number = call WHERE state = 'intent'"
 
 
 def kill(process: subprocess.Popen[str], run_dir: Path, answers: int, stuck: Callable[[], bool]) -> None:
@@ -225,7 +225,7 @@ def test_a_paid_run_is_paid_once(tmp_path):
         time.sleep(0.3)  # What the dead client had sent is still answered.
         first = received(server)
         committed = questions(run_dir, f"{QUESTIONS} WHERE answer IS NOT NULL")
-        doubtful = questions(run_dir, f"{QUESTIONS} JOIN attempts ON call = key WHERE state = 'intent'")
+        doubtful = questions(run_dir, f"{QUESTIONS} JOIN attempts ON call = number WHERE state = 'intent'")
         assert set(first) <= committed | doubtful
         assert committed <= set(first)
 

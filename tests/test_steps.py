@@ -475,11 +475,11 @@ def test_calls_on_hold_hold_the_conversation(tmp_path):
     with Ledger.writing(tmp_path / "run" / "ledger.sqlite") as ledger:
         from rt_framework.ledger.statements import Statement
 
-        second = "SELECT key FROM calls WHERE step = 1"
+        second = "SELECT number FROM calls WHERE step = 1"
         doubtful = "state = 'unknown', kind = 'interrupted_unknown'"
         statements = [
             f"UPDATE attempts SET {doubtful} WHERE call IN ({second})",
-            f"UPDATE calls SET answer = NULL WHERE key IN ({second})",
+            f"UPDATE calls SET answer = NULL WHERE number IN ({second})",
         ]
         asyncio.run(ledger.database.write([Statement(sql) for sql in statements]))
     (tmp_path / "run" / "manifest.json").unlink()

@@ -129,7 +129,7 @@ async def test_the_intent_is_on_disk_before_the_request_leaves(ledger):
 
     def look(request):
         db = sqlite3.connect(f"{ledger.database.path.as_uri()}?mode=ro", uri=True)
-        found.append(db.execute("SELECT state, reply FROM attempts JOIN calls ON call = key").fetchall())
+        found.append(db.execute("SELECT state, reply FROM attempts JOIN calls ON call = number").fetchall())
         db.close()
         return "fine"
 

@@ -28,7 +28,7 @@ from rt_framework.ledger import is_foreign
 _MACHINE = (
     *(f"ledger.sqlite{end}" for end in ("", "-wal", "-shm", "-seal")),
     ".merging.sqlite*",
-    ".lengthened.sqlite*",
+    ".readable.sqlite*",
     "run.owner",
     "progress.json",
 )

@@ -6,24 +6,26 @@ from attrs import asdict, evolve, frozen
 
 from rt_framework.errors import TeacherError
 from rt_framework.ledger.database import Database
+from rt_framework.ledger.key_index import CALLS, row_of
 from rt_framework.ledger.patterns import Packed, Patterns
 from rt_framework.ledger.statements import Statement, as_json
 from rt_framework.model import Reply, Request
 
+_KNOWN = row_of(CALLS, "?1")
 _CALL = """
-INSERT OR IGNORE INTO calls (key, reflection, pair, idx, draw, step, teacher, pattern, request)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_ATTEMPT = "INSERT INTO attempts (call, state, reserved, batch) VALUES (?, 'intent', ?, ?)"
-
+INSERT INTO calls (key, reflection, pair, idx, draw, step, teacher, pattern, request)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"""
+_CALL_IF_NEW = f"{_CALL} WHERE NOT EXISTS ({_KNOWN})"
 
 COPIED = "copied"
 """Kind of an attempt whose answer another run directory has paid for."""
 
-_COPY = """
-INSERT INTO attempts (call, state, kind, message, reserved, cost, reply) VALUES (?, 'answered', ?, ?, 0, 0, ?)
-"""
-_USE_COPY = "UPDATE calls SET answer = (SELECT MAX(id) FROM attempts WHERE call = ? AND kind = ?) WHERE key = ?"
+_ATTEMPT = "INSERT INTO attempts (call, state, reserved, batch) VALUES (({}), 'intent', ?2, ?3)"
+_COPY = f"""
+INSERT INTO attempts (call, state, kind, message, reserved, cost, reply)
+VALUES (({_KNOWN}), 'answered', ?2, ?3, 0, 0, ?4)"""  # noqa: S608 - fixed text
+_USE = "UPDATE calls SET answer = ?1 WHERE number = (SELECT call FROM attempts WHERE id = ?1)"
+_USE_COPY = _USE.replace("?1", "last_insert_rowid()")
 
 
 @frozen
@@ -37,11 +39,21 @@ class Intent:
 
     @classmethod
     def of(
-        cls, key: str, teacher: str, request: Request, packed: Packed, reserved: int, batch: str | None = None
+        cls,
+        db: Database,
+        key: str,
+        teacher: str,
+        request: Request,
+        packed: Packed,
+        reserved: int,
+        batch: str | None = None,
     ) -> Intent:
-        """Return the statements for a request.
+        """Return the statements for a request. The caller writes them before it awaits anything.
+
+        Else the same question may be written meanwhile, which is taken for new here.
 
         Args:
+            db: ledger to which they are written.
             key: key of the call.
             teacher: identity of the teacher.
             request: the request.
@@ -50,8 +62,11 @@ class Intent:
             batch: token of its batch, if it is sent in one.
         """
         about = request.reflection, request.pair_hash, request.index, request.draw, request.step
-        call = Statement(_CALL, (key, *about, teacher, packed.pattern, packed.text), "calls", [key])
-        return cls(call, Statement(_ATTEMPT, (key, reserved, batch)))
+        new = not db.possible_keys(CALLS, [key])
+        db.expect(CALLS, [key])
+        call = Statement(_CALL if new else _CALL_IF_NEW, (key, *about, teacher, packed.pattern, packed.text))
+        attempt = _ATTEMPT.format("last_insert_rowid()" if new else _KNOWN)
+        return cls(call, Statement(attempt, (key, reserved, batch)))
 
     @property
     def statements(self) -> tuple[Statement, Statement]:
@@ -76,18 +91,19 @@ class AttemptTable:
             reserved: most that the attempt can cost, in nano-dollars.
         """
         # Committed before sending, so that a run that is killed meanwhile knows that the attempt may be billed.
-        intent = Intent.of(key, teacher, request, await self._patterns.pack(request), reserved)
+        packed = await self._patterns.pack(request)
+        intent = Intent.of(self._db, key, teacher, request, packed, reserved)
         ids = await self._db.write(intent.statements)
         return ids[intent.attempt]
 
-    async def answered(self, attempt: int, key: str, reply: Reply) -> None:
-        """Commit the raw answer of an attempt, after which the call is not sent again unless it is withdrawn."""
+    async def answered(self, attempt: int, reply: Reply) -> None:
+        """Commit the raw answer of an attempt, after which its call is not sent again unless it is withdrawn."""
         # One commit for both, so that no answer is charged without being in use.
         done = "UPDATE attempts SET state = 'answered', kind = NULL, message = ?, cost = ?, reply = ? WHERE id = ?"
         await self._db.write(
             [
                 Statement(done, (reply.note or None, reply.nano_dollars, as_json(asdict(reply)), attempt)),
-                Statement("UPDATE calls SET answer = ? WHERE key = ?", (attempt, key)),
+                Statement(_USE, (attempt,)),
             ]
         )
 
@@ -101,12 +117,13 @@ class AttemptTable:
             reply: the answer.
         """
         free = evolve(reply, nano_dollars=0, charge=None)
-        intent = Intent.of(key, teacher, request, await self._patterns.pack(request), 0)
+        packed = await self._patterns.pack(request)
+        intent = Intent.of(self._db, key, teacher, request, packed, 0)
         await self._db.write(
             [
                 intent.call,
                 Statement(_COPY, (key, COPIED, free.note or None, as_json(asdict(free)))),
-                Statement(_USE_COPY, (key, COPIED, key)),
+                Statement(_USE_COPY),
             ]
         )
 

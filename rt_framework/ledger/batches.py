@@ -67,9 +67,10 @@ class BatchTable:
         """
         # Batch and intents are one commit, so that a crash leaves no reserved question without its batch.
         batch = Statement("INSERT INTO batches (token, created, state) VALUES (?, ?, 'intent')", (token, created))
+        packed = [await self._patterns.pack(request) for _, request, _ in questions]
         intents = [
-            Intent.of(key, teacher, request, await self._patterns.pack(request), reserved, token)
-            for key, request, reserved in questions
+            Intent.of(self._db, key, teacher, request, short, reserved, token)
+            for (key, request, reserved), short in zip(questions, packed, strict=True)
         ]
         ids = await self._db.write([batch, *(statement for intent in intents for statement in intent.statements)])
         numbers = [ids[intent.attempt] for intent in intents]
@@ -120,11 +121,11 @@ class BatchTable:
         await self.is_now(batch.token, "up")
 
     def _teacher(self, token: str) -> str:
-        sql = "SELECT teacher FROM attempts JOIN calls ON key = call WHERE batch = ? LIMIT 1"
+        sql = "SELECT teacher FROM attempts JOIN calls ON number = call WHERE batch = ? LIMIT 1"
         return str(self._db.first(sql, (token,))[0])
 
     def _questions(self, token: str) -> Iterator[OpenQuestion]:
-        columns = "id, call, request, pattern, reserved FROM attempts JOIN calls ON key = call"
+        columns = "id, key, request, pattern, reserved FROM attempts JOIN calls ON number = call"
         sql = f"SELECT {columns} WHERE batch = ? AND state = 'intent' ORDER BY id"
         for attempt, key, request, pattern, reserved in self._db.rows(sql, (token,)):
             yield OpenQuestion(attempt, key, self._patterns.request(request, pattern, key), reserved)

@@ -11,28 +11,31 @@ from rt_framework.kit.compact import CompactStrings
 from rt_framework.ledger.costs import COST
 from rt_framework.ledger.database import Database
 from rt_framework.ledger.handovers import HandoverTable
+from rt_framework.ledger.key_index import CALLS, PAIRS, row_of
 from rt_framework.ledger.patterns import Patterns
 from rt_framework.ledger.statements import Statement
 from rt_framework.model import Handover, Reply, Request
 
-_FAILED = """
-SELECT reflection, calls.pair, teacher, draw, answer IS NOT NULL
-FROM failures JOIN calls ON calls.key = failures.call WHERE kind = ?
-"""
+_NUMBER = row_of(CALLS, "?1")
+_FAILED = f"""
+SELECT reflection, pair, teacher, draw, answer IS NOT NULL
+FROM failures CROSS JOIN calls ON calls.number IN ({row_of(CALLS, "failures.call")}) WHERE kind = ?
+"""  # noqa: S608 - fixed text
 # Questions that went on from a teacher which failed with this kind, and that no teacher after it could do either.
-_FAILED_BEFORE = """
-SELECT reflection, pair, calls.teacher, draw, answer IS NOT NULL
-FROM handovers JOIN calls ON calls.key = handovers.call
+_FAILED_BEFORE = f"""
+SELECT reflection, pair, asked.teacher, draw, answer IS NOT NULL
+FROM handovers CROSS JOIN calls asked ON asked.number IN ({row_of(CALLS, "handovers.call")})
 WHERE kind = ? AND EXISTS (
-  SELECT 1 FROM calls last WHERE last.key IN (SELECT call FROM failures)
-  AND last.pair = calls.pair AND last.reflection = calls.reflection AND last.draw = calls.draw)
-"""
-_SAME = "reflection = ? AND pair = ? AND teacher = ? AND draw = ?"
+  SELECT 1 FROM calls last WHERE last.number IN ({row_of(PAIRS, "asked.pair")})
+  AND last.key IN (SELECT call FROM failures)
+  AND last.reflection = asked.reflection AND last.draw = asked.draw)
+"""  # noqa: S608 - fixed text
+_SAME = f"reflection = ?1 AND number IN ({row_of(PAIRS, '?2')}) AND teacher = ?3 AND draw = ?4"
 _WITHDRAW = f"UPDATE calls SET answer = NULL WHERE {_SAME}"  # noqa: S608 - fixed text
 _STANDS = f"state = 'failed' AND kind IN ({', '.join(repr(kind) for kind in sorted(FALLBACK_KINDS))})"
 _RELEASE = f"""
 UPDATE attempts SET state = CASE state WHEN 'unknown' THEN 'failed' ELSE 'released' END
-WHERE (state = 'unknown' OR {_STANDS}) AND call IN (SELECT key FROM calls WHERE {_SAME})
+WHERE (state = 'unknown' OR {_STANDS}) AND call IN (SELECT number FROM calls WHERE {_SAME})
 """  # noqa: S608 - fixed text
 
 
@@ -66,9 +69,10 @@ class CallTable:
 
     def reply(self, key: str) -> Reply | None:
         """Return the committed answer of a call, or ``None``."""
-        if not self._db.possible_keys("calls", [key]):
+        if not self._db.possible_keys(CALLS, [key]):
             return None
-        row = self._db.first("SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE key = ?", (key,))
+        sql = f"SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE number = ({_NUMBER})"  # noqa: S608
+        row = self._db.first(sql, (key,))
         return None if row is None else self._db.parsed(row[0], Reply, "answer", key)
 
     def final_failure(self, key: str) -> TeacherError | None:
@@ -76,26 +80,26 @@ class CallTable:
 
         It is that of the latest attempt, as long as no ``rt retry`` has released it.
         """
-        sql = f"SELECT {_STANDS}, kind, message FROM attempts WHERE call = ? ORDER BY id DESC LIMIT 1"  # noqa: S608 - fixed text
-        row = self._db.first(sql, (key,))
+        if not self._db.possible_keys(CALLS, [key]):
+            return None
+        latest = f"WHERE call = ({_NUMBER}) ORDER BY id DESC LIMIT 1"
+        row = self._db.first(f"SELECT {_STANDS}, kind, message FROM attempts {latest}", (key,))  # noqa: S608 - fixed
         return TeacherError(row[1], row[2] or "") if row is not None and row[0] else None
 
     def find(self, keys: Iterable[str]) -> dict[str, Call]:
         """Return the calls with these keys, by key; unknown keys are left out."""
         calls = {}
+        of_key = f"LEFT JOIN attempts ON attempts.id = answer WHERE number = ({_NUMBER})"
         for key in keys:
-            row = self._db.first(
-                "SELECT teacher, reply, request, pattern FROM calls LEFT JOIN attempts ON attempts.id = answer "
-                "WHERE key = ?",
-                (key,),
-            )
+            row = self._db.first(f"SELECT number, teacher, reply, request, pattern FROM calls {of_key}", (key,))  # noqa: S608
             if row is None:
                 continue
-            attempts = self._db.rows("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (key,))
-            cost = int(self._db.first(f"SELECT {COST} FROM attempts WHERE call = ?", (key,))[0])  # noqa: S608 - fixed text
-            request = self._patterns.request(row[2], row[3], key)
-            reply = None if row[1] is None else self._db.parsed(row[1], Reply, "answer", key)
-            calls[key] = Call(key, row[0], request, reply, tuple(attempts), self.handovers.of(key), cost)
+            number, teacher, answer, packed, pattern = row
+            attempts = self._db.rows("SELECT state, kind, message FROM attempts WHERE call = ? ORDER BY id", (number,))
+            cost = int(self._db.first(f"SELECT {COST} FROM attempts WHERE call = ?", (number,))[0])  # noqa: S608 - fixed text
+            request = self._patterns.request(packed, pattern, key)
+            reply = None if answer is None else self._db.parsed(answer, Reply, "answer", key)
+            calls[key] = Call(key, teacher, request, reply, tuple(attempts), self.handovers.of(key), cost)
         return calls
 
     def keys_about(self, pairs: Iterable[str]) -> list[str]:
@@ -104,8 +108,10 @@ class CallTable:
         The calls of a question are ordered by draw, index and step.
         """
         keys = []
+        about = f"number IN ({row_of(PAIRS, '?1')})"
         for pair in pairs:
-            rows = self._db.rows("SELECT key FROM calls WHERE pair = ? ORDER BY reflection, draw, idx, step", (pair,))
+            sql = f"SELECT key FROM calls WHERE {about} ORDER BY reflection, draw, idx, step"  # noqa: S608 - fixed text
+            rows = self._db.rows(sql, (pair,))
             keys += [row[0] for row in rows]
         return keys
 
@@ -120,26 +126,29 @@ class CallTable:
 
     def withdrawn(self, key: str) -> bool:
         """Return whether a call has an answer that is no longer used, because another one is wanted."""
-        sql = "SELECT 1 FROM calls JOIN attempts ON call = key WHERE key = ? AND answer IS NULL AND state = 'answered'"
-        return self._db.first(sql, (key,)) is not None
+        withdrawn = f"number = ({_NUMBER}) AND answer IS NULL AND state = 'answered'"
+        sql = f"SELECT 1 FROM calls JOIN attempts ON call = number WHERE {withdrawn}"  # noqa: S608 - fixed text
+        return bool(self._db.possible_keys(CALLS, [key])) and self._db.first(sql, (key,)) is not None
 
     def unknown(self) -> list[str]:
         """Return the keys of the calls that a killed run may have paid for without receiving an answer."""
-        rows = self._db.rows("SELECT call FROM attempts WHERE kind = 'interrupted_unknown' ORDER BY id")
-        return [row[0] for row in rows]
+        sql = "SELECT key FROM attempts JOIN calls ON number = call WHERE kind = 'interrupted_unknown' ORDER BY id"
+        return [row[0] for row in self._db.rows(sql)]
 
     def doubtful(self) -> list[str]:
         """Return the keys of unknown calls that were neither answered since nor released to be asked again."""
-        sql = "SELECT DISTINCT call FROM attempts JOIN calls ON key = call WHERE state = 'unknown' AND answer IS NULL"
+        sql = "SELECT DISTINCT key FROM attempts JOIN calls ON number = call WHERE state = 'unknown' AND answer IS NULL"
         return [row[0] for row in self._db.rows(sql)]
 
     def unread(self) -> frozenset[str]:
         """Return the keys of the calls with an answer that was paid for and could not be read."""
-        return frozenset(row[0] for row in self._db.rows("SELECT DISTINCT call FROM attempts WHERE raw IS NOT NULL"))
+        sql = "SELECT DISTINCT key FROM attempts JOIN calls ON number = call WHERE raw IS NOT NULL"
+        return frozenset(row[0] for row in self._db.rows(sql))
 
     def unread_answers(self, key: str) -> list[tuple[int, int, bytes]]:
         """Return attempt, cost in nano-dollars and body of each unreadable answer to a call, oldest first."""
-        sql = "SELECT id, cost, raw FROM attempts WHERE call = ? AND raw IS NOT NULL AND state = 'failed' ORDER BY id"
+        unread = f"call = ({_NUMBER}) AND raw IS NOT NULL AND state = 'failed'"
+        sql = f"SELECT id, cost, raw FROM attempts WHERE {unread} ORDER BY id"  # noqa: S608 - fixed text
         return list(self._db.rows(sql, (key,)))
 
     async def withdraw(self, kinds: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from attrs import fields, frozen
 
 from rt_framework.ledger.database import Database
+from rt_framework.ledger.key_index import PAIRS, row_of
 from rt_framework.model import Charge, Usage
 
 # An open attempt counts with its reservation, because it may be billed up to that amount.
@@ -79,12 +80,12 @@ class Costs:
         """Return the cost of all attempts, or of those at one teacher, given by its identity."""
         if teacher is None:
             return int(self._db.first(f"SELECT {COST} FROM attempts")[0])  # noqa: S608 - fixed text
-        sql = f"SELECT {COST} FROM attempts JOIN calls ON call = key WHERE teacher = ?"  # noqa: S608 - fixed text
+        sql = f"SELECT {COST} FROM attempts JOIN calls ON call = number WHERE teacher = ?"  # noqa: S608 - fixed text
         return int(self._db.first(sql, (teacher,))[0])
 
     def about(self, pairs: Iterable[str]) -> int:
         """Return the cost of all calls about *pairs*, given by hash."""
-        sql = f"SELECT {COST} FROM attempts JOIN calls ON call = key WHERE pair = ?"  # noqa: S608 - fixed text
+        sql = f"SELECT {COST} FROM attempts WHERE call IN ({row_of(PAIRS, '?1')})"  # noqa: S608 - fixed text
         # A pair that is given twice had its calls paid for once.
         return sum(int(self._db.first(sql, (pair,))[0]) for pair in set(pairs))
 
@@ -95,9 +96,9 @@ class Costs:
     def bills(self) -> list[Bill]:
         """Return the bill of each reflection at each teacher, by their names."""
         sql = (
-            "SELECT reflection, teacher, COUNT(DISTINCT key), SUM(kind IS NOT 'copied'), "  # noqa: S608 - fixed text
+            "SELECT reflection, teacher, COUNT(DISTINCT number), SUM(kind IS NOT 'copied'), "  # noqa: S608 - fixed text
             f"SUM(state = 'answered'), {COST}, {', '.join([*_USED, *_CHARGED])} "
-            "FROM calls JOIN attempts ON call = key GROUP BY reflection, teacher ORDER BY reflection, teacher"
+            "FROM calls JOIN attempts ON call = number GROUP BY reflection, teacher ORDER BY reflection, teacher"
         )
         return [_bill(*row[:2], *map(int, row[2:])) for row in self._db.rows(sql)]
 

@@ -16,6 +16,9 @@ from attrs import frozen
 from rt_framework.errors import DiskError
 from rt_framework.ledger.seal import Seal, beside, digest_of, seal_of
 
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""Errors of reading a ledger. Some messages of SQLite quote what is in the file, which may be no text."""
+
 _NO_DAMAGE = ("BUSY", "LOCKED", "CANTOPEN", "READONLY", "FULL", "PERM", "AUTH", "NOMEM", "IOERR", "INTERRUPT")
 """Beginnings of SQLite's error names, after ``SQLITE_``, that say nothing about the contents of the file."""
 
@@ -82,7 +85,7 @@ def check_ledger(path: Path, statement: Told | None = None) -> None:
                 missing = statement.missing(Told.of(db.execute(TOLD).fetchone()))
             if missing is not None:
                 raise damaged(path, missing)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise fault(path, error) from error
     except ValueError as error:
         raise damaged(path, f"it does not say to which run it belongs: {error}") from error
@@ -146,7 +149,7 @@ def reading(path: Path) -> sqlite3.Connection:
     return db
 
 
-def fault(path: Path, error: sqlite3.Error) -> DiskError:
+def fault(path: Path, error: Exception) -> DiskError:
     """Return SQLite's error about a ledger as a :class:`DiskError`, which reports damage only where there is damage."""
     name = getattr(error, "sqlite_errorname", "")
     if any(name.startswith(f"SQLITE_{code}") for code in _NO_DAMAGE):

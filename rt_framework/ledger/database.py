@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import cattrs
 
 from rt_framework.errors import DataError, DiskError
-from rt_framework.ledger.damage import damaged, fault, look_through, reading
+from rt_framework.ledger.damage import UNREADABLE, damaged, fault, look_through, reading
 from rt_framework.ledger.known_keys import KnownKeys
 from rt_framework.ledger.schema import VERSION, version_of
 from rt_framework.ledger.statements import RowIds, Statement
@@ -43,7 +43,7 @@ class Database:
         try:
             self._db = reading(path)
             version = version_of(self._db)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise fault(path, error) from error
         if version != VERSION:
             remedy = "use the release that wrote it" if version > VERSION else "'rt run' brings it up to date"
@@ -58,7 +58,7 @@ class Database:
             yield from self._db.execute(sql, values)
         except sqlite3.ProgrammingError:  # a bug in this program, not damage of the file
             raise
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             self._sound = False
             raise fault(self.path, error) from error
 
@@ -77,11 +77,16 @@ class Database:
             some = keys[start : start + _MOST_KEYS]
             yield from self.rows(sql.format(marks=",".join("?" * len(some))), some)
 
-    def possible_keys(self, table: str, keys: Iterable[str]) -> list[str]:
-        """Return those of *keys* that a row of the losses or calls may have; the others are surely not there."""
+    def possible_keys(self, what: str, keys: Iterable[str]) -> list[str]:
+        """Return those of *keys* that a loss or call may have; the others are surely not there."""
         if self._writer is None:  # another process may write to it at any time
             return list(keys)
-        return self._known_of(table).among(keys)
+        return self._known_of(what).among(keys)
+
+    def expect(self, what: str, keys: Iterable[str]) -> None:
+        """Take note of keys of losses or calls that are about to be written."""
+        # Before the commit: a key that is known too early is not found yet, one that is not known never is.
+        self._known_of(what).add(keys)
 
     def parsed(self, text: Any, cls: type[T], what: str, key: str) -> T:
         """Return a JSON text as an object of *cls*; the error for an invalid text names *what* it is and its *key*."""
@@ -105,7 +110,7 @@ class Database:
             self._writer.check_held()
         try:
             damage = look_through(self._db)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             self._sound = False
             raise fault(self.path, error) from error
         if damage is not None:
@@ -135,10 +140,6 @@ class Database:
             raise DiskError(f"{self.path}: opened for reading only")
         if not statements:
             return {}
-        for statement in statements:
-            if statement.table:
-                # Before the commit: a key that is known too early is not found yet, one that is not known never is.
-                self._known_of(statement.table).add(statement.keys)
         return await self._writer.put(statements)
 
     def flush(self, seconds: float) -> None:

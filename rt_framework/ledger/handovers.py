@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from attrs import astuple
 
 from rt_framework.ledger.database import Database
+from rt_framework.ledger.key_index import CALLS, PAIRS, row_of
 from rt_framework.ledger.statements import Statement
 from rt_framework.model import Handover
 
 # The fallback's call is the one about the same pair by the same question and draw. The order of the joins is fixed,
 # because each of them then finds its rows by an index.
-_BEHIND = """
+_BEHIND = f"""
 SELECT name, handovers.* FROM versions
-CROSS JOIN calls given ON given.key = versions.call
-CROSS JOIN calls failed ON failed.pair = given.pair AND failed.reflection = given.reflection
-  AND failed.draw = given.draw
+CROSS JOIN calls given ON given.number IN ({row_of(CALLS, "versions.call")})
+CROSS JOIN calls failed ON failed.number IN ({row_of(PAIRS, "given.pair")})
+  AND failed.reflection = given.reflection AND failed.draw = given.draw
 CROSS JOIN handovers ON handovers.call = failed.key
 WHERE sample = ? ORDER BY seq, handovers.rowid
-"""
+"""  # noqa: S608 - fixed text
 
 
 class HandoverTable:

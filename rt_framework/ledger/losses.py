@@ -9,8 +9,11 @@ from attrs import frozen
 
 from rt_framework.kit.compact import from_bytes, to_bytes
 from rt_framework.ledger.database import Database
+from rt_framework.ledger.key_index import LOSSES, beginning, rows_like
 from rt_framework.ledger.statements import Statement, rows_of
 from rt_framework.spans import SpanLoss
+
+_ROWS = rows_like(LOSSES, "{marks}")
 
 _MOST_ROWS = 150
 """Most losses that one statement inserts."""
@@ -24,20 +27,19 @@ class LossTable:
 
     def find(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Return the known losses by key, without the losses of single tokens."""
-        sql = "SELECT key, nll, tokens, status, reason FROM losses WHERE key IN ({marks})"
-        return {row[0]: self._loss(*row) for row in self._db.among(sql, self._db.possible_keys("losses", keys))}
+        return self._found(f"SELECT losses.key, nll, tokens, status, reason FROM {_ROWS}", keys)  # noqa: S608 - fixed
 
     def find_by_token(self, keys: Iterable[str]) -> dict[str, SpanLoss]:
         """Return the known losses by key, with the losses of single tokens.
 
         A loss of which these are not stored is left out, unless it has no value and so needs none.
         """
-        sql = """
+        select = f"""
         SELECT losses.key, losses.nll, tokens, status, reason, token_losses.nll, ranks, IFNULL(cut, 0)
-        FROM losses LEFT JOIN token_losses ON token_losses.key = losses.key
-        WHERE losses.key IN ({marks}) AND (losses.nll IS NULL OR ranks IS NOT NULL)
-        """
-        return {row[0]: self._loss(*row) for row in self._db.among(sql, self._db.possible_keys("losses", keys))}
+        FROM {_ROWS} LEFT JOIN token_losses ON token_losses.key = losses.key
+        WHERE losses.nll IS NULL OR ranks IS NOT NULL
+        """  # noqa: S608 - fixed text
+        return self._found(select, keys)
 
     async def put(self, losses: Mapping[str, SpanLoss]) -> None:
         """Commit computed losses."""
@@ -45,14 +47,20 @@ class LossTable:
         statements: list[Statement] = []
         for start in range(0, len(rows), _MOST_ROWS):
             some = rows[start : start + _MOST_ROWS]
-            sql = f"INSERT OR REPLACE INTO losses VALUES {rows_of(some)}"  # noqa: S608 - marks only
-            flat = [value for row in some for value in row]
-            statements.append(Statement(sql, flat, "losses", [row[0] for row in some]))
+            # A loss that is computed again, with those of its tokens, becomes another row; the latest one counts.
+            sql = f"INSERT INTO losses (key, nll, tokens, status, reason) VALUES {rows_of(some)}"  # noqa: S608 - marks
+            statements.append(Statement(sql, [value for row in some for value in row]))
         for key, loss in losses.items():
             if loss.token_nll is not None and loss.token_ranks is not None:
                 values = (key, to_bytes("f", loss.token_nll), to_bytes("I", loss.token_ranks), loss.cut)
                 statements.append(Statement("INSERT OR REPLACE INTO token_losses VALUES (?, ?, ?, ?)", values))
+        self._db.expect(LOSSES, losses)
         await self._db.write(statements)
+
+    def _found(self, select: str, keys: Iterable[str]) -> dict[str, SpanLoss]:
+        wanted = set(self._db.possible_keys(LOSSES, keys))
+        rows = self._db.among(f"{select} ORDER BY losses.number", [*map(beginning, wanted)])
+        return {row[0]: self._loss(*row) for row in rows if row[0] in wanted}
 
     def _loss(self, key: str, nll: Any, tokens: Any, status: Any, reason: Any, *by_token: Any) -> SpanLoss:
         try:

@@ -11,25 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from rt_framework.errors import DiskError
-from rt_framework.ledger.damage import damaged, is_corrupt
-from rt_framework.ledger.schema import prepare
+from rt_framework.ledger.damage import UNREADABLE, damaged, is_corrupt
+from rt_framework.ledger.schema import lay_out, prepare
 
 _COPIES = (
     "INSERT OR IGNORE INTO patterns SELECT * FROM shard.patterns",
     "INSERT OR IGNORE INTO batches SELECT * FROM shard.batches",
-    "INSERT OR IGNORE INTO losses SELECT * FROM shard.losses",
+    "INSERT INTO losses (key, nll, tokens, status, reason) SELECT key, nll, tokens, status, reason FROM shard.losses",
     "INSERT OR IGNORE INTO token_losses SELECT * FROM shard.token_losses",
     "INSERT OR IGNORE INTO vectors SELECT * FROM shard.vectors",
     # A question that two shards asked was paid for twice: both answers are kept, and the first shard's is used.
     """
     INSERT INTO calls (key, reflection, pair, idx, draw, step, teacher, pattern, request, answer)
     SELECT key, reflection, pair, idx, draw, step, teacher, pattern, request, answer + :before
-    FROM shard.calls WHERE true
+    FROM shard.calls WHERE true ORDER BY number
     ON CONFLICT (key) DO UPDATE SET answer = COALESCE(calls.answer, excluded.answer)
     """,
     """
     INSERT INTO attempts (id, call, state, kind, message, reserved, cost, reply, batch, raw)
-    SELECT id + :before, call, state, kind, message, reserved, cost, reply, batch, raw FROM shard.attempts
+    SELECT id + :before, here.number, state, kind, message, reserved, cost, reply, batch, raw FROM shard.attempts
+    LEFT JOIN shard.calls ON calls.number = attempts.call LEFT JOIN main.calls here ON here.key = calls.key
     """,
     "INSERT INTO samples SELECT number + :numbers, id, row, kept, outcome, reason FROM shard.samples",
     """
@@ -56,13 +57,17 @@ def join_ledgers(file: Path, ledgers: Iterable[Path], notes: Mapping[str, Any]) 
     """
     try:
         with closing(sqlite3.connect(file, isolation_level=None)) as db:
-            prepare(db)
+            db.execute("PRAGMA journal_mode = WAL")
+            lay_out(db)
+            db.execute("CREATE UNIQUE INDEX by_key ON calls (key)")  # for questions that two shards asked
             for ledger in ledgers:
                 _copy(db, ledger)
+            db.execute("DROP INDEX by_key")
+            prepare(db)
             for key, value in notes.items():
                 db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise DiskError(f"{file}: cannot be written: {error}") from error
     with file.open("rb") as whole:
         os.fsync(whole.fileno())
@@ -80,7 +85,7 @@ def _copy(db: sqlite3.Connection, ledger: Path) -> None:
             db.execute(statement, {"before": before, "numbers": numbers})
         db.execute("COMMIT")
         db.execute("DETACH shard")
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         if is_corrupt(error):
             raise damaged(ledger, str(error)) from error
         raise

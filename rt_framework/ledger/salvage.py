@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -16,14 +14,11 @@ import cattrs
 from attrs import frozen
 
 from rt_framework.errors import DiskError
-from rt_framework.ledger.damage import fault, reading
+from rt_framework.ledger.damage import UNREADABLE, fault, reading
 from rt_framework.ledger.patterns import pattern_key, unpacked
-from rt_framework.ledger.schema import PLAIN_DRAWS, prepare
-from rt_framework.ledger.seal import beside
+from rt_framework.ledger.readable import READABLE, readable
+from rt_framework.ledger.schema import lay_out, likeliest_version, prepare
 from rt_framework.model import Reply, Request
-
-_LONGEST = 1000
-"""Largest believable ratio of a file's stated length to its present length; above it the number itself is damaged."""
 
 _ROWS, _KEYS = 1 << 63, 1 << 64
 """Upper bounds of row numbers, and of the first 16 hexadecimal digits of keys read as a number."""
@@ -42,11 +37,9 @@ class Salvaged:
 
 @frozen
 class _Table:
-    """A table whose rows can be read in ranges of a key column, with a predicate for intact rows."""
+    """A table, with a predicate for intact rows."""
 
     name: str
-    key: str
-    """Column by which rows are ordered: a row number, or a key that begins with hexadecimal digits."""
     whole: Callable[[Row], bool]
 
 
@@ -64,7 +57,8 @@ def _is_note(row: Row) -> bool:
 
 def _is_attempt(row: Row) -> bool:
     reply = row.get("reply")
-    return isinstance(row["call"], str) and isinstance(row["cost"], int) and (reply is None or _parses(reply, Reply))
+    named = isinstance(row["call"], int | str | None)
+    return named and isinstance(row["cost"], int) and (reply is None or _parses(reply, Reply))
 
 
 def _is_loss(row: Row) -> bool:
@@ -101,24 +95,26 @@ def _tables() -> tuple[_Table, ...]:
     """Return the tables to copy; patterns come before the calls that need them."""
     questions = _Questions()
     return (
-        _Table("meta", "rowid", _is_note),
-        _Table("batches", "rowid", lambda row: isinstance(row["token"], str)),
-        _Table("patterns", "rowid", questions.is_pattern),
-        _Table("calls", "rowid", questions.is_call),
-        _Table("attempts", "id", _is_attempt),
-        _Table("losses", "key", _is_loss),
-        _Table("token_losses", "key", lambda row: isinstance(row["nll"], bytes) and isinstance(row["ranks"], bytes)),
-        _Table("vectors", "rowid", lambda row: isinstance(row["tokens"], int) and isinstance(row["vector"], bytes)),
+        _Table("meta", _is_note),
+        _Table("batches", lambda row: isinstance(row["token"], str)),
+        _Table("patterns", questions.is_pattern),
+        _Table("calls", questions.is_call),
+        _Table("attempts", _is_attempt),
+        _Table("losses", _is_loss),
+        _Table("token_losses", lambda row: isinstance(row["nll"], bytes) and isinstance(row["ranks"], bytes)),
+        _Table("vectors", lambda row: isinstance(row["tokens"], int) and isinstance(row["vector"], bytes)),
     )
 
 
-_UNANSWERED = """
-UPDATE calls SET answer = NULL
-WHERE answer NOT IN (SELECT id FROM attempts WHERE reply IS NOT NULL AND call = calls.key)
-"""
-
-LENGTHENED = ".lengthened.sqlite"
-"""Name of the lengthened copy of a file that was cut: SQLite opens no file shorter than its first page says."""
+_LINKS = (
+    # A call whose answer was lost must be asked again, so it must not point at a missing attempt.
+    """
+    UPDATE calls SET answer = NULL
+    WHERE answer NOT IN (SELECT id FROM attempts WHERE reply IS NOT NULL AND call = calls.number)
+    """,
+    # An attempt whose call was lost counts as money spent, but must not be taken for one at a later call.
+    "UPDATE attempts SET call = NULL WHERE call NOT IN (SELECT number FROM calls)",
+)
 
 
 def salvage_ledger(damaged: Path, new: Path) -> Salvaged:
@@ -132,7 +128,8 @@ def salvage_ledger(damaged: Path, new: Path) -> Salvaged:
         DiskError: nothing can be read from *damaged*, or *new* cannot be written.
     """
     try:
-        with closing(reading(_whole_length(damaged, new.parent))) as old, closing(_new(new)) as copy:
+        whole = _readable(damaged, new.parent)
+        with closing(reading(whole)) as old, closing(sqlite3.connect(new, isolation_level=None)) as copy:
             _copy(old, copy, damaged)
             counts = "SELECT TOTAL(state = 'answered'), COUNT(*), (SELECT COUNT(*) FROM losses) FROM attempts"
             return Salvaged(*map(int, copy.execute(counts).fetchone()))
@@ -144,51 +141,40 @@ def salvage_ledger(damaged: Path, new: Path) -> Salvaged:
             raise DiskError(f"{new}: cannot be written: {error}") from error
         raise
     finally:
-        for left in new.parent.glob(f"{LENGTHENED}*"):
+        for left in new.parent.glob(f"{READABLE}*"):
             left.unlink()
 
 
-def _whole_length(ledger: Path, out: Path) -> Path:
-    """Return the path of *ledger*, or of a copy in *out* that is filled up with zeros if the file was cut."""
-    with ledger.open("rb") as file:
-        head = file.read(100)
-    # SQLite's header states the page size in bytes 16-17 and the number of pages in bytes 28-31.
-    length = int.from_bytes(head[16:18], "big") * int.from_bytes(head[28:32], "big")
-    if not ledger.stat().st_size < length <= _LONGEST * ledger.stat().st_size:
-        return ledger
-    copy = out / LENGTHENED
-    shutil.copyfile(ledger, copy)
-    if beside(ledger, "wal").exists():
-        shutil.copyfile(beside(ledger, "wal"), beside(copy, "wal"))
-    os.truncate(copy, length)  # the added zeros take no disk space
-    return copy
-
-
-def _new(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None)
-    prepare(db)
-    return db
+def _readable(damaged: Path, out: Path) -> Path:
+    try:
+        return readable(damaged, out)
+    except UNREADABLE as error:
+        raise DiskError(f"nothing in it can be read: {fault(damaged, error)}") from error
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> None:
     tables = _tables()
     try:
         columns = {table.name: _columns(old, table.name) for table in tables}
-    except sqlite3.Error as error:
+        version = likeliest_version(old)
+    except UNREADABLE as error:
         raise DiskError(f"nothing in it can be read: {fault(path, error)}") from error
     if not any(columns.values()):
         raise DiskError(f"{path}: nothing in it can be read, because its tables are missing")
+    new.execute("PRAGMA journal_mode = WAL")
     new.execute("BEGIN IMMEDIATE")
+    lay_out(new, version)  # the rows are copied as they are, and then brought up to date like any older ledger
     for table in tables:
         known = [name for name in columns[table.name] if name in _columns(new, table.name)]
         marks = ", ".join("?" * len(known))
-        insert = f"INSERT OR REPLACE INTO {table.name} ({', '.join(known)}) VALUES ({marks})"  # noqa: S608 - our names
-        for row in _rows(old, table, columns[table.name]):
+        # A row without a value that every row has is damaged, so it is passed over.
+        insert = f"INSERT OR IGNORE INTO {table.name} ({', '.join(known)}) VALUES ({marks})"  # noqa: S608 - our names
+        for row in _rows(old, table, columns[table.name]) if known else ():
             new.execute(insert, [row[name] for name in known])
-    new.execute(PLAIN_DRAWS)  # an older ledger has draw and step in its questions alone
-    # A call whose answer was lost must be asked again, so it must not point at a missing attempt.
-    new.execute(_UNANSWERED)
     new.execute("COMMIT")
+    prepare(new)
+    for statement in _LINKS:
+        new.execute(statement)
 
 
 def _columns(db: sqlite3.Connection, table: str) -> list[str]:
@@ -197,47 +183,67 @@ def _columns(db: sqlite3.Connection, table: str) -> list[str]:
 
 def _rows(db: sqlite3.Connection, table: _Table, columns: list[str]) -> Iterator[Row]:
     """Yield the intact rows of a table in order, skipping those that cannot be read."""
-    low: int | None = 0 if columns else None
+    if not columns:
+        return
+    ranges = _Ranges.of(db, table.name)
+    low: int | None = 0
     while low is not None:
         try:
-            for key, *values in _from(db, table, low):
+            for key, *values in ranges.beginning(low):
                 row = dict(zip(columns, values, strict=True))
                 low = max(low, _number(key) + 1)
                 if table.whole(row):
                     yield row
             return
         except (sqlite3.Error, ValueError):
-            low = _next_readable(db, table, low)
+            low = ranges.next_readable(low)
 
 
-def _from(db: sqlite3.Connection, table: _Table, low: int) -> sqlite3.Cursor:
-    bound = f"{low:016x}" if table.key == "key" else low
-    return db.execute(f"SELECT {table.key}, * FROM {table.name} WHERE {table.key} >= ? ORDER BY 1", (bound,))  # noqa: S608
+@frozen
+class _Ranges:
+    """The rows of a table from any bound on: of a row number, or of a key that begins with hexadecimal digits."""
 
+    db: sqlite3.Connection
+    table: str
+    numbered: bool
+    """True if the table has row numbers, by which it is ordered then."""
 
-def _next_readable(db: sqlite3.Connection, table: _Table, low: int) -> int | None:
-    """Return the least bound above *low* from which a row can be read, or ``None`` if there is none.
-
-    Steps double until a readable bound is found, and a binary search then narrows it down.
-    """
-
-    def readable(bound: int) -> bool:
+    @classmethod
+    def of(cls, db: sqlite3.Connection, table: str) -> _Ranges:
+        """Return the rows of a table."""
         try:
-            row = _from(db, table, bound).fetchone()
+            db.execute(f"SELECT rowid FROM {table} LIMIT 0")  # noqa: S608 - our names
+        except sqlite3.OperationalError:
+            return cls(db, table, numbered=False)
+        return cls(db, table, numbered=True)
+
+    def beginning(self, low: int) -> sqlite3.Cursor:
+        """Return the rows from a bound on, each after its number or key."""
+        key, bound = ("rowid", low) if self.numbered else ("key", f"{low:016x}")
+        return self.db.execute(f"SELECT {key}, * FROM {self.table} WHERE {key} >= ? ORDER BY 1", (bound,))  # noqa: S608
+
+    def next_readable(self, low: int) -> int | None:
+        """Return the least bound above *low* from which a row can be read, or ``None`` if there is none.
+
+        Steps double until a readable bound is found, and a binary search then narrows it down.
+        """
+        step, failed = 1, low
+        while not self._readable(low + step):
+            failed, step = low + step, 2 * step
+            if low + step >= (_ROWS if self.numbered else _KEYS):
+                return None
+        bound = low + step
+        while bound - failed > 1:
+            middle = (failed + bound) // 2
+            failed, bound = (failed, middle) if self._readable(middle) else (middle, bound)
+        return bound
+
+    def _readable(self, bound: int) -> bool:
+        try:
+            row = self.beginning(bound).fetchone()
             return row is None or _number(row[0]) >= 0
         except (sqlite3.Error, ValueError):
             return False
-
-    step, failed = 1, low
-    while not readable(low + step):
-        failed, step = low + step, 2 * step
-        if low + step >= (_KEYS if table.key == "key" else _ROWS):
-            return None
-    bound = low + step
-    while bound - failed > 1:
-        middle = (failed + bound) // 2
-        failed, bound = (failed, middle) if readable(middle) else (middle, bound)
-    return bound
 
 
 def _number(key: Any) -> int:

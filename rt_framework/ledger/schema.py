@@ -8,6 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
+from rt_framework.ledger.damage import UNREADABLE
+from rt_framework.ledger.key_index import INDEXED, begin, begun
+
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE calls (
@@ -74,7 +77,7 @@ CREATE TABLE handovers (
 # Questions are packed (see patterns.py), so what is looked up in them has columns. Questions of older ledgers stay as
 # they are, without a pattern. A sample that is recorded anew loses its earlier record by a trigger: nearly every sample
 # is new, and four statements that delete nothing would cost more than all that insert something.
-PLAIN_DRAWS = """
+_PLAIN_DRAWS = """
 UPDATE calls SET draw = IFNULL(json_extract(request, '$.draw'), 0), step = IFNULL(json_extract(request, '$.step'), 0)
 WHERE pattern IS NULL"""
 _OF_A_SAMPLE = ("versions", "scores", "decisions", "failures")
@@ -84,7 +87,7 @@ CREATE TABLE patterns (key TEXT PRIMARY KEY, reflection TEXT NOT NULL, text BLOB
 ALTER TABLE calls ADD COLUMN pattern TEXT;
 ALTER TABLE calls ADD COLUMN draw INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE calls ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
-{PLAIN_DRAWS};
+{_PLAIN_DRAWS};
 CREATE TRIGGER sample_anew BEFORE INSERT ON samples WHEN EXISTS (SELECT 1 FROM samples WHERE id = NEW.id)
 BEGIN {_FORGET} END
 """  # noqa: S608 - fixed texts
@@ -127,7 +130,37 @@ CREATE TRIGGER sample_anew BEFORE INSERT ON samples WHEN EXISTS ({_OLD_NUMBER})
 BEGIN {_FORGET_NUMBER} END
 """  # noqa: S608 - fixed texts
 
-STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW, _VECTORS, _HANDOVERS, _PATTERNS, _NUMBERS)
+# Losses and calls are stored in the order in which they come, and found by the index of key_index.py. An attempt names
+# its call by number. Rows that other tables refer to keep their numbers.
+_IN_ORDER = """
+CREATE TABLE index_segments (
+  number INTEGER PRIMARY KEY, of TEXT NOT NULL, level INTEGER NOT NULL, first INTEGER NOT NULL);
+CREATE INDEX index_segments_of ON index_segments (of, level);
+CREATE TABLE index_keys (segment INTEGER, key TEXT, number INTEGER, PRIMARY KEY (segment, key, number)) WITHOUT ROWID;
+ALTER TABLE losses RENAME TO old;
+CREATE TABLE losses (
+  number INTEGER PRIMARY KEY, key TEXT NOT NULL, nll REAL, tokens INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT);
+INSERT INTO losses (key, nll, tokens, status, reason) SELECT key, nll, tokens, status, reason FROM old;
+DROP TABLE old;
+ALTER TABLE attempts RENAME TO old;
+CREATE TABLE attempts (
+  id INTEGER PRIMARY KEY, call INTEGER, state TEXT NOT NULL, kind TEXT, message TEXT,
+  reserved INTEGER NOT NULL, cost INTEGER NOT NULL DEFAULT 0, reply TEXT, batch TEXT, raw BLOB);
+INSERT INTO attempts
+SELECT id, (SELECT rowid FROM calls WHERE key = call), state, kind, message, reserved, cost, reply, batch, raw FROM old;
+DROP TABLE old;
+CREATE INDEX attempts_call ON attempts (call);
+CREATE INDEX attempts_batch ON attempts (batch) WHERE batch IS NOT NULL;
+ALTER TABLE calls RENAME TO old;
+CREATE TABLE calls (
+  number INTEGER PRIMARY KEY, key TEXT NOT NULL, reflection TEXT, pair TEXT, idx INTEGER, draw INTEGER NOT NULL,
+  step INTEGER NOT NULL, teacher TEXT, pattern TEXT, request, answer INTEGER);
+INSERT INTO calls
+SELECT rowid, key, reflection, pair, idx, draw, step, teacher, pattern, request, answer FROM old ORDER BY rowid;
+DROP TABLE old
+"""
+
+STEPS = (_FIRST, _ANSWERS_TO_ATTEMPTS, _BATCHES, _TOKENS, _RAW, _VECTORS, _HANDOVERS, _PATTERNS, _NUMBERS, _IN_ORDER)
 """Upgrade steps: step n leads from version n to version n + 1; version 0 is an empty file."""
 
 VERSION = len(STEPS)
@@ -152,10 +185,10 @@ def prepare(db: sqlite3.Connection) -> None:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        for step in STEPS[version_of(db) :]:
-            for statement in step.split(";\n"):
-                db.execute(statement)
-        db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(max(VERSION, version_of(db))),))
+        lay_out(db)
+        if version_of(db) == VERSION:
+            for what in INDEXED:
+                begin(db, what)
         # The id of the run and the number of commits, with which the seal is compared.
         db.execute("INSERT OR IGNORE INTO meta VALUES ('run_id', ?), ('commits', '0')", (json.dumps(uuid4().hex),))
         db.execute("COMMIT")
@@ -164,10 +197,43 @@ def prepare(db: sqlite3.Connection) -> None:
         raise
 
 
+def lay_out(db: sqlite3.Connection, version: int = VERSION) -> None:
+    """Create the tables of a version, or upgrade those of an older one. Their rows are not indexed before `prepare`."""
+    for step in STEPS[version_of(db) : version]:
+        for statement in step.split(";\n"):
+            db.execute(statement)
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(max(version, version_of(db))),))
+
+
+def likeliest_version(db: sqlite3.Connection) -> int:
+    """Return the version whose tables and columns are most like those of a file; it may be damaged, as may be its note.
+
+    Raises:
+        sqlite3.DatabaseError: the file's list of tables cannot be read.
+    """
+    there = _columns(db)
+
+    def unlike(version: int) -> int:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
+            lay_out(empty, version)
+            return len(_columns(empty) ^ there)
+
+    return min(range(1, VERSION + 1), key=unlike)
+
+
+def _columns(db: sqlite3.Connection) -> set[tuple[str, str]]:
+    """Return table and name of each column."""
+    tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    columns = "SELECT name FROM pragma_table_info(?)"
+    return {(table, name) for (table,) in tables for (name,) in db.execute(columns, (table,))}
+
+
 def _is_current(db: sqlite3.Connection) -> bool:
     """Return whether the file needs no upgrade."""
     known = "SELECT COUNT(*) FROM meta WHERE key IN ('run_id', 'commits')"
-    return version_of(db) >= VERSION and db.execute(known).fetchone() == (2,)
+    if version_of(db) < VERSION or db.execute(known).fetchone() != (2,):
+        return False
+    return version_of(db) > VERSION or all(begun(db, what) for what in INDEXED)
 
 
 def is_foreign(path: Path) -> bool:
@@ -178,5 +244,5 @@ def is_foreign(path: Path) -> bool:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
             return bool(db.execute("SELECT 1 FROM sqlite_master").fetchone()) and version_of(db) == 0
-    except sqlite3.Error:
+    except UNREADABLE:
         return False

@@ -16,10 +16,6 @@ class Statement:
 
     sql: str
     values: Sequence[Any] = ()
-    table: str = ""
-    """Table of losses or calls that it inserts into."""
-    keys: Sequence[str] = ()
-    """Keys that it inserts there."""
 
     def execute(self, db: sqlite3.Connection) -> int:
         """Execute the statement, and return the id of the row that was inserted last."""

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from rt_framework.errors import DiskError
-from rt_framework.ledger.damage import damaged, fault, identity_in, is_corrupt
+from rt_framework.ledger.damage import UNREADABLE, damaged, fault, identity_in, is_corrupt
+from rt_framework.ledger.key_index import tidy
 from rt_framework.ledger.schema import prepare
 from rt_framework.ledger.seal import HeldFiles, Sealer
 from rt_framework.ledger.statements import RowIds, Statement
@@ -103,10 +104,12 @@ class Writer:
         return self._path.with_name(f"{self._path.name}-wal")
 
     def _work(self) -> None:
+        tidied = 0
         while True:
             writes, last = self._gather()
             if writes:
                 self._commit(self._db, writes)
+                tidied = self._tidy(tidied)
             if last:
                 return
 
@@ -153,6 +156,15 @@ class Writer:
                 if self._log.stat().st_size >= LONG_LOG:
                     self._write_back("PASSIVE")
 
+    def _tidy(self, before: int) -> int:
+        """Tidy the index of keys, and return what the next call is to be given; see :func:`tidy`."""
+        try:
+            return before if self._broken else tidy(self._db, before)
+        except sqlite3.Error:  # a failure loses nothing, because every row is found in an untidy index too
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            return before
+
     def _write_back(self, how: str) -> bool:
         """Write the log back into the file, and return whether no other connection hindered that."""
         self._sealer.open()
@@ -178,7 +190,7 @@ def open_writer(path: Path, beside: Iterable[Path] = ()) -> Writer:
     """
     try:
         return Writer(path, beside)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise fault(path, error) from error
     except OSError as error:
         raise DiskError(f"{path}: cannot be opened: {error.strerror or error}") from error
@@ -247,7 +259,7 @@ def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     # Each commit is flushed to disk before it is acknowledged: a power failure must not lose a paid answer.
     db.execute("PRAGMA synchronous = FULL")
-    # Keys are hashes, so every write hits a different page; with a small cache most time is spent reading pages.
+    # The keys of samples are hashes, so every write hits a different page; with a small cache many are read again.
     db.execute("PRAGMA cache_size = -65536")
     # Only the writer writes the log back, because it has to open the seal first; the log is then cut to zero bytes.
     db.execute("PRAGMA wal_autocheckpoint = 0")

@@ -134,7 +134,7 @@ class Answers:
                 continue
             # The parts are those of the cost that the teacher computes now, which may be another one.
             reply = evolve(reply, nano_dollars=cost, charge=reply.charge if reply.nano_dollars == cost else None)
-            await self._ledger.attempts.answered(attempt, key, reply)
+            await self._ledger.attempts.answered(attempt, reply)
             return reply
         return None
 

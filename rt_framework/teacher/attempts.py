@@ -145,7 +145,7 @@ class Attempt:
             raise
         self.cost = reply.nano_dollars
         # Committed before anyone gets it, so that no answer is used that a crash could lose.
-        await attempts.ledger.attempts.answered(question.attempt, question.key, reply)
+        await attempts.ledger.attempts.answered(question.attempt, reply)
         attempts.counter.received(reply)
         # The budget learns before the attempt is settled, so that attempts that wait for its money reserve enough; and
         # the ledger is told, so that a later run reserves enough from its first call.

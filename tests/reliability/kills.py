@@ -148,12 +148,12 @@ def killed(folder: Path, *points: Point, teacher: str = "http", **more: Any) -> 
             died = _until(forked(work, config, run_dir, point), point, server)
         asked = questions(server)
         committed = _questions(run_dir, f"{QUESTIONS} WHERE answer IS NOT NULL")
-        under_way = _questions(run_dir, f"{QUESTIONS} JOIN attempts ON call = key WHERE state = 'intent'")
+        under_way = _questions(run_dir, f"{QUESTIONS} JOIN attempts ON call = number WHERE state = 'intent'")
         again = forked(work, config, run_dir, None)
         again.join(60)
         assert again.exitcode == 0, points
         asked_again = questions(server) - asked
-    sql = f"{QUESTIONS} JOIN attempts ON call = key WHERE kind = 'interrupted_unknown'"
+    sql = f"{QUESTIONS} JOIN attempts ON call = number WHERE kind = 'interrupted_unknown'"
     unknown = _questions(run_dir, sql)
     return Killed(points[-1], died, committed, under_way, asked, asked_again, unknown, outputs(run_dir))
 
