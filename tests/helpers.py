@@ -9,11 +9,13 @@ import json
 import os
 import re
 import sqlite3
+import weakref
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import field, frozen
 
 from rt_framework import hookimpl
@@ -236,3 +238,31 @@ def with_questions(db: sqlite3.Connection) -> sqlite3.Connection:
 
     db.create_function("question", 2, question)
     return db
+
+
+class Living:
+    """The objects of some classes that are made from now on and are still in memory.
+
+    The collector's own list, `gc.get_objects()`, also holds tuples that other threads are still making, and the threads
+    then fail.
+
+    Args:
+        monkeypatch: undoes it.
+        classes: the classes.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *classes: type) -> None:
+        self._alive: set[int] = set()
+        for one in classes:
+            monkeypatch.setattr(one, "__init__", self._noticed(one.__init__))
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def _noticed(self, make: Callable[..., None]) -> Callable[..., None]:
+        def made(this: object, *args: object, **settings: object) -> None:
+            make(this, *args, **settings)
+            self._alive.add(id(this))
+            weakref.finalize(this, self._alive.discard, id(this))
+
+        return made

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import gc
-
 from benchmarks import flat, scale
 from rt_framework.model import Sample
+from tests.helpers import Living
 
 
 def test_what_is_done_is_let_go(tmp_path, monkeypatch):
     """However long the file is, only a window of its samples is in memory."""
-    alive = []
+    alive, living = [], Living(monkeypatch, Sample)
 
     class Watched(scale.Packing):
         def score(self, batch):
-            alive.append(sum(type(one) is Sample for one in gc.get_objects()))
+            alive.append(len(living))
             return super().score(batch)
 
     monkeypatch.setattr(scale, "Packing", Watched)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import math
 from pathlib import Path
@@ -23,7 +22,7 @@ from rt_framework.teacher.budget import price_of
 from rt_framework.testing.fakes import FakeStudent, ScriptedTeacher, rewriting
 from rt_framework.testing.server import FaultServer
 from tests import fakes_plugin
-from tests.helpers import Cli
+from tests.helpers import Cli, Living
 from tests.reliability.jobs import http_job, priced_at
 from tests.run_helpers import ASK, GATES, SELECTIVE, TELL, Priced, go, http_answer, job, pair_of, rows
 
@@ -188,16 +187,16 @@ def test_a_quote_may_be_taken_while_a_run_owns_the_directory(tmp_path):
     assert (seen[0].unique, seen[0].answered) == (8, 3)
 
 
-def test_rows_are_let_go_as_they_are_counted(tmp_path):
+def test_rows_are_let_go_as_they_are_counted(tmp_path, monkeypatch):
     """However long the file is; what stays is one number for each unique call."""
-    alive = []
+    alive, living = [], Living(monkeypatch, Sample)
 
     class Watched(Priced):
         @property
         def identity(self):
             self.asked = getattr(self, "asked", 0) + 1
             if self.asked % 50 == 0:
-                alive.append(sum(type(one) is Sample for one in gc.get_objects()))
+                alive.append(len(living))
             return "watched"
 
     path = tmp_path / "rows.jsonl"

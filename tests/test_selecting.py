@@ -19,7 +19,7 @@ from rt_framework.jobs.selecting import select_file
 from rt_framework.kit.parts import Spec
 from rt_framework.model import Pair, Sample
 from rt_framework.plugin.host import Host
-from tests.helpers import Cli, the_error
+from tests.helpers import Cli, Living, the_error
 from tests.run_helpers import json_lines, row, rows, write_json
 
 
@@ -122,21 +122,17 @@ def test_a_line_that_is_wrong_is_named(tmp_path, change, message):
 def test_a_selection_holds_no_texts(tmp_path, monkeypatch, by):
     """Ids and scores only, however many samples there are."""
     data, scores = scored(tmp_path, [number / 500 for number in range(400)])
-    found, calls = [], count()
+    found, calls, living = [], count(), Living(monkeypatch, Pair, Sample)
     record = json.loads
-    gc.freeze()  # what was there before is not looked at: it may be millions of objects
 
     def watched(*args, **kwargs):
         if next(calls) % 97 == 0:
             gc.collect()
-            found.append(sum(type(one) in (Pair, Sample) for one in gc.get_objects()))
+            found.append(len(living))
         return record(*args, **kwargs)
 
     monkeypatch.setattr(json, "loads", watched)
-    try:
-        select(data, scores, by, count=40)
-    finally:
-        gc.unfreeze()
+    select(data, scores, by, count=40)
     assert len(found) > 10
     assert max(found) < 30
 

@@ -10,7 +10,7 @@ from rt_framework.ledger.losses import SpanVector
 from rt_framework.ledger.merge import join_ledgers
 from rt_framework.ledger.salvage import Salvaged, salvage_ledger
 from rt_framework.ledger.samples import KEPT, WAITING, SampleHistory, is_row
-from rt_framework.ledger.schema import is_foreign
+from rt_framework.ledger.schema import is_foreign, is_older
 from rt_framework.ledger.seal import HeldFiles
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Wanted",
     "check_ledger",
     "is_foreign",
+    "is_older",
     "is_row",
     "join_ledgers",
     "salvage_ledger",

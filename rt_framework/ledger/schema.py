@@ -236,6 +236,15 @@ def _is_current(db: sqlite3.Connection) -> bool:
     return version_of(db) > VERSION or all(begun(db, what) for what in INDEXED)
 
 
+def is_older(path: Path) -> bool:
+    """Return whether a file is a ledger of an older version, which is brought up to date when it is written to."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            return 0 < version_of(db) < VERSION
+    except (*UNREADABLE, ValueError):
+        return False
+
+
 def is_foreign(path: Path) -> bool:
     """Return whether a file is an SQLite database of another program.
 

@@ -13,9 +13,9 @@ from attrs import evolve, frozen
 from rt_framework.concurrency import StopSignal, interruptible
 from rt_framework.events import Preparing, RunFailed, RunFinished, RunStarted, Summary
 from rt_framework.kit.garbage import seldom_collected
-from rt_framework.ledger import Ledger
+from rt_framework.ledger import Ledger, is_older
 from rt_framework.plugin import Reporters, close_reporters
-from rt_framework.rundir.directory import freeze, open_run, remember_run
+from rt_framework.rundir.directory import LEDGER, freeze, open_run, remember_run
 from rt_framework.rundir.live_state import heartbeat
 from rt_framework.rundir.manifest import plain_config
 from rt_framework.rundir.pace import MeteredStage
@@ -116,7 +116,7 @@ async def in_session(
     Raises:
         RtError: the job ended early; what was committed stays, and the same command resumes.
     """
-    with _told(opening), seldom_collected(), open_run(opening.run_dir, opening.need) as ledger, opening.steady:
+    with _told(opening), seldom_collected(), _opened(opening) as ledger, opening.steady:
         session = Session(opening, ledger)
         leave = partial(_leave, ledger, opening.watchers)
         result = await interruptible(session.through(work), session.stop.trip, leave)
@@ -124,6 +124,12 @@ async def in_session(
         summary = end(session, result)
     opening.reporters.send("rt_run_finished", RunFinished(summary, opening.job))
     return result, summary
+
+
+def _opened(opening: Opening) -> AbstractContextManager[Ledger]:
+    if is_older(opening.run_dir / LEDGER):  # a large one takes a minute or two
+        opening.reporters.send("rt_preparing", Preparing("bringing the ledger up to date", opening.job))
+    return open_run(opening.run_dir, opening.need)
 
 
 def _leave(ledger: Ledger, watchers: Sequence[object]) -> None:
