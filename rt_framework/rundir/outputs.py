@@ -20,6 +20,8 @@ from rt_framework.rundir.directory import PILOT, SCORES
 from rt_framework.rundir.manifest import manifest_destination
 from rt_framework.rundir.outlet import Outlet, write_parts
 
+_ENCODER = json.JSONEncoder(allow_nan=False)
+
 
 def claim_outputs(
     config: Config, run_dir: Path, make: Builder, source: Source, watchers: Iterable[object] = (), pilot: bool = False
@@ -100,7 +102,7 @@ def write_side_file(path: Path, histories: Iterable[SampleHistory], unread: Iter
     """
     with path.open("w", encoding="utf-8") as file:
         for line in merge(map(side_line, histories), map(_unread_line, unread), key=lambda line: int(line["row"])):
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+            file.write(_ENCODER.encode(line) + "\n")
 
 
 def side_line(history: SampleHistory) -> dict[str, Any]:
