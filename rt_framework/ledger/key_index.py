@@ -115,9 +115,11 @@ def _merge(db: sqlite3.Connection, what: str, level: int) -> None:
     if len(found) < FAN:
         return
     merged = _new_segment(db, what, level + 1)
-    # In the order of the keys, so that full pages are written one after the other.
-    old = f"FROM index_keys WHERE segment IN ({', '.join('?' * len(found))})"
-    db.execute(f"INSERT INTO index_keys SELECT ?, key, number {old} ORDER BY key, number", (merged, *found))
+    # In the order of the keys, so that full pages are written one after the other. The parts are in order, and SQLite
+    # merges them as it reads them; a query of all at once would sort them in 64 MiB of memory.
+    parts = " UNION ALL ".join(["SELECT key, number FROM index_keys WHERE segment = ?"] * len(found))
+    merging = f"INSERT INTO index_keys SELECT ?, key, number FROM ({parts} ORDER BY key, number)"  # noqa: S608 - marks only
+    db.execute(merging, (merged, *found))
     for number in found:
         db.execute("DELETE FROM index_keys WHERE segment = ?", (number,))
         db.execute("DELETE FROM index_segments WHERE number = ?", (number,))

@@ -134,7 +134,7 @@ def _opened(opening: Opening) -> AbstractContextManager[Ledger]:
 
 def _leave(ledger: Ledger, watchers: Sequence[object]) -> None:
     """Prepare an immediate exit: commit the answers that have arrived, and let the reporters restore the terminal."""
-    ledger.flush(1.0)
+    ledger.flush(5.0)  # a merge in the index of keys may be under way, which takes a second or two
     close_reporters(watchers)
 
 
