@@ -253,6 +253,8 @@ class Living:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *classes: type) -> None:
         self._alive: set[int] = set()
+        self.most = 0
+        """Most that were in memory together."""
         for one in classes:
             monkeypatch.setattr(one, "__init__", self._noticed(one.__init__))
 
@@ -263,6 +265,7 @@ class Living:
         def made(this: object, *args: object, **settings: object) -> None:
             make(this, *args, **settings)
             self._alive.add(id(this))
+            self.most = max(self.most, len(self._alive))
             weakref.finalize(this, self._alive.discard, id(this))
 
         return made

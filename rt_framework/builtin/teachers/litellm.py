@@ -318,6 +318,9 @@ def _channels() -> ModuleType:
     return channel
 
 
+_NEVER_BEGUN = r"coroutine '\w*\.acompletion' was never awaited"
+
+
 @cache
 def _litellm() -> Any:
     """Return litellm, imported without reading ``.env`` or the network, and silenced."""
@@ -329,6 +332,8 @@ def _litellm() -> Any:
         import litellm
 
         litellm.ModelResponse()  # Its pydantic schemas are built at the first use, with warnings.
+    # A call that is cancelled just before litellm begins it leaves a coroutine that is never awaited: nothing was sent.
+    warnings.filterwarnings("ignore", message=_NEVER_BEGUN, category=RuntimeWarning)
     litellm.suppress_debug_info = True
     litellm.set_verbose = False
     litellm.telemetry = False
