@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from rt_framework.errors import DiskError
 from rt_framework.ledger import key_index
@@ -113,6 +114,20 @@ async def test_a_question_is_there_once_however_often_it_is_asked(path):
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT number, key FROM calls").fetchall() == [(1, "key")]
         assert db.execute("SELECT call, COUNT(*) FROM attempts GROUP BY call").fetchall() == [(1, 6)]
+
+
+async def test_a_question_is_there_once_if_a_batch_and_a_live_call_ask_it(path):
+    """The batch waits for the pattern of another question before it is written."""
+    batch = [("key", request(1), 1), ("other", evolve(request(2), reflection="another"), 1)]
+    with Ledger.writing(path) as ledger:
+        await ask(ledger, "first", 0)  # the pattern of the first question is known
+        live = ledger.attempts.intend("key", "teacher", request(1), 1)
+        await asyncio.gather(ledger.batches.begin("token", 1.0, "teacher", batch), live)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT COUNT(*) FROM calls WHERE key = 'key'").fetchone() == (1,)
+        assert db.execute("SELECT COUNT(*) FROM attempts JOIN calls ON number = call WHERE key = 'key'").fetchone() == (
+            2,
+        )
 
 
 @pytest.mark.usefixtures("small_segments")

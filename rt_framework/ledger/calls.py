@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from attrs import frozen
 
@@ -16,7 +17,6 @@ from rt_framework.ledger.patterns import Patterns
 from rt_framework.ledger.statements import Statement
 from rt_framework.model import Handover, Reply, Request
 
-_NUMBER = row_of(CALLS, "?1")
 _FAILED = f"""
 SELECT reflection, pair, teacher, draw, answer IS NOT NULL
 FROM failures CROSS JOIN calls ON calls.number IN ({row_of(CALLS, "failures.call")}) WHERE kind = ?
@@ -69,10 +69,8 @@ class CallTable:
 
     def reply(self, key: str) -> Reply | None:
         """Return the committed answer of a call, or ``None``."""
-        if not self._db.possible_keys(CALLS, [key]):
-            return None
-        sql = f"SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE number = ({_NUMBER})"  # noqa: S608
-        row = self._db.first(sql, (key,))
+        sql = "SELECT reply FROM calls JOIN attempts ON attempts.id = answer WHERE number = ?"
+        row = self._first(sql, key)
         return None if row is None else self._db.parsed(row[0], Reply, "answer", key)
 
     def final_failure(self, key: str) -> TeacherError | None:
@@ -80,18 +78,16 @@ class CallTable:
 
         It is that of the latest attempt, as long as no ``rt retry`` has released it.
         """
-        if not self._db.possible_keys(CALLS, [key]):
-            return None
-        latest = f"WHERE call = ({_NUMBER}) ORDER BY id DESC LIMIT 1"
-        row = self._db.first(f"SELECT {_STANDS}, kind, message FROM attempts {latest}", (key,))  # noqa: S608 - fixed
+        sql = f"SELECT {_STANDS}, kind, message FROM attempts WHERE call = ? ORDER BY id DESC LIMIT 1"  # noqa: S608 - fixed text
+        row = self._first(sql, key)
         return TeacherError(row[1], row[2] or "") if row is not None and row[0] else None
 
     def find(self, keys: Iterable[str]) -> dict[str, Call]:
         """Return the calls with these keys, by key; unknown keys are left out."""
         calls = {}
-        of_key = f"LEFT JOIN attempts ON attempts.id = answer WHERE number = ({_NUMBER})"
+        of_number = "FROM calls LEFT JOIN attempts ON attempts.id = answer WHERE number = ?"
         for key in keys:
-            row = self._db.first(f"SELECT number, teacher, reply, request, pattern FROM calls {of_key}", (key,))  # noqa: S608
+            row = self._first(f"SELECT number, teacher, reply, request, pattern {of_number}", key)
             if row is None:
                 continue
             number, teacher, answer, packed, pattern = row
@@ -126,9 +122,8 @@ class CallTable:
 
     def withdrawn(self, key: str) -> bool:
         """Return whether a call has an answer that is no longer used, because another one is wanted."""
-        withdrawn = f"number = ({_NUMBER}) AND answer IS NULL AND state = 'answered'"
-        sql = f"SELECT 1 FROM calls JOIN attempts ON call = number WHERE {withdrawn}"  # noqa: S608 - fixed text
-        return bool(self._db.possible_keys(CALLS, [key])) and self._db.first(sql, (key,)) is not None
+        unused = "number = ? AND answer IS NULL AND state = 'answered'"
+        return self._first(f"SELECT 1 FROM calls JOIN attempts ON call = number WHERE {unused}", key) is not None  # noqa: S608
 
     def unknown(self) -> list[str]:
         """Return the keys of the calls that a killed run may have paid for without receiving an answer."""
@@ -147,9 +142,21 @@ class CallTable:
 
     def unread_answers(self, key: str) -> list[tuple[int, int, bytes]]:
         """Return attempt, cost in nano-dollars and body of each unreadable answer to a call, oldest first."""
-        unread = f"call = ({_NUMBER}) AND raw IS NOT NULL AND state = 'failed'"
-        sql = f"SELECT id, cost, raw FROM attempts WHERE {unread} ORDER BY id"  # noqa: S608 - fixed text
-        return list(self._db.rows(sql, (key,)))
+        sql = "SELECT id, cost, raw FROM attempts WHERE call = ? AND raw IS NOT NULL AND state = 'failed' ORDER BY id"
+        number = self._number(key)
+        return [] if number is None else list(self._db.rows(sql, (number,)))
+
+    def _number(self, key: str) -> int | None:
+        """Return the number of the call with a key, or ``None``."""
+        if not self._db.possible_keys(CALLS, [key]):
+            return None
+        row = self._db.first(row_of(CALLS, "?1"), (key,))
+        return None if row is None else int(row[0])
+
+    def _first(self, sql: str, key: str) -> Any:
+        """Return the first row of a query that is given the number of the call with a key, or ``None``."""
+        number = self._number(key)
+        return None if number is None else self._db.first(sql, (number,))
 
     async def withdraw(self, kinds: Sequence[str]) -> int:
         """Let rewrites that failed with one of *kinds* be asked again, and return their number.

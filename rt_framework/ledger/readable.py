@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from difflib import SequenceMatcher
 from pathlib import Path
 
 from rt_framework.ledger.damage import reading
-from rt_framework.ledger.schema import VERSION, lay_out
+from rt_framework.ledger.schema import VERSION, laid_out
 from rt_framework.ledger.seal import beside
 
 READABLE = ".readable.sqlite"
@@ -77,17 +77,22 @@ def _define(ledger: Path) -> None:
             db.execute("SELECT 1 FROM sqlite_master")
         found = db.execute("SELECT rowid, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
         for row, text in found:
-            nearest = max(known, key=lambda definition: SequenceMatcher(None, str(text), definition).quick_ratio())
-            if SequenceMatcher(None, str(text), nearest, autojunk=False).ratio() < _ALIKE:
+            nearest = _nearest(str(text), known)
+            if nearest is None:
                 db.execute("DELETE FROM sqlite_master WHERE rowid = ?", (row,))
                 continue
             defined = "UPDATE sqlite_master SET type = 'table', name = ?1, tbl_name = ?1, sql = ?2 WHERE rowid = ?3"
             db.execute(defined, (known[nearest], nearest, row))
 
 
+def _nearest(text: str, definitions: Iterable[str]) -> str | None:
+    """Return the definition that a damaged one is most like, or ``None`` if it is like none of them."""
+    nearest = max(definitions, key=lambda definition: SequenceMatcher(None, text, definition).quick_ratio())
+    return nearest if SequenceMatcher(None, text, nearest, autojunk=False).ratio() >= _ALIKE else None
+
+
 def _definitions() -> Iterator[tuple[str, str]]:
     """Yield name and definition of each table of each version."""
     for version in range(1, VERSION + 1):
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
-            lay_out(empty, version)
+        with laid_out(version) as empty:
             yield from empty.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -205,6 +206,14 @@ def lay_out(db: sqlite3.Connection, version: int = VERSION) -> None:
     db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(max(version, version_of(db))),))
 
 
+@contextmanager
+def laid_out(version: int) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to empty tables of a version, in memory."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        lay_out(db, version)
+        yield db
+
+
 def likeliest_version(db: sqlite3.Connection) -> int:
     """Return the version whose tables and columns are most like those of a file; it may be damaged, as may be its note.
 
@@ -214,8 +223,7 @@ def likeliest_version(db: sqlite3.Connection) -> int:
     there = _columns(db)
 
     def unlike(version: int) -> int:
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
-            lay_out(empty, version)
+        with laid_out(version) as empty:
             return len(_columns(empty) ^ there)
 
     return min(range(1, VERSION + 1), key=unlike)
