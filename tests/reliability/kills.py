@@ -163,7 +163,8 @@ def _teacher(name: str, server: FaultServer) -> dict[str, Any]:
 
 
 def _slowly(body: dict[str, Any]) -> str:
-    time.sleep(0.01)
+    # One question is answered so late that others are committed while it is under way, however busy the machine is.
+    time.sleep(0.2 if "Name 0 " in json.dumps(body["messages"]) else 0.01)
     return http_answer(body)
 
 
