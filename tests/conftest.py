@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import gc
+import logging
 import os
 import sqlite3
 import sys
@@ -70,6 +72,32 @@ def no_key_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         close(database)
 
     monkeypatch.setattr(Database, "close", checked)
+
+
+@pytest.fixture(scope="session")
+def unnoticed() -> Iterator[list[str]]:
+    """Errors that asyncio logs: above all those of tasks that nothing awaits, printed under the one line of an error."""
+
+    class Taking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+
+    told: list[str] = []
+    handler, logger = Taking(logging.ERROR), logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    yield told
+    gc.collect()  # a task is judged when it is collected
+    logger.removeHandler(handler)
+    assert not told
+
+
+@pytest.fixture(autouse=True)
+def no_error_is_unnoticed(unnoticed: list[str]) -> Iterator[None]:
+    """Every error of a task is awaited somewhere; a task that is not collected yet is judged with a later test."""
+    yield
+    told = unnoticed.copy()
+    unnoticed.clear()
+    assert not told
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import threading
 from contextlib import asynccontextmanager
@@ -11,6 +12,8 @@ import pytest
 from attrs import evolve
 
 from rt_framework.builtin.executors.local import LocalExecutor
+from rt_framework.errors import DiskError
+from rt_framework.ledger.losses import LossTable
 from rt_framework.scoring.losses import Losses
 from rt_framework.spans import Span, SpanLoss
 from rt_framework.testing import FakeStudent
@@ -183,3 +186,24 @@ async def test_a_wave_that_fails_fails_no_other(ledger, small_waves):
         one, other = await asyncio.gather(losses.of(wave(0)), losses.of(wave(0)), return_exceptions=True)
     assert isinstance(one, ValueError)
     assert len(other) == 8
+
+
+async def test_batches_that_fail_at_the_same_moment_are_one_error(ledger, monkeypatch, unnoticed):
+    """As when the disk fills up: none of the others is printed later as an error that nothing awaited."""
+    arrived, full = [], asyncio.Event()
+
+    async def put(_table, losses):
+        if not losses:
+            return
+        arrived.append(losses)
+        if len(arrived) == 1:
+            await full.wait()
+        full.set()
+        raise DiskError("the disk is full")
+
+    monkeypatch.setattr(LossTable, "put", put)
+    async with losses_of(ledger, FakeStudent(), batch_tokens=1) as losses:
+        with pytest.raises(DiskError, match="the disk is full"):
+            await losses.of(wave(0))
+    gc.collect()
+    assert not unnoticed

@@ -170,8 +170,9 @@ class ForwardQueue:
                 running.add(asyncio.ensure_future(self._pass(batch, keys)))
                 # Two more batches than workers: one is being committed while another waits for a free worker.
                 while len(running) > self._executor.workers + 1:
-                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
+                        running.discard(task)  # one by one: the errors of the others are taken below
                         yield task.result()
             for task in asyncio.as_completed(running):
                 yield await task

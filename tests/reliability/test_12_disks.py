@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -57,10 +58,21 @@ def read_only(place: Path) -> None:
 
 
 def fill(place: Path, left: int = 0) -> Path:
-    """Take all room but so many bytes, as another program would; returns the file that takes it."""
-    ballast = place / "ballast"
+    """Take all room but so many bytes, as another program would; returns the file that takes it.
+
+    The room is taken in small steps and measured before each: a ledger may be writing to the same disk meanwhile.
+    """
+    ballast, taken = place / "ballast", 0
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(place).free - left)
+        while (room := shutil.disk_usage(place).free - left) > 0:
+            step = min(room, 1_000_000)
+            try:
+                os.posix_fallocate(file.fileno(), taken, step)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            else:
+                taken += step
     return ballast
 
 
