@@ -76,7 +76,7 @@ def no_key_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def unnoticed() -> Iterator[list[str]]:
-    """Errors that asyncio logs: above all those of tasks that nothing awaits, printed under the one line of an error."""
+    """Errors that asyncio logs: above all those of tasks that nothing awaits, printed below the line of an error."""
 
     class Taking(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
