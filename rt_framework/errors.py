@@ -289,7 +289,7 @@ class Unscorable(Exception):
 _BETWEEN = sys.stdlib_module_names | {"attr", "attrs", "cattrs", "click", "pluggy"}
 """Libraries through which core calls plugins: the code that core calls first may be theirs, and is never blamed."""
 
-_INSTALLED = re.compile(r".*[/\\](?:site|dist)-packages[/\\]")
+_INSTALLED = r".*[/\\](?:site|dist)-packages[/\\]"
 _RAISED_AT = "rt_raised_at"
 """Attribute of an exception with its place. A traceback stays in its process; attributes are sent to another one."""
 
@@ -328,7 +328,7 @@ def _place(error: BaseException) -> str:
             plugin = ""
         elif package and package not in _BETWEEN and not file.startswith("<"):  # <string> is generated code
             plugin = plugin or package
-            if package == plugin or not _INSTALLED.match(file):
+            if package == plugin or not re.match(_INSTALLED, file):
                 place = f"{_short(file)}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
@@ -337,6 +337,6 @@ def _place(error: BaseException) -> str:
 def _short(file: str) -> str:
     """Return the path of a file below the installed packages, or below the current directory, or as it is."""
     try:
-        return _INSTALLED.sub("", str(Path(file).relative_to(Path.cwd())))
+        return re.sub(_INSTALLED, "", str(Path(file).relative_to(Path.cwd())))
     except (ValueError, OSError):  # it is elsewhere, or there is no current directory any more
-        return _INSTALLED.sub("", file)
+        return re.sub(_INSTALLED, "", file)

@@ -10,35 +10,37 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
-_VARIABLE = re.compile(
+# The patterns are texts, which `re` compiles when they are first used: every command imports this module, and few use
+# them.
+
+_VARIABLE = (
     r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|COOKIE)S?(_?(V?\d+|PEM|JSON|B64|BASE64|PROD|DEV|TEST))?$|"
     r"_PWD$|(^|_)(PASS|JWT|PAT|AUTH|OAUTH|AUTHORIZATION|BEARER|HEADERS|DSN|CONNECTION_STRING)$|"
     r"(BEARER|ACCESS|AUTH|API)_?(TOKEN|KEY)(_(?!FILE|PATH|DIR|URL|NAME|ALIAS)|$)"
 )
 """Names of environment variables that hold a secret."""
-_LOGIN = re.compile(r"://[^/?#\s]*?:([^/?#\s]+)@")
+_LOGIN = r"://[^/?#\s]*?:([^/?#\s]+)@"
 """Password in a URL such as that of a data base or a proxy."""
 _LEAST = 6
 """Least length of a secret in characters; removing a shorter one would take words out of ordinary text."""
-_PARTS, _LONG = re.compile(r"""[\s,;=:"'{}]+"""), 16
+_PARTS, _LONG = r"""[\s,;=:"'{}]+""", 16
 """Separators between the parts of a value, and the least length in characters of a part that counts as a secret
 itself."""
 
-_OPTION = re.compile(
-    r"(api|access|secret|private|service|account|subscription|auth|encryption|signing)[-_]?keys?([-_]?id)?$|"
+_OPTION = (
+    r"(?i)(api|access|secret|private|service|account|subscription|auth|encryption|signing)[-_]?keys?([-_]?id)?$|"
     r"(^|[-_])(secrets?|passwords?|passwd|passphrase|credentials?|authorization|cookie|jwt|bearer)$|"
-    r"(^|(access|api|auth|bearer|csrf|hf|id|refresh|ad|security|session)[-_]?)token$",
-    re.IGNORECASE,
+    r"(^|(access|api|auth|bearer|csrf|hf|id|refresh|ad|security|session)[-_]?)token$"
 )
-_IN_ADDRESS = re.compile(
-    r"key|secret|token|passw|passphrase|pwd|credential|auth(?!ors?\b)|signature|cookie|jwt|bearer|session|^(sig|code|pat)$",
-    re.IGNORECASE,
+_IN_ADDRESS = (
+    r"(?i)key|secret|token|passw|passphrase|pwd|credential|auth(?!ors?\b)|signature|cookie|jwt|bearer|session|"
+    r"^(sig|code|pat)$"
 )
 """Names that mean a secret in places where only URLs and headers are named: ``?key=``, ``?code=``, ``X-Key``."""
-_HEADERS = re.compile(r"headers?$", re.IGNORECASE)
+_HEADERS = r"(?i)headers?$"
 _UNSEEN = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Cs"))
 """Unicode categories of characters that show nothing."""
-_KEY = re.compile(r"\b((sk|gsk|xai)[-_](?=[-\w]*\d)[-\w]{20,}|hf_[a-zA-Z0-9]{20,}|AIza[-\w]{20,})", re.ASCII)
+_KEY = r"(?a)\b((sk|gsk|xai)[-_](?=[-\w]*\d)[-\w]{20,}|hf_[a-zA-Z0-9]{20,}|AIza[-\w]{20,})"
 
 
 def shown(text: object) -> str:
@@ -56,13 +58,13 @@ def visible(text: str) -> bool:
     return text[:1].isalnum() or any(unicodedata.category(char) not in _UNSEEN for char in text)
 
 
-_VALUE = re.compile(r"(?<![<>≤≥]\s)(?<![\w.<>≤≥-])-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
+_VALUE = r"(?<![<>≤≥]\s)(?<![\w.<>≤≥-])-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?"
 """Pattern of a number that is no bound: a bound follows a comparison sign."""
 
 
 def without_values(reason: str) -> str:
     """Return the reason of a decision with ``…`` for each of its numbers except bounds, in words that samples share."""
-    return " ".join(_VALUE.sub("…", reason).split())
+    return " ".join(re.sub(_VALUE, "…", reason).split())
 
 
 def number_of(count: int, noun: str, plural: str | None = None) -> str:
@@ -96,13 +98,13 @@ def secret_place(value: object, path: str) -> str | None:
     """
     if isinstance(value, Mapping):
         # Names in a mapping of headers are header names, for which a stricter pattern applies.
-        names = _IN_ADDRESS if _HEADERS.search(path) else _OPTION
-        named = (f"{path}.{key}" for key in value if names.search(str(key)))
+        names = _IN_ADDRESS if re.search(_HEADERS, path) else _OPTION
+        named = (f"{path}.{key}" for key in value if re.search(names, str(key)))
         inner = (secret_place(item, f"{path}.{key}") for key, item in value.items())
         return next(named, None) or next(filter(None, inner), None)
     if isinstance(value, list | tuple):
         return next(filter(None, (secret_place(item, f"{path}.{index}") for index, item in enumerate(value))), None)
-    return path if isinstance(value, str) and (_KEY.search(value) or secret_in_address(value)) else None
+    return path if isinstance(value, str) and (re.search(_KEY, value) or secret_in_address(value)) else None
 
 
 def masked(value: object, name: str = "") -> Any:
@@ -111,9 +113,9 @@ def masked(value: object, name: str = "") -> Any:
     Options that may hold a secret are those of :func:`secret_place`. Values that JSON lacks become texts.
     """
     if isinstance(value, Mapping):
-        names = _IN_ADDRESS if _HEADERS.search(name) else _OPTION
+        names = _IN_ADDRESS if re.search(_HEADERS, name) else _OPTION
         return {
-            str(key): "***" if names.search(str(key)) and item is not None else masked(item, f"{name}.{key}")
+            str(key): "***" if re.search(names, str(key)) and item is not None else masked(item, f"{name}.{key}")
             for key, item in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
@@ -121,7 +123,7 @@ def masked(value: object, name: str = "") -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     text = str(value)
-    return "***" if _KEY.search(text) or secret_in_address(text) else without_secrets(text)
+    return "***" if re.search(_KEY, text) or secret_in_address(text) else without_secrets(text)
 
 
 def secret_in_address(text: str) -> str | None:
@@ -139,9 +141,9 @@ def secret_in_address(text: str) -> str | None:
     # In abfss://container@account the part before the @ is no user, but in https://TOKEN@host it is a key.
     if separator and (":" in login or scheme.lower().startswith("http")):
         return "a user name or password"
-    if any(_IN_ADDRESS.search(name) for name, _ in parse_qsl(query.replace(";", "&"), keep_blank_values=True)):
+    if any(re.search(_IN_ADDRESS, name) for name, _ in parse_qsl(query.replace(";", "&"), keep_blank_values=True)):
         return "a key in its query"
-    return "a fragment" if _IN_ADDRESS.search(fragment) else None
+    return "a fragment" if re.search(_IN_ADDRESS, fragment) else None
 
 
 def _secrets() -> Iterator[str]:
@@ -151,12 +153,12 @@ def _secrets() -> Iterator[str]:
     """
     values = set()
     for name, value in os.environ.items():
-        if _VARIABLE.search(name.upper()):
+        if re.search(_VARIABLE, name.upper()):
             # A provider's message may repeat a single part of a value that consists of headers or of a JSON object.
-            parts = (part for part in _PARTS.split(value) if len(part) >= _LONG)
+            parts = (part for part in re.split(_PARTS, value) if len(part) >= _LONG)
             values |= {value, *parts}
         elif "://" in value:
-            values |= {unquote(password) for password in _LOGIN.findall(value)} | {*_LOGIN.findall(value)}
+            values |= {unquote(password) for password in re.findall(_LOGIN, value)} | {*re.findall(_LOGIN, value)}
     for value in sorted((secret for secret in values if len(secret) >= _LEAST), key=len, reverse=True):
         raw = value.encode("utf-8", "surrogateescape")
         yield from (value, quote(raw, safe=""), base64.b64encode(raw).decode())

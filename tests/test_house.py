@@ -316,8 +316,9 @@ def test_a_start_loads_nothing_heavy(code, tmp_path):
 @pytest.mark.parametrize(("arguments", "more"), [(["--help"], {"rt_framework.plugin"}), (["plugins", "list"], set())])
 def test_help_and_the_list_of_plugins_load_next_to_nothing(arguments, more, tmp_path):
     """No class of data, no settings of a part, no table: a user who looks something up waits for none of these."""
-    unwanted = {"rich", "cattrs", "asyncio", "yaml", "filelock", "sqlite3", "subprocess", "hashlib", "json"}
+    unwanted = {"rich", "cattrs", "asyncio", "yaml", "filelock", "sqlite3", "subprocess", "hashlib", "json", "logging"}
     unwanted |= {"rt_framework.model", "rt_framework.config", "rt_framework.data", "rt_framework.terminal.printing"}
+    unwanted |= {"click.shell_completion", "rt_framework.jobs.scaffold.package"}
     unwanted |= {f"rt_framework.builtin.{kind}.settings" for kind in ("stages", "selectors", "students")}
     code = (
         f"import sys; sys.argv = {['rt', *arguments]}\nfrom rt_framework.cli import main\n"

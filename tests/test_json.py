@@ -17,7 +17,8 @@ from attrs import fields, has
 
 from rt_framework.jobs.looking.findings import ToldFindings
 from rt_framework.jobs.looking.forecasts import ToldPilot
-from rt_framework.jobs.looking.plugin_parts import ToldPlugin, ToldPlugins
+from rt_framework.jobs.looking.plugin_parts import ToldPlugins
+from rt_framework.jobs.looking.plugin_shown import ToldPlugin
 from rt_framework.jobs.looking.quotes import ToldQuote
 from rt_framework.jobs.looking.standing import Standing
 from rt_framework.jobs.looking.story import Story

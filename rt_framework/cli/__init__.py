@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from rt_framework.cli.package_commands import installed_commands, load, package_of
 from rt_framework.errors import ConfigError, ErrorList, PluginError, RtError, described
 from rt_framework.text import shown, suggestion, without_secrets
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["main", "rt"]
 
@@ -72,6 +74,8 @@ class _Group(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Return the commands and options that begin with *incomplete*. A group of Click would import every command."""
+        from click.shell_completion import CompletionItem
+
         commands = {**_COMMANDS, **{point.name: f"from {package_of(point)}" for point in installed_commands(_COMMANDS)}}
         items = [CompletionItem(name, help=text) for name, text in commands.items() if name.startswith(incomplete)]
         return [*items, *click.Command.shell_complete(self, ctx, incomplete)]

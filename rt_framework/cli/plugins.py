@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from rt_framework.cli import _COMMANDS
 from rt_framework.cli.json_option import json_option, print_json
 from rt_framework.cli.names import completing, installed
 from rt_framework.cli.package_commands import installed_commands
-from rt_framework.cli.plugins_new import parts_of, write_new
 from rt_framework.hookspecs import KINDS, singular
 from rt_framework.jobs.scaffold import KINDS as PARTS
-from rt_framework.jobs.scaffold import Part
 from rt_framework.plugin import Host
+
+if TYPE_CHECKING:
+    from rt_framework.jobs.scaffold.package import Part
 
 
 @click.group(invoke_without_command=True)
@@ -40,12 +44,18 @@ def list_(host: Host, load: bool, as_json: bool) -> None:
         show_plugins(told)
 
 
+def _parts_of(ctx: click.Context, parameter: click.Parameter, values: Sequence[str]) -> list[Part]:
+    from rt_framework.cli.plugins_new import parts_of
+
+    return parts_of(ctx, parameter, values)
+
+
 @command.command()
 @click.argument("name")
 @click.option(
     "--kind",
     "parts",
-    callback=parts_of,
+    callback=_parts_of,
     shell_complete=completing(lambda: PARTS),
     multiple=True,
     default=("metric",),
@@ -59,6 +69,8 @@ def new(host: Host, name: str, parts: list[Part]) -> None:
 
     Each --kind is one part of the package, called PART, or NAME without 'rt-': --kind metric:gain --kind command:gains.
     """
+    from rt_framework.cli.plugins_new import write_new
+
     write_new(host, name, parts, [*_COMMANDS, *(point.name for point in installed_commands(_COMMANDS))])
 
 

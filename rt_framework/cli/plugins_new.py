@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from rt_framework.hookspecs import KINDS, singular
-from rt_framework.jobs.scaffold import COMMAND, Part, write_package
+from rt_framework.jobs.scaffold import COMMAND
 from rt_framework.jobs.scaffold import KINDS as PARTS
+from rt_framework.jobs.scaffold.package import Part
+from rt_framework.jobs.scaffold.writing import write_package
 from rt_framework.plugin import Host
 
 
@@ -33,7 +35,7 @@ def write_new(host: Host, name: str, parts: Sequence[Part], commands: Sequence[s
         commands: names of all commands.
 
     Raises:
-        RtError: as :func:`rt_framework.jobs.scaffold.write_package`.
+        RtError: as :func:`rt_framework.jobs.scaffold.writing.write_package`.
     """
     taken = {singular(kind): host.registry.names(kind) for kind in KINDS}
     taken |= {"plugin": ["builtin", *(plugin.name for plugin in host.discovered())], COMMAND: list(commands)}

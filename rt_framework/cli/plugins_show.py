@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rt_framework.cli.names import known
 from rt_framework.errors import PluginError
-from rt_framework.jobs.looking.plugin_parts import ToldOrigin, ToldPlugin, part_of
+from rt_framework.jobs.looking.plugin_parts import part_of
+from rt_framework.jobs.looking.plugin_shown import ToldOrigin, ToldPlugin
 from rt_framework.plugin import Entry, Host
 from rt_framework.terminal.printing import line, stdout, table
 from rt_framework.text import suggestion

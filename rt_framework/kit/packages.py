@@ -18,7 +18,10 @@ def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
 def packaged(point: metadata.EntryPoint) -> tuple[str, str]:
     """Return name and version of an entry point's package; empty where its metadata cannot be read."""
     try:
-        return (point.dist.name or "", point.dist.version or "") if point.dist else ("", "")
+        if point.dist is None:
+            return "", ""
+        told = point.dist.metadata  # taken once, since each access reads the file
+        return told["Name"] or "", told["Version"] or ""
     except Exception:
         return "", ""
 

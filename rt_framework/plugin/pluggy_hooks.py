@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,8 +12,6 @@ import pluggy
 from rt_framework.errors import PluginError
 from rt_framework.hookspecs import API, GROUP
 from rt_framework.text import shown, suggestion
-
-_log = logging.getLogger("rt_framework")
 
 API_NAME = "RT_PLUGIN_API"
 """Attribute in which a plugin says which version of :data:`rt_framework.hookspecs.API` it was written for."""
@@ -90,4 +87,11 @@ def register(manager: pluggy.PluginManager, plugin: object, who: str, name: str 
     for warning in caught:
         if strict:
             raise PluginError(str(warning.message))
-        _log.warning(shown(f"{who}: {warning.message}"))
+        warn(shown(f"{who}: {warning.message}"))
+
+
+def warn(line: str) -> None:
+    """Log a warning; the module is imported here, since most commands log nothing."""
+    import logging
+
+    logging.getLogger("rt_framework").warning(line)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
 from rt_framework.errors import PluginError, described
 from rt_framework.hookspecs import EventHooks
-from rt_framework.plugin.pluggy_hooks import check_hooks, manager_of, register
+from rt_framework.plugin.pluggy_hooks import check_hooks, manager_of, register, warn
 from rt_framework.text import shown, without_secrets
-
-_log = logging.getLogger("rt_framework")
 
 _EVENTS = tuple(name for name in vars(EventHooks) if name.startswith("rt_"))
 
@@ -57,5 +54,5 @@ def _warn(reporter: object, what: str, error: Exception) -> str:
     """Log what happened to a reporter, and return the line."""
     message = without_secrets(described(error))
     line = shown(" ".join(f"reporter {type(reporter).__name__} {what}: {message}".split()))
-    _log.warning(line)
+    warn(line)
     return line

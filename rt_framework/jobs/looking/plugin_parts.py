@@ -68,30 +68,6 @@ class ToldPlugins:
     """A line for each plugin or command that failed to load."""
 
 
-@frozen
-class ToldOrigin:
-    """A plugin, and what it was written for."""
-
-    name: str
-    """Name of the plugin."""
-    package: str | None
-    """Name of the package; null for the built-in plugin, and for a module or file that ``-p`` names."""
-    version: str | None
-    """Version of the package."""
-    api: str
-    """Version of the plugin API that it was written for."""
-
-
-@frozen
-class ToldPlugin:
-    """A plugin, or every part of one name."""
-
-    plugins: tuple[ToldOrigin, ...]
-    """The plugins that offer the parts."""
-    parts: tuple[ToldPart, ...]
-    """The parts."""
-
-
 def part_of(entry: Entry, whole: bool = False) -> ToldPart:
     """Return a part that a plugin offers; with its options if it is wanted *whole*.
 

@@ -6,23 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-COMMAND = "command"
-"""Kind of a part that is a command of ``rt``; all other kinds are kinds of plugin."""
-
-KINDS = (
-    "metric",
-    "selector",
-    "reflection",
-    "template",
-    "format",
-    "stage",
-    "teacher",
-    "student",
-    "executor",
-    "reporter",
-    COMMAND,
-)
-"""Kinds of part that have a template here."""
+from rt_framework.jobs.scaffold import COMMAND
 
 
 @frozen
@@ -30,7 +14,7 @@ class Part:
     """A part of a package."""
 
     kind: str
-    """One of :data:`KINDS`."""
+    """One of :data:`rt_framework.jobs.scaffold.KINDS`."""
     name: str
     """Name of the part, as users of the package write it."""
 
