@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
@@ -149,6 +149,7 @@ def charge():
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(usage=USAGES)
+@example(usage='{"prompt_tokens": true, "output_tokens": 2147483647}')  # counts by the names of two kinds of API
 def test_an_answer_costs_what_was_sent_or_what_was_told_whichever_is_dearer(charge, usage):
     """For any JSON value in any place of a usage; one that makes the answer unreadable is charged by core, in full."""
     cost, read = charge(usage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -84,7 +84,10 @@ FORMS = (
         cached=_in("cached_tokens"),
     ),
 )
-"""Forms of usages, of which the first one with a count of prompt or answer holds."""
+"""Forms of usages, of which the first one with a count of prompt or answer holds.
+
+A count of prompt, answer or total that it lacks is the first one in the others.
+"""
 
 
 @frozen
@@ -108,15 +111,18 @@ def told_in(body: bytes) -> Mapping[str, Any]:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    for form in FORMS:
-        counts = {"prompt_tokens": _sum(answer, form.prompt), "completion_tokens": _sum(answer, form.answer)}
-        if any(value is not None for value in counts.values()):
-            counts["total_tokens"] = _first(answer, form.total)
-            counts["cached_tokens"] = _first(answer, form.cached)
-            counts["cache_write_tokens"] = _first(answer, form.written)
-            counts["reasoning_tokens"] = _first(answer, form.reasoning)
-            return counts
-    return {}
+    prompts, answers = [_sum(answer, form.prompt) for form in FORMS], [_sum(answer, form.answer) for form in FORMS]
+    form = next((form for form, *own in zip(FORMS, prompts, answers, strict=True) if _there(own) is not None), None)
+    if form is None:
+        return {}
+    return {
+        "prompt_tokens": _there(prompts),
+        "completion_tokens": _there(answers),
+        "total_tokens": _first(answer, tuple(path for one in FORMS for path in one.total)),
+        "cached_tokens": _first(answer, form.cached),
+        "cache_write_tokens": _first(answer, form.written),
+        "reasoning_tokens": _first(answer, form.reasoning),
+    }
 
 
 def counted(request: Request, text: str | None, reported: Mapping[str, Any], most_answer: int) -> Counted:
@@ -176,7 +182,12 @@ def _at(answer: Any, path: Path) -> Any:
 
 def _first(answer: Any, paths: tuple[Path, ...]) -> Any:
     """Return the first value that is there; ``None`` where there is none."""
-    return next((value for path in paths if (value := _at(answer, path)) is not None), None)
+    return _there(_at(answer, path) for path in paths)
+
+
+def _there(values: Iterable[Any]) -> Any:
+    """Return the first value that is not ``None``."""
+    return next((value for value in values if value is not None), None)
 
 
 def _sum(answer: Any, paths: tuple[Path, ...]) -> Any:
