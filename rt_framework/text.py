@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
-# The patterns are texts, which `re` compiles when they are first used: every command imports this module, and few use
-# them.
+# The patterns are texts, which `re` compiles when they are first used: every command imports this module, but most
+# commands use none of them.
 
 _VARIABLE = (
     r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|COOKIE)S?(_?(V?\d+|PEM|JSON|B64|BASE64|PROD|DEV|TEST))?$|"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -560,6 +561,19 @@ def test_an_error_of_the_student_is_none_of_the_file(cli, monkeypatch):
     error = cli(*SCORE).error()
     assert "the student cannot score: ConnectionResetError: " in error and "s.jsonl" not in error
     assert not Path("s.jsonl").exists() and not list(Path().glob(f"{ROOM}*"))
+
+
+def test_parts_that_fail_at_once_are_one_error(cli, monkeypatch, unnoticed):
+    """Many rows are scored in parts; the first error ends the command, and those of the others are not printed."""
+    write_json(Path("data.json"), rows(1_000))
+
+    def lost(*_: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(FakeStudent, "score", lost)
+    assert "the student cannot score: ConnectionResetError: " in cli(*SCORE).error()
+    gc.collect()
+    assert not unnoticed
 
 
 def test_temporary_names_are_new_and_go_with_their_writer(tmp_path):

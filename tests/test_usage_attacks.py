@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rt_framework.builtin.teachers.litellm import LiteLLMTeacher
 from rt_framework.builtin.teachers.settings import LiteLLMSettings
-from rt_framework.builtin.teachers.usage import MOST_TOKENS
+from rt_framework.builtin.teachers.usage import FORMS, MOST_TOKENS, told_in
 from rt_framework.errors import TeacherError
 from rt_framework.model import Request, Sampling, Turn
 from rt_framework.testing.attacks import Attack, placed
@@ -155,6 +155,20 @@ def test_an_answer_costs_what_was_sent_or_what_was_told_whichever_is_dearer(char
     cost, read = charge(usage)
     assert isinstance(cost, int)
     assert not read or cost >= least(asking(), usage)[0] >= 0
+
+
+@pytest.mark.parametrize("other", range(len(FORMS)))
+@pytest.mark.parametrize("one", range(len(FORMS)))
+def test_no_count_is_overlooked_because_another_api_has_another_name(one, other):
+    """A provider or a proxy may state the prompt in the way of one API, and the answer in that of another."""
+    body: dict[str, Any] = {}
+    for path, count in ((FORMS[one].prompt[0], 70), (FORMS[other].answer[0], 900)):
+        place = body
+        for name in path[:-1]:
+            place = place.setdefault(name, {})
+        place[path[-1]] = count
+    told = told_in(json.dumps(body).encode())
+    assert (told["prompt_tokens"], told["completion_tokens"]) == (70, 900)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def list_(host: Host, load: bool, as_json: bool) -> None:
 
 
 def _parts_of(ctx: click.Context, parameter: click.Parameter, values: Sequence[str]) -> list[Part]:
+    """Return the parts that ``--kind`` names; what writes packages is imported here, since only ``new`` needs it."""
     from rt_framework.cli.plugins_new import parts_of
 
     return parts_of(ctx, parameter, values)

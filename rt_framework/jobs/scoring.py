@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -217,8 +217,7 @@ async def _score(
         await side.scoring.fit(metrics, lambda: (sample.original.pair for sample in source.samples()))
         # Losses from a damaged ledger, or of input that has changed meanwhile, must not replace an older file.
         checks = (ledger.check, source.check_unchanged)
-        async with aclosing(_lines(source, side.scoring, metrics, session.meter)) as lines:
-            await take(lines, checks)
+        await take(_lines(source, side.scoring, metrics, session.meter), checks)
 
 
 @asynccontextmanager
@@ -244,9 +243,7 @@ async def _write(destination: Destination, lines: Lines, checks: Sequence[Callab
             check()
 
 
-async def _lines(
-    source: Source, scoring: Scoring, metrics: Sequence[str], meter: Meter
-) -> AsyncGenerator[dict[str, Any], None]:
+async def _lines(source: Source, scoring: Scoring, metrics: Sequence[str], meter: Meter) -> Lines:
     """Yield a line per sample, in input order, while a window of samples is under way."""
     window: deque[_Chunk] = deque()
     samples = source.samples()
@@ -266,8 +263,7 @@ async def _lines(
                 meter.samples.ended(line["status"])
     finally:
         for waiting in window:
-            waiting.task.cancel()
-        await asyncio.gather(*(waiting.task for waiting in window), return_exceptions=True)
+            waiting.task.cancel()  # asyncio then prints no error of one that has failed meanwhile
 
 
 @frozen

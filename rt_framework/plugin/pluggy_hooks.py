@@ -91,7 +91,7 @@ def register(manager: pluggy.PluginManager, plugin: object, who: str, name: str 
 
 
 def warn(line: str) -> None:
-    """Log a warning; the module is imported here, since most commands log nothing."""
+    """Log a warning. Python's logging is imported here, since most commands log nothing."""
     import logging
 
     logging.getLogger("rt_framework").warning(line)

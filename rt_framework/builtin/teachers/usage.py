@@ -86,7 +86,8 @@ FORMS = (
 )
 """Forms of usages, of which the first one with a count of prompt or answer holds.
 
-A count of prompt, answer or total that it lacks is the first one in the others.
+A count of prompt, answer or total that it lacks is taken from the first other form that has it, since what a provider
+states must not be overlooked because it mixes the names of two APIs.
 """
 
 
