@@ -112,14 +112,15 @@ def told_in(body: bytes) -> Mapping[str, Any]:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    prompts, answers = [_sum(answer, form.prompt) for form in FORMS], [_sum(answer, form.answer) for form in FORMS]
-    form = next((form for form, *own in zip(FORMS, prompts, answers, strict=True) if _there(own) is not None), None)
+    form = next(
+        (one for one in FORMS if _there(_sum(answer, part) for part in (one.prompt, one.answer)) is not None), None
+    )
     if form is None:
         return {}
     return {
-        "prompt_tokens": _there(prompts),
-        "completion_tokens": _there(answers),
-        "total_tokens": _first(answer, tuple(path for one in FORMS for path in one.total)),
+        "prompt_tokens": _there(_sum(answer, one.prompt) for one in FORMS),
+        "completion_tokens": _there(_sum(answer, one.answer) for one in FORMS),
+        "total_tokens": _there(_first(answer, one.total) for one in FORMS),
         "cached_tokens": _first(answer, form.cached),
         "cache_write_tokens": _first(answer, form.written),
         "reasoning_tokens": _first(answer, form.reasoning),
